@@ -1,0 +1,68 @@
+/** A valid configuration, as the server uses it. `parse.ts` makes it. */
+
+import type { Endpoint, Prefix } from "../values/address.ts";
+import type { PortRange } from "../values/ports.ts";
+import type { Hours } from "./hours.ts";
+
+export interface Config {
+  /** The file it was read from. */
+  readonly file: string;
+  readonly listen: readonly Listen[];
+  /** The server's own X25519 private key, 32 bytes. */
+  readonly key: Uint8Array;
+  readonly maxSkewMs: number;
+  /** Whether replies are sent at all. */
+  readonly reply: boolean;
+  readonly firewall: FirewallConfig;
+  readonly services: readonly Service[];
+  readonly clients: readonly Client[];
+  readonly log: LogConfig;
+  /** The folder of the state file. */
+  readonly state: string;
+}
+
+/** Where packets are received. */
+export interface Listen extends Endpoint {
+  /** "::" = every address, both families. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export type BackendName = "nft" | "iptables" | "gate" | "command";
+
+export interface FirewallConfig {
+  readonly backend: BackendName;
+  readonly mode: "guard" | "accept";
+}
+
+export interface Service {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+  /** Where connections go: forwarded (nft) or proxied (gate); null = the machine's own service. */
+  readonly to: Endpoint | null;
+}
+
+export interface LogConfig {
+  readonly format: "text" | "json";
+  readonly level: "debug" | "info" | "warn" | "error";
+}
+
+/** An enrolled client and its policy. */
+export interface Client {
+  readonly name: string;
+  /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
+  readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
+  /** What it may open, services resolved to their ports, in the file's order. */
+  readonly open: readonly PortRange[];
+  /** What "the server's default" means, seconds. */
+  readonly forSeconds: number;
+  /** Caps what is asked for, seconds. */
+  readonly maxForSeconds: number;
+  /** Addresses it may be opened for; null = any. */
+  readonly from: readonly Prefix[] | null;
+  readonly requireAddress: boolean;
+  readonly anyAddress: boolean;
+  /** Unix milliseconds; null = never. */
+  readonly expiresMs: number | null;
+  readonly hours: Hours | null;
+}

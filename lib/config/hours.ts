@@ -1,0 +1,71 @@
+/** Hours of the week in which a client may knock: `mon-fri 08:00-18:00`. */
+
+const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"] as const;
+
+/** Days and minutes of the day, in the server's local time. */
+export interface Hours {
+  /** What was written. */
+  readonly text: string;
+  readonly spans: readonly Span[];
+}
+
+interface Span {
+  /** By day of the week, 0 = Sunday. */
+  readonly days: readonly boolean[];
+  /** Minutes since midnight; from > to goes over midnight. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Reads `DAYS FROM-TO`, several separated by ";": days are `mon`, `mon-fri`,
+ * `sat,sun` or `daily`; times are 24-hour `HH:MM`, up to `24:00`. Null if it
+ * is none.
+ */
+export function parseHours(text: string): Hours | null {
+  const spans: Span[] = [];
+  for (const part of text.toLowerCase().split(";")) {
+    const match = /^\s*(?:([a-z,-]+)\s+)?(\d{2}):(\d{2})-(\d{2}):(\d{2})\s*$/
+      .exec(part);
+    if (!match) return null;
+    const days = parseDays(match[1] ?? "daily");
+    const from = minutes(match[2]!, match[3]!);
+    const to = minutes(match[4]!, match[5]!);
+    if (!days || from === null || to === null || from === to) return null;
+    spans.push({ days, from, to });
+  }
+  return { text, spans };
+}
+
+/** Whether a moment is within the hours. `date` is read in local time. */
+export function withinHours(hours: Hours, date: Date): boolean {
+  const minute = date.getHours() * 60 + date.getMinutes();
+  const today = date.getDay();
+  const yesterday = (today + 6) % 7;
+  return hours.spans.some(({ days, from, to }) =>
+    from < to
+      ? days[today]! && minute >= from && minute < to
+      : days[today]! && minute >= from || days[yesterday]! && minute < to
+  );
+}
+
+function parseDays(text: string): boolean[] | null {
+  const days = DAYS.map(() => text === "daily");
+  if (text === "daily") return days;
+  for (const part of text.split(",")) {
+    const [first, last = first, ...rest] = part.split("-").map((name) =>
+      (DAYS as readonly string[]).indexOf(name)
+    );
+    if (rest.length > 0 || first! < 0 || last! < 0) return null;
+    for (let day = first!;; day = (day + 1) % 7) {
+      days[day] = true;
+      if (day === last) break;
+    }
+  }
+  return days;
+}
+
+function minutes(hour: string, minute: string): number | null {
+  const value = Number(hour) * 60 + Number(minute);
+  return Number(minute) < 60 && value <= 24 * 60 ? value : null;
+}

@@ -1,0 +1,95 @@
+/**
+ * The interface of every dialect: bytes into a request, or into a refusal.
+ * Pure: keys, time and randomness are arguments; nothing here waits, logs or
+ * throws because of a packet.
+ * @module
+ */
+
+import type { PortRange } from "../values/ports.ts";
+
+/** The dialects that packets come in, by their key under `clients.NAME`. */
+export type DialectName = "knock" | "fwknop" | "openme" | "openspa";
+
+export type Action = "open" | "close" | "run" | "ping";
+
+/** What an authentic packet asks for, the same in every dialect. */
+export interface Request {
+  readonly dialect: DialectName;
+  /** The enrolled client's name. */
+  readonly client: string;
+  readonly action: Action;
+  /** Empty for open and close: all that this client may open. */
+  readonly ports: readonly PortRange[];
+  /** The name of the command, for `run`. */
+  readonly command: string | null;
+  /** Seconds asked for; 0 = the server's default. */
+  readonly seconds: number;
+  /** When it was made, Unix milliseconds. */
+  readonly timestampMs: number;
+  /** The address to open for, canonical; null = where the packet came from. */
+  readonly address: string | null;
+  /** The one-time code, 0 to 999999; null when there is none. */
+  readonly code: number | null;
+  /** What marks a replay of this packet, in any re-encoding. */
+  readonly identity: Uint8Array;
+  /** Whether the client wants a reply and the dialect has one. */
+  readonly wantsReply: boolean;
+}
+
+/** The server's answer to a request. */
+export interface Answer {
+  readonly status: "done" | "refused" | "failed";
+  /** Ports opened or closed. */
+  readonly count: number;
+  /** Seconds granted. */
+  readonly seconds: number;
+  /** The server's time, Unix milliseconds. */
+  readonly timeMs: number;
+  /** The address that it was done for, canonical. */
+  readonly address: string;
+}
+
+/**
+ * Why a packet was refused before it was a request, in the order of the
+ * checks: its form, then a proof that is cheap, then its sender.
+ */
+export type PacketRefusal =
+  | "length"
+  | "tag"
+  | "mac"
+  | "replay"
+  | "noise"
+  | "unknown client"
+  | "payload";
+
+/** What a dialect made of a packet. */
+export type Opened =
+  | {
+    readonly ok: true;
+    readonly request: Request;
+    /** Seals the reply; `random` is 32 fresh bytes. */
+    readonly seal: (answer: Answer, random: Uint8Array) => Uint8Array;
+  }
+  | {
+    readonly ok: false;
+    readonly why: PacketRefusal;
+    /** The client, where the packet proved it before it was refused. */
+    readonly client?: string;
+  };
+
+/** What a dialect may know of the world while it opens a packet. */
+export interface Scene {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  /** Whether an identity was accepted before: refuses copies before the costly part. */
+  readonly seen: (identity: Uint8Array) => boolean;
+}
+
+/** A dialect with the keys of its clients. */
+export interface Dialect {
+  readonly name: DialectName;
+  /** Whether a packet has this dialect's form (length, alphabet, header). */
+  recognises(packet: Uint8Array): boolean;
+  /** Opens a packet. Never throws, whatever the packet. Keeps no part of it. */
+  open(packet: Uint8Array, scene: Scene): Opened;
+}

@@ -1,0 +1,229 @@
+/**
+ * The seam to the world: everything that reads a clock, draws randomness,
+ * touches a file, a socket or a process goes through here. `deno.ts` and
+ * `node.ts` (Bun) are the only files that name Deno, Bun or node's I/O;
+ * `main.ts` chooses one and hands it down.
+ * @module
+ */
+
+import type { Endpoint } from "../values/address.ts";
+
+export interface Runtime {
+  readonly name: "deno" | "bun";
+  /** The runtime's version, as `2.9.6`. */
+  readonly version: string;
+  readonly platform: "linux" | "darwin" | "windows";
+  readonly pid: number;
+
+  /** An environment variable; undefined when unset or empty. */
+  env(name: string): string | undefined;
+  /** The effective user id; null where there is none (Windows). */
+  userId(): number | null;
+  /** This machine's name. */
+  hostName(): string;
+  /** Addresses of this machine's interfaces but loopback, canonical. */
+  ownAddresses(): string[];
+  /** An argv that runs this very program again, up to its arguments. */
+  selfCommand(): string[];
+
+  /** Unix time in milliseconds. */
+  nowMs(): number;
+  /** Milliseconds that never jump, for measuring. */
+  monotonicMs(): number;
+  /** Bytes from the system's cryptographic generator. */
+  random(size: number): Uint8Array<ArrayBuffer>;
+  /** Resolves after so many milliseconds, or at once when aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back every so many ms; does not keep the process alive. */
+  every(ms: number, callback: () => void): Stoppable;
+
+  /** Writes to standard output, as it is. Never throws on a closed pipe. */
+  out(text: string): void;
+  /** Writes to standard error, as it is. Never throws on a closed pipe. */
+  err(text: string): void;
+  isTerminal(stream: "in" | "out" | "err"): boolean;
+  /** Columns of the terminal on standard output; 80 where there is none. */
+  columns(): number;
+  /** All of standard input, at most `limit` bytes (then it throws). */
+  readStdin(limit: number): Promise<Uint8Array>;
+  /** Asks on the terminal; null when there is none. */
+  prompt(question: string): string | null;
+  /** Calls back on a signal, until stopped. SIGHUP is never on Windows. */
+  onSignal(name: SignalName, callback: () => void): Stoppable;
+
+  readonly files: Files;
+
+  /** Runs a program to its end, with no shell. Throws {@linkcode SystemError} when it cannot start. */
+  run(argv: readonly string[], options?: RunOptions): Promise<Ran>;
+  /** Starts a program and hands out its output as it comes. */
+  spawn(argv: readonly string[], options?: SpawnOptions): Child;
+  /** Ends a process by its id; whether it was there. Signal "test" only looks. */
+  signalProcess(pid: number, signal: "SIGTERM" | "SIGKILL" | "test"): boolean;
+
+  /**
+   * Binds a UDP socket. The handler is called once a datagram, synchronously;
+   * the bytes are only valid until it returns. Host "::" is dual-stack where
+   * the machine has IPv6, else IPv4 only. IPv4 sources are shown as IPv4.
+   */
+  listenDatagram(at: Endpoint, handler: DatagramHandler): Promise<Datagrams>;
+  /** Listens for TCP connections. */
+  listenStream(
+    at: Endpoint,
+    handler: (connection: Stream) => void,
+  ): Promise<Listener>;
+  /** Connects by TCP; throws {@linkcode SystemError} if it does not. */
+  connectStream(to: Endpoint, options?: ConnectOptions): Promise<Stream>;
+  /** The addresses of a name, canonical, IPv6 and IPv4; throws when it has none. */
+  resolve(host: string): Promise<string[]>;
+
+  /** Opens an SQLite database file, creating it 0600. Throws {@linkcode SystemError}. */
+  openDatabase(path: string): Promise<Database>;
+  /** Opens a shared library; null when it is not there or may not be used. */
+  openLibrary(
+    name: string,
+    symbols: NativeSymbols,
+  ): Promise<NativeLibrary | null>;
+}
+
+export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP";
+
+/** What the system answered when it said no. */
+export class SystemError extends Error {
+  /** The system's name for it: "ENOENT", "EACCES", "EADDRINUSE", … or "". */
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface Stoppable {
+  stop(): void;
+}
+
+/** Files. Every method throws {@linkcode SystemError}. */
+export interface Files {
+  readText(path: string): string;
+  readBytes(path: string): Uint8Array<ArrayBuffer>;
+  /** Replaces a file whole: a new file beside it, synced, renamed over it. Keeps mode and owner of an old one. */
+  replace(path: string, data: string | Uint8Array, mode: number): void;
+  /** Makes a new file with this mode; EEXIST when there is one. */
+  create(path: string, data: string | Uint8Array, mode: number): void;
+  /** Null when there is nothing at this path. */
+  stat(path: string): FileInfo | null;
+  list(path: string): string[];
+  /** Makes a folder and its parents, with this mode for what is new. */
+  makeFolder(path: string, mode: number): void;
+  remove(path: string): void;
+  /** A fresh folder for temporary files, 0700. */
+  makeTemporaryFolder(): string;
+  removeFolder(path: string): void;
+}
+
+export interface FileInfo {
+  readonly isFile: boolean;
+  readonly isFolder: boolean;
+  readonly size: number;
+  /** Permission bits, such as 0o600; null on Windows. */
+  readonly mode: number | null;
+  /** The owner's user id; null on Windows. */
+  readonly owner: number | null;
+}
+
+export interface RunOptions {
+  readonly stdin?: string | Uint8Array;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** After so long it is ended with SIGKILL, its children too; the exit code is then null. */
+  readonly timeoutMs?: number;
+  /** Hand the terminal through instead of collecting output. */
+  readonly inherit?: boolean;
+}
+
+export interface Ran {
+  /** The exit status; null when a signal or the time limit ended it. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface SpawnOptions {
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Child {
+  readonly pid: number;
+  readonly stdout: ReadableStream<Uint8Array>;
+  readonly stderr: ReadableStream<Uint8Array>;
+  /** Settles when the program ended; null when a signal ended it. */
+  readonly ended: Promise<number | null>;
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+}
+
+/** Where a datagram came from. */
+export interface DatagramSource extends Endpoint {
+  /** Canonical address; what is shown and judged. */
+  readonly host: string;
+}
+
+export type DatagramHandler = (
+  bytes: Uint8Array,
+  source: DatagramSource,
+) => void;
+
+export interface Datagrams {
+  /** Where it listens; the port the system chose when 0 was asked for. */
+  readonly at: Endpoint;
+  /** Sends one datagram; a failure is thrown as {@linkcode SystemError}. */
+  send(bytes: Uint8Array, to: Endpoint): Promise<void>;
+  close(): void;
+}
+
+export interface Listener {
+  readonly at: Endpoint;
+  close(): void;
+}
+
+export interface ConnectOptions {
+  readonly timeoutMs?: number;
+}
+
+/** A TCP connection. */
+export interface Stream {
+  /** The other end, canonical. */
+  readonly peer: Endpoint;
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+  /** Ends it at once. Safe to call twice. */
+  close(): void;
+}
+
+export type SqlValue = string | number | bigint | Uint8Array | null;
+export type SqlRow = Record<string, SqlValue>;
+
+/** An SQLite database, synchronous. Methods throw {@linkcode SystemError} with SQLite's words. */
+export interface Database {
+  exec(sql: string): void;
+  prepare(sql: string): Statement;
+  close(): void;
+}
+
+export interface Statement {
+  /** Runs it; the number of rows changed. */
+  run(...values: SqlValue[]): number;
+  get(...values: SqlValue[]): SqlRow | undefined;
+  all(...values: SqlValue[]): SqlRow[];
+}
+
+export type NativeType = "pointer" | "buffer" | "text" | "i32" | "u32" | "void";
+
+/** "text" is a NUL-ended string, for results only; "buffer" bytes, for parameters only. */
+export type NativeSymbols = Readonly<
+  Record<string, { parameters: readonly NativeType[]; result: NativeType }>
+>;
+
+/** A shared library. Pointers are opaque values of the runtime. */
+export interface NativeLibrary {
+  call(symbol: string, ...values: unknown[]): unknown;
+  close(): void;
+}

@@ -1,0 +1,148 @@
+/** IP addresses, prefixes and endpoints, in text and in 16 bytes. */
+
+import { isIPv4, isIPv6 } from "node:net";
+
+/** Bytes of an address on the wire: IPv6, or IPv4 in ::ffff:0:0/96. */
+export const ADDRESS_SIZE = 16;
+
+/** A name or address with a port. */
+export interface Endpoint {
+  /** An address in canonical text, or a name. */
+  readonly host: string;
+  /** 0 to 65535. */
+  readonly port: number;
+}
+
+/** A network such as `192.0.2.0/24`. A bare address is a network of one. */
+export interface Prefix {
+  /** 16 bytes; IPv4 is mapped. */
+  readonly bytes: Uint8Array;
+  /** Bits that count, of 128: an IPv4 /24 is 120. */
+  readonly bits: number;
+}
+
+const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
+
+/**
+ * Reads an address and returns it as canonical text (RFC 5952): IPv4 mapped
+ * into IPv6 becomes IPv4, a zone (`%eth0`) is dropped. Null if it is none.
+ */
+export function parseAddress(text: string): string | null {
+  const bytes = addressToBytes(text);
+  return bytes && addressFromBytes(bytes);
+}
+
+/** Whether a canonical address is IPv4. */
+export function isIpv4(address: string): boolean {
+  return !address.includes(":");
+}
+
+/** The 16 bytes of an address in text; null if it is none. */
+export function addressToBytes(text: string): Uint8Array | null {
+  if (isIPv4(text)) {
+    const bytes = new Uint8Array(ADDRESS_SIZE);
+    bytes.set(MAPPED);
+    bytes.set(text.split(".").map(Number), 12);
+    return bytes;
+  }
+  const percent = text.indexOf("%");
+  const bare = percent < 0 ? text : text.slice(0, percent);
+  if (!isIPv6(bare)) return null;
+  return ipv6ToBytes(bare);
+}
+
+/** Canonical text of 16 bytes; IPv4 in ::ffff:0:0/96 becomes IPv4. */
+export function addressFromBytes(bytes: Uint8Array): string {
+  if (MAPPED.every((byte, index) => bytes[index] === byte)) {
+    return bytes.subarray(12, 16).join(".");
+  }
+  const groups: number[] = [];
+  for (let i = 0; i < ADDRESS_SIZE; i += 2) {
+    groups.push(bytes[i]! << 8 | bytes[i + 1]!);
+  }
+  // RFC 5952 §4.2: the longest run of zero groups, of two or more, is "::".
+  let start = -1, length = 1;
+  for (let i = 0; i < 8; i++) {
+    let run = 0;
+    while (i + run < 8 && groups[i + run] === 0) run++;
+    if (run > length) [start, length] = [i, run];
+    if (run > 0) i += run - 1;
+  }
+  const hex = groups.map((group) => group.toString(16));
+  if (start < 0) return hex.join(":");
+  return hex.slice(0, start).join(":") + "::" +
+    hex.slice(start + length).join(":");
+}
+
+/** Reads `192.0.2.0/24`, `2001:db8::/32` or a bare address; null if none. */
+export function parsePrefix(text: string): Prefix | null {
+  const [host, bitsText, ...rest] = text.split("/");
+  const bytes = rest.length === 0 && host ? addressToBytes(host) : null;
+  if (!bytes || host!.includes("%")) return null;
+  const offset = isIPv4(host!) ? 96 : 0;
+  if (bitsText === undefined) return { bytes, bits: 128 };
+  if (!/^\d{1,3}$/.test(bitsText)) return null;
+  const bits = Number(bitsText) + offset;
+  return bits <= 128 ? { bytes, bits } : null;
+}
+
+/** Whether a network holds an address. */
+export function prefixContains(prefix: Prefix, address: string): boolean {
+  const bytes = addressToBytes(address);
+  if (!bytes) return false;
+  for (let bit = 0; bit < prefix.bits; bit += 8) {
+    const mask = 0xff << Math.max(0, 8 - (prefix.bits - bit)) & 0xff;
+    const index = bit >> 3;
+    if ((bytes[index]! & mask) !== (prefix.bytes[index]! & mask)) return false;
+  }
+  return true;
+}
+
+/** Reads `HOST:PORT`, `[IPV6]:PORT` or, with a default port, `HOST`. */
+export function parseEndpoint(
+  text: string,
+  defaultPort?: number,
+): Endpoint | null {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text);
+  if (!match) {
+    // A bare IPv6 address is unambiguous when no port is wanted.
+    const address = defaultPort === undefined ? null : parseAddress(text);
+    return address ? { host: address, port: defaultPort! } : null;
+  }
+  const port = match[3] === undefined ? defaultPort : Number(match[3]);
+  if (port === undefined || port > 65535) return null;
+  if (match[1] !== undefined) {
+    const address = isIPv6(match[1]) ? parseAddress(match[1]) : null;
+    return address ? { host: address, port } : null;
+  }
+  const host = match[2]!;
+  if (/^[\d.]+$/.test(host) && !isIPv4(host)) return null;
+  return /^[A-Za-z0-9._-]{1,253}$/.test(host) ? { host, port } : null;
+}
+
+/** Writes `HOST:PORT`, with an IPv6 address in brackets. */
+export function formatEndpoint({ host, port }: Endpoint): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function ipv6ToBytes(text: string): Uint8Array {
+  // A dotted tail (::ffff:192.0.2.1) becomes two groups first.
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  if (dotted) {
+    const [a, b, c, d] = dotted.slice(2).map(Number);
+    text = dotted[1]! + (a! << 8 | b!).toString(16) + ":" +
+      (c! << 8 | d!).toString(16);
+  }
+  const [head, tail] = text.split("::");
+  const left = head ? head.split(":") : [];
+  const right = tail ? tail.split(":") : [];
+  const bytes = new Uint8Array(ADDRESS_SIZE);
+  const put = (group: string, index: number) => {
+    const value = parseInt(group, 16);
+    bytes[index * 2] = value >> 8;
+    bytes[index * 2 + 1] = value & 0xff;
+  };
+  left.forEach(put);
+  right.forEach((group, index) => put(group, 8 - right.length + index));
+  return bytes;
+}
