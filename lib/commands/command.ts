@@ -1,0 +1,110 @@
+/** What every command is, and how its options are read. */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import type { Runtime } from "../runtime/runtime.ts";
+import { UsageError } from "../values/errors.ts";
+
+/** A command's module: `lib/commands/NAME.ts` exports these two. */
+export interface Command {
+  /** The text of `knock help NAME`: usage, options, words, an example. */
+  readonly help: string;
+  /** Runs it and returns the exit status. Throws OperatorErrors. */
+  run(args: string[], runtime: Runtime): Promise<number>;
+}
+
+/** Which options a command takes, by long name; a value is a single letter for short, or "". */
+export interface OptionNames {
+  /** Options without a value. */
+  readonly flags?: Readonly<Record<string, string>>;
+  /** Options with one value; the last one given counts. */
+  readonly values?: Readonly<Record<string, string>>;
+  /** Options with one value that may be given several times. */
+  readonly lists?: Readonly<Record<string, string>>;
+  /** Stop at the first positional: the rest is another program's. */
+  readonly stopEarly?: boolean;
+}
+
+export interface Options {
+  readonly positionals: readonly string[];
+  flag(name: string): boolean;
+  value(name: string): string | undefined;
+  list(name: string): readonly string[];
+}
+
+/** Reads a command's arguments; throws UsageError with the nearest option as the hint. */
+export function parseOptions(
+  args: readonly string[],
+  names: OptionNames,
+): Options {
+  const { flags = {}, values = {}, lists = {} } = names;
+  const valued = { ...values, ...lists };
+  const known = Object.keys({ ...flags, ...valued });
+  const alias: Record<string, string> = {};
+  for (const [name, short] of Object.entries({ ...flags, ...valued })) {
+    if (short) alias[short] = name;
+  }
+  const parsed = parseArgs([...args], {
+    boolean: Object.keys(flags),
+    string: [...Object.keys(valued), "_"],
+    collect: Object.keys(valued),
+    alias,
+    stopEarly: names.stopEarly ?? false,
+    unknown: (argument: string, key?: string) => {
+      if (key === undefined) return true;
+      throw new UsageError(
+        `unknown option "${argument.replace(/=.*$/s, "")}"`,
+        nearest(key, known, "--"),
+      );
+    },
+  }) as Record<string, unknown> & { _: string[] };
+
+  const given = (name: string) => (parsed[name] ?? []) as string[];
+  for (const name of Object.keys(valued)) {
+    if (given(name).includes("")) {
+      throw new UsageError(
+        `option "--${name}" needs a value`,
+        `a value that starts with a dash is written --${name}=VALUE`,
+      );
+    }
+  }
+  return {
+    positionals: parsed._,
+    flag: (name) => parsed[name] === true,
+    value: (name) => given(name).at(-1),
+    list: (name) => given(name),
+  };
+}
+
+/** Takes just these positionals; throws UsageError when one misses or is too many. */
+export function takePositionals(
+  options: Options,
+  wanted: readonly string[],
+  optional = 0,
+): string[] {
+  const { positionals } = options;
+  const missing = wanted[positionals.length];
+  if (positionals.length < wanted.length - optional) {
+    throw new UsageError(`${missing} is missing`);
+  }
+  const extra = positionals[wanted.length];
+  if (extra !== undefined) {
+    throw new UsageError(`unexpected argument "${extra}"`);
+  }
+  return [...positionals];
+}
+
+/** A hint that names the nearest of some words; undefined when none is near. */
+export function nearest(
+  word: string,
+  known: readonly string[],
+  prefix = "",
+): string | undefined {
+  if (known.length === 0) return undefined;
+  const found = closestString(word, [...known]) as string;
+  // More than half of the letters changed is another word, not a slip.
+  return levenshteinDistance(word, found) * 2 <= Math.max(word.length, 2)
+    ? `did you mean "${prefix}${found}"?`
+    : undefined;
+}
