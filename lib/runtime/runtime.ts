@@ -188,13 +188,17 @@ export interface ConnectOptions {
   readonly timeoutMs?: number;
 }
 
-/** A TCP connection. */
+/** A TCP connection. Methods but close() throw {@linkcode SystemError}. */
 export interface Stream {
   /** The other end, canonical. */
   readonly peer: Endpoint;
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
-  /** Ends it at once. Safe to call twice. */
+  /** The next bytes; null when the other end has finished. The bytes are the caller's. */
+  read(): Promise<Uint8Array | null>;
+  /** Resolves when all bytes are handed to the system. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Finishes this direction; the other goes on. */
+  finish(): Promise<void>;
+  /** Ends both directions at once. Safe to call twice. */
   close(): void;
 }
 
