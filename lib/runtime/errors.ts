@@ -1,0 +1,52 @@
+/** Turns whatever a runtime threw into a SystemError. */
+
+import { SystemError } from "./runtime.ts";
+
+/** Calls, and turns what is thrown into a {@linkcode SystemError}. */
+export function translating<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw systemError(error);
+  }
+}
+
+/** As {@linkcode translating}, for what is awaited. */
+export async function translatingAsync<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw systemError(error);
+  }
+}
+
+/** The system's name and words for an error. */
+export function systemError(error: unknown): SystemError {
+  if (error instanceof SystemError) return error;
+  const { code, message, name } = error as {
+    code?: unknown;
+    message?: unknown;
+    name?: unknown;
+  };
+  const known = typeof code === "string" ? code : DENO_CODES[String(name)];
+  // Node's words begin with the code and end with the call: "ENOENT: no such file or directory, open 'x'".
+  const words = String(message ?? error)
+    .replace(/^[A-Z0-9]+: /, "")
+    .replace(/, \w+ '.*$/s, "")
+    .replace(/ \(os error \d+\)/, "");
+  return new SystemError(
+    known ?? "",
+    words.charAt(0).toLowerCase() + words.slice(1),
+  );
+}
+
+const DENO_CODES: Readonly<Record<string, string>> = {
+  NotFound: "ENOENT",
+  PermissionDenied: "EACCES",
+  NotCapable: "EACCES",
+  AlreadyExists: "EEXIST",
+  AddrInUse: "EADDRINUSE",
+  AddrNotAvailable: "EADDRNOTAVAIL",
+  ConnectionRefused: "ECONNREFUSED",
+  NetworkUnreachable: "ENETUNREACH",
+};

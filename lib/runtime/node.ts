@@ -1,0 +1,288 @@
+/** The runtime in Bun, by node: modules and bun:ffi. */
+
+import type * as ffi from "bun:ffi";
+import { type ChildProcess, spawn } from "node:child_process";
+import * as dgram from "node:dgram";
+import * as net from "node:net";
+import process from "node:process";
+import { Readable } from "node:stream";
+import { type Endpoint, isIpv4, parseAddress } from "../values/address.ts";
+import { systemError, translatingAsync } from "./errors.ts";
+import {
+  type NativeType,
+  type Runtime,
+  type Stream,
+  SystemError,
+} from "./runtime.ts";
+import { selfCommand, system } from "./system.ts";
+
+const NATIVE: Record<NativeType, string> = {
+  pointer: "ptr",
+  buffer: "ptr",
+  text: "cstring",
+  i32: "i32",
+  u32: "u32",
+  void: "void",
+};
+
+export const nodeRuntime: Runtime = {
+  ...system,
+  name: "bun",
+  version: process.versions.bun ?? process.versions.node,
+  selfCommand: () => selfCommand(["run"]),
+
+  run: (argv, options = {}) =>
+    translatingAsync(async () => {
+      const piped = options.inherit ? "inherit" : "pipe";
+      const child = spawn(argv[0]!, argv.slice(1), {
+        stdio: [
+          options.stdin === undefined
+            ? options.inherit ? "inherit" : "ignore"
+            : "pipe",
+          piped,
+          piped,
+        ],
+        env: { ...process.env, ...options.env },
+        ...(options.cwd !== undefined && { cwd: options.cwd }),
+        // A group of its own, so that a time limit ends its children too.
+        detached: options.timeoutMs !== undefined,
+      });
+      await started(child);
+      // A program that ends without reading its input is no error of ours.
+      child.stdin?.on("error", () => {});
+      if (options.stdin !== undefined) child.stdin?.end(options.stdin);
+      const stdout = collect(child.stdout);
+      const stderr = collect(child.stderr);
+      const timer = options.timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => killGroup(child.pid!), options.timeoutMs);
+      try {
+        const code = await ended(child);
+        return { code, stdout: await stdout, stderr: await stderr };
+      } finally {
+        clearTimeout(timer);
+      }
+    }),
+
+  spawn: (argv, options = {}) => {
+    const child = spawn(argv[0]!, argv.slice(1), {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...options.env },
+    });
+    const status = ended(child);
+    // Without a listener, a program that is missing would be thrown nowhere.
+    child.on("error", () => {});
+    if (child.pid === undefined) {
+      throw new SystemError("ENOENT", `cannot start "${argv[0]}"`);
+    }
+    return {
+      pid: child.pid,
+      stdout: Readable.toWeb(child.stdout!) as ReadableStream<Uint8Array>,
+      stderr: Readable.toWeb(child.stderr!) as ReadableStream<Uint8Array>,
+      ended: status,
+      kill: (signal) => void child.kill(signal),
+    };
+  },
+
+  listenDatagram: async (at, handler) => {
+    const socket = await withoutIpv6(at.host, (host) => bindDatagram(host, at));
+    const { address, port } = socket.address();
+    const mapped = address.includes(":");
+    socket.on("message", (bytes, from) => {
+      handler(bytes, { host: bareAddress(from.address), port: from.port });
+    });
+    socket.on("error", () => {}); // ICMP errors of earlier sends
+    return {
+      at: { host: address, port },
+      send: (bytes, to) =>
+        new Promise((resolve, reject) => {
+          const host = mapped && isIpv4(to.host)
+            ? `::ffff:${to.host}`
+            : to.host;
+          socket.send(
+            bytes,
+            to.port,
+            host,
+            (error) => error ? reject(systemError(error)) : resolve(),
+          );
+        }),
+      close: () => {
+        socket.close();
+      },
+    };
+  },
+
+  listenStream: async (at, handler) => {
+    const server = await withoutIpv6(at.host, (host) => bindStream(host, at));
+    server.on("connection", (socket) => handler(nodeStream(socket)));
+    server.on("error", () => {});
+    const { address, port } = server.address() as net.AddressInfo;
+    return { at: { host: address, port }, close: () => void server.close() };
+  },
+
+  connectStream: (to, options = {}) =>
+    new Promise((resolve, reject) => {
+      const socket = net.connect({
+        host: to.host,
+        port: to.port,
+        allowHalfOpen: true,
+      });
+      const timer = options.timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+          socket.destroy();
+          reject(new SystemError("ETIMEDOUT", "no answer in time"));
+        }, options.timeoutMs);
+      socket.once("error", (error) => {
+        clearTimeout(timer);
+        reject(systemError(error));
+      });
+      socket.once("connect", () => {
+        clearTimeout(timer);
+        resolve(nodeStream(socket));
+      });
+    }),
+
+  openLibrary: async (name, symbols) => {
+    try {
+      // By a variable: Deno would look for this module when it checks types.
+      const module = "bun:ffi";
+      const { dlopen } = await import(module) as typeof ffi;
+      const native = Object.fromEntries(
+        Object.entries(symbols).map(([symbol, { parameters, result }]) => [
+          symbol,
+          {
+            args: parameters.map((type) => NATIVE[type]),
+            returns: NATIVE[result],
+          },
+        ]),
+      );
+      const library = dlopen(name, native as Record<string, ffi.FFIFunction>);
+      const functions = library.symbols as unknown as Record<
+        string,
+        (...values: unknown[]) => unknown
+      >;
+      return {
+        call: (symbol, ...values) => {
+          const result = functions[symbol]!(...values);
+          return symbols[symbol]!.result === "text" ? String(result) : result;
+        },
+        close: () => library.close(),
+      };
+    } catch {
+      return null;
+    }
+  },
+};
+
+async function withoutIpv6<T>(
+  host: string,
+  bind: (host: string) => Promise<T>,
+): Promise<T> {
+  try {
+    return await bind(host);
+  } catch (error) {
+    const failed = systemError(error);
+    if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
+    return await bind("0.0.0.0").catch((error) => {
+      throw systemError(error);
+    });
+  }
+}
+
+function bindDatagram(host: string, { port }: Endpoint): Promise<dgram.Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = dgram.createSocket(isIpv4(host) ? "udp4" : "udp6");
+    socket.once("error", reject);
+    socket.bind(port, host, () => {
+      socket.off("error", reject);
+      resolve(socket);
+    });
+  });
+}
+
+function bindStream(host: string, { port }: Endpoint): Promise<net.Server> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer({ allowHalfOpen: true });
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve(server);
+    });
+  });
+}
+
+function nodeStream(socket: net.Socket): Stream {
+  let failed: SystemError | null = null;
+  let wake = () => {};
+  let over = false;
+  socket.on("readable", () => wake());
+  socket.on("end", () => {
+    over = true;
+    wake();
+  });
+  socket.on("close", () => {
+    over = true;
+    wake();
+  });
+  socket.on("error", (error) => {
+    failed = systemError(error);
+    wake();
+  });
+  return {
+    peer: {
+      host: bareAddress(socket.remoteAddress ?? ""),
+      port: socket.remotePort ?? 0,
+    },
+    read: async () => {
+      while (true) {
+        const bytes = socket.read() as Uint8Array | null;
+        if (bytes) return bytes;
+        if (failed) throw failed;
+        if (over) return null;
+        await new Promise<void>((resolve) => wake = resolve);
+      }
+    },
+    write: (bytes) =>
+      new Promise((resolve, reject) =>
+        socket.write(
+          bytes,
+          (error) => error ? reject(systemError(error)) : resolve(),
+        )
+      ),
+    finish: () => new Promise((resolve) => socket.end(() => resolve())),
+    close: () => {
+      socket.destroy();
+    },
+  };
+}
+
+function bareAddress(text: string): string {
+  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
+  return parseAddress(text) ?? text;
+}
+
+function started(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once("spawn", () => resolve());
+    child.once("error", reject);
+  });
+}
+
+function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => child.once("close", (code) => resolve(code)));
+}
+
+async function collect(stream: Readable | null): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream ?? []) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It ended by itself.
+  }
+}
