@@ -1,10 +1,11 @@
 /** What every command is, and how its options are read. */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { closestString } from "@std/text/closest-string";
-import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
+import { nearest } from "../values/nearest.ts";
+
+export { nearest };
 
 /** A command's module: `lib/commands/NAME.ts` exports these two. */
 export interface Command {
@@ -93,18 +94,4 @@ export function takePositionals(
     throw new UsageError(`unexpected argument "${extra}"`);
   }
   return [...positionals];
-}
-
-/** A hint that names the nearest of some words; undefined when none is near. */
-export function nearest(
-  word: string,
-  known: readonly string[],
-  prefix = "",
-): string | undefined {
-  if (known.length === 0) return undefined;
-  const found = closestString(word, [...known]) as string;
-  // More than half of the letters changed is another word, not a slip.
-  return levenshteinDistance(word, found) * 2 <= Math.max(word.length, 2)
-    ? `did you mean "${prefix}${found}"?`
-    : undefined;
 }
