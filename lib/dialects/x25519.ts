@@ -1,0 +1,68 @@
+/** X25519 (RFC 7748) by node:crypto: key pairs, and what two of them agree on. */
+
+import { Buffer } from "node:buffer";
+import {
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  type KeyObject,
+} from "node:crypto";
+
+/** Bytes of a private key, a public key and a shared secret. */
+export const KEY_SIZE = 32;
+
+/** What stands before the private key in PKCS #8, RFC 8410 §7. */
+const PKCS8_HEAD = Buffer.from("302e020100300506032b656e04220420", "hex");
+
+/** A key pair, ready for use. */
+export interface KeyPair {
+  readonly secret: KeyObject;
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+}
+
+/** Makes the key pair of a private key: any 32 bytes. */
+export function keyPairOf(privateKey: Uint8Array): KeyPair {
+  const secret = createPrivateKey({
+    key: Buffer.concat([PKCS8_HEAD, privateKey]),
+    format: "der",
+    type: "pkcs8",
+  });
+  const { x } = createPublicKey(secret).export({ format: "jwk" });
+  return {
+    secret,
+    publicKey: Uint8Array.fromBase64(x!, { alphabet: "base64url" }),
+  };
+}
+
+/** Computes the public key, 32 bytes, of a private key: any 32 bytes. */
+export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
+  return keyPairOf(privateKey).publicKey;
+}
+
+/** Makes 32 bytes of a public key ready for use. Copies them. */
+export function importPublicKey(bytes: Uint8Array): KeyObject {
+  // A JWK is imported faster than DER: 2.6 us to 2.9 (Deno), 0.4 to 0.9 (Bun).
+  const x = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  return createPublicKey({
+    key: { kty: "OKP", crv: "X25519", x },
+    format: "jwk",
+  });
+}
+
+/**
+ * Computes the shared secret, 32 bytes; null if it is all zero, as it is for
+ * a public key of low order. RFC 7748 §6.1.
+ */
+export function agree(
+  secret: KeyObject,
+  publicKey: KeyObject,
+): Uint8Array | null {
+  try {
+    const shared = diffieHellman({ privateKey: secret, publicKey });
+    return shared.some((byte) => byte !== 0) ? shared : null;
+  } catch {
+    // OpenSSL itself refuses the all-zero result.
+    return null;
+  }
+}
