@@ -1,0 +1,204 @@
+/** The shape of `server.yaml`: every key, what it may be, and its default. */
+
+import { type Endpoint, parseAddress } from "../values/address.ts";
+import { parseEndpoint, parsePrefix } from "../values/address.ts";
+import { parseBase64url } from "../values/base64url.ts";
+import { parseDuration } from "../values/duration.ts";
+import { parsePortRange, type PortRange } from "../values/ports.ts";
+import type { BackendName, Listen } from "./config.ts";
+import { parseHours } from "./hours.ts";
+import {
+  anything,
+  bool,
+  list,
+  mappingOr,
+  named,
+  object,
+  oneOf,
+  oneOrMore,
+  optional,
+  required,
+  type Schema,
+  text,
+} from "./schema.ts";
+import { parseTime } from "./time.ts";
+
+/** Bytes of an X25519 key and of a psk. */
+export const KEY_SIZE = 32;
+
+/** UDP port of a configuration that does not choose one. */
+export const DEFAULT_PORT = 62201;
+
+/** Longest `max_skew`: beyond a day a clock is set, not allowed for. */
+const MAX_SKEW_SECONDS = 86400;
+
+/** The firewalls that a configuration may name. */
+export const BACKENDS: readonly BackendName[] = [
+  "nft",
+  "iptables",
+  "gate",
+  "command",
+];
+
+/** What clients, services and commands may be called. */
+export const NAME = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+  wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
+    `first`,
+} as const;
+
+const words = text("text", (value) => value === "" ? null : value, {
+  json: { minLength: 1 },
+});
+
+const ports = text("tcp/PORT or udp/PORT", parsePortRange, {
+  json: { pattern: "^(tcp|udp)/[0-9]+(-[0-9]+)?$" },
+});
+
+/** What a client may open: ports, or the name of a service, looked up later. */
+const opening = text<PortRange | string>(
+  "a service's name, tcp/PORT or udp/PORT",
+  (value) =>
+    value.includes("/")
+      ? parsePortRange(value)
+      : NAME.pattern.test(value)
+      ? value
+      : null,
+);
+
+const target = text("HOST:PORT", (value): Endpoint | null => {
+  const endpoint = parseEndpoint(value);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+});
+
+const listen = text<Listen>(
+  `PORT, "ADDRESS:PORT" or "[IPV6]:PORT"`,
+  parseListen,
+);
+
+const prefix = text(
+  "an address or a network such as 192.0.2.0/24",
+  parsePrefix,
+);
+
+const key = text(
+  "a key of 43 base64url characters that is not all zero",
+  parseKey,
+  { secret: true, json: { pattern: "^[A-Za-z0-9_-]{43}$" } },
+);
+
+const time = text(
+  "a time such as 2027-01-01T00:00:00Z",
+  parseTime,
+  { json: { format: "date-time" } },
+);
+
+const hours = text(`hours such as "mon-fri 08:00-18:00"`, parseHours);
+
+const argv = list(words);
+
+const service = mappingOr(
+  object({
+    listen: required(oneOrMore(ports)),
+    to: optional(target, null),
+  }),
+  oneOrMore(ports),
+);
+
+const client = object({
+  knock: optional(
+    object({ key: required(key), psk: required(key) }, { secret: true }),
+    null,
+  ),
+  fwknop: optional(anything, null),
+  openme: optional(anything, null),
+  openspa: optional(anything, null),
+  open: optional(oneOrMore(opening, { empty: true }), []),
+  for: optional(duration(), null),
+  max_for: optional(duration(), null),
+  from: optional(oneOrMore(prefix), null),
+  require_address: optional(bool, false),
+  any_address: optional(bool, false),
+  expires: optional(time, null),
+  hours: optional(hours, null),
+  code: optional(words, null),
+  once: optional(bool, false),
+  run: optional(oneOrMore(words), []),
+});
+
+/** The whole of `server.yaml`. */
+export const serverSchema = object({
+  listen: required(oneOrMore(listen)),
+  key: optional(words, "server.key"),
+  max_skew: optional(duration(MAX_SKEW_SECONDS), 120),
+  reply: optional(bool, true),
+  state: optional(words, null),
+  firewall: optional(
+    object({
+      backend: optional(oneOf(BACKENDS), "nft"),
+      mode: optional(oneOf(["guard", "accept"]), "guard"),
+      chain: optional(words, null),
+      open: optional(argv, null),
+      close: optional(argv, null),
+    }),
+    { backend: "nft", mode: "guard", chain: null, open: null, close: null },
+  ),
+  services: optional(named(NAME, service), new Map<string, never>()),
+  defaults: optional(
+    object({
+      for: optional(duration(), 30),
+      max_for: optional(duration(), 8 * 3600),
+    }),
+    { for: 30, max_for: 8 * 3600 },
+  ),
+  clients: optional(named(NAME, client), new Map<string, never>()),
+  openme: optional(anything, null),
+  openspa: optional(anything, null),
+  sequences: optional(anything, null),
+  commands: optional(named(NAME, argv), new Map<string, never>()),
+  hooks: optional(
+    object({ open: optional(argv, null), close: optional(argv, null) }),
+    { open: null, close: null },
+  ),
+  log: optional(
+    object({
+      format: optional(oneOf(["text", "json"]), "text"),
+      level: optional(oneOf(["debug", "info", "warn", "error"]), "info"),
+    }),
+    { format: "text", level: "info" },
+  ),
+  metrics: optional(target, null),
+});
+
+/** `server.yaml` as it was read, before its parts were held against each other. */
+export type ServerYaml = Read<typeof serverSchema>;
+export type ServiceYaml = Read<typeof service>;
+export type ClientYaml = Read<typeof client>;
+
+type Read<S> = S extends Schema<infer T> ? T : never;
+
+/** Reads `PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`; "::" is every address. */
+export function parseListen(value: string): Listen | null {
+  const endpoint = /^\d{1,5}$/.test(value)
+    ? { host: "::", port: Number(value) }
+    : parseEndpoint(value);
+  if (!endpoint || endpoint.port < 1 || endpoint.port > 65535) return null;
+  return parseAddress(endpoint.host) === null ? null : endpoint;
+}
+
+/** Reads a key of 32 bytes in base64url; null if it is none, or all zero. */
+export function parseKey(value: string): Uint8Array | null {
+  const bytes = parseBase64url(value, KEY_SIZE);
+  return bytes?.some((byte) => byte !== 0) ? bytes : null;
+}
+
+function duration(most?: number): Schema<number> {
+  const wanted = `a duration such as 30s, 5m or 8h, at least 1s` +
+    (most === undefined ? "" : ` and at most ${most}s`);
+  return text(wanted, (value) => {
+    const seconds = parseDuration(value);
+    return seconds === null || seconds < 1 || seconds > (most ?? Infinity)
+      ? null
+      : seconds;
+  });
+}
