@@ -1,0 +1,151 @@
+/**
+ * A profile, and profiles.yaml: the servers that this client can knock at,
+ * by name. The file holds private keys.
+ *
+ *     home:
+ *       server: home.example.org:62201
+ *       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
+ *       open: [tcp/22]     # what to ask for; absent: all that it may open
+ *       for: 1h            # how long; absent: the server's default
+ *       from: source       # or an address, or resolve
+ *       code: BASE32       # the secret of one-time codes, where they are wanted
+ * @module
+ */
+
+import { parse as parseYaml } from "@std/yaml";
+import { configError, type Mistake } from "../config/mistake.ts";
+import {
+  named,
+  object,
+  oneOrMore,
+  optional,
+  required,
+  text,
+} from "../config/schema.ts";
+import { KEY_SIZE, NAME } from "../config/server_schema.ts";
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+} from "../values/address.ts";
+import { parseBase64url } from "../values/base64url.ts";
+import { COMMAND_NAMES } from "../values/command_names.ts";
+import { parseDuration } from "../values/duration.ts";
+import { ConfigError } from "../values/errors.ts";
+import { parsePortRange, type PortRange } from "../values/ports.ts";
+
+/** How to knock at one server. */
+export interface Profile {
+  readonly name: string;
+  readonly server: Endpoint;
+  readonly knock: KnockKeys;
+  /** The secret of one-time codes, in base32; null where none is wanted. */
+  readonly code: string | null;
+  /** Single ports to ask for; empty: all that this client may open. */
+  readonly open: readonly PortRange[];
+  /** Seconds to ask for; 0: the server's default. */
+  readonly seconds: number;
+  readonly from: From;
+}
+
+/** The keys of knock/1, 32 bytes each. */
+export interface KnockKeys {
+  /** The server's public key. */
+  readonly server: Uint8Array;
+  /** The client's own private key. */
+  readonly key: Uint8Array;
+  readonly psk: Uint8Array;
+}
+
+/** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
+export type From = "source" | "resolve" | { readonly address: string };
+
+/** The most ports that one knock can name. Protocol, "The knock". */
+export const MAX_PORTS = 15;
+
+const key = text(
+  "a key of 43 characters (base64url)",
+  (words) => parseBase64url(words, KEY_SIZE),
+  { secret: true },
+);
+
+const PROFILES = named(
+  NAME,
+  object({
+    server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
+    knock: required(
+      object({
+        server: required(key),
+        key: required(key),
+        psk: required(key),
+      }, { secret: true }),
+    ),
+    code: optional(
+      text("base32 of 16 to 128 characters", parseCode, { secret: true }),
+      null,
+    ),
+    open: optional(
+      oneOrMore(text("tcp/PORT or udp/PORT", parseSinglePort)),
+      [],
+    ),
+    for: optional(text("a duration such as 30s, 5m or 8h", parseDuration), 0),
+    from: optional(text("source, resolve or an address", parseFrom), "source"),
+  }),
+);
+
+/** Reads the text of a file of profiles; `file` is for the messages. */
+export function parseProfiles(
+  content: string,
+  file: string,
+): ReadonlyMap<string, Profile> {
+  let yaml: unknown;
+  try {
+    // All scalars stay text: no key or name turns into a number or a date.
+    yaml = parseYaml(content, { schema: "failsafe" });
+  } catch (error) {
+    // The first line only: the next ones quote the file, and so its secrets.
+    const [what] = String((error as Error).message).split(":\n");
+    throw new ConfigError([`${file}: ${what}`]);
+  }
+  const mistakes: Mistake[] = [];
+  const read = PROFILES.read(yaml, "", mistakes) ?? new Map();
+  const profiles = new Map<string, Profile>();
+  for (const [name, { for: seconds, ...rest }] of read) {
+    if (COMMAND_NAMES.includes(name)) {
+      mistakes.push({
+        path: name,
+        text: "is the name of a command, and cannot be a profile's",
+      });
+    }
+    if (rest.open.length > MAX_PORTS) {
+      const got = `got ${rest.open.length}`;
+      const text = `must be at most ${MAX_PORTS} ports, ${got}`;
+      mistakes.push({ path: `${name}.open`, text });
+    }
+    profiles.set(name, { name, seconds, ...rest });
+  }
+  if (mistakes.length > 0) throw configError(file, mistakes);
+  return profiles;
+}
+
+/** Reads `tcp/22`; null for ranges too, which knock/1 cannot carry. */
+export function parseSinglePort(words: string): PortRange | null {
+  const range = parsePortRange(words);
+  return range && range.first === range.last ? range : null;
+}
+
+/** Reads `source`, `resolve` or an address; null if it is none. */
+export function parseFrom(words: string): From | null {
+  if (words === "source" || words === "resolve") return words;
+  const address = parseAddress(words);
+  return address === null ? null : { address };
+}
+
+function parseServer(words: string): Endpoint | null {
+  const endpoint = parseEndpoint(words);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+}
+
+function parseCode(words: string): string | null {
+  return /^[A-Z2-7]{16,128}$/.test(words) ? words : null;
+}

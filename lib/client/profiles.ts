@@ -1,0 +1,82 @@
+/** The file of profiles on this machine: 0600, or it is refused. */
+
+import { NAME } from "../config/server_schema.ts";
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { COMMAND_NAMES } from "../values/command_names.ts";
+import { ConfigError, FailureError, UsageError } from "../values/errors.ts";
+import { nearest } from "../values/nearest.ts";
+import { parseProfiles, type Profile } from "./profile.ts";
+
+/** Permission bits that let others than the owner use a file. */
+const OTHERS = 0o077;
+
+/**
+ * Reads a file of profiles; empty when there is none. Throws ConfigError with
+ * every mistake in it, and when others can read or write it.
+ */
+export function readProfiles(
+  runtime: Runtime,
+  file: string,
+): ReadonlyMap<string, Profile> {
+  const content = readPrivateFile(runtime, file);
+  return content === null ? new Map() : parseProfiles(content, file);
+}
+
+/** Finds a profile by its name; throws ConfigError with what to do if there is none. */
+export function findProfile(
+  runtime: Runtime,
+  file: string,
+  name: string,
+): Profile {
+  const profiles = readProfiles(runtime, file);
+  const profile = profiles.get(name);
+  if (profile) return profile;
+  if (profiles.size === 0) {
+    throw new ConfigError(
+      [`no profile "${name}": there are none in ${file} yet`],
+      "`knock client add NAME` on the server prints a line: " +
+        "store it here with `knock import LINE`",
+    );
+  }
+  const names = [...profiles.keys()];
+  throw new ConfigError(
+    [`no profile "${name}" in ${file}`],
+    nearest(name, names) ?? `\`knock profiles\` lists them`,
+  );
+}
+
+/** Throws UsageError when no profile can have this name. */
+export function checkProfileName(name: string): void {
+  const hint = "give the profile another name with --name NAME";
+  if (!NAME.pattern.test(name)) {
+    throw new UsageError(
+      `a profile's name must be ${NAME.wanted}, got "${name}"`,
+      hint,
+    );
+  }
+  if (COMMAND_NAMES.includes(name)) {
+    throw new UsageError(
+      `"${name}" is the name of a command, and cannot be a profile's`,
+      hint,
+    );
+  }
+}
+
+/** The text of a file that only its owner can use; null when there is none. */
+export function readPrivateFile(runtime: Runtime, file: string): string | null {
+  try {
+    const info = runtime.files.stat(file);
+    if (!info) return null;
+    if (info.mode !== null && (info.mode & OTHERS) !== 0) {
+      const mode = info.mode.toString(8).padStart(3, "0");
+      throw new ConfigError(
+        [`${file}: others can use it (mode ${mode}), and it holds private keys`],
+        `chmod 600 ${file}`,
+      );
+    }
+    return runtime.files.readText(file);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot read ${file}: ${error.message}`);
+  }
+}

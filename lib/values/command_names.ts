@@ -1,0 +1,30 @@
+/** The names of the commands, which no profile may bear. */
+
+/** Every command, in the order of `knock help`. */
+export const COMMAND_NAMES: readonly string[] = [
+  "serve",
+  "init",
+  "check",
+  "client",
+  "status",
+  "log",
+  "doctor",
+  "convert",
+  "rules",
+  "import",
+  "send",
+  "close",
+  "ping",
+  "run",
+  "exec",
+  "proxy",
+  "profiles",
+  "seq",
+  "decode",
+  "keygen",
+  "pubkey",
+  "demo",
+  "completion",
+  "version",
+  "help",
+];
