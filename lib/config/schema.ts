@@ -38,8 +38,16 @@ export function required<T>(schema: Schema<T>): Field<T, never> {
 }
 
 /** A key that may be absent: then, and when it is wrong, it is `fallback`. */
-export function optional<T, F>(schema: Schema<T>, fallback: F): Field<T, F> {
+export function optional<T, const F>(
+  schema: Schema<T>,
+  fallback: F,
+): Field<T, F> {
   return { schema, fallback };
+}
+
+/** A mapping that may be absent: then it is what an empty one is read as. */
+export function section<T>(schema: Schema<T>): Field<T> {
+  return { schema, fallback: schema.read({}, "", []) };
 }
 
 /**

@@ -19,6 +19,7 @@ import {
   optional,
   required,
   type Schema,
+  section,
   text,
 } from "./schema.ts";
 import { parseTime } from "./time.ts";
@@ -133,40 +134,31 @@ export const serverSchema = object({
   max_skew: optional(duration(MAX_SKEW_SECONDS), 120),
   reply: optional(bool, true),
   state: optional(words, null),
-  firewall: optional(
-    object({
-      backend: optional(oneOf(BACKENDS), "nft"),
-      mode: optional(oneOf(["guard", "accept"]), "guard"),
-      chain: optional(words, null),
-      open: optional(argv, null),
-      close: optional(argv, null),
-    }),
-    { backend: "nft", mode: "guard", chain: null, open: null, close: null },
-  ),
-  services: optional(named(NAME, service), new Map<string, never>()),
-  defaults: optional(
-    object({
-      for: optional(duration(), 30),
-      max_for: optional(duration(), 8 * 3600),
-    }),
-    { for: 30, max_for: 8 * 3600 },
-  ),
-  clients: optional(named(NAME, client), new Map<string, never>()),
+  firewall: section(object({
+    backend: optional(oneOf(BACKENDS), "nft"),
+    mode: optional(oneOf(["guard", "accept"]), "guard"),
+    chain: optional(words, null),
+    open: optional(argv, null),
+    close: optional(argv, null),
+  })),
+  services: section(named(NAME, service)),
+  defaults: section(object({
+    for: optional(duration(), 30),
+    max_for: optional(duration(), 8 * 3600),
+  })),
+  clients: section(named(NAME, client)),
   openme: optional(anything, null),
   openspa: optional(anything, null),
   sequences: optional(anything, null),
-  commands: optional(named(NAME, argv), new Map<string, never>()),
-  hooks: optional(
-    object({ open: optional(argv, null), close: optional(argv, null) }),
-    { open: null, close: null },
-  ),
-  log: optional(
-    object({
-      format: optional(oneOf(["text", "json"]), "text"),
-      level: optional(oneOf(["debug", "info", "warn", "error"]), "info"),
-    }),
-    { format: "text", level: "info" },
-  ),
+  commands: section(named(NAME, argv)),
+  hooks: section(object({
+    open: optional(argv, null),
+    close: optional(argv, null),
+  })),
+  log: section(object({
+    format: optional(oneOf(["text", "json"]), "text"),
+    level: optional(oneOf(["debug", "info", "warn", "error"]), "info"),
+  })),
   metrics: optional(target, null),
 });
 

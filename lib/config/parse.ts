@@ -1,0 +1,197 @@
+/** `server.yaml` as text -> a valid configuration, or every mistake in it. */
+
+import { parse } from "@std/yaml";
+import { formatBase64url } from "../values/base64url.ts";
+import { formatDuration } from "../values/duration.ts";
+import { nearest } from "../values/nearest.ts";
+import type { PortRange } from "../values/ports.ts";
+import { formatPortRange } from "../values/ports.ts";
+import { checkListen, checkServices } from "./checks.ts";
+import type { Client, Config, Service } from "./config.ts";
+import { at, configError, isMapping, type Mistake, show } from "./mistake.ts";
+import { notYetSupported } from "./not_yet.ts";
+import {
+  type ClientYaml,
+  serverSchema,
+  type ServerYaml,
+  type ServiceYaml,
+} from "./server_schema.ts";
+
+/** What the text alone does not say. */
+export interface Surroundings {
+  /** The configuration's file, as messages show it. */
+  readonly file: string;
+  /** Reads the server's private key, 32 bytes, or says why it cannot. */
+  readonly readKey: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** The state folder; `written` is what the configuration says of it. */
+  readonly stateFolder: (written: string | null) => string;
+  /** What is wrong with the file itself, to be told with all else. */
+  readonly mistakes?: readonly Mistake[];
+}
+
+/** Reads a configuration. Throws ConfigError with every mistake. */
+export function parseConfig(text: string, surroundings: Surroundings): Config {
+  const raw = parseYaml(text);
+  if (!raw.ok) {
+    const mistakes = [...surroundings.mistakes ?? [], raw.mistake];
+    throw configError(surroundings.file, mistakes);
+  }
+  return readConfig(raw.value, surroundings);
+}
+
+/** Reads what YAML made of the text. Throws ConfigError with every mistake. */
+export function readConfig(raw: unknown, surroundings: Surroundings): Config {
+  const { file } = surroundings;
+  const mistakes: Mistake[] = [...surroundings.mistakes ?? []];
+  if (raw === null || raw === undefined) {
+    const hint = "knock init --dir DIR writes one to start from";
+    mistakes.push({ path: "", text: "is empty", hint });
+    throw configError(file, mistakes);
+  }
+  const yaml = serverSchema.read(raw, "", mistakes);
+  const backend = yaml?.firewall.backend ?? "nft";
+  mistakes.push(...notYetSupported(raw, backend));
+  if (!yaml) throw configError(file, mistakes);
+
+  checkListen(yaml, mistakes);
+  checkServices(yaml, mistakes);
+  const services = [...yaml.services].map(([name, service]) =>
+    readService(name, service)
+  );
+  const names = isMapping(raw) && isMapping(raw.services)
+    ? Object.keys(raw.services)
+    : [];
+  const clients = [...yaml.clients].map(([name, client]) =>
+    readClient(name, client, yaml, services, names, mistakes)
+  );
+  checkDialects(raw, mistakes);
+  checkKeys(clients, mistakes);
+  const key = surroundings.readKey(yaml.key);
+  if (!(key instanceof Uint8Array)) mistakes.push({ path: "key", ...key });
+  if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
+    throw configError(file, mistakes);
+  }
+  return {
+    file,
+    listen: yaml.listen,
+    key,
+    maxSkewMs: yaml.max_skew * 1000,
+    reply: yaml.reply,
+    firewall: { backend, mode: yaml.firewall.mode },
+    services,
+    clients,
+    log: yaml.log,
+    state: surroundings.stateFolder(yaml.state),
+  };
+}
+
+/**
+ * Reads YAML by its core schema, so a time stays the text that it is. The
+ * mistake never repeats the line, which may hold a secret.
+ */
+export function parseYaml(
+  text: string,
+): { ok: true; value: unknown } | { ok: false; mistake: Mistake } {
+  try {
+    return { ok: true, value: parse(text, { schema: "core" }) };
+  } catch (error) {
+    const { message, line } = error as Error & { line?: number };
+    const why = /^[^"<\n]*?(?= at line |["<\n]|$)/.exec(message)![0].trim();
+    const words = why.charAt(0).toLowerCase() + why.slice(1).replace(/:$/, "");
+    return {
+      ok: false,
+      mistake: {
+        path: line === undefined ? "" : `line ${line}`,
+        text: words || "cannot be read as YAML",
+      },
+    };
+  }
+}
+
+function readService(name: string, service: ServiceYaml): Service {
+  return "listen" in service
+    ? { name, ports: service.listen, to: service.to }
+    : { name, ports: service, to: null };
+}
+
+function readClient(
+  name: string,
+  yaml: ClientYaml,
+  { defaults }: ServerYaml,
+  services: readonly Service[],
+  names: readonly string[],
+  mistakes: Mistake[],
+): Client {
+  const path = at("clients", name);
+  const open = new Map<string, PortRange>();
+  for (const [index, entry] of yaml.open.entries()) {
+    if (typeof entry === "string" && !names.includes(entry)) {
+      mistakes.push({
+        path: yaml.open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
+        text: `must be the name of a service, tcp/PORT or udp/PORT, ` +
+          `got ${show(entry)}`,
+        hint: nearest(entry, names),
+      });
+    }
+    const ranges = typeof entry === "string"
+      ? services.find((service) => service.name === entry)?.ports ?? []
+      : [entry];
+    for (const range of ranges) open.set(formatPortRange(range), range);
+  }
+  const maxForSeconds = yaml.max_for ?? defaults.max_for;
+  if (yaml.for !== null && yaml.for > maxForSeconds) {
+    const most = formatDuration(maxForSeconds);
+    mistakes.push({
+      path: `${path}.for`,
+      text: `must be at most max_for, ${most}, got "${
+        formatDuration(yaml.for)
+      }"`,
+      hint: yaml.max_for === null
+        ? `${most} is the default: give the client a "max_for" too`
+        : undefined,
+    });
+  }
+  return {
+    name,
+    knock: yaml.knock,
+    open: [...open.values()],
+    forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
+    maxForSeconds,
+    from: yaml.from,
+    requireAddress: yaml.require_address,
+    anyAddress: yaml.any_address,
+    expiresMs: yaml.expires,
+    hours: yaml.hours,
+  };
+}
+
+function checkDialects(raw: unknown, mistakes: Mistake[]): void {
+  if (!isMapping(raw) || !isMapping(raw.clients)) return;
+  for (const [name, client] of Object.entries(raw.clients)) {
+    const keys = isMapping(client) ? Object.keys(client) : [];
+    if (client !== null && !isMapping(client)) continue;
+    if (DIALECTS.some((dialect) => keys.includes(dialect))) continue;
+    mistakes.push({
+      path: at("clients", name),
+      text: `must have the keys of a dialect, as in knock: { key, psk }`,
+      hint: `knock client add ${name} makes the keys and this entry`,
+    });
+  }
+}
+
+const DIALECTS = ["knock", "fwknop", "openme", "openspa"];
+
+function checkKeys(clients: readonly Client[], mistakes: Mistake[]): void {
+  const owners = new Map<string, string>();
+  for (const { name, knock } of clients) {
+    if (!knock) continue;
+    const key = formatBase64url(knock.key);
+    const owner = owners.get(key);
+    if (owner !== undefined) {
+      mistakes.push({
+        path: at("clients", `${name}.knock.key`),
+        text: `must be a key of its own, got the same as client "${owner}"`,
+      });
+    } else owners.set(key, name);
+  }
+}
