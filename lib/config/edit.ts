@@ -1,0 +1,154 @@
+/**
+ * Edits of a configuration's text that leave every comment and the layout as
+ * they are. They know block YAML as people write it, and read their own work
+ * again: what comes out means the old text and the change, or nothing does.
+ * @module
+ */
+
+import { parse } from "@std/yaml";
+import { formatClient, indent, type NewClient } from "./write.ts";
+
+/** Adds a client to the text; null if that has to be done by hand. */
+export function addClientText(text: string, client: NewClient): string | null {
+  const edited = insertClient(text, client);
+  return edited !== null && means(edited, (clients) => {
+      Object.assign(clients, read(formatClient(client)));
+    }, text)
+    ? edited
+    : null;
+}
+
+/** Takes a client out of the text; null if that has to be done by hand. */
+export function removeClientText(text: string, name: string): string | null {
+  const edited = cutClient(text, name);
+  return edited !== null && means(edited, (clients) => {
+      delete clients[name];
+    }, text)
+    ? edited
+    : null;
+}
+
+/** Whether the edited text means the old one with this change to its clients. */
+function means(
+  edited: string,
+  change: (clients: Record<string, unknown>) => void,
+  text: string,
+): boolean {
+  try {
+    const wanted = structuredClone(read(text)) as Record<string, unknown>;
+    const found = read(edited) as Record<string, unknown>;
+    // An empty `clients`, and none at all, mean the same.
+    wanted.clients ??= {};
+    found.clients ??= {};
+    change(wanted.clients as Record<string, unknown>);
+    return JSON.stringify(wanted) === JSON.stringify(found);
+  } catch {
+    return false;
+  }
+}
+
+function read(text: string): unknown {
+  return parse(text, { schema: "core" });
+}
+
+function insertClient(text: string, client: NewClient): string | null {
+  const { lines, newline } = split(text);
+  const entry = (columns: number) =>
+    indent(formatClient(client), columns).trimEnd().split("\n");
+
+  const head = findClients(lines);
+  if (head < 0) {
+    const gap = lines.length === 0 || lines.at(-1) === "" ? [] : [""];
+    return join([...lines, ...gap, "clients:", ...entry(2)], newline);
+  }
+  const value = /^([^:]*:)(.*)$/.exec(lines[head]!)!;
+  const empty = /^\s*(?:\{\s*\}|~|null)?\s*(#.*)?$/.exec(value[2]!);
+  if (!empty) return null;
+  lines[head] = empty[1] ? `${value[1]} ${empty[1]}` : value[1]!;
+
+  const { columns, last } = block(lines, head, 0);
+  const width = columns ?? usualIndent(lines);
+  lines.splice(last + 1, 0, ...entry(width));
+  return join(lines, newline);
+}
+
+function cutClient(text: string, name: string): string | null {
+  const { lines, newline } = split(text);
+  const head = findClients(lines);
+  if (head < 0) return null;
+  const { columns, last } = block(lines, head, 0);
+  if (columns === null) return null;
+  for (let index = head + 1; index <= last; index++) {
+    const line = lines[index]!;
+    if (indentOf(line) !== columns || keyOf(line) !== name) continue;
+    const end = block(lines, index, columns).last;
+    lines.splice(index, end - index + 1);
+    return join(lines, newline);
+  }
+  return null;
+}
+
+/**
+ * Finds what belongs to the mapping whose key is on line `head` at column
+ * `parent`: the column of its keys, null if it has none, and its last line.
+ */
+function block(
+  lines: readonly string[],
+  head: number,
+  parent: number,
+): { columns: number | null; last: number } {
+  let columns: number | null = null;
+  let last = head;
+  let broken = false;
+  for (let index = head + 1; index < lines.length; index++) {
+    const line = lines[index]!;
+    if (line.trim() === "") continue;
+    const inner = indentOf(line) > parent;
+    if (/^\s*#/.test(line)) {
+      // A comment further out belongs to what follows, if nothing inner does.
+      if (!inner) broken = true;
+      else if (!broken) last = index;
+      continue;
+    }
+    if (!inner) break;
+    columns ??= indentOf(line);
+    broken = false;
+    last = index;
+  }
+  return { columns, last };
+}
+
+function findClients(lines: readonly string[]): number {
+  return lines.findIndex((line) => /^(["']?)clients\1\s*:(\s|$)/.test(line));
+}
+
+function keyOf(line: string): string | null {
+  const key = /^\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s:#][^:]*?)\s*:(?:\s|$)/
+    .exec(line)?.[1];
+  if (key === undefined) return null;
+  try {
+    return Object.keys(read(`${key}: 0`) as object)[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function usualIndent(lines: readonly string[]): number {
+  const inner = lines.find((line) => /^ +[^\s#-]/.test(line));
+  return inner === undefined ? 2 : indentOf(inner);
+}
+
+function indentOf(line: string): number {
+  return line.length - line.trimStart().length;
+}
+
+function split(text: string): { lines: string[]; newline: string } {
+  const newline = /\r\n/.test(text) ? "\r\n" : "\n";
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  return { lines, newline };
+}
+
+function join(lines: readonly string[], newline: string): string {
+  return lines.join(newline) + newline;
+}

@@ -1,0 +1,120 @@
+/** A configuration from its files: text, rights and the server's key. */
+
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { ConfigError } from "../values/errors.ts";
+import type { Config } from "./config.ts";
+import { configError, type Mistake } from "./mistake.ts";
+import { parseConfig } from "./parse.ts";
+import { pathBeside, stateFolder } from "./places.ts";
+import { parseKey } from "./server_schema.ts";
+
+const NEW_KEY =
+  `put it back from a copy: with a new one, from "knock keygen", every ` +
+  `client has to be enrolled again`;
+
+/** Permission bits by which others could read or change a file. */
+const OTHERS = 0o066;
+
+/**
+ * Reads and checks a configuration with its key file. Throws ConfigError with
+ * every mistake, files that others can read among them.
+ */
+export function loadConfig(runtime: Runtime, file: string): Config {
+  return readConfigText(runtime, file, readFile(runtime, file));
+}
+
+/** As {@linkcode loadConfig}, of a text that is, or shall be, that file's. */
+export function readConfigText(
+  runtime: Runtime,
+  file: string,
+  text: string,
+): Config {
+  return parseConfig(text, {
+    file,
+    mistakes: checkRights(runtime, file),
+    readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
+    stateFolder: (written) => stateFolder(runtime, file, written),
+  });
+}
+
+/** Reads a file of the operator's as text; throws ConfigError if it cannot be. */
+export function readFile(runtime: Runtime, file: string): string {
+  const failure = lookAt(runtime, file);
+  if (failure) throw configError(file, [{ path: "", ...failure }]);
+  try {
+    return runtime.files.readText(file);
+  } catch (error) {
+    throw new ConfigError([`${file}: cannot be read: ${reason(error)}`]);
+  }
+}
+
+/** What is wrong with the rights of a file that holds secrets. */
+export function checkRights(runtime: Runtime, file: string): Mistake[] {
+  const mode = statOf(runtime, file)?.mode ?? 0;
+  if ((mode & OTHERS) === 0) return [];
+  return [{
+    path: "",
+    text: `must be closed to other users as it holds secrets, got mode "0${
+      (mode & 0o777).toString(8)
+    }"`,
+    hint: `chmod 600 ${file}`,
+  }];
+}
+
+function readKeyFile(
+  runtime: Runtime,
+  file: string,
+): Uint8Array | Omit<Mistake, "path"> {
+  const failure = lookAt(runtime, file);
+  if (failure) {
+    return { text: `"${file}" ${failure.text}`, hint: NEW_KEY };
+  }
+  const [rights] = checkRights(runtime, file);
+  if (rights) return { ...rights, text: `"${file}" ${rights.text}` };
+  let text: string;
+  try {
+    text = runtime.files.readText(file);
+  } catch (error) {
+    return { text: `"${file}" cannot be read: ${reason(error)}` };
+  }
+  const key = parseKey(text.replace(/\r?\n$/, ""));
+  if (key) return key;
+  return {
+    text: `"${file}" must hold a key of 43 base64url characters, ` +
+      (text === "" ? "got nothing" : `got ${text.length} characters`),
+    hint: NEW_KEY,
+  };
+}
+
+function lookAt(
+  runtime: Runtime,
+  file: string,
+): { text: string; hint?: string } | null {
+  try {
+    const found = runtime.files.stat(file);
+    if (!found) {
+      return {
+        text: "is missing",
+        hint: `"knock init --dir DIR" writes a new configuration and its key`,
+      };
+    }
+    return found.isFolder ? { text: "is a folder, not a file" } : null;
+  } catch (error) {
+    return { text: `cannot be read: ${reason(error)}` };
+  }
+}
+
+function statOf(runtime: Runtime, file: string) {
+  try {
+    return runtime.files.stat(file);
+  } catch {
+    return null;
+  }
+}
+
+function reason(error: unknown): string {
+  if (!(error instanceof SystemError)) throw error;
+  return error.code === "EACCES" || error.code === "EPERM"
+    ? "permission denied"
+    : error.message;
+}

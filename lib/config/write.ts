@@ -1,0 +1,108 @@
+/** The text of new configurations, and of the entries in them. */
+
+import { parse } from "@std/yaml";
+import { type Endpoint, formatEndpoint } from "../values/address.ts";
+import { formatBase64url } from "../values/base64url.ts";
+import { formatDuration } from "../values/duration.ts";
+import { formatPortRange, type PortRange } from "../values/ports.ts";
+import type { BackendName, FirewallConfig, Service } from "./config.ts";
+
+/** What a new configuration says. */
+export interface NewConfig {
+  readonly port: number;
+  readonly backend: BackendName;
+  readonly mode: FirewallConfig["mode"];
+  readonly services: readonly Service[];
+  readonly clients: readonly NewClient[];
+}
+
+/** What a new client's entry says. */
+export interface NewClient {
+  readonly name: string;
+  /** The client's public key, 32 bytes. */
+  readonly key: Uint8Array;
+  /** 32 bytes. */
+  readonly psk: Uint8Array;
+  /** Names of services, and ports. */
+  readonly open: readonly (string | PortRange)[];
+  /** Null = the default. */
+  readonly forSeconds: number | null;
+}
+
+/** Writes a new `server.yaml`, with comments for who edits it next. */
+export function formatConfig(config: NewConfig): string {
+  const { port, backend, mode, services, clients } = config;
+  return `# The server's configuration. It holds its clients' secrets: mode 0600.
+# "knock check" validates it; every key is explained in docs/configuration.md.
+
+# UDP, on every address. Let it through your other firewalls.
+listen: [${port}]
+
+# The server's private key, beside this file. Keep a copy in a safe place.
+key: server.key
+
+firewall:
+  # ${BACKEND_WORDS[backend]}
+  backend: ${backend}
+${backend === "nft" ? `  mode: ${mode}\n` : ""}
+# What is closed to everybody but for who knocked.
+services:${services.length === 0 ? " {}" : ""}
+${services.map(formatService).join("")}
+# How long a service stays open when a client does not say, and at most.
+defaults: { for: 30s, max_for: 8h }
+
+# "knock client add NAME" writes an entry here and prints what to give to NAME.
+clients:${clients.length === 0 ? " {}" : ""}
+${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
+}
+
+/** Writes a client's entry as lines of block YAML from column 0 on. */
+export function formatClient(client: NewClient): string {
+  const key = scalar(formatBase64url(client.key));
+  const psk = scalar(formatBase64url(client.psk));
+  const open = client.open.map((entry) =>
+    typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
+  );
+  return `${scalar(client.name)}:
+  knock: { key: ${key}, psk: ${psk} }
+  open: [${open.join(", ")}]
+` + (client.forSeconds === null
+    ? ""
+    : `  for: ${formatDuration(client.forSeconds)}\n`);
+}
+
+/** Puts more space before each line, and doubles what is there for wide indents. */
+export function indent(block: string, columns: number): string {
+  return block.replace(
+    /^( *)(?=\S)/gm,
+    (inner) => " ".repeat(columns + (inner.length / 2) * columns),
+  );
+}
+
+/** Writes text as a YAML scalar: bare where it reads back as the same text. */
+export function scalar(value: string): string {
+  const bare = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(value) &&
+    [parse(value), parse(value, { schema: "core" })].every((read) =>
+      read === value
+    );
+  return bare ? value : JSON.stringify(value);
+}
+
+const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
+  nft: "nftables: the kernel drops what is not open, beside your own rules",
+  iptables: "iptables and ip6tables, in a chain of our own",
+  gate: "no firewall: knock itself listens and passes connections on",
+  command: "your own program, on open and on close",
+};
+
+function formatService({ name, ports, to }: Service): string {
+  const ranges = ports.map(formatPortRange);
+  const listen = ranges.length === 1 ? ranges[0] : `[${ranges.join(", ")}]`;
+  return to === null
+    ? `  ${scalar(name)}: ${listen}\n`
+    : `  ${scalar(name)}: { listen: ${listen}, to: ${target(to)} }\n`;
+}
+
+function target(to: Endpoint): string {
+  return JSON.stringify(formatEndpoint(to));
+}
