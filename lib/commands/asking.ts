@@ -1,0 +1,119 @@
+/** The options that the client's commands share, and what they mean. */
+
+import { profilesFile } from "../config/places.ts";
+import { MAX_PORTS } from "../dialects/knock1_payload.ts";
+import {
+  type From,
+  parseFrom,
+  parseSinglePort,
+  type Profile,
+} from "../client/profile.ts";
+import { findProfile } from "../client/profiles.ts";
+import { DEFAULT_TRIES, type SendOptions } from "../client/send.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { parseDuration } from "../values/duration.ts";
+import { FailureError, UsageError } from "../values/errors.ts";
+import { parsePortRange, type PortRange } from "../values/ports.ts";
+import type { Options } from "./command.ts";
+
+const MAX_TRIES = 10;
+
+/** Options of every command that sends a packet; for parseOptions. */
+export const SENDING = {
+  flags: { ipv4: "4", ipv6: "6" },
+  values: { tries: "", profiles: "" },
+} as const;
+
+/** What `--tries`, `-4` and `-6` say. */
+export function sendOptions(options: Options): SendOptions {
+  const words = options.value("tries") ?? String(DEFAULT_TRIES);
+  const tries = Number(words);
+  if (!/^\d{1,2}$/.test(words) || tries < 1 || tries > MAX_TRIES) {
+    throw new UsageError(
+      `option "--tries" must be 1 to ${MAX_TRIES}, got "${words}"`,
+    );
+  }
+  if (options.flag("ipv4") && options.flag("ipv6")) {
+    throw new UsageError("options -4 and -6 exclude each other");
+  }
+  const family = options.flag("ipv4")
+    ? "IPv4"
+    : options.flag("ipv6")
+    ? "IPv6"
+    : undefined;
+  return { tries, family };
+}
+
+/** The profile of a name, from the file that `--profiles` or the environment says. */
+export function namedProfile(
+  runtime: Runtime,
+  options: Options,
+  name: string,
+): Profile {
+  const file = profilesFile(runtime, options.value("profiles"));
+  return findProfile(runtime, file, name);
+}
+
+/** The ports of `--open`, given several times or with commas; the profile's where it is absent. */
+export function askedPorts(
+  options: Options,
+  profile: Profile,
+): readonly PortRange[] {
+  const words = options.list("open").flatMap((list) => list.split(","));
+  if (words.length === 0) return profile.open;
+  const ports = words.map(readPort).filter((port, index, all) =>
+    all.findIndex((other) =>
+      other.protocol === port.protocol && other.first === port.first
+    ) === index
+  );
+  if (ports.length <= MAX_PORTS) return ports;
+  throw new UsageError(
+    `option "--open" takes at most ${MAX_PORTS} ports, got ${ports.length}`,
+    "without --open, all that this client may open is opened",
+  );
+}
+
+/** The seconds of `--for`; the profile's where it is absent; 0 = the server's default. */
+export function askedSeconds(options: Options, profile: Profile): number {
+  const words = options.value("for");
+  if (words === undefined) return profile.seconds;
+  const seconds = parseDuration(words);
+  if (seconds !== null) return seconds;
+  throw new UsageError(
+    `option "--for" must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
+  );
+}
+
+/** The address of `--from`, or the profile's; null = where the packet comes from. */
+export function askedAddress(
+  options: Options,
+  profile: Profile,
+): string | null {
+  const words = options.value("from");
+  const from: From | null = words === undefined
+    ? profile.from
+    : parseFrom(words);
+  if (from === null) {
+    throw new UsageError(
+      `option "--from" must be an address, source or resolve, got "${words}"`,
+    );
+  }
+  if (from === "source") return null;
+  if (from !== "resolve") return from.address;
+  throw new FailureError(
+    'finding out this client\'s address by "--from resolve" does not work yet',
+    "name it with --from ADDRESS, or let the server see it with --from source",
+  );
+}
+
+function readPort(words: string): PortRange {
+  const port = parseSinglePort(words);
+  if (port) return port;
+  const hint = parsePortRange(words)
+    ? "a knock names single ports; without --open, all that this client may open is opened"
+    : undefined;
+  throw new UsageError(
+    `option "--open" must be tcp/PORT or udp/PORT, got "${words}"`,
+    hint,
+  );
+}

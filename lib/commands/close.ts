@@ -1,0 +1,60 @@
+import { sendKnock } from "../client/send.ts";
+import { expectDone, tellClosed } from "../client/words.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import {
+  askedAddress,
+  askedPorts,
+  namedProfile,
+  SENDING,
+  sendOptions,
+} from "./asking.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+export const help = `Usage:
+    knock close PROFILE [OPTIONS]
+
+Asks the profile's server to close again, at once, what it opened.
+
+Options:
+    --open PORTS       What to close, such as tcp/22; default: the profile's,
+                       or all that is open for this client
+    --from ADDRESS     For which address; "source" (the default) is where
+                       the packet comes from as the server sees it
+    --no-reply         Send one packet and do not wait for the answer
+    --tries N          Packets to send until an answer comes, 1 to 10;
+                       default: 3
+    -4, --ipv4         Knock only over IPv4
+    -6, --ipv6         Knock only over IPv6
+    -q, --quiet        Print nothing when it is closed
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+
+Example:
+    $ knock close home
+    closed 2 ports for 203.0.113.9`;
+
+/** Runs `knock close`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, {
+    flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
+    values: { ...SENDING.values, from: "" },
+    lists: { open: "" },
+  });
+  const [name] = takePositionals(options, ["PROFILE"]);
+  const reply = !options.flag("no-reply");
+  const sending = { ...sendOptions(options), reply };
+  const profile = namedProfile(runtime, options, name!);
+  const ports = askedPorts(options, profile);
+  const outcome = await sendKnock(runtime, profile, {
+    action: "close",
+    ports,
+    command: null,
+    seconds: 0,
+    address: askedAddress(options, profile),
+    code: null,
+  }, sending);
+  const answer = expectDone(profile, "close", outcome, runtime.nowMs());
+  if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
+    runtime.out(`${tellClosed(ports, answer)}\n`);
+  }
+  return 0;
+}

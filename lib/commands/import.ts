@@ -1,0 +1,109 @@
+import { addProfile } from "../client/adding.ts";
+import {
+  type Enrolment,
+  looksLikeEnrolment,
+  parseEnrolment,
+} from "../client/enrolment.ts";
+import { profilesFile } from "../config/places.ts";
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { parseBase64url } from "../values/base64url.ts";
+import { FailureError, UsageError } from "../values/errors.ts";
+import { formatEndpoint } from "../values/address.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+export const help = `Usage:
+    knock import LINE|FILE|- [OPTIONS]
+
+Stores an enrolment, the line that \`knock client add\` printed on the server,
+as a profile to knock with. "-" reads it from standard input, which keeps it
+out of the list of processes and of the shell's history.
+
+Options:
+    --name PROFILE     The profile's name; default: the client's on the server
+    --key FILE         The client's own private key, as \`knock keygen\` wrote
+                       it, for an enrolment without one; "-" is standard input
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+
+The file of profiles is made when there is none, for its owner alone.
+
+Example:
+    $ ssh server knock client add laptop | knock import - --name home
+    profile "home" is stored: \`knock home\` knocks at home.example.org:62201`;
+
+/** Bytes of an X25519 key, and of all that is read from a file or from input. */
+const KEY_SIZE = 32;
+const MAX_INPUT = 4096;
+
+/** Runs `knock import`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, {
+    values: { name: "", key: "", profiles: "" },
+  });
+  const [source] = takePositionals(options, ["LINE, FILE or -"]);
+  const keyFile = options.value("key");
+  if (source === "-" && keyFile === "-") {
+    throw new UsageError("standard input cannot be both enrolment and key");
+  }
+  const file = profilesFile(runtime, options.value("profiles"));
+  const enrolment = parseEnrolment(
+    looksLikeEnrolment(source!) ? source! : await read(runtime, source!),
+  );
+  const key = await findKey(runtime, enrolment, keyFile);
+  const name = options.value("name") ?? enrolment.name;
+  addProfile(runtime, file, name, { ...enrolment, key });
+  const server = formatEndpoint(enrolment);
+  runtime.err(
+    `profile "${name}" is stored: \`knock ${name}\` knocks at ${server}\n`,
+  );
+  return 0;
+}
+
+async function findKey(
+  runtime: Runtime,
+  enrolment: Enrolment,
+  file: string | undefined,
+): Promise<Uint8Array> {
+  if (file === undefined) {
+    if (enrolment.key) return enrolment.key;
+    throw new UsageError(
+      "the enrolment has no private key: the client made its own",
+      "name the file that holds it with --key FILE",
+    );
+  }
+  if (enrolment.key) {
+    throw new UsageError(
+      "the enrolment has a private key already: leave --key out",
+    );
+  }
+  const words = (await read(runtime, file)).trim();
+  const key = parseBase64url(words, KEY_SIZE);
+  if (key) return key;
+  throw new UsageError(
+    `${file === "-" ? "standard input" : file} must hold a private key ` +
+      `of 43 characters (base64url), got ${words.length} characters`,
+  );
+}
+
+async function read(runtime: Runtime, source: string): Promise<string> {
+  try {
+    if (source === "-") {
+      return new TextDecoder().decode(await runtime.readStdin(MAX_INPUT));
+    }
+    const info = runtime.files.stat(source);
+    if (info && info.size > MAX_INPUT) {
+      throw new UsageError(
+        `${source} has ${info.size} bytes: it is no enrolment or key`,
+      );
+    }
+    return runtime.files.readText(source);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    const shown = source === "-" ? "standard input" : source;
+    throw new FailureError(
+      `cannot read ${shown}: ${error.message}`,
+      error.code === "ENOENT"
+        ? 'an enrolment starts with "knock://", a file must exist'
+        : undefined,
+    );
+  }
+}

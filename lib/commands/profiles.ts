@@ -1,0 +1,80 @@
+import type { From, Profile } from "../client/profile.ts";
+import { readProfiles } from "../client/profiles.ts";
+import { profilesFile } from "../config/places.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatEndpoint } from "../values/address.ts";
+import { formatDuration } from "../values/duration.ts";
+import { formatPortRange } from "../values/ports.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+export const help = `Usage:
+    knock profiles [--json] [--profiles FILE]
+
+Lists the servers that this client can knock at. Secrets are never shown.
+
+Options:
+    --json             One JSON list, for programs
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+
+Example:
+    $ knock profiles
+    home    home.example.org:62201  knock  tcp/22 for 1h
+    office  [2001:db8::7]:62201     knock`;
+
+/** Runs `knock profiles`, and returns the exit status. */
+// deno-lint-ignore require-await -- as all commands
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, {
+    flags: { json: "" },
+    values: { profiles: "" },
+  });
+  takePositionals(options, []);
+  const file = profilesFile(runtime, options.value("profiles"));
+  const profiles = [...readProfiles(runtime, file).values()];
+  if (options.flag("json")) {
+    runtime.out(`${JSON.stringify(profiles.map(describe), null, 2)}\n`);
+    return 0;
+  }
+  if (profiles.length === 0) {
+    runtime.err(`no profiles in ${file} yet: \`knock import\` stores one\n`);
+    return 0;
+  }
+  const rows = profiles.map((profile) => [
+    profile.name,
+    formatEndpoint(profile.server),
+    "knock",
+    tellDefaults(profile),
+  ]);
+  const widths = [0, 1, 2].map((column) =>
+    Math.max(...rows.map((row) => row[column]!.length))
+  );
+  for (const row of rows) {
+    const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    runtime.out(`${line.join("  ").trimEnd()}\n`);
+  }
+  return 0;
+}
+
+function describe(profile: Profile) {
+  const { name, server, open, seconds, from } = profile;
+  return {
+    name,
+    server: formatEndpoint(server),
+    dialect: "knock",
+    open: open.map(formatPortRange),
+    seconds,
+    from: tellFrom(from),
+  };
+}
+
+function tellDefaults({ open, seconds, from }: Profile): string {
+  return [
+    open.map(formatPortRange).join(","),
+    seconds > 0 ? `for ${formatDuration(seconds)}` : "",
+    from === "source" ? "" : `from ${tellFrom(from)}`,
+  ].filter(Boolean).join(" ");
+}
+
+function tellFrom(from: From): string {
+  return typeof from === "string" ? from : from.address;
+}
