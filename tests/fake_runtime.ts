@@ -58,6 +58,7 @@ export class FakeRuntime implements Runtime {
   readonly version = "0.0.0";
   readonly platform: Runtime["platform"];
   readonly pid = 4242;
+  readonly args: readonly string[] = [];
   readonly files: FakeFiles;
   readonly clock: FakeClock;
   readonly network: FakeNetwork;
@@ -94,6 +95,10 @@ export class FakeRuntime implements Runtime {
       options.steps ?? "alone",
     );
     this.network = new FakeNetwork(this.clock);
+  }
+
+  exit(status: number): never {
+    throw new Error(`exit ${status}`);
   }
 
   env(name: string): string | undefined {

@@ -14,6 +14,10 @@ export interface Runtime {
   readonly version: string;
   readonly platform: "linux" | "darwin" | "windows";
   readonly pid: number;
+  /** The command line behind the program's name. */
+  readonly args: readonly string[];
+  /** Ends the process with this status. */
+  exit(status: number): never;
 
   /** An environment variable; undefined when unset or empty. */
   env(name: string): string | undefined;

@@ -31,6 +31,8 @@ export const system: Shared = {
     ? "darwin"
     : "linux",
   pid: process.pid,
+  args: process.argv.slice(2),
+  exit: (status) => process.exit(status),
 
   env: (name) => process.env[name] || undefined,
   userId: () => process.geteuid?.() ?? null,

@@ -1,0 +1,74 @@
+import { loadConfig } from "../config/load.ts";
+import { needConfig } from "../config/places.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Event } from "../server/history.ts";
+import { openExistingStore } from "../server/store.ts";
+import { formatDuration, parseDuration } from "../values/duration.ts";
+import { UsageError } from "../values/errors.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+export const help = `Usage:
+    knock log [--since DURATION] [--client NAME] [--json] [--config FILE]
+
+Options:
+    --since DURATION    Only what happened within this time, such as 8h.
+    --client NAME       Only what this client did.
+    --json              Print one JSON object a line.
+    --config FILE       The configuration; KNOCK_CONFIG names it too.
+
+Says who opened what, and what was refused and why. Packets that are not
+authentic are counted, not listed: see \`knock status\`.
+
+Example:
+    $ knock log --since 1d --client alice
+    2026-11-21T14:04:40.120Z open alice 203.0.113.9 tcp/22 for 30s
+    2026-11-21T14:05:10.731Z end alice 203.0.113.9 tcp/22
+`;
+
+/** Runs `knock log`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, {
+    flags: { json: "" },
+    values: { since: "", client: "", config: "" },
+  });
+  takePositionals(options, []);
+  const client = options.value("client");
+  const since = options.value("since");
+  const seconds = since === undefined ? null : parseDuration(since);
+  if (since !== undefined && seconds === null) {
+    throw new UsageError(
+      `--since must be a duration such as 30s, 5m, 8h or 1d, got "${since}"`,
+    );
+  }
+  const config = loadConfig(
+    runtime,
+    needConfig(runtime, options.value("config")),
+  );
+  const store = await openExistingStore(runtime, config.state);
+  if (!store) return 0;
+  const events = store.history.find({
+    ...(seconds !== null && { sinceMs: runtime.nowMs() - seconds * 1000 }),
+    ...(client !== undefined && { client }),
+  });
+  store.close();
+  const write = options.flag("json") ? formatJson : formatLine;
+  runtime.out(events.map((event) => write(event) + "\n").join(""));
+  return 0;
+}
+
+function formatLine(event: Event): string {
+  const { client, address, ports, seconds, reason } = event;
+  const words = [
+    new Date(event.atMs).toISOString(),
+    event.event,
+    client,
+    address,
+    ports,
+    seconds > 0 ? `for ${formatDuration(seconds)}` : "",
+  ];
+  return words.filter(Boolean).join(" ") + (reason && `: ${reason}`);
+}
+
+function formatJson({ atMs, ...event }: Event): string {
+  return JSON.stringify({ time: new Date(atMs).toISOString(), ...event });
+}

@@ -1,0 +1,25 @@
+/** The backend that a configuration names. */
+
+import type { Config } from "../config/config.ts";
+import { type Firewall, FirewallError } from "../firewall/firewall.ts";
+import { gateFirewall } from "../firewall/gate.ts";
+import { nftFirewall } from "../firewall/nft.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** Opens the configured backend; throws FirewallError when it cannot be used here. */
+export async function openBackend(
+  runtime: Runtime,
+  { firewall }: Config,
+): Promise<Firewall> {
+  switch (firewall.backend) {
+    case "nft":
+      return await nftFirewall(runtime);
+    case "gate":
+      return gateFirewall(runtime);
+    case "iptables":
+    case "command":
+      throw new FirewallError(
+        `firewall.backend: "${firewall.backend}" is not supported yet`,
+      );
+  }
+}

@@ -1,0 +1,19 @@
+/** What outsiders send is counted, never logged: numbers by name. */
+
+/** Counts by name; the names are ours, so their number is bounded. */
+export class Counters {
+  readonly #counts = new Map<string, number>();
+  #changed = false;
+
+  add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+    this.#changed = true;
+  }
+
+  /** All counts so far; null if nothing changed since the last call. */
+  takeChanged(): Record<string, number> | null {
+    if (!this.#changed) return null;
+    this.#changed = false;
+    return Object.fromEntries(this.#counts);
+  }
+}

@@ -1,0 +1,72 @@
+/** What was accepted, so that no packet is accepted twice. Protocol, step 7. */
+
+import type { Database, Statement } from "../runtime/runtime.ts";
+
+/** How many identities are held in memory besides; more are only in the file. */
+const MAX_CACHED = 100_000;
+
+/** The record of accepted identities, in the state file and, for speed, in memory. */
+export class Replay {
+  readonly #recent = new Map<string, number>();
+  readonly #insert: Statement;
+  readonly #prune: Statement;
+  readonly #load: Statement;
+  #floorMs = 0;
+
+  constructor(database: Database) {
+    this.#insert = database.prepare(
+      "insert or ignore into accepted values (?, ?)",
+    );
+    this.#prune = database.prepare("delete from accepted where until_ms < ?");
+    this.#load = database.prepare(
+      "select identity, until_ms from accepted where until_ms >= ? limit ?",
+    );
+  }
+
+  /**
+   * Reads what is still to be remembered. After a start of the machine
+   * (`rebooted`) the last records may not have reached the disk, so packets
+   * stamped before this moment are refused too.
+   */
+  begin(nowMs: number, rebooted: boolean): void {
+    if (rebooted) this.#floorMs = nowMs;
+    for (const { identity, until_ms } of this.#load.all(nowMs, MAX_CACHED)) {
+      this.#recent.set(keyOf(identity as Uint8Array), until_ms as number);
+    }
+  }
+
+  /** Whether a packet with this stamp is too old for what this record can know. */
+  isForgotten(timestampMs: number): boolean {
+    return timestampMs <= this.#floorMs;
+  }
+
+  /** Whether it was accepted lately: one look-up in memory. */
+  seen(identity: Uint8Array): boolean {
+    return this.#recent.has(keyOf(identity));
+  }
+
+  /**
+   * Records an identity until a time; false when it was there already. In
+   * memory it is recorded even if the file cannot be written, which is thrown.
+   */
+  accept(identity: Uint8Array, untilMs: number): boolean {
+    const key = keyOf(identity);
+    if (this.#recent.has(key)) return false;
+    this.#recent.set(key, untilMs);
+    return this.#insert.run(identity, untilMs) === 1;
+  }
+
+  /** Forgets what no valid stamp can bring back. */
+  prune(nowMs: number): void {
+    for (const [key, untilMs] of this.#recent) {
+      if (untilMs < nowMs || this.#recent.size > MAX_CACHED) {
+        this.#recent.delete(key);
+      }
+    }
+    this.#prune.run(nowMs);
+  }
+}
+
+function keyOf(identity: Uint8Array): string {
+  return String.fromCharCode(...identity);
+}

@@ -1,0 +1,286 @@
+/**
+ * The server: datagrams in, replies out. A datagram is judged and recorded in
+ * one synchronous step, before the next one is received.
+ * @module
+ */
+
+import type { Config, Listen } from "../config/config.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import { type Firewall, FirewallError } from "../firewall/firewall.ts";
+import {
+  type Datagrams,
+  type DatagramSource,
+  type Runtime,
+  type Stoppable,
+  SystemError,
+} from "../runtime/runtime.ts";
+import { formatEndpoint } from "../values/address.ts";
+import { FailureError } from "../values/errors.ts";
+import { Counters } from "./counters.ts";
+import { createDialects } from "./dialects.ts";
+import { Keeper, stateTrouble } from "./keeper.ts";
+import type { Log } from "./log.ts";
+import type { Store } from "./store.ts";
+
+/** How often ended grants are taken out of the ledger. */
+const SWEEP_MS = 1000;
+/** How often counters are written down. */
+const REPORT_MS = 2000;
+/** How often the firewall is looked at, and old records are dropped. */
+const CARE_MS = 10_000;
+
+/** What a server is made of. */
+export interface ServerParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  /** Makes the backend that a configuration names. */
+  readonly createFirewall: (config: Config) => Promise<Firewall>;
+}
+
+/** What `status` reads of a running server. */
+export interface ServerFact {
+  readonly pid: number;
+  readonly sinceMs: number;
+  /** The backend in words. */
+  readonly backend: string;
+  /** Such as "[::]:62201". */
+  readonly listen: readonly string[];
+}
+
+/** A running server. */
+export class Server {
+  readonly #parts: ServerParts;
+  readonly #counters = new Counters();
+  readonly #keeper: Keeper;
+  readonly #sockets = new Map<string, Datagrams>();
+  readonly #timers: Stoppable[] = [];
+  #config: Config;
+  #dialects: readonly Dialect[];
+
+  private constructor(parts: ServerParts, config: Config, firewall: Firewall) {
+    this.#parts = parts;
+    this.#config = config;
+    this.#dialects = createDialects(config);
+    this.#keeper = new Keeper(
+      { ...parts, counters: this.#counters },
+      config,
+      firewall,
+    );
+  }
+
+  /** Guards the services, puts back what is still granted, and listens. Throws an OperatorError. */
+  static async start(parts: ServerParts, config: Config): Promise<Server> {
+    const { runtime, store } = parts;
+    store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
+    const firewall = await orFailure(() => parts.createFirewall(config));
+    const server = new Server(parts, config, firewall);
+    try {
+      server.#keeper.sweep();
+      // Ports that are in use are found before anything is guarded.
+      await server.#listen(config.listen);
+      await orFailure(() => server.#keeper.apply(config));
+    } catch (error) {
+      for (const key of [...server.#sockets.keys()]) server.#unlisten(key);
+      await firewall.stop();
+      throw error;
+    }
+    server.#announce();
+    const every = (ms: number, work: () => void | Promise<void>) =>
+      server.#timers.push(runtime.every(ms, () => server.#attempt(work)));
+    every(SWEEP_MS, () => server.#keeper.sweep());
+    every(REPORT_MS, () => server.#report());
+    every(CARE_MS, () => {
+      store.replay.prune(runtime.nowMs());
+      store.history.prune();
+      return server.#keeper.enqueue(() => server.#keeper.care());
+    });
+    return server;
+  }
+
+  /** The backend in use, in words. */
+  get backend(): string {
+    return this.#keeper.firewall.name;
+  }
+
+  /** Where it listens, in words. */
+  get listening(): string[] {
+    return [...this.#sockets.values()].map(({ at }) => formatEndpoint(at));
+  }
+
+  /**
+   * Goes on with another configuration: grants stay, a client that is gone is
+   * closed at once. Throws an OperatorError and changes nothing if it cannot.
+   */
+  reload(config: Config): Promise<void> {
+    return this.#keeper.enqueue(async () => {
+      const keeper = this.#keeper;
+      const old = this.#config;
+      const before = keeper.firewall;
+      const same =
+        JSON.stringify(config.firewall) === JSON.stringify(old.firewall);
+      const opened = await this.#listen(config.listen);
+      let firewall = before;
+      try {
+        await orFailure(async () => {
+          if (!same) firewall = await this.#parts.createFirewall(config);
+          keeper.dropClients(config);
+          await keeper.apply(config, firewall);
+        });
+      } catch (error) {
+        for (const key of opened) this.#unlisten(key);
+        if (firewall !== before) await firewall.stop();
+        await keeper.apply(old, before);
+        throw error;
+      }
+      if (firewall !== before) await before.stop();
+      if (config.firewall.backend !== old.firewall.backend) {
+        await before.remove();
+      }
+      const wanted = new Set(config.listen.map(formatEndpoint));
+      for (const key of [...this.#sockets.keys()]) {
+        if (!wanted.has(key)) this.#unlisten(key);
+      }
+      this.#config = config;
+      this.#dialects = createDialects(config);
+      keeper.adopt(config, firewall);
+      this.#announce();
+    });
+  }
+
+  /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
+  async stop(): Promise<void> {
+    for (const timer of this.#timers) timer.stop();
+    for (const key of [...this.#sockets.keys()]) this.#unlisten(key);
+    await this.#keeper.settled();
+    await this.#attempt(() => {
+      this.#report();
+      this.#parts.store.setFact("server", null);
+    });
+    await this.#keeper.firewall.stop();
+  }
+
+  /** Judges one datagram. Never throws, whatever came. */
+  #receive(bytes: Uint8Array, source: DatagramSource, socket: Datagrams): void {
+    const { runtime, store } = this.#parts;
+    const nowMs = runtime.nowMs();
+    this.#counters.add("received");
+    const dialect = this.#dialects.find((one) => one.recognises(bytes));
+    if (!dialect) return this.#counters.add("refused: form");
+    const opened = dialect.open(bytes, {
+      nowMs,
+      seen: (identity) => store.replay.seen(identity),
+    });
+    if (!opened.ok) return this.#counters.add(`refused: ${opened.why}`);
+    const { request, seal } = opened;
+    const answer = this.#keeper.decide(request, source.host, nowMs);
+    if (!answer) return;
+    const reply = async () => {
+      const settled = await answer;
+      if (!request.wantsReply || !this.#config.reply) return;
+      await socket.send(seal(settled, runtime.random(32)), source);
+    };
+    reply().catch((error) => {
+      // A reply that cannot be sent is as good as one that was lost.
+      if (!(error instanceof SystemError)) throw error;
+      this.#counters.add("failed: reply");
+    });
+  }
+
+  /** Binds what is not bound yet; the keys of what it bound. */
+  async #listen(listen: readonly Listen[]): Promise<string[]> {
+    const opened: string[] = [];
+    for (const at of listen) {
+      const key = formatEndpoint(at);
+      if (this.#sockets.has(key)) continue;
+      try {
+        const socket: Datagrams = await this.#parts.runtime.listenDatagram(
+          at,
+          (bytes, source) => this.#receive(bytes, source, socket),
+        );
+        this.#sockets.set(key, socket);
+        opened.push(key);
+      } catch (error) {
+        for (const key of opened) this.#unlisten(key);
+        throw cannotListen(at, error);
+      }
+    }
+    return opened;
+  }
+
+  #unlisten(key: string): void {
+    this.#sockets.get(key)?.close();
+    this.#sockets.delete(key);
+  }
+
+  #announce(): void {
+    const { runtime, store } = this.#parts;
+    const fact: ServerFact = {
+      pid: runtime.pid,
+      sinceMs: runtime.nowMs(),
+      backend: this.backend,
+      listen: this.listening,
+    };
+    this.#attempt(() => store.setFact("server", fact));
+  }
+
+  #report(): void {
+    const counts = this.#counters.takeChanged();
+    if (counts) this.#parts.store.setFact("counters", counts);
+  }
+
+  /** Does what may fail for a while, a full disk say: logged, and tried again by the next turn. */
+  async #attempt(work: () => void | Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#parts.log(
+        "error",
+        error instanceof FirewallError ? error.message : stateTrouble(error),
+      );
+    }
+  }
+}
+
+/** Notes which start of the machine this is; whether it is another than before. */
+function noteBoot(runtime: Runtime, store: Store): boolean {
+  let boot = "unknown";
+  try {
+    boot = runtime.files.readText("/proc/sys/kernel/random/boot_id").trim();
+  } catch {
+    // Only Linux tells.
+  }
+  const before = store.fact("boot");
+  if (before !== boot) store.setFact("boot", boot);
+  return before !== undefined && before !== boot;
+}
+
+async function orFailure<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof FirewallError)) throw error;
+    throw new FailureError(error.message, error.hint);
+  }
+}
+
+function cannotListen(at: Listen, error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  const what = `cannot listen on udp ${formatEndpoint(at)}`;
+  switch (error.code) {
+    case "EADDRINUSE":
+      return new FailureError(
+        `${what}: the port is in use`,
+        "`knock status` tells whether a server runs already; another port goes under listen",
+      );
+    case "EADDRNOTAVAIL":
+      return new FailureError(`${what}: this machine has no such address`);
+    case "EACCES":
+      return new FailureError(
+        `${what}: not allowed`,
+        "a port below 1024 needs root; another port goes under listen",
+      );
+    default:
+      return new FailureError(`${what}: ${error.message}`);
+  }
+}
