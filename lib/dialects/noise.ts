@@ -16,10 +16,10 @@ import { Buffer } from "node:buffer";
 import {
   createCipheriv,
   createDecipheriv,
-  hash,
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
+import { concat, sha256 } from "./sha256.ts";
 import { agree, importPublicKey, KEY_SIZE, type KeyPair } from "./x25519.ts";
 
 /** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
@@ -33,6 +33,7 @@ const HASH_SIZE = 32;
 const TAG_SIZE = 16;
 const SEALED_STATIC_SIZE = KEY_SIZE + TAG_SIZE;
 const NOTHING = new Uint8Array(0);
+const FORGED = { ok: false, why: "forged", initiator: null } as const;
 
 /** The chaining key and the handshake hash, 32 bytes each; never changed. */
 export interface Chain {
@@ -66,7 +67,7 @@ export interface Written {
 }
 
 /** What the responder made of message 1. */
-export type Read<T extends Initiator> =
+export type ReadMessage1<T extends Initiator> =
   | {
     readonly ok: true;
     readonly payload: Uint8Array;
@@ -90,7 +91,7 @@ export function beginHandshake(
   prologue: Uint8Array,
   responderPublic: Uint8Array,
 ): Chain {
-  const h = mixHash(mixHash(PROTOCOL_NAME, prologue), responderPublic);
+  const h = sha256(sha256(PROTOCOL_NAME, prologue), responderPublic);
   return { ck: PROTOCOL_NAME, h };
 }
 
@@ -105,19 +106,19 @@ export function writeMessage1(
   const ss = agree(own.secret, responder);
   if (!es || !ss) return null;
 
-  let h = mixHash(begun.h, ephemeral.publicKey);
+  let h = sha256(begun.h, ephemeral.publicKey);
   let [ck] = derive(begun.ck, ephemeral.publicKey, 1);
   let k: Uint8Array, mixed: Uint8Array;
   [ck, k] = derive(ck, es, 2);
   const sealedStatic = encrypt(k, 0, h, own.publicKey);
-  h = mixHash(h, sealedStatic);
+  h = sha256(h, sealedStatic);
   [ck] = derive(ck, ss, 1);
   [ck, mixed, k] = derive(ck, keys.psk, 3);
-  h = mixHash(h, mixed);
+  h = sha256(h, mixed);
   const sealed = encrypt(k, 0, h, payload);
-  h = mixHash(h, sealed);
+  h = sha256(h, sealed);
   return {
-    message: join(ephemeral.publicKey, sealedStatic, sealed),
+    message: concat(ephemeral.publicKey, sealedStatic, sealed),
     chain: { ck, h },
   };
 }
@@ -131,8 +132,8 @@ export function readMessage1<T extends Initiator>(
   own: KeyPair,
   message: Uint8Array,
   find: (publicKey: Uint8Array) => T | null,
-): Read<T> {
-  if (message.length < MESSAGE_1_OVERHEAD) return forged(null);
+): ReadMessage1<T> {
+  if (message.length < MESSAGE_1_OVERHEAD) return FORGED;
   const e = message.subarray(0, KEY_SIZE);
   const sealedStatic = message.subarray(
     KEY_SIZE,
@@ -142,25 +143,25 @@ export function readMessage1<T extends Initiator>(
 
   const ephemeral = importPublicKey(e);
   const es = agree(own.secret, ephemeral);
-  if (!es) return forged(null);
-  let h = mixHash(begun.h, e);
+  if (!es) return FORGED;
+  let h = sha256(begun.h, e);
   let [ck] = derive(begun.ck, e, 1);
   let k: Uint8Array, mixed: Uint8Array;
   [ck, k] = derive(ck, es, 2);
   const s = decrypt(k, 0, h, sealedStatic);
-  if (!s) return forged(null);
-  h = mixHash(h, sealedStatic);
+  if (!s) return FORGED;
+  h = sha256(h, sealedStatic);
 
   const initiator = find(s);
   if (!initiator) return { ok: false, why: "unknown" };
   const ss = initiator.staticSecret();
-  if (!ss) return forged(initiator);
+  if (!ss) return { ok: false, why: "forged", initiator };
   [ck] = derive(ck, ss, 1);
   [ck, mixed, k] = derive(ck, initiator.psk, 3);
-  h = mixHash(h, mixed);
+  h = sha256(h, mixed);
   const payload = decrypt(k, 0, h, sealed);
-  if (!payload) return forged(initiator);
-  h = mixHash(h, sealed);
+  if (!payload) return { ok: false, why: "forged", initiator };
+  h = sha256(h, sealed);
   return { ok: true, payload, initiator, ephemeral, chain: { ck, h } };
 }
 
@@ -180,8 +181,8 @@ export function writeMessage2(
   const { ck, k, h } = mixMessage2(chain, ephemeral.publicKey, ee, se);
   const sealed = encrypt(k, 0, h, payload);
   return {
-    message: join(ephemeral.publicKey, sealed),
-    chain: { ck, h: mixHash(h, sealed) },
+    message: concat(ephemeral.publicKey, sealed),
+    chain: { ck, h: sha256(h, sealed) },
   };
 }
 
@@ -200,7 +201,7 @@ export function readMessage2(
   if (!ee || !se) return null;
   const { ck, k, h } = mixMessage2(chain, e, ee, se);
   const payload = decrypt(k, 0, h, sealed);
-  return payload && { payload, chain: { ck, h: mixHash(h, sealed) } };
+  return payload && { payload, chain: { ck, h: sha256(h, sealed) } };
 }
 
 /** The two keys after the handshake: the initiator's to send, then the responder's. */
@@ -219,7 +220,7 @@ export function encrypt(
   aead.setAAD(associated);
   const sealed = aead.update(text);
   aead.final();
-  return join(sealed, aead.getAuthTag());
+  return concat(sealed, aead.getAuthTag());
 }
 
 /** Opens what {@linkcode encrypt} sealed; null if any bit of it is not so. */
@@ -249,15 +250,11 @@ function mixMessage2(
   ee: Uint8Array,
   se: Uint8Array,
 ): Chain & { readonly k: Uint8Array } {
-  const h = mixHash(chain.h, e);
+  const h = sha256(chain.h, e);
   const [ckE] = derive(chain.ck, e, 1);
   const [ckEe] = derive(ckE, ee, 1);
   const [ck, k] = derive(ckEe, se, 2);
   return { ck, k, h };
-}
-
-function mixHash(h: Uint8Array, data: Uint8Array): Uint8Array {
-  return hash("sha256", join(h, data), "buffer");
 }
 
 type Keys<N extends 1 | 2 | 3> = N extends 1 ? [Uint8Array]
@@ -283,20 +280,4 @@ function nonceOf(counter: number): Uint8Array {
   const nonce = new Uint8Array(12);
   new DataView(nonce.buffer).setBigUint64(4, BigInt(counter));
   return nonce;
-}
-
-function join(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  let size = 0;
-  for (const part of parts) size += part.length;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-function forged<T extends Initiator>(initiator: T | null): Forged<T> {
-  return { ok: false, why: "forged", initiator };
 }

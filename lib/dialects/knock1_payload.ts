@@ -1,0 +1,271 @@
+/**
+ * What knock/1 seals: the 96 bytes of a knock and the 32 bytes of a reply.
+ * One meaning has one form: a payload with any other bit set is refused.
+ * @module
+ */
+
+import {
+  ADDRESS_SIZE,
+  addressFromBytes,
+  addressToBytes,
+} from "../values/address.ts";
+import { UsageError } from "../values/errors.ts";
+import type { PortRange } from "../values/ports.ts";
+import type { Action, Answer, Request } from "./dialect.ts";
+
+/** Bytes of a knock's payload. */
+export const PAYLOAD_SIZE = 96;
+/** Bytes of a reply's payload. */
+export const REPLY_PAYLOAD_SIZE = 32;
+/** How many ports a knock can name. */
+export const MAX_PORTS = 15;
+/** The longest name of a command, in bytes of UTF-8. */
+export const MAX_COMMAND_SIZE = 60;
+
+/** What a knock's payload says: a request without its sender. */
+export type Knock = Pick<
+  Request,
+  | "action"
+  | "ports"
+  | "command"
+  | "seconds"
+  | "timestampMs"
+  | "address"
+  | "code"
+  | "wantsReply"
+>;
+
+// Offsets in a knock's payload.
+const ACTION_AT = 0;
+const FLAGS_AT = 1;
+const COUNT_AT = 2;
+const SECONDS_AT = 4;
+const TIMESTAMP_AT = 8;
+const ADDRESS_AT = 16;
+const CODE_AT = 32;
+const ITEMS_AT = 36;
+const PORT_ITEM_SIZE = 4;
+
+// Offsets in a reply's payload.
+const STATUS_AT = 0;
+const REPLY_COUNT_AT = 2;
+const REPLY_SECONDS_AT = 4;
+const REPLY_TIME_AT = 8;
+const REPLY_ADDRESS_AT = 16;
+
+const ACTIONS: Readonly<Record<number, Action>> = {
+  1: "open",
+  2: "close",
+  3: "run",
+  4: "ping",
+};
+const ACTION_NUMBERS = { open: 1, close: 2, run: 3, ping: 4 } as const;
+const FLAG_REPLY = 1;
+/** Protocol numbers of IANA. */
+const TCP = 6;
+const UDP = 17;
+/** The field holds 1 + the code: six digits. */
+const MAX_CODE_FIELD = 1_000_000;
+const STATUSES = ["done", "refused", "failed"] as const;
+const MAX_U32 = 0xffff_ffff;
+
+/**
+ * Writes a knock's payload, 96 bytes. Throws UsageError for what does not go
+ * into one; a range is written as its ports, one by one.
+ */
+export function encodeKnock(knock: Knock): Uint8Array {
+  const bytes = new Uint8Array(PAYLOAD_SIZE);
+  const view = new DataView(bytes.buffer);
+  bytes[ACTION_AT] = ACTION_NUMBERS[knock.action];
+  bytes[FLAGS_AT] = knock.wantsReply ? FLAG_REPLY : 0;
+  view.setUint32(SECONDS_AT, checkSeconds(knock.seconds));
+  writeTime(view, TIMESTAMP_AT, knock.timestampMs);
+  if (knock.address !== null) {
+    bytes.set(checkAddress(knock.address), ADDRESS_AT);
+  }
+  view.setUint32(CODE_AT, knock.code === null ? 0 : 1 + checkCode(knock.code));
+  view.setUint16(COUNT_AT, writeItems(bytes, knock));
+  return bytes;
+}
+
+/** Reads a knock's payload; null if it is not exactly one that has a meaning. */
+export function decodeKnock(bytes: Uint8Array): Knock | null {
+  if (bytes.length !== PAYLOAD_SIZE) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, PAYLOAD_SIZE);
+  const action = ACTIONS[bytes[ACTION_AT]!];
+  const flags = bytes[FLAGS_AT]!;
+  const codeField = view.getUint32(CODE_AT);
+  if (!action || flags > FLAG_REPLY || codeField > MAX_CODE_FIELD) return null;
+  const items = readItems(
+    action,
+    view.getUint16(COUNT_AT),
+    bytes.subarray(ITEMS_AT),
+  );
+  if (!items) return null;
+  const address = bytes.subarray(ADDRESS_AT, ADDRESS_AT + ADDRESS_SIZE);
+  return {
+    action,
+    ports: items.ports,
+    command: items.command,
+    seconds: view.getUint32(SECONDS_AT),
+    timestampMs: readTime(view, TIMESTAMP_AT),
+    address: isZero(address) ? null : addressFromBytes(address),
+    code: codeField === 0 ? null : codeField - 1,
+    wantsReply: flags === FLAG_REPLY,
+  };
+}
+
+/** Writes a reply's payload, 32 bytes. */
+export function encodeReply(answer: Answer): Uint8Array {
+  const bytes = new Uint8Array(REPLY_PAYLOAD_SIZE);
+  const view = new DataView(bytes.buffer);
+  bytes[STATUS_AT] = STATUSES.indexOf(answer.status);
+  view.setUint16(REPLY_COUNT_AT, Math.min(answer.count, 0xffff));
+  view.setUint32(REPLY_SECONDS_AT, Math.min(answer.seconds, MAX_U32));
+  writeTime(view, REPLY_TIME_AT, answer.timeMs);
+  bytes.set(addressToBytes(answer.address)!, REPLY_ADDRESS_AT);
+  return bytes;
+}
+
+/** Reads a reply's payload; null if it is not exactly one that has a meaning. */
+export function decodeReply(bytes: Uint8Array): Answer | null {
+  if (bytes.length !== REPLY_PAYLOAD_SIZE) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const status = STATUSES[bytes[STATUS_AT]!];
+  if (!status || bytes[STATUS_AT + 1] !== 0) return null;
+  return {
+    status,
+    count: view.getUint16(REPLY_COUNT_AT),
+    seconds: view.getUint32(REPLY_SECONDS_AT),
+    timeMs: readTime(view, REPLY_TIME_AT),
+    address: addressFromBytes(bytes.subarray(REPLY_ADDRESS_AT)),
+  };
+}
+
+interface Items {
+  readonly ports: readonly PortRange[];
+  readonly command: string | null;
+}
+
+function readItems(
+  action: Action,
+  count: number,
+  bytes: Uint8Array,
+): Items | null {
+  switch (action) {
+    case "run":
+      return readCommand(count, bytes);
+    case "ping":
+      return count === 0 && isZero(bytes) ? { ports: [], command: null } : null;
+    default:
+      return readPorts(count, bytes);
+  }
+}
+
+function readPorts(count: number, bytes: Uint8Array): Items | null {
+  const end = count * PORT_ITEM_SIZE;
+  if (count > MAX_PORTS || !isZero(bytes.subarray(end))) return null;
+  const ports: PortRange[] = [];
+  for (let at = 0; at < end; at += PORT_ITEM_SIZE) {
+    const number = bytes[at];
+    const port = bytes[at + 2]! << 8 | bytes[at + 3]!;
+    if (number !== TCP && number !== UDP) return null;
+    if (bytes[at + 1] !== 0 || port === 0) return null;
+    const protocol = number === TCP ? "tcp" : "udp";
+    ports.push({ protocol, first: port, last: port });
+  }
+  return { ports, command: null };
+}
+
+function readCommand(size: number, bytes: Uint8Array): Items | null {
+  if (size < 1 || size > MAX_COMMAND_SIZE) return null;
+  if (!isZero(bytes.subarray(size))) return null;
+  try {
+    // A byte order mark is part of the name, or two forms would be one name.
+    const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    return { ports: [], command: utf8.decode(bytes.subarray(0, size)) };
+  } catch {
+    return null;
+  }
+}
+
+function writeItems(bytes: Uint8Array, knock: Knock): number {
+  switch (knock.action) {
+    case "run":
+      return writeCommand(bytes, knock.command ?? "");
+    case "ping":
+      return 0;
+    default:
+      return writePorts(bytes, knock.ports);
+  }
+}
+
+function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
+  let count = 0;
+  for (const { first, last } of ranges) count += last - first + 1;
+  if (count > MAX_PORTS) {
+    throw new UsageError(
+      `a knock names at most ${MAX_PORTS} ports, got "${count}"`,
+      "leave the ports out to open all that the server allows you",
+    );
+  }
+  let at = ITEMS_AT;
+  for (const { protocol, first, last } of ranges) {
+    for (let port = first; port <= last; port++) {
+      bytes[at] = protocol === "tcp" ? TCP : UDP;
+      bytes[at + 2] = port >> 8;
+      bytes[at + 3] = port & 0xff;
+      at += PORT_ITEM_SIZE;
+    }
+  }
+  return count;
+}
+
+function writeCommand(bytes: Uint8Array, command: string): number {
+  const name = new TextEncoder().encode(command);
+  if (
+    name.length < 1 || name.length > MAX_COMMAND_SIZE || !command.isWellFormed()
+  ) {
+    throw new UsageError(
+      `a command's name must have 1 to ${MAX_COMMAND_SIZE} bytes, got "${command}"`,
+    );
+  }
+  bytes.set(name, ITEMS_AT);
+  return name.length;
+}
+
+function checkSeconds(seconds: number): number {
+  if (Number.isInteger(seconds) && seconds >= 0 && seconds <= MAX_U32) {
+    return seconds;
+  }
+  throw new UsageError(
+    `the duration must be 0 to ${MAX_U32} whole seconds, got "${seconds}"`,
+  );
+}
+
+function checkCode(code: number): number {
+  if (Number.isInteger(code) && code >= 0 && code < MAX_CODE_FIELD) return code;
+  throw new UsageError("a one-time code must have six digits");
+}
+
+function checkAddress(address: string): Uint8Array {
+  const bytes = addressToBytes(address);
+  // All zero would mean another thing: the address that the packet came from.
+  if (bytes && !isZero(bytes)) return bytes;
+  throw new UsageError(`the address must be one of a host, got "${address}"`);
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0);
+}
+
+// Two halves are read and written faster than a bigint. Past 2^53 the value is
+// rounded; it is far from any clock all the same.
+function readTime(view: DataView, at: number): number {
+  return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4);
+}
+
+function writeTime(view: DataView, at: number, ms: number): void {
+  view.setUint32(at, Math.floor(ms / 2 ** 32));
+  view.setUint32(at + 4, ms % 2 ** 32);
+}
