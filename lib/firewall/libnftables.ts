@@ -26,6 +26,16 @@ export interface Nft {
   close(): void;
 }
 
+/** Lists next to nothing; "list tables" would fetch every element of every set. */
+const CHEAP_LIST = "list ruleset arp\n";
+
+/**
+ * Characters of a script from which a child runs it, where there is the
+ * program: the memory for a hundred thousand elements (some 100 MB) goes away
+ * with the child, and the server hears packets meanwhile.
+ */
+const LARGE_SCRIPT = 65_536;
+
 const LIBRARY = "libnftables.so.1";
 const PROGRAMS: readonly string[] = [
   "/usr/sbin/nft",
@@ -64,9 +74,9 @@ export async function openNft(runtime: Runtime): Promise<Nft> {
   // The library ends the whole process when it finds no netlink socket, so a
   // child must try first wherever that is in doubt.
   const forked = program === undefined ? null : new ForkedNft(runtime, program);
-  if (forked && !hasNetlink(runtime)) await forked.run("list tables inet\n");
+  if (forked && !hasNetlink(runtime)) await forked.run(CHEAP_LIST);
   const library = await runtime.openLibrary(LIBRARY, SYMBOLS);
-  if (library) return new LinkedNft(library);
+  if (library) return new LinkedNft(library, forked);
   if (forked) return forked;
   throw new FirewallError(
     "nftables is not installed: no libnftables.so.1 and no nft program",
@@ -100,10 +110,12 @@ export function nftError(said: string): FirewallError {
 class LinkedNft implements Nft {
   readonly name: string;
   readonly #library: NativeLibrary;
+  readonly #forked: ForkedNft | null;
   #context: unknown;
 
-  constructor(library: NativeLibrary) {
+  constructor(library: NativeLibrary, forked: ForkedNft | null) {
     this.#library = library;
+    this.#forked = forked;
     this.#context = library.call("nft_ctx_new", 0);
     if (!this.#context) throw new FirewallError("nft: no context");
     library.call("nft_ctx_buffer_output", this.#context);
@@ -111,9 +123,11 @@ class LinkedNft implements Nft {
     this.name = `libnftables${this.#version()}`;
   }
 
-  // deno-lint-ignore require-await -- so that a throw is a rejection
   async run(script: string, list?: "elements"): Promise<string> {
     if (!this.#context) throw new FirewallError("nft: closed");
+    if (this.#forked && script.length >= LARGE_SCRIPT) {
+      return await this.#forked.run(script, list);
+    }
     this.#setFlags(list === "elements" ? LIST_FLAGS : LIST_FLAGS | TERSE);
     const { failed, output, errors } = this.#call(script);
     if (failed) throw nftError(errors);
@@ -141,7 +155,7 @@ class LinkedNft implements Nft {
   /** " 1.0.6": the library tells its version only in JSON, if built with it. */
   #version(): string {
     this.#setFlags(JSON_OUTPUT);
-    const { output } = this.#call("list tables inet\n");
+    const { output } = this.#call(CHEAP_LIST);
     const version = /"version": *"([\w.]+)"/.exec(output)?.[1];
     return version === undefined ? "" : ` ${version}`;
   }
