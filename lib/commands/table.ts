@@ -1,15 +1,140 @@
-/** Rows of text in columns. */
+/** The table of commands: dispatch and help. */
 
-/** Writes rows with each column as wide as its widest cell; "" for no rows. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+import type { Runtime } from "../runtime/runtime.ts";
+import { COMMAND_NAMES } from "../values/command_names.ts";
+import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
+import type { Command } from "./command.ts";
+
+/** A line of `knock help`, and the module behind it, loaded when it is used. */
+export interface Entry {
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
+/** The commands of this version, in the order of `knock help`. */
+export const COMMANDS: Readonly<Record<string, Entry>> = {
+  serve: {
+    summary: "run the server in the foreground",
+    load: () => import("./serve.ts"),
+  },
+  init: {
+    summary: "write a new configuration and its key",
+    load: () => import("./init.ts"),
+  },
+  check: {
+    summary: "validate a configuration",
+    load: () => import("./check.ts"),
+  },
+  client: {
+    summary: "enrol, list, show and remove clients",
+    load: () => import("./client.ts"),
+  },
+  status: {
+    summary: "what is open now, for whom, how long still",
+    load: () => import("./status.ts"),
+  },
+  log: {
+    summary: "who opened what, and what was refused",
+    load: () => import("./log.ts"),
+  },
+  import: {
+    summary: "store what `client add` printed",
+    load: () => import("./import.ts"),
+  },
+  send: {
+    summary: "knock: open ports for a while",
+    load: () => import("./send.ts"),
+  },
+  close: {
+    summary: "close them again at once",
+    load: () => import("./close.ts"),
+  },
+  ping: {
+    summary: "ask whether the server answers",
+    load: () => import("./ping.ts"),
+  },
+  profiles: {
+    summary: "list the servers to knock at",
+    load: () => import("./profiles.ts"),
+  },
+  keygen: {
+    summary: "make a private key",
+    load: () => import("./keygen.ts"),
+  },
+  pubkey: {
+    summary: "print the public key of a private one",
+    load: () => import("./pubkey.ts"),
+  },
+  demo: {
+    summary: "show the whole job with real parts",
+    load: () => import("./demo.ts"),
+  },
+  version: {
+    summary: "print the version",
+    load: () => import("./version.ts"),
+  },
+  help: {
+    summary: "explain a command",
+    load: () => import("./help.ts"),
+  },
+};
+
+/** Runs a command line, prints what went wrong, and returns the exit status. */
+export async function runCommand(
+  args: readonly string[],
+  runtime: Runtime,
+): Promise<number> {
+  try {
+    return await dispatch(args, runtime);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    const lines = error instanceof ConfigError
+      ? error.mistakes
+      : [error.message];
+    for (const line of lines) runtime.err(`knock: error: ${line}\n`);
+    if (error.hint !== undefined) {
+      for (const hint of error.hint.split("\n")) {
+        runtime.err(`knock: hint: ${hint}\n`);
+      }
     }
+    return error.status;
   }
-  return rows.map((row) =>
-    row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ")
-      .trimEnd() + "\n"
-  ).join("");
+}
+
+async function dispatch(
+  args: readonly string[],
+  runtime: Runtime,
+): Promise<number> {
+  const [first, ...rest] = args;
+  if (first === undefined) {
+    throw new UsageError("a command is missing", "`knock help` lists them");
+  }
+  if (first === "--help" || first === "-h") {
+    return (await COMMANDS.help!.load()).run(rest, runtime);
+  }
+  if (first === "--version" || first === "-V") {
+    return (await COMMANDS.version!.load()).run(rest, runtime);
+  }
+  const entry = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  if (entry) {
+    const command = await entry.load();
+    const end = rest.indexOf("--");
+    const own = end < 0 ? rest : rest.slice(0, end);
+    if (own.includes("--help") || own.includes("-h")) {
+      runtime.out(command.help);
+      return 0;
+    }
+    return command.run(rest, runtime);
+  }
+  if (COMMAND_NAMES.includes(first)) {
+    throw new UsageError(`"${first}" is not yet supported by this version`);
+  }
+  if (first.startsWith("-")) {
+    throw new UsageError(
+      `unknown option "${first.replace(/=.*$/s, "")}"`,
+      "`knock help` lists the commands",
+    );
+  }
+  // A word that is no command is a profile to knock with.
+  return (await COMMANDS.send!.load()).run([...args], runtime);
 }
