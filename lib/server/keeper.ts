@@ -97,10 +97,12 @@ export class Keeper {
     }
     const answer = (status: Answer["status"], granted?: Granted) =>
       this.#answer(request, source, status, granted);
+    const { identity } = request;
+    const untilMs = request.timestampMs + this.#config.maxSkewMs;
+    if (!store.replay.note(identity, untilMs)) return this.#silence("replay");
     try {
       const decided = store.transaction(() => {
-        const untilMs = request.timestampMs + this.#config.maxSkewMs;
-        if (!store.replay.accept(request.identity, untilMs)) return null;
+        if (!store.replay.record(identity, untilMs)) return null;
         const verdict = judge(request, client, source, nowMs);
         return {
           verdict,
@@ -120,7 +122,6 @@ export class Keeper {
         return answer(done ? "done" : "failed", verdict);
       });
     } catch (error) {
-      // Recorded in memory, if not in the file: a copy stays a replay.
       counters.add("failed: state");
       this.#say("error", "failed", request, source, stateTrouble(error));
       return Promise.resolve(answer("failed"));

@@ -46,13 +46,17 @@ export class Replay {
   }
 
   /**
-   * Records an identity until a time; false when it was there already. In
-   * memory it is recorded even if the file cannot be written, which is thrown.
+   * Notes an identity in memory, until a time; false when it was noted before.
+   * Comes before anything that can fail: a copy is a replay then, too.
    */
-  accept(identity: Uint8Array, untilMs: number): boolean {
-    const key = keyOf(identity);
-    if (this.#recent.has(key)) return false;
-    this.#recent.set(key, untilMs);
+  note(identity: Uint8Array, untilMs: number): boolean {
+    if (this.seen(identity)) return false;
+    this.#recent.set(keyOf(identity), untilMs);
+    return true;
+  }
+
+  /** Records an identity in the file; false when it was there already. */
+  record(identity: Uint8Array, untilMs: number): boolean {
     return this.#insert.run(identity, untilMs) === 1;
   }
 

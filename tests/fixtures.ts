@@ -1,0 +1,67 @@
+/** Clients, requests and configurations for unit tests. */
+
+import type { Client, Config } from "../lib/config/config.ts";
+import type { Request } from "../lib/dialects/dialect.ts";
+import { START_MS } from "./fake_runtime.ts";
+
+/** A client that may open tcp/22 and tcp/8080-8090, for 30 s and at most an hour. */
+export function makeClient(over: Partial<Client> = {}): Client {
+  return {
+    name: "alice",
+    knock: null,
+    open: [
+      { protocol: "tcp", first: 22, last: 22 },
+      { protocol: "tcp", first: 8080, last: 8090 },
+    ],
+    forSeconds: 30,
+    maxForSeconds: 3600,
+    from: null,
+    requireAddress: false,
+    anyAddress: false,
+    expiresMs: null,
+    hours: null,
+    ...over,
+  };
+}
+
+let made = 0;
+
+/** A request of alice's to open all that she may, with an identity of its own. */
+export function makeRequest(over: Partial<Request> = {}): Request {
+  const identity = new Uint8Array(32);
+  new DataView(identity.buffer).setUint32(0, ++made);
+  return {
+    dialect: "knock",
+    client: "alice",
+    action: "open",
+    ports: [],
+    command: null,
+    seconds: 0,
+    timestampMs: START_MS,
+    address: null,
+    code: null,
+    identity,
+    wantsReply: true,
+    ...over,
+  };
+}
+
+/** A configuration with these clients. */
+export function makeConfig(
+  clients: readonly Client[],
+  over: Partial<Config> = {},
+): Config {
+  return {
+    file: "/etc/knock/server.yaml",
+    listen: [{ host: "::", port: 62201 }],
+    key: new Uint8Array(32).fill(7),
+    maxSkewMs: 120_000,
+    reply: true,
+    firewall: { backend: "gate", mode: "guard" },
+    services: [],
+    clients,
+    log: { format: "text", level: "info" },
+    state: "/var/lib/knock",
+    ...over,
+  };
+}

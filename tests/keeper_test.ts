@@ -1,0 +1,227 @@
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import type { Client } from "../lib/config/config.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Grant,
+} from "../lib/firewall/firewall.ts";
+import { Counters } from "../lib/server/counters.ts";
+import { Keeper } from "../lib/server/keeper.ts";
+import { openStore } from "../lib/server/store.ts";
+import { formatPortRange } from "../lib/values/ports.ts";
+import { FakeRuntime } from "./fake_runtime.ts";
+import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
+
+/** A firewall that remembers what is open in it: "address ports" -> until. */
+class FakeFirewall implements Firewall {
+  readonly name = "fake";
+  readonly open_ = new Map<string, number>();
+  whole = true;
+  failing = false;
+
+  #do(change: () => void): Promise<void> {
+    if (this.failing) return Promise.reject(new FirewallError("it burns"));
+    change();
+    return Promise.resolve();
+  }
+  #key = ({ address, ports }: Grant) => `${address} ${formatPortRange(ports)}`;
+
+  apply = (_: unknown, grants: readonly Grant[]) =>
+    this.#do(() => {
+      this.whole = true;
+      this.open_.clear();
+      for (const one of grants) this.open_.set(this.#key(one), one.untilMs);
+    });
+  open = (grants: readonly Grant[]) =>
+    this.#do(() => {
+      for (const one of grants) this.open_.set(this.#key(one), one.untilMs);
+    });
+  close = (grants: readonly Grant[]) =>
+    this.#do(() => {
+      for (const one of grants) this.open_.delete(this.#key(one));
+    });
+  intact = () => Promise.resolve(this.whole);
+  stop = () => Promise.resolve();
+  remove = () => Promise.resolve();
+}
+
+const SOURCE = "203.0.113.9";
+
+async function makeKeeper(clients: Client[] = [makeClient()]) {
+  const runtime = new FakeRuntime({ steps: "by hand" });
+  const store = await openStore(runtime, "/var/lib/knock");
+  store.replay.begin(runtime.nowMs(), false);
+  const firewall = new FakeFirewall();
+  const lines: string[] = [];
+  const keeper = new Keeper(
+    {
+      runtime,
+      store,
+      counters: new Counters(),
+      log: (level, message) => void lines.push(`${level} ${message}`),
+    },
+    makeConfig(clients),
+    firewall,
+  );
+  const ask = (over: Parameters<typeof makeRequest>[0] = {}, source = SOURCE) =>
+    keeper.decide(
+      makeRequest({ timestampMs: runtime.nowMs(), ...over }),
+      source,
+      runtime.nowMs(),
+    );
+  return { runtime, store, firewall, lines, keeper, ask };
+}
+
+const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
+
+test("decide() opens, says so, and answers with what was granted", async () => {
+  const { ask, firewall, lines, store, runtime } = await makeKeeper();
+  const nowMs = runtime.nowMs();
+  const answer = await ask({ ports: [SSH] });
+  assertEquals(answer, {
+    status: "done",
+    count: 1,
+    seconds: 30,
+    timeMs: nowMs,
+    address: SOURCE,
+  });
+  assertEquals([...firewall.open_], [[`${SOURCE} tcp/22`, nowMs + 30_000]]);
+  assertEquals(lines, [
+    `info open alice ${SOURCE} tcp/22 until 2026-01-02T12:00:30.000Z (30s)`,
+  ]);
+  const [event] = store.history.find({});
+  assertEquals([event!.event, event!.ports, event!.seconds], [
+    "open",
+    "tcp/22",
+    30,
+  ]);
+});
+
+test("decide() is silent to a replay, and opens nothing", async () => {
+  const { ask, firewall, runtime } = await makeKeeper();
+  const request = makeRequest({ timestampMs: runtime.nowMs() });
+  assert(await ask(request));
+  firewall.open_.clear();
+  assertEquals(ask(request), null);
+  assertEquals(ask(request, "198.51.100.1"), null);
+  assertEquals(firewall.open_.size, 0);
+});
+
+test("decide() is silent to a stamp out of time, and says who it was", async () => {
+  const { ask, lines, runtime } = await makeKeeper();
+  assertEquals(ask({ timestampMs: runtime.nowMs() - 121_000 }), null);
+  assertEquals(lines, [
+    `warn refused alice ${SOURCE}: its time stamp is 121 s behind this machine's clock`,
+  ]);
+});
+
+test("decide() refuses by policy with an answer, a line and an event", async () => {
+  const { ask, lines, store, firewall } = await makeKeeper();
+  const answer = await ask({
+    ports: [{ protocol: "udp", first: 53, last: 53 }],
+  });
+  assertEquals([answer?.status, answer?.count], ["refused", 0]);
+  assertEquals(lines, [
+    `warn refused alice ${SOURCE} udp/53: a port that this client may not open`,
+  ]);
+  assertEquals(store.history.find({})[0]!.event, "refused");
+  assertEquals(firewall.open_.size, 0);
+});
+
+test("decide() extends a grant and never shortens it", async () => {
+  const { ask, firewall, runtime } = await makeKeeper();
+  const startMs = runtime.nowMs();
+  await ask({ ports: [SSH], seconds: 600 });
+  await ask({ ports: [SSH], seconds: 10 });
+  assertEquals([...firewall.open_.values()], [startMs + 600_000]);
+  await runtime.clock.advance(60_000);
+  await ask({ ports: [SSH], seconds: 600 });
+  assertEquals([...firewall.open_.values()], [startMs + 660_000]);
+});
+
+test("a firewall that fails is a knock that failed, and leaves no grant", async () => {
+  const { ask, firewall, store, lines, runtime } = await makeKeeper();
+  firewall.failing = true;
+  const answer = await ask({ ports: [SSH] });
+  assertEquals([answer?.status, answer?.seconds], ["failed", 0]);
+  assertEquals(lines, [`error failed alice ${SOURCE} tcp/22: it burns`]);
+  assertEquals(store.ledger.live(runtime.nowMs()), []);
+  assertEquals(store.history.find({}).map(({ event }) => event), [
+    "open",
+    "failed",
+  ]);
+});
+
+test("a state that cannot be written opens nothing, and a copy stays a replay", async () => {
+  const { ask, firewall, lines, runtime } = await makeKeeper();
+  const request = makeRequest({ timestampMs: runtime.nowMs() });
+  runtime.databases.failing = "ENOSPC";
+  const answer = await ask(request);
+  assertEquals(answer?.status, "failed");
+  assertEquals(firewall.open_.size, 0);
+  assert(lines[0]!.includes("cannot write the state file"), lines[0]);
+  runtime.databases.failing = null;
+  assertEquals(ask(request), null);
+});
+
+test("close ends this client's grant and leaves its neighbour's", async () => {
+  const { ask, firewall } = await makeKeeper([
+    makeClient(),
+    makeClient({ name: "bob" }),
+  ]);
+  await ask({ ports: [SSH], seconds: 600 });
+  await ask({ client: "bob", ports: [SSH], seconds: 60 });
+  assertEquals(firewall.open_.size, 1);
+  const longer = [...firewall.open_.values()][0]!;
+  await ask({ action: "close" });
+  const shorter = [...firewall.open_.values()][0]!;
+  assertEquals(longer - shorter, 540_000);
+  await ask({ client: "bob", action: "close", ports: [SSH] });
+  assertEquals(firewall.open_.size, 0);
+});
+
+test("grants outlive the server, and not their time", async () => {
+  const { ask, runtime, store } = await makeKeeper();
+  await ask({ ports: [SSH], seconds: 60 });
+  store.close();
+  const again = await openStore(runtime, "/var/lib/knock");
+  assertEquals(again.ledger.live(runtime.nowMs()).length, 1);
+  await runtime.clock.advance(60_000);
+  assertEquals(again.ledger.live(runtime.nowMs()), []);
+});
+
+test("sweep() writes down what has ended", async () => {
+  const { ask, runtime, store, keeper } = await makeKeeper();
+  await ask({ ports: [SSH] });
+  await runtime.clock.advance(30_000);
+  keeper.sweep();
+  keeper.sweep();
+  assertEquals(store.ledger.size, 0);
+  assertEquals(store.history.find({}).map(({ event }) => event), [
+    "open",
+    "end",
+  ]);
+});
+
+test("care() puts a changed firewall back", async () => {
+  const { ask, firewall, keeper, lines } = await makeKeeper();
+  await ask({ ports: [SSH] });
+  firewall.whole = false;
+  firewall.open_.clear();
+  await keeper.care();
+  assertEquals(firewall.open_.size, 1);
+  assert(lines.at(-1)!.startsWith("warn the firewall was changed"));
+});
+
+test("dropClients() ends the grants of who is gone", async () => {
+  const { ask, keeper, store, runtime } = await makeKeeper([
+    makeClient(),
+    makeClient({ name: "bob" }),
+  ]);
+  await ask({ ports: [SSH] });
+  await ask({ client: "bob", ports: [SSH] });
+  keeper.dropClients(makeConfig([makeClient({ name: "bob" })]));
+  const left = store.ledger.live(runtime.nowMs());
+  assertEquals(left.map(({ client }) => client), ["bob"]);
+});
