@@ -9,7 +9,7 @@ import { pathBeside, stateFolder } from "./places.ts";
 import { parseKey } from "./server_schema.ts";
 
 const NEW_KEY =
-  `put it back from a copy: with a new one, from "knock keygen", every ` +
+  `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
   `client has to be enrolled again`;
 
 /** Permission bits by which others could read or change a file. */
@@ -95,7 +95,7 @@ function lookAt(
     if (!found) {
       return {
         text: "is missing",
-        hint: `"knock init --dir DIR" writes a new configuration and its key`,
+        hint: "`knock init --dir DIR` writes a new configuration and its key",
       };
     }
     return found.isFolder ? { text: "is a folder, not a file" } : null;

@@ -44,7 +44,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   const { file } = surroundings;
   const mistakes: Mistake[] = [...surroundings.mistakes ?? []];
   if (raw === null || raw === undefined) {
-    const hint = "knock init --dir DIR writes one to start from";
+    const hint = "`knock init --dir DIR` writes one to start from";
     mistakes.push({ path: "", text: "is empty", hint });
     throw configError(file, mistakes);
   }
@@ -174,7 +174,7 @@ function checkDialects(raw: unknown, mistakes: Mistake[]): void {
     mistakes.push({
       path: at("clients", name),
       text: `must have the keys of a dialect, as in knock: { key, psk }`,
-      hint: `knock client add ${name} makes the keys and this entry`,
+      hint: `\`knock client add ${name}\` makes the keys and this entry`,
     });
   }
 }

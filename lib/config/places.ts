@@ -37,7 +37,7 @@ export function needConfig(
   if (file !== null) return file;
   throw new UsageError(
     `there is no configuration at "${defaultConfig(runtime)}"`,
-    `"knock init" writes one, "knock serve" too; --config FILE names another`,
+    "`knock init` writes one, `knock serve` too; --config FILE names another",
   );
 }
 
@@ -45,7 +45,12 @@ export function needConfig(
 export function defaultConfig(runtime: Runtime): string {
   return runtime.userId() === 0
     ? SYSTEM_CONFIG
-    : beside(runtime).join(userFolder(runtime, "config"), CONFIG_NAME);
+    : configIn(runtime, userFolder(runtime, "config"));
+}
+
+/** The configuration in a folder. */
+export function configIn(runtime: Runtime, folder: string): string {
+  return beside(runtime).join(folder, CONFIG_NAME);
 }
 
 /**

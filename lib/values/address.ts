@@ -86,6 +86,14 @@ export function parsePrefix(text: string): Prefix | null {
   return bits <= 128 ? { bytes, bits } : null;
 }
 
+/** Writes what {@linkcode parsePrefix} reads; one address without its bits. */
+export function formatPrefix({ bytes, bits }: Prefix): string {
+  const address = addressFromBytes(bytes);
+  if (bits === 128) return address;
+  if (!isIpv4(address)) return `${address}/${bits}`;
+  return bits >= 96 ? `${address}/${bits - 96}` : `::ffff:${address}/${bits}`;
+}
+
 /** Whether a network holds an address. */
 export function prefixContains(prefix: Prefix, address: string): boolean {
   const bytes = addressToBytes(address);

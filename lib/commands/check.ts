@@ -1,0 +1,32 @@
+import { loadConfig } from "../config/load.ts";
+import { needConfig } from "../config/places.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+/** The text of `knock help check`. */
+export const help = `Usage:
+    knock check [FILE]
+
+Validates a server's configuration with its key file: prints "configuration
+OK", or every mistake on standard error and ends with 2.
+
+Options:
+    -c, --config FILE    The same as FILE.
+
+FILE defaults to KNOCK_CONFIG, then to /etc/knock/server.yaml for root and
+~/.config/knock/server.yaml for others.
+
+Example:
+    $ knock check /etc/knock/server.yaml
+    configuration OK
+`;
+
+/** Runs `knock check`. */
+// deno-lint-ignore require-await -- so that a throw is a rejection
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, { values: { config: "c" } });
+  const [file] = takePositionals(options, ["FILE"], 1);
+  loadConfig(runtime, needConfig(runtime, file ?? options.value("config")));
+  runtime.out("configuration OK\n");
+  return 0;
+}

@@ -1,0 +1,64 @@
+import type { Runtime } from "../runtime/runtime.ts";
+import { UsageError } from "../values/errors.ts";
+import { addClient } from "./client_add.ts";
+import { listClients, showClient } from "./client_list.ts";
+import { removeClient } from "./client_remove.ts";
+import { nearest } from "./command.ts";
+
+/** The text of `knock help client`. */
+export const help = `Usage:
+    knock client add NAME [--open SERVICE,...] [--for DURATION]
+                          [--key PUBLIC] [--server HOST[:PORT]]
+    knock client list
+    knock client show NAME
+    knock client remove NAME
+
+Enrols clients in the server's configuration, and shows or removes them. The
+file keeps its comments and its layout. Secrets are never shown again.
+
+\`add\` prints one line, the enrolment: it holds the client's secrets, so give it
+to nobody but the client, where \`knock import\` stores it.
+
+Options:
+    -c, --config FILE          The server's configuration. Default:
+                               KNOCK_CONFIG, then /etc/knock/server.yaml for
+                               root and ~/.config/knock/server.yaml for others.
+    -o, --open SERVICE,...     What it may open: services, or ports such as
+                               tcp/8080-8090. Default: all services.
+    -f, --for DURATION         For how long when it does not say, such as 1h.
+    -k, --key PUBLIC           The public key of a client that made its own
+                               pair with \`knock keygen\`.
+    -s, --server HOST[:PORT]   How the client reaches this server. Default:
+                               this machine's own address.
+
+Example:
+    $ sudo knock client add laptop --open ssh --server home.example.org
+    knock://home.example.org:62201/?server=…&key=…&psk=…#laptop
+`;
+
+const SUBCOMMANDS = {
+  add: addClient,
+  list: listClients,
+  show: showClient,
+  remove: removeClient,
+} as const;
+
+/** Runs `knock client`. */
+// deno-lint-ignore require-await -- so that a throw is a rejection
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const [name, ...rest] = args;
+  const names = Object.keys(SUBCOMMANDS);
+  if (name === undefined) {
+    throw new UsageError(
+      "add, list, show or remove is missing",
+      "`knock help client` explains them",
+    );
+  }
+  if (!names.includes(name)) {
+    throw new UsageError(
+      `knock client must be add, list, show or remove, got "${name}"`,
+      nearest(name, names),
+    );
+  }
+  return SUBCOMMANDS[name as keyof typeof SUBCOMMANDS](rest, runtime);
+}

@@ -1,0 +1,146 @@
+/** `knock client add`: new keys into the configuration, the enrolment out. */
+
+import { formatEnrolment } from "../client/enrolment.ts";
+import type { Config } from "../config/config.ts";
+import { addClientText } from "../config/edit.ts";
+import { readConfigText, readFile } from "../config/load.ts";
+import { needConfig } from "../config/places.ts";
+import { NAME, parseKey } from "../config/server_schema.ts";
+import { formatClient, indent, type NewClient } from "../config/write.ts";
+import { publicKeyOf } from "../dialects/x25519.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { type Endpoint, parseEndpoint } from "../values/address.ts";
+import { parseDuration } from "../values/duration.ts";
+import { FailureError, UsageError } from "../values/errors.ts";
+import { parsePortRange } from "../values/ports.ts";
+import { nearest, type Options, parseOptions } from "./command.ts";
+import { takePositionals } from "./command.ts";
+import { replaceConfig, tellToReload } from "./client_remove.ts";
+import { enrol, ownHost } from "./enrol.ts";
+
+/** Runs `knock client add`. */
+export function addClient(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, {
+    values: { config: "c", open: "o", for: "f", key: "k", server: "s" },
+  });
+  const name = takePositionals(options, ["NAME"])[0]!;
+  if (!NAME.pattern.test(name)) {
+    throw new UsageError(`NAME must be ${NAME.wanted}, got "${name}"`);
+  }
+  const file = needConfig(runtime, options.value("config"));
+  const text = readFile(runtime, file);
+  const config = readConfigText(runtime, file, text);
+  if (config.clients.some((client) => client.name === name)) {
+    throw new FailureError(
+      `there is a client "${name}" in ${file} already`,
+      `\`knock client remove ${name}\` removes it; its old keys then end`,
+    );
+  }
+  const open = readOpen(options, config);
+  const forSeconds = readFor(options);
+  const publicKey = readKey(options, config);
+  const server = readServer(options, config, runtime);
+
+  const { entry, privateKey } = enrol(runtime, name, open, {
+    publicKey,
+    ...forSeconds === undefined ? {} : { forSeconds },
+  });
+  const enrolment = formatEnrolment({
+    ...server,
+    name,
+    server: publicKeyOf(config.key),
+    key: privateKey,
+    psk: entry.psk,
+  });
+  const edited = addClientText(text, entry);
+  if (edited === null) {
+    runtime.out(`${enrolment}\n`);
+    throw new FailureError(
+      `${file} is not in a form that can be added to: it is as it was`,
+      `add these lines by hand, under "clients:":\n` +
+        indent(formatClient(entry), 2).trimEnd(),
+    );
+  }
+  // What the new text means is judged before it replaces the old one.
+  readConfigText(runtime, file, edited);
+  replaceConfig(runtime, file, edited);
+  runtime.out(`${enrolment}\n`);
+  if (options.value("server") === undefined) {
+    runtime.err(
+      `knock: hint: the client will knock at ${server.host}: ` +
+        `--server HOST names another\n`,
+    );
+  }
+  tellToReload(runtime);
+  return 0;
+}
+
+function readOpen(options: Options, config: Config): NewClient["open"] {
+  const names = config.services.map(({ name }) => name);
+  const given = options.value("open");
+  if (given === undefined && names.length === 0) {
+    throw new UsageError(
+      "there is no service that the client could open",
+      `add one under "services:", or give ports: --open tcp/22`,
+    );
+  }
+  return given === undefined ? names : given.split(",").map((part) => {
+    const found = part.includes("/")
+      ? parsePortRange(part)
+      : names.find((name) => name === part);
+    if (found) return found;
+    throw new UsageError(
+      `--open must be services, tcp/PORT or udp/PORT, got "${part}"`,
+      nearest(part, names) ??
+        (names.length > 0
+          ? `the services are ${names.join(", ")}`
+          : `there are no services: give ports, as tcp/22`),
+    );
+  });
+}
+
+function readFor(options: Options): number | undefined {
+  const given = options.value("for");
+  if (given === undefined) return undefined;
+  const seconds = parseDuration(given);
+  if (seconds) return seconds;
+  throw new UsageError(
+    `--for must be a duration such as 30s, 5m or 8h, got "${given}"`,
+  );
+}
+
+function readKey(options: Options, config: Config): Uint8Array | undefined {
+  const given = options.value("key");
+  if (given === undefined) return undefined;
+  const key = parseKey(given);
+  if (!key) {
+    // It may be the private key by mistake: it is not repeated.
+    throw new UsageError(
+      `--key must be a public key of 43 base64url characters, ` +
+        `got ${given.length} characters`,
+      "`knock pubkey < PRIVATE` prints it",
+    );
+  }
+  const owner = config.clients.find(({ knock }) =>
+    knock?.key.every((byte, index) => byte === key[index])
+  );
+  if (!owner) return key;
+  throw new UsageError(`--key is already the key of client "${owner.name}"`);
+}
+
+function readServer(
+  options: Options,
+  config: Config,
+  runtime: Runtime,
+): Endpoint {
+  const port = config.listen[0]!.port;
+  const given = options.value("server");
+  if (given === undefined) {
+    return { host: ownHost(runtime, config.listen), port };
+  }
+  const server = parseEndpoint(given, port);
+  if (server && server.port > 0) return server;
+  throw new UsageError(
+    `--server must be HOST, HOST:PORT or [IPV6]:PORT, got "${given}"`,
+  );
+}

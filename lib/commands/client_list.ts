@@ -1,0 +1,85 @@
+/** `knock client list` and `knock client show`. */
+
+import type { Client, Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import { needConfig } from "../config/places.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatPrefix } from "../values/address.ts";
+import { formatBase64url } from "../values/base64url.ts";
+import { formatDuration } from "../values/duration.ts";
+import { FailureError } from "../values/errors.ts";
+import { formatPortRange } from "../values/ports.ts";
+import { nearest, parseOptions, takePositionals } from "./command.ts";
+import { formatTable } from "./terminal.ts";
+
+/** Runs `knock client list`. */
+export function listClients(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, { values: { config: "c" } });
+  takePositionals(options, []);
+  const file = needConfig(runtime, options.value("config"));
+  const { clients } = loadConfig(runtime, file);
+  if (clients.length === 0) {
+    runtime.err("knock: hint: there are none yet: `knock client add NAME`\n");
+    return 0;
+  }
+  runtime.out(formatTable(
+    ["CLIENT", "DIALECTS", "OPEN", "FOR", "EXPIRES"],
+    clients.map((client) => [
+      client.name,
+      dialectsOf(client).join(","),
+      openOf(client),
+      formatDuration(client.forSeconds),
+      expiryOf(client),
+    ]),
+  ));
+  return 0;
+}
+
+/** Runs `knock client show`. */
+export function showClient(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, { values: { config: "c" } });
+  const name = takePositionals(options, ["NAME"])[0]!;
+  const file = needConfig(runtime, options.value("config"));
+  const client = findClient(loadConfig(runtime, file), name);
+  const { from } = client;
+  runtime.out(formatTable(["name", client.name], [
+    ["dialects", dialectsOf(client).join(", ")],
+    ...client.knock
+      ? [["public key", formatBase64url(client.knock.key)], ["psk", "(hidden)"]]
+      : [],
+    ["open", openOf(client)],
+    ["for", formatDuration(client.forSeconds)],
+    ["max_for", formatDuration(client.maxForSeconds)],
+    ["from", from === null ? "any" : from.map(formatPrefix).join(", ")],
+    ["require_address", String(client.requireAddress)],
+    ["any_address", String(client.anyAddress)],
+    ["expires", expiryOf(client)],
+    ["hours", client.hours?.text ?? "any"],
+  ]));
+  return 0;
+}
+
+/** Finds a client by its name; throws FailureError with the nearest one. */
+export function findClient(config: Config, name: string): Client {
+  const found = config.clients.find((client) => client.name === name);
+  if (found) return found;
+  const names = config.clients.map((client) => client.name);
+  throw new FailureError(
+    `there is no client "${name}" in ${config.file}`,
+    nearest(name, names) ?? "`knock client list` lists them",
+  );
+}
+
+function dialectsOf(client: Client): string[] {
+  return client.knock ? ["knock"] : [];
+}
+
+function openOf({ open }: Client): string {
+  return open.length === 0 ? "-" : open.map(formatPortRange).join(",");
+}
+
+function expiryOf({ expiresMs }: Client): string {
+  return expiresMs === null
+    ? "never"
+    : new Date(expiresMs).toISOString().replace(".000Z", "Z");
+}

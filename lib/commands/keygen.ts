@@ -1,0 +1,29 @@
+import { publicKeyOf } from "../dialects/x25519.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatBase64url } from "../values/base64url.ts";
+import { KEY_SIZE } from "../config/server_schema.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+/** The text of `knock help keygen`. */
+export const help = `Usage:
+    knock keygen
+
+Prints a new private key, 43 characters, and its public key on standard error.
+
+A client that makes its own key keeps it: only the public key goes to the
+server, for \`knock client add NAME --key PUBLIC\`.
+
+Example:
+    $ (umask 077; knock keygen > laptop.key)
+    public key: 9nM1Y0o3kz3OOZ6ADFl2Uu7YQo6Hq1zyA0jwLQn6kGw
+`;
+
+/** Runs `knock keygen`. */
+// deno-lint-ignore require-await -- so that a throw is a rejection
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  takePositionals(parseOptions(args, {}), []);
+  const key = runtime.random(KEY_SIZE);
+  runtime.out(`${formatBase64url(key)}\n`);
+  runtime.err(`public key: ${formatBase64url(publicKeyOf(key))}\n`);
+  return 0;
+}
