@@ -1,7 +1,6 @@
 /**
  * The dialect knock/1: one datagram of 216 bytes that passes three gates, and
- * a reply of 80 bytes. `docs/protocol.md` is its specification; the sections
- * in comments are that document's.
+ * a reply of 80 bytes. The specification is `docs/protocol.md`, "Protocol" here.
  * @module
  */
 
@@ -43,9 +42,9 @@ import { UsageError } from "../values/errors.ts";
 export { publicKeyOf } from "./x25519.ts";
 export { tagOf, tagWindows, WINDOW_MS } from "./knock1_tag.ts";
 
-/** Bytes of every knock, whatever it asks for. */
+/** Bytes of every knock, whatever it asks for. Protocol §4. */
 export const PACKET_SIZE = 216;
-/** Bytes of every reply. */
+/** Bytes of every reply. Protocol §7. */
 export const REPLY_SIZE = 80;
 
 const MAC_SIZE = 16;
@@ -100,6 +99,7 @@ export function knock1Dialect(
     (tag) => begin(tag, own.publicKey),
   );
 
+  // Protocol §6, steps 1 to 5; the later ones are the judge's.
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (packet.length !== PACKET_SIZE) return REFUSALS.length;
     const begun = tags.find(packet, scene.nowMs);

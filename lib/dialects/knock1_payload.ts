@@ -1,5 +1,6 @@
 /**
- * What knock/1 seals: the 96 bytes of a knock and the 32 bytes of a reply.
+ * What knock/1 seals: the 96 bytes of a knock (docs/protocol.md §5) and the 32
+ * bytes of a reply (§7).
  * One meaning has one form: a payload with any other bit set is refused.
  * @module
  */

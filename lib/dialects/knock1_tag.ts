@@ -1,6 +1,6 @@
 /**
  * The tags of knock/1: the first 8 bytes of every packet, which say that its
- * sender knows the server's public key, this minute.
+ * sender knows the server's public key, this minute. docs/protocol.md §3.
  * @module
  */
 
