@@ -75,7 +75,7 @@ export function parseEnrolment(text: string): Enrolment {
   }
   if (text.length > MAX_CHARACTERS) {
     throw new UsageError(
-      `the enrolment has ${text.length} characters, at most ${MAX_CHARACTERS} make sense`,
+      `the enrolment has ${text.length} characters, wanted at most ${MAX_CHARACTERS}`,
     );
   }
   const match = /^([^/?#]*)(\/?)(\??)([^#]*)(#?)(.*)$/s
@@ -182,8 +182,9 @@ function readName(fragment: string): string {
       WHOLE,
     );
   }
+  const visible = name.replaceAll(" ", "");
   if (
-    name.length > MAX_NAME || /[\p{C}\p{Z}]/u.test(name.replaceAll(" ", ""))
+    visible === "" || name.length > MAX_NAME || /[\p{C}\p{Z}]/u.test(visible)
   ) {
     throw new UsageError(
       `the client's name after the # must be 1 to ${MAX_NAME} visible characters`,

@@ -22,7 +22,7 @@ export function readProfiles(
   return content === null ? new Map() : parseProfiles(content, file);
 }
 
-/** Finds a profile by its name; throws ConfigError with what to do if there is none. */
+/** Finds a profile by its name; throws UsageError with what to do if there is none. */
 export function findProfile(
   runtime: Runtime,
   file: string,
@@ -31,19 +31,21 @@ export function findProfile(
   const profiles = readProfiles(runtime, file);
   const profile = profiles.get(name);
   if (profile) return profile;
-  if (profiles.size === 0) {
-    throw new ConfigError(
-      [`no profile "${name}": there are none in ${file} yet`],
-      "`knock client add NAME` on the server prints a line: " +
-        "store it here with `knock import LINE`",
+  if (profiles.size > 0) {
+    throw new UsageError(
+      `no profile "${name}" in ${file}`,
+      nearest(name, [...profiles.keys()]),
     );
   }
-  const names = [...profiles.keys()];
-  throw new ConfigError(
-    [`no profile "${name}" in ${file}`],
-    nearest(name, names) ?? `\`knock profiles\` lists them`,
+  const hints = [nearest(name, COMMAND_NAMES), HOW_TO_BEGIN];
+  throw new UsageError(
+    `no profile "${name}": there are none in ${file} yet`,
+    hints.filter((hint) => hint !== undefined).join("\n"),
   );
 }
+
+const HOW_TO_BEGIN = "`knock client add NAME` on the server prints a line, " +
+  "`knock import LINE` stores it here";
 
 /** Throws UsageError when no profile can have this name. */
 export function checkProfileName(name: string): void {

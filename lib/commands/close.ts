@@ -17,20 +17,21 @@ Asks the profile's server to close again, at once, what it opened.
 
 Options:
     --open PORTS       What to close, such as tcp/22; default: the profile's,
-                       or all that is open for this client
+                       or all that is open for this client.
     --from ADDRESS     For which address; "source" (the default) is where
-                       the packet comes from as the server sees it
-    --no-reply         Send one packet and do not wait for the answer
+                       the packet comes from as the server sees it.
+    --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3
-    -4, --ipv4         Knock only over IPv4
-    -6, --ipv6         Knock only over IPv6
-    -q, --quiet        Print nothing when it is closed
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+                       default: 3.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    -q, --quiet        Print nothing when it is closed.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Example:
     $ knock close home
-    closed 2 ports for 203.0.113.9`;
+    closed 2 ports for 203.0.113.9
+`;
 
 /** Runs `knock close`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {

@@ -19,16 +19,17 @@ as a profile to knock with. "-" reads it from standard input, which keeps it
 out of the list of processes and of the shell's history.
 
 Options:
-    --name PROFILE     The profile's name; default: the client's on the server
+    --name PROFILE     The profile's name; default: the client's on the server.
     --key FILE         The client's own private key, as \`knock keygen\` wrote
-                       it, for an enrolment without one; "-" is standard input
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+                       it, for an enrolment without one; "-" is standard input.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 The file of profiles is made when there is none, for its owner alone.
 
 Example:
     $ ssh server knock client add laptop | knock import - --name home
-    profile "home" is stored: \`knock home\` knocks at home.example.org:62201`;
+    profile "home" is stored: \`knock home\` knocks at home.example.org:62201
+`;
 
 /** Bytes of an X25519 key, and of all that is read from a file or from input. */
 const KEY_SIZE = 32;

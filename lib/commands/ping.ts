@@ -12,17 +12,18 @@ Asks whether the profile's server answers this client. Opens nothing.
 
 Options:
     --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3
-    -4, --ipv4         Ask only over IPv4
-    -6, --ipv6         Ask only over IPv6
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+                       default: 3.
+    -4, --ipv4         Ask only over IPv4.
+    -6, --ipv6         Ask only over IPv6.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Prints how long the answer took, and how the clocks differ when it is by more
 than a second. Ends with 1 when no answer came.
 
 Example:
     $ knock ping home
-    home answers from 198.51.100.7:62201 in 12 ms, and sees 203.0.113.9`;
+    home answers from 198.51.100.7:62201 in 12 ms, and sees 203.0.113.9
+`;
 
 /** Runs `knock ping`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {

@@ -6,6 +6,7 @@ import { formatEndpoint } from "../values/address.ts";
 import { formatDuration } from "../values/duration.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { formatTable } from "./terminal.ts";
 
 export const help = `Usage:
     knock profiles [--json] [--profiles FILE]
@@ -13,13 +14,15 @@ export const help = `Usage:
 Lists the servers that this client can knock at. Secrets are never shown.
 
 Options:
-    --json             One JSON list, for programs
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+    --json             One JSON list, for programs.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Example:
     $ knock profiles
-    home    home.example.org:62201  knock  tcp/22 for 1h
-    office  [2001:db8::7]:62201     knock`;
+    NAME    SERVER                  DIALECT  DEFAULTS
+    home    home.example.org:62201  knock    tcp/22 for 1h
+    office  [2001:db8::7]:62201     knock
+`;
 
 /** Runs `knock profiles`, and returns the exit status. */
 // deno-lint-ignore require-await -- as all commands
@@ -45,13 +48,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     "knock",
     tellDefaults(profile),
   ]);
-  const widths = [0, 1, 2].map((column) =>
-    Math.max(...rows.map((row) => row[column]!.length))
-  );
-  for (const row of rows) {
-    const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
-    runtime.out(`${line.join("  ").trimEnd()}\n`);
-  }
+  runtime.out(formatTable(["NAME", "SERVER", "DIALECT", "DEFAULTS"], rows));
   return 0;
 }
 

@@ -19,25 +19,26 @@ Knocks: asks the profile's server to open ports for a while.
 
 Options:
     --open PORTS       What to open, such as tcp/22 or tcp/80,tcp/443;
-                       default: the profile's, or all that the client may
+                       default: the profile's, or all that the client may.
     --for DURATION     For how long, such as 90, 30s, 5m, 8h or 1d;
-                       default: the profile's, or the server's
+                       default: the profile's, or the server's.
     --from ADDRESS     For which address; "source" (the default) is where
-                       the packet comes from as the server sees it
-    --no-reply         Send one packet and do not wait for the answer
+                       the packet comes from as the server sees it.
+    --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3
-    -4, --ipv4         Knock only over IPv4
-    -6, --ipv6         Knock only over IPv6
-    -q, --quiet        Print nothing when it is open
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES
+                       default: 3.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    -q, --quiet        Print nothing when it is open.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Ends with 0 when it is open, and 1 when the server refused or did not answer.
 On a terminal, says what is open, for whom and until when.
 
 Example:
     $ knock home --open tcp/22 --for 1h
-    open tcp/22 for 203.0.113.9 until 15:04:05`;
+    open tcp/22 for 203.0.113.9 until 15:04:05
+`;
 
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
