@@ -21,7 +21,8 @@ out of the list of processes and of the shell's history.
 Options:
     --name PROFILE     The profile's name; default: the client's on the server.
     --key FILE         The client's own private key, as \`knock keygen\` wrote
-                       it, for an enrolment without one; "-" is standard input.
+                       it, for an enrolment without one; --key=- is standard
+                       input.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 The file of profiles is made when there is none, for its owner alone.
