@@ -47,7 +47,7 @@ export function tellToReload(runtime: Runtime): void {
   runtime.err(
     runtime.platform === "windows"
       ? "knock: hint: start a running server again to apply it\n"
-      : "knock: hint: a running server applies it on systemctl reload knock, " +
-        "or kill -HUP\n",
+      : "knock: hint: a running server applies it on `systemctl reload knock` " +
+        "or `kill -HUP`\n",
   );
 }

@@ -21,9 +21,12 @@ export interface Schema<T> {
   readonly json: JsonSchema;
 }
 
-/** A key of a mapping: a fallback of undefined means that it must be there. */
+/** A key of a mapping. */
 export interface Field<T, F = T> {
   readonly schema: Schema<T>;
+  /** Whether it must be there. */
+  readonly needed: boolean;
+  /** What it is when it is absent or wrong; undefined: the mapping cannot be used then. */
   readonly fallback: F | undefined;
 }
 
@@ -32,9 +35,12 @@ type FieldValues<F extends Fields> = {
   readonly [K in keyof F]: F[K] extends Field<infer T, infer U> ? T | U : never;
 };
 
-/** A key that must be there. */
-export function required<T>(schema: Schema<T>): Field<T, never> {
-  return { schema, fallback: undefined };
+/** A key that must be there; with a fallback, to go on and find more mistakes. */
+export function required<T>(
+  schema: Schema<T>,
+  fallback?: NoInfer<T>,
+): Field<T, T> {
+  return { schema, needed: true, fallback };
 }
 
 /** A key that may be absent: then, and when it is wrong, it is `fallback`. */
@@ -42,12 +48,12 @@ export function optional<T, const F>(
   schema: Schema<T>,
   fallback: F,
 ): Field<T, F> {
-  return { schema, fallback };
+  return { schema, needed: false, fallback };
 }
 
 /** A mapping that may be absent: then it is what an empty one is read as. */
 export function section<T>(schema: Schema<T>): Field<T> {
-  return { schema, fallback: schema.read({}, "", []) };
+  return { schema, needed: false, fallback: schema.read({}, "", []) };
 }
 
 /**
@@ -166,16 +172,16 @@ export function object<F extends Fields>(
       }
       let whole = true;
       const read: Record<string, unknown> = {};
-      for (const [key, { schema, fallback }] of Object.entries(fields)) {
-        const found = Object.hasOwn(mapping, key)
-          ? schema.read(mapping[key], at(path, key), mistakes)
+      for (const [key, field] of Object.entries(fields)) {
+        const there = Object.hasOwn(mapping, key);
+        const found = there
+          ? field.schema.read(mapping[key], at(path, key), mistakes)
           : undefined;
-        read[key] = found === undefined ? fallback : found;
-        if (read[key] !== undefined) continue;
-        whole = false;
-        if (!Object.hasOwn(mapping, key)) {
+        if (!there && field.needed) {
           mistakes.push({ path: at(path, key), text: "is missing" });
         }
+        read[key] = found === undefined ? field.fallback : found;
+        whole &&= read[key] !== undefined;
       }
       return whole ? read as FieldValues<F> : undefined;
     },
@@ -184,7 +190,7 @@ export function object<F extends Fields>(
       properties: Object.fromEntries(
         names.map((name) => [name, fields[name]!.schema.json]),
       ),
-      required: names.filter((name) => fields[name]!.fallback === undefined),
+      required: names.filter((name) => fields[name]!.needed),
       additionalProperties: false,
     },
   };

@@ -129,7 +129,7 @@ const client = object({
 
 /** The whole of `server.yaml`. */
 export const serverSchema = object({
-  listen: required(oneOrMore(listen)),
+  listen: required(oneOrMore(listen), []),
   key: optional(words, "server.key"),
   max_skew: optional(duration(MAX_SKEW_SECONDS), 120),
   reply: optional(bool, true),

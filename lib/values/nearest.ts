@@ -1,6 +1,5 @@
 /** The nearest of some words, for hints. */
 
-import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 /** A hint that names the nearest of some words; undefined when none is near. */
@@ -9,12 +8,20 @@ export function nearest(
   known: readonly string[],
   prefix = "",
 ): string | undefined {
-  if (known.length === 0 || word.length > MAX_WORD) return undefined;
-  const found = closestString(word, [...known]) as string;
-  // More than half of the letters changed is another word, not a slip.
-  return levenshteinDistance(word, found) * 2 <= Math.max(word.length, 2)
-    ? `did you mean "${prefix}${found}"?`
-    : undefined;
+  if (word.length > MAX_WORD) return undefined;
+  const [found] = known.map((other) => ({ other, slips: slips(word, other) }))
+    // More than half of the letters changed is another word, not a slip.
+    .filter(({ slips }) => slips * 2 <= Math.max(word.length, 2))
+    .sort((a, b) => a.slips - b.slips);
+  return found && `did you mean "${prefix}${found.other}"?`;
+}
+
+function slips(word: string, other: string): number {
+  const letters = (text: string) => [...text].sort().join("");
+  // Letters in another order are one slip, not the two that the distance sees.
+  return word !== other && letters(word) === letters(other)
+    ? 1
+    : levenshteinDistance(word, other);
 }
 
 // Longer than any word of ours; the distance takes its square in time.
