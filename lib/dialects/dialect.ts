@@ -54,6 +54,7 @@ export interface Answer {
  * checks: its form, then a proof that is cheap, then its sender.
  */
 export type PacketRefusal =
+  | "form"
   | "length"
   | "tag"
   | "mac"

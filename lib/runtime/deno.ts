@@ -101,18 +101,19 @@ export const denoRuntime: Runtime = {
       const socket = bindDatagram(at);
       const { hostname, port } = socket.addr as Deno.NetAddr;
       const mapped = hostname.includes(":");
+      let closed = false;
       const receive = async () => {
         const buffer = new Uint8Array(DATAGRAM_SIZE);
-        while (true) {
+        while (!closed) {
+          let received: [Uint8Array, Deno.Addr];
           try {
-            const [bytes, from] = await socket.receive(buffer);
-            const { hostname, port } = from as Deno.NetAddr;
-            handler(bytes, { host: bareAddress(hostname), port });
-          } catch (error) {
-            // An ICMP error of an earlier send is reported here: go on.
-            if (error instanceof Deno.errors.BadResource) return;
-            if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+            received = await socket.receive(buffer);
+          } catch {
+            // Closed, or an ICMP error of an earlier send: then go on.
+            continue;
           }
+          const { hostname, port } = received[1] as Deno.NetAddr;
+          handler(received[0], { host: bareAddress(hostname), port });
         }
       };
       receive();
@@ -128,7 +129,10 @@ export const denoRuntime: Runtime = {
               port: to.port,
             });
           }),
-        close: () => socket.close(),
+        close: () => {
+          closed = true;
+          socket.close();
+        },
       });
     }),
 

@@ -5,7 +5,7 @@
  */
 
 import type { Config, Listen } from "../config/config.ts";
-import type { Dialect } from "../dialects/dialect.ts";
+import type { Dialect, Opened } from "../dialects/dialect.ts";
 import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import {
   type Datagrams,
@@ -162,15 +162,10 @@ export class Server {
 
   /** Judges one datagram. Never throws, whatever came. */
   #receive(bytes: Uint8Array, source: DatagramSource, socket: Datagrams): void {
-    const { runtime, store } = this.#parts;
+    const { runtime } = this.#parts;
     const nowMs = runtime.nowMs();
     this.#counters.add("received");
-    const dialect = this.#dialects.find((one) => one.recognises(bytes));
-    if (!dialect) return this.#counters.add("refused: form");
-    const opened = dialect.open(bytes, {
-      nowMs,
-      seen: (identity) => store.replay.seen(identity),
-    });
+    const opened = this.#open(bytes, nowMs);
     if (!opened.ok) return this.#counters.add(`refused: ${opened.why}`);
     const { request, seal } = opened;
     const answer = this.#keeper.decide(request, source.host, nowMs);
@@ -185,6 +180,19 @@ export class Server {
       if (!(error instanceof SystemError)) throw error;
       this.#counters.add("failed: reply");
     });
+  }
+
+  /** Opens a packet in the first dialect that can; several may have its form. */
+  #open(bytes: Uint8Array, nowMs: number): Opened {
+    const seen = (identity: Uint8Array) =>
+      this.#parts.store.replay.seen(identity);
+    let opened: Opened = { ok: false, why: "form" };
+    for (const dialect of this.#dialects) {
+      if (!dialect.recognises(bytes)) continue;
+      opened = dialect.open(bytes, { nowMs, seen });
+      if (opened.ok) break;
+    }
+    return opened;
   }
 
   /** Binds what is not bound yet; the keys of what it bound. */
