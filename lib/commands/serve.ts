@@ -1,7 +1,6 @@
-import { dirname } from "node:path";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { defaultConfig, findConfig } from "../config/places.ts";
+import { findConfig } from "../config/places.ts";
 import type { Runtime, SignalName } from "../runtime/runtime.ts";
 import { openBackend } from "../server/backends.ts";
 import { createLog, type Log } from "../server/log.ts";
@@ -35,7 +34,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, { values: { config: "" } });
   takePositionals(options, []);
   const file = findConfig(runtime, options.value("config")) ??
-    await writeFirstConfiguration(runtime, dirname(defaultConfig(runtime)));
+    await writeFirstConfiguration(runtime);
 
   const config = loadConfig(runtime, file);
   const log = createLog(runtime, config.log);
