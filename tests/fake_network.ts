@@ -86,7 +86,10 @@ export class FakeNetwork {
         }
         this.#carry(bytes.slice(), here, to);
       },
-      close: () => void this.#datagrams.delete(here.port),
+      close: () => {
+        this.#datagrams.delete(here.port);
+        return Promise.resolve();
+      },
     });
   }
 
@@ -97,7 +100,10 @@ export class FakeNetwork {
     const here = this.#bind(this.#listeners, at, handler);
     return Promise.resolve({
       at: here,
-      close: () => void this.#listeners.delete(here.port),
+      close: () => {
+        this.#listeners.delete(here.port);
+        return Promise.resolve();
+      },
     });
   }
 

@@ -151,7 +151,7 @@ export async function stageHere(
   const hidden = await serveGreeting(runtime, `${host}:0`);
   const remove = async () => {
     await troupe.end();
-    hidden.close();
+    await hidden.close();
     runtime.files.removeFolder(folder);
   };
   try {
@@ -188,12 +188,12 @@ export async function stageHere(
 
 async function freeStreamPort(runtime: Runtime, host: string) {
   const listener = await runtime.listenStream({ host, port: 0 }, () => {});
-  listener.close();
+  await listener.close();
   return listener.at.port;
 }
 
 async function freeDatagramPort(runtime: Runtime, host: string) {
   const socket = await runtime.listenDatagram({ host, port: 0 }, () => {});
-  socket.close();
+  await socket.close();
   return socket.at.port;
 }

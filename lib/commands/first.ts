@@ -75,7 +75,8 @@ async function firstFreePort(
   for (const port of ports) {
     try {
       const at = { host: "::", port };
-      (await runtime.listenStream(at, () => {})).close();
+      const listener = await runtime.listenStream(at, () => {});
+      await listener.close();
       return port;
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;

@@ -105,18 +105,18 @@ export const denoRuntime: Runtime = {
       const receive = async () => {
         const buffer = new Uint8Array(DATAGRAM_SIZE);
         while (!closed) {
-          let received: [Uint8Array, Deno.Addr];
+          let datagram: [Uint8Array, Deno.Addr];
           try {
-            received = await socket.receive(buffer);
+            datagram = await socket.receive(buffer);
           } catch {
             // Closed, or an ICMP error of an earlier send: then go on.
             continue;
           }
-          const { hostname, port } = received[1] as Deno.NetAddr;
-          handler(received[0], { host: bareAddress(hostname), port });
+          const { hostname, port } = datagram[1] as Deno.NetAddr;
+          handler(datagram[0], { host: bareAddress(hostname), port });
         }
       };
-      receive();
+      const received = receive();
       return Promise.resolve({
         at: { host: hostname, port },
         send: (bytes, to) =>
@@ -132,6 +132,7 @@ export const denoRuntime: Runtime = {
         close: () => {
           closed = true;
           socket.close();
+          return received;
         },
       });
     }),
@@ -140,21 +141,26 @@ export const denoRuntime: Runtime = {
     translatingAsync(() => {
       const listener = bindStream(at);
       const { hostname, port } = listener.addr as Deno.NetAddr;
+      let closed = false;
       const accept = async () => {
-        while (true) {
+        while (!closed) {
           try {
             handler(denoStream(await listener.accept()));
-          } catch (error) {
-            if (error instanceof Deno.errors.BadResource) return;
+          } catch {
+            if (closed) return;
             // Out of descriptors, or a connection that went away: go on.
             await system.sleep(10);
           }
         }
       };
-      accept();
+      const accepted = accept();
       return Promise.resolve({
         at: { host: hostname, port },
-        close: () => listener.close(),
+        close: () => {
+          closed = true;
+          listener.close();
+          return accepted;
+        },
       });
     }),
 

@@ -106,9 +106,7 @@ export const nodeRuntime: Runtime = {
             (error) => error ? reject(systemError(error)) : resolve(),
           );
         }),
-      close: () => {
-        socket.close();
-      },
+      close: () => new Promise((resolve) => socket.close(() => resolve())),
     };
   },
 
@@ -117,7 +115,13 @@ export const nodeRuntime: Runtime = {
     server.on("connection", (socket) => handler(nodeStream(socket)));
     server.on("error", () => {});
     const { address, port } = server.address() as net.AddressInfo;
-    return { at: { host: address, port }, close: () => void server.close() };
+    return {
+      at: { host: address, port },
+      close: () => {
+        server.close();
+        return Promise.resolve(); // the port is free, connections may go on
+      },
+    };
   },
 
   connectStream: (to, options = {}) =>

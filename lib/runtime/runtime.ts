@@ -180,12 +180,14 @@ export interface Datagrams {
   readonly at: Endpoint;
   /** Sends one datagram; a failure is thrown as {@linkcode SystemError}. */
   send(bytes: Uint8Array, to: Endpoint): Promise<void>;
-  close(): void;
+  /** Resolves when the port is free again. */
+  close(): Promise<void>;
 }
 
 export interface Listener {
   readonly at: Endpoint;
-  close(): void;
+  /** Resolves when the port is free again. */
+  close(): Promise<void>;
 }
 
 export interface ConnectOptions {

@@ -81,7 +81,7 @@ export class Server {
       await server.#listen(config.listen);
       await orFailure(() => server.#keeper.apply(config));
     } catch (error) {
-      for (const key of [...server.#sockets.keys()]) server.#unlisten(key);
+      await server.#unlisten([...server.#sockets.keys()]);
       await firewall.stop();
       throw error;
     }
@@ -128,7 +128,7 @@ export class Server {
           await keeper.apply(config, firewall);
         });
       } catch (error) {
-        for (const key of opened) this.#unlisten(key);
+        await this.#unlisten(opened);
         if (firewall !== before) await firewall.stop();
         await keeper.apply(old, before);
         throw error;
@@ -138,9 +138,9 @@ export class Server {
         await before.remove();
       }
       const wanted = new Set(config.listen.map(formatEndpoint));
-      for (const key of [...this.#sockets.keys()]) {
-        if (!wanted.has(key)) this.#unlisten(key);
-      }
+      await this.#unlisten(
+        [...this.#sockets.keys()].filter((key) => !wanted.has(key)),
+      );
       this.#config = config;
       this.#dialects = createDialects(config);
       keeper.adopt(config, firewall);
@@ -151,7 +151,7 @@ export class Server {
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
-    for (const key of [...this.#sockets.keys()]) this.#unlisten(key);
+    await this.#unlisten([...this.#sockets.keys()]);
     await this.#keeper.settled();
     await this.#attempt(() => {
       this.#report();
@@ -209,16 +209,17 @@ export class Server {
         this.#sockets.set(key, socket);
         opened.push(key);
       } catch (error) {
-        for (const key of opened) this.#unlisten(key);
+        await this.#unlisten(opened);
         throw cannotListen(at, error);
       }
     }
     return opened;
   }
 
-  #unlisten(key: string): void {
-    this.#sockets.get(key)?.close();
-    this.#sockets.delete(key);
+  async #unlisten(keys: readonly string[]): Promise<void> {
+    const sockets = keys.map((key) => this.#sockets.get(key));
+    for (const key of keys) this.#sockets.delete(key);
+    await Promise.all(sockets.map((socket) => socket?.close()));
   }
 
   #announce(): void {
