@@ -64,8 +64,8 @@ test("FakeRuntime carries datagrams, and spoils the buffer after", async () => {
   await client.send(Uint8Array.of(1, 2), { host: "127.0.0.1", port: 62201 });
   await fake.sleep(1);
   assertEquals(heard, [["127.0.0.1", Uint8Array.of(0xee, 0xee)]]);
-  server.close();
-  client.close();
+  await server.close();
+  await client.close();
   assertEquals(fake.network.open, 0);
   await assertRejects(() => fake.resolve("nowhere.example"), SystemError);
 });
@@ -86,7 +86,7 @@ test("FakeRuntime connects streams, with half-close", async () => {
   assertEquals(await stream.read(), null);
   stream.close();
   stream.close();
-  listener.close();
+  await listener.close();
   await assertRejects(
     () => fake.connectStream({ host: "127.0.0.1", port: 22 }),
     SystemError,

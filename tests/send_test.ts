@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { formatProfile } from "../lib/client/adding.ts";
 import type { Answered, Outcome } from "../lib/client/outcome.ts";
 import { type Ask, sendKnock } from "../lib/client/send.ts";
+import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
 import { run as runClose } from "../lib/commands/close.ts";
 import { run as runPing } from "../lib/commands/ping.ts";
 import { run as runSend } from "../lib/commands/send.ts";
@@ -223,6 +224,20 @@ test("sendKnock() fails when the name does not resolve, or not in a family", asy
     `the server's name "home.example.org" does not resolve`,
   );
   assertStringIncludes(error.hint!, 'profile "home"');
+});
+
+test("sendKnock() puts in the one-time code of the moment", async () => {
+  const { fake, server } = scene(() => null);
+  const code = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+  const secret = new TextEncoder().encode("12345678901234567890");
+  fake.clock.set(59_500);
+  await sendKnock(fake, { ...PROFILE, code }, ASK, { tries: 2 });
+  assertEquals(server.requests.map(({ code }) => code), [
+    287082,
+    oneTimeCode(secret, 60_500),
+  ]);
+  await sendKnock(fake, { ...PROFILE, code }, { ...ASK, code: 7 });
+  assertEquals(server.requests.at(-1)?.code, 7);
 });
 
 test("sendKnock() without a reply sends once to each address, and is gone", async () => {

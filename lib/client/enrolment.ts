@@ -5,6 +5,7 @@
  * @module
  */
 
+import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -101,7 +102,7 @@ export function parseEnrolment(text: string): Enrolment {
   const name = readName(fragment);
   const code = parameters.get("code");
   if (code === undefined) return { ...endpoint, name, server, key, psk };
-  if (!/^[A-Z2-7]{16,128}$/.test(code)) {
+  if (!parseCodeSecret(code)) {
     throw new UsageError(
       `the enrolment's code must be 16 to 128 characters of base32, got ${code.length} characters`,
       WHOLE,

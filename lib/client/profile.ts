@@ -23,6 +23,7 @@ import {
   text,
 } from "../config/schema.ts";
 import { KEY_SIZE, NAME } from "../config/server_schema.ts";
+import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Endpoint,
   parseAddress,
@@ -147,5 +148,5 @@ function parseServer(words: string): Endpoint | null {
 }
 
 function parseCode(words: string): string | null {
-  return /^[A-Z2-7]{16,128}$/.test(words) ? words : null;
+  return parseCodeSecret(words) && words;
 }

@@ -6,6 +6,7 @@
 
 import type { Request } from "../dialects/dialect.ts";
 import { type SealedKnock, sealKnock } from "../dialects/knock1.ts";
+import { oneTimeCode, parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Datagrams,
   type Runtime,
@@ -17,7 +18,7 @@ import { Ear } from "./ear.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
 
-/** What to ask the server for. */
+/** What to ask the server for; a code of null is the profile's, if it has one. */
 export type Ask = Pick<
   Request,
   "action" | "ports" | "command" | "seconds" | "address" | "code"
@@ -58,12 +59,16 @@ export async function sendKnock(
   const ear = new Ear(runtime);
   const socket = await openSocket(runtime, ear);
   const { knock } = profile;
-  const seal = () =>
-    sealKnock(
+  const secret = profile.code === null ? null : parseCodeSecret(profile.code);
+  const seal = () => {
+    const nowMs = runtime.nowMs();
+    const code = ask.code ?? (secret && oneTimeCode(secret, nowMs));
+    return sealKnock(
       { ...knock, ephemeral: runtime.random(EPHEMERAL_SIZE) },
-      { ...ask, wantsReply: reply },
-      runtime.nowMs(),
+      { ...ask, code, wantsReply: reply },
+      nowMs,
     );
+  };
   try {
     for (let tried = 0; tried < tries; tried++) {
       await sendRound(socket, profile, addresses, packets(ask, seal), ear);
@@ -74,7 +79,7 @@ export async function sendKnock(
     }
     return { kind: "silent", addresses, tries };
   } finally {
-    socket.close();
+    await socket.close();
   }
 }
 

@@ -1,0 +1,48 @@
+import { assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { test } from "node:test";
+import { oneTimeCode, parseCodeSecret } from "../lib/dialects/one_time_code.ts";
+
+const SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+// RFC 6238, appendix B: the last six of the eight digits there.
+const vectors: [seconds: number, code: number][] = [
+  [59, 287082],
+  [1111111109, 81804],
+  [1111111111, 50471],
+  [1234567890, 5924],
+  [2000000000, 279037],
+  [20000000000, 353130],
+];
+
+for (const [seconds, code] of vectors) {
+  test(`oneTimeCode() is ${code} at ${seconds} s`, () => {
+    const secret = parseCodeSecret(SECRET)!;
+    assertEquals(secret, new TextEncoder().encode("12345678901234567890"));
+    assertEquals(oneTimeCode(secret, seconds * 1000), code);
+    assertEquals(oneTimeCode(secret, seconds * 1000 + 999), code);
+  });
+}
+
+test("parseCodeSecret() refuses what is no base32 of 16 to 128 characters", () => {
+  const wrong = [
+    "",
+    SECRET.slice(0, 15),
+    SECRET.toLowerCase(),
+    `${SECRET}=`,
+    `${SECRET}1`,
+    SECRET.repeat(5),
+    "A".repeat(17),
+  ];
+  for (const text of wrong) assertEquals(parseCodeSecret(text), null, text);
+});
+
+test("parseCodeSecret() never throws", () => {
+  fc.assert(fc.property(
+    fc.oneof(fc.string(), fc.stringMatching(/^[A-Z2-7]{16,128}$/)),
+    (text) => {
+      const secret = parseCodeSecret(text);
+      if (secret) assertEquals(oneTimeCode(secret, 0) < 1_000_000, true);
+    },
+  ));
+});
