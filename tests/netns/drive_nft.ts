@@ -1,7 +1,7 @@
 /**
  * Drives the nft backend inside a namespace: one JSON step a line on standard
- * input, one JSON answer a line on standard output. `{"seconds": N}` of a
- * grant counts from the step's own moment.
+ * input, one JSON answer a line on standard output. The seconds of a grant
+ * count from the step's own moment.
  */
 
 import { createInterface } from "node:readline";
@@ -25,6 +25,7 @@ export interface Step {
 
 /** What came of it. */
 export interface Answer {
+  readonly id: number;
   readonly ok: boolean;
   readonly value?: unknown;
   readonly error?: string;
@@ -72,22 +73,21 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
 if (import.meta.main) {
   const forked = process.argv.includes("--forked");
   const firewall = await nftFirewall(
-    forked
-      ? { ...runtime, openLibrary: () => Promise.resolve(null) }
-      : runtime,
+    forked ? { ...runtime, openLibrary: () => Promise.resolve(null) } : runtime,
   );
   for await (const line of createInterface({ input: process.stdin })) {
     const startMs = runtime.monotonicMs();
-    let answer: Omit<Answer, "ms">;
+    const { id, ...step } = JSON.parse(line) as Step & { id: number };
+    let answer: Omit<Answer, "id" | "ms">;
     try {
-      const value = await take(firewall, JSON.parse(line) as Step);
+      const value = await take(firewall, step);
       answer = { ok: true, value };
     } catch (error) {
       const { message, hint } = error as Error & { hint?: string };
       answer = { ok: false, error: message, ...(hint && { hint }) };
     }
     const ms = runtime.monotonicMs() - startMs;
-    process.stdout.write(JSON.stringify({ ...answer, ms }) + "\n");
+    process.stdout.write(JSON.stringify({ id, ...answer, ms }) + "\n");
   }
   await firewall.stop();
 }

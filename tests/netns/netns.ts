@@ -1,0 +1,272 @@
+/**
+ * Two network namespaces joined by a cable, for tests on the real kernel:
+ *
+ *     [server 10.77.0.1, fd77::1] eth0 ---- eth0 [client 10.77.0.2 …, fd77::2 …]
+ *
+ * Each test makes its own pair, under names of its own, and it is removed
+ * whatever happens. Nothing outside of the two namespaces is touched.
+ * @module
+ */
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Order, Outcome } from "./service.ts";
+
+export const SERVER = { 4: "10.77.0.1", 6: "fd77::1" } as const;
+
+/** The client's addresses: some that look alike, and some that are near. */
+export const CLIENTS = {
+  4: ["10.77.0.2", "10.77.0.3", "10.77.0.20", "10.77.0.22"],
+  6: ["fd77::2", "fd77::3", "fd77::20", "fd77::22"],
+} as const;
+
+/** How long an attempt to connect may take before the port counts as shut. */
+const REACH_MS = 400;
+
+const TEST_MS = 60_000;
+
+/** Why tests of this kind cannot run here; null when they can. */
+export function whyNot(programs: readonly string[] = []): string | null {
+  if (process.platform !== "linux") return "needs Linux";
+  if (process.geteuid?.() !== 0) return "needs root";
+  for (const program of ["ip", "nft", ...programs]) {
+    if (spawnSync("sh", ["-c", `command -v ${program}`]).status !== 0) {
+      return `needs the program ${program}`;
+    }
+  }
+  const name = freshName("probe");
+  const made = spawnSync("ip", ["netns", "add", name]);
+  if (made.status !== 0) return "needs network namespaces";
+  const nft = spawnSync("ip", ["netns", "exec", name, "nft", "list", "tables"]);
+  spawnSync("ip", ["netns", "delete", name]);
+  return nft.status === 0 ? null : "needs nf_tables in the kernel";
+}
+
+/**
+ * A test with a pair of namespaces of its own. Where it cannot run it is
+ * skipped, saying why; with CI=true in the environment it fails instead.
+ */
+export function netnsTest(
+  name: string,
+  body: (pair: Pair) => Promise<void>,
+  programs: readonly string[] = [],
+): void {
+  const reason = whyNot(programs);
+  const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
+  test(name, { skip, timeout: TEST_MS }, async () => {
+    if (reason !== null) throw new Error(`cannot run: ${reason}`);
+    const pair = new Pair();
+    try {
+      await pair.make();
+      await body(pair);
+    } finally {
+      await pair.remove();
+    }
+  });
+}
+
+/** What a program said and how it ended. */
+export interface Said {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * A program that takes JSON orders, one a line, each with an `id`, and answers
+ * each with a line that bears the same `id`, in any order.
+ */
+export class Talker {
+  readonly child: ChildProcess;
+  readonly #waiting = new Map<number, (answer: unknown) => void>();
+  #asked = 0;
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    createInterface({ input: child.stdout! }).on("line", (line) => {
+      const answer = JSON.parse(line) as { id: number };
+      this.#waiting.get(answer.id)?.(answer);
+      this.#waiting.delete(answer.id);
+    });
+    const end = () => {
+      for (const wake of this.#waiting.values()) wake(null);
+      this.#waiting.clear();
+    };
+    child.on("exit", end);
+    child.stdin!.on("error", end);
+  }
+
+  async ask<T>(order: object): Promise<T> {
+    const id = ++this.#asked;
+    const answer = await new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.child.stdin!.write(JSON.stringify({ ...order, id }) + "\n");
+    });
+    if (answer === null) throw new Error("the program has ended");
+    return answer as T;
+  }
+}
+
+export class Pair {
+  readonly server = freshName("s");
+  readonly client = freshName("c");
+  readonly #children: ChildProcess[] = [];
+  readonly #services = new Map<string, Talker>();
+
+  /** Makes the namespaces, the cable and the addresses. */
+  async make(): Promise<void> {
+    const { server, client } = this;
+    await must(["ip", "netns", "add", server]);
+    await must(["ip", "netns", "add", client]);
+    // deno-fmt-ignore
+    await must([
+      "ip", "link", "add", "eth0", "netns", server, "type", "veth",
+      "peer", "name", "eth0", "netns", client,
+    ]);
+    for (
+      const [netns, all4, all6] of [
+        [server, [SERVER[4]], [SERVER[6]]],
+        [client, CLIENTS[4], CLIENTS[6]],
+      ] as const
+    ) {
+      const batch = [
+        ...all4.map((address) => `address add ${address}/24 dev eth0`),
+        ...all6.map((address) => `address add ${address}/64 dev eth0 nodad`),
+        "link set lo up",
+        "link set eth0 up",
+      ].join("\n");
+      const said = await run(["ip", "-n", netns, "-batch", "-"], batch + "\n");
+      if (said.code !== 0) throw new Error(`ip: ${said.stderr}`);
+    }
+  }
+
+  /** Ends what was started and removes the namespaces. */
+  async remove(): Promise<void> {
+    for (const child of this.#children) {
+      if (child.exitCode !== null || child.signalCode !== null) continue;
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.kill("SIGKILL");
+      await ended;
+    }
+    for (const netns of [this.server, this.client]) {
+      await run(["ip", "netns", "delete", netns]);
+    }
+  }
+
+  /** Runs a program inside a namespace to its end. */
+  exec(netns: string, argv: readonly string[], stdin = ""): Promise<Said> {
+    return run(["ip", "netns", "exec", netns, ...argv], stdin);
+  }
+
+  /** Runs a program on the server; throws unless it ends with 0. */
+  async onServer(argv: readonly string[], stdin = ""): Promise<string> {
+    return await must(["ip", "netns", "exec", this.server, ...argv], stdin);
+  }
+
+  /** Starts a program inside a namespace; it is killed at the end of the test. */
+  spawn(netns: string, argv: readonly string[]): ChildProcess {
+    const all = ["netns", "exec", netns, ...argv];
+    const child = spawn("ip", all, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#children.push(child);
+    return child;
+  }
+
+  /** Starts a script of this folder, under this runtime, inside a namespace. */
+  script(netns: string, file: string, ...args: string[]): Talker {
+    return new Talker(this.spawn(netns, scriptCommand(file, ...args)));
+  }
+
+  /** Starts an echo service on the server, on both families. */
+  async serve(protocol: "tcp" | "udp", ...ports: number[]): Promise<void> {
+    for (const port of ports) {
+      for (const host of Object.values(SERVER)) {
+        const order = { do: "serve", protocol, host, port } as const;
+        if (!await this.#order(this.server, order)) {
+          throw new Error(`cannot serve ${protocol}/${port}`);
+        }
+      }
+    }
+  }
+
+  /**
+   * Whether the client, from one of its addresses, reaches a port of the
+   * server: by TCP it connects, by UDP it gets its echo. A connection with
+   * `keep` stays open under that name.
+   */
+  canReach(
+    source: string,
+    port: number,
+    { protocol = "tcp", keep }: Reaching = {},
+  ): Promise<boolean> {
+    const target = SERVER[source.includes(":") ? 6 : 4];
+    return this.#order(this.client, {
+      do: "reach",
+      protocol,
+      source,
+      target,
+      port,
+      timeoutMs: REACH_MS,
+      ...(keep !== undefined && { keep }),
+    });
+  }
+
+  /** Whether a connection that was kept still carries bytes. */
+  stillTalks(keep: string): Promise<boolean> {
+    return this.#order(this.client, { do: "talk", keep, timeoutMs: REACH_MS });
+  }
+
+  async #order(netns: string, order: Order): Promise<boolean> {
+    const talker = this.#services.get(netns) ??
+      this.script(netns, "service.ts");
+    this.#services.set(netns, talker);
+    return (await talker.ask<Outcome>(order)).ok;
+  }
+}
+
+export interface Reaching {
+  readonly protocol?: "tcp" | "udp";
+  readonly keep?: string;
+}
+
+const RUNTIME: readonly string[] = "Deno" in globalThis
+  ? [process.execPath, "run", "-A", "--no-check", "--quiet"]
+  : [process.execPath, "run"];
+
+/** The argv of a script of this folder under this runtime. */
+export function scriptCommand(file: string, ...args: string[]): string[] {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  return [...RUNTIME, path, ...args];
+}
+
+/** Resolves when so many milliseconds of the real clock have passed. */
+export function pass(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+// Test files run in parallel, some of them in the same process.
+function freshName(role: string): string {
+  const random = crypto.randomUUID().slice(0, 8);
+  return `knock-${process.pid}-${random}-${role}`;
+}
+
+async function must(argv: readonly string[], stdin = ""): Promise<string> {
+  const said = await run(argv, stdin);
+  if (said.code === 0) return said.stdout;
+  throw new Error(`${argv.join(" ")}: ${said.stderr || `ended ${said.code}`}`);
+}
+
+function run(argv: readonly string[], stdin = ""): Promise<Said> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe" });
+    let stdout = "", stderr = "";
+    child.stdout.on("data", (bytes) => stdout += bytes);
+    child.stderr.on("data", (bytes) => stderr += bytes);
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+    child.stdin.on("error", () => {});
+    child.stdin.end(stdin);
+  });
+}

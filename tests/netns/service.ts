@@ -1,0 +1,135 @@
+/**
+ * A service and a caller inside a namespace, in one small program: JSON
+ * orders on standard input, one answer a line on standard output.
+ */
+
+import * as dgram from "node:dgram";
+import * as net from "node:net";
+import process from "node:process";
+import { createInterface } from "node:readline";
+
+/** What the program is asked to do. */
+export type Order =
+  /** Listens, and echoes what comes. */
+  | { do: "serve"; protocol: Protocol; host: string; port: number }
+  /** Tries to reach a service; TCP connections with `keep` stay, as that name. */
+  | {
+    do: "reach";
+    protocol: Protocol;
+    source: string;
+    target: string;
+    port: number;
+    timeoutMs: number;
+    keep?: string;
+  }
+  /** Whether a kept connection still echoes. */
+  | { do: "talk"; keep: string; timeoutMs: number };
+
+type Protocol = "tcp" | "udp";
+
+/** Whether it went well. */
+export interface Outcome {
+  readonly id: number;
+  readonly ok: boolean;
+}
+
+const kept = new Map<string, net.Socket>();
+
+function follow(order: Order): Promise<boolean> {
+  switch (order.do) {
+    case "serve":
+      return order.protocol === "tcp"
+        ? serveTcp(order.host, order.port)
+        : serveUdp(order.host, order.port);
+    case "reach":
+      return order.protocol === "tcp" ? reachTcp(order) : reachUdp(order);
+    case "talk": {
+      const socket = kept.get(order.keep);
+      return socket ? echoes(socket, order.timeoutMs) : Promise.resolve(false);
+    }
+  }
+}
+
+function serveTcp(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer((socket) => {
+      socket.on("error", () => {});
+      socket.pipe(socket);
+    });
+    server.on("error", () => resolve(false));
+    server.listen(port, host, () => resolve(true));
+  });
+}
+
+function serveUdp(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = dgram.createSocket(net.isIPv6(host) ? "udp6" : "udp4");
+    socket.on("error", () => resolve(false));
+    socket.on("message", (bytes, from) => {
+      socket.send(bytes, from.port, from.address);
+    });
+    socket.bind(port, host, () => resolve(true));
+  });
+}
+
+type Reach = Extract<Order, { do: "reach" }>;
+
+function reachTcp(order: Reach): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({
+      host: order.target,
+      port: order.port,
+      localAddress: order.source,
+    });
+    const end = (ok: boolean) => {
+      clearTimeout(timer);
+      if (ok && order.keep !== undefined) kept.set(order.keep, socket);
+      else socket.destroy();
+      resolve(ok);
+    };
+    const timer = setTimeout(() => end(false), order.timeoutMs);
+    socket.on("error", () => end(false));
+    socket.once("connect", () => end(true));
+  });
+}
+
+function reachUdp(order: Reach): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = dgram.createSocket(
+      net.isIPv6(order.target) ? "udp6" : "udp4",
+    );
+    const end = (ok: boolean) => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(ok);
+    };
+    const timer = setTimeout(() => end(false), order.timeoutMs);
+    socket.on("error", () => end(false));
+    socket.once("message", () => end(true));
+    socket.bind(0, order.source, () => {
+      socket.send("ping", order.port, order.target);
+    });
+  });
+}
+
+function echoes(socket: net.Socket, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const end = (ok: boolean) => {
+      clearTimeout(timer);
+      resolve(ok);
+    };
+    const timer = setTimeout(() => end(false), timeoutMs);
+    socket.once("data", () => end(true));
+    socket.write("ping");
+  });
+}
+
+if (import.meta.main) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { id, ...order } = JSON.parse(line) as Order & { id: number };
+    follow(order).then((ok) => {
+      process.stdout.write(JSON.stringify({ id, ok }) + "\n");
+    });
+  }
+  process.exit(0);
+}
