@@ -67,7 +67,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
   const key = surroundings.readKey(yaml.key);
-  if (!(key instanceof Uint8Array)) mistakes.push({ path: "key", ...key });
+  if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
   if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
     throw configError(file, mistakes);
   }
