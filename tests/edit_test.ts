@@ -117,9 +117,11 @@ log: {} # quiet
   ["a flow mapping over lines", "clients: {\n  a: 1\n}\n", null],
   ["a flow mapping as the whole", "{ listen: 1 }\n", null],
   ["an end of the document", "listen: 1\n...\n", null],
-  ["a key in single quotes", "'clients' : {}
-", `'clients' :
-${BOB}`],
+  [
+    "a key in single quotes",
+    "'clients' : {}\n",
+    `'clients' :\n${BOB}`,
+  ],
 ];
 
 for (const [name, text, want] of added) {
