@@ -167,9 +167,13 @@ export class Pair {
   }
 
   /** Starts a program inside a namespace; it is killed at the end of the test. */
-  spawn(netns: string, argv: readonly string[]): ChildProcess {
+  spawn(
+    netns: string,
+    argv: readonly string[],
+    stderr: "inherit" | "pipe" = "inherit",
+  ): ChildProcess {
     const all = ["netns", "exec", netns, ...argv];
-    const child = spawn("ip", all, { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn("ip", all, { stdio: ["pipe", "pipe", stderr] });
     this.#children.push(child);
     return child;
   }
@@ -210,6 +214,18 @@ export class Pair {
       port,
       timeoutMs: REACH_MS,
       ...(keep !== undefined && { keep }),
+    });
+  }
+
+  /** Sends so many datagrams to the server; false if one could not be sent. */
+  send(source: string, port: number, count: number): Promise<boolean> {
+    const target = SERVER[source.includes(":") ? 6 : 4];
+    return this.#order(this.client, {
+      do: "send",
+      source,
+      target,
+      port,
+      count,
     });
   }
 

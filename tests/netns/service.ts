@@ -22,6 +22,14 @@ export type Order =
     timeoutMs: number;
     keep?: string;
   }
+  /** Sends so many datagrams, one after the other. */
+  | {
+    do: "send";
+    source: string;
+    target: string;
+    port: number;
+    count: number;
+  }
   /** Whether a kept connection still echoes. */
   | { do: "talk"; keep: string; timeoutMs: number };
 
@@ -43,6 +51,8 @@ function follow(order: Order): Promise<boolean> {
         : serveUdp(order.host, order.port);
     case "reach":
       return order.protocol === "tcp" ? reachTcp(order) : reachUdp(order);
+    case "send":
+      return send(order);
     case "talk": {
       const socket = kept.get(order.keep);
       return socket ? echoes(socket, order.timeoutMs) : Promise.resolve(false);
@@ -110,6 +120,25 @@ function reachUdp(order: Reach): Promise<boolean> {
       socket.send("ping", order.port, order.target);
     });
   });
+}
+
+async function send(
+  { source, target, port, count }: Extract<Order, { do: "send" }>,
+): Promise<boolean> {
+  const socket = dgram.createSocket(net.isIPv6(target) ? "udp6" : "udp4");
+  socket.on("error", () => {}); // "connection refused", told by ICMP
+  await new Promise<void>((resolve) => socket.bind(0, source, resolve));
+  let failed = 0;
+  for (let sent = 0; sent < count; sent++) {
+    await new Promise<void>((resolve) =>
+      socket.send("ping", port, target, (error) => {
+        if (error) failed++;
+        resolve();
+      })
+    );
+  }
+  socket.close();
+  return failed === 0;
 }
 
 function echoes(socket: net.Socket, timeoutMs: number): Promise<boolean> {
