@@ -19,6 +19,9 @@ const waiting: [path: string, text: string][] = [
   [`firewall.backend: "iptables"`, "firewall: { backend: iptables }"],
   [`firewall.backend: "command"`, "firewall: { backend: command }"],
   [`firewall.mode: "accept"`, "firewall: { mode: accept }"],
+  ["firewall.chain", "firewall: { chain: inet filter knock }"],
+  ["firewall.open", "firewall: { open: [x] }"],
+  ["firewall.close", "firewall: { close: [x] }"],
   ["services.s.to", `services: { s: { listen: tcp/1, to: "a:2" } }`],
 ];
 

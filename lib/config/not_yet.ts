@@ -29,6 +29,9 @@ const NOT_YET: readonly NotYet[] = [
   { path: "firewall.backend", is: "iptables" },
   { path: "firewall.backend", is: "command" },
   { path: "firewall.mode", is: "accept" },
+  { path: "firewall.chain" },
+  { path: "firewall.open" },
+  { path: "firewall.close" },
   { path: "services.*.to", backend: "nft" },
 ];
 
