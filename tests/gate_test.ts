@@ -252,7 +252,7 @@ test("gate carries half-closed connections over real sockets", async () => {
     assertEquals(text, "300000 bytes");
   } finally {
     await gate.stop();
-    behind.close();
+    await behind.close();
   }
 });
 

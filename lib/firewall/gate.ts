@@ -96,12 +96,11 @@ class GateFirewall implements Firewall {
   }
 
   stop(): Promise<void> {
-    return this.#inTurn(() => {
-      for (const listener of this.#listeners.values()) listener.close();
-      this.#listeners.clear();
+    return this.#inTurn(async () => {
       this.#sweeper?.stop();
       this.#sweeper = null;
-      return Promise.resolve();
+      await closeAll(this.#listeners.values());
+      this.#listeners.clear();
     });
   }
 
@@ -125,15 +124,15 @@ class GateFirewall implements Firewall {
           ),
         );
       } catch (error) {
-        for (const listener of fresh.values()) listener.close();
+        await closeAll(fresh.values());
         throw error instanceof SystemError ? listenError(port, error) : error;
       }
     }
     for (const [port, listener] of fresh) this.#listeners.set(port, listener);
     for (const [port, listener] of this.#listeners) {
       if (targets.has(port)) continue;
-      listener.close();
       this.#listeners.delete(port);
+      await listener.close();
     }
   }
 
@@ -239,6 +238,10 @@ class GateFirewall implements Firewall {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+async function closeAll(listeners: Iterable<Listener>): Promise<void> {
+  await Promise.all([...listeners].map((listener) => listener.close()));
 }
 
 /** What tells one single-use grant from another, extended or new. */

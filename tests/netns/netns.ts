@@ -9,6 +9,7 @@
  */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
@@ -119,6 +120,7 @@ export class Pair {
   /** Makes the namespaces, the cable and the addresses. */
   async make(): Promise<void> {
     const { server, client } = this;
+    await sweep();
     await must(["ip", "netns", "add", server]);
     await must(["ip", "netns", "add", client]);
     // deno-fmt-ignore
@@ -260,6 +262,17 @@ export function scriptCommand(file: string, ...args: string[]): string[] {
 /** Resolves when so many milliseconds of the real clock have passed. */
 export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Removes the namespaces of test runs that were killed. */
+async function sweep(): Promise<void> {
+  const { stdout } = await run(["ip", "netns", "list"]);
+  for (
+    const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[sc]/gm)
+  ) {
+    if (existsSync(`/proc/${pid}`)) continue;
+    await run(["ip", "netns", "delete", name]);
+  }
 }
 
 // Test files run in parallel, some of them in the same process.
