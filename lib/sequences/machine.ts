@@ -1,0 +1,169 @@
+/**
+ * The state machine of port sequences: packets in, events out. Pure: the time
+ * is an argument. Every source has a state of its own, so that no one's knocks
+ * disturb another's.
+ * @module
+ */
+
+import type { Packet } from "./packet.ts";
+import { formatHit, type Sequence } from "./sequence.ts";
+
+/** What became of a packet. */
+export interface SequenceEvent {
+  /** `hit`: one further; `complete`: the last one; `wrong`, `late`: back to nothing. */
+  readonly kind: "hit" | "complete" | "wrong" | "late";
+  readonly sequence: Sequence;
+  /** Canonical. */
+  readonly source: string;
+  /** Hits that were right so far. */
+  readonly hits: number;
+}
+
+/**
+ * The most sources remembered at once; then the one that was quiet longest is
+ * forgotten. Some 300 bytes each.
+ */
+export const MAX_SOURCES = 65_536;
+
+/** One sequence that a source is within. */
+interface Progress {
+  readonly sequence: Sequence;
+  readonly hits: number;
+  readonly firstMs: number;
+}
+
+/** What is remembered of a source. */
+interface Source {
+  readonly progress: readonly Progress[];
+  /** Right hits by TCP of late, so that a retransmitted one is known. */
+  readonly taken: readonly Taken[];
+}
+
+interface Taken {
+  readonly port: number;
+  readonly sourcePort: number;
+  readonly sequenceNumber: number;
+  readonly atMs: number;
+}
+
+/** How many right hits of a source are remembered for their retransmission. */
+const MAX_TAKEN = 8;
+
+/** How long a system retransmits a first packet: some two minutes in Linux. */
+const RETRANSMIT_MS = 130_000;
+
+/**
+ * Follows all sources through some sequences.
+ *
+ * A hit that is right for one or more of the sequences that a source is within
+ * brings those further and ends the others; so sequences that begin alike go
+ * on together, and one that is the beginning of another does not stop it. A
+ * hit that is right for none ends them all, and is then taken for a first one.
+ * Ports of no sequence are not looked at.
+ */
+export class SequenceMachine {
+  readonly #sequences: readonly Sequence[];
+  readonly #ports: ReadonlySet<string>;
+  readonly #maxSources: number;
+  /** In the order of their last packet. */
+  readonly #sources = new Map<string, Source>();
+
+  constructor(sequences: readonly Sequence[], maxSources = MAX_SOURCES) {
+    this.#sequences = sequences;
+    this.#maxSources = maxSources;
+    this.#ports = new Set(sequences.flatMap(({ hits }) => hits.map(formatHit)));
+  }
+
+  /** How many sources are remembered. */
+  get sources(): number {
+    return this.#sources.size;
+  }
+
+  /** Takes a packet; `nowMs` is of a clock that does not jump. */
+  hear(packet: Packet, nowMs: number): SequenceEvent[] {
+    if (!this.#ports.has(formatHit(packet))) return [];
+    const seeing = this.#sequences.filter((sequence) => sees(sequence, packet));
+    if (seeing.length === 0) return [];
+    const { source } = packet;
+    const old = this.#sources.get(source) ?? { progress: [], taken: [] };
+    if (old.taken.some((taken) => isRetransmitted(taken, packet, nowMs))) {
+      return [];
+    }
+
+    const events: SequenceEvent[] = [];
+    const tell = (kind: SequenceEvent["kind"], { sequence, hits }: Progress) =>
+      events.push({ kind, sequence, source, hits });
+
+    const alive = old.progress.filter((progress) => {
+      const late = nowMs - progress.firstMs > progress.sequence.withinMs;
+      if (late) tell("late", progress);
+      return !late;
+    });
+    const unseen = alive.filter(({ sequence }) => !seeing.includes(sequence));
+    const seen = alive.filter(({ sequence }) => seeing.includes(sequence));
+    const right = seen.filter(({ sequence, hits }) =>
+      isHit(sequence, hits, packet)
+    );
+    for (const progress of seen) {
+      if (!right.includes(progress)) tell("wrong", progress);
+    }
+    const further = right.length > 0 ? right : seeing
+      .filter((sequence) => isHit(sequence, 0, packet))
+      .map((sequence) => ({ sequence, hits: 0, firstMs: nowMs }));
+    const next = further.map((progress) => ({
+      ...progress,
+      hits: progress.hits + 1,
+    }));
+    for (const progress of next) {
+      tell(isComplete(progress) ? "complete" : "hit", progress);
+    }
+    this.#remember(source, {
+      progress: [...unseen, ...next.filter((each) => !isComplete(each))],
+      taken: next.length > 0 ? take(old.taken, packet, nowMs) : old.taken,
+    });
+    return events;
+  }
+
+  #remember(source: string, state: Source): void {
+    this.#sources.delete(source);
+    if (state.progress.length + state.taken.length === 0) return;
+    this.#sources.set(source, state);
+    if (this.#sources.size <= this.#maxSources) return;
+    const [quietest] = this.#sources.keys();
+    this.#sources.delete(quietest!);
+  }
+}
+
+function sees({ flags, target }: Sequence, packet: Packet): boolean {
+  if (target !== null && target !== packet.target) return false;
+  return packet.protocol === "udp" ||
+    (packet.flags & flags.set) === flags.set &&
+      (packet.flags & flags.clear) === 0;
+}
+
+function isHit({ hits }: Sequence, index: number, packet: Packet): boolean {
+  const hit = hits[index];
+  return hit?.port === packet.port && hit.protocol === packet.protocol;
+}
+
+function isComplete({ sequence, hits }: Progress): boolean {
+  return hits === sequence.hits.length;
+}
+
+function isRetransmitted(taken: Taken, packet: Packet, nowMs: number): boolean {
+  return packet.protocol === "tcp" && taken.port === packet.port &&
+    taken.sourcePort === packet.sourcePort &&
+    taken.sequenceNumber === packet.sequenceNumber &&
+    nowMs - taken.atMs <= RETRANSMIT_MS;
+}
+
+function take(
+  taken: readonly Taken[],
+  packet: Packet,
+  atMs: number,
+): readonly Taken[] {
+  if (packet.protocol === "udp") return taken;
+  const { port, sourcePort, sequenceNumber } = packet;
+  return [...taken, { port, sourcePort, sequenceNumber, atMs }]
+    .slice(-MAX_TAKEN);
+}

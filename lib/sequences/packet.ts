@@ -1,0 +1,123 @@
+/** IP packets, as far as port sequences look into them. Pure. */
+
+import { ADDRESS_SIZE, addressFromBytes } from "../values/address.ts";
+import type { Protocol } from "../values/ports.ts";
+
+/** The head of a TCP or UDP packet. */
+export interface Packet {
+  /** Canonical. */
+  readonly source: string;
+  /** Canonical. */
+  readonly target: string;
+  readonly protocol: Protocol;
+  readonly sourcePort: number;
+  /** The port it was sent to. */
+  readonly port: number;
+  /** Bits of `FLAG`; 0 for UDP. */
+  readonly flags: number;
+  /** TCP's sequence number; 0 for UDP. */
+  readonly sequenceNumber: number;
+}
+
+/** Protocol numbers (IANA). */
+const TCP = 6;
+const UDP = 17;
+
+const IPV4_HEADER_SIZE = 20;
+const IPV6_HEADER_SIZE = 40;
+
+/** How far into each header must be there: up to TCP's flags, or UDP's ports. */
+const TCP_NEEDED = 14;
+const UDP_NEEDED = 4;
+
+/** IPv6 extension headers that may stand before TCP or UDP (RFC 8200 §4). */
+const HOP_BY_HOP = 0;
+const ROUTING = 43;
+const FRAGMENT = 44;
+const AUTHENTICATION = 51;
+const DESTINATION = 60;
+
+/** The most extension headers looked through. */
+const MAX_EXTENSIONS = 8;
+
+/**
+ * Reads an IPv4 or IPv6 packet, which may be cut off behind the flags. Null
+ * when it is no TCP or UDP, a later fragment, or broken; never throws.
+ */
+export function decodeIp(bytes: Uint8Array): Packet | null {
+  const version = (bytes[0] ?? 0) >> 4;
+  if (version === 4) return decodeIpv4(bytes);
+  if (version === 6) return decodeIpv6(bytes);
+  return null;
+}
+
+function decodeIpv4(bytes: Uint8Array): Packet | null {
+  if (bytes.length < IPV4_HEADER_SIZE) return null;
+  const headerSize = (bytes[0]! & 0x0f) * 4;
+  if (headerSize < IPV4_HEADER_SIZE) return null;
+  // A later fragment has no ports in it.
+  if ((u16(bytes, 6) & 0x1fff) !== 0) return null;
+  return decodeTransport(
+    bytes.subarray(headerSize),
+    bytes[9]!,
+    bytes.subarray(12, 16).join("."),
+    bytes.subarray(16, 20).join("."),
+  );
+}
+
+function decodeIpv6(bytes: Uint8Array): Packet | null {
+  if (bytes.length < IPV6_HEADER_SIZE) return null;
+  let next = bytes[6]!;
+  let at = IPV6_HEADER_SIZE;
+  for (let i = 0; i < MAX_EXTENSIONS && isExtension(next); i++) {
+    if (at + 8 > bytes.length) return null;
+    if (next === FRAGMENT && u16(bytes, at + 2) >> 3 !== 0) return null;
+    const size = next === FRAGMENT
+      ? 8
+      : next === AUTHENTICATION
+      ? (bytes[at + 1]! + 2) * 4
+      : (bytes[at + 1]! + 1) * 8;
+    next = bytes[at]!;
+    at += size;
+  }
+  const target = 8 + ADDRESS_SIZE;
+  return decodeTransport(
+    bytes.subarray(at),
+    next,
+    addressFromBytes(bytes.subarray(8, target)),
+    addressFromBytes(bytes.subarray(target, target + ADDRESS_SIZE)),
+  );
+}
+
+function isExtension(header: number): boolean {
+  return header === HOP_BY_HOP || header === ROUTING || header === FRAGMENT ||
+    header === AUTHENTICATION || header === DESTINATION;
+}
+
+function decodeTransport(
+  bytes: Uint8Array,
+  protocol: number,
+  source: string,
+  target: string,
+): Packet | null {
+  const needed = protocol === TCP ? TCP_NEEDED : UDP_NEEDED;
+  if (protocol !== TCP && protocol !== UDP) return null;
+  if (bytes.length < needed) return null;
+  return {
+    source,
+    target,
+    protocol: protocol === TCP ? "tcp" : "udp",
+    sourcePort: u16(bytes, 0),
+    port: u16(bytes, 2),
+    flags: protocol === TCP ? bytes[13]! & 0x3f : 0,
+    sequenceNumber: protocol === TCP ? u32(bytes, 4) : 0,
+  };
+}
+
+function u16(bytes: Uint8Array, at: number): number {
+  return bytes[at]! << 8 | bytes[at + 1]!;
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (u16(bytes, at) << 16 | u16(bytes, at + 2)) >>> 0;
+}
