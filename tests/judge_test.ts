@@ -67,6 +67,15 @@ const verdicts: [
   ["the other protocol", {}, { ports: ports("udp/22") }, "ports"],
   ["one port of two", {}, { ports: ports("tcp/22", "tcp/23") }, "ports"],
   ["nothing to open", { open: [] }, {}, "nothing to open"],
+  [
+    "a port passed on to another host",
+    {},
+    {
+      ports: ports("tcp/22"),
+      forward: { kind: "nat", host: "10.0.0.5", port: 443 },
+    },
+    "forward",
+  ],
   ["seconds asked for", {}, { seconds: 600 }, granted({ seconds: 600 })],
   [
     "more seconds than allowed",

@@ -5,12 +5,19 @@
  * @module
  */
 
+import type { Endpoint } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 
 /** The dialects that packets come in, by their key under `clients.NAME`. */
 export type DialectName = "knock" | "fwknop" | "openme" | "openspa";
 
 export type Action = "open" | "close" | "run" | "ping";
+
+/** Where a client wants connections to its port passed on to. */
+export interface Forward extends Endpoint {
+  /** `local`: to another port of the server itself. */
+  readonly kind: "nat" | "local";
+}
 
 /** What an authentic packet asks for, the same in every dialect. */
 export interface Request {
@@ -34,6 +41,12 @@ export interface Request {
   readonly identity: Uint8Array;
   /** Whether the client wants a reply and the dialect has one. */
   readonly wantsReply: boolean;
+  /** What `ports` are to be passed on to; absent: the server's own services. */
+  readonly forward?: Forward;
+  /** The name of the user that the packet bears; nobody vouches for it. */
+  readonly user?: string;
+  /** The address that the client knows the service by, where it says so. */
+  readonly target?: string;
 }
 
 /** The server's answer to a request. */
@@ -56,11 +69,15 @@ export interface Answer {
 export type PacketRefusal =
   | "form"
   | "length"
+  | "version"
   | "tag"
+  | "adk"
   | "mac"
   | "replay"
   | "noise"
   | "unknown client"
+  | "signature"
+  | "cipher"
   | "payload";
 
 /** What a dialect made of a packet. */

@@ -20,6 +20,7 @@ export type PolicyRefusal =
   | "source"
   | "ports"
   | "nothing to open"
+  | "forward"
   | "command";
 
 /** What the judge decided. */
@@ -76,6 +77,8 @@ export function judge(
     case "close": {
       const ports = request.ports.length > 0 ? request.ports : client.open;
       if (ports.length === 0) return refuse("nothing to open");
+      // Opening the port itself would be another thing than what is asked.
+      if (request.forward) return refuse("forward");
       const may = ports.every((wanted) =>
         client.open.some((range) => containsPorts(range, wanted))
       );

@@ -12,6 +12,7 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "source": "the address is not one of this client's",
   "ports": "a port that this client may not open",
   "nothing to open": "this client may open nothing",
+  "forward": "this client may not have a port passed on",
   "command": "a command that this client may not run",
 };
 
