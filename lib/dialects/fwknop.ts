@@ -13,7 +13,12 @@ import { timingSafeEqual } from "node:crypto";
 import { UsageError } from "../values/errors.ts";
 import type { Dialect, Opened, PacketRefusal, Scene } from "./dialect.ts";
 import { type CipherMode, decrypt, encrypt } from "./fwknop_cipher.ts";
-import { digestLength, type DigestType, hmac } from "./fwknop_digest.ts";
+import {
+  DIGEST_TYPES,
+  digestLength,
+  type DigestType,
+  hmac,
+} from "./fwknop_digest.ts";
 import {
   decodeMessage,
   DIGITS_SIZE,
@@ -22,6 +27,7 @@ import {
 } from "./fwknop_message.ts";
 import {
   hasForm,
+  holdsBlocks,
   joinPacket,
   MAX_PACKET_SIZE,
   MIN_PACKET_SIZE,
@@ -90,10 +96,11 @@ export function fwknopRandom(random: Uint8Array): FwknopRandom {
  */
 export function fwknopDialect(clients: readonly FwknopClient[]): Dialect {
   const groups = groupClients(clients);
+  const proof = clients.some((client) => client.hmac);
 
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (!hasForm(packet)) return REFUSALS.form;
-    let refusal = REFUSALS.form;
+    let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
     for (const { macLength, enrolled } of groups) {
       const split = splitPacket(packet, macLength);
       if (!split) continue;
@@ -164,6 +171,13 @@ interface Group {
   readonly macLength: number;
   readonly enrolled: readonly Enrolled[];
 }
+
+/** Whether its length is one of fwknop's, with whatever HMAC its client is set to. */
+function mayBeOurs(packet: Uint8Array): boolean {
+  return MAC_LENGTHS.some((length) => holdsBlocks(packet.length, length));
+}
+
+const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];
 
 function groupClients(clients: readonly FwknopClient[]): Group[] {
   const groups = new Map<number, Enrolled[]>();

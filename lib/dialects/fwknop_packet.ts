@@ -17,8 +17,9 @@ export const MAX_PACKET_SIZE = 1500;
 const MAGIC = new TextEncoder().encode("Salted__");
 const LEFT_OUT = new TextEncoder().encode("U2FsdGVkX1");
 
-// The last bits of the magic are in the first character that is sent.
-const FIRST = charactersOf("89+/");
+/** What a packet starts with: it holds the last bits of the magic. */
+export const FIRST_CHARACTERS = "89+/";
+const FIRST = charactersOf(FIRST_CHARACTERS);
 const ALPHABET = charactersOf(
   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
 );
@@ -53,6 +54,14 @@ export function hasForm(packet: Uint8Array): boolean {
   return true;
 }
 
+/** Whether a packet of this length, with an HMAC of so many characters, holds whole blocks. */
+export function holdsBlocks(length: number, macLength: number): boolean {
+  const characters = length - macLength + LEFT_OUT.length;
+  const size = Math.floor(characters * 3 / 4);
+  return size >= MAGIC.length + SALT_SIZE + BLOCK_SIZE &&
+    size % BLOCK_SIZE === 0 && base64Length(size) === characters;
+}
+
 /**
  * Splits a packet that has the form, before an HMAC of so many characters;
  * null if what is left cannot be whole blocks, or if the HMAC has spare bits.
@@ -61,11 +70,8 @@ export function splitPacket(
   packet: Uint8Array,
   macLength: number,
 ): Split | null {
+  if (!holdsBlocks(packet.length, macLength)) return null;
   const end = packet.length - macLength;
-  const length = end + LEFT_OUT.length;
-  const size = Math.floor(length * 3 / 4);
-  if (size < MAGIC.length + SALT_SIZE + BLOCK_SIZE) return null;
-  if (size % BLOCK_SIZE !== 0 || base64Length(size) !== length) return null;
   const mac = parseBase64(textOf(packet.subarray(end)));
   if (!mac) return null;
   return { covered: concat(LEFT_OUT, packet.subarray(0, end)), mac };
