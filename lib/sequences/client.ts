@@ -1,0 +1,114 @@
+/**
+ * Knocks a sequence, the same on the wire as knockd's own client: one SYN, and
+ * never a second, for each hit by TCP; one datagram of one zero byte for each
+ * by UDP; every hit from a fresh port.
+ * @module
+ */
+
+import type { NativeLibrary, Runtime } from "../runtime/runtime.ts";
+import type { Hit } from "./sequence.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  socketAddress,
+} from "./socket_address.ts";
+import { isIpv4 } from "../values/address.ts";
+
+/** Knocks at one address. */
+export interface Knocker {
+  /** Makes one hit. Nobody can tell whether it was heard; throws SystemError when a datagram cannot be sent. */
+  hit(hit: Hit): Promise<void>;
+  /** Ends what is under way. */
+  close(): Promise<void>;
+}
+
+/** What a hit by UDP carries. */
+const DATAGRAM = Uint8Array.of(0);
+
+/**
+ * How long a connection may be under way where it cannot be ended at once:
+ * shorter than the second after which every system retransmits.
+ */
+const CONNECT_MS = 250;
+
+/** The C library, by which a connection can be begun and ended at once. */
+const LIBRARIES: readonly string[] = ["libc.so.6", "libc.so"];
+
+const SYMBOLS = {
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+} as const;
+
+/** Makes a knocker for one address, canonical. */
+export async function openKnocker(
+  runtime: Runtime,
+  address: string,
+): Promise<Knocker> {
+  const library = await openLibc(runtime);
+  const begun: Promise<void>[] = [];
+  const touch = library === null
+    ? (port: number) => void begun.push(connect(runtime, address, port))
+    : (port: number) => touchNative(library, address, port);
+  return {
+    hit: async ({ protocol, port }) => {
+      if (protocol === "tcp") touch(port);
+      else await sendDatagram(runtime, address, port);
+    },
+    close: async () => {
+      await Promise.all(begun);
+      library?.close();
+    },
+  };
+}
+
+async function openLibc(runtime: Runtime): Promise<NativeLibrary | null> {
+  if (runtime.platform !== "linux") return null;
+  for (const name of LIBRARIES) {
+    const library = await runtime.openLibrary(name, SYMBOLS);
+    if (library) return library;
+  }
+  return null;
+}
+
+/** Begins a connection and closes it before any answer: its SYN is all there is. */
+function touchNative(
+  library: NativeLibrary,
+  address: string,
+  port: number,
+): void {
+  const family = isIpv4(address) ? AF_INET : AF_INET6;
+  const socket = library.call("socket", family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  const to = socketAddress(address, port);
+  library.call("connect", socket, to, to.length);
+  library.call("close", socket);
+}
+
+async function connect(
+  runtime: Runtime,
+  host: string,
+  port: number,
+): Promise<void> {
+  try {
+    const options = { timeoutMs: CONNECT_MS };
+    (await runtime.connectStream({ host, port }, options)).close();
+  } catch {
+    // Refused or not answered: the SYN was sent, and that is all.
+  }
+}
+
+async function sendDatagram(
+  runtime: Runtime,
+  address: string,
+  port: number,
+): Promise<void> {
+  const any = { host: isIpv4(address) ? "0.0.0.0" : "::", port: 0 };
+  const socket = await runtime.listenDatagram(any, () => {});
+  try {
+    await socket.send(DATAGRAM, { host: address, port });
+  } finally {
+    socket.close();
+  }
+}
