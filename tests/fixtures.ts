@@ -20,6 +20,9 @@ export function makeClient(over: Partial<Client> = {}): Client {
     anyAddress: false,
     expiresMs: null,
     hours: null,
+    code: null,
+    once: false,
+    run: [],
     ...over,
   };
 }
@@ -57,7 +60,9 @@ export function makeConfig(
     key: new Uint8Array(32).fill(7),
     maxSkewMs: 120_000,
     reply: true,
-    firewall: { backend: "gate", mode: "guard" },
+    firewall: { backend: "gate", mode: "guard", chain: null, commands: null },
+    commands: new Map(),
+    hooks: { open: null, close: null },
     services: [],
     clients,
     log: { format: "text", level: "info" },

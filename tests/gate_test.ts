@@ -24,6 +24,7 @@ function service(name: string, ports: string[], to: string | null) {
     name,
     ports: ports.map((text) => parsePortRange(text)!),
     to: to === null ? null : parseEndpoint(to),
+    masquerade: false,
   };
 }
 
@@ -36,6 +37,7 @@ function grant(
     ports: parsePortRange(ports)!,
     untilMs: START_MS + seconds * 1000,
     once,
+    to: null,
     client: "alice",
   };
 }

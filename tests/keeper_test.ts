@@ -16,6 +16,7 @@ import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
 /** A firewall that remembers what is open in it: "address ports" -> until. */
 class FakeFirewall implements Firewall {
   readonly name = "fake";
+  readonly endsGrants = true;
   readonly open_ = new Map<string, number>();
   whole = true;
   failing = false;

@@ -23,7 +23,14 @@ function ports(text: string): PortRange {
 }
 
 function grant(address: string, text: string, untilMs = NOW + 30_000): Grant {
-  return { address, ports: ports(text), untilMs, once: false, client: "alice" };
+  return {
+    address,
+    ports: ports(text),
+    untilMs,
+    once: false,
+    to: null,
+    client: "alice",
+  };
 }
 
 function segment(text: string, untilMs: number): Segment {

@@ -13,8 +13,13 @@ function ports(text: string): PortRange {
 
 test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
   const services = [
-    { name: "web", ports: [ports("tcp/443"), ports("tcp/80")], to: null },
-    { name: "vpn", ports: [ports("udp/51820")], to: null },
+    {
+      name: "web",
+      ports: [ports("tcp/443"), ports("tcp/80")],
+      to: null,
+      masquerade: false,
+    },
+    { name: "vpn", ports: [ports("udp/51820")], to: null, masquerade: false },
   ];
   assertEquals(
     rulesetText(services),

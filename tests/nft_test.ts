@@ -13,7 +13,14 @@ function ports(text: string): PortRange {
 }
 
 function grant(address: string, text: string, untilMs = NOW + 30_000): Grant {
-  return { address, ports: ports(text), untilMs, once: false, client: "alice" };
+  return {
+    address,
+    ports: ports(text),
+    untilMs,
+    once: false,
+    to: null,
+    client: "alice",
+  };
 }
 
 const errors: [string, string][] = [
@@ -79,7 +86,12 @@ test("nftFirewall() names the program that it forks", async () => {
 
 test("apply() is one transaction beside its looks", async () => {
   const { firewall, scripts } = await faked(() => "");
-  const ssh = { name: "ssh", ports: [ports("tcp/22")], to: null };
+  const ssh = {
+    name: "ssh",
+    ports: [ports("tcp/22")],
+    to: null,
+    masquerade: false,
+  };
   const given = [grant("192.0.2.1", "tcp/22"), grant("::1", "tcp/1-9")];
   await firewall.apply([ssh], given, NOW);
   const changes = scripts.filter((script) => !script.startsWith("list"));

@@ -2,8 +2,7 @@
 
 import { join } from "node:path";
 import { formatEnrolment } from "../client/enrolment.ts";
-import type { Service } from "../config/config.ts";
-import { formatConfig } from "../config/write.ts";
+import { formatConfig, type NewService } from "../config/write.ts";
 import { publicKeyOf } from "../dialects/knock1.ts";
 import type { Child, Runtime } from "../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../values/address.ts";
@@ -30,7 +29,7 @@ export interface Stage {
 /** What the demo's server shall be. */
 export interface DemoServer {
   readonly backend: "nft" | "gate";
-  readonly service: Service;
+  readonly service: NewService;
   /** Where the client knocks. */
   readonly host: string;
   readonly port: number;

@@ -2,7 +2,7 @@
 
 import { addProfile } from "../client/adding.ts";
 import { formatEnrolment } from "../client/enrolment.ts";
-import type { Service } from "../config/config.ts";
+import type { NewService } from "../config/write.ts";
 import { defaultConfig, pathBeside, profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { OperatorError } from "../values/errors.ts";
@@ -24,7 +24,7 @@ export async function writeFirstConfiguration(
 ): Promise<string> {
   const file = defaultConfig(runtime);
   const port = await firstFreePort(runtime, GATE_PORTS);
-  const services: Service[] = [{
+  const services: NewService[] = [{
     name: "ssh",
     ports: [{ protocol: "tcp", first: port, last: port }],
     to: { host: "127.0.0.1", port: 22 },

@@ -1,4 +1,5 @@
-import type { BackendName, FirewallConfig, Service } from "../config/config.ts";
+import type { BackendName, FirewallConfig } from "../config/config.ts";
+import type { NewService } from "../config/write.ts";
 import { configIn, defaultConfig } from "../config/places.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../config/server_schema.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
@@ -80,7 +81,7 @@ next:
  * Reads `NAME=PORTS[,HOST:PORT]`. Throws UsageError; with the gate the
  * HOST:PORT must be there.
  */
-export function parseService(text: string, backend: BackendName): Service {
+export function parseService(text: string, backend: BackendName): NewService {
   const hint = backend === "gate"
     ? "as in --service ssh=tcp/2222,127.0.0.1:22"
     : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
@@ -93,7 +94,7 @@ export function parseService(text: string, backend: BackendName): Service {
     );
   }
   const ports: PortRange[] = [];
-  let to: Service["to"] = null;
+  let to: NewService["to"] = null;
   for (const part of text.slice(equals + 1).split(",")) {
     const range = parsePortRange(part);
     const target = parseEndpoint(part);

@@ -1,11 +1,11 @@
 /** A new configuration on disk: its text, its key, and the first client. */
 
 import type { Enrolled } from "../client/adding.ts";
-import type { BackendName, FirewallConfig, Service } from "../config/config.ts";
+import type { BackendName, FirewallConfig } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { pathBeside } from "../config/places.ts";
 import { DEFAULT_PORT, KEY_SIZE } from "../config/server_schema.ts";
-import { formatConfig } from "../config/write.ts";
+import { formatConfig, type NewService } from "../config/write.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
@@ -24,7 +24,7 @@ export interface NewConfiguration {
   /** Default: {@linkcode DEFAULT_PORT}. */
   readonly port?: number;
   /** Default: {@linkcode defaultServices}. */
-  readonly services?: readonly Service[];
+  readonly services?: readonly NewService[];
   /** A first client to enrol, which may open all services. */
   readonly client?: string;
 }
@@ -59,7 +59,12 @@ export function newConfiguration(
     clients: client ? [client.entry] : [],
   });
   // What cannot be read again is not written.
-  parseConfig(text, { file, readKey: () => key, stateFolder: () => "" });
+  parseConfig(text, {
+    file,
+    readKey: () => key,
+    readCode: () => key,
+    stateFolder: () => "",
+  });
   writeBoth(runtime, [[keyFile, `${formatBase64url(key)}\n`], [file, text]]);
   return {
     keyFile,
@@ -75,7 +80,7 @@ export function newConfiguration(
 }
 
 /** What a configuration hides that does not say: ssh. */
-export function defaultServices(backend: BackendName): Service[] {
+export function defaultServices(backend: BackendName): NewService[] {
   const tcp = (port: number) => ({
     protocol: "tcp" as const,
     first: port,

@@ -16,6 +16,10 @@ export interface Config {
   readonly firewall: FirewallConfig;
   readonly services: readonly Service[];
   readonly clients: readonly Client[];
+  /** What clients may `run`, by name. */
+  readonly commands: ReadonlyMap<string, Argv>;
+  /** Run beside the firewall when a grant opens and when it ends; null = nothing. */
+  readonly hooks: { readonly open: Argv | null; readonly close: Argv | null };
   readonly log: LogConfig;
   /** The folder of the state file. */
   readonly state: string;
@@ -33,13 +37,24 @@ export type BackendName = "nft" | "iptables" | "gate" | "command";
 export interface FirewallConfig {
   readonly backend: BackendName;
   readonly mode: "guard" | "accept";
+  /** Where mode accept puts its rules: "FAMILY TABLE CHAIN" (nft), or a chain (iptables); null = the default. */
+  readonly chain: string | null;
+  /** The backend command: argv to open and to close; null for other backends. */
+  readonly commands: { readonly open: Argv; readonly close: Argv } | null;
 }
+
+/** A program and its arguments, never for a shell; `{…}` stands for what a grant says. */
+export type Argv = readonly [program: string, ...args: string[]];
 
 export interface Service {
   readonly name: string;
   readonly ports: readonly PortRange[];
   /** Where connections go: forwarded (nft) or proxied (gate); null = the machine's own service. */
   readonly to: Endpoint | null;
+  /** Whether forwarded connections get this machine's own address as their source. */
+  readonly masquerade: boolean;
+  /** Whether `close` ends established connections, too. */
+  readonly kill: boolean;
 }
 
 export interface LogConfig {
@@ -65,4 +80,10 @@ export interface Client {
   /** Unix milliseconds; null = never. */
   readonly expiresMs: number | null;
   readonly hours: Hours | null;
+  /** The secret of its one-time codes; null = none wanted. */
+  readonly code: Uint8Array | null;
+  /** Whether a grant ends with the first connection that uses it. */
+  readonly once: boolean;
+  /** Names of the commands that it may run. */
+  readonly run: readonly string[];
 }

@@ -1,5 +1,6 @@
 /** A configuration from its files: text, rights and the server's key. */
 
+import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { ConfigError } from "../values/errors.ts";
 import type { Config } from "./config.ts";
@@ -33,6 +34,7 @@ export function readConfigText(
     file,
     mistakes: checkRights(runtime, file),
     readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
+    readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
 }
@@ -65,6 +67,36 @@ function readKeyFile(
   runtime: Runtime,
   file: string,
 ): Uint8Array | Omit<Mistake, "path"> {
+  return readSecret(runtime, file, {
+    parse: parseKey,
+    wanted: "a key of 43 base64url characters",
+    hint: `"knock keygen > ${file}" makes a new key: clients must be enrolled` +
+      ` again`,
+  });
+}
+
+function readCodeFile(
+  runtime: Runtime,
+  file: string,
+): Uint8Array | Omit<Mistake, "path"> {
+  return readSecret(runtime, file, {
+    parse: parseCodeSecret,
+    wanted: "16 to 128 characters of base32",
+    hint: "`knock client add NAME --code` makes one",
+  });
+}
+
+interface Secret {
+  readonly parse: (text: string) => Uint8Array | null;
+  readonly wanted: string;
+  readonly hint: string;
+}
+
+function readSecret(
+  runtime: Runtime,
+  file: string,
+  { parse, wanted, hint }: Secret,
+): Uint8Array | Omit<Mistake, "path"> {
   const failure = lookAt(runtime, file);
   if (failure) {
     return { text: `"${file}" ${failure.text}`, hint: NEW_KEY };
@@ -77,12 +109,12 @@ function readKeyFile(
   } catch (error) {
     return { text: `"${file}" cannot be read: ${reason(error)}` };
   }
-  const key = parseKey(text.replace(/\r?\n$/, ""));
-  if (key) return key;
+  const secret = parse(text.replace(/\r?\n$/, ""));
+  if (secret) return secret;
   return {
-    text: `"${file}" must hold a key of 43 base64url characters, ` +
+    text: `"${file}" must hold ${wanted}, ` +
       (text === "" ? "got nothing" : `got ${text.length} characters`),
-    hint: NEW_KEY,
+    hint,
   };
 }
 

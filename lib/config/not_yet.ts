@@ -14,25 +14,13 @@ interface NotYet {
 }
 
 const NOT_YET: readonly NotYet[] = [
-  { path: "clients.*.code" },
-  { path: "clients.*.once", is: true },
-  { path: "clients.*.run" },
   { path: "clients.*.fwknop" },
   { path: "clients.*.openme" },
   { path: "clients.*.openspa" },
   { path: "openme" },
   { path: "openspa" },
   { path: "sequences" },
-  { path: "commands" },
-  { path: "hooks" },
   { path: "metrics" },
-  { path: "firewall.backend", is: "iptables" },
-  { path: "firewall.backend", is: "command" },
-  { path: "firewall.mode", is: "accept" },
-  { path: "firewall.chain" },
-  { path: "firewall.open" },
-  { path: "firewall.close" },
-  { path: "services.*.to", backend: "nft" },
 ];
 
 /** What a configuration asks for that this version cannot do. */

@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly file: string;
   /** Reads the server's private key, 32 bytes, or says why it cannot. */
   readonly readKey: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads the secret of a client's one-time codes, or says why it cannot. */
+  readonly readCode: (name: string) => Uint8Array | Omit<Mistake, "path">;
   /** The state folder; `written` is what the configuration says of it. */
   readonly stateFolder: (written: string | null) => string;
   /** What is wrong with the file itself, to be told with all else. */
@@ -62,8 +64,15 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     ? Object.keys(raw.services)
     : [];
   const clients = [...yaml.clients].map(([name, client]) =>
-    readClient(name, client, yaml, services, names, mistakes)
+    readClient(name, client, yaml, surroundings, services, names, mistakes)
   );
+  const commands = isMapping(raw) && isMapping(raw.commands)
+    ? Object.keys(raw.commands)
+    : [];
+  for (const [name, client] of yaml.clients) {
+    checkRun(name, client, commands, mistakes);
+  }
+  const firewall = readFirewall(yaml, mistakes);
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
   const key = surroundings.readKey(yaml.key);
@@ -77,9 +86,11 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     key,
     maxSkewMs: yaml.max_skew * 1000,
     reply: yaml.reply,
-    firewall: { backend, mode: yaml.firewall.mode },
+    firewall,
     services,
     clients,
+    commands: yaml.commands,
+    hooks: yaml.hooks,
     log: yaml.log,
     state: surroundings.stateFolder(yaml.state),
   };
@@ -109,15 +120,18 @@ export function parseYaml(
 }
 
 function readService(name: string, service: ServiceYaml): Service {
-  return "listen" in service
-    ? { name, ports: service.listen, to: service.to }
-    : { name, ports: service, to: null };
+  if (!("listen" in service)) {
+    return { name, ports: service, to: null, masquerade: false, kill: false };
+  }
+  const { listen, to, masquerade, kill } = service;
+  return { name, ports: listen, to, masquerade, kill };
 }
 
 function readClient(
   name: string,
   yaml: ClientYaml,
   { defaults }: ServerYaml,
+  surroundings: Surroundings,
   services: readonly Service[],
   names: readonly string[],
   mistakes: Mistake[],
@@ -162,7 +176,66 @@ function readClient(
     anyAddress: yaml.any_address,
     expiresMs: yaml.expires,
     hours: yaml.hours,
+    code: yaml.code === null
+      ? null
+      : readCode(yaml.code, `${path}.code`, surroundings, mistakes),
+    once: yaml.once,
+    run: yaml.run,
   };
+}
+
+function readCode(
+  file: string,
+  path: string,
+  { readCode }: Surroundings,
+  mistakes: Mistake[],
+): Uint8Array | null {
+  const secret = readCode(file);
+  if (secret instanceof Uint8Array) return secret;
+  mistakes.push({ ...secret, path });
+  return null;
+}
+
+function checkRun(
+  name: string,
+  { run }: ClientYaml,
+  commands: readonly string[],
+  mistakes: Mistake[],
+): void {
+  for (const command of run) {
+    if (commands.includes(command)) continue;
+    mistakes.push({
+      path: at("clients", `${name}.run`),
+      text: `must be the name of a command, got ${show(command)}`,
+      hint: nearest(command, commands) ??
+        `commands: { ${command}: [PROGRAM, ARGUMENT, ...] }`,
+    });
+  }
+}
+
+function readFirewall(
+  { firewall }: ServerYaml,
+  mistakes: Mistake[],
+): Config["firewall"] {
+  const { backend, mode, chain, open, close } = firewall;
+  const wrong = (key: string, text: string, hint?: string) =>
+    mistakes.push({ path: `firewall.${key}`, text, hint });
+  if (backend === "command") {
+    const hint = `open: [PROGRAM, "{address}", "{ports}"]`;
+    if (!open) wrong("open", "is missing with the command backend", hint);
+    if (!close) wrong("close", "is missing with the command backend", hint);
+  } else {
+    if (open) wrong("open", "is for the command backend");
+    if (close) wrong("close", "is for the command backend");
+  }
+  if (mode === "accept" && backend !== "nft" && backend !== "iptables") {
+    wrong("mode", `must be guard with the ${backend} backend, got "accept"`);
+  }
+  if (chain !== null && mode !== "accept") {
+    wrong("chain", "is for mode accept", "firewall: { mode: accept, … }");
+  }
+  const commands = open && close ? { open, close } : null;
+  return { backend, mode, chain, commands };
 }
 
 function checkDialects(raw: unknown, mistakes: Mistake[]): void {

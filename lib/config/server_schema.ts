@@ -5,7 +5,7 @@ import { parseEndpoint, parsePrefix } from "../values/address.ts";
 import { parseBase64url } from "../values/base64url.ts";
 import { parseDuration } from "../values/duration.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
-import type { BackendName, Listen } from "./config.ts";
+import type { Argv, BackendName, Listen } from "./config.ts";
 import { parseHours } from "./hours.ts";
 import {
   anything,
@@ -96,12 +96,14 @@ const time = text(
 
 const hours = text(`hours such as "mon-fri 08:00-18:00"`, parseHours);
 
-const argv = list(words);
+const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
 
 const service = mappingOr(
   object({
     listen: required(oneOrMore(ports)),
     to: optional(target, null),
+    masquerade: optional(bool, false),
+    kill: optional(bool, false),
   }),
   oneOrMore(ports),
 );
@@ -129,7 +131,7 @@ const client = object({
 
 /** The whole of `server.yaml`. */
 export const serverSchema = object({
-  listen: required(oneOrMore(listen), []),
+  listen: optional(oneOrMore(listen), [{ host: "::", port: DEFAULT_PORT }]),
   key: optional(words, "server.key"),
   max_skew: optional(duration(MAX_SKEW_SECONDS), 120),
   reply: optional(bool, true),

@@ -12,9 +12,12 @@ export interface NewConfig {
   readonly port: number;
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];
-  readonly services: readonly Service[];
+  readonly services: readonly NewService[];
   readonly clients: readonly NewClient[];
 }
+
+/** What a new service's entry says. */
+export type NewService = Pick<Service, "name" | "ports" | "to">;
 
 /** What a new client's entry says. */
 export interface NewClient {
@@ -95,7 +98,7 @@ const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
   command: "your own program, on open and on close",
 };
 
-function formatService({ name, ports, to }: Service): string {
+function formatService({ name, ports, to }: NewService): string {
   const ranges = ports.map(formatPortRange);
   const listen = ranges.length === 1 ? ranges[0] : `[${ranges.join(", ")}]`;
   return to === null

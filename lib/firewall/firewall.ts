@@ -20,6 +20,8 @@ export interface Grant {
   readonly once: boolean;
   /** For comments and messages; several clients may share a grant. */
   readonly client: string;
+  /** Where connections go instead of this machine; null = a service of its own. */
+  readonly to: Endpoint | null;
 }
 
 /** What the services are, as far as a firewall must know. */
@@ -28,6 +30,16 @@ export interface Guarded {
   readonly ports: readonly PortRange[];
   /** Where connections go, for forwarded and proxied services. */
   readonly to: Endpoint | null;
+  /** Whether forwarded connections get this machine's own address as their source. */
+  readonly masquerade: boolean;
+}
+
+/** What the kernel can tell from junk before the program sees it. */
+export interface KernelGate {
+  /** UDP ports at which only knock/1 is spoken. */
+  readonly ports: readonly number[];
+  /** The tags, 8 bytes each, that a packet may begin with now. */
+  readonly tags: readonly Uint8Array[];
 }
 
 /** The firewall said no, or cannot be used. */
@@ -42,6 +54,9 @@ export class FirewallError extends Error {
 export interface Firewall {
   /** The backend's name in the configuration, and how it works: "nft (libnftables 1.0.6)". */
   readonly name: string;
+
+  /** Whether grants end without the server. If not, it calls close() when their time is up. */
+  readonly endsGrants: boolean;
 
   /**
    * Sets up, or mends, all that is ours, so that exactly these services are
@@ -78,6 +93,17 @@ export interface Firewall {
    * flushed or changed it (then the server applies it again).
    */
   intact(): Promise<boolean>;
+
+  /**
+   * Lets only what can be a knock through to the program: datagrams of 216
+   * bytes that begin with one of these tags, and of those only so many a
+   * source. Replaces what was set before, in one step. Only where the kernel
+   * can (nft); null takes it away.
+   */
+  setGate?(gate: KernelGate | null): Promise<void>;
+
+  /** What the kernel counted, by name, such as "kernel: wrong tag"; where it can. */
+  counters?(): Promise<Record<string, number>>;
 
   /** Stops what runs inside this process. Guarded ports stay guarded. */
   stop(): Promise<void>;

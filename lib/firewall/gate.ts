@@ -38,6 +38,7 @@ export function gateFirewall(runtime: Runtime): Firewall {
 }
 
 class GateFirewall implements Firewall {
+  readonly endsGrants = true;
   readonly name = "gate";
   readonly #runtime: Runtime;
   readonly #listeners = new Map<number, Listener>();

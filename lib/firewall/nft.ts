@@ -41,6 +41,7 @@ const SWEEP_FROM = 1024;
 
 class NftFirewall implements Firewall {
   readonly name: string;
+  readonly endsGrants = true;
   readonly #nft: Nft;
   /** The last applied; null before. */
   #services: readonly Guarded[] | null = null;

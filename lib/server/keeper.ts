@@ -361,6 +361,7 @@ function toEntries(
     sinceMs: nowMs,
     untilMs,
     once: false,
+    to: null,
   }));
 }
 

@@ -1,7 +1,13 @@
 /** The ledger of grants: who may reach what until when, kept over restarts. */
 
 import type { Grant } from "../firewall/firewall.ts";
-import type { Database, SqlRow, Statement } from "../runtime/runtime.ts";
+import type {
+  Database,
+  SqlRow,
+  SqlValue,
+  Statement,
+} from "../runtime/runtime.ts";
+import { formatEndpoint, parseEndpoint } from "../values/address.ts";
 import {
   containsPorts,
   type PortRange,
@@ -24,15 +30,15 @@ export class Ledger {
   readonly #count: Statement;
 
   constructor(database: Database) {
-    // The later end wins; a grant for one connection gives way to a lasting one.
+    // The later end wins.
     this.#put = database.prepare(`
-      insert into grants (client, address, protocol, first, last, since_ms, until_ms, once)
-      values (?, ?, ?, ?, ?, ?, ?, ?)
-      on conflict do update set
-        until_ms = max(until_ms, excluded.until_ms),
-        once = min(once, excluded.once)`);
+      insert into grants
+        (client, address, protocol, first, last, target, once, since_ms, until_ms)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      on conflict do update set until_ms = max(until_ms, excluded.until_ms)`);
     this.#remove = database.prepare(
-      "delete from grants where client = ? and address = ? and protocol = ? and first = ? and last = ?",
+      `delete from grants where client = ? and address = ? and protocol = ?
+       and first = ? and last = ? and target = ? and once = ?`,
     );
     this.#live = database.prepare("select * from grants where until_ms > ?");
     this.#ofAddress = database.prepare(
@@ -43,23 +49,11 @@ export class Ledger {
   }
 
   put(entry: Entry): void {
-    const { client, address, ports, sinceMs, untilMs, once } = entry;
-    const { protocol, first, last } = ports;
-    this.#put.run(
-      client,
-      address,
-      protocol,
-      first,
-      last,
-      sinceMs,
-      untilMs,
-      once ? 1 : 0,
-    );
+    this.#put.run(...keyOf(entry), entry.sinceMs, entry.untilMs);
   }
 
-  remove({ client, address, ports }: Entry): void {
-    const { protocol, first, last } = ports;
-    this.#remove.run(client, address, protocol, first, last);
+  remove(entry: Entry): void {
+    this.#remove.run(...keyOf(entry));
   }
 
   /** All that is open now. */
@@ -91,8 +85,7 @@ export class Ledger {
 export function mergeEntries(entries: readonly Entry[]): Grant[] {
   const merged = new Map<string, Grant>();
   for (const entry of entries) {
-    const { address, ports: { protocol, first, last }, once } = entry;
-    const key = `${address} ${protocol} ${first} ${last} ${once}`;
+    const key = keyOf({ ...entry, client: "" }).join(" ");
     const other = merged.get(key);
     if (!other || other.untilMs < entry.untilMs) merged.set(key, entry);
   }
@@ -102,6 +95,13 @@ export function mergeEntries(entries: readonly Entry[]): Grant[] {
 /** Whether an entry is for ports within one of these ranges. */
 export function isWithin(entry: Entry, ranges: readonly PortRange[]): boolean {
   return ranges.some((range) => containsPorts(range, entry.ports));
+}
+
+/** What makes two grants the same one, in the order of the table. */
+function keyOf({ client, address, ports, to, once }: Grant): SqlValue[] {
+  const { protocol, first, last } = ports;
+  const target = to ? formatEndpoint(to) : "";
+  return [client, address, protocol, first, last, target, once ? 1 : 0];
 }
 
 function readEntry(row: SqlRow): Entry {
@@ -116,5 +116,6 @@ function readEntry(row: SqlRow): Entry {
     sinceMs: row.since_ms as number,
     untilMs: row.until_ms as number,
     once: row.once === 1,
+    to: parseEndpoint(row.target as string),
   };
 }

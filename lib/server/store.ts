@@ -35,10 +35,11 @@ const SCHEMA = `
     protocol text not null,
     first integer not null,
     last integer not null,
+    target text not null,
+    once integer not null,
     since_ms integer not null,
     until_ms integer not null,
-    once integer not null,
-    primary key (address, protocol, first, last, client)
+    primary key (address, protocol, first, last, target, once, client)
   ) without rowid;
   create index if not exists grants_until on grants (until_ms);
   create table if not exists history (

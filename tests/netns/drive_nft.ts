@@ -41,6 +41,7 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
       ports: parsePortRange(ports)!,
       untilMs: nowMs + seconds * 1000,
       once: once === "once",
+      to: null,
       client: "alice",
     }));
   const grants = read(step.grants);
@@ -48,7 +49,7 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
     case "apply": {
       const ports = (step.services ?? []).map((text) => parsePortRange(text)!);
       return await firewall.apply(
-        [{ name: "service", ports, to: null }],
+        [{ name: "service", ports, to: null, masquerade: false }],
         grants,
         nowMs,
       );
