@@ -19,7 +19,12 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   const runtime = root(0);
   assertEquals(await run([], runtime), 0);
   const { firewall, services, listen } = loadConfig(runtime, FILE);
-  assertEquals(firewall, { backend: "nft", mode: "guard" });
+  assertEquals(firewall, {
+    backend: "nft",
+    mode: "guard",
+    chain: null,
+    commands: null,
+  });
   assertEquals(services.map(({ name }) => name), ["ssh"]);
   assertEquals(listen, [{ host: "::", port: 62201 }]);
   assertEquals(runtime.files.stat(FILE)!.mode, 0o600);

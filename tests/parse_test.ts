@@ -17,6 +17,7 @@ const ZERO = "A".repeat(43);
 const surroundings: Surroundings = {
   file: "server.yaml",
   readKey: () => KEY,
+  readCode: () => new Uint8Array(10).fill(9),
   stateFolder: (written) => written ?? "/state",
 };
 
@@ -40,11 +41,14 @@ key: server.key
 max_skew: 60s
 reply: false
 state: /somewhere
-firewall: { backend: nft, mode: guard }
+firewall: { backend: nft, mode: accept, chain: inet filter door }
 services:
   ssh: tcp/22
   web: [tcp/80, tcp/443]
   more: { listen: udp/51820 }
+  nas: { listen: tcp/8443, to: "10.0.0.5:443", masquerade: true, kill: true }
+commands: { restart: [systemctl, restart, x y] }
+hooks: { open: [notify, "{client}"] }
 defaults: { for: 1m, max_for: 2h }
 log: { format: json, level: debug }
 clients:
@@ -58,6 +62,9 @@ clients:
     any_address: true
     expires: 2027-01-01T00:00:00Z
     hours: "mon-fri 08:00-18:00"
+    code: code/alice.secret
+    once: true
+    run: restart
   "007":
     knock: { key: ${B}, psk: ${A} }
     max_for: 10
@@ -66,6 +73,7 @@ clients:
 test("parseConfig() reads every key", () => {
   const config = parseConfig(FULL, surroundings);
   const { clients, ...rest } = config;
+  const plain = { to: null, masquerade: false, kill: false };
   const port = (first: number, last = first, protocol = "tcp") => ({
     protocol,
     first,
@@ -81,12 +89,26 @@ test("parseConfig() reads every key", () => {
     key: KEY,
     maxSkewMs: 60_000,
     reply: false,
-    firewall: { backend: "nft", mode: "guard" },
+    firewall: {
+      backend: "nft",
+      mode: "accept",
+      chain: "inet filter door",
+      commands: null,
+    },
     services: [
-      { name: "ssh", ports: [port(22)], to: null },
-      { name: "web", ports: [port(80), port(443)], to: null },
-      { name: "more", ports: [port(51820, 51820, "udp")], to: null },
+      { name: "ssh", ports: [port(22)], ...plain },
+      { name: "web", ports: [port(80), port(443)], ...plain },
+      { name: "more", ports: [port(51820, 51820, "udp")], ...plain },
+      {
+        name: "nas",
+        ports: [port(8443)],
+        to: { host: "10.0.0.5", port: 443 },
+        masquerade: true,
+        kill: true,
+      },
     ],
+    commands: new Map([["restart", ["systemctl", "restart", "x y"]]]),
+    hooks: { open: ["notify", "{client}"], close: null },
     log: { format: "json", level: "debug" },
     state: "/somewhere",
   });
@@ -104,13 +126,17 @@ test("parseConfig() reads every key", () => {
   assertEquals(alice!.requireAddress && alice!.anyAddress, true);
   assertEquals(alice!.expiresMs, Date.UTC(2027, 0, 1));
   assertEquals(alice!.hours!.text, "mon-fri 08:00-18:00");
+  assertEquals(alice!.code, new Uint8Array(10).fill(9));
+  assertEquals([alice!.once, alice!.run], [true, ["restart"]]);
+  assertEquals([seven!.code, seven!.once, seven!.run], [null, false, []]);
   assertEquals(seven!.name, "007");
   assertEquals(seven!.forSeconds, 10);
   assertEquals(seven!.open, []);
 });
 
-test("parseConfig() needs no more than where to listen", () => {
-  const config = parseConfig("listen: 62201", surroundings);
+test("parseConfig() needs no more than something", () => {
+  const config = parseConfig("reply: true", surroundings);
+  assertEquals(config.listen, [{ host: "::", port: 62201 }]);
   assertEquals(config.maxSkewMs, 120_000);
   assertEquals(config.reply, true);
   assertEquals(config.clients, []);
@@ -148,7 +174,15 @@ const wrong: [text: string, mistakes: string[]][] = [
   ["listen: 1\n---\nlisten: 2", [
     "line 2: found more than 1 document in the stream: expected a single document",
   ]],
-  ["key: x", ["listen: is missing"]],
+  ["firewall: { backend: command }", [
+    "firewall.open: is missing with the command backend",
+    "firewall.close: is missing with the command backend",
+  ]],
+  ["firewall: { open: [x] }", ["firewall.open: is for the command backend"]],
+  ["firewall: { chain: knock }", ["firewall.chain: is for mode accept"]],
+  ["firewall: { backend: gate, mode: accept }", [
+    `firewall.mode: must be guard with the gate backend, got "accept"`,
+  ]],
   ["listen: []", [
     "listen: must be a list with at least one entry, got an empty list",
   ]],

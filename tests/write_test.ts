@@ -6,6 +6,7 @@ import { formatConfig, indent, scalar } from "../lib/config/write.ts";
 const surroundings = {
   file: "server.yaml",
   readKey: () => new Uint8Array(32).fill(7),
+  readCode: () => new Uint8Array(10).fill(9),
   stateFolder: () => "/state",
 };
 
