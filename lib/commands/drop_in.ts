@@ -57,7 +57,7 @@ function read(args: readonly string[]): Options {
 /** Single-letter options written together, as getopt(3) takes them: `-vud50`. */
 function apart(argument: string): string[] {
   const match = /^-([vu46]*)(?:(d)(.*))?$/.exec(argument);
-  if (!match) return [argument];
+  if (!match || argument === "-") return [argument];
   const [, flags = "", delay, ms = ""] = match;
   return [
     ...[...flags].map((flag) => `-${flag}`),

@@ -1,0 +1,337 @@
+/**
+ * Port sequences that the kernel judges by itself, as an nft script. Pure.
+ *
+ * Where a source is in the tree of sequences is which of the sets `seq_at4_1`,
+ * `seq_at4_2`, … its address is in; it is in one at most. `seq_window4_5000`
+ * holds it for the 5,000 ms from its first hit on. A hit that is not the next
+ * one takes it out of all; so does, between the hits, a packet to a port at
+ * which nothing listens, so that no scan in any order opens a thing.
+ * @module
+ */
+
+import { formatTimeout } from "../firewall/nft_elements.ts";
+import {
+  FAMILIES,
+  type Family,
+  lines,
+  setName,
+  TABLE,
+} from "../firewall/nft_ruleset.ts";
+import type { Protocol } from "../values/ports.ts";
+import {
+  FIRST_PACKET,
+  formatHit,
+  type Hit,
+  type Sequence,
+  type SequenceAction,
+} from "./sequence.ts";
+import { growTree, type Node } from "./tree.ts";
+
+/** The chain that sees packets first, before the guarded ports are judged. */
+export const SEQUENCE_CHAIN = "sequences";
+
+/** What the names of all other chains and sets of the sequences begin with. */
+const PREFIX = "seq_";
+
+/** Before the chain that guards ports, which is at `filter - 10`. */
+const PRIORITY = "filter - 11";
+
+/**
+ * The most sources in a set at once. What a rule deletes counts until it is
+ * swept, which is why that is done each second.
+ */
+const SET_SIZE = 262_144;
+const SET_OPTIONS = `flags dynamic,timeout; size ${SET_SIZE}; gc-interval 1s`;
+
+/** The most single ports that a sequence opens: one rule each. */
+export const MAX_OPENED_PORTS = 64;
+
+/** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
+const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };
+
+const SOURCE: Readonly<Record<Family, string>> = {
+  4: "ip saddr",
+  6: "ip6 saddr",
+};
+
+const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
+  4: "ipv4_addr",
+  6: "ipv6_addr",
+};
+
+/** Only packets of one family. */
+const ONLY: Readonly<Record<Family, string>> = {
+  4: "meta nfproto ipv4",
+  6: "meta nfproto ipv6",
+};
+
+/** How completed sequences are told of. */
+export interface Telling {
+  /** The NFLOG group, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
+  readonly group: number;
+}
+
+/** A completed sequence, as the kernel tells of it. */
+export interface Told {
+  readonly action: SequenceAction;
+  readonly name: string;
+}
+
+/** Why the kernel cannot judge a sequence; null when it can. */
+export function whyNotInKernel(sequence: Sequence): string | null {
+  const { flags, target, open } = sequence;
+  if (flags.set !== FIRST_PACKET.set || flags.clear !== FIRST_PACKET.clear) {
+    return "the kernel looks for the first packet of a connection only";
+  }
+  if (target !== null) return "the kernel takes hits to every address";
+  const ports = open.reduce(
+    (sum, { first, last }) => sum + last - first + 1,
+    0,
+  );
+  return ports > MAX_OPENED_PORTS
+    ? `the kernel opens ${MAX_OPENED_PORTS} ports at most`
+    : null;
+}
+
+/**
+ * The rules of some sequences, to be loaded behind the ruleset of the guarded
+ * ports, whose sets of grants they fill. What an older script has made is to
+ * be cleared first, in the same transaction: {@linkcode clearSequencesText}.
+ */
+export function sequencesText(
+  sequences: readonly Sequence[],
+  { group }: Telling,
+): string {
+  if (sequences.length === 0) return "";
+  const nodes = growTree(sequences);
+  const windows = [...new Set(sequences.map(({ withinMs }) => withinMs))];
+  const hits = [
+    ...new Map(nodes.map(({ hit }) => [formatHit(hit), hit])).values(),
+  ];
+  const each = <T>(all: readonly T[], text: (one: T, to: Family) => string[]) =>
+    all.flatMap((one) => FAMILIES.flatMap((family) => text(one, family)));
+  return lines(
+    `table ${TABLE} {`,
+    ...each(
+      nodes.filter(({ isInner }) => isInner),
+      (node, family) =>
+        setText(at(node, family), `type ${ADDRESS_TYPE[family]}`),
+    ),
+    ...each(
+      windows,
+      (ms, family) =>
+        setText(windowName(ms, family), `type ${ADDRESS_TYPE[family]}`),
+    ),
+    ...FAMILIES.flatMap((family) =>
+      setText(seenName(family), `typeof ${syn(family)}`)
+    ),
+    ...FAMILIES.flatMap((family) => forgetChain(nodes, windows, family)),
+    // A chain that another one leads to must be there before it.
+    ...each(
+      [...nodes].reverse(),
+      (node, family) => arriveChain(node, family, group),
+    ),
+    ...hits.flatMap((hit) => hitChain(hit, nodes)),
+    ...elsewhereChain(),
+    ...baseChain(hits, windows),
+    `}`,
+  );
+}
+
+/** Deletes what sequences have made, as a listing of the table shows it. */
+export function clearSequencesText(listing: string): string {
+  const named = (kind: string) =>
+    [...listing.matchAll(/^\s*(chain|set) (\w+) \{$/gm)]
+      .filter(([, found, name]) =>
+        found === kind &&
+        (name === SEQUENCE_CHAIN || name!.startsWith(PREFIX))
+      )
+      .map(([, , name]) => `${kind} ${TABLE} ${name}`);
+  return lines(
+    ...named("chain").map((chain) => `flush ${chain}`),
+    ...named("chain").map((chain) => `delete ${chain}`),
+    ...named("set").map((set) => `delete ${set}`),
+  );
+}
+
+/** Reads what a rule has logged; null when it is none of ours. */
+export function readTold(prefix: string): Told | null {
+  const match = /^knock (open|close) ([\w.-]+)$/.exec(prefix);
+  return match && {
+    action: match[1] as SequenceAction,
+    name: match[2]!,
+  };
+}
+
+function toldPrefix({ action, name }: Sequence): string {
+  return `knock ${action} ${name}`;
+}
+
+function setText(name: string, type: string): string[] {
+  return [`  set ${name} { ${type}; ${SET_OPTIONS}; }`];
+}
+
+function chainText(name: string, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
+}
+
+function at({ id }: Node, family: Family): string {
+  return `${PREFIX}at${family}_${id}`;
+}
+
+function windowName(ms: number, family: Family): string {
+  return `${PREFIX}window${family}_${ms}`;
+}
+
+function seenName(family: Family): string {
+  return `${PREFIX}seen${family}`;
+}
+
+function forgetName(family: Family): string {
+  return `${PREFIX}forget${family}`;
+}
+
+function arriveName({ id }: Node, family: Family): string {
+  return `${PREFIX}arrive${family}_${id}`;
+}
+
+function hitName({ protocol, port }: Hit): string {
+  return `${PREFIX}${protocol}_${port}`;
+}
+
+const ELSEWHERE = `${PREFIX}elsewhere`;
+
+/** What the first packet of a connection and its retransmissions have alike. */
+function syn(family: Family): string {
+  return `${SOURCE[family]} . tcp sport . tcp sequence`;
+}
+
+function forgetChain(
+  nodes: readonly Node[],
+  windows: readonly number[],
+  family: Family,
+): string[] {
+  const sets = [
+    ...nodes.filter(({ isInner }) => isInner).map((node) => at(node, family)),
+    ...windows.map((ms) => windowName(ms, family)),
+  ];
+  return chainText(
+    forgetName(family),
+    sets.map((set) => `delete @${set} { ${SOURCE[family]} }`),
+  );
+}
+
+/** What a right hit does. A rule whose set is full ends there: so each is short, and the last one drops. */
+function arriveChain(node: Node, family: Family, group: number): string[] {
+  const source = SOURCE[family];
+  const { parent, withinMs } = node;
+  const longest = formatTimeout(withinMs[0]!);
+  const put = (verb: string, set: string, key: string, timeout: string) =>
+    `${verb} @${set} { ${key} timeout ${timeout} }`;
+  const rules: string[] = [];
+  if (parent) rules.push(`delete @${at(parent, family)} { ${source} }`);
+  if (node.hit.protocol === "tcp") {
+    rules.push(put("update", seenName(family), syn(family), longest));
+  }
+  if (!parent) {
+    for (const ms of withinMs) {
+      const set = windowName(ms, family);
+      rules.push(put("update", set, source, formatTimeout(ms)));
+    }
+  }
+  if (node.isInner) {
+    rules.push(put("add", at(node, family), source, longest));
+  }
+  for (const sequence of node.complete) {
+    const inTime = `${source} @${windowName(sequence.withinMs, family)} `;
+    for (const rule of completeRules(sequence, family)) {
+      rules.push(inTime + rule);
+    }
+    rules.push(
+      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group}`,
+    );
+  }
+  return chainText(arriveName(node, family), [...rules, "counter drop"]);
+}
+
+function completeRules(sequence: Sequence, family: Family): string[] {
+  const { action, open, once, forSeconds } = sequence;
+  const timeout = formatTimeout(forSeconds * 1000);
+  const rules: string[] = [];
+  for (const { protocol, first, last } of open) {
+    for (let port = first; port <= last; port++) {
+      const key = `${SOURCE[family]} . ${NUMBER[protocol]} . ${port}`;
+      const allow = setName(once ? "once" : "allow", family);
+      if (action === "open") {
+        rules.push(`update @${allow} { ${key} timeout ${timeout} }`);
+      } else {
+        rules.push(
+          `delete @${setName("allow", family)} { ${key} }`,
+          `delete @${setName("once", family)} { ${key} }`,
+        );
+      }
+    }
+  }
+  return rules;
+}
+
+/** What a packet to a port of a sequence leads to. */
+function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
+  const here = nodes.filter((node) => formatHit(node.hit) === formatHit(hit))
+    .sort((a, b) => b.depth - a.depth);
+  const rules: string[] = [];
+  if (hit.protocol === "tcp") {
+    for (const family of FAMILIES) {
+      rules.push(`${syn(family)} @${seenName(family)} drop`);
+    }
+  }
+  for (const node of here) {
+    const { parent } = node;
+    if (!parent) continue;
+    for (const family of FAMILIES) {
+      const source = SOURCE[family];
+      const inTime = windowName(node.withinMs[0]!, family);
+      rules.push(
+        `${source} @${at(parent, family)} ${source} @${inTime} ` +
+          `goto ${arriveName(node, family)}`,
+      );
+    }
+  }
+  const first = here.find(({ parent }) => parent === null);
+  for (const family of FAMILIES) {
+    rules.push(`${ONLY[family]} jump ${forgetName(family)}`);
+    if (first) rules.push(`${ONLY[family]} goto ${arriveName(first, family)}`);
+  }
+  return chainText(hitName(hit), [...rules, "counter drop"]);
+}
+
+/** What a packet to any other port leads to while its source is in a sequence. */
+function elsewhereChain(): string[] {
+  return chainText(ELSEWHERE, [
+    // A port at which something listens is in honest use.
+    "socket wildcard { 0, 1 } return",
+    ...FAMILIES.map((family) => `${ONLY[family]} jump ${forgetName(family)}`),
+  ]);
+}
+
+function baseChain(
+  hits: readonly Hit[],
+  windows: readonly number[],
+): string[] {
+  const ways = hits.map((hit) =>
+    `${hit.protocol} . ${hit.port} : goto ${hitName(hit)}`
+  );
+  return chainText(SEQUENCE_CHAIN, [
+    `type filter hook input priority ${PRIORITY}; policy accept;`,
+    "ct state established,related accept",
+    "iif lo accept",
+    "meta l4proto != { tcp, udp } accept",
+    "tcp flags & (fin | syn | rst | ack) != syn accept",
+    `meta l4proto . th dport vmap { ${ways.join(", ")} }`,
+    ...windows.flatMap((ms) =>
+      FAMILIES.map((family) =>
+        `${SOURCE[family]} @${windowName(ms, family)} goto ${ELSEWHERE}`
+      )
+    ),
+  ]);
+}
