@@ -1,0 +1,172 @@
+/**
+ * What packets cost one core in openme and OpenSPA, in microseconds: valid
+ * ones, and junk at each gate. No socket, no firewall.
+ * `deno run -A bench/dialects.ts`, or `bun bench/dialects.ts`.
+ * @module
+ */
+
+import { constants, createHash, publicEncrypt } from "node:crypto";
+import { createPrivateKey, createPublicKey } from "node:crypto";
+import { Buffer } from "node:buffer";
+import process from "node:process";
+import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
+import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
+import { openmeDialect, sealOpenme } from "../lib/dialects/openme.ts";
+import {
+  openspaDialect,
+  parseAdkSecret,
+  sealOpenspa,
+} from "../lib/dialects/openspa.ts";
+import { writeItems } from "../lib/dialects/tlv8.ts";
+import { publicKeyOf } from "../lib/dialects/x25519.ts";
+import vectors from "../tests/vectors/openspa.json" with { type: "json" };
+
+const NOW_MS = 1_790_000_000_000;
+const MEASURE_MS = 500;
+
+const bytesOf = (text: string) =>
+  new Uint8Array(createHash("sha256").update(text).digest());
+const privateOf = (der: string) =>
+  createPrivateKey({
+    key: Buffer.from(der, "hex"),
+    format: "der",
+    type: "pkcs1",
+  });
+
+/** Measures for about eight seconds. Throws if a packet is not judged as it should be. */
+export function measureDialects(): Record<string, number> {
+  return { ...measureOpenme(), ...measureOpenspa() };
+}
+
+function measureOpenme(): Record<string, number> {
+  const server = bytesOf("server");
+  const withClients = (count: number) =>
+    openmeDialect(
+      server,
+      Array.from({ length: count }, (_, index) => ({
+        name: `client${index}`,
+        key: verifyingKeyOf(bytesOf(`client ${index}`)),
+      })),
+    );
+  const packet = sealOpenme(
+    {
+      server: publicKeyOf(server),
+      seed: bytesOf("client 0"),
+      ephemeral: bytesOf("ephemeral"),
+      nonce: bytesOf("nonce").slice(0, 12),
+      random: bytesOf("random").slice(0, 16),
+    },
+    null,
+    BigInt(NOW_MS) * 1_000_000n,
+  );
+  const one = withClients(1);
+  const unsigned = packet.with(164, packet[164]! ^ 1);
+  return {
+    openme_valid: cost(one, packet, null),
+    openme_version: cost(one, packet.with(0, 2), "version"),
+    openme_junk: cost(one, packet.with(60, packet[60]! ^ 1), "cipher"),
+    openme_unsigned_1_client: cost(one, unsigned, "unknown client"),
+    openme_unsigned_20_clients: cost(
+      withClients(20),
+      unsigned,
+      "unknown client",
+    ),
+    openme_copy_20_clients: cost(withClients(20), packet, "replay"),
+  };
+}
+
+function measureOpenspa(): Record<string, number> {
+  const server = privateOf(vectors.server_private_pkcs1_der_hex);
+  const client = privateOf(vectors.client_private_pkcs1_der_hex);
+  const adkSecret = parseAdkSecret(vectors.adk_secret)!;
+  const serverPublic = createPublicKey(server);
+  const uuid = bytesOf("uuid").slice(0, 16);
+  const enrolled = { name: "client", uuid, key: createPublicKey(client) };
+  const make = () => openspaDialect(server, [enrolled], adkSecret);
+  const dialect = make();
+  const { packet } = sealOpenspa(
+    {
+      uuid,
+      key: client,
+      server: serverPublic,
+      adkSecret,
+      random: bytesOf("random"),
+    },
+    {
+      ports: { protocol: "tcp", first: 22, last: 22 },
+      address: "192.0.2.9",
+      target: "192.0.2.1",
+    },
+    NOW_MS,
+  );
+  // Both end at the ciphertext, and must cost the same.
+  const junk = (padding: number) => {
+    const block = new Uint8Array(256).fill(0xaa);
+    block.set([0, padding]);
+    block[207] = 0;
+    const raw = constants.RSA_NO_PADDING;
+    const session = publicEncrypt({ key: serverPublic, padding: raw }, block);
+    return new Uint8Array([
+      ...packet.subarray(0, 8),
+      ...writeItems([1, new Uint8Array(320)], [2, session]),
+    ]);
+  };
+  const opened = dialect.open(packet, scene);
+  if (!opened.ok) throw new Error(opened.why);
+  const answer = {
+    status: "done",
+    count: 1,
+    seconds: 30,
+    timeMs: NOW_MS,
+    address: "192.0.2.9",
+  } as const;
+  return {
+    openspa_wrong_adk: cost(dialect, packet.with(5, packet[5]! ^ 1), "adk"),
+    openspa_junk_right_padding: cost(dialect, junk(2), "cipher"),
+    openspa_junk_wrong_padding: cost(dialect, junk(1), "cipher"),
+    openspa_copy: cost(dialect, packet, "replay"),
+    // A copy whose session is known already: what a first one costs besides RSA.
+    openspa_valid_without_rsa: cost(dialect, packet, null),
+    openspa_reply: time(() => opened.seal(answer, bytesOf("reply"))),
+  };
+}
+
+const scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
+
+function cost(
+  dialect: Dialect,
+  packet: Uint8Array,
+  why: PacketRefusal | null,
+): number {
+  const seen = () => why === "replay";
+  return time(() => {
+    const opened = dialect.open(packet, { nowMs: NOW_MS, seen, mayCost: () => true });
+    const got = opened.ok ? null : opened.why;
+    if (got !== why) throw new Error(`wanted ${why}, got ${got}`);
+  });
+}
+
+/** Microseconds that work takes. */
+function time(work: () => unknown): number {
+  // The first rounds let the compiler see what it has to do.
+  for (let round = 0; round < 50; round++) work();
+  const start = performance.now();
+  let rounds = 0;
+  let elapsed = 0;
+  while (elapsed < MEASURE_MS) {
+    for (let round = 0; round < 20; round++) work();
+    rounds += 20;
+    elapsed = performance.now() - start;
+  }
+  return Math.round(elapsed / rounds * 10_000) / 10;
+}
+
+if (import.meta.main) {
+  const measures = measureDialects();
+  const text = process.argv.includes("--json")
+    ? JSON.stringify(measures)
+    : Object.entries(measures)
+      .map(([name, us]) => `${name.padEnd(30)}${us} us`)
+      .join("\n");
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,104 @@
+/** OpenSPA's client file (OSPA, version 0.2), as text and as fields. */
+
+import {
+  OPENSPA_PORT,
+  parseAdkSecret,
+  parseRsaPrivateKey,
+  parseRsaPublicKey,
+} from "../../dialects/openspa.ts";
+import { type Endpoint, parseEndpoint } from "../../values/address.ts";
+import { formatUuid, parseUuid } from "../../values/uuid.ts";
+import { parsePort, readForeign } from "./foreign.ts";
+
+const VERSION = "0.2";
+const SUITE = "CipherRSA_SHA256_AES256CBC";
+
+/** What an OSPA file says. Keys are PEM, of RSA with 2048 to 4096 bits. */
+export interface Ospa {
+  /** In lowercase, with hyphens. */
+  readonly uuid: string;
+  readonly server: Endpoint;
+  /** 7 characters of base32; null where the server wants no ADK proof. */
+  readonly adkSecret: string | null;
+  readonly privateKey: string;
+  readonly publicKey: string;
+  readonly serverKey: string;
+}
+
+/** Reads an OSPA file. Throws ConfigError with every mistake. */
+export function parseOspa(text: string, file: string): Ospa {
+  return readForeign(text, file, (root): Ospa | undefined => {
+    root.value("version", `"${VERSION}"`, (text) => text === VERSION || null);
+    const uuid = root.value("clientUUID", "a UUID", (text) => {
+      const bytes = parseUuid(text);
+      return bytes && formatUuid(bytes);
+    });
+    const host = root.value("serverHost", "a name or an address", (text) => {
+      return parseEndpoint(text, OPENSPA_PORT)?.host ?? null;
+    });
+    const port = root.value("serverPort", "1 to 65535", parsePort, {
+      fallback: OPENSPA_PORT,
+    });
+    const adkSecret = root.section("adk").value(
+      "secret",
+      "7 characters of base32",
+      (text) => parseAdkSecret(text) ? text : null,
+      { fallback: null, secret: true },
+    );
+    const crypto = root.section("crypto");
+    const suites = crypto.raw("cipherSuitePriority");
+    if (
+      suites !== undefined && !(Array.isArray(suites) && suites.includes(SUITE))
+    ) {
+      crypto.wrong("cipherSuitePriority", `must have "${SUITE}" among it`);
+    }
+    const rsa = crypto.section("rsa");
+    const client = rsa.section("client");
+    const shared = (text: string) => parseRsaPublicKey(text) ? text : null;
+    const privateKey = client.value(
+      "privateKey",
+      "a private key in PEM, of RSA with 2048 to 4096 bits",
+      (text) => parseRsaPrivateKey(text) ? text : null,
+      { secret: true },
+    );
+    const publicKey = client.value("publicKey", PUBLIC_KEY, shared, HIDDEN);
+    const serverKey = rsa.section("server")
+      .value("publicKey", PUBLIC_KEY, shared, HIDDEN);
+    if (!uuid || !host || !port || adkSecret === undefined) return undefined;
+    if (!privateKey || !publicKey || !serverKey) return undefined;
+    const server = { host, port };
+    return { uuid, server, adkSecret, privateKey, publicKey, serverKey };
+  });
+}
+
+/** Writes an OSPA file. It holds the private key: mode 0600. */
+export function formatOspa(ospa: Ospa): string {
+  const { uuid, server, adkSecret, privateKey, publicKey, serverKey } = ospa;
+  return `version: "${VERSION}"
+clientUUID: "${uuid}"
+serverHost: ${JSON.stringify(server.host)}
+serverPort: ${server.port}
+adk:
+  secret: "${adkSecret ?? ""}"
+crypto:
+  cipherSuitePriority:
+    - "${SUITE}"
+  rsa:
+    client:
+      privateKey: |
+${pem(privateKey)}
+      publicKey: |
+${pem(publicKey)}
+    server:
+      publicKey: |
+${pem(serverKey)}
+`;
+}
+
+const PUBLIC_KEY = "a public key in PEM, of RSA with 2048 to 4096 bits";
+/** Whoever took the wrong key of the two must not see it in a message. */
+const HIDDEN = { secret: true };
+
+function pem(text: string): string {
+  return text.trim().replace(/^/gm, " ".repeat(8));
+}

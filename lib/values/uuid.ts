@@ -1,0 +1,14 @@
+/** UUIDs (RFC 9562), in text and in 16 bytes. */
+
+const FORM = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Reads a UUID with its hyphens and returns its 16 bytes; null if it is none. */
+export function parseUuid(text: string): Uint8Array<ArrayBuffer> | null {
+  return FORM.test(text) ? Uint8Array.fromHex(text.replaceAll("-", "")) : null;
+}
+
+/** Writes 16 bytes as a UUID, in lowercase. */
+export function formatUuid(bytes: Uint8Array): string {
+  return bytes.toHex()
+    .replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
