@@ -8,37 +8,35 @@ import { OPENME_PORT } from "../../dialects/openme.ts";
 import { parseOpenmeKey } from "../../dialects/openme_keys.ts";
 import { publicKeyOf } from "../../dialects/x25519.ts";
 import { formatBase64 } from "../../values/base64.ts";
-import { formatDuration } from "../../values/duration.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { isMapping } from "../mistake.ts";
 import { NAME } from "../server_schema.ts";
 import { parseTime } from "../time.ts";
-import { scalar } from "../write.ts";
-import type { Conversion } from "./conversion.ts";
 import { type Foreign, parsePort, readForeign } from "./foreign.ts";
 import { parseGoDuration, parseSpec } from "./openme_values.ts";
-
-/** The file that the converted configuration names for the server's key. */
-export const OPENME_KEY_FILE = "openme.key";
+import {
+  type Client,
+  type Groups,
+  OPENME_KEY_FILE,
+  writeConverted,
+} from "./openme_write.ts";
 
 const DEFAULT_GROUP = "default";
 const DEFAULT_TIMEOUT = 30;
 const DEFAULT_WINDOW = 60;
-/** What our configurations say unless somebody wants more. */
-const MAX_FOR = 8 * 3600;
 
-interface Client {
-  readonly name: string;
-  readonly key: Uint8Array;
-  readonly open: readonly string[];
-  /** As it was written. */
-  readonly expires: string | null;
+/** Our configuration, and what has to be known about it. */
+export interface OpenmeConversion {
+  /** The text of `server.yaml`, without secrets. */
+  readonly text: string;
+  /** What was not carried over, or wants a look; one line each, no secrets. */
+  readonly warnings: readonly string[];
+  /** Files with secrets that the configuration names, by name: mode 0600, beside it. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
-type Groups = ReadonlyMap<string, readonly PortRange[]>;
-
 /** Converts a server configuration. Throws ConfigError with every mistake. */
-export function convertOpenme(text: string, file: string): Conversion {
+export function convertOpenme(text: string, file: string): OpenmeConversion {
   return readForeign(text, file, (root) => {
     const warnings: string[] = [];
     const server = root.section("server");
@@ -65,7 +63,7 @@ export function convertOpenme(text: string, file: string): Conversion {
     const clients = readClients(root, groups, names, warnings);
     if (!port || !seconds || !window || !backend || !key) return undefined;
     warn(server, key, clients, warnings);
-    const text = write(
+    const text = writeConverted(
       { port, seconds, window, backend },
       groups,
       clients,
@@ -207,48 +205,6 @@ function warn(
   for (const gone of ["interface", "default_profile"]) {
     if (server.has(gone)) warnings.push(`server.${gone} has no counterpart`);
   }
-}
-
-interface Basics {
-  readonly port: number;
-  readonly seconds: number;
-  readonly window: number;
-  readonly backend: string;
-}
-
-function write(
-  { port, seconds, window, backend }: Basics,
-  groups: Groups,
-  clients: readonly Client[],
-): string {
-  const services = [...groups].filter(([, ports]) => ports.length > 0)
-    .map(([name, ports]) =>
-      `  ${scalar(name)}: [${ports.map(formatPortRange).join(", ")}]\n`
-    );
-  const most = formatDuration(Math.max(seconds, MAX_FOR));
-  return `# Converted from openme's configuration; "knock check" validates it.
-
-listen: [${port}]
-key: server.key
-max_skew: ${formatDuration(Math.min(window, 86400))}
-openme: { key: ${OPENME_KEY_FILE} }
-
-firewall:
-  backend: ${backend}
-
-services:${services.length === 0 ? " {}" : ""}
-${services.join("")}
-defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
-
-clients:${clients.length === 0 ? " {}" : ""}
-${clients.map(writeClient).join("")}`;
-}
-
-function writeClient({ name, key, open, expires }: Client): string {
-  return `  ${scalar(name)}:
-    openme: { key: ${JSON.stringify(formatBase64(key))} }
-    open: [${open.map(scalar).join(", ")}]
-` + (expires === null ? "" : `    expires: ${expires}\n`);
 }
 
 /** Names as our configuration takes them. */
