@@ -65,7 +65,7 @@ export function measureJudge(): JudgeMeasures {
   });
   const accepted = new Set<string>();
   const seen = (identity: Uint8Array) => accepted.has(keyOf(identity));
-  const scene: Scene = { nowMs: NOW_MS, seen };
+  const scene: Scene = { nowMs: NOW_MS, seen, mayCost: () => true };
   const random = bytesOf("reply");
 
   const valid = rate(packets, (packet) => {

@@ -57,7 +57,11 @@ export class FakeServer {
     const clients = [{ name: "alice", key, psk: PSK }];
     const dialect = knock1Dialect(SERVER_PRIVATE, clients, 120_000);
     const nowMs = sent.atMs + this.aheadMs;
-    const opened = dialect.open(sent.bytes, { nowMs, seen: () => false });
+    const opened = dialect.open(sent.bytes, {
+      nowMs,
+      seen: () => false,
+      mayCost: () => true,
+    });
     if (!opened.ok) return [];
     this.requests.push(opened.request);
     const said = this.manner(opened.request, sent, count);

@@ -12,7 +12,7 @@ import { explainFwknop } from "../lib/dialects/fwknop_explain.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 
 const NOW_MS = 1_790_000_000_000;
-const fresh: Scene = { nowMs: NOW_MS, seen: () => false };
+const fresh: Scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
 const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte);
 const alice: FwknopClient = {
   name: "alice",

@@ -36,7 +36,7 @@ const ascii = (text: string) => new TextEncoder().encode(text);
 const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte);
 const typeOf = (name: string) => name.replace("_", "-") as DigestType;
 
-const fresh: Scene = { nowMs: NOW_MS, seen: () => false };
+const fresh: Scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
 const alice: FwknopClient = {
   name: "alice",
   key: fill(32, 1),
@@ -283,6 +283,7 @@ test("fwknopDialect() knows no second encoding without an HMAC", () => {
     const seen: Scene = {
       nowMs: NOW_MS,
       seen: (identity) => identity.toHex() === opened.request.identity.toHex(),
+      mayCost: () => true,
     };
     // Any other last character, and any number of blocks less or more.
     for (

@@ -21,6 +21,7 @@ function granted(over: Partial<Extract<Verdict, { ok: true }>>): Verdict {
     address: SOURCE,
     ports: ports("tcp/22", "tcp/8080-8090"),
     seconds: 30,
+    codeStep: null,
     ...over,
   };
 }

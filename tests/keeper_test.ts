@@ -1,11 +1,12 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import type { Client } from "../lib/config/config.ts";
+import type { Client, Config } from "../lib/config/config.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
+import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
 import { Counters } from "../lib/server/counters.ts";
 import { Keeper } from "../lib/server/keeper.ts";
 import { openStore } from "../lib/server/store.ts";
@@ -16,7 +17,7 @@ import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
 /** A firewall that remembers what is open in it: "address ports" -> until. */
 class FakeFirewall implements Firewall {
   readonly name = "fake";
-  readonly endsGrants = true;
+  endsGrants = true;
   readonly open_ = new Map<string, number>();
   whole = true;
   failing = false;
@@ -49,20 +50,33 @@ class FakeFirewall implements Firewall {
 
 const SOURCE = "203.0.113.9";
 
-async function makeKeeper(clients: Client[] = [makeClient()]) {
+async function makeKeeper(
+  clients: Client[] = [makeClient()],
+  over: Partial<Config> = {},
+) {
   const runtime = new FakeRuntime({ steps: "by hand" });
   const store = await openStore(runtime, "/var/lib/knock");
   store.replay.begin(runtime.nowMs(), false);
   const firewall = new FakeFirewall();
   const lines: string[] = [];
+  const ran: string[] = [];
   const keeper = new Keeper(
     {
       runtime,
       store,
       counters: new Counters(),
+      runner: {
+        hook: (argv, { client }) => {
+          if (argv) ran.push([...argv, client].join(" "));
+        },
+        run: (name, argv) => {
+          ran.push(`${name}: ${argv.join(" ")}`);
+          return Promise.resolve(argv[0] !== "false");
+        },
+      },
       log: (level, message) => void lines.push(`${level} ${message}`),
     },
-    makeConfig(clients),
+    makeConfig(clients, over),
     firewall,
   );
   const ask = (over: Parameters<typeof makeRequest>[0] = {}, source = SOURCE) =>
@@ -71,7 +85,7 @@ async function makeKeeper(clients: Client[] = [makeClient()]) {
       source,
       runtime.nowMs(),
     );
-  return { runtime, store, firewall, lines, keeper, ask };
+  return { runtime, store, firewall, lines, ran, keeper, ask };
 }
 
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
@@ -196,8 +210,8 @@ test("sweep() writes down what has ended", async () => {
   const { ask, runtime, store, keeper } = await makeKeeper();
   await ask({ ports: [SSH] });
   await runtime.clock.advance(30_000);
-  keeper.sweep();
-  keeper.sweep();
+  await keeper.sweep();
+  await keeper.sweep();
   assertEquals(store.ledger.size, 0);
   assertEquals(store.history.find({}).map(({ event }) => event), [
     "open",
@@ -222,7 +236,70 @@ test("dropClients() ends the grants of who is gone", async () => {
   ]);
   await ask({ ports: [SSH] });
   await ask({ client: "bob", ports: [SSH] });
-  keeper.dropClients(makeConfig([makeClient({ name: "bob" })]));
+  await keeper.dropClients(makeConfig([makeClient({ name: "bob" })]));
   const left = store.ledger.live(runtime.nowMs());
   assertEquals(left.map(({ client }) => client), ["bob"]);
+});
+
+test("sweep() closes what the firewall does not end, and runs the hook", async () => {
+  const { ask, runtime, keeper, firewall, ran } = await makeKeeper(undefined, {
+    hooks: { open: ["up"], close: ["down"] },
+  });
+  firewall.endsGrants = false;
+  await ask({ ports: [SSH] });
+  await runtime.clock.advance(30_000);
+  assertEquals(firewall.open_.size, 1);
+  await keeper.sweep();
+  assertEquals(firewall.open_.size, 0);
+  assertEquals(ran, ["up alice", "down alice"]);
+});
+
+test("run runs what the client may, and answers how it went", async () => {
+  const commands = new Map([
+    ["good", ["true", "a b"]],
+    ["bad", ["false"]],
+  ]) as unknown as Config["commands"];
+  const client = makeClient({ run: ["good", "bad"] });
+  const { ask, ran } = await makeKeeper([client], { commands });
+  const run = async (command: string) =>
+    (await ask({ action: "run", command }))?.status;
+  assertEquals(await run("good"), "done");
+  assertEquals(await run("bad"), "failed");
+  assertEquals(await run("other"), "refused");
+  assertEquals(ran, ["good: true a b", "bad: false"]);
+});
+
+test("a one-time code opens once, and a wrong one never", async () => {
+  const code = new Uint8Array(20).fill(5);
+  const { ask, firewall, runtime, lines } = await makeKeeper([
+    makeClient({ code }),
+  ]);
+  const right = oneTimeCode(code, runtime.nowMs());
+  const status = async (code: number | null) =>
+    (await ask({ ports: [SSH], code }))?.status;
+  assertEquals(await status(null), "refused");
+  assertEquals(await status((right + 1) % 1_000_000), "refused");
+  assertEquals(firewall.open_.size, 0);
+  assertEquals(await status(right), "done");
+  assertEquals(await status(right), "refused");
+  assertEquals(
+    lines.at(-1),
+    `warn refused alice ${SOURCE} tcp/22: the one-time code was used before`,
+  );
+  assertEquals(
+    await status(oneTimeCode(code, runtime.nowMs() - 30_000)),
+    "done",
+  );
+  assertEquals(
+    await status(oneTimeCode(code, runtime.nowMs() - 60_000)),
+    "refused",
+  );
+});
+
+test("a client with `once` gets grants for one connection", async () => {
+  const { ask, store, runtime } = await makeKeeper([
+    makeClient({ once: true }),
+  ]);
+  await ask({ ports: [SSH] });
+  assertEquals(store.ledger.live(runtime.nowMs())[0]!.once, true);
 });

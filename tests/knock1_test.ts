@@ -78,7 +78,11 @@ const answer: Answer = {
   address: "192.0.2.9",
 };
 
-const at = (nowMs: number): Scene => ({ nowMs, seen: () => false });
+const at = (nowMs: number): Scene => ({
+  nowMs,
+  seen: () => false,
+  mayCost: () => true,
+});
 const now = at(NOW_MS);
 const good = sealKnock(keys, request, NOW_MS);
 
@@ -275,6 +279,7 @@ test("open() asks for a replay after the mac and before Noise", () => {
   const scene = {
     nowMs: NOW_MS,
     seen: (identity: Uint8Array) => asked.push(identity.toHex()) > 0,
+    mayCost: () => true,
   };
   assertEquals(why(dialect.open(good.packet, scene)), "replay");
   const e = good.packet.slice(8, 40).toHex();

@@ -26,7 +26,11 @@ const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
 const hex = (text: string) => Uint8Array.fromHex(text);
 const bytesOf = (text: string) =>
   new Uint8Array(createHash("sha256").update(text).digest());
-const nothingSeen: Scene = { nowMs: NOW_MS, seen: () => false };
+const nothingSeen: Scene = {
+  nowMs: NOW_MS,
+  seen: () => false,
+  mayCost: () => true,
+};
 
 const serverPrivate = bytesOf("server");
 const names = ["alice", "bob", "carol"];
@@ -156,14 +160,23 @@ test("open() refuses a copy of what was accepted before it tries signatures", ()
   const accepted = requestOf(opened).identity.toHex();
   const seen = (identity: Uint8Array) => identity.toHex() === accepted;
   const copy = good.with(164, good[164]! ^ 1);
-  assertEquals(why(dialect.open(copy, { nowMs: NOW_MS, seen })), "replay");
+  assertEquals(why(dialect.open(copy, { ...nothingSeen, seen })), "replay");
   // Nobody else knows these random bytes, so another signer is a copy too.
   const other = sealOpenme(
     { ...keysOf("alice"), random: keysOf("bob").random },
     null,
     NOW_NS,
   );
-  assertEquals(why(dialect.open(other, { nowMs: NOW_MS, seen })), "replay");
+  assertEquals(why(dialect.open(other, { ...nothingSeen, seen })), "replay");
+});
+
+test("open() asks before it agrees on a key: rate", () => {
+  let asked = 0;
+  const scene = { ...nothingSeen, mayCost: () => ++asked > 1 };
+  assertEquals(why(dialect.open(good.with(0, 2), scene)), "version");
+  assertEquals(asked, 0);
+  assertEquals(why(dialect.open(good, scene)), "rate");
+  assertEquals(why(dialect.open(good, scene)), null);
 });
 
 test("open() takes both forms of no address as the packet's source", () => {

@@ -47,7 +47,11 @@ const NOW_MS = 1_700_000_000_000;
 const hex = (text: string) => Uint8Array.fromHex(text);
 const bytesOf = (text: string) =>
   new Uint8Array(createHash("sha256").update(text).digest());
-const nothingSeen: Scene = { nowMs: NOW_MS, seen: () => false };
+const nothingSeen: Scene = {
+  nowMs: NOW_MS,
+  seen: () => false,
+  mayCost: () => true,
+};
 
 const privateOf = (der: string): KeyObject =>
   createPrivateKey({
@@ -314,6 +318,20 @@ for (const [name, packet, want] of refused) {
   });
 }
 
+test("open() asks before it uses the private key: rate", () => {
+  const fresh = openspaDialect(server, [alice], adkSecret);
+  let asked = 0;
+  const scene = { ...nothingSeen, mayCost: () => ++asked > 1 };
+  assertEquals(why(fresh.open(good.with(4, good[4]! ^ 1), scene)), "adk");
+  assertEquals(why(fresh.open(good.subarray(0, -1), scene)), "form");
+  assertEquals(asked, 0);
+  assertEquals(why(fresh.open(good, scene)), "rate");
+  assertEquals(why(fresh.open(good, scene)), null);
+  // A copy costs the private key nothing.
+  assertEquals(why(fresh.open(good, scene)), null);
+  assertEquals(asked, 2);
+});
+
 test("open() takes items in any order", () => {
   const packet = seal(firewall(there, here, ...ports, protocol));
   assertEquals(requestOf(guarded.open(packet, nothingSeen)).ports, [
@@ -388,7 +406,7 @@ test("decodeRequest() never throws, and gives back what was written", () => {
 test("open() refuses a copy of what was accepted, in any re-encoding", () => {
   const accepted = requestOf(dialect.open(good, nothingSeen)).identity.toHex();
   const seen = (identity: Uint8Array) => identity.toHex() === accepted;
-  const scene = { nowMs: NOW_MS, seen };
+  const scene = { ...nothingSeen, seen };
   assertEquals(why(dialect.open(good, scene)), "replay");
   // The session before the ciphertext, with separators.
   const swapped = new Uint8Array([

@@ -6,16 +6,25 @@ import { openBackend } from "../server/backends.ts";
 import { createLog, type Log } from "../server/log.ts";
 import { Server } from "../server/server.ts";
 import { openStore } from "../server/store.ts";
-import { ConfigError, OperatorError } from "../values/errors.ts";
+import { formatDuration, parseDuration } from "../values/duration.ts";
+import {
+  ConfigError,
+  FailureError,
+  OperatorError,
+  UsageError,
+} from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { writeFirstConfiguration } from "./first.ts";
 
 export const help = `Usage:
-    knock serve [--config FILE]
+    knock serve [--config FILE] [--trial DURATION]
 
 Options:
-    --config FILE    The configuration; KNOCK_CONFIG names it too.
+    --config FILE       The configuration; KNOCK_CONFIG names it too.
+    --trial DURATION    Unless a knock has opened something by then, take
+                        guarding back and end with status 1: nothing can lock
+                        you out.
 
 Runs the server in the foreground, and logs to standard error. Where there is
 no configuration it writes one with fresh keys and a first client, which opens
@@ -26,13 +35,14 @@ a client that was removed is closed at once. SIGTERM and SIGINT stop the
 server: guarded services stay guarded, grants end in their time.
 
 Example:
-    $ knock serve --config /etc/knock/server.yaml
+    $ knock serve --config /etc/knock/server.yaml --trial 5m
 `;
 
 /** Runs `knock serve` until a signal, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, { values: { config: "" } });
+  const options = parseOptions(args, { values: { config: "", trial: "" } });
   takePositionals(options, []);
+  const trialSeconds = readTrial(options.value("trial"));
   const file = findConfig(runtime, options.value("config")) ??
     await writeFirstConfiguration(runtime);
 
@@ -54,12 +64,59 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const reload = runtime.onSignal("SIGHUP", () => {
     reloadServer(runtime, server, file, log);
   });
-  const signal = await firstSignal(runtime, ["SIGINT", "SIGTERM"]);
-  log("info", `${signal}: stopping; what is guarded stays guarded`);
+  const stopped = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
+  const signal = trialSeconds === null
+    ? await stopped
+    : await duringTrial(runtime, server, log, trialSeconds, stopped);
+  const proven = trialSeconds === null || server.hasOpened;
+  log(
+    "info",
+    (signal ? `${signal}: stopping; ` : "") +
+      (proven
+        ? "what is guarded stays guarded"
+        : "no knock has opened anything: what was guarded is as it was before"),
+  );
   reload.stop();
+  if (!proven) await server.unguard();
   await server.stop();
   store.close();
-  return 0;
+  if (signal !== null) return 0;
+  throw new FailureError(
+    `no knock has opened anything within ${
+      formatDuration(trialSeconds!)
+    }: the services are reachable as before`,
+    "`knock ping PROFILE` at the client and `knock log` here tell more; then try again",
+  );
+}
+
+/** Waits for a signal, or for the end of a trial in which nothing was opened: null. */
+async function duringTrial(
+  runtime: Runtime,
+  server: Server,
+  log: Log,
+  seconds: number,
+  stopped: Promise<SignalName>,
+): Promise<SignalName | null> {
+  log(
+    "info",
+    `on trial: guarding is taken back unless a knock opens something within ${
+      formatDuration(seconds)
+    }`,
+  );
+  const over = runtime.sleep(seconds * 1000).then(() => null);
+  const signal = await Promise.race([stopped, over]);
+  if (signal !== null || !server.hasOpened) return signal;
+  log("info", "the trial is over: a knock has opened, and guarding stays");
+  return await stopped;
+}
+
+function readTrial(words: string | undefined): number | null {
+  if (words === undefined) return null;
+  const seconds = parseDuration(words);
+  if (seconds) return seconds;
+  throw new UsageError(
+    `--trial must be a duration such as 90, 30s or 5m, got "${words}"`,
+  );
 }
 
 async function reloadServer(

@@ -73,6 +73,7 @@ export type PacketRefusal =
   | "tag"
   | "adk"
   | "mac"
+  | "rate"
   | "replay"
   | "noise"
   | "unknown client"
@@ -101,6 +102,8 @@ export interface Scene {
   readonly nowMs: number;
   /** Whether an identity was accepted before: refuses copies before the costly part. */
   readonly seen: (identity: Uint8Array) => boolean;
+  /** Whether this source may cause one more costly step; asked once a packet, before it. */
+  readonly mayCost: () => boolean;
 }
 
 /** A dialect with the keys of its clients. */

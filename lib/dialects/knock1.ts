@@ -48,7 +48,8 @@ export const PACKET_SIZE = 216;
 export const REPLY_SIZE = 80;
 
 const MAC_SIZE = 16;
-const MAC_AT = PACKET_SIZE - MAC_SIZE;
+/** Where the mac is: it covers all before it. */
+export const MAC_AT = PACKET_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1");
 const MAC_LABEL = "knock/1 mac";
 
@@ -112,6 +113,7 @@ export function knock1Dialect(
     );
     // A copy of an accepted packet costs this look-up and no more.
     if (scene.seen(identity)) return REFUSALS.replay;
+    if (!scene.mayCost()) return REFUSALS.rate;
 
     const message = packet.subarray(TAG_SIZE, MAC_AT);
     const read = readMessage1(begun, own, message, find);
@@ -219,6 +221,7 @@ const REFUSALS = {
   tag: refuse("tag"),
   mac: refuse("mac"),
   replay: refuse("replay"),
+  rate: refuse("rate"),
   noise: refuse("noise"),
   "unknown client": refuse("unknown client"),
 };
@@ -227,11 +230,15 @@ function refuse(why: PacketRefusal): Opened {
   return Object.freeze({ ok: false, why });
 }
 
-function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
+/** Starts the handshake that a packet with this tag goes on with. */
+export function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
   return beginHandshake(concat(PROLOGUE, tag), serverPublic);
 }
 
-function macOf(serverPublic: Uint8Array): (covered: Uint8Array) => Uint8Array {
+/** Makes the macs, 16 bytes, of packets to one server, by its public key. */
+export function macOf(
+  serverPublic: Uint8Array,
+): (covered: Uint8Array) => Uint8Array {
   const hmac = hmacSha256(deriveKey(MAC_LABEL, serverPublic));
   return (covered) => hmac(covered).subarray(0, MAC_SIZE);
 }

@@ -8,6 +8,7 @@
 import type { Client } from "../config/config.ts";
 import { withinHours } from "../config/hours.ts";
 import type { Request } from "../dialects/dialect.ts";
+import { oneTimeCode, STEP_MS } from "../dialects/one_time_code.ts";
 import { prefixContains } from "../values/address.ts";
 import { containsPorts, type PortRange } from "../values/ports.ts";
 
@@ -21,7 +22,9 @@ export type PolicyRefusal =
   | "ports"
   | "nothing to open"
   | "forward"
-  | "command";
+  | "command"
+  | "code"
+  | "code used";
 
 /** What the judge decided. */
 export type Verdict =
@@ -31,8 +34,10 @@ export type Verdict =
     readonly address: string;
     /** What to open or close; empty for ping. */
     readonly ports: readonly PortRange[];
-    /** Seconds granted; 0 for close and ping. */
+    /** Seconds granted; 0 for all but open. */
     readonly seconds: number;
+    /** Which one-time code was used, by its 30 s step; null where none is wanted. */
+    readonly codeStep: number | null;
   }
   | { readonly ok: false; readonly why: PolicyRefusal };
 
@@ -45,7 +50,10 @@ export function isTimely(
   return Math.abs(request.timestampMs - nowMs) <= maxSkewMs;
 }
 
-/** Step 8: what the client's policy makes of a timely, first-seen request. */
+/**
+ * Step 8: what the client's policy makes of a timely, first-seen request. That a
+ * one-time code was not used before is for the caller to see to, by its step.
+ */
 export function judge(
   request: Request,
   client: Client,
@@ -68,11 +76,16 @@ export function judge(
   ) {
     return refuse("source");
   }
+  const codeStep = client.code && findStep(client.code, request);
+  if (client.code && codeStep === null) return refuse("code");
+  const granted = { ok: true, address, codeStep } as const;
   switch (request.action) {
     case "ping":
-      return { ok: true, address, ports: [], seconds: 0 };
+      return { ...granted, ports: [], seconds: 0 };
     case "run":
-      return refuse("command");
+      return client.run.includes(request.command ?? "")
+        ? { ...granted, ports: [], seconds: 0 }
+        : refuse("command");
     case "open":
     case "close": {
       const ports = request.ports.length > 0 ? request.ports : client.open;
@@ -86,9 +99,21 @@ export function judge(
       const seconds = request.action === "close"
         ? 0
         : Math.min(request.seconds || client.forSeconds, client.maxForSeconds);
-      return { ok: true, address, ports, seconds };
+      return { ...granted, ports, seconds };
     }
   }
+}
+
+/** The 30 s step whose code this is: before, of or after the time stamp; null if none. */
+function findStep(secret: Uint8Array, request: Request): number | null {
+  if (request.code === null) return null;
+  for (const offset of [0, -1, 1]) {
+    const timeMs = request.timestampMs + offset * STEP_MS;
+    if (oneTimeCode(secret, timeMs) === request.code) {
+      return Math.floor(timeMs / STEP_MS);
+    }
+  }
+  return null;
 }
 
 function refuse(why: PolicyRefusal): Verdict {

@@ -7,20 +7,18 @@
 
 import type { Client, Config } from "../config/config.ts";
 import type { Answer, Request } from "../dialects/dialect.ts";
+import { endConnections } from "../firewall/conntrack.ts";
 import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
-import type { PortRange } from "../values/ports.ts";
+import { overlapPorts, type PortRange } from "../values/ports.ts";
+import { Chronicle, stateTrouble } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
-import type { EventName } from "./history.ts";
 import { isTimely, judge, type Verdict } from "./judge.ts";
 import { type Entry, isWithin, mergeEntries } from "./ledger.ts";
-import type { Level, Log } from "./log.ts";
-import {
-  explainRefusal,
-  explainSkew,
-  formatPorts,
-  formatUntil,
-} from "./messages.ts";
+import type { Log } from "./log.ts";
+import { explainRefusal, explainSkew, formatUntil } from "./messages.ts";
+import { codeIdentity } from "./replay.ts";
+import type { Runner } from "./runner.ts";
 import type { Store } from "./store.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
@@ -32,6 +30,8 @@ export interface KeeperParts {
   readonly store: Store;
   readonly log: Log;
   readonly counters: Counters;
+  /** Runs hooks and commands. */
+  readonly runner: Runner;
 }
 
 type Granted = Extract<Verdict, { ok: true }>;
@@ -39,13 +39,16 @@ type Granted = Extract<Verdict, { ok: true }>;
 /** Keeps the ledger and the firewall in step. */
 export class Keeper {
   readonly #parts: KeeperParts;
+  readonly #chronicle: Chronicle;
   #config: Config;
   #clients = new Map<string, Client>();
   #firewall: Firewall;
   #queue: Promise<unknown> = Promise.resolve();
+  #hasOpened = false;
 
   constructor(parts: KeeperParts, config: Config, firewall: Firewall) {
     this.#parts = parts;
+    this.#chronicle = new Chronicle(parts.runtime, parts.store, parts.log);
     this.#config = config;
     this.#firewall = firewall;
     this.adopt(config, firewall);
@@ -53,6 +56,11 @@ export class Keeper {
 
   get firewall(): Firewall {
     return this.#firewall;
+  }
+
+  /** Whether a knock has opened something since the start. */
+  get hasOpened(): boolean {
+    return this.#hasOpened;
   }
 
   /** Judges by this configuration from now on. */
@@ -87,43 +95,58 @@ export class Keeper {
     const { store, counters } = this.#parts;
     const client = this.#clients.get(request.client);
     if (!client) return this.#silence("unknown client");
+    const asked = {
+      address: request.address ?? source,
+      ports: request.ports,
+      seconds: 0,
+    };
+    const { maxSkewMs } = this.#config;
     if (
-      !isTimely(request, nowMs, this.#config.maxSkewMs) ||
+      !isTimely(request, nowMs, maxSkewMs) ||
       store.replay.isForgotten(request.timestampMs)
     ) {
       const words = explainSkew(request.timestampMs - nowMs);
-      this.#say("warn", "refused", request, source, words);
+      this.#chronicle.say("warn", "refused", request, asked, words);
       return this.#silence("time");
     }
+    const untilMs = request.timestampMs + maxSkewMs;
+    if (!store.replay.note(request.identity, untilMs)) {
+      return this.#silence("replay");
+    }
     const answer = (status: Answer["status"], granted?: Granted) =>
-      this.#answer(request, source, status, granted);
-    const { identity } = request;
-    const untilMs = request.timestampMs + this.#config.maxSkewMs;
-    if (!store.replay.note(identity, untilMs)) return this.#silence("replay");
+      this.#answer(status, asked.address, granted);
     try {
       const decided = store.transaction(() => {
-        if (!store.replay.record(identity, untilMs)) return null;
-        const verdict = judge(request, client, source, nowMs);
-        return {
-          verdict,
-          ended: this.#record(request, verdict, source, nowMs),
-        };
+        if (!store.replay.record(request.identity, untilMs)) return null;
+        const verdict = this.#judge(request, client, source, nowMs);
+        if (verdict.ok) {
+          return { verdict, ended: this.#record(request, verdict, nowMs) };
+        }
+        const reason = explainRefusal(verdict.why);
+        this.#chronicle.remember("refused", request, asked, reason);
+        return { verdict, ended: [] };
       });
       if (!decided) return this.#silence("replay");
       const { verdict, ended } = decided;
       if (!verdict.ok) {
         counters.add(`refused: ${verdict.why}`);
         const words = explainRefusal(verdict.why);
-        this.#say("warn", "refused", request, source, words);
+        this.#chronicle.say("warn", "refused", request, asked, words);
         return Promise.resolve(answer("refused"));
+      }
+      if (request.action === "run") {
+        // Not in the queue: a long command keeps no door shut.
+        return this.#runCommand(request, verdict)
+          .then((done) => answer(done ? "done" : "failed", verdict));
       }
       return this.enqueue(async () => {
         const done = await this.#carryOut(request, verdict, ended);
         return answer(done ? "done" : "failed", verdict);
       });
     } catch (error) {
+      const words = stateTrouble(error);
       counters.add("failed: state");
-      this.#say("error", "failed", request, source, stateTrouble(error));
+      this.#chronicle.say("error", "failed", request, asked, words);
       return Promise.resolve(answer("failed"));
     }
   }
@@ -135,21 +158,29 @@ export class Keeper {
     return firewall.apply(config.services, grants, nowMs);
   }
 
-  /** Takes ended grants out of the ledger: the kernel ended them by itself. */
-  sweep(): void {
-    const { runtime, store } = this.#parts;
-    const ended = store.ledger.ended(runtime.nowMs());
-    if (ended.length > 0) this.#end(ended, "end", "");
+  /** Takes ended grants out of the ledger, and closes them where the kernel does not. */
+  async sweep(): Promise<void> {
+    const { runtime, store, runner } = this.#parts;
+    const nowMs = runtime.nowMs();
+    const ended = store.ledger.ended(nowMs);
+    if (ended.length === 0) return;
+    if (!this.#firewall.endsGrants) await this.#close(ended, nowMs);
+    this.#end(ended, "");
+    for (const entry of ended) runner.hook(this.#config.hooks.close, entry);
   }
 
-  /** Takes the grants of clients that are gone out of the ledger. */
-  dropClients(config: Config): void {
-    const { runtime, store, log } = this.#parts;
+  /** Takes the grants of clients that are gone out of the ledger, and closes them. */
+  async dropClients(config: Config): Promise<void> {
+    const { runtime, store, log, runner } = this.#parts;
+    const nowMs = runtime.nowMs();
     const names = new Set(config.clients.map(({ name }) => name));
-    const gone = store.ledger.live(runtime.nowMs()).filter(({ client }) =>
+    const gone = store.ledger.live(nowMs).filter(({ client }) =>
       !names.has(client)
     );
-    if (gone.length > 0) this.#end(gone, "close", "the client was removed");
+    if (gone.length === 0) return;
+    this.#end(gone, "the client was removed");
+    await this.#close(gone, nowMs);
+    for (const entry of gone) runner.hook(this.#config.hooks.close, entry);
     for (const client of new Set(gone.map((entry) => entry.client))) {
       log("info", `close ${client}: the client was removed`, { client });
     }
@@ -170,33 +201,37 @@ export class Keeper {
     return null;
   }
 
-  /** Writes down what was decided; the entries that a `close` ends. */
-  #record(
+  #judge(
     request: Request,
-    verdict: Verdict,
+    client: Client,
     source: string,
     nowMs: number,
-  ): Entry[] {
+  ): Verdict {
+    const verdict = judge(request, client, source, nowMs);
+    if (!verdict.ok || verdict.codeStep === null) return verdict;
+    // Each code once: its use is recorded as long as it could come again.
+    const used = codeIdentity(client.name, verdict.codeStep);
+    const untilMs = nowMs + 2 * this.#config.maxSkewMs;
+    return this.#parts.store.replay.record(used, untilMs)
+      ? verdict
+      : { ok: false, why: "code used" };
+  }
+
+  /** Writes down what was decided; the entries that a `close` ends. */
+  #record(request: Request, granted: Granted, nowMs: number): Entry[] {
     const { ledger } = this.#parts.store;
-    if (!verdict.ok) {
-      this.#remember("refused", request, {
-        address: request.address ?? source,
-        ports: request.ports,
-        seconds: 0,
-      }, explainRefusal(verdict.why));
-      return [];
-    }
-    this.#remember(request.action, request, verdict);
+    this.#chronicle.remember(request.action, request, granted);
     if (request.action === "open") {
-      if (ledger.size + verdict.ports.length > MAX_GRANTS) {
+      if (ledger.size + granted.ports.length > MAX_GRANTS) {
         throw new SystemError("", `${MAX_GRANTS} grants are open already`);
       }
-      const entries = toEntries(request, verdict, nowMs);
-      for (const entry of entries) ledger.put(entry);
-      return [];
+      for (const entry of this.#entries(request, granted, nowMs)) {
+        ledger.put(entry);
+      }
     }
-    const ended = ledger.ofAddress(verdict.address, nowMs).filter((entry) =>
-      entry.client === request.client && isWithin(entry, verdict.ports)
+    if (request.action !== "close") return [];
+    const ended = ledger.ofAddress(granted.address, nowMs).filter((entry) =>
+      entry.client === request.client && isWithin(entry, granted.ports)
     );
     for (const entry of ended) ledger.remove(entry);
     return ended;
@@ -208,25 +243,35 @@ export class Keeper {
     granted: Granted,
     ended: readonly Entry[],
   ): Promise<boolean> {
-    const { runtime, counters } = this.#parts;
+    const { runtime, counters, runner } = this.#parts;
+    const { hooks } = this.#config;
     const nowMs = runtime.nowMs();
     const { action } = request;
-    const { address, ports, seconds } = granted;
     try {
-      if (action === "open") await this.#open(granted, nowMs);
-      if (action === "close") await this.#close(ended, nowMs);
-      counters.add(action);
-      const words = action === "open" ? formatUntil(nowMs, seconds) : "";
-      const level = action === "ping" ? "debug" : "info";
-      this.#say(level, action, request, address, words, ports);
-      return true;
+      if (action === "open") {
+        await this.#open(granted, nowMs);
+        this.#hasOpened = true;
+        for (const entry of this.#entries(request, granted, nowMs)) {
+          runner.hook(hooks.open, entry);
+        }
+      } else if (action === "close") {
+        await this.#close(ended, nowMs);
+        await this.#kill(ended);
+        for (const entry of ended) runner.hook(hooks.close, entry);
+      }
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;
       counters.add("failed: firewall");
-      this.#say("error", "failed", request, address, error.message, ports);
-      this.#forget(request, granted, nowMs, error.message);
+      const { message } = error;
+      this.#chronicle.say("error", "failed", request, granted, message);
+      this.#forget(request, granted, nowMs, message);
       return false;
     }
+    counters.add(action);
+    const words = action === "open" ? formatUntil(nowMs, granted.seconds) : "";
+    const level = action === "ping" ? "debug" : "info";
+    this.#chronicle.say(level, action, request, granted, words);
+    return true;
   }
 
   async #open({ address, ports }: Granted, nowMs: number): Promise<void> {
@@ -240,7 +285,7 @@ export class Keeper {
     );
   }
 
-  /** Ends entries that are out of the ledger already; what another client has there stays. */
+  /** Ends entries; what another client has at the same address stays. */
   async #close(ended: readonly Entry[], nowMs: number): Promise<void> {
     const { ledger } = this.#parts.store;
     for (const address of new Set(ended.map((entry) => entry.address))) {
@@ -252,47 +297,80 @@ export class Keeper {
     }
   }
 
+  /** Ends the connections of those services that say so. */
+  async #kill(ended: readonly Entry[]): Promise<void> {
+    const killed = this.#config.services.filter(({ kill }) => kill);
+    const concerned = ended.filter((entry) =>
+      killed.some(({ ports }) =>
+        ports.some((range) => overlapPorts(range, entry.ports))
+      )
+    );
+    if (concerned.length > 0) {
+      await endConnections(this.#parts.runtime, concerned);
+    }
+  }
+
+  async #runCommand(request: Request, granted: Granted): Promise<boolean> {
+    const { runner, counters } = this.#parts;
+    const name = request.command!;
+    const argv = this.#config.commands.get(name)!;
+    counters.add("run");
+    this.#chronicle.say("info", "run", request, granted);
+    return await runner.run(name, argv, {
+      client: request.client,
+      address: granted.address,
+    });
+  }
+
   #forget(
     request: Request,
     granted: Granted,
     nowMs: number,
     reason: string,
   ): void {
-    const { store, log } = this.#parts;
     try {
-      this.#remember("failed", request, granted, reason);
+      this.#chronicle.remember("failed", request, granted, reason);
       if (request.action !== "open") return;
-      const entries = toEntries(request, granted, nowMs);
-      for (const entry of entries) store.ledger.remove(entry);
+      for (const entry of this.#entries(request, granted, nowMs)) {
+        this.#parts.store.ledger.remove(entry);
+      }
     } catch (error) {
-      log("error", stateTrouble(error));
+      this.#chronicle.sayTrouble(error);
     }
   }
 
-  #end(entries: readonly Entry[], event: EventName, reason: string): void {
-    const { runtime, store } = this.#parts;
+  #end(entries: readonly Entry[], reason: string): void {
+    const { store } = this.#parts;
     store.transaction(() => {
       for (const entry of entries) {
         store.ledger.remove(entry);
-        store.history.add({
-          atMs: runtime.nowMs(),
-          event,
-          client: entry.client,
-          address: entry.address,
-          ports: formatPorts([entry.ports]),
-          seconds: 0,
-          dialect: "",
-          reason,
-        });
+        this.#chronicle.rememberEnd(entry, reason);
       }
     });
   }
 
+  #entries(
+    { client }: Request,
+    { address, ports, seconds }: Granted,
+    nowMs: number,
+  ): Entry[] {
+    const untilMs = nowMs + seconds * 1000;
+    const once = this.#clients.get(client)?.once ?? false;
+    return ports.map((ports) => ({
+      client,
+      address,
+      ports,
+      sinceMs: nowMs,
+      untilMs,
+      once,
+      to: null,
+    }));
+  }
+
   #answer(
-    request: Request,
-    source: string,
     status: Answer["status"],
-    granted?: Granted,
+    asked: string,
+    granted: Granted | undefined,
   ): Answer {
     const done = status === "done" ? granted : undefined;
     return {
@@ -300,69 +378,9 @@ export class Keeper {
       count: countPorts(done?.ports ?? []),
       seconds: done?.seconds ?? 0,
       timeMs: this.#parts.runtime.nowMs(),
-      address: granted?.address ?? request.address ?? source,
+      address: granted?.address ?? asked,
     };
   }
-
-  #remember(
-    event: EventName,
-    request: Request,
-    { address, ports, seconds }: Pick<Granted, "address" | "ports" | "seconds">,
-    reason = "",
-  ): void {
-    this.#parts.store.history.add({
-      atMs: this.#parts.runtime.nowMs(),
-      event,
-      client: request.client,
-      address,
-      ports: formatPorts(ports),
-      seconds,
-      dialect: request.dialect,
-      reason,
-    });
-  }
-
-  #say(
-    level: Level,
-    event: EventName,
-    request: Request,
-    address: string,
-    words: string,
-    ports = request.ports,
-  ): void {
-    const list = formatPorts(ports);
-    const { client, dialect } = request;
-    const subject = [event, client, address, list].filter(Boolean).join(" ");
-    const colon = event === "refused" || event === "failed" ? ":" : "";
-    this.#parts.log(
-      level,
-      words ? `${subject}${colon} ${words}` : subject,
-      { event, client, address, ports: list, dialect },
-    );
-  }
-}
-
-/** What is said when the state file cannot be written; anything else is a bug and thrown on. */
-export function stateTrouble(error: unknown): string {
-  if (!(error instanceof SystemError)) throw error;
-  return `cannot write the state file: ${error.message}`;
-}
-
-function toEntries(
-  { client }: Request,
-  { address, ports, seconds }: Granted,
-  nowMs: number,
-): Entry[] {
-  const untilMs = nowMs + seconds * 1000;
-  return ports.map((one) => ({
-    client,
-    address,
-    ports: one,
-    sinceMs: nowMs,
-    untilMs,
-    once: false,
-    to: null,
-  }));
 }
 
 /** How many ports these are, as far as a reply can say (16 bits). */

@@ -14,6 +14,8 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "nothing to open": "this client may open nothing",
   "forward": "this client may not have a port passed on",
   "command": "a command that this client may not run",
+  "code": "the one-time code is missing or wrong",
+  "code used": "the one-time code was used before",
 };
 
 /** Why a request was refused, in words. */

@@ -71,6 +71,11 @@ export class Replay {
   }
 }
 
+/** The identity under which a client's one-time code is recorded when it is used. */
+export function codeIdentity(client: string, step: number): Uint8Array {
+  return new TextEncoder().encode(`one-time code ${step} ${client}`);
+}
+
 function keyOf(identity: Uint8Array): string {
   return String.fromCharCode(...identity);
 }

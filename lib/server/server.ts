@@ -5,8 +5,12 @@
  */
 
 import type { Config, Listen } from "../config/config.ts";
-import type { Dialect, Opened } from "../dialects/dialect.ts";
-import { type Firewall, FirewallError } from "../firewall/firewall.ts";
+import type { Dialect, Opened, Scene } from "../dialects/dialect.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type KernelGate,
+} from "../firewall/firewall.ts";
 import {
   type Datagrams,
   type DatagramSource,
@@ -18,7 +22,12 @@ import { formatEndpoint } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
 import { Counters } from "./counters.ts";
 import { createDialects } from "./dialects.ts";
-import { Keeper, stateTrouble } from "./keeper.ts";
+import { stateTrouble } from "./chronicle.ts";
+import { Keeper } from "./keeper.ts";
+import { RateCap } from "./rate.ts";
+import { createRunner } from "./runner.ts";
+import { tagOf, tagWindows, WINDOW_MS } from "../dialects/knock1.ts";
+import { publicKeyOf } from "../dialects/knock1.ts";
 import type { Log } from "./log.ts";
 import type { Store } from "./store.ts";
 
@@ -55,6 +64,9 @@ export class Server {
   readonly #keeper: Keeper;
   readonly #sockets = new Map<string, Datagrams>();
   readonly #timers: Stoppable[] = [];
+  readonly #rate = new RateCap();
+  /** The window whose tags the kernel gate has; null without a gate. */
+  #gateWindow: number | null = null;
   #config: Config;
   #dialects: readonly Dialect[];
 
@@ -63,7 +75,11 @@ export class Server {
     this.#config = config;
     this.#dialects = createDialects(config);
     this.#keeper = new Keeper(
-      { ...parts, counters: this.#counters },
+      {
+        ...parts,
+        counters: this.#counters,
+        runner: createRunner(parts.runtime, parts.log),
+      },
       config,
       firewall,
     );
@@ -76,10 +92,13 @@ export class Server {
     const firewall = await orFailure(() => parts.createFirewall(config));
     const server = new Server(parts, config, firewall);
     try {
-      server.#keeper.sweep();
       // Ports that are in use are found before anything is guarded.
       await server.#listen(config.listen);
-      await orFailure(() => server.#keeper.apply(config));
+      await orFailure(async () => {
+        await server.#keeper.apply(config);
+        await server.#keeper.sweep();
+        await server.#setGate(config, firewall);
+      });
     } catch (error) {
       await server.#unlisten([...server.#sockets.keys()]);
       await firewall.stop();
@@ -88,7 +107,11 @@ export class Server {
     server.#announce();
     const every = (ms: number, work: () => void | Promise<void>) =>
       server.#timers.push(runtime.every(ms, () => server.#attempt(work)));
-    every(SWEEP_MS, () => server.#keeper.sweep());
+    every(SWEEP_MS, () =>
+      server.#keeper.enqueue(async () => {
+        await server.#keeper.sweep();
+        await server.#renewGate();
+      }));
     every(REPORT_MS, () => server.#report());
     every(CARE_MS, () => {
       store.replay.prune(runtime.nowMs());
@@ -124,13 +147,15 @@ export class Server {
       try {
         await orFailure(async () => {
           if (!same) firewall = await this.#parts.createFirewall(config);
-          keeper.dropClients(config);
           await keeper.apply(config, firewall);
+          await keeper.dropClients(config);
+          await this.#setGate(config, firewall);
         });
       } catch (error) {
         await this.#unlisten(opened);
         if (firewall !== before) await firewall.stop();
         await keeper.apply(old, before);
+        await this.#setGate(old, before);
         throw error;
       }
       if (firewall !== before) await before.stop();
@@ -146,6 +171,18 @@ export class Server {
       keeper.adopt(config, firewall);
       this.#announce();
     });
+  }
+
+  /** Whether a knock has opened something since the start. */
+  get hasOpened(): boolean {
+    return this.#keeper.hasOpened;
+  }
+
+  /** Takes guarding back: what was guarded is as it was before the server. */
+  unguard(): Promise<void> {
+    return this.#keeper.enqueue(() =>
+      orFailure(() => this.#keeper.firewall.remove())
+    );
   }
 
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
@@ -165,7 +202,7 @@ export class Server {
     const { runtime } = this.#parts;
     const nowMs = runtime.nowMs();
     this.#counters.add("received");
-    const opened = this.#open(bytes, nowMs);
+    const opened = this.#open(bytes, source, nowMs);
     if (!opened.ok) return this.#counters.add(`refused: ${opened.why}`);
     const { request, seal } = opened;
     const answer = this.#keeper.decide(request, source.host, nowMs);
@@ -183,13 +220,17 @@ export class Server {
   }
 
   /** Opens a packet in the first dialect that can; several may have its form. */
-  #open(bytes: Uint8Array, nowMs: number): Opened {
-    const seen = (identity: Uint8Array) =>
-      this.#parts.store.replay.seen(identity);
+  #open(bytes: Uint8Array, { host }: DatagramSource, nowMs: number): Opened {
+    const { replay } = this.#parts.store;
+    const scene: Scene = {
+      nowMs,
+      seen: (identity) => replay.seen(identity),
+      mayCost: () => this.#rate.take(host, nowMs),
+    };
     let opened: Opened = { ok: false, why: "form" };
     for (const dialect of this.#dialects) {
       if (!dialect.recognises(bytes)) continue;
-      opened = dialect.open(bytes, { nowMs, seen });
+      opened = dialect.open(bytes, scene);
       if (opened.ok) break;
     }
     return opened;
@@ -222,6 +263,22 @@ export class Server {
     await Promise.all(sockets.map((socket) => socket?.close()));
   }
 
+  /** Has the kernel sort out junk, where every packet must be a knock/1. */
+  async #setGate(config: Config, firewall: Firewall): Promise<void> {
+    const nowMs = this.#parts.runtime.nowMs();
+    const gate = kernelGate(config, nowMs);
+    this.#gateWindow = gate && firewall.setGate
+      ? Math.floor(nowMs / WINDOW_MS)
+      : null;
+    await firewall.setGate?.(gate);
+  }
+
+  async #renewGate(): Promise<void> {
+    const window = Math.floor(this.#parts.runtime.nowMs() / WINDOW_MS);
+    if (this.#gateWindow === null || this.#gateWindow === window) return;
+    await this.#setGate(this.#config, this.#keeper.firewall);
+  }
+
   #announce(): void {
     const { runtime, store } = this.#parts;
     const fact: ServerFact = {
@@ -249,6 +306,21 @@ export class Server {
       );
     }
   }
+}
+
+/** The gate for a configuration in which only knock/1 is spoken; null for others. */
+function kernelGate(config: Config, nowMs: number): KernelGate | null {
+  if (!config.clients.every(({ knock }) => knock)) return null;
+  const server = publicKeyOf(config.key);
+  // One window more: the timer that renews them may be late.
+  const windows = tagWindows(
+    nowMs + WINDOW_MS / 2,
+    config.maxSkewMs + WINDOW_MS / 2,
+  );
+  return {
+    ports: config.listen.map(({ port }) => port),
+    tags: windows.map((window) => tagOf(server, window)),
+  };
 }
 
 /** Notes which start of the machine this is; whether it is another than before. */
