@@ -50,7 +50,7 @@ const CLIENTS: readonly FwknopClient[] = [
   },
 ];
 
-const fresh = { nowMs: 0, seen: () => false };
+const fresh = { nowMs: 0, seen: () => false, mayCost: () => true };
 
 function clientArguments({ key, mode, hmac }: FwknopClient): string[] {
   // deno-fmt-ignore
