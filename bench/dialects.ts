@@ -9,7 +9,7 @@ import { constants, createHash, publicEncrypt } from "node:crypto";
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
+import type { Dialect, PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
 import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
 import { openmeDialect, sealOpenme } from "../lib/dialects/openme.ts";
 import {
@@ -131,7 +131,11 @@ function measureOpenspa(): Record<string, number> {
   };
 }
 
-const scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
+const scene: Scene = {
+  nowMs: NOW_MS,
+  seen: () => false,
+  mayCost: () => true,
+};
 
 function cost(
   dialect: Dialect,
@@ -140,7 +144,7 @@ function cost(
 ): number {
   const seen = () => why === "replay";
   return time(() => {
-    const opened = dialect.open(packet, { nowMs: NOW_MS, seen, mayCost: () => true });
+    const opened = dialect.open(packet, { ...scene, seen });
     const got = opened.ok ? null : opened.why;
     if (got !== why) throw new Error(`wanted ${why}, got ${got}`);
   });

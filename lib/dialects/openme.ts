@@ -103,9 +103,10 @@ export function openmeDialect(
       : [];
   });
 
-  function open(packet: Uint8Array, { seen }: Scene): Opened {
+  function open(packet: Uint8Array, { seen, mayCost }: Scene): Opened {
     if (packet.length !== PACKET_SIZE) return REFUSALS.length;
     if (packet[0] !== VERSION) return REFUSALS.version;
+    if (!mayCost()) return REFUSALS.rate;
     const ephemeral = packet.subarray(EPHEMERAL_AT, NONCE_AT);
     const shared = agree(secret, importPublicKey(ephemeral));
     const plaintext = shared && openChaCha(
@@ -190,6 +191,7 @@ export function outlineOpenme(packet: Uint8Array): OpenmeOutline | null {
 const REFUSALS = {
   length: { ok: false, why: "length" },
   version: { ok: false, why: "version" },
+  rate: { ok: false, why: "rate" },
   sealed: { ok: false, why: "cipher" },
   replay: { ok: false, why: "replay" },
   "unknown client": { ok: false, why: "unknown client" },

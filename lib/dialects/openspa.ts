@@ -103,7 +103,8 @@ export function openspaDialect(
     clients.map((client) => [client.uuid.toHex(), client]),
   );
 
-  function open(bytes: Uint8Array, { nowMs, seen }: Scene): Opened {
+  function open(bytes: Uint8Array, scene: Scene): Opened {
+    const { nowMs, seen, mayCost } = scene;
     if (!fits(bytes)) return refuse("length");
     const header = readHeader(bytes)!;
     if (bytes[0] !== REQUEST_CONTROL || header.suite !== SUITE) {
@@ -112,7 +113,7 @@ export function openspaDialect(
     if (proofs && !proofs.accepts(header.adkProof, nowMs)) {
       return refuse("adk");
     }
-    const letter = openEnvelope(bytes, opener);
+    const letter = openEnvelope(bytes, opener, mayCost);
     if (typeof letter === "string") return refuse(letter);
     const asked = decodeRequest(letter.packet);
     if (!asked) return refuse("payload");

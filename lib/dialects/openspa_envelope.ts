@@ -140,12 +140,14 @@ export function sealEnvelope(
 
 /**
  * Opens an envelope, or says why it cannot. A session that was not encrypted
- * properly ends like a ciphertext that was changed: it is "cipher".
+ * properly ends like a ciphertext that was changed: it is "cipher". `mayCost`
+ * is asked before the private key is used.
  */
 export function openEnvelope(
   bytes: Uint8Array,
   opener: SessionOpener,
-): Letter | "form" | "cipher" | "payload" {
+  mayCost: () => boolean = () => true,
+): Letter | "form" | "rate" | "cipher" | "payload" {
   const outer = readItems(bytes.subarray(HEADER_SIZE));
   const ciphertext = outer?.get(CIPHERTEXT);
   const sealedSession = outer?.get(SESSION);
@@ -153,6 +155,7 @@ export function openEnvelope(
   if (ciphertext.length === 0 || ciphertext.length % BLOCK_SIZE !== 0) {
     return "form";
   }
+  if (!opener.kept(sealedSession) && !mayCost()) return "rate";
   const session = opener.open(sealedSession);
   const plaintext = session && decrypt(session, ciphertext);
   const inner = plaintext && readItems(plaintext);

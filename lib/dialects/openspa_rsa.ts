@@ -112,10 +112,11 @@ export class SessionOpener {
    * Opens a session, 48 bytes; null if it was never encrypted for this key's
    * size. A wrong padding gives bytes that nobody can foresee, at the same
    * cost as a right one (RFC 5246 §7.4.7.1), so it tells nothing of the key.
+   * What was kept costs nothing.
    */
   open(sealed: Uint8Array): Uint8Array | null {
     if (sealed.length !== this.size) return null;
-    const kept = this.#kept.get(keyOf(sealed));
+    const kept = this.kept(sealed);
     if (kept) return kept;
     let block: Uint8Array;
     try {
@@ -125,6 +126,11 @@ export class SessionOpener {
     }
     if (block.length !== this.size) return null;
     return unpad(block, this.#substitute(sealed));
+  }
+
+  /** The session that was kept, if this one was. */
+  kept(sealed: Uint8Array): Uint8Array | undefined {
+    return this.#kept.get(keyOf(sealed));
   }
 
   /**
