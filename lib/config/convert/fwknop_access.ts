@@ -1,0 +1,280 @@
+/** Stanzas of access.conf as clients of ours. */
+
+import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import {
+  formatEndpoint,
+  parseEndpoint,
+  parsePrefix,
+} from "../../values/address.ts";
+import { NAME } from "../server_schema.ts";
+import { scalar } from "../write.ts";
+import {
+  type ConvertedKeys,
+  convertKeys,
+  formatKeys,
+  KEY_KEYWORDS,
+} from "./fwknop_keys.ts";
+import {
+  type Directive,
+  isYes,
+  type Settings,
+  settle,
+} from "./fwknop_lines.ts";
+import { ALL_PORTS, convertPorts, withoutPorts } from "./fwknop_ports.ts";
+
+/** What stanzas come to: entries of our YAML, from column 0 on. */
+export interface ConvertedAccess {
+  readonly clients: readonly string[];
+  readonly services: readonly string[];
+}
+
+/** So that names that are made of it are still names. */
+const MAX_USER_LENGTH = 32;
+
+/** Defaults of fwknopd, seconds. */
+const DEFAULT_SECONDS = 30;
+const DEFAULT_MAX_SECONDS = 300;
+
+/** Converts the lines of access.conf, with what it includes. */
+export function convertAccess(
+  directives: readonly Directive[],
+  warnings: string[],
+): ConvertedAccess {
+  const stanzas: Directive[][] = [];
+  for (const directive of directives) {
+    const { keyword, where } = directive;
+    if (keyword === "SOURCE") stanzas.push([directive]);
+    else if (stanzas.length > 0) stanzas.at(-1)!.push(directive);
+    else warnings.push(`${where}: ${keyword}: is before any SOURCE, left out`);
+  }
+  const clients: string[] = [];
+  const services: string[] = [];
+  const names = new Set<string>();
+  const macs = new Map<string, string>();
+  for (const stanza of stanzas) {
+    const settings = settle(stanza, warnings);
+    const { where } = stanza[0]!;
+    nameTheRest(settings, warnings);
+    const keys = convertKeys(settings, `${where}: the stanza`, warnings);
+    const from = convertSource(settings.get("SOURCE")!, warnings);
+    if (!keys || !from) continue;
+    const name = nameOf(settings, names);
+    noteShared(keys, name, where, macs, warnings);
+    const { open, service } = convertOpen(settings, name, warnings);
+    if (service) services.push(service);
+    const lines = [
+      formatKeys(keys),
+      `open: [${open.join(", ")}]`,
+      ...convertTimes(settings, warnings),
+      ...from,
+      ...isYes(settings.get("REQUIRE_SOURCE_ADDRESS")) ||
+          isYes(settings.get("REQUIRE_SOURCE"))
+        ? ["require_address: true"]
+        : [],
+      ...convertExpiry(settings, warnings),
+    ];
+    clients.push(
+      `${scalar(name)}:\n${lines.map((line) => `  ${line}\n`).join("")}`,
+    );
+  }
+  return { clients, services };
+}
+
+/** The user that a stanza wants, or a number. */
+function nameOf(settings: Settings, names: Set<string>): string {
+  const user = settings.get("REQUIRE_USERNAME")?.value ?? "";
+  const fits = NAME.pattern.test(user) && user.length <= MAX_USER_LENGTH;
+  let name = fits ? user : `client${names.size + 1}`;
+  while (names.has(name)) name += "-2";
+  names.add(name);
+  return name;
+}
+
+function noteShared(
+  { hmacKeyBase64 }: ConvertedKeys,
+  name: string,
+  where: string,
+  macs: Map<string, string>,
+  warnings: string[],
+): void {
+  if (hmacKeyBase64 === null) return;
+  const other = macs.get(hmacKeyBase64);
+  if (other !== undefined) {
+    warnings.push(
+      `${where}: "${name}" has the HMAC key of "${other}": the key tells here ` +
+        `who knocks, so give each its own, or make one client of them`,
+    );
+  }
+  macs.set(hmacKeyBase64, name);
+}
+
+function convertOpen(
+  settings: Settings,
+  name: string,
+  warnings: string[],
+): { open: string[]; service: string | null } {
+  const listed = settings.get("OPEN_PORTS");
+  const restricted = settings.get("RESTRICT_PORTS");
+  const source = settings.get("SOURCE")!;
+  if (!listed) {
+    warnings.push(
+      `${source.where}: "${name}" has no OPEN_PORTS and may open every port, ` +
+        `as with fwknopd: name the ports that it needs`,
+    );
+  }
+  const ports = withoutPorts(
+    listed ? convertPorts(listed, warnings) : ALL_PORTS,
+    restricted ? convertPorts(restricted, warnings) : [],
+  );
+  const service = convertNat(settings, name, ports, warnings);
+  return service
+    ? { open: [scalar(`${name}-nat`)], service }
+    : { open: ports.map(formatPortRange), service };
+}
+
+function convertNat(
+  settings: Settings,
+  name: string,
+  ports: readonly PortRange[],
+  warnings: string[],
+): string | null {
+  const nat = settings.get("FORCE_NAT");
+  if (!nat) return null;
+  const [host, port] = nat.value.split(/\s+/);
+  const target = parseEndpoint(`${host}:${port ?? ""}`);
+  if (!target || !settings.has("OPEN_PORTS") || ports.length === 0) {
+    const words = "needs an address, a port and OPEN_PORTS, left out";
+    warnings.push(`${nat.where}: ${nat.keyword}: ${words}`);
+    return null;
+  }
+  const listen = ports.map(formatPortRange).join(", ");
+  const to = JSON.stringify(formatEndpoint(target));
+  const masquerade = isYes(settings.get("FORCE_MASQUERADE"))
+    ? ", masquerade: true"
+    : "";
+  return `${
+    scalar(`${name}-nat`)
+  }: { listen: [${listen}], to: ${to}${masquerade} }\n`;
+}
+
+function convertTimes(settings: Settings, warnings: string[]): string[] {
+  const seconds = (keyword: string, otherwise: number) => {
+    const directive = settings.get(keyword);
+    const value = Number(directive?.value ?? otherwise);
+    if (Number.isInteger(value) && value >= 1) return value;
+    warnings.push(
+      `${directive!.where}: ${keyword}: "${directive!.value}" ` +
+        `is taken for ${otherwise}`,
+    );
+    return otherwise;
+  };
+  const own = seconds("FW_ACCESS_TIMEOUT", DEFAULT_SECONDS);
+  const most = seconds("MAX_FW_TIMEOUT", DEFAULT_MAX_SECONDS);
+  return [`for: ${own}s`, `max_for: ${Math.max(own, most)}s`];
+}
+
+/** fwknopd compares where the packet comes from; we, whom it opens for. */
+function convertSource(
+  source: Directive,
+  warnings: string[],
+): string[] | null {
+  const entries = source.value.split(",").map((text) => text.trim());
+  if (entries.some((entry) => entry.toUpperCase() === "ANY")) {
+    return ["any_address: true"];
+  }
+  const good = entries.filter((entry) => {
+    if (parsePrefix(entry)) return true;
+    warnings.push(`${source.where}: SOURCE: "${entry}" is left out`);
+    return false;
+  });
+  // No address must not become any address.
+  if (good.length === 0) return null;
+  warnings.push(
+    `${source.where}: SOURCE: limits here whom the packet opens for, and that ` +
+      `must be where it comes from ("any_address: true" would allow another)`,
+  );
+  return [`from: [${good.map(scalar).join(", ")}]`];
+}
+
+function convertExpiry(settings: Settings, warnings: string[]): string[] {
+  const epoch = settings.get("ACCESS_EXPIRE_EPOCH");
+  const date = settings.get("ACCESS_EXPIRE");
+  const directive = epoch ?? date;
+  if (!directive) return [];
+  const day = /^(\d{2})\/(\d{2})\/(\d{4})$/.exec(date?.value ?? "");
+  const ms = epoch
+    ? Number(epoch.value) * 1000
+    : day
+    ? Date.UTC(Number(day[3]), Number(day[1]) - 1, Number(day[2]))
+    : NaN;
+  if (Number.isNaN(ms) || Math.abs(ms) > 8.64e15) {
+    // An end that cannot be read must not become no end.
+    warnings.push(
+      `${directive.where}: ${directive.keyword}: "${directive.value}" is no ` +
+        `time: the client is made expired`,
+    );
+    return ["expires: 1970-01-01T00:00:00Z"];
+  }
+  if (!epoch) {
+    warnings.push(`${directive.where}: ACCESS_EXPIRE: taken as midnight UTC`);
+  }
+  return [`expires: ${new Date(ms).toISOString().replace(".000", "")}`];
+}
+
+/** What was converted, or is no concern when it has its default. */
+const CONVERTED: ReadonlySet<string> = new Set([
+  ...KEY_KEYWORDS,
+  "SOURCE",
+  "REQUIRE_SOURCE",
+  "REQUIRE_SOURCE_ADDRESS",
+  "ACCESS_EXPIRE",
+  "ACCESS_EXPIRE_EPOCH",
+  "OPEN_PORTS",
+  "RESTRICT_PORTS",
+  "FW_ACCESS_TIMEOUT",
+  "MAX_FW_TIMEOUT",
+  "FORCE_NAT",
+]);
+
+/** What is not converted, and what to do about it. */
+const NOTES: readonly [keywords: RegExp, words: string][] = [
+  [/^DESTINATION$/, "not converted: every address of the machine is meant"],
+  [
+    /^REQUIRE_USERNAME$/,
+    "names the client here; its HMAC key tells who knocks, not the user name",
+  ],
+  [/^FORCE_MASQUERADE$/, "only together with FORCE_NAT"],
+  [/^FORCE_SNAT$/, "not converted: masquerade the service instead"],
+  [/^(FORWARD_ALL|DISABLE_DNAT)$/, "not converted: there is no gateway mode"],
+  [
+    /^(ENABLE_CMD|CMD_EXEC|CMD_SUDO)/,
+    'not converted: name each command under "commands" and in the client\'s ' +
+    '"run"',
+  ],
+  [
+    /^CMD_CYCLE/,
+    'not converted: use "hooks", or the firewall backend "command"',
+  ],
+  [/^GPG_/, "not converted: OpenPGP is not supported"],
+];
+
+function nameTheRest(settings: Settings, warnings: string[]): void {
+  for (const { keyword, value, where } of settings.values()) {
+    if (CONVERTED.has(keyword)) continue;
+    if (keyword === "FORCE_MASQUERADE" && settings.has("FORCE_NAT")) continue;
+    if (keyword === "DESTINATION" && value.toUpperCase() === "ANY") continue;
+    if (/^n/i.test(value) && SWITCHES.has(keyword)) continue;
+    const note = NOTES.find(([keywords]) => keywords.test(keyword));
+    const words = note?.[1] ?? "unknown, left out";
+    warnings.push(`${where}: ${keyword}: ${words}`);
+  }
+}
+
+/** Where N changes nothing. */
+const SWITCHES: ReadonlySet<string> = new Set([
+  "ENABLE_CMD_EXEC",
+  "ENABLE_CMD_SUDO_EXEC",
+  "FORCE_MASQUERADE",
+  "FORWARD_ALL",
+  "DISABLE_DNAT",
+]);

@@ -1,0 +1,107 @@
+/** The keys of a stanza, in access.conf and in .fwknoprc. */
+
+import { CIPHER_MODES, type CipherMode } from "../../dialects/fwknop_cipher.ts";
+import { DIGEST_TYPES, type DigestType } from "../../dialects/fwknop_digest.ts";
+import { MAX_HMAC_KEY_SIZE, MAX_KEY_SIZE } from "../../dialects/fwknop.ts";
+import type { Directive, Settings } from "./fwknop_lines.ts";
+
+/** What both ends share, as our configuration says it. */
+export interface ConvertedKeys {
+  readonly keyBase64: string;
+  readonly hmacKeyBase64: string | null;
+  readonly hmac: DigestType | "none";
+  readonly mode: CipherMode;
+}
+
+/** The keywords that {@linkcode convertKeys} takes. */
+export const KEY_KEYWORDS: readonly string[] = [
+  "KEY",
+  "KEY_BASE64",
+  "HMAC_KEY",
+  "HMAC_KEY_BASE64",
+  "HMAC_DIGEST_TYPE",
+  "ENCRYPTION_MODE",
+];
+
+/** What stands in files that nobody filled in. */
+const PLACEHOLDER = "__CHANGEME__";
+
+/** Converts the keys of a stanza; null, and a warning, if it cannot be used. */
+export function convertKeys(
+  settings: Settings,
+  where: string,
+  warnings: string[],
+): ConvertedKeys | null {
+  const say = (at: Directive | undefined, words: string) => {
+    const place = at ? `${at.where}: ${at.keyword}` : where;
+    warnings.push(`${place}: ${words}`);
+    return null;
+  };
+  const mode = settings.get("ENCRYPTION_MODE");
+  const cipher = CIPHER_MODES.find((name) =>
+    name === (mode?.value.toLowerCase() ?? "cbc")
+  );
+  if (!cipher) {
+    return say(mode, `"${mode!.value}" is not supported, left out`);
+  }
+  const key = settings.get("KEY_BASE64") ?? settings.get("KEY");
+  if (!key) return say(undefined, "has no passphrase, left out");
+  if (key.value === PLACEHOLDER) return say(key, "is not filled in, left out");
+  const keyBase64 = toBase64(key, MAX_KEY_SIZE);
+  if (!keyBase64) {
+    return say(key, `not a key of 1 to ${MAX_KEY_SIZE} bytes, left out`);
+  }
+  const macKey = settings.get("HMAC_KEY_BASE64") ?? settings.get("HMAC_KEY");
+  const type = settings.get("HMAC_DIGEST_TYPE");
+  if (!macKey) {
+    say(
+      undefined,
+      "has no HMAC key: whoever records a packet may be able to change it; " +
+        "give it one on both sides",
+    );
+    const rest = { hmacKeyBase64: null, hmac: "none" } as const;
+    return { keyBase64, ...rest, mode: cipher };
+  }
+  if (macKey.value === PLACEHOLDER) {
+    return say(macKey, "is not filled in, left out");
+  }
+  const hmacKeyBase64 = toBase64(macKey, MAX_HMAC_KEY_SIZE);
+  if (!hmacKeyBase64) {
+    return say(
+      macKey,
+      `not a key of 1 to ${MAX_HMAC_KEY_SIZE} bytes, left out`,
+    );
+  }
+  const name = type?.value.toLowerCase().replace("_", "-") ?? "sha256";
+  const hmac = DIGEST_TYPES.find((other) => other === name);
+  if (!hmac) return say(type, `"${type!.value}" is not known, left out`);
+  return { keyBase64, hmacKeyBase64, hmac, mode: cipher };
+}
+
+/** Writes keys as one line of YAML, with more entries after them. */
+export function formatKeys(keys: ConvertedKeys, more = ""): string {
+  const mac = keys.hmacKeyBase64 === null
+    ? ""
+    : `hmac_key_base64: "${keys.hmacKeyBase64}", `;
+  return `fwknop: { key_base64: "${keys.keyBase64}", ${mac}` +
+    `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
+}
+
+function toBase64(
+  { keyword, value }: Directive,
+  longest: number,
+): string | null {
+  const bytes = keyword.endsWith("_BASE64")
+    ? fromBase64(value)
+    : new TextEncoder().encode(value);
+  const fits = bytes && bytes.length >= 1 && bytes.length <= longest;
+  return fits ? bytes.toBase64() : null;
+}
+
+function fromBase64(text: string): Uint8Array | null {
+  try {
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "loose" });
+  } catch {
+    return null;
+  }
+}
