@@ -357,6 +357,22 @@ test("fwknopDialect() finds who sent it, by the HMAC first", () => {
   );
 });
 
+test("fwknopDialect() asks once whether a packet may cost", () => {
+  let asked = 0;
+  const counted: Scene = { ...fresh, mayCost: () => ++asked > 0 };
+  const clients = [
+    { ...alice, name: "bare", hmac: null },
+    { ...alice, hmac: { type: "sha512", key: fill(9, 9) } },
+    { ...alice, hmac: { type: "sha1", key: fill(9, 9) } },
+  ] as const;
+  const bare = sealFwknop(clients[0], request, random, NOW_MS);
+  assert(fwknopDialect(clients).open(bare, counted).ok);
+  assertEquals(asked, 1);
+  const never: Scene = { ...fresh, mayCost: () => false };
+  assertEquals(dialect.open(good, never), { ok: false, why: "rate" });
+  assertEquals(dialect.open(fill(204, 65), never), { ok: false, why: "form" });
+});
+
 test("fwknopDialect() names each refusal", () => {
   const why = (client: FwknopClient, packet: Uint8Array, scene = fresh) => {
     const opened = fwknopDialect([client]).open(packet, scene);

@@ -101,9 +101,13 @@ export function fwknopDialect(clients: readonly FwknopClient[]): Dialect {
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (!hasForm(packet)) return REFUSALS.form;
     let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
+    let asked = false;
     for (const { macLength, enrolled } of groups) {
       const split = splitPacket(packet, macLength);
       if (!split) continue;
+      // Every client may cost an HMAC, or a decryption.
+      if (!asked && !scene.mayCost()) return REFUSALS.rate;
+      asked = true;
       for (const client of enrolled) {
         if (client.proves(split)) {
           const opened = openSealed(client, split.covered, scene);
@@ -245,6 +249,7 @@ function openSealed(
 const REFUSALS = {
   form: refuse("form"),
   mac: refuse("mac"),
+  rate: refuse("rate"),
   replay: refuse("replay"),
   cipher: refuse("cipher"),
 };
