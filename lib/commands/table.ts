@@ -57,6 +57,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "list the servers to knock at",
     load: () => import("./profiles.ts"),
   },
+  decode: {
+    summary: "what a packet is, and why it would be refused",
+    load: () => import("./decode.ts"),
+  },
   keygen: {
     summary: "make a private key",
     load: () => import("./keygen.ts"),

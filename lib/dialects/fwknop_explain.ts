@@ -5,7 +5,8 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import type { PacketRefusal, Request, Scene } from "./dialect.ts";
+import type { Scene } from "./dialect.ts";
+import type { Explanation, Step } from "./explanation.ts";
 import { type FwknopClient, fwknopDialect } from "./fwknop.ts";
 import { CIPHER_MODES, type CipherMode, decrypt } from "./fwknop_cipher.ts";
 import {
@@ -29,25 +30,6 @@ import {
   type Split,
   splitPacket,
 } from "./fwknop_packet.ts";
-
-/** One thing that was looked at. */
-export interface Step {
-  readonly ok: boolean;
-  /** In words, without secrets. */
-  readonly text: string;
-}
-
-/** What became of a packet. */
-export interface Explanation {
-  /** What the server would say of it, before its clock and its policy. */
-  readonly verdict: "request" | PacketRefusal;
-  /** Whose it is, or whose it would be with the settings of `steps`; null: nobody's. */
-  readonly client: string | null;
-  readonly request: Request | null;
-  /** The fields as they were sent, wherever a key of ours shows them. */
-  readonly fields: Readonly<Record<string, string | number>> | null;
-  readonly steps: readonly Step[];
-}
 
 /** Explains a packet to the owner of these clients. Never throws. */
 export function explainFwknop(

@@ -11,7 +11,8 @@ export const TAG_SIZE = 8;
 /** How long a window of time is, in which the tag stays the same. */
 export const WINDOW_MS = 60_000;
 
-const TAG_LABEL = "knock/1 tag";
+/** What the key of the tags is derived with. Protocol §3. */
+export const TAG_LABEL = "knock/1 tag";
 
 /** Derives a key, 32 bytes, that all who know the server's public key have. */
 export function deriveKey(

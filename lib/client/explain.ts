@@ -1,0 +1,67 @@
+/**
+ * What a client can tell of a packet: for which of its servers it is. Only
+ * that server can open it.
+ * @module
+ */
+
+import type { Step } from "../dialects/explanation.ts";
+import { PACKET_SIZE } from "../dialects/knock1.ts";
+import { outlineKnock1 } from "../dialects/knock1_explain.ts";
+import type { Profile } from "./profile.ts";
+
+/** The clock difference that servers allow where they say nothing else. */
+const USUAL_SKEW_MS = 120_000;
+
+/** What shows of a packet to the owner of some profiles. */
+export interface Recognised {
+  readonly dialect: "knock" | null;
+  /** "sealed": all that a client can check is right. */
+  readonly verdict: "sealed" | "length" | "tag" | "mac";
+  /** The profile whose server it is for; null: none. */
+  readonly profile: string | null;
+  readonly steps: readonly Step[];
+}
+
+/** Looks at a packet with the servers' public keys. Never throws. */
+export function recognisePacket(
+  profiles: readonly Profile[],
+  packet: Uint8Array,
+  nowMs: number,
+): Recognised {
+  if (packet.length !== PACKET_SIZE) {
+    const text = `has ${packet.length} bytes, and a knock has ${PACKET_SIZE}`;
+    const steps = [{ ok: false, text }];
+    return { dialect: null, verdict: "length", profile: null, steps };
+  }
+  for (const { name, knock } of profiles) {
+    const { minuteMs, whole, steps } = outlineKnock1(
+      knock.server,
+      packet,
+      nowMs,
+      USUAL_SKEW_MS,
+    );
+    if (minuteMs === null && !whole) continue;
+    const mine = { ok: true, text: `it is for the server of "${name}"` };
+    const wrong = steps.findIndex(({ ok }) => !ok);
+    const verdict = wrong < 0 ? "sealed" : wrong === TAG_STEP ? "tag" : "mac";
+    return {
+      dialect: "knock",
+      verdict,
+      profile: name,
+      steps: verdict === "sealed"
+        ? [...steps, mine, { ok: true, text: ONLY_SERVER }]
+        : [...steps, mine],
+    };
+  }
+  const text = profiles.length === 0
+    ? "there are no profiles to tell whose it is"
+    : `it is for the server of none of ${profiles.length} profiles`;
+  const steps = [{ ok: false, text }];
+  return { dialect: "knock", verdict: "tag", profile: null, steps };
+}
+
+/** Of the steps of an outline, the one of the tag. */
+const TAG_STEP = 1;
+
+const ONLY_SERVER = "what it asks shows on the server alone: `knock decode` " +
+  "there, or `knock log`";
