@@ -10,84 +10,38 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import { UsageError } from "../values/errors.ts";
 import type { Dialect, Opened, PacketRefusal, Scene } from "./dialect.ts";
-import { type CipherMode, decrypt, encrypt } from "./fwknop_cipher.ts";
-import {
-  DIGEST_TYPES,
-  digestLength,
-  type DigestType,
-  hmac,
-} from "./fwknop_digest.ts";
-import {
-  decodeMessage,
-  DIGITS_SIZE,
-  encodeMessage,
-  type Message,
-} from "./fwknop_message.ts";
+import { decrypt } from "./fwknop_cipher.ts";
+import { DIGEST_TYPES, digestLength, hmac } from "./fwknop_digest.ts";
+import { decodeMessage } from "./fwknop_message.ts";
 import {
   hasForm,
   holdsBlocks,
-  joinPacket,
-  MAX_PACKET_SIZE,
-  MIN_PACKET_SIZE,
   readSealed,
   type Split,
   splitPacket,
-  writeSealed,
 } from "./fwknop_packet.ts";
-import {
-  type FwknopRequest,
-  readRequest,
-  writeRequest,
-} from "./fwknop_request.ts";
+import { readRequest } from "./fwknop_request.ts";
+import type { FwknopKeys } from "./fwknop_seal.ts";
 import { sha256 } from "./sha256.ts";
 
 export type { CipherMode } from "./fwknop_cipher.ts";
 export type { DigestType } from "./fwknop_digest.ts";
 export type { FwknopRequest } from "./fwknop_request.ts";
-
-/** The longest passphrase and the longest HMAC key, in bytes. */
-export const MAX_KEY_SIZE = 32;
-export const MAX_HMAC_KEY_SIZE = 128;
-
-/** What client and server share. */
-export interface FwknopKeys {
-  /** The passphrase, raw: 1 to 32 bytes, of text or of decoded base64. */
-  readonly key: Uint8Array;
-  readonly mode: CipherMode;
-  /** Null: whatever decrypts is taken for the client's. */
-  readonly hmac: {
-    readonly type: DigestType;
-    /** Raw, 1 to 128 bytes. No two clients share one. */
-    readonly key: Uint8Array;
-  } | null;
-}
+export {
+  type FwknopKeys,
+  type FwknopRandom,
+  fwknopRandom,
+  MAX_HMAC_KEY_SIZE,
+  MAX_KEY_SIZE,
+  RANDOM_SIZE,
+  sealFwknop,
+  sealMessage,
+} from "./fwknop_seal.ts";
 
 /** A client as the dialect knows it. */
 export interface FwknopClient extends FwknopKeys {
   readonly name: string;
-}
-
-/** What must be fresh in every packet. */
-export interface FwknopRandom {
-  /** 8 bytes. */
-  readonly salt: Uint8Array;
-  /** 16 decimal digits. */
-  readonly digits: string;
-}
-
-/** How many random bytes {@linkcode fwknopRandom} takes. */
-export const RANDOM_SIZE = 16;
-
-/** Makes what is fresh in a packet from 16 random bytes. */
-export function fwknopRandom(random: Uint8Array): FwknopRandom {
-  const view = new DataView(random.buffer, random.byteOffset, RANDOM_SIZE);
-  const number = view.getBigUint64(8) % 10n ** BigInt(DIGITS_SIZE);
-  return {
-    salt: random.slice(0, 8),
-    digits: `${number}`.padStart(DIGITS_SIZE, "0"),
-  };
 }
 
 /**
@@ -122,44 +76,6 @@ export function fwknopDialect(clients: readonly FwknopClient[]): Dialect {
   }
 
   return { name: "fwknop", recognises: hasForm, open };
-}
-
-/**
- * Seals a packet made at `nowMs`, Unix milliseconds: 140 to 1500 bytes of
- * base64. Throws UsageError for a request that fwknop cannot express.
- */
-export function sealFwknop(
-  keys: FwknopKeys,
-  request: FwknopRequest,
-  random: FwknopRandom,
-  nowMs: number,
-): Uint8Array<ArrayBuffer> {
-  return sealMessage(
-    keys,
-    writeRequest(request, random.digits, nowMs),
-    random.salt,
-  );
-}
-
-/** Seals any message. For tests and tools; others use {@linkcode sealFwknop}. */
-export function sealMessage(
-  keys: FwknopKeys,
-  message: Message,
-  salt: Uint8Array,
-): Uint8Array<ArrayBuffer> {
-  const text = encodeMessage(message);
-  const covered = writeSealed(salt, encrypt(keys.mode, keys.key, salt, text));
-  const mac = keys.hmac
-    ? hmac(keys.hmac.type, keys.hmac.key)(covered)
-    : new Uint8Array();
-  const packet = joinPacket({ covered, mac });
-  if (packet.length < MIN_PACKET_SIZE || packet.length > MAX_PACKET_SIZE) {
-    throw new UsageError(
-      `a packet of fwknop's must have ${MIN_PACKET_SIZE} to ` +
-        `${MAX_PACKET_SIZE} bytes, got "${packet.length}"`,
-    );
-  }
-  return packet;
 }
 
 /** An enrolled client; what depends on its HMAC key alone is computed once. */

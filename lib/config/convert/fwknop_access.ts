@@ -1,26 +1,17 @@
 /** Stanzas of access.conf as clients of ours. */
 
-import { formatPortRange, type PortRange } from "../../values/ports.ts";
-import {
-  formatEndpoint,
-  parseEndpoint,
-  parsePrefix,
-} from "../../values/address.ts";
+import { parsePrefix } from "../../values/address.ts";
 import { NAME } from "../server_schema.ts";
 import { scalar } from "../write.ts";
-import {
-  type ConvertedKeys,
-  convertKeys,
-  formatKeys,
-  KEY_KEYWORDS,
-} from "./fwknop_keys.ts";
+import { type ConvertedKeys, convertKeys, formatKeys } from "./fwknop_keys.ts";
 import {
   type Directive,
   isYes,
   type Settings,
   settle,
 } from "./fwknop_lines.ts";
-import { ALL_PORTS, convertPorts, withoutPorts } from "./fwknop_ports.ts";
+import { nameTheRest } from "./fwknop_notes.ts";
+import { convertOpen } from "./fwknop_open.ts";
 
 /** What stanzas come to: entries of our YAML, from column 0 on. */
 export interface ConvertedAccess {
@@ -108,55 +99,6 @@ function noteShared(
   macs.set(hmacKeyBase64, name);
 }
 
-function convertOpen(
-  settings: Settings,
-  name: string,
-  warnings: string[],
-): { open: string[]; service: string | null } {
-  const listed = settings.get("OPEN_PORTS");
-  const restricted = settings.get("RESTRICT_PORTS");
-  const source = settings.get("SOURCE")!;
-  if (!listed) {
-    warnings.push(
-      `${source.where}: "${name}" has no OPEN_PORTS and may open every port, ` +
-        `as with fwknopd: name the ports that it needs`,
-    );
-  }
-  const ports = withoutPorts(
-    listed ? convertPorts(listed, warnings) : ALL_PORTS,
-    restricted ? convertPorts(restricted, warnings) : [],
-  );
-  const service = convertNat(settings, name, ports, warnings);
-  return service
-    ? { open: [scalar(`${name}-nat`)], service }
-    : { open: ports.map(formatPortRange), service };
-}
-
-function convertNat(
-  settings: Settings,
-  name: string,
-  ports: readonly PortRange[],
-  warnings: string[],
-): string | null {
-  const nat = settings.get("FORCE_NAT");
-  if (!nat) return null;
-  const [host, port] = nat.value.split(/\s+/);
-  const target = parseEndpoint(`${host}:${port ?? ""}`);
-  if (!target || !settings.has("OPEN_PORTS") || ports.length === 0) {
-    const words = "needs an address, a port and OPEN_PORTS, left out";
-    warnings.push(`${nat.where}: ${nat.keyword}: ${words}`);
-    return null;
-  }
-  const listen = ports.map(formatPortRange).join(", ");
-  const to = JSON.stringify(formatEndpoint(target));
-  const masquerade = isYes(settings.get("FORCE_MASQUERADE"))
-    ? ", masquerade: true"
-    : "";
-  return `${
-    scalar(`${name}-nat`)
-  }: { listen: [${listen}], to: ${to}${masquerade} }\n`;
-}
-
 function convertTimes(settings: Settings, warnings: string[]): string[] {
   const seconds = (keyword: string, otherwise: number) => {
     const directive = settings.get(keyword);
@@ -220,61 +162,3 @@ function convertExpiry(settings: Settings, warnings: string[]): string[] {
   }
   return [`expires: ${new Date(ms).toISOString().replace(".000", "")}`];
 }
-
-/** What was converted, or is no concern when it has its default. */
-const CONVERTED: ReadonlySet<string> = new Set([
-  ...KEY_KEYWORDS,
-  "SOURCE",
-  "REQUIRE_SOURCE",
-  "REQUIRE_SOURCE_ADDRESS",
-  "ACCESS_EXPIRE",
-  "ACCESS_EXPIRE_EPOCH",
-  "OPEN_PORTS",
-  "RESTRICT_PORTS",
-  "FW_ACCESS_TIMEOUT",
-  "MAX_FW_TIMEOUT",
-  "FORCE_NAT",
-]);
-
-/** What is not converted, and what to do about it. */
-const NOTES: readonly [keywords: RegExp, words: string][] = [
-  [/^DESTINATION$/, "not converted: every address of the machine is meant"],
-  [
-    /^REQUIRE_USERNAME$/,
-    "names the client here; its HMAC key tells who knocks, not the user name",
-  ],
-  [/^FORCE_MASQUERADE$/, "only together with FORCE_NAT"],
-  [/^FORCE_SNAT$/, "not converted: masquerade the service instead"],
-  [/^(FORWARD_ALL|DISABLE_DNAT)$/, "not converted: there is no gateway mode"],
-  [
-    /^(ENABLE_CMD|CMD_EXEC|CMD_SUDO)/,
-    'not converted: name each command under "commands" and in the client\'s ' +
-    '"run"',
-  ],
-  [
-    /^CMD_CYCLE/,
-    'not converted: use "hooks", or the firewall backend "command"',
-  ],
-  [/^GPG_/, "not converted: OpenPGP is not supported"],
-];
-
-function nameTheRest(settings: Settings, warnings: string[]): void {
-  for (const { keyword, value, where } of settings.values()) {
-    if (CONVERTED.has(keyword)) continue;
-    if (keyword === "FORCE_MASQUERADE" && settings.has("FORCE_NAT")) continue;
-    if (keyword === "DESTINATION" && value.toUpperCase() === "ANY") continue;
-    if (/^n/i.test(value) && SWITCHES.has(keyword)) continue;
-    const note = NOTES.find(([keywords]) => keywords.test(keyword));
-    const words = note?.[1] ?? "unknown, left out";
-    warnings.push(`${where}: ${keyword}: ${words}`);
-  }
-}
-
-/** Where N changes nothing. */
-const SWITCHES: ReadonlySet<string> = new Set([
-  "ENABLE_CMD_EXEC",
-  "ENABLE_CMD_SUDO_EXEC",
-  "FORCE_MASQUERADE",
-  "FORWARD_ALL",
-  "DISABLE_DNAT",
-]);
