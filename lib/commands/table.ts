@@ -111,7 +111,8 @@ async function dispatch(
 ): Promise<number> {
   const [first, ...rest] = args;
   if (first === undefined) {
-    throw new UsageError("a command is missing", "`knock help` lists them");
+    runtime.err((await COMMANDS.help!.load()).help);
+    return 2;
   }
   if (first === "--help" || first === "-h") {
     return (await COMMANDS.help!.load()).run(rest, runtime);
