@@ -1,0 +1,77 @@
+/** What `knock status` knows, and how it says it. */
+
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Entry } from "../server/ledger.ts";
+import type { ServerFact } from "../server/server.ts";
+import type { Store } from "../server/store.ts";
+import { formatPortRange } from "../values/ports.ts";
+import { formatTable } from "./terminal.ts";
+
+/** One thing that is open, as `--json` prints it. */
+export interface OpenGrant {
+  readonly client: string;
+  readonly address: string;
+  readonly ports: string;
+  readonly until: string;
+  readonly seconds_left: number;
+}
+
+/** What `--json` prints. */
+export interface Status {
+  readonly running: boolean;
+  readonly server: ServerFact | null;
+  readonly grants: readonly OpenGrant[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** Reads the status from the state; null where no server has run yet. */
+export function readStatus(runtime: Runtime, store: Store | null): Status {
+  if (!store) return { running: false, server: null, grants: [], counters: {} };
+  const nowMs = runtime.nowMs();
+  const server = (store.fact("server") ?? null) as ServerFact | null;
+  const running = server !== null && runtime.signalProcess(server.pid, "test");
+  return {
+    running,
+    server: running ? server : null,
+    grants: store.ledger.live(nowMs).map((entry) => row(entry, nowMs)),
+    counters: (store.fact("counters") ?? {}) as Record<string, number>,
+  };
+}
+
+/** The status in lines for people. */
+export function describeStatus(
+  { server, grants, counters }: Status,
+): string {
+  const open = grants.length === 0 ? "nothing is open\n" : formatTable(
+    ["CLIENT", "ADDRESS", "PORTS", "LEFT"],
+    grants.map((
+      { client, address, ports, seconds_left },
+    ) => [client, address, ports, `${seconds_left}s`]),
+  );
+  const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([name, count]) => `${name} ${count}`).join(", ");
+  return `${describeServer(server)}\n${open}${
+    counted && `counted: ${counted}\n`
+  }`;
+}
+
+/** Whether a server runs, since when, how and where. */
+export function describeServer(server: ServerFact | null): string {
+  if (!server) return "the server does not run";
+  const { sinceMs, backend, listen } = server;
+  const since = new Date(sinceMs).toISOString();
+  return `the server runs since ${since}: ${backend}, udp ${listen.join(", ")}`;
+}
+
+function row(
+  { client, address, ports, untilMs }: Entry,
+  nowMs: number,
+): OpenGrant {
+  return {
+    client,
+    address,
+    ports: formatPortRange(ports),
+    until: new Date(untilMs).toISOString(),
+    seconds_left: Math.ceil((untilMs - nowMs) / 1000),
+  };
+}
