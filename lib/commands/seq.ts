@@ -60,7 +60,7 @@ export interface Knocking {
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, {
     flags: SEQ_FLAGS,
-    values: { delay: "d" },
+    values: { delay: "" },
   });
   const [host, ...ports] = options.positionals;
   if (host === undefined) throw new UsageError("HOST is missing");

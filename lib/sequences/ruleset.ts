@@ -65,10 +65,16 @@ const ONLY: Readonly<Record<Family, string>> = {
   6: "meta nfproto ipv6",
 };
 
-/** How completed sequences are told of. */
-export interface Telling {
-  /** The NFLOG group, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
+/** How the rules are to be made. */
+export interface KernelOptions {
+  /** The NFLOG group that tells of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
   readonly group: number;
+  /**
+   * Whether the kernel can tell at which ports something listens (nft_socket;
+   * by default it can). Where it cannot, only the ports on either side of a
+   * hit's break a sequence: enough for scans in order, not for all others.
+   */
+  readonly seesSockets?: boolean;
 }
 
 /** A completed sequence, as the kernel tells of it. */
@@ -100,7 +106,7 @@ export function whyNotInKernel(sequence: Sequence): string | null {
  */
 export function sequencesText(
   sequences: readonly Sequence[],
-  { group }: Telling,
+  { group, seesSockets = true }: KernelOptions,
 ): string {
   if (sequences.length === 0) return "";
   const nodes = growTree(sequences);
@@ -132,7 +138,7 @@ export function sequencesText(
       (node, family) => arriveChain(node, family, group),
     ),
     ...hits.flatMap((hit) => hitChain(hit, nodes)),
-    ...elsewhereChain(),
+    ...elsewhereChain(hits, seesSockets),
     ...baseChain(hits, windows),
     `}`,
   );
@@ -306,12 +312,23 @@ function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
 }
 
 /** What a packet to any other port leads to while its source is in a sequence. */
-function elsewhereChain(): string[] {
+function elsewhereChain(hits: readonly Hit[], seesSockets: boolean): string[] {
   return chainText(ELSEWHERE, [
     // A port at which something listens is in honest use.
-    "socket wildcard { 0, 1 } return",
+    seesSockets
+      ? "socket wildcard { 0, 1 } return"
+      : `meta l4proto . th dport != { ${besides(hits).join(", ")} } return`,
     ...FAMILIES.map((family) => `${ONLY[family]} jump ${forgetName(family)}`),
   ]);
+}
+
+/** The ports on either side of the hits'. */
+function besides(hits: readonly Hit[]): string[] {
+  const keys = hits.flatMap(({ protocol, port }) =>
+    [port - 1, port + 1].filter((near) => near >= 1 && near <= 65535)
+      .map((near) => `${protocol} . ${near}`)
+  );
+  return [...new Set(keys)];
 }
 
 function baseChain(

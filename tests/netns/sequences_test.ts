@@ -60,11 +60,15 @@ const SEQUENCES = [
 ];
 
 /** The table with the sequences, a guarded service or two, and a public one. */
-async function guard(pair: Pair, sequences = SEQUENCES): Promise<void> {
+async function guard(
+  pair: Pair,
+  sequences = SEQUENCES,
+  seesSockets = true,
+): Promise<void> {
   const ports = [SSH, WEB].map((port) => parsePortRange(`tcp/${port}`)!);
   const services = [{ name: "ssh", ports, to: null, masquerade: false }];
   const script = rulesetText(services) +
-    sequencesText(sequences, { group: GROUP });
+    sequencesText(sequences, { group: GROUP, seesSockets });
   await pair.onServer(["nft", "-f", "-"], script);
 }
 
