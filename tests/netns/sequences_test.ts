@@ -221,6 +221,21 @@ netnsTest("sequencesText() stays shut to scans", async (pair) => {
 }, ["nmap"]);
 
 netnsTest(
+  "sequencesText() stays shut to scans in order where sockets are not seen",
+  async (pair) => {
+    await guard(pair, SEQUENCES, false);
+    await pair.serve("tcp", SSH, WEB, PUBLIC);
+    const nmap = ["nmap", "-n", "-Pn", "-T5", "--max-retries", "0", "-r"];
+    await pair.exec(pair.client, [...nmap, "-p", "6900-9200", SERVER[4]]);
+    for (const port of [SSH, WEB]) {
+      assert(!await pair.canReach(CLIENTS[4][0], port));
+    }
+    assert(await new Hand(pair).opens("7000 8000 9000"));
+  },
+  ["nmap"],
+);
+
+netnsTest(
   "sequencesText() opens to 1,000 interleaved sources",
   async (pair) => {
     await guard(pair, [
