@@ -90,13 +90,15 @@ export class Program {
   }
 
   /** Starts `knock serve`; resolves when it listens, throws what it says when it ends instead. */
-  async serve(...args: string[]): Promise<void> {
-    const command = ["serve", "--config", this.config, ...args];
-    const child = this.#pair.spawn(
-      this.#pair.server,
-      scriptCommand("../../main.ts", ...command),
-      "pipe",
+  serve(...args: string[]): Promise<void> {
+    return this.serveBy(
+      scriptCommand("../../main.ts", "serve", "--config", this.config, ...args),
     );
+  }
+
+  /** As {@linkcode serve}, by an argv of the test's own. */
+  async serveBy(argv: readonly string[]): Promise<void> {
+    const child = this.#pair.spawn(this.#pair.server, argv, "pipe");
     this.#child = child;
     const from = this.log.length;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -124,6 +126,13 @@ export class Program {
     // by child.kill(): Deno's closes the pipes before the last words.
     process.kill(child.pid!, name);
     return name === "SIGHUP" ? null : await ended;
+  }
+
+  /** Waits until the server ends by itself; its exit status. */
+  async ended(): Promise<number | null> {
+    const child = this.#child!;
+    if (child.exitCode !== null) return child.exitCode;
+    return await new Promise((resolve) => child.on("close", resolve));
   }
 
   /** Resolves when the log holds these words, from a position on. */
