@@ -2,7 +2,6 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import {
   clearSequencesText,
-  readTold,
   sequencesText,
   whyNotInKernel,
 } from "../lib/sequences/ruleset.ts";
@@ -13,6 +12,7 @@ import {
   parseHit,
   type Sequence,
 } from "../lib/sequences/sequence.ts";
+import { readTold } from "../lib/sequences/told.ts";
 import { growTree } from "../lib/sequences/tree.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 

@@ -9,29 +9,35 @@
  * @module
  */
 
-import { formatTimeout } from "../firewall/nft_elements.ts";
 import {
   FAMILIES,
   type Family,
   lines,
-  setName,
   TABLE,
 } from "../firewall/nft_ruleset.ts";
-import type { Protocol } from "../values/ports.ts";
+import { arriveChain, hitChain } from "./kernel_hits.ts";
+import {
+  at,
+  chainText,
+  forgetName,
+  hitName,
+  ONLY,
+  PREFIX,
+  seenName,
+  SOURCE,
+  syn,
+  windowName,
+} from "./kernel_names.ts";
 import {
   FIRST_PACKET,
   formatHit,
   type Hit,
   type Sequence,
-  type SequenceAction,
 } from "./sequence.ts";
 import { growTree, type Node } from "./tree.ts";
 
 /** The chain that sees packets first, before the guarded ports are judged. */
 export const SEQUENCE_CHAIN = "sequences";
-
-/** What the names of all other chains and sets of the sequences begin with. */
-const PREFIX = "seq_";
 
 /** Before the chain that guards ports, which is at `filter - 10`. */
 const PRIORITY = "filter - 11";
@@ -46,23 +52,9 @@ const SET_OPTIONS = `flags dynamic,timeout; size ${SET_SIZE}; gc-interval 1s`;
 /** The most single ports that a sequence opens: one rule each. */
 export const MAX_OPENED_PORTS = 64;
 
-/** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
-const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };
-
-const SOURCE: Readonly<Record<Family, string>> = {
-  4: "ip saddr",
-  6: "ip6 saddr",
-};
-
 const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
   4: "ipv4_addr",
   6: "ipv6_addr",
-};
-
-/** Only packets of one family. */
-const ONLY: Readonly<Record<Family, string>> = {
-  4: "meta nfproto ipv4",
-  6: "meta nfproto ipv6",
 };
 
 /** How the rules are to be made. */
@@ -75,12 +67,6 @@ export interface KernelOptions {
    * hit's break a sequence: enough for scans in order, not for all others.
    */
   readonly seesSockets?: boolean;
-}
-
-/** A completed sequence, as the kernel tells of it. */
-export interface Told {
-  readonly action: SequenceAction;
-  readonly name: string;
 }
 
 /** Why the kernel cannot judge a sequence; null when it can. */
@@ -160,57 +146,11 @@ export function clearSequencesText(listing: string): string {
   );
 }
 
-/** Reads what a rule has logged; null when it is none of ours. */
-export function readTold(prefix: string): Told | null {
-  const match = /^knock (open|close) ([\w.-]+)$/.exec(prefix);
-  return match && {
-    action: match[1] as SequenceAction,
-    name: match[2]!,
-  };
-}
-
-function toldPrefix({ action, name }: Sequence): string {
-  return `knock ${action} ${name}`;
-}
-
 function setText(name: string, type: string): string[] {
   return [`  set ${name} { ${type}; ${SET_OPTIONS}; }`];
 }
 
-function chainText(name: string, rules: readonly string[]): string[] {
-  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
-}
-
-function at({ id }: Node, family: Family): string {
-  return `${PREFIX}at${family}_${id}`;
-}
-
-function windowName(ms: number, family: Family): string {
-  return `${PREFIX}window${family}_${ms}`;
-}
-
-function seenName(family: Family): string {
-  return `${PREFIX}seen${family}`;
-}
-
-function forgetName(family: Family): string {
-  return `${PREFIX}forget${family}`;
-}
-
-function arriveName({ id }: Node, family: Family): string {
-  return `${PREFIX}arrive${family}_${id}`;
-}
-
-function hitName({ protocol, port }: Hit): string {
-  return `${PREFIX}${protocol}_${port}`;
-}
-
 const ELSEWHERE = `${PREFIX}elsewhere`;
-
-/** What the first packet of a connection and its retransmissions have alike. */
-function syn(family: Family): string {
-  return `${SOURCE[family]} . tcp sport . tcp sequence`;
-}
 
 function forgetChain(
   nodes: readonly Node[],
@@ -225,90 +165,6 @@ function forgetChain(
     forgetName(family),
     sets.map((set) => `delete @${set} { ${SOURCE[family]} }`),
   );
-}
-
-/** What a right hit does. A rule whose set is full ends there: so each is short, and the last one drops. */
-function arriveChain(node: Node, family: Family, group: number): string[] {
-  const source = SOURCE[family];
-  const { parent, withinMs } = node;
-  const longest = formatTimeout(withinMs[0]!);
-  const put = (verb: string, set: string, key: string, timeout: string) =>
-    `${verb} @${set} { ${key} timeout ${timeout} }`;
-  const rules: string[] = [];
-  if (parent) rules.push(`delete @${at(parent, family)} { ${source} }`);
-  if (node.hit.protocol === "tcp") {
-    rules.push(put("update", seenName(family), syn(family), longest));
-  }
-  if (!parent) {
-    for (const ms of withinMs) {
-      const set = windowName(ms, family);
-      rules.push(put("update", set, source, formatTimeout(ms)));
-    }
-  }
-  if (node.isInner) {
-    rules.push(put("add", at(node, family), source, longest));
-  }
-  for (const sequence of node.complete) {
-    const inTime = `${source} @${windowName(sequence.withinMs, family)} `;
-    for (const rule of completeRules(sequence, family)) {
-      rules.push(inTime + rule);
-    }
-    rules.push(
-      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group}`,
-    );
-  }
-  return chainText(arriveName(node, family), [...rules, "counter drop"]);
-}
-
-function completeRules(sequence: Sequence, family: Family): string[] {
-  const { action, open, once, forSeconds } = sequence;
-  const timeout = formatTimeout(forSeconds * 1000);
-  const rules: string[] = [];
-  for (const { protocol, first, last } of open) {
-    for (let port = first; port <= last; port++) {
-      const key = `${SOURCE[family]} . ${NUMBER[protocol]} . ${port}`;
-      const allow = setName(once ? "once" : "allow", family);
-      if (action === "open") {
-        rules.push(`update @${allow} { ${key} timeout ${timeout} }`);
-      } else {
-        rules.push(
-          `delete @${setName("allow", family)} { ${key} }`,
-          `delete @${setName("once", family)} { ${key} }`,
-        );
-      }
-    }
-  }
-  return rules;
-}
-
-/** What a packet to a port of a sequence leads to. */
-function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
-  const here = nodes.filter((node) => formatHit(node.hit) === formatHit(hit))
-    .sort((a, b) => b.depth - a.depth);
-  const rules: string[] = [];
-  if (hit.protocol === "tcp") {
-    for (const family of FAMILIES) {
-      rules.push(`${syn(family)} @${seenName(family)} drop`);
-    }
-  }
-  for (const node of here) {
-    const { parent } = node;
-    if (!parent) continue;
-    for (const family of FAMILIES) {
-      const source = SOURCE[family];
-      const inTime = windowName(node.withinMs[0]!, family);
-      rules.push(
-        `${source} @${at(parent, family)} ${source} @${inTime} ` +
-          `goto ${arriveName(node, family)}`,
-      );
-    }
-  }
-  const first = here.find(({ parent }) => parent === null);
-  for (const family of FAMILIES) {
-    rules.push(`${ONLY[family]} jump ${forgetName(family)}`);
-    if (first) rules.push(`${ONLY[family]} goto ${arriveName(first, family)}`);
-  }
-  return chainText(hitName(hit), [...rules, "counter drop"]);
 }
 
 /** What a packet to any other port leads to while its source is in a sequence. */

@@ -5,7 +5,6 @@ import { rulesetText } from "../../lib/firewall/nft_ruleset.ts";
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import {
   clearSequencesText,
-  readTold,
   sequencesText,
 } from "../../lib/sequences/ruleset.ts";
 import {
@@ -13,6 +12,7 @@ import {
   parseHit,
   type Sequence,
 } from "../../lib/sequences/sequence.ts";
+import { readTold } from "../../lib/sequences/told.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import type { Knocked, KnockOrder } from "./knocker.ts";
 import {

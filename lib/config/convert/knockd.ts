@@ -5,19 +5,15 @@ import { formatDuration } from "../../values/duration.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { NAME } from "../server_schema.ts";
 import { scalar } from "../write.ts";
-import { commandArgv, type Opening, readOpening } from "./knockd_command.ts";
+import { commandArgv } from "./knockd_command.ts";
 import {
   type Door,
   type DoorPort,
   type ReadFile,
   readKnockdConf,
 } from "./knockd_conf.ts";
-
-/** How long a door stays open that nothing but a closing sequence shuts, seconds. */
-const OPEN_SECONDS = 8 * 3600;
-
-/** Of knockd's timeout so much and less loses sequences, as it counts whole seconds. */
-const TINY_TIMEOUT = 1;
+import { effectOf, type Entry, pairDoors } from "./knockd_doors.ts";
+import { clampSeconds, doorWarnings, OPEN_SECONDS } from "./knockd_warnings.ts";
 
 /** What the kernel takes for the first packet of a connection, and more of the same. */
 const SYN_FLAGS = ["syn", "!ack", "!rst", "!fin"];
@@ -75,66 +71,6 @@ export function convertKnockd(
   const left = doors.filter((entry) => writer.isUsable(entry));
   for (const entry of pairDoors(left)) writer.add(entry);
   return { text: writer.text(file), warnings: writer.warnings };
-}
-
-/** What a door's commands come down to: a plain opening, or programs to run. */
-interface Effect {
-  readonly opening: Opening | null;
-  /** Whether its own stop command closes again. */
-  readonly closes: boolean;
-}
-
-interface Entry {
-  readonly door: Door;
-  readonly name: string;
-  readonly effect: Effect;
-  /** The door that closes what this one opens. */
-  readonly closer: Door | null;
-}
-
-function effectOf(door: Door): Effect {
-  const none = { opening: null, closes: false };
-  const opening = door.start === null ? null : readOpening(door.start);
-  if (!opening) return none;
-  // The commands for IPv6 must do the same, or they are not carried over.
-  const other = door.start6 === null ? opening : readOpening(door.start6);
-  if (!other || !sameOpening(opening, other)) return none;
-  if (!door.stop) return { opening, closes: false };
-  const stop = readOpening(door.stop);
-  const stop6 = door.stop6 === null ? stop : readOpening(door.stop6);
-  const undoes = stop?.action === "close" && samePorts(stop, opening) &&
-    stop6 !== null && sameOpening(stop, stop6);
-  return undoes && opening.action === "open" ? { opening, closes: true } : none;
-}
-
-function sameOpening(a: Opening, b: Opening): boolean {
-  return a.action === b.action && samePorts(a, b);
-}
-
-function samePorts(a: Opening, b: Opening): boolean {
-  const key = ({ ports }: Opening) => ports.map(formatPortRange).sort().join();
-  return key(a) === key(b);
-}
-
-/** Puts a door that only closes to the one that opens the same. */
-function pairDoors(entries: readonly Entry[]): Entry[] {
-  const closers = new Map<Entry, Entry>();
-  for (const entry of entries) {
-    const { opening } = entry.effect;
-    if (opening?.action !== "close" || entry.door.oneTime) continue;
-    const opener = entries.find(({ door, effect }) =>
-      effect.opening?.action === "open" && !door.oneTime &&
-      samePorts(effect.opening, opening) && door.target === entry.door.target &&
-      door.tcpFlags.join() === entry.door.tcpFlags.join()
-    );
-    if (opener && ![...closers.values()].includes(opener)) {
-      closers.set(entry, opener);
-    }
-  }
-  return entries.filter((entry) => !closers.has(entry)).map((entry) => {
-    const [closer] = [...closers].find(([, opener]) => opener === entry) ?? [];
-    return { ...entry, closer: closer?.door ?? null };
-  });
 }
 
 class Writer {
@@ -200,7 +136,9 @@ class Writer {
     this.#sequences.push(
       `  ${scalar(name)}:\n` + lines.map((line) => `    ${line}\n`).join(""),
     );
-    this.#warnAbout(name, { door, name, effect, closer }, runs);
+    for (const words of doorWarnings({ door, name, effect, closer }, runs)) {
+      this.#warn(name, words);
+    }
   }
 
   text(file: string): string {
@@ -271,84 +209,10 @@ clients: {}
   #warn(name: string, words: string): void {
     this.warnings.push(`sequences.${name}: ${words}`);
   }
-
-  #warnAbout(name: string, entry: Entry, runs: boolean): void {
-    const { door, effect, closer } = entry;
-    const { opening, closes } = effect;
-    const warn = (words: string) => this.#warn(name, words);
-    const all = [
-      ...door.oneTime ?? [door.ports],
-      ...closer ? [closer.ports] : [],
-    ];
-    if (all.some(isAscending)) {
-      warn("its ports ascend: a scan of them in order is the sequence");
-    }
-    if (door.oneTime) {
-      warn(
-        "each one-time sequence is used once, in its order, and is noted " +
-          "in the state file: the old file is not changed any more",
-      );
-    }
-    if (door.seqTimeout <= 0) {
-      warn(`seq_timeout ${door.seqTimeout} let nothing through: it is 1s here`);
-    } else if (door.seqTimeout <= TINY_TIMEOUT) {
-      warn("seq_timeout is tiny: one slow packet, and the sequence is lost");
-    }
-    if (door.tcpFlags.length === 0 && all.flat().some(isTcp)) {
-      warn(
-        "no tcpflags: knockd took every TCP packet for a knock, here it " +
-          "is the first one of a connection (syn)",
-      );
-    }
-    if (opening?.lacksProtocol) {
-      warn(
-        "its command names no protocol, which iptables refuses: it is tcp " +
-          "here",
-      );
-    }
-    if (opening?.action === "open" && !closes) {
-      const end = formatDuration(OPEN_SECONDS);
-      warn(
-        closer
-          ? `what is opened ends after ${end}, if it is not closed before`
-          : `nothing closed what it opened: here it ends after ${end}`,
-      );
-    }
-    if (closes && door.cmdTimeout <= 0) {
-      warn(
-        `cmd_timeout ${door.cmdTimeout} is ${
-          formatDuration(clampSeconds(door.cmdTimeout))
-        } here`,
-      );
-    }
-    if (opening?.action === "open") return;
-    if (!runs) warn("runs nothing: it is only noted in the history");
-    const commands = [door.start, door.start6, door.stop, door.stop6];
-    const argvs = commands.filter((text) => text).map((text) =>
-      commandArgv(text!)
-    );
-    if (argvs.some(([program]) => program === "/bin/sh")) {
-      warn("its command needs a shell: look at how it treats {address}");
-    }
-    if (runs && !door.stop && !door.stop6 && opening?.action !== "close") {
-      warn("runs a command that nothing takes back");
-    }
-  }
 }
 
 function hitsText(ports: readonly DoorPort[]): string {
   return `[${ports.map(formatHit).join(", ")}]`;
-}
-
-function isTcp({ protocol }: DoorPort): boolean {
-  return protocol === "tcp";
-}
-
-function isAscending(ports: readonly DoorPort[]): boolean {
-  return ports.length > 1 &&
-    ports.every(({ port }, index) =>
-      index === 0 || port > ports[index - 1]!.port
-    );
 }
 
 /** Flags that are not those of a first packet; null where they are, or are none. */
@@ -356,9 +220,4 @@ function ownFlags(flags: readonly string[]): string[] | null {
   const plain = flags.length === 0 ||
     flags.includes("syn") && flags.every((flag) => SYN_FLAGS.includes(flag));
   return plain ? null : [...new Set(flags)];
-}
-
-/** knockd slept as long as an unsigned number says. */
-function clampSeconds(seconds: number): number {
-  return seconds < 0 ? OPEN_SECONDS : Math.max(1, seconds);
 }
