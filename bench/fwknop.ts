@@ -57,7 +57,11 @@ export function measureFwknop(): FwknopMeasures {
       fwknopRandom(bytesOf(`random ${index}`)),
       NOW_MS,
     ));
-  const scene: Scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
+  const scene: Scene = {
+    nowMs: NOW_MS,
+    seen: () => false,
+    mayCost: () => true,
+  };
   const measure = (
     sent: readonly Uint8Array[],
     wanted: PacketRefusal | null,

@@ -40,6 +40,13 @@ export class Program {
     return join(this.folder, "server.yaml");
   }
 
+  /** The server's process; null where none was started or it has ended. */
+  get pid(): number | null {
+    const child = this.#child;
+    if (!child || child.exitCode !== null) return null;
+    return child.signalCode === null ? child.pid! : null;
+  }
+
   /** A client's enrolment, with the server's IPv4 or IPv6 address. */
   enrolment(name: string, family: 4 | 6 = 4): string {
     const host = family === 4 ? SERVER[4] : `[${SERVER[6]}]`;

@@ -1,0 +1,127 @@
+/** This project's server on a stage, and packets for it. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseEnrolment } from "../lib/client/enrolment.ts";
+import { sealKnock } from "../lib/dialects/knock1.ts";
+import { Program } from "../tests/netns/program.ts";
+import { SERVER } from "../tests/netns/netns.ts";
+import type { Filled, Trigger } from "./prober.ts";
+import { SERVICE_PORT, type Stage } from "./stage.ts";
+
+const CLIENT = "alice";
+/** How long what a round opens stays open. */
+const OPEN_SECONDS = 30;
+const FILL_SECONDS = 7200;
+/** The first of the addresses that are filled in: no round comes from there. */
+const FILLED_FROM = 0x40000;
+
+/** A server that guards the service by nftables. */
+export class GuardedServer {
+  readonly #stage: Stage;
+  readonly #program: Program;
+  #filled = 0;
+
+  private constructor(stage: Stage) {
+    this.#stage = stage;
+    this.#program = new Program(stage.pair);
+  }
+
+  /** Starts a server for some work; `more` is YAML of further keys. */
+  static async with<T>(
+    stage: Stage,
+    work: (server: GuardedServer) => Promise<T>,
+    more = "",
+  ): Promise<T> {
+    const server = new GuardedServer(stage);
+    const program = server.#program;
+    try {
+      program.configure(
+        [
+          "listen: [62201]",
+          "firewall: { backend: nft }",
+          `services: { ssh: tcp/${SERVICE_PORT} }`,
+          `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
+          `state: ${join(program.folder, "state")}`,
+          more,
+        ].join("\n"),
+        [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
+      );
+      await program.serve();
+      return await work(server);
+    } finally {
+      if (program.pid !== null) await program.signal("SIGTERM");
+      program.remove();
+    }
+  }
+
+  /** A knock of this moment that opens the service for an address. */
+  knock(
+    address: string,
+    wantsReply = false,
+  ): Extract<Trigger, { udp: string }> {
+    const { server, key, psk, port } = parseEnrolment(
+      this.#program.enrolment(CLIENT),
+    );
+    const { packet } = sealKnock(
+      {
+        server,
+        key: key!,
+        psk,
+        ephemeral: crypto.getRandomValues(new Uint8Array(32)),
+      },
+      {
+        action: "open",
+        ports: [],
+        command: null,
+        seconds: 0,
+        address,
+        code: null,
+        wantsReply,
+      },
+      Date.now(),
+    );
+    return { udp: packet.toBase64(), port };
+  }
+
+  /** Fills up to so many long grants, by a valid knock each. */
+  async fill(total: number): Promise<Filled> {
+    const filled = await this.#stage.ask<Filled>({
+      do: "fill",
+      enrolment: this.#program.enrolment(CLIENT),
+      from: FILLED_FROM + this.#filled,
+      count: total - this.#filled,
+      port: SERVICE_PORT,
+      seconds: FILL_SECONDS,
+    });
+    this.#filled = total;
+    return filled;
+  }
+
+  /** How many grants the server says are open. */
+  async countGrants(): Promise<number> {
+    const said = await this.#program.admin("status", "--json");
+    if (said.code !== 0) throw new Error(said.stderr);
+    return JSON.parse(said.stdout).grants.length;
+  }
+
+  /** What the server keeps in memory now, in megabytes (10^6 bytes). */
+  residentMb(): number {
+    return residentMb(this.#program.pid!);
+  }
+
+  get log(): string {
+    return this.#program.log;
+  }
+}
+
+/** A process's resident memory in megabytes (10^6 bytes), from /proc. */
+export function residentMb(pid: number): number {
+  const file = `/proc/${pid}/status`;
+  if (!existsSync(file)) throw new Error(`no process ${pid}`);
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(file, "utf8"))![1];
+  return Number(kilobytes) * 1024 / 1e6;
+}
+
+/** Where the server is, for those who flood it. */
+export const KNOCK_HOST = SERVER[4];

@@ -1,0 +1,81 @@
+/** From the packet until the connection: the peers, timed as this project is. */
+
+import { residentMb } from "../guarded.ts";
+import {
+  FWKNOPD_PAUSE_MS,
+  type Hearing,
+  startFwknopd,
+} from "../peers/fwknopd.ts";
+import { restore } from "../peers/iptables.ts";
+import { KNOCKS, startKnockd } from "../peers/knockd.ts";
+import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
+import { clientAddress } from "../prober.ts";
+import type { Step } from "../step.ts";
+
+const ROUNDS = 100;
+const QUICK_ROUNDS = 15;
+const FILLED_FROM = 0x40000;
+
+export const fwknopd: Step = {
+  name: "fwknopd",
+  measures: [],
+  peers: [
+    "fwknopd_udp_open_ms_median",
+    "fwknopd_pcap_open_ms_median",
+    "fwknopd_udp_open_ms_median_5k",
+    "fwknopd_rss_mb",
+  ],
+  programs: ["fwknopd", "iptables-restore"],
+  inNamespaces: true,
+
+  async run({ results, quick, folder }) {
+    const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+    const time = (hearing: Hearing, name: string, rules: readonly string[]) =>
+      Stage.with(async (stage) => {
+        const daemon = await startFwknopd(stage, folder, hearing);
+        if (rules.length > 0) await restore(stage, rules);
+        const openings = await stage.timeOpenings(
+          rounds,
+          (source) => [daemon.knock(source)],
+          FWKNOPD_PAUSE_MS,
+        );
+        expectAll(openings, rounds);
+        results.timings("peers", name, openings.ms);
+        if (hearing === "pcap") {
+          results.peer("fwknopd_rss_mb", residentMb(daemon.pid));
+        }
+      });
+    await time("udp", "fwknopd_udp_open_ms_median", []);
+    await time("pcap", "fwknopd_pcap_open_ms_median", []);
+    await time("udp", "fwknopd_udp_open_ms_median_5k", grants(5000));
+  },
+};
+
+/** Rules as fwknopd makes them, for so many clients. */
+function grants(count: number): string[] {
+  const untilS = Math.floor(Date.now() / 1000) + 7200;
+  return Array.from(
+    { length: count },
+    (_, index) =>
+      `-A FWKNOP_INPUT -s ${clientAddress(FILLED_FROM + index)} -p tcp ` +
+      `--dport ${SERVICE_PORT} -m comment --comment _exp_${untilS} -j ACCEPT`,
+  );
+}
+
+export const knockd: Step = {
+  name: "knockd",
+  measures: [],
+  peers: ["knockd_open_ms_median", "knockd_rss_mb"],
+  programs: ["knockd", "iptables-restore"],
+  inNamespaces: true,
+
+  run: ({ results, quick, folder }) =>
+    Stage.with(async (stage) => {
+      const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+      const daemon = await startKnockd(stage, folder);
+      const openings = await stage.timeOpenings(rounds, () => KNOCKS, 5);
+      expectAll(openings, rounds);
+      results.timings("peers", "knockd_open_ms_median", openings.ms);
+      results.peer("knockd_rss_mb", residentMb(daemon.pid));
+    }),
+};

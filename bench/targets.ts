@@ -1,0 +1,66 @@
+/** The targets of the measurements. */
+
+type Figures = Readonly<Record<string, number | null>>;
+
+/** What a figure should be. */
+export interface Target {
+  readonly what: string;
+  readonly measure: string;
+  /** The target in words. */
+  readonly text: string;
+  readonly atMost: boolean;
+  /** The target in the figure's unit; null when what it depends on is not there. */
+  limit(figures: Figures): number | null;
+  /** The peers' figures that belong beside it. */
+  readonly peers: readonly string[];
+}
+
+const target = (
+  what: string,
+  measure: string,
+  [sign, value, unit]: readonly ["≤" | "≥", number, string],
+  peers: readonly string[] = [],
+): Target => ({
+  what,
+  measure,
+  text: `${sign} ${value.toLocaleString("en")}${unit}`,
+  atMost: sign === "≤",
+  limit: () => value,
+  peers,
+});
+
+/** Within so many times the same without grants. */
+const growth = (what: string, measure: string, peers: string[]): Target => ({
+  what,
+  measure,
+  text: "≤ 1.5 × the first row",
+  atMost: true,
+  limit: ({ spa_open_ms_median: base }) => base == null ? null : 1.5 * base,
+  peers,
+});
+
+// deno-fmt-ignore
+export const TARGETS: readonly Target[] = [
+  target("SPA packet → connect, ms", "spa_open_ms_median", ["≤", 2, " ms"], [
+    "fwknopd_udp_open_ms_median", "fwknopd_pcap_open_ms_median",
+  ]),
+  growth("… with 5,000 open grants, ms", "spa_open_ms_median_5k", ["fwknopd_udp_open_ms_median_5k"]),
+  growth("… with 100,000 open grants, ms", "spa_open_ms_median_100k", []),
+  target("last knock of a kernel sequence → connect, ms", "sequence_open_ms_median", ["≤", 0.5, " ms"], ["knockd_open_ms_median"]),
+  target("interleaved sequences, of 1,000 open", "sequences_interleaved_open", ["≥", 1000, ""], ["knockd_interleaved_open"]),
+  target("junk flood, packets/s", "flood_pps", ["≥", 300_000, "/s"]),
+  target("valid knocks that open in it, of 20", "flood_opened_of_20", ["≥", 20, ""], [
+    "fwknopd_udp_flood_opened_of_20_at_10k", "fwknopd_pcap_flood_opened_of_20_at_2k",
+  ]),
+  target("… without the kernel gate, 3 tries, at 50,000/s, of 20", "flood_ungated_opened_of_20", ["≥", 20, ""]),
+  target("valid knock/1 judged, Deno, one core", "judge_valid_per_s", ["≥", 5000, "/s"]),
+  target("valid knock/1 judged, Bun, one core", "judge_valid_per_s_bun", ["≥", 10_000, "/s"]),
+  target("replays refused", "judge_replay_per_s", ["≥", 80_000, "/s"]),
+  target("wrong macs refused", "judge_bad_mac_per_s", ["≥", 80_000, "/s"]),
+  target("wrong tags refused", "judge_bad_tag_per_s", ["≥", 1_000_000, "/s"]),
+  target("one-shot client, compiled by Bun, ms", "oneshot_ms_bun", ["≤", 15, " ms"], ["fwknop_oneshot_ms", "knock_oneshot_ms"]),
+  target("one-shot client, deno run, ms", "oneshot_ms_deno", ["≤", 60, " ms"]),
+  target("server memory, MB", "server_rss_mb", ["≤", 90, " MB"], ["fwknopd_rss_mb"]),
+  target("server memory after a flood, MB", "server_rss_mb_flood", ["≤", 90, " MB"]),
+  target("server memory after 100,000 grants, MB", "server_rss_mb_100k", ["≤", 90, " MB"]),
+];
