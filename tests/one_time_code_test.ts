@@ -1,7 +1,13 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { oneTimeCode, parseCodeSecret } from "../lib/dialects/one_time_code.ts";
+import {
+  formatCodeSecret,
+  formatOtpauth,
+  oneTimeCode,
+  parseCode,
+  parseCodeSecret,
+} from "../lib/dialects/one_time_code.ts";
 
 const SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
@@ -45,4 +51,40 @@ test("parseCodeSecret() never throws", () => {
       if (secret) assertEquals(oneTimeCode(secret, 0) < 1_000_000, true);
     },
   ));
+});
+
+test("formatCodeSecret() writes what parseCodeSecret() reads", () => {
+  const bytes = fc.uint8Array({ minLength: 10, maxLength: 80 });
+  fc.assert(fc.property(bytes, (secret) => {
+    assertEquals(parseCodeSecret(formatCodeSecret(secret)), secret);
+  }));
+  assertEquals(formatCodeSecret(new Uint8Array(20)), "A".repeat(32));
+});
+
+const codes: [text: string, code: number | null][] = [
+  ["123456", 123456],
+  ["005924", 5924],
+  ["000000", 0],
+  ["123 456", 123456],
+  ["12345", null],
+  ["1234567", null],
+  ["12 3456", null],
+  [" 123456", null],
+  ["123456\n", null],
+  ["12345x", null],
+  ["-12345", null],
+  ["١٢٣٤٥٦", null],
+  ["", null],
+];
+for (const [text, code] of codes) {
+  test(`parseCode() reads ${JSON.stringify(text)} as ${code}`, () => {
+    assertEquals(parseCode(text), code);
+  });
+}
+
+test("formatOtpauth() leaves the apps their defaults", () => {
+  assertEquals(
+    formatOtpauth("my laptop", SECRET),
+    `otpauth://totp/knock:my%20laptop?secret=${SECRET}&issuer=knock`,
+  );
 });

@@ -9,6 +9,7 @@ import { nearest } from "./command.ts";
 export const help = `Usage:
     knock client add NAME [--open SERVICE,...] [--for DURATION]
                           [--key PUBLIC] [--server HOST[:PORT]]
+                          [--code] [--qr] [--png FILE]
     knock client list
     knock client show NAME
     knock client remove NAME
@@ -17,7 +18,8 @@ Enrols clients in the server's configuration, and shows or removes them. The
 file keeps its comments and its layout. Secrets are never shown again.
 
 \`add\` prints one line, the enrolment: it holds the client's secrets, so give it
-to nobody but the client, where \`knock import\` stores it.
+to nobody but the client, where \`knock import\` stores it. \`remove\` also
+removes the secret of one-time codes that \`add\` made.
 
 Options:
     -c, --config FILE          The server's configuration. Default:
@@ -30,6 +32,13 @@ Options:
                                pair with \`knock keygen\`.
     -s, --server HOST[:PORT]   How the client reaches this server. Default:
                                this machine's own address.
+        --code                 Want a one-time code with every knock, too. Its
+                               secret goes into the enrolment and, beside the
+                               configuration, into code/NAME.secret; for an
+                               authenticator app it is printed as a URI.
+        --qr                   Draw the enrolment as a QR code on standard
+                               error, and the secret of the codes as another.
+        --png FILE             Draw the enrolment as a QR code in a new file.
 
 Example:
     $ sudo knock client add laptop --open ssh --server home.example.org

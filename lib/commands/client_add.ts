@@ -4,9 +4,9 @@ import { formatEnrolment } from "../client/enrolment.ts";
 import type { Config } from "../config/config.ts";
 import { addClientText } from "../config/edit.ts";
 import { readConfigText, readFile } from "../config/load.ts";
-import { needConfig } from "../config/places.ts";
+import { needConfig, pathBeside } from "../config/places.ts";
 import { NAME, parseKey } from "../config/server_schema.ts";
-import { formatClient, indent, type NewClient } from "../config/write.ts";
+import type { NewClient } from "../config/write.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Endpoint, parseEndpoint } from "../values/address.ts";
@@ -16,12 +16,24 @@ import { parsePortRange } from "../values/ports.ts";
 import { nearest, type Options, parseOptions } from "./command.ts";
 import { takePositionals } from "./command.ts";
 import { replaceConfig, tellToReload } from "./client_remove.ts";
+import { codeFileOf, newCodeSecret } from "./client_code.ts";
 import { enrol, ownHost } from "./enrol.ts";
+import { showCode, showQr, tellByHand } from "./client_words.ts";
+import { createWith } from "./new_files.ts";
+import { formatQrPng } from "./qr.ts";
 
 /** Runs `knock client add`. */
 export function addClient(args: string[], runtime: Runtime): number {
   const options = parseOptions(args, {
-    values: { config: "c", open: "o", for: "f", key: "k", server: "s" },
+    flags: { code: "", qr: "" },
+    values: {
+      config: "c",
+      open: "o",
+      for: "f",
+      key: "k",
+      server: "s",
+      png: "",
+    },
   });
   const name = takePositionals(options, ["NAME"])[0]!;
   if (!NAME.pattern.test(name)) {
@@ -41,9 +53,12 @@ export function addClient(args: string[], runtime: Runtime): number {
   const publicKey = readKey(options, config);
   const server = readServer(options, config, runtime);
 
+  const code = options.flag("code") ? newCodeSecret(runtime) : null;
+
   const { entry, privateKey } = enrol(runtime, name, open, {
     publicKey,
     ...forSeconds === undefined ? {} : { forSeconds },
+    ...code === null ? {} : { code: codeFileOf(name) },
   });
   const enrolment = formatEnrolment({
     ...server,
@@ -51,20 +66,29 @@ export function addClient(args: string[], runtime: Runtime): number {
     server: publicKeyOf(config.key),
     key: privateKey,
     psk: entry.psk,
+    ...code === null ? {} : { code },
   });
   const edited = addClientText(text, entry);
   if (edited === null) {
     runtime.out(`${enrolment}\n`);
-    throw new FailureError(
-      `${file} is not in a form that can be added to: it is as it was`,
-      `add these lines by hand, under "clients:":\n` +
-        indent(formatClient(entry), 2).trimEnd(),
-    );
+    throw tellByHand(runtime, file, entry, code);
   }
-  // What the new text means is judged before it replaces the old one.
-  readConfigText(runtime, file, edited);
-  replaceConfig(runtime, file, edited);
+  const png = options.value("png");
+  createWith(runtime, [
+    ...code === null ? [] : [{
+      path: pathBeside(runtime, file, entry.code!),
+      data: `${code}\n`,
+    }],
+    ...png === undefined ? [] : [{ path: png, data: formatQrPng(enrolment) }],
+  ], () => {
+    // What the new text means is judged before it replaces the old one.
+    readConfigText(runtime, file, edited);
+    replaceConfig(runtime, file, edited);
+  });
   runtime.out(`${enrolment}\n`);
+  const qr = options.flag("qr");
+  if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
+  if (code !== null) showCode(runtime, name, code, qr);
   if (options.value("server") === undefined) {
     runtime.err(
       `knock: hint: the client will knock at ${server.host}: ` +

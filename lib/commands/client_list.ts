@@ -55,6 +55,7 @@ export function showClient(args: string[], runtime: Runtime): number {
     ["any_address", String(client.anyAddress)],
     ["expires", expiryOf(client)],
     ["hours", client.hours?.text ?? "any"],
+    ...client.code ? [["code", "(hidden)"]] : [],
   ]));
   return 0;
 }

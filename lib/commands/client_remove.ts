@@ -6,6 +6,7 @@ import { needConfig } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { removeCodeFile } from "./client_code.ts";
 import { findClient } from "./client_list.ts";
 
 /** Runs `knock client remove`. */
@@ -14,9 +15,9 @@ export function removeClient(args: string[], runtime: Runtime): number {
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const text = readFile(runtime, file);
-  findClient(readConfigText(runtime, file, text), name);
   const edited = removeClientText(text, name);
   if (edited === null) {
+    findClient(readConfigText(runtime, file, text), name);
     throw new FailureError(
       `${file} is not in a form that can be edited: it is as it was`,
       `take the entry "${name}" out of "clients:" by hand`,
@@ -24,6 +25,7 @@ export function removeClient(args: string[], runtime: Runtime): number {
   }
   readConfigText(runtime, file, edited);
   replaceConfig(runtime, file, edited);
+  removeCodeFile(runtime, file, name, { before: text, after: edited });
   tellToReload(runtime);
   return 0;
 }

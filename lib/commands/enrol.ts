@@ -18,13 +18,18 @@ export function enrol(
   runtime: Runtime,
   name: string,
   open: NewClient["open"],
-  options: { publicKey?: Uint8Array | undefined; forSeconds?: number } = {},
+  options: {
+    publicKey?: Uint8Array | undefined;
+    forSeconds?: number;
+    code?: string;
+  } = {},
 ): NewKeys {
   const privateKey = options.publicKey ? null : runtime.random(KEY_SIZE);
   const key = options.publicKey ?? publicKeyOf(privateKey!);
   const psk = runtime.random(KEY_SIZE);
-  const forSeconds = options.forSeconds ?? null;
-  return { entry: { name, key, psk, open, forSeconds }, privateKey };
+  const { forSeconds = null, code } = options;
+  const entry = { name, key, psk, open, forSeconds };
+  return { entry: code === undefined ? entry : { ...entry, code }, privateKey };
 }
 
 /** The best guess at the host by which clients reach this machine. */

@@ -28,6 +28,17 @@ export function removeClientText(text: string, name: string): string | null {
     : null;
 }
 
+/** The files of one-time codes' secrets as clients name them, by client. */
+export function codeFiles(text: string): ReadonlyMap<string, string> {
+  const { clients } = read(text) as { clients?: Record<string, unknown> };
+  const found = new Map<string, string>();
+  for (const [name, client] of Object.entries(clients ?? {})) {
+    const code = (client as { code?: unknown } | null)?.code;
+    if (typeof code === "string") found.set(name, code);
+  }
+  return found;
+}
+
 /** Whether the edited text means the old one with this change to its clients. */
 function means(
   edited: string,

@@ -4,17 +4,20 @@ import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { ConfigError } from "../values/errors.ts";
 import type { Config } from "./config.ts";
+import { readKeyIn } from "./key_file.ts";
 import { configError, type Mistake } from "./mistake.ts";
 import { parseConfig } from "./parse.ts";
 import { pathBeside, stateFolder } from "./places.ts";
+import { rightsMistake } from "./rights.ts";
 import { parseKey } from "./server_schema.ts";
 
 const NEW_KEY =
   `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
   `client has to be enrolled again`;
 
-/** Permission bits by which others could read or change a file. */
-const OTHERS = 0o066;
+const NEW_CODE =
+  "put it back from a copy, or make a new one: `knock client remove NAME`, " +
+  "then `knock client add NAME --code`";
 
 /**
  * Reads and checks a configuration with its key file. Throws ConfigError with
@@ -35,6 +38,8 @@ export function readConfigText(
     mistakes: checkRights(runtime, file),
     readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
     readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
+    readOther: (name, kind) =>
+      readKeyIn(runtime, pathBeside(runtime, file, name), kind),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
 }
@@ -52,15 +57,8 @@ export function readFile(runtime: Runtime, file: string): string {
 
 /** What is wrong with the rights of a file that holds secrets. */
 export function checkRights(runtime: Runtime, file: string): Mistake[] {
-  const mode = statOf(runtime, file)?.mode ?? 0;
-  if ((mode & OTHERS) === 0) return [];
-  return [{
-    path: "",
-    text: `must be closed to other users as it holds secrets, got mode "0${
-      (mode & 0o777).toString(8)
-    }"`,
-    hint: `chmod 600 ${file}`,
-  }];
+  const rights = rightsMistake(file, statOf(runtime, file) ?? { mode: null });
+  return rights ? [{ path: "", ...rights }] : [];
 }
 
 function readKeyFile(
@@ -72,6 +70,7 @@ function readKeyFile(
     wanted: "a key of 43 base64url characters",
     hint: `"knock keygen > ${file}" makes a new key: clients must be enrolled` +
       ` again`,
+    missing: NEW_KEY,
   });
 }
 
@@ -82,7 +81,8 @@ function readCodeFile(
   return readSecret(runtime, file, {
     parse: parseCodeSecret,
     wanted: "16 to 128 characters of base32",
-    hint: "`knock client add NAME --code` makes one",
+    hint: NEW_CODE,
+    missing: NEW_CODE,
   });
 }
 
@@ -90,16 +90,18 @@ interface Secret {
   readonly parse: (text: string) => Uint8Array | null;
   readonly wanted: string;
   readonly hint: string;
+  /** What to do when there is no file. */
+  readonly missing: string;
 }
 
 function readSecret(
   runtime: Runtime,
   file: string,
-  { parse, wanted, hint }: Secret,
+  { parse, wanted, hint, missing }: Secret,
 ): Uint8Array | Omit<Mistake, "path"> {
   const failure = lookAt(runtime, file);
   if (failure) {
-    return { text: `"${file}" ${failure.text}`, hint: NEW_KEY };
+    return { text: `"${file}" ${failure.text}`, hint: missing };
   }
   const [rights] = checkRights(runtime, file);
   if (rights) return { ...rights, text: `"${file}" ${rights.text}` };

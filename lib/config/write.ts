@@ -30,6 +30,8 @@ export interface NewClient {
   readonly open: readonly (string | PortRange)[];
   /** Null = the default. */
   readonly forSeconds: number | null;
+  /** The file with the secret of its one-time codes, where it has one. */
+  readonly code?: string;
 }
 
 /** Writes a new `server.yaml`, with comments for who edits it next. */
@@ -69,9 +71,11 @@ export function formatClient(client: NewClient): string {
   return `${scalar(client.name)}:
   knock: { key: ${key}, psk: ${psk} }
   open: [${open.join(", ")}]
-` + (client.forSeconds === null
-    ? ""
-    : `  for: ${formatDuration(client.forSeconds)}\n`);
+` +
+    (client.forSeconds === null
+      ? ""
+      : `  for: ${formatDuration(client.forSeconds)}\n`) +
+    (client.code === undefined ? "" : `  code: ${scalar(client.code)}\n`);
 }
 
 /** Puts more space before each line, and doubles what is there for wide indents. */
