@@ -3,6 +3,7 @@
 import type { Config } from "../config/config.ts";
 import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import { gateFirewall } from "../firewall/gate.ts";
+import { iptablesFirewall } from "../firewall/iptables.ts";
 import { nftFirewall } from "../firewall/nft.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
@@ -17,6 +18,7 @@ export async function openBackend(
     case "gate":
       return gateFirewall(runtime);
     case "iptables":
+      return await iptablesFirewall(runtime, firewall);
     case "command":
       throw new FirewallError(
         `firewall.backend: "${firewall.backend}" is not supported yet`,

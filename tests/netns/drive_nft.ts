@@ -71,11 +71,8 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
   }
 }
 
-if (import.meta.main) {
-  const forked = process.argv.includes("--forked");
-  const firewall = await nftFirewall(
-    forked ? { ...runtime, openLibrary: () => Promise.resolve(null) } : runtime,
-  );
+/** Takes steps on standard input until its end. */
+export async function drive(firewall: Firewall): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     const startMs = runtime.monotonicMs();
     const { id, ...step } = JSON.parse(line) as Step & { id: number };
@@ -91,4 +88,15 @@ if (import.meta.main) {
     process.stdout.write(JSON.stringify({ id, ...answer, ms }) + "\n");
   }
   await firewall.stop();
+}
+
+if (import.meta.main) {
+  const forked = process.argv.includes("--forked");
+  await drive(
+    await nftFirewall(
+      forked
+        ? { ...runtime, openLibrary: () => Promise.resolve(null) }
+        : runtime,
+    ),
+  );
 }
