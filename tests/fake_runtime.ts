@@ -23,6 +23,7 @@ import { FakeClock } from "./fake_clock.ts";
 import { FakeDatabases } from "./fake_database.ts";
 import { FakeFiles } from "./fake_files.ts";
 import { FakeNetwork } from "./fake_network.ts";
+import { RSA_PRIVATE_PEM } from "./rsa.ts";
 
 /** When a fake clock starts: 2026-01-02T12:00:00Z, a Friday. */
 export const START_MS = Date.UTC(2026, 0, 2, 12);
@@ -70,6 +71,8 @@ export class FakeRuntime implements Runtime {
   readonly ran: { argv: readonly string[]; options: RunOptions }[] = [];
   /** Processes that are alive, by id. */
   readonly processes = new Set<number>([4242]);
+  /** What was asked on the terminal. */
+  readonly questions: string[] = [];
   /** Standard output and error so far. */
   stdout = "";
   stderr = "";
@@ -139,6 +142,11 @@ export class FakeRuntime implements Runtime {
     return bytes;
   }
 
+  /** Always the same one. */
+  rsaPrivateKey(): string {
+    return RSA_PRIVATE_PEM;
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return this.clock.sleep(ms, signal);
   }
@@ -173,7 +181,8 @@ export class FakeRuntime implements Runtime {
     return bytes;
   }
 
-  prompt(_question: string): string | null {
+  prompt(question: string): string | null {
+    this.questions.push(question);
     return this.#answers.shift() ?? null;
   }
 

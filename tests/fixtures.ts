@@ -9,6 +9,8 @@ export function makeClient(over: Partial<Client> = {}): Client {
   return {
     name: "alice",
     knock: null,
+    openme: null,
+    openspa: null,
     open: [
       { protocol: "tcp", first: 22, last: 22 },
       { protocol: "tcp", first: 8080, last: 8090 },
@@ -58,6 +60,8 @@ export function makeConfig(
     file: "/etc/knock/server.yaml",
     listen: [{ host: "::", port: 62201 }],
     key: new Uint8Array(32).fill(7),
+    openme: { file: "openme.key", key: null },
+    openspa: { file: "openspa.pem", key: null, adkSecret: null },
     maxSkewMs: 120_000,
     reply: true,
     firewall: { backend: "gate", mode: "guard", chain: null, commands: null },

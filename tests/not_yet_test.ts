@@ -5,10 +5,6 @@ import { ConfigError } from "../lib/values/errors.ts";
 
 const waiting: [path: string, text: string][] = [
   ["clients.a.fwknop", "clients: { a: { fwknop: {} } }"],
-  ["clients.a.openme", "clients: { a: { openme: {} } }"],
-  ["clients.a.openspa", "clients: { a: { openspa: {} } }"],
-  ["openme", "openme: { key: x }"],
-  ["openspa", "openspa: { key: x }"],
   ["sequences", "sequences: {}"],
   ["metrics", `metrics: "127.0.0.1:9162"`],
 ];

@@ -87,6 +87,8 @@ test("parseConfig() reads every key", () => {
       { host: "2001:db8::1", port: 62202 },
     ],
     key: KEY,
+    openme: { file: "openme.key", key: null },
+    openspa: { file: "openspa.pem", key: null, adkSecret: null },
     maxSkewMs: 60_000,
     reply: false,
     firewall: {

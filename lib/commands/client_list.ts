@@ -1,14 +1,16 @@
 /** `knock client list` and `knock client show`. */
 
-import type { Client, Config } from "../config/config.ts";
+import { type Client, type Config, dialectsOf } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { needConfig } from "../config/places.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatPrefix } from "../values/address.ts";
+import { formatBase64 } from "../values/base64.ts";
 import { formatBase64url } from "../values/base64url.ts";
 import { formatDuration } from "../values/duration.ts";
 import { FailureError } from "../values/errors.ts";
 import { formatPortRange } from "../values/ports.ts";
+import { formatUuid } from "../values/uuid.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
 import { formatTable } from "./terminal.ts";
 
@@ -47,6 +49,10 @@ export function showClient(args: string[], runtime: Runtime): number {
     ...client.knock
       ? [["public key", formatBase64url(client.knock.key)], ["psk", "(hidden)"]]
       : [],
+    ...client.openme ? [["openme key", formatBase64(client.openme.key)]] : [],
+    ...client.openspa
+      ? [["openspa uuid", formatUuid(client.openspa.uuid)]]
+      : [],
     ["open", openOf(client)],
     ["for", formatDuration(client.forSeconds)],
     ["max_for", formatDuration(client.maxForSeconds)],
@@ -69,10 +75,6 @@ export function findClient(config: Config, name: string): Client {
     `there is no client "${name}" in ${config.file}`,
     nearest(name, names) ?? "`knock client list` lists them",
   );
-}
-
-function dialectsOf(client: Client): string[] {
-  return client.knock ? ["knock"] : [];
 }
 
 function openOf({ open }: Client): string {

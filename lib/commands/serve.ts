@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
+import { makeOwnKeys } from "../config/own_keys.ts";
 import { findConfig } from "../config/places.ts";
 import type { Runtime, SignalName } from "../runtime/runtime.ts";
 import { openBackend } from "../server/backends.ts";
@@ -46,8 +47,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const file = findConfig(runtime, options.value("config")) ??
     await writeFirstConfiguration(runtime);
 
-  const config = loadConfig(runtime, file);
-  const log = createLog(runtime, config.log);
+  const { config, log } = loadServing(runtime, file);
   const store = await openStore(runtime, config.state);
   const createFirewall = (config: Config) => openBackend(runtime, config);
   const server = await Server.start(
@@ -119,6 +119,20 @@ function readTrial(words: string | undefined): number | null {
   );
 }
 
+/** Reads the configuration; keys of the server's own that it lacks are made. */
+function loadServing(
+  runtime: Runtime,
+  file: string,
+): { config: Config; log: Log } {
+  const config = loadConfig(runtime, file);
+  const log = createLog(runtime, config.log);
+  const made = makeOwnKeys(runtime, config);
+  for (const path of made) {
+    log("info", `made the key "${path}": keep a copy in a safe place`);
+  }
+  return { config: made.length > 0 ? loadConfig(runtime, file) : config, log };
+}
+
 async function reloadServer(
   runtime: Runtime,
   server: Server,
@@ -126,7 +140,7 @@ async function reloadServer(
   log: Log,
 ): Promise<void> {
   try {
-    await server.reload(loadConfig(runtime, file));
+    await server.reload(loadServing(runtime, file).config);
     log("info", `reloaded "${file}"`);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;

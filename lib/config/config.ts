@@ -1,5 +1,7 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
+import type { DialectName } from "../dialects/dialect.ts";
+import type { RsaKey } from "../dialects/openspa.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { Hours } from "./hours.ts";
@@ -10,6 +12,13 @@ export interface Config {
   readonly listen: readonly Listen[];
   /** The server's own X25519 private key, 32 bytes. */
   readonly key: Uint8Array;
+  /** The server's own X25519 private key in openme's dialect, 32 bytes. */
+  readonly openme: OwnKey<Uint8Array>;
+  /** The server's own private key in OpenSPA's dialect. */
+  readonly openspa: OwnKey<RsaKey> & {
+    /** The secret of its ADK proofs, 4 bytes; null = none is wanted. */
+    readonly adkSecret: Uint8Array | null;
+  };
   readonly maxSkewMs: number;
   /** Whether replies are sent at all. */
   readonly reply: boolean;
@@ -23,6 +32,14 @@ export interface Config {
   readonly log: LogConfig;
   /** The folder of the state file. */
   readonly state: string;
+}
+
+/** A key of the server's that is made when it is first needed. */
+export interface OwnKey<T> {
+  /** The file's name, as the configuration says it. */
+  readonly file: string;
+  /** Null: it was not made yet. */
+  readonly key: T | null;
 }
 
 /** Where packets are received. */
@@ -67,6 +84,10 @@ export interface Client {
   readonly name: string;
   /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
   readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
+  /** openme: the client's Ed25519 public key, 32 bytes. */
+  readonly openme: { readonly key: Uint8Array } | null;
+  /** OpenSPA: the client's UUID, 16 bytes, and its RSA public key. */
+  readonly openspa: { readonly uuid: Uint8Array; readonly key: RsaKey } | null;
   /** What it may open, services resolved to their ports, in the file's order. */
   readonly open: readonly PortRange[];
   /** What "the server's default" means, seconds. */
@@ -87,3 +108,10 @@ export interface Client {
   /** Names of the commands that it may run. */
   readonly run: readonly string[];
 }
+
+/** The dialects that a client has keys for. */
+export function dialectsOf(client: Client): DialectName[] {
+  return DIALECTS.filter((name) => client[name] !== null);
+}
+
+const DIALECTS = ["knock", "openme", "openspa"] as const;

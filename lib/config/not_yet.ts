@@ -15,10 +15,6 @@ interface NotYet {
 
 const NOT_YET: readonly NotYet[] = [
   { path: "clients.*.fwknop" },
-  { path: "clients.*.openme" },
-  { path: "clients.*.openspa" },
-  { path: "openme" },
-  { path: "openspa" },
   { path: "sequences" },
   { path: "metrics" },
 ];

@@ -1,13 +1,16 @@
 /** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
 import { parse } from "@std/yaml";
-import { formatBase64url } from "../values/base64url.ts";
 import { formatDuration } from "../values/duration.ts";
 import { nearest } from "../values/nearest.ts";
 import type { PortRange } from "../values/ports.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { checkListen, checkServices } from "./checks.ts";
 import type { Client, Config, Service } from "./config.ts";
+import { checkKeys } from "./client_keys.ts";
+import { OPENME_KEY, OPENSPA_KEY } from "./dialect_schema.ts";
+import { readOpenspa, readOwnKey } from "./dialect_keys.ts";
+import type { ReadKey } from "./key_file.ts";
 import { at, configError, isMapping, type Mistake, show } from "./mistake.ts";
 import { notYetSupported } from "./not_yet.ts";
 import {
@@ -25,6 +28,8 @@ export interface Surroundings {
   readonly readKey: (name: string) => Uint8Array | Omit<Mistake, "path">;
   /** Reads the secret of a client's one-time codes, or says why it cannot. */
   readonly readCode: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads another key; absent: there are no other files. */
+  readonly readOther?: ReadKey;
   /** The state folder; `written` is what the configuration says of it. */
   readonly stateFolder: (written: string | null) => string;
   /** What is wrong with the file itself, to be told with all else. */
@@ -75,6 +80,14 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   const firewall = readFirewall(yaml, mistakes);
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
+  const openme = readOwnKey("openme", yaml, OPENME_KEY, surroundings, mistakes);
+  const openspa = readOwnKey(
+    "openspa",
+    yaml,
+    OPENSPA_KEY,
+    surroundings,
+    mistakes,
+  );
   const key = surroundings.readKey(yaml.key);
   if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
   if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
@@ -84,6 +97,8 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     file,
     listen: yaml.listen,
     key,
+    openme,
+    openspa: { ...openspa, adkSecret: yaml.openspa.adk_secret },
     maxSkewMs: yaml.max_skew * 1000,
     reply: yaml.reply,
     firewall,
@@ -168,6 +183,9 @@ function readClient(
   return {
     name,
     knock: yaml.knock,
+    openme: yaml.openme,
+    openspa: yaml.openspa &&
+      readOpenspa(yaml.openspa, path, surroundings, mistakes),
     open: [...open.values()],
     forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
     maxForSeconds,
@@ -253,18 +271,3 @@ function checkDialects(raw: unknown, mistakes: Mistake[]): void {
 }
 
 const DIALECTS = ["knock", "fwknop", "openme", "openspa"];
-
-function checkKeys(clients: readonly Client[], mistakes: Mistake[]): void {
-  const owners = new Map<string, string>();
-  for (const { name, knock } of clients) {
-    if (!knock) continue;
-    const key = formatBase64url(knock.key);
-    const owner = owners.get(key);
-    if (owner !== undefined) {
-      mistakes.push({
-        path: at("clients", `${name}.knock.key`),
-        text: `must be a key of its own, got the same as client "${owner}"`,
-      });
-    } else owners.set(key, name);
-  }
-}

@@ -6,6 +6,12 @@ import { parseBase64url } from "../values/base64url.ts";
 import { parseDuration } from "../values/duration.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import type { Argv, BackendName, Listen } from "./config.ts";
+import {
+  openmeClient,
+  openmeServer,
+  openspaClient,
+  openspaServer,
+} from "./dialect_schema.ts";
 import { parseHours } from "./hours.ts";
 import {
   anything,
@@ -114,8 +120,8 @@ const client = object({
     null,
   ),
   fwknop: optional(anything, null),
-  openme: optional(anything, null),
-  openspa: optional(anything, null),
+  openme: optional(openmeClient, null),
+  openspa: optional(openspaClient, null),
   open: optional(oneOrMore(opening, { empty: true }), []),
   for: optional(duration(), null),
   max_for: optional(duration(), null),
@@ -149,8 +155,8 @@ export const serverSchema = object({
     max_for: optional(duration(), 8 * 3600),
   })),
   clients: section(named(NAME, client)),
-  openme: optional(anything, null),
-  openspa: optional(anything, null),
+  openme: section(openmeServer),
+  openspa: section(openspaServer),
   sequences: optional(anything, null),
   commands: section(named(NAME, argv)),
   hooks: section(object({

@@ -41,7 +41,12 @@ import { SessionOpener } from "./openspa_rsa.ts";
 import { sha256 } from "./sha256.ts";
 
 export { parseAdkSecret } from "./adk.ts";
-export { parseRsaPrivateKey, parseRsaPublicKey } from "./openspa_rsa.ts";
+export {
+  parseRsaPrivateKey,
+  parseRsaPublicKey,
+  type RsaKey,
+  rsaPublicPem,
+} from "./openspa_rsa.ts";
 
 /** Most bytes of a packet. */
 export const MAX_PACKET_SIZE = 1444;

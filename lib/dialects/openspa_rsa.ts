@@ -17,6 +17,9 @@ import {
 } from "node:crypto";
 import { concat, hmacSha256, sha256 } from "./sha256.ts";
 
+/** An RSA key, ready for use. */
+export type RsaKey = KeyObject;
+
 /** Bytes of a session: an AES IV of 16 and a key of 32. */
 export const SESSION_SIZE = 48;
 /** The shortest modulus that is safe today, in bits. */
@@ -44,6 +47,12 @@ export function parseRsaPublicKey(pem: string): KeyObject | null {
   return pem.includes("PUBLIC KEY-----") && !pem.includes("PRIVATE KEY-----")
     ? rsaOnly(() => createPublicKey(pem))
     : null;
+}
+
+/** Writes the public key of a private one in PEM (SPKI), with a newline at its end. */
+export function rsaPublicPem(key: RsaKey): string {
+  const pem = createPublicKey(key).export({ format: "pem", type: "spki" });
+  return String(pem);
 }
 
 /** Bytes of a key's modulus, and so of what is encrypted or signed with it. */

@@ -36,6 +36,8 @@ export interface Runtime {
   monotonicMs(): number;
   /** Bytes from the system's cryptographic generator. */
   random(size: number): Uint8Array<ArrayBuffer>;
+  /** A fresh RSA private key in PEM (PKCS #1). Takes up to seconds. */
+  rsaPrivateKey(bits: number): string;
   /** Resolves after so many milliseconds, or at once when aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
   /** Calls back every so many ms; does not keep the process alive. */

@@ -1,6 +1,6 @@
 /** What Deno and Bun have alike through node: modules. */
 
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import * as dns from "node:dns";
 import * as fs from "node:fs";
 import * as os from "node:os";
@@ -47,6 +47,12 @@ export const system: Shared = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
   random: (size) => new Uint8Array(randomBytes(size)),
+  rsaPrivateKey: (bits) =>
+    generateKeyPairSync("rsa", {
+      modulusLength: bits,
+      privateKeyEncoding: { type: "pkcs1", format: "pem" },
+      publicKeyEncoding: { type: "spki", format: "pem" },
+    }).privateKey,
   sleep: (ms, signal) =>
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();

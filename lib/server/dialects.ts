@@ -1,15 +1,42 @@
 /** The dialects that a configuration's clients use, ready to open packets. */
 
-import type { Config } from "../config/config.ts";
+import type { Client, Config } from "../config/config.ts";
 import type { Dialect } from "../dialects/dialect.ts";
 import { knock1Dialect } from "../dialects/knock1.ts";
+import { openmeDialect } from "../dialects/openme.ts";
+import { openspaDialect } from "../dialects/openspa.ts";
 
-/** Makes each dialect that at least one client uses; a packet is tried in no other. */
+/**
+ * Makes each dialect that at least one client uses; a packet is tried in no
+ * other. Our own comes first. One whose server key was not made yet is left out.
+ */
 export function createDialects(config: Config): Dialect[] {
-  const knock = config.clients.flatMap(({ name, knock }) =>
-    knock ? [{ name, ...knock }] : []
-  );
-  return knock.length > 0
-    ? [knock1Dialect(config.key, knock, config.maxSkewMs)]
-    : [];
+  const { clients, key, openme, openspa } = config;
+  const dialects: Dialect[] = [];
+  const knockers = having(clients, "knock");
+  if (knockers.length > 0) {
+    dialects.push(knock1Dialect(key, knockers, config.maxSkewMs));
+  }
+  const openmes = having(clients, "openme");
+  if (openmes.length > 0 && openme.key) {
+    dialects.push(openmeDialect(openme.key, openmes));
+  }
+  const openspas = having(clients, "openspa");
+  if (openspas.length > 0 && openspa.key) {
+    dialects.push(openspaDialect(openspa.key, openspas, openspa.adkSecret));
+  }
+  return dialects;
+}
+
+/** The clients with keys of a dialect, by name. */
+function having<D extends "knock" | "openme" | "openspa">(
+  clients: readonly Client[],
+  dialect: D,
+): ({ readonly name: string } & NonNullable<Client[D]>)[] {
+  return clients.flatMap((client) => {
+    const keys = client[dialect];
+    return keys
+      ? [{ ...keys as NonNullable<Client[D]>, name: client.name }]
+      : [];
+  });
 }

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Config, Listen } from "../config/config.ts";
-import type { Dialect, Opened, Scene } from "../dialects/dialect.ts";
+import { type Config, dialectsOf, type Listen } from "../config/config.ts";
+import type { Dialect, Opened } from "../dialects/dialect.ts";
 import {
   type Firewall,
   FirewallError,
@@ -20,6 +20,7 @@ import {
 } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
+import { Budget } from "./budget.ts";
 import { Counters } from "./counters.ts";
 import { createDialects } from "./dialects.ts";
 import { stateTrouble } from "./chronicle.ts";
@@ -65,6 +66,7 @@ export class Server {
   readonly #sockets = new Map<string, Datagrams>();
   readonly #timers: Stoppable[] = [];
   readonly #rate = new RateCap();
+  readonly #budget = new Budget();
   /** The window whose tags the kernel gate has; null without a gate. */
   #gateWindow: number | null = null;
   #config: Config;
@@ -221,16 +223,21 @@ export class Server {
 
   /** Opens a packet in the first dialect that can; several may have its form. */
   #open(bytes: Uint8Array, { host }: DatagramSource, nowMs: number): Opened {
-    const { replay } = this.#parts.store;
-    const scene: Scene = {
-      nowMs,
-      seen: (identity) => replay.seen(identity),
-      mayCost: () => this.#rate.take(host, nowMs),
-    };
+    const { runtime, store: { replay } } = this.#parts;
+    const seen = (identity: Uint8Array) => replay.seen(identity);
     let opened: Opened = { ok: false, why: "form" };
     for (const dialect of this.#dialects) {
       if (!dialect.recognises(bytes)) continue;
-      opened = dialect.open(bytes, scene);
+      const { name } = dialect;
+      let costs = false;
+      const mayCost = () =>
+        costs = this.#budget.allows(name, nowMs) &&
+          this.#rate.take(host, nowMs);
+      const startMs = runtime.monotonicMs();
+      opened = dialect.open(bytes, { nowMs, seen, mayCost });
+      if (costs) {
+        this.#budget.spend(name, runtime.monotonicMs() - startMs, nowMs);
+      }
       if (opened.ok) break;
     }
     return opened;
@@ -310,7 +317,8 @@ export class Server {
 
 /** The gate for a configuration in which only knock/1 is spoken; null for others. */
 function kernelGate(config: Config, nowMs: number): KernelGate | null {
-  if (!config.clients.every(({ knock }) => knock)) return null;
+  const used = config.clients.flatMap(dialectsOf);
+  if (used.some((dialect) => dialect !== "knock")) return null;
   const server = publicKeyOf(config.key);
   // One window more: the timer that renews them may be late.
   const windows = tagWindows(
