@@ -64,6 +64,7 @@ test("sendKnock() sends what is asked, and hands out the answer", async () => {
     from: { host: IPV4, port: 62201 },
     roundTripMs: 40,
     clockAheadMs: 20,
+    code: "none",
   });
   const { identity: _, ...request } = server.requests[0]!;
   assertEquals(request, {

@@ -3,11 +3,12 @@
 import type { SealedKnock } from "../dialects/knock1.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Endpoint } from "../values/address.ts";
-import type { Answered } from "./outcome.ts";
+import type { Answered, CodeUse } from "./outcome.ts";
 
 /** A packet that may be answered still. */
 interface Outstanding {
   readonly sealed: SealedKnock;
+  readonly code: CodeUse;
   readonly sentMs: number;
   readonly sentMonotonicMs: number;
 }
@@ -32,9 +33,10 @@ export class Ear {
   }
 
   /** Counts answers to this packet from now on; call what it returns if it could not be sent. */
-  expect(sealed: SealedKnock): () => void {
+  expect(sealed: SealedKnock, code: CodeUse): () => void {
     const packet = {
       sealed,
+      code,
       sentMs: this.#runtime.nowMs(),
       sentMonotonicMs: this.#runtime.monotonicMs(),
     };
@@ -61,6 +63,7 @@ export class Ear {
         from: { host: source.host, port: source.port },
         roundTripMs,
         clockAheadMs: answer.timeMs - sentMs,
+        code: packet.code,
       });
       return;
     }

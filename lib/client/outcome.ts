@@ -15,7 +15,12 @@ export interface Answered {
   readonly roundTripMs: number;
   /** The server's clock less this machine's; negative: it is behind. */
   readonly clockAheadMs: number;
+  /** The one-time code of the packet that was answered. */
+  readonly code: CodeUse;
 }
+
+/** Whether a packet has a one-time code, and whether a try before it, which was not answered, had the same. */
+export type CodeUse = "none" | "first" | "again";
 
 /** No answer was wanted, and the packet is on its way to these addresses. */
 export interface Sent {

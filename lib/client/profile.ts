@@ -8,7 +8,8 @@
  *       open: [tcp/22]     # what to ask for; absent: all that it may open
  *       for: 1h            # how long; absent: the server's default
  *       from: source       # or an address, or resolve
- *       code: BASE32       # the secret of one-time codes, where they are wanted
+ *       code: BASE32       # the secret of one-time codes, where they are wanted;
+ *                          # or ask: an app shows them, and they are typed
  * @module
  */
 
@@ -40,7 +41,7 @@ export interface Profile {
   readonly name: string;
   readonly server: Endpoint;
   readonly knock: KnockKeys;
-  /** The secret of one-time codes, in base32; null where none is wanted. */
+  /** The secret of one-time codes, in base32, or {@linkcode ASK_CODE}; null where none is wanted. */
   readonly code: string | null;
   /** Single ports to ask for; empty: all that this client may open. */
   readonly open: readonly PortRange[];
@@ -60,6 +61,9 @@ export interface KnockKeys {
 
 /** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
 export type From = "source" | "resolve" | { readonly address: string };
+
+/** In the place of a secret: the person who knocks types each code. */
+export const ASK_CODE = "ask";
 
 /** The most ports that one knock can name. Protocol, "The knock". */
 export const MAX_PORTS = 15;
@@ -82,7 +86,9 @@ const PROFILES = named(
       }, { secret: true }),
     ),
     code: optional(
-      text("base32 of 16 to 128 characters", parseCode, { secret: true }),
+      text("ask, or base32 of 16 to 128 characters", parseCode, {
+        secret: true,
+      }),
       null,
     ),
     open: optional(
@@ -148,5 +154,5 @@ function parseServer(words: string): Endpoint | null {
 }
 
 function parseCode(words: string): string | null {
-  return parseCodeSecret(words) && words;
+  return words === ASK_CODE || parseCodeSecret(words) ? words : null;
 }

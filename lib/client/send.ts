@@ -6,7 +6,6 @@
 
 import type { Request } from "../dialects/dialect.ts";
 import { type SealedKnock, sealKnock } from "../dialects/knock1.ts";
-import { oneTimeCode, parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Datagrams,
   type Runtime,
@@ -14,8 +13,9 @@ import {
 } from "../runtime/runtime.ts";
 import { isIpv4 } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
+import { Codes } from "./codes.ts";
 import { Ear } from "./ear.ts";
-import type { Outcome } from "./outcome.ts";
+import type { CodeUse, Outcome } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
 
 /** What to ask the server for; a code of null is the profile's, if it has one. */
@@ -46,7 +46,8 @@ const NEXT_WAIT_MS = 2000;
  * from wherever it comes and however late, if it opens with the keys of any
  * packet sent. Throws FailureError when the server's name has no address, or
  * none that this machine can send to; one that it cannot is no matter while
- * another works.
+ * another works. With one-time codes the families take turns, the resolver's
+ * first one first: the next is tried when no answer came.
  */
 export async function sendKnock(
   runtime: Runtime,
@@ -56,35 +57,56 @@ export async function sendKnock(
 ): Promise<Outcome> {
   const { reply = true, tries = DEFAULT_TRIES, family } = options;
   const addresses = await findAddresses(runtime, profile, family);
+  const codes = new Codes(profile, ask.code);
   const ear = new Ear(runtime);
   const socket = await openSocket(runtime, ear);
   const { knock } = profile;
-  const secret = profile.code === null ? null : parseCodeSecret(profile.code);
-  const seal = () => {
-    const nowMs = runtime.nowMs();
-    const code = ask.code ?? (secret && oneTimeCode(secret, nowMs));
-    return sealKnock(
-      { ...knock, ephemeral: runtime.random(EPHEMERAL_SIZE) },
-      { ...ask, code, wantsReply: reply },
-      nowMs,
-    );
-  };
+  const failures: string[] = [];
+  let sent = false;
   try {
-    for (let tried = 0; tried < tries; tried++) {
-      await sendRound(socket, profile, addresses, packets(ask, seal), ear);
-      if (!reply) return { kind: "sent", addresses };
-      const waitMs = tried === 0 ? FIRST_WAIT_MS : NEXT_WAIT_MS;
-      const answered = await ear.wait(waitMs);
-      if (answered) return answered;
+    for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
+      for (let tried = 0; tried < tries; tried++) {
+        const code = codes.next(runtime.nowMs());
+        const seal = () =>
+          sealKnock(
+            { ...knock, ephemeral: runtime.random(EPHEMERAL_SIZE) },
+            { ...ask, code: code.code, wantsReply: reply },
+            runtime.nowMs(),
+          );
+        const round = { profile, addresses: group, next: packets(ask, seal) };
+        const failed = await sendRound(socket, round, ear, code.use);
+        // A family that cannot be sent to is not waited for.
+        if (failed.length === group.length && tried === 0) {
+          failures.push(...failed);
+          break;
+        }
+        sent = true;
+        codes.spend(code);
+        if (!reply) return { kind: "sent", addresses: group };
+        const waitMs = tried === 0 ? FIRST_WAIT_MS : NEXT_WAIT_MS;
+        const answered = await ear.wait(waitMs);
+        if (answered) return answered;
+      }
     }
-    return { kind: "silent", addresses, tries };
   } finally {
     await socket.close();
   }
+  if (sent) return { kind: "silent", addresses, tries };
+  throw new FailureError(
+    `cannot send to ${profile.server.host}: ${failures.join("; ")}`,
+    "is this machine connected, and does its own firewall let UDP out?",
+  );
 }
 
 /** Bytes of an ephemeral private key. */
 const EPHEMERAL_SIZE = 32;
+
+// A server takes a one-time code once: over both families at a time it would
+// open for the one whose packet is faster, and refuse the other.
+function byFamily(addresses: readonly string[]): string[][] {
+  const groups = Map.groupBy(addresses, isIpv4);
+  return [...groups.values()];
+}
 
 // One packet for each address, so that each may open its own family's source.
 // To run a command all get the same one: the server takes it once.
@@ -94,18 +116,25 @@ function packets(ask: Ask, seal: () => SealedKnock): () => SealedKnock {
   return () => only;
 }
 
+interface Round {
+  readonly profile: Profile;
+  readonly addresses: readonly string[];
+  /** The packet for the next address. */
+  readonly next: () => SealedKnock;
+}
+
+/** Sends a packet to each address; why that failed, where it did. */
 async function sendRound(
   socket: Datagrams,
-  profile: Profile,
-  addresses: readonly string[],
-  next: () => SealedKnock,
+  { profile, addresses, next }: Round,
   ear: Ear,
-): Promise<void> {
-  const { host, port } = profile.server;
+  code: CodeUse,
+): Promise<string[]> {
+  const { port } = profile.server;
   const failures: string[] = [];
   for (const address of addresses) {
     const sealed = next();
-    const forget = ear.expect(sealed);
+    const forget = ear.expect(sealed, code);
     try {
       await socket.send(sealed.packet, { host: address, port });
     } catch (error) {
@@ -114,11 +143,7 @@ async function sendRound(
       failures.push(`${address}: ${error.message}`);
     }
   }
-  if (failures.length < addresses.length || ear.expects) return;
-  throw new FailureError(
-    `cannot send to ${host}: ${failures.join("; ")}`,
-    "is this machine connected, and does its own firewall let UDP out?",
-  );
+  return failures;
 }
 
 async function findAddresses(

@@ -4,7 +4,7 @@ import type { Action, Answer } from "../dialects/dialect.ts";
 import { formatEndpoint, parseAddress } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
-import type { Outcome, Silent } from "./outcome.ts";
+import type { CodeUse, Outcome, Silent } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
 
 /** The longest difference of clocks that a server forgives by default, in words. */
@@ -31,10 +31,7 @@ export function expectDone(
     case "done":
       return answer;
     case "refused":
-      throw new FailureError(
-        `the server refused: ${REFUSED[action]}`,
-        "`knock log` on the server says why",
-      );
+      throw refusal(action, outcome.code);
     case "failed":
       throw new FailureError(
         `the server's ${FAILED[action]} failed`,
@@ -55,6 +52,32 @@ const FAILED: Readonly<Record<Action, string>> = {
   close: "firewall",
   run: "command",
   ping: "firewall",
+};
+
+function refusal(action: Action, code: CodeUse): FailureError {
+  if (code === "again") {
+    return new FailureError(
+      "no answer came to the first packet, and the server refused the next " +
+        "one with the same one-time code: most likely the first was done, " +
+        "and its answer got lost",
+      `see whether it is ${DONE[action]}; another knock needs the next code`,
+    );
+  }
+  const why = "`knock log` on the server says why";
+  return new FailureError(
+    `the server refused: ${REFUSED[action]}`,
+    code === "none" ? why : `${why}; ${EACH_CODE_ONCE}`,
+  );
+}
+
+const EACH_CODE_ONCE = "a one-time code is good for one knock: after another " +
+  "in the same 30 s, wait for the next";
+
+const DONE: Readonly<Record<Action, string>> = {
+  open: "open now",
+  close: "closed now",
+  run: "running",
+  ping: "answering",
 };
 
 /** `open tcp/22 for 203.0.113.9 until 14:05:10`, in this machine's time. */

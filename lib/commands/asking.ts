@@ -2,7 +2,9 @@
 
 import { profilesFile } from "../config/places.ts";
 import { MAX_PORTS } from "../dialects/knock1_payload.ts";
+import { parseCode } from "../dialects/one_time_code.ts";
 import {
+  ASK_CODE,
   type From,
   parseFrom,
   parseSinglePort,
@@ -21,7 +23,7 @@ const MAX_TRIES = 10;
 /** Options of every command that sends a packet; for parseOptions. */
 export const SENDING = {
   flags: { ipv4: "4", ipv6: "6" },
-  values: { tries: "", profiles: "" },
+  values: { tries: "", profiles: "", code: "" },
 } as const;
 
 /** What `--tries`, `-4` and `-6` say. */
@@ -103,6 +105,38 @@ export function askedAddress(
   throw new FailureError(
     'finding out this client\'s address by "--from resolve" does not work yet',
     "name it with --from ADDRESS, or let the server see it with --from source",
+  );
+}
+
+/**
+ * The one-time code of `--code`, or what is typed where the profile says to
+ * ask; null = the profile's own secret makes it, or none is wanted. Throws
+ * UsageError where there is nobody to ask.
+ */
+export function askedCode(
+  runtime: Runtime,
+  options: Options,
+  profile: Profile,
+): number | null {
+  const given = options.value("code");
+  if (given !== undefined) return readCode('option "--code"', given);
+  if (profile.code !== ASK_CODE) return null;
+  const typed = runtime.prompt("one-time code:");
+  if (typed !== null) return readCode("the one-time code", typed.trim());
+  throw new UsageError(
+    `profile "${profile.name}" needs a one-time code, and there is no ` +
+      "terminal to ask for it",
+    "give the six digits that the authenticator app shows: --code 123456",
+  );
+}
+
+// The words are not repeated: they may be a password in the wrong place.
+function readCode(what: string, words: string): number {
+  const code = parseCode(words);
+  if (code !== null) return code;
+  throw new UsageError(
+    `${what} must be the six digits that the authenticator app shows, ` +
+      `got ${words.length} characters`,
   );
 }
 

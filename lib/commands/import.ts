@@ -4,6 +4,7 @@ import {
   looksLikeEnrolment,
   parseEnrolment,
 } from "../client/enrolment.ts";
+import { ASK_CODE } from "../client/profile.ts";
 import { profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { parseBase64url } from "../values/base64url.ts";
@@ -23,6 +24,9 @@ Options:
     --key FILE         The client's own private key, as \`knock keygen\` wrote
                        it, for an enrolment without one; --key=- is standard
                        input.
+    --ask-code         Ask for the one-time code with every knock, and do not
+                       store the secret that makes them: what is stored here
+                       opens nothing without the authenticator app.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 The file of profiles is made when there is none, for its owner alone.
@@ -39,6 +43,7 @@ const MAX_INPUT = 4096;
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, {
+    flags: { "ask-code": "" },
     values: { name: "", key: "", profiles: "" },
   });
   const [source] = takePositionals(options, ["LINE, FILE or -"]);
@@ -52,7 +57,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   );
   const key = await findKey(runtime, enrolment, keyFile);
   const name = options.value("name") ?? enrolment.name;
-  addProfile(runtime, file, name, { ...enrolment, key });
+  const code = options.flag("ask-code") ? { code: ASK_CODE } : {};
+  addProfile(runtime, file, name, { ...enrolment, key, ...code });
   const server = formatEndpoint(enrolment);
   runtime.err(
     `profile "${name}" is stored: \`knock ${name}\` knocks at ${server}\n`,

@@ -2,7 +2,7 @@ import { sendKnock } from "../client/send.ts";
 import { expectDone, formatMs, tellClock } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
-import { namedProfile, SENDING, sendOptions } from "./asking.ts";
+import { askedCode, namedProfile, SENDING, sendOptions } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
 export const help = `Usage:
@@ -13,6 +13,8 @@ Asks whether the profile's server answers this client. Opens nothing.
 Options:
     --tries N          Packets to send until an answer comes, 1 to 10;
                        default: 3.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
     -4, --ipv4         Ask only over IPv4.
     -6, --ipv6         Ask only over IPv6.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
@@ -37,7 +39,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     command: null,
     seconds: 0,
     address: null,
-    code: null,
+    code: askedCode(runtime, options, profile),
   }, sending);
   expectDone(profile, "ping", outcome, runtime.nowMs());
   if (outcome.kind !== "answered") return 1;

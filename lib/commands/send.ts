@@ -3,6 +3,7 @@ import { sendKnock } from "../client/send.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   askedAddress,
+  askedCode,
   askedPorts,
   askedSeconds,
   namedProfile,
@@ -27,6 +28,8 @@ Options:
     --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
                        default: 3.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
     -4, --ipv4         Knock only over IPv4.
     -6, --ipv6         Knock only over IPv6.
     -q, --quiet        Print nothing when it is open.
@@ -58,7 +61,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     command: null,
     seconds: askedSeconds(options, profile),
     address: askedAddress(options, profile),
-    code: null,
+    code: askedCode(runtime, options, profile),
   }, sending);
   const nowMs = runtime.nowMs();
   const answer = expectDone(profile, "open", outcome, nowMs);
