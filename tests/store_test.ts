@@ -110,3 +110,26 @@ inFolder("the state is for its owner alone", async (folder) => {
   assertEquals(files.stat(state)!.mode! & 0o777, 0o700);
   assertEquals(files.stat(join(state, STATE_FILE))!.mode! & 0o777, 0o600);
 });
+
+inFolder("hasRoom() counts what is there, not what was put", async (folder) => {
+  const store = await openStore(runtime, folder);
+  const { ledger } = store;
+  const ports = { protocol: "tcp", first: 22, last: 22 } as const;
+  const entry = (address: string) => ({
+    client: "alice",
+    address,
+    ports,
+    sinceMs: 0,
+    untilMs: 1000,
+    once: false,
+    to: null,
+  });
+  for (const address of ["192.0.2.1", "192.0.2.1", "192.0.2.2"]) {
+    ledger.put(entry(address));
+  }
+  assert(ledger.hasRoom(1, 3));
+  assert(!ledger.hasRoom(2, 3));
+  ledger.remove(entry("192.0.2.1"));
+  assert(ledger.hasRoom(2, 3));
+  store.close();
+});

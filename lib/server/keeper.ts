@@ -222,7 +222,7 @@ export class Keeper {
     const { ledger } = this.#parts.store;
     this.#chronicle.remember(request.action, request, granted);
     if (request.action === "open") {
-      if (ledger.size + granted.ports.length > MAX_GRANTS) {
+      if (!ledger.hasRoom(granted.ports.length, MAX_GRANTS)) {
         throw new SystemError("", `${MAX_GRANTS} grants are open already`);
       }
       for (const entry of this.#entries(request, granted, nowMs)) {

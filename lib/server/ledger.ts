@@ -28,6 +28,8 @@ export class Ledger {
   readonly #ofAddress: Statement;
   readonly #ended: Statement;
   readonly #count: Statement;
+  /** At least as many as are recorded: counting them all takes a millisecond. */
+  #atMost: number;
 
   constructor(database: Database) {
     // The later end wins.
@@ -46,9 +48,11 @@ export class Ledger {
     );
     this.#ended = database.prepare("select * from grants where until_ms <= ?");
     this.#count = database.prepare("select count(*) as n from grants");
+    this.#atMost = this.size;
   }
 
   put(entry: Entry): void {
+    this.#atMost++;
     this.#put.run(...keyOf(entry), entry.sinceMs, entry.untilMs);
   }
 
@@ -74,6 +78,12 @@ export class Ledger {
   /** How many are recorded. */
   get size(): number {
     return this.#count.get()!.n as number;
+  }
+
+  /** Whether so many more may be recorded without exceeding a limit. */
+  hasRoom(count: number, limit: number): boolean {
+    if (this.#atMost + count > limit) this.#atMost = this.size;
+    return this.#atMost + count <= limit;
   }
 }
 
