@@ -53,6 +53,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "ask whether the server answers",
     load: () => import("./ping.ts"),
   },
+  seq: {
+    summary: "knock at ports in an order",
+    load: () => import("./seq.ts"),
+  },
   profiles: {
     summary: "list the servers to knock at",
     load: () => import("./profiles.ts"),
@@ -134,6 +138,9 @@ async function dispatch(
   if (COMMAND_NAMES.includes(first)) {
     throw new UsageError(`"${first}" is not yet supported by this version`);
   }
+  // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
+  const dropIn = await import("./drop_in.ts");
+  if (dropIn.isDropIn(args)) return await dropIn.runDropIn(args, runtime);
   if (first.startsWith("-")) {
     throw new UsageError(
       `unknown option "${first.replace(/=.*$/s, "")}"`,
