@@ -37,6 +37,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "who opened what, and what was refused",
     load: () => import("./log.ts"),
   },
+  doctor: {
+    summary: "what is wrong with this machine's set-up, and the cure",
+    load: () => import("./doctor.ts"),
+  },
   import: {
     summary: "store what `client add` printed",
     load: () => import("./import.ts"),

@@ -1,0 +1,103 @@
+/** Whether the server runs, and who has the knock port. */
+
+import type { Config, Listen } from "../../config/config.ts";
+import { formatEndpoint } from "../../values/address.ts";
+import type { ServerFact } from "../server.ts";
+import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+import { isEverywhere, type Socket } from "./sockets.ts";
+
+/** What the state says of a server. */
+export interface ServerState {
+  /** The server that runs; null: none. */
+  readonly server: ServerFact | null;
+  /** What was counted since it started. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** Compares what the state, the sockets and the configuration say. */
+export function checkServer(
+  { listen, maxSkewMs }: Config,
+  { server, counters }: ServerState,
+  sockets: readonly Socket[] | null,
+): Finding[] {
+  const findings: Finding[] = [];
+  if (server) {
+    const since = new Date(server.sinceMs).toISOString();
+    findings.push(ok(`the server runs since ${since} (${server.backend})`));
+  } else {
+    findings.push(bad(
+      "the server does not run: nothing can be opened",
+      "systemctl start knock, or: knock serve",
+    ));
+  }
+  for (const at of listen) {
+    findings.push(checkPort(at, server !== null, sockets));
+  }
+  if (server) findings.push(...checkCounters(counters, maxSkewMs));
+  return findings;
+}
+
+function checkPort(
+  at: Listen,
+  running: boolean,
+  sockets: readonly Socket[] | null,
+): Finding {
+  const name = `udp ${formatEndpoint(at)}`;
+  if (!sockets) return unknown(`${name}: cannot see who listens there`);
+  const taken = sockets.some(({ protocol, port, address }) =>
+    protocol === "udp" && port === at.port &&
+    (address === at.host || isEverywhere(address) || isEverywhere(at.host))
+  );
+  if (running) {
+    return taken ? ok(`${name}: the server listens`) : bad(
+      `${name}: nobody listens there; the server runs with another ` +
+        "configuration, or in another network namespace",
+      "systemctl reload knock",
+    );
+  }
+  return taken
+    ? bad(
+      `${name}: another program has this port`,
+      `ss -ulpn 'sport = :${at.port}' names it; or choose another under listen`,
+    )
+    : ok(`${name}: free`);
+}
+
+/** What came in tells of clocks and keys. */
+function checkCounters(
+  counters: ServerState["counters"],
+  maxSkewMs: number,
+): Finding[] {
+  const count = (name: string) => counters[name] ?? 0;
+  const findings: Finding[] = [];
+  if (count("received") === 0) {
+    findings.push(warn(
+      "no packet has come in since the server started",
+      "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
+    ));
+  }
+  const late = count("refused: time");
+  if (late > 0) {
+    findings.push(warn(
+      `${late} authentic packets were refused for their time stamp (max_skew ${
+        maxSkewMs / 1000
+      } s)`,
+      "set the clocks of the clients, or look at this one: knock log",
+    ));
+  }
+  const strangers = count("refused: unknown client") + count("refused: noise");
+  if (strangers > 0) {
+    findings.push(warn(
+      `${strangers} packets came from keys that no client here has`,
+      "knock decode tells whose; knock client add enrols them again",
+    ));
+  }
+  const failed = count("failed: firewall") + count("failed: state");
+  if (failed > 0) {
+    findings.push(bad(
+      `${failed} knocks were granted and could not be carried out`,
+      "knock log",
+    ));
+  }
+  return findings;
+}

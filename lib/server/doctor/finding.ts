@@ -1,0 +1,27 @@
+/** What the doctor says: one line a finding, and what to type. */
+
+/** `unknown`: it could not be looked at, with these rights or on this system. */
+export type Level = "ok" | "warn" | "bad" | "unknown";
+
+export interface Finding {
+  readonly level: Level;
+  /** One line, lowercase, without secrets. */
+  readonly text: string;
+  /** What to type, or to do; absent: nothing. */
+  readonly cure?: string;
+}
+
+export const ok = (text: string): Finding => ({ level: "ok", text });
+
+export const warn = (text: string, cure?: string): Finding =>
+  make("warn", text, cure);
+
+export const bad = (text: string, cure?: string): Finding =>
+  make("bad", text, cure);
+
+export const unknown = (text: string, cure?: string): Finding =>
+  make("unknown", text, cure);
+
+function make(level: Level, text: string, cure?: string): Finding {
+  return cure === undefined ? { level, text } : { level, text, cure };
+}
