@@ -11,7 +11,7 @@ import { Counters } from "../lib/server/counters.ts";
 import { Keeper } from "../lib/server/keeper.ts";
 import { openStore } from "../lib/server/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
-import { FakeRuntime } from "./fake_runtime.ts";
+import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
 
 /** A firewall that remembers what is open in it: "address ports" -> until. */
@@ -294,6 +294,29 @@ test("a one-time code opens once, and a wrong one never", async () => {
     await status(oneTimeCode(code, runtime.nowMs() - 60_000)),
     "refused",
   );
+});
+
+test("a used one-time code stays used while a time stamp could bring it back", async () => {
+  const code = new Uint8Array(20).fill(5);
+  const maxSkewMs = 10_000;
+  const { ask, runtime, store } = await makeKeeper([makeClient({ code })], {
+    maxSkewMs,
+  });
+  // From the earliest stamp that the code is good for to the latest.
+  const used = oneTimeCode(code, runtime.nowMs() + 30_000);
+  const status = async (aheadMs: number) =>
+    (await ask({
+      ports: [SSH],
+      code: used,
+      timestampMs: runtime.nowMs() + aheadMs,
+    }))?.status;
+  assertEquals(await status(maxSkewMs), "done");
+  for (const pastMs of [25_000, 80_000, 99_999]) {
+    runtime.clock.set(START_MS + pastMs);
+    store.replay.prune(runtime.nowMs());
+    const aheadMs = Math.min(0, 89_999 - pastMs);
+    assertEquals(await status(aheadMs), "refused", String(pastMs));
+  }
 });
 
 test("a client with `once` gets grants for one connection", async () => {

@@ -7,6 +7,7 @@
 
 import type { Client, Config } from "../config/config.ts";
 import type { Answer, Request } from "../dialects/dialect.ts";
+import { STEP_MS } from "../dialects/one_time_code.ts";
 import { endConnections } from "../firewall/conntrack.ts";
 import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
@@ -209,9 +210,10 @@ export class Keeper {
   ): Verdict {
     const verdict = judge(request, client, source, nowMs);
     if (!verdict.ok || verdict.codeStep === null) return verdict;
-    // Each code once: its use is recorded as long as it could come again.
+    // Each code once: its use is recorded as long as it could come again, with
+    // a stamp from the step before the code's to the one after it.
     const used = codeIdentity(client.name, verdict.codeStep);
-    const untilMs = nowMs + 2 * this.#config.maxSkewMs;
+    const untilMs = nowMs + 2 * this.#config.maxSkewMs + 3 * STEP_MS;
     return this.#parts.store.replay.record(used, untilMs)
       ? verdict
       : { ok: false, why: "code used" };
