@@ -1,7 +1,17 @@
 /** The steps, in their order. */
 
 import type { Step } from "./step.ts";
+import { growth } from "./steps/growth.ts";
+import { judging } from "./steps/judging.ts";
+import { oneshot } from "./steps/oneshot.ts";
 import { open } from "./steps/open.ts";
 import { fwknopd, knockd } from "./steps/peers.ts";
 
-export const STEPS: readonly Step[] = [open, fwknopd, knockd];
+export const STEPS: readonly Step[] = [
+  open,
+  fwknopd,
+  knockd,
+  judging,
+  oneshot,
+  growth,
+];

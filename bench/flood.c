@@ -1,0 +1,103 @@
+/*
+ * Floods a UDP port with junk: random datagrams from many sources.
+ *
+ *   flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]
+ *
+ * PER_SECOND 0 is as many as there go. With TAG_HEX every datagram begins with
+ * these bytes. The sources are SOURCES addresses from 10.98.0.0 on, which must
+ * be this machine's. Prints {"sent": N, "seconds": S, "perSecond": R}.
+ */
+
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SOURCES = 64, BATCH = 32, MAX_SIZE = 1472 };
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* xorshift64: junk needs no better. */
+static uint64_t state = 88172645463325252ull;
+static uint64_t draw(void) {
+  state ^= state << 13;
+  state ^= state >> 7;
+  return state ^= state << 17;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 6) {
+    fputs("usage: flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]\n", stderr);
+    return 2;
+  }
+  struct sockaddr_in to = {.sin_family = AF_INET,
+                           .sin_port = htons(atoi(argv[2]))};
+  if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) return 2;
+  int size = atoi(argv[3]);
+  double rate = atof(argv[4]), seconds = atof(argv[5]);
+  if (size < 1 || size > MAX_SIZE) return 2;
+  unsigned char tag[32];
+  int tag_size = 0;
+  for (const char *hex = argc > 6 ? argv[6] : ""; hex[0] && hex[1]; hex += 2) {
+    unsigned byte;
+    if (sscanf(hex, "%2x", &byte) != 1 || tag_size == sizeof tag) return 2;
+    tag[tag_size++] = byte;
+  }
+  if (tag_size > size) return 2;
+
+  int sockets[SOURCES];
+  for (int i = 0; i < SOURCES; i++) {
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    from.sin_addr.s_addr = htonl((10u << 24 | 98u << 16) + i + 1);
+    sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
+    if (bind(sockets[i], (struct sockaddr *)&from, sizeof from) ||
+        connect(sockets[i], (struct sockaddr *)&to, sizeof to)) {
+      perror("flood");
+      return 1;
+    }
+  }
+
+  static unsigned char data[BATCH][MAX_SIZE];
+  struct iovec parts[BATCH];
+  struct mmsghdr messages[BATCH];
+  memset(messages, 0, sizeof messages);
+  for (int i = 0; i < BATCH; i++) {
+    for (int at = 0; at < size; at++) data[i][at] = draw();
+    parts[i] = (struct iovec){data[i], size};
+    messages[i].msg_hdr.msg_iov = &parts[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+
+  uint64_t sent = 0;
+  double start = now(), elapsed = 0;
+  for (int turn = 0; (elapsed = now() - start) < seconds; turn++) {
+    int count = BATCH;
+    if (rate > 0) {
+      double due = rate * elapsed - sent;
+      if (due < 1) {
+        usleep(200);
+        continue;
+      }
+      if (due < count) count = due;
+    }
+    for (int i = 0; i < count; i++) {
+      uint64_t fresh[2] = {draw(), draw()};
+      memcpy(data[i], fresh, size < 16 ? size : 16);
+      memcpy(data[i], tag, tag_size);
+    }
+    int done = sendmmsg(sockets[turn % SOURCES], messages, count, 0);
+    if (done > 0) sent += done;
+  }
+  printf("{\"sent\": %llu, \"seconds\": %.3f, \"perSecond\": %.0f}\n",
+         (unsigned long long)sent, elapsed, sent / elapsed);
+  return 0;
+}

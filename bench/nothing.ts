@@ -1,0 +1,2 @@
+/** Does nothing: what a process of the runtime costs. */
+export {};
