@@ -26,6 +26,8 @@ export const PROFILE: Profile = {
   name: "home",
   server: { host: "home.example.org", port: 62201 },
   knock: { server: ENROLMENT.server, key: CLIENT_PRIVATE, psk: PSK },
+  openme: null,
+  openspa: null,
   code: null,
   open: [],
   seconds: 0,

@@ -1,13 +1,13 @@
 /** Waiting for the answer to any of several packets. */
 
-import type { SealedKnock } from "../dialects/knock1.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Endpoint } from "../values/address.ts";
 import type { Answered, CodeUse } from "./outcome.ts";
+import type { Sealed } from "./sealers.ts";
 
 /** A packet that may be answered still. */
 interface Outstanding {
-  readonly sealed: SealedKnock;
+  readonly sealed: Sealed;
   readonly code: CodeUse;
   readonly sentMs: number;
   readonly sentMonotonicMs: number;
@@ -33,7 +33,7 @@ export class Ear {
   }
 
   /** Counts answers to this packet from now on; call what it returns if it could not be sent. */
-  expect(sealed: SealedKnock, code: CodeUse): () => void {
+  expect(sealed: Sealed, code: CodeUse): () => void {
     const packet = {
       sealed,
       code,
@@ -62,7 +62,8 @@ export class Ear {
         answer,
         from: { host: source.host, port: source.port },
         roundTripMs,
-        clockAheadMs: answer.timeMs - sentMs,
+        // Not every dialect's answer says what time it is there.
+        clockAheadMs: answer.timeMs > 0 ? answer.timeMs - sentMs : 0,
         code: packet.code,
       });
       return;

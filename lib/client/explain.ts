@@ -34,6 +34,7 @@ export function recognisePacket(
     return { dialect: null, verdict: "length", profile: null, steps };
   }
   for (const { name, knock } of profiles) {
+    if (!knock) continue;
     const { minuteMs, whole, steps } = outlineKnock1(
       knock.server,
       packet,

@@ -5,6 +5,8 @@
  *     home:
  *       server: home.example.org:62201
  *       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
+ *                          # or openme: { server, key }, with base64, or
+ *                          # openspa: { uuid, key, server, adk_secret }, with PEM
  *       open: [tcp/22]     # what to ask for; absent: all that it may open
  *       for: 1h            # how long; absent: the server's default
  *       from: source       # or an address, or resolve
@@ -14,7 +16,7 @@
  */
 
 import { parse as parseYaml } from "@std/yaml";
-import { configError, type Mistake } from "../config/mistake.ts";
+import { at, configError, isMapping, type Mistake } from "../config/mistake.ts";
 import {
   named,
   object,
@@ -23,24 +25,27 @@ import {
   required,
   text,
 } from "../config/schema.ts";
-import { KEY_SIZE, NAME } from "../config/server_schema.ts";
+import { NAME } from "../config/server_schema.ts";
 import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Endpoint,
   parseAddress,
   parseEndpoint,
 } from "../values/address.ts";
-import { parseBase64url } from "../values/base64url.ts";
 import { COMMAND_NAMES } from "../values/command_names.ts";
 import { parseDuration } from "../values/duration.ts";
 import { ConfigError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
+import {
+  PROFILE_DIALECTS,
+  PROFILE_KEYS,
+  type ProfileKeys,
+} from "./profile_keys.ts";
 
 /** How to knock at one server. */
-export interface Profile {
+export interface Profile extends ProfileKeys {
   readonly name: string;
   readonly server: Endpoint;
-  readonly knock: KnockKeys;
   /** The secret of one-time codes, in base32, or {@linkcode ASK_CODE}; null where none is wanted. */
   readonly code: string | null;
   /** Single ports to ask for; empty: all that this client may open. */
@@ -48,15 +53,6 @@ export interface Profile {
   /** Seconds to ask for; 0: the server's default. */
   readonly seconds: number;
   readonly from: From;
-}
-
-/** The keys of knock/1, 32 bytes each. */
-export interface KnockKeys {
-  /** The server's public key. */
-  readonly server: Uint8Array;
-  /** The client's own private key. */
-  readonly key: Uint8Array;
-  readonly psk: Uint8Array;
 }
 
 /** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
@@ -68,23 +64,11 @@ export const ASK_CODE = "ask";
 /** The most ports that one knock can name. Protocol, "The knock". */
 export const MAX_PORTS = 15;
 
-const key = text(
-  "a key of 43 characters (base64url)",
-  (words) => parseBase64url(words, KEY_SIZE),
-  { secret: true },
-);
-
 const PROFILES = named(
   NAME,
   object({
     server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
-    knock: required(
-      object({
-        server: required(key),
-        key: required(key),
-        psk: required(key),
-      }, { secret: true }),
-    ),
+    ...PROFILE_KEYS,
     code: optional(
       text("ask, or base32 of 16 to 128 characters", parseCode, {
         secret: true,
@@ -116,6 +100,7 @@ export function parseProfiles(
   }
   const mistakes: Mistake[] = [];
   const read = PROFILES.read(yaml, "", mistakes) ?? new Map();
+  checkDialects(yaml, mistakes);
   const profiles = new Map<string, Profile>();
   for (const [name, { for: seconds, ...rest }] of read) {
     if (COMMAND_NAMES.includes(name)) {
@@ -133,6 +118,24 @@ export function parseProfiles(
   }
   if (mistakes.length > 0) throw configError(file, mistakes);
   return profiles;
+}
+
+/** Checks that each profile has the keys of one dialect, right or wrong. */
+function checkDialects(yaml: unknown, mistakes: Mistake[]): void {
+  if (!isMapping(yaml)) return;
+  for (const [name, profile] of Object.entries(yaml)) {
+    if (!isMapping(profile)) continue;
+    const found = PROFILE_DIALECTS.filter((dialect) =>
+      Object.hasOwn(profile, dialect)
+    );
+    if (found.length === 0) {
+      mistakes.push({ path: at(name, "knock"), text: "is missing" });
+    }
+    if (found.length > 1) {
+      const text = `must have the keys of one dialect, got ${found.join(", ")}`;
+      mistakes.push({ path: name, text });
+    }
+  }
 }
 
 /** Reads `tcp/22`; null for ranges too, which knock/1 cannot carry. */

@@ -4,8 +4,6 @@
  * @module
  */
 
-import type { Request } from "../dialects/dialect.ts";
-import { type SealedKnock, sealKnock } from "../dialects/knock1.ts";
 import {
   type Datagrams,
   type Runtime,
@@ -17,12 +15,9 @@ import { Codes } from "./codes.ts";
 import { Ear } from "./ear.ts";
 import type { CodeUse, Outcome } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
+import { type Ask, type Sealed, sealerOf } from "./sealers.ts";
 
-/** What to ask the server for; a code of null is the profile's, if it has one. */
-export type Ask = Pick<
-  Request,
-  "action" | "ports" | "command" | "seconds" | "address" | "code"
->;
+export type { Ask } from "./sealers.ts";
 
 export interface SendOptions {
   /** How many packets, at most, to each address. Default {@linkcode DEFAULT_TRIES}. */
@@ -55,24 +50,27 @@ export async function sendKnock(
   ask: Ask,
   options: SendOptions = {},
 ): Promise<Outcome> {
-  const { reply = true, tries = DEFAULT_TRIES, family } = options;
+  const { tries = DEFAULT_TRIES, family } = options;
+  const sealer = sealerOf(profile);
+  const reply = sealer.answers && options.reply !== false;
   const addresses = await findAddresses(runtime, profile, family);
   const codes = new Codes(profile, ask.code);
   const ear = new Ear(runtime);
   const socket = await openSocket(runtime, ear);
-  const { knock } = profile;
   const failures: string[] = [];
   let sent = false;
   try {
     for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
       for (let tried = 0; tried < tries; tried++) {
         const code = codes.next(runtime.nowMs());
-        const seal = () =>
-          sealKnock(
-            { ...knock, ephemeral: runtime.random(EPHEMERAL_SIZE) },
-            { ...ask, code: code.code, wantsReply: reply },
-            runtime.nowMs(),
-          );
+        const seal = (server: string) =>
+          sealer.seal({ ...ask, code: code.code }, {
+            nowMs: runtime.nowMs(),
+            random: (size) => runtime.random(size),
+            wantsReply: reply,
+            server,
+            own: () => runtime.ownAddresses(),
+          });
         const round = { profile, addresses: group, next: packets(ask, seal) };
         const failed = await sendRound(socket, round, ear, code.use);
         // A family that cannot be sent to is not waited for.
@@ -98,9 +96,6 @@ export async function sendKnock(
   );
 }
 
-/** Bytes of an ephemeral private key. */
-const EPHEMERAL_SIZE = 32;
-
 // A server takes a one-time code once: over both families at a time it would
 // open for the one whose packet is faster, and refuse the other.
 function byFamily(addresses: readonly string[]): string[][] {
@@ -110,17 +105,19 @@ function byFamily(addresses: readonly string[]): string[][] {
 
 // One packet for each address, so that each may open its own family's source.
 // To run a command all get the same one: the server takes it once.
-function packets(ask: Ask, seal: () => SealedKnock): () => SealedKnock {
+function packets(ask: Ask, seal: Seal): Seal {
   if (ask.action !== "run") return seal;
-  const only = seal();
-  return () => only;
+  let only: Sealed | undefined;
+  return (server) => only ??= seal(server);
 }
+
+type Seal = (server: string) => Sealed;
 
 interface Round {
   readonly profile: Profile;
   readonly addresses: readonly string[];
-  /** The packet for the next address. */
-  readonly next: () => SealedKnock;
+  /** The packet for an address. */
+  readonly next: Seal;
 }
 
 /** Sends a packet to each address; why that failed, where it did. */
@@ -133,12 +130,16 @@ async function sendRound(
   const { port } = profile.server;
   const failures: string[] = [];
   for (const address of addresses) {
-    const sealed = next();
-    const forget = ear.expect(sealed, code);
+    let forget = () => {};
     try {
+      const sealed = next(address);
+      forget = ear.expect(sealed, code);
       await socket.send(sealed.packet, { host: address, port });
     } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
+      // A dialect may have nothing to say to an address, and to another it has.
+      if (!(error instanceof SystemError || error instanceof FailureError)) {
+        throw error;
+      }
       forget();
       failures.push(`${address}: ${error.message}`);
     }

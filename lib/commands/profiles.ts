@@ -1,4 +1,5 @@
 import type { From, Profile } from "../client/profile.ts";
+import { dialectOf } from "../client/profile_keys.ts";
 import { readProfiles } from "../client/profiles.ts";
 import { profilesFile } from "../config/places.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -45,7 +46,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const rows = profiles.map((profile) => [
     profile.name,
     formatEndpoint(profile.server),
-    "knock",
+    dialectOf(profile),
     tellDefaults(profile),
   ]);
   runtime.out(formatTable(["NAME", "SERVER", "DIALECT", "DEFAULTS"], rows));
@@ -57,7 +58,7 @@ function describe(profile: Profile) {
   return {
     name,
     server: formatEndpoint(server),
-    dialect: "knock",
+    dialect: dialectOf(profile),
     open: open.map(formatPortRange),
     seconds,
     from: tellFrom(from),
