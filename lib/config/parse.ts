@@ -5,6 +5,7 @@ import { formatDuration } from "../values/duration.ts";
 import { nearest } from "../values/nearest.ts";
 import type { PortRange } from "../values/ports.ts";
 import { formatPortRange } from "../values/ports.ts";
+import { checkBackend, checkPrograms } from "./backend.ts";
 import { checkListen, checkServices } from "./checks.ts";
 import type { Client, Config, Service } from "./config.ts";
 import { checkKeys } from "./client_keys.ts";
@@ -62,6 +63,8 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
 
   checkListen(yaml, mistakes);
   checkServices(yaml, mistakes);
+  checkBackend(yaml, mistakes);
+  checkPrograms(yaml, mistakes);
   const services = [...yaml.services].map(([name, service]) =>
     readService(name, service)
   );

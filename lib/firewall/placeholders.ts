@@ -41,11 +41,35 @@ export function fillIn(
 ): string[] {
   return argv.map((argument) =>
     argument.replace(
-      /\{(\w+)\}/g,
-      (whole, name: string) => values[name] ?? whole,
+      PLACEHOLDER,
+      (whole, name: string) =>
+        Object.hasOwn(values, name) ? values[name]! : whole,
     )
   );
 }
+
+/**
+ * The placeholders of a program and its arguments that nothing will be put in
+ * for: unknown ones, and any in the program's own name.
+ */
+export function unknownPlaceholders(argv: readonly string[]): string[] {
+  return argv.flatMap((argument, index) =>
+    [...argument.matchAll(PLACEHOLDER)]
+      .filter(([, name]) => index === 0 || !PLACEHOLDERS.includes(name!))
+      .map(([whole]) => whole)
+  );
+}
+
+/** The known placeholders in a program and its arguments. */
+export function knownPlaceholders(argv: readonly string[]): string[] {
+  return argv.flatMap((argument) =>
+    [...argument.matchAll(PLACEHOLDER)]
+      .filter(([, name]) => PLACEHOLDERS.includes(name!))
+      .map(([whole]) => whole)
+  );
+}
+
+const PLACEHOLDER = /\{(\w+)\}/g;
 
 /** The values as environment variables: KNOCK_CLIENT, KNOCK_ADDRESS, … */
 export function toEnvironment(

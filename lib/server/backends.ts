@@ -1,7 +1,8 @@
 /** The backend that a configuration names. */
 
 import type { Config } from "../config/config.ts";
-import { type Firewall, FirewallError } from "../firewall/firewall.ts";
+import { commandFirewall } from "../firewall/command.ts";
+import type { Firewall } from "../firewall/firewall.ts";
 import { gateFirewall } from "../firewall/gate.ts";
 import { iptablesFirewall } from "../firewall/iptables.ts";
 import { nftFirewall } from "../firewall/nft.ts";
@@ -20,8 +21,6 @@ export async function openBackend(
     case "iptables":
       return await iptablesFirewall(runtime, firewall);
     case "command":
-      throw new FirewallError(
-        `firewall.backend: "${firewall.backend}" is not supported yet`,
-      );
+      return commandFirewall(runtime, firewall.commands!);
   }
 }

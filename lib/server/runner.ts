@@ -7,16 +7,18 @@ import {
   fillIn,
   toEnvironment,
 } from "../firewall/placeholders.ts";
-import { type Ran, type Runtime, SystemError } from "../runtime/runtime.ts";
+import { runProgram } from "../firewall/program.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Log } from "./log.ts";
 
 const HOOK_MS = 10_000;
 const COMMAND_MS = 60_000;
 /** Hooks that may wait for their turn; more are left out, and that is logged. */
 const MAX_WAITING = 1000;
-/** How much of a command's output is logged. */
+/** Commands that may run at a time; more fail. */
+const MAX_COMMANDS = 16;
+/** How many lines of a command's output are logged. */
 const MAX_LINES = 100;
-const MAX_COLUMNS = 500;
 
 /** Runs programs of the configuration. */
 export interface Runner {
@@ -37,16 +39,15 @@ export interface Caller {
 export function createRunner(runtime: Runtime, log: Log): Runner {
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
+  let running = 0;
 
   async function runHook(argv: Argv, grant: Grant): Promise<void> {
     const values = describeGrant(grant, runtime.nowMs());
-    const failure = await attempt(
-      runtime,
-      fillIn(argv, values),
-      toEnvironment(values),
-      HOOK_MS,
-    ).then((ran) => typeof ran === "string" ? ran : failureOf(ran, HOOK_MS));
-    if (failure) log("error", `hook ${argv[0]}: ${failure}`);
+    const { failure } = await runProgram(runtime, fillIn(argv, values), {
+      env: toEnvironment(values),
+      limitMs: HOOK_MS,
+    });
+    if (failure !== null) log("error", `hook ${argv[0]}: ${failure}`);
   }
 
   return {
@@ -61,51 +62,27 @@ export function createRunner(runtime: Runtime, log: Log): Runner {
     },
 
     async run(name, argv, { client, address }) {
-      const environment = toEnvironment({ client, address, command: name });
-      const ran = await attempt(runtime, [...argv], environment, COMMAND_MS);
-      if (typeof ran !== "string") {
-        for (const line of printable(ran.stdout + ran.stderr)) {
-          log("info", `command ${name}: ${line}`, { command: name });
-        }
+      if (running >= MAX_COMMANDS) {
+        log("error", `command ${name}: left out, ${running} run already`);
+        return false;
       }
-      const failure = typeof ran === "string"
-        ? ran
-        : failureOf(ran, COMMAND_MS);
-      if (failure) log("error", `command ${name}: ${failure}`);
-      return failure === null;
+      running++;
+      try {
+        const { failure, lines } = await runProgram(runtime, argv, {
+          env: toEnvironment({ client, address, command: name }),
+          limitMs: COMMAND_MS,
+        });
+        const say = (words: string) =>
+          log("info", `command ${name}: ${words}`, { command: name });
+        for (const line of lines.slice(0, MAX_LINES)) say(line);
+        if (lines.length > MAX_LINES) {
+          say(`… ${lines.length - MAX_LINES} more lines`);
+        }
+        if (failure !== null) log("error", `command ${name}: ${failure}`);
+        return failure === null;
+      } finally {
+        running--;
+      }
     },
   };
-}
-
-async function attempt(
-  runtime: Runtime,
-  argv: readonly string[],
-  env: Readonly<Record<string, string>>,
-  timeoutMs: number,
-): Promise<Ran | string> {
-  try {
-    return await runtime.run(argv, { env, timeoutMs });
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return `cannot run "${argv[0]}": ${error.message}`;
-  }
-}
-
-function failureOf({ code, stderr }: Ran, timeoutMs: number): string | null {
-  if (code === 0) return null;
-  if (code === null) return `ended by a signal, or after ${timeoutMs / 1000} s`;
-  const words = printable(stderr).at(-1);
-  return `ended with ${code}${words ? `: ${words}` : ""}`;
-}
-
-/** Lines of a program's output that are safe in a log. */
-function printable(text: string): string[] {
-  const lines = text.split("\n").map((line) =>
-    // deno-lint-ignore no-control-regex
-    line.slice(0, MAX_COLUMNS).replace(/[\x00-\x1f\x7f-\x9f]/g, "?")
-  ).filter(Boolean);
-  return lines.length <= MAX_LINES ? lines : [
-    ...lines.slice(0, MAX_LINES),
-    `… ${lines.length - MAX_LINES} more lines`,
-  ];
 }

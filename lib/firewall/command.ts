@@ -1,0 +1,169 @@
+/**
+ * The command backend: a program of the operator's opens and closes, one run
+ * for each grant. The server ends grants by `close`, those that were over
+ * while it was down included.
+ * @module
+ */
+
+import type { Runtime } from "../runtime/runtime.ts";
+import { formatPortRange } from "../values/ports.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Grant,
+  type Guarded,
+} from "./firewall.ts";
+import { describeGrant, fillIn, toEnvironment } from "./placeholders.ts";
+import { runProgram } from "./program.ts";
+
+/** The two programs with their arguments, placeholders among them. */
+export interface OpenAndClose {
+  readonly open: readonly string[];
+  readonly close: readonly string[];
+}
+
+/** How long a program may take; the changes after it wait that long. */
+const LIMIT_MS = 10_000;
+
+/** Makes the command backend. It runs nothing yet. */
+export function commandFirewall(
+  runtime: Runtime,
+  commands: OpenAndClose,
+): Firewall {
+  return new CommandFirewall(runtime, commands);
+}
+
+class CommandFirewall implements Firewall {
+  readonly name: string;
+  readonly endsGrants = false;
+  readonly #runtime: Runtime;
+  readonly #commands: OpenAndClose;
+  /** What this process has opened and not closed, by address and ports. */
+  readonly #held = new Map<string, Grant>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(runtime: Runtime, commands: OpenAndClose) {
+    this.#runtime = runtime;
+    this.#commands = commands;
+    this.name = `command (${commands.open[0]})`;
+  }
+
+  /**
+   * Opens again what another process opened: the machine may have started
+   * anew, and its firewall with it. What must be closed, the server closes.
+   */
+  apply(
+    _services: readonly Guarded[],
+    grants: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const grant of grants) {
+        if (this.#held.has(keyOf(grant)) || trouble(grant)) continue;
+        await this.#run("open", grant, nowMs);
+      }
+    });
+  }
+
+  open(
+    grants: readonly Grant[],
+    _all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      for (const grant of grants) {
+        const error = trouble(grant);
+        if (error) throw error;
+      }
+      const fresh: Grant[] = [];
+      for (const grant of grants) {
+        const isFresh = !this.#held.has(keyOf(grant));
+        try {
+          await this.#run("open", grant, nowMs);
+        } catch (error) {
+          for (const other of fresh) {
+            // What went wrong is told already.
+            await this.#run("close", other, nowMs).catch(() => {});
+          }
+          throw error;
+        }
+        if (isFresh) fresh.push(grant);
+      }
+    });
+  }
+
+  close(
+    grants: readonly Grant[],
+    all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const stays = new Set(all.map(keyOf));
+      let failure: unknown = null;
+      for (const grant of grants) {
+        if (stays.has(keyOf(grant)) || trouble(grant)) continue;
+        await this.#run("close", grant, nowMs).catch((error) => {
+          failure ??= error;
+        });
+      }
+      if (failure) throw failure;
+    });
+  }
+
+  /** True: nobody but the program itself knows. */
+  intact(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  async stop(): Promise<void> {
+    await this.#last;
+  }
+
+  /** Closes what this process has opened. */
+  remove(): Promise<void> {
+    const nowMs = this.#runtime.nowMs();
+    return this.close([...this.#held.values()], [], nowMs);
+  }
+
+  async #run(
+    what: "open" | "close",
+    grant: Grant,
+    nowMs: number,
+  ): Promise<void> {
+    const argv = this.#commands[what];
+    const values = describeGrant(grant, nowMs);
+    const { failure } = await runProgram(
+      this.#runtime,
+      fillIn(argv, values),
+      { env: toEnvironment(values), limitMs: LIMIT_MS },
+    );
+    if (failure !== null) {
+      throw new FirewallError(
+        `firewall.${what}: ${argv[0]}: ${failure}`,
+        "the program must end with 0, also when it is asked to do again what it did",
+      );
+    }
+    if (what === "open") this.#held.set(keyOf(grant), grant);
+    else this.#held.delete(keyOf(grant));
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+/** Why a grant cannot be had with commands; null when it can. */
+function trouble({ ports, once, to }: Grant): FirewallError | null {
+  if (!once && !to) return null;
+  const words = once ? "end a grant with its first connection" : "forward";
+  return new FirewallError(
+    `the command backend cannot ${words}, got "${formatPortRange(ports)}"`,
+    `${once ? "once" : "a service's to"} is for firewall.backend nft or gate`,
+  );
+}
+
+function keyOf({ address, ports }: Grant): string {
+  return `${address} ${formatPortRange(ports)}`;
+}
