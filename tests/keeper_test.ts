@@ -21,11 +21,13 @@ class FakeFirewall implements Firewall {
   readonly open_ = new Map<string, number>();
   whole = true;
   failing = false;
+  /** An address whose grants cannot be closed. */
+  stuck = "";
 
-  #do(change: () => void): Promise<void> {
-    if (this.failing) return Promise.reject(new FirewallError("it burns"));
+  // deno-lint-ignore require-await -- so that a throw is a rejection
+  async #do(change: () => void): Promise<void> {
+    if (this.failing) throw new FirewallError("it burns");
     change();
-    return Promise.resolve();
   }
   #key = ({ address, ports }: Grant) => `${address} ${formatPortRange(ports)}`;
 
@@ -41,6 +43,9 @@ class FakeFirewall implements Firewall {
     });
   close = (grants: readonly Grant[]) =>
     this.#do(() => {
+      if (grants.some(({ address }) => address === this.stuck)) {
+        throw new FirewallError("it is stuck");
+      }
       for (const one of grants) this.open_.delete(this.#key(one));
     });
   intact = () => Promise.resolve(this.whole);
@@ -252,6 +257,47 @@ test("sweep() closes what the firewall does not end, and runs the hook", async (
   await keeper.sweep();
   assertEquals(firewall.open_.size, 0);
   assertEquals(ran, ["up alice", "down alice"]);
+});
+
+test("sweep() closes the others when one cannot be closed, and tries again", async () => {
+  const { ask, runtime, keeper, firewall, lines, store } = await makeKeeper();
+  firewall.endsGrants = false;
+  await ask({ ports: [SSH] }, "203.0.113.1");
+  await ask({ ports: [SSH] }, "203.0.113.2");
+  await runtime.clock.advance(30_000);
+  firewall.stuck = "203.0.113.1";
+  await keeper.sweep();
+  await keeper.sweep();
+  assertEquals([...firewall.open_.keys()], ["203.0.113.1 tcp/22"]);
+  assertEquals(lines.slice(2), [
+    "error cannot end what is open for 203.0.113.1, and will try again in " +
+    "60 s: it is stuck",
+  ]);
+  firewall.stuck = "";
+  await runtime.clock.advance(60_000);
+  await keeper.sweep();
+  assertEquals(firewall.open_.size, 0);
+  assertEquals(store.ledger.size, 0);
+});
+
+test("a firewall that fails leaves the ledger saying what is open", async () => {
+  const { ask, runtime, firewall, store } = await makeKeeper();
+  const ends = () =>
+    store.ledger.live(runtime.nowMs()).map(({ untilMs }) => untilMs);
+  await ask({ ports: [SSH] });
+  const first = ends();
+  await runtime.clock.advance(10_000);
+  firewall.failing = true;
+  const longer = await ask({ ports: [SSH], seconds: 600 });
+  assertEquals(longer?.status, "failed");
+  assertEquals(ends(), first);
+  const closing = await ask({ action: "close", ports: [SSH] });
+  assertEquals(closing?.status, "failed");
+  assertEquals(ends(), first);
+  firewall.failing = false;
+  await ask({ action: "close", ports: [SSH] });
+  assertEquals(ends(), []);
+  assertEquals(firewall.open_.size, 0);
 });
 
 test("run runs what the client may, and answers how it went", async () => {

@@ -25,6 +25,9 @@ import type { Store } from "./store.ts";
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;
 
+/** How long a grant that could not be closed waits for the next try. */
+const CLOSE_AGAIN_MS = 60_000;
+
 /** What a keeper works with. */
 export interface KeeperParts {
   readonly runtime: Runtime;
@@ -45,6 +48,8 @@ export class Keeper {
   #clients = new Map<string, Client>();
   #firewall: Firewall;
   #queue: Promise<unknown> = Promise.resolve();
+  /** Addresses whose grants could not be closed, and when to try again. */
+  readonly #closeAgainMs = new Map<string, number>();
   #hasOpened = false;
 
   constructor(parts: KeeperParts, config: Config, firewall: Firewall) {
@@ -121,14 +126,14 @@ export class Keeper {
         if (!store.replay.record(request.identity, untilMs)) return null;
         const verdict = this.#judge(request, client, source, nowMs);
         if (verdict.ok) {
-          return { verdict, ended: this.#record(request, verdict, nowMs) };
+          return { verdict, before: this.#record(request, verdict, nowMs) };
         }
         const reason = explainRefusal(verdict.why);
         this.#chronicle.remember("refused", request, asked, reason);
-        return { verdict, ended: [] };
+        return { verdict, before: [] };
       });
       if (!decided) return this.#silence("replay");
-      const { verdict, ended } = decided;
+      const { verdict, before } = decided;
       if (!verdict.ok) {
         counters.add(`refused: ${verdict.why}`);
         const words = explainRefusal(verdict.why);
@@ -141,7 +146,7 @@ export class Keeper {
           .then((done) => answer(done ? "done" : "failed", verdict));
       }
       return this.enqueue(async () => {
-        const done = await this.#carryOut(request, verdict, ended);
+        const done = await this.#carryOut(request, verdict, before);
         return answer(done ? "done" : "failed", verdict);
       });
     } catch (error) {
@@ -163,11 +168,35 @@ export class Keeper {
   async sweep(): Promise<void> {
     const { runtime, store, runner } = this.#parts;
     const nowMs = runtime.nowMs();
-    const ended = store.ledger.ended(nowMs);
+    const over = store.ledger.ended(nowMs);
+    if (over.length === 0) return;
+    const ended = this.#firewall.endsGrants
+      ? over
+      : await this.#closeEach(over, nowMs);
     if (ended.length === 0) return;
-    if (!this.#firewall.endsGrants) await this.#close(ended, nowMs);
     this.#end(ended, "");
     for (const entry of ended) runner.hook(this.#config.hooks.close, entry);
+  }
+
+  /** Closes entries, one address after the other; those that it could. */
+  async #closeEach(over: readonly Entry[], nowMs: number): Promise<Entry[]> {
+    const closed: Entry[] = [];
+    for (const [address, own] of Map.groupBy(over, (one) => one.address)) {
+      if ((this.#closeAgainMs.get(address) ?? 0) > nowMs) continue;
+      this.#closeAgainMs.delete(address);
+      try {
+        await this.#close(own, nowMs);
+        closed.push(...own);
+      } catch (error) {
+        if (!(error instanceof FirewallError)) throw error;
+        // It may go on failing, and must not keep the others open.
+        this.#closeAgainMs.set(address, nowMs + CLOSE_AGAIN_MS);
+        const words = `cannot end what is open for ${address}, and will try ` +
+          `again in ${CLOSE_AGAIN_MS / 1000} s: ${error.message}`;
+        this.#parts.log("error", words, { address });
+      }
+    }
+    return closed;
   }
 
   /** Takes the grants of clients that are gone out of the ledger, and closes them. */
@@ -180,7 +209,12 @@ export class Keeper {
     );
     if (gone.length === 0) return;
     this.#end(gone, "the client was removed");
-    await this.#close(gone, nowMs);
+    try {
+      await this.#close(gone, nowMs);
+    } catch (error) {
+      this.#putBack(gone);
+      throw error;
+    }
     for (const entry of gone) runner.hook(this.#config.hooks.close, entry);
     for (const client of new Set(gone.map((entry) => entry.client))) {
       log("info", `close ${client}: the client was removed`, { client });
@@ -219,10 +253,16 @@ export class Keeper {
       : { ok: false, why: "code used" };
   }
 
-  /** Writes down what was decided; the entries that a `close` ends. */
+  /**
+   * Writes down what was decided; the client's entries for these ports as they
+   * were, which a `close` ends.
+   */
   #record(request: Request, granted: Granted, nowMs: number): Entry[] {
     const { ledger } = this.#parts.store;
     this.#chronicle.remember(request.action, request, granted);
+    const before = ledger.ofAddress(granted.address, nowMs).filter((entry) =>
+      entry.client === request.client && isWithin(entry, granted.ports)
+    );
     if (request.action === "open") {
       if (!ledger.hasRoom(granted.ports.length, MAX_GRANTS)) {
         throw new SystemError("", `${MAX_GRANTS} grants are open already`);
@@ -231,19 +271,17 @@ export class Keeper {
         ledger.put(entry);
       }
     }
-    if (request.action !== "close") return [];
-    const ended = ledger.ofAddress(granted.address, nowMs).filter((entry) =>
-      entry.client === request.client && isWithin(entry, granted.ports)
-    );
-    for (const entry of ended) ledger.remove(entry);
-    return ended;
+    if (request.action === "close") {
+      for (const entry of before) ledger.remove(entry);
+    }
+    return before;
   }
 
   /** Step 9; whether it was done. What could not be opened is taken out of the ledger again. */
   async #carryOut(
     request: Request,
     granted: Granted,
-    ended: readonly Entry[],
+    before: readonly Entry[],
   ): Promise<boolean> {
     const { runtime, counters, runner } = this.#parts;
     const { hooks } = this.#config;
@@ -257,9 +295,14 @@ export class Keeper {
           runner.hook(hooks.open, entry);
         }
       } else if (action === "close") {
-        await this.#close(ended, nowMs);
-        await this.#kill(ended);
-        for (const entry of ended) runner.hook(hooks.close, entry);
+        try {
+          await this.#close(before, nowMs);
+        } catch (error) {
+          this.#putBack(before);
+          throw error;
+        }
+        await this.#kill(before);
+        for (const entry of before) runner.hook(hooks.close, entry);
       }
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;
@@ -267,6 +310,7 @@ export class Keeper {
       const { message } = error;
       this.#chronicle.say("error", "failed", request, granted, message);
       this.#forget(request, granted, nowMs, message);
+      if (action === "open") this.#putBack(before);
       return false;
     }
     counters.add(action);
@@ -280,6 +324,9 @@ export class Keeper {
     const { ledger } = this.#parts.store;
     const entries = ledger.ofAddress(address, nowMs);
     const wanted = entries.filter((entry) => isWithin(entry, ports));
+    if (wanted.length === 0) {
+      throw new FirewallError("it was taken back before it was opened");
+    }
     await this.#firewall.open(
       mergeEntries(wanted),
       mergeEntries(entries),
@@ -336,6 +383,15 @@ export class Keeper {
       for (const entry of this.#entries(request, granted, nowMs)) {
         this.#parts.store.ledger.remove(entry);
       }
+    } catch (error) {
+      this.#chronicle.sayTrouble(error);
+    }
+  }
+
+  /** Has the ledger say again what is still open. */
+  #putBack(entries: readonly Entry[]): void {
+    try {
+      for (const entry of entries) this.#parts.store.ledger.put(entry);
     } catch (error) {
       this.#chronicle.sayTrouble(error);
     }
