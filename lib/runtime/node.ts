@@ -1,11 +1,11 @@
 /** The runtime in Bun, by node: modules and bun:ffi. */
 
 import type * as ffi from "bun:ffi";
-import { type ChildProcess, spawn } from "node:child_process";
-import * as dgram from "node:dgram";
-import * as net from "node:net";
+import type { ChildProcess } from "node:child_process";
+import type * as dgram from "node:dgram";
+import type * as net from "node:net";
 import process from "node:process";
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { type Endpoint, isIpv4, parseAddress } from "../values/address.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import {
@@ -15,6 +15,12 @@ import {
   SystemError,
 } from "./runtime.ts";
 import { selfCommand, system } from "./system.ts";
+
+// Loaded when they are used: a client that knocks needs one of them.
+const childProcesses = () => process.getBuiltinModule("node:child_process");
+const datagrams = () => process.getBuiltinModule("node:dgram");
+const networking = () => process.getBuiltinModule("node:net");
+const streams = () => process.getBuiltinModule("node:stream");
 
 const NATIVE: Record<NativeType, string> = {
   pointer: "ptr",
@@ -34,7 +40,7 @@ export const nodeRuntime: Runtime = {
   run: (argv, options = {}) =>
     translatingAsync(async () => {
       const piped = options.inherit ? "inherit" : "pipe";
-      const child = spawn(argv[0]!, argv.slice(1), {
+      const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
         stdio: [
           options.stdin === undefined
             ? options.inherit ? "inherit" : "ignore"
@@ -65,11 +71,12 @@ export const nodeRuntime: Runtime = {
     }),
 
   spawn: (argv, options = {}) => {
-    const child = spawn(argv[0]!, argv.slice(1), {
+    const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...options.env },
     });
     const status = ended(child);
+    const { toWeb } = streams().Readable;
     // Without a listener, a program that is missing would be thrown nowhere.
     child.on("error", () => {});
     if (child.pid === undefined) {
@@ -77,8 +84,8 @@ export const nodeRuntime: Runtime = {
     }
     return {
       pid: child.pid,
-      stdout: Readable.toWeb(child.stdout!) as ReadableStream<Uint8Array>,
-      stderr: Readable.toWeb(child.stderr!) as ReadableStream<Uint8Array>,
+      stdout: toWeb(child.stdout!) as ReadableStream<Uint8Array>,
+      stderr: toWeb(child.stderr!) as ReadableStream<Uint8Array>,
       ended: status,
       kill: (signal) => void child.kill(signal),
     };
@@ -126,7 +133,7 @@ export const nodeRuntime: Runtime = {
 
   connectStream: (to, options = {}) =>
     new Promise((resolve, reject) => {
-      const socket = net.connect({
+      const socket = networking().connect({
         host: to.host,
         port: to.port,
         allowHalfOpen: true,
@@ -196,7 +203,7 @@ async function withoutIpv6<T>(
 
 function bindDatagram(host: string, { port }: Endpoint): Promise<dgram.Socket> {
   return new Promise((resolve, reject) => {
-    const socket = dgram.createSocket(isIpv4(host) ? "udp4" : "udp6");
+    const socket = datagrams().createSocket(isIpv4(host) ? "udp4" : "udp6");
     socket.once("error", reject);
     socket.bind(port, host, () => {
       socket.off("error", reject);
@@ -207,7 +214,7 @@ function bindDatagram(host: string, { port }: Endpoint): Promise<dgram.Socket> {
 
 function bindStream(host: string, { port }: Endpoint): Promise<net.Server> {
   return new Promise((resolve, reject) => {
-    const server = net.createServer({ allowHalfOpen: true });
+    const server = networking().createServer({ allowHalfOpen: true });
     server.once("error", reject);
     server.listen(port, host, () => {
       server.off("error", reject);

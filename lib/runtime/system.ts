@@ -1,7 +1,5 @@
 /** What Deno and Bun have alike through node: modules. */
 
-import { generateKeyPairSync, randomBytes } from "node:crypto";
-import * as dns from "node:dns";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import process from "node:process";
@@ -46,9 +44,9 @@ export const system: Shared = {
 
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
-  random: (size) => new Uint8Array(randomBytes(size)),
+  random: (size) => crypto.getRandomValues(new Uint8Array(size)),
   rsaPrivateKey: (bits) =>
-    generateKeyPairSync("rsa", {
+    process.getBuiltinModule("node:crypto").generateKeyPairSync("rsa", {
       modulusLength: bits,
       privateKeyEncoding: { type: "pkcs1", format: "pem" },
       publicKeyEncoding: { type: "spki", format: "pem" },
@@ -112,6 +110,7 @@ export const system: Shared = {
     translatingAsync(async () => {
       const address = parseAddress(host);
       if (address) return [address];
+      const dns = process.getBuiltinModule("node:dns");
       const found = await dns.promises.lookup(host, { all: true });
       const all = found.map(({ address }) => parseAddress(address));
       return [...new Set(all.filter((address) => address !== null))];
