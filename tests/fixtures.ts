@@ -69,6 +69,8 @@ export function makeConfig(
     hooks: { open: null, close: null },
     services: [],
     clients,
+    doors: [],
+    warnings: [],
     log: { format: "text", level: "info" },
     state: "/var/lib/knock",
     ...over,

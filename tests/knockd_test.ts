@@ -87,7 +87,7 @@ test("convertKnockd() converts each sample into valid YAML", () => {
     const yaml = parse(text) as { sequences: Record<string, unknown> };
     assertEquals(Object.keys(yaml.sequences), sequences, file);
     const mistakes: Mistake[] = [];
-    serverSchema.read({ ...yaml, sequences: undefined }, "", mistakes);
+    serverSchema.read(yaml, "", mistakes);
     assertEquals(mistakes, [], file);
   }
 });
@@ -151,17 +151,13 @@ start_command_6 =
   assertEquals(yaml.sequences.a, {
     knock: ["tcp/7000", "tcp/9000", "tcp/8000"],
     within: "25s",
-    run: "a-start",
+    run: ["/bin/sh", "-c", `/usr/bin/wake "{address}" && logger woke`],
     run_ipv6: false,
-    run_after: "a-stop",
+    run_after: ["/usr/bin/sleep-well", "{address}"],
     for: "10s",
     flags: ["fin"],
     target: "192.0.2.1",
     watch: "sniff",
-  });
-  assertEquals(yaml.commands, {
-    "a-start": ["/bin/sh", "-c", `/usr/bin/wake "{address}" && logger woke`],
-    "a-stop": ["/usr/bin/sleep-well", "{address}"],
   });
   assert(warnings.some((text) => text.includes("shell")));
 });

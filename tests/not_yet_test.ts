@@ -5,7 +5,6 @@ import { ConfigError } from "../lib/values/errors.ts";
 
 const waiting: [path: string, text: string][] = [
   ["clients.a.fwknop", "clients: { a: { fwknop: {} } }"],
-  ["sequences", "sequences: {}"],
   ["metrics", `metrics: "127.0.0.1:9162"`],
 ];
 

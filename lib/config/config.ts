@@ -4,6 +4,7 @@ import type { DialectName } from "../dialects/dialect.ts";
 import type { RsaKey } from "../dialects/openspa.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
+import type { Sequence } from "../sequences/sequence.ts";
 import type { Hours } from "./hours.ts";
 
 export interface Config {
@@ -25,6 +26,10 @@ export interface Config {
   readonly firewall: FirewallConfig;
   readonly services: readonly Service[];
   readonly clients: readonly Client[];
+  /** What port sequences open. */
+  readonly doors: readonly Door[];
+  /** What is allowed and wants a look, a line each with its path. */
+  readonly warnings: readonly string[];
   /** What clients may `run`, by name. */
   readonly commands: ReadonlyMap<string, Argv>;
   /** Run beside the firewall when a grant opens and when it ends; null = nothing. */
@@ -58,6 +63,31 @@ export interface FirewallConfig {
   readonly chain: string | null;
   /** The backend command: argv to open and to close; null for other backends. */
   readonly commands: { readonly open: Argv; readonly close: Argv } | null;
+}
+
+/** Who looks out for the hits of a sequence: nftables, tcpdump, or sockets of our own (UDP). */
+export type Watch = "kernel" | "sniff" | "socket";
+
+/** What port sequences open: a key under `sequences`. */
+export interface Door {
+  readonly name: string;
+  readonly watch: Watch;
+  /** What opens it; of one-time sequences one is the right one at a time, in this order. */
+  readonly opens: readonly Sequence[];
+  /** Whether each of them can be used once. */
+  readonly oneTime: boolean;
+  /** What closes it before its time; null = nothing. */
+  readonly closes: Sequence | null;
+  /** Run when it opens. */
+  readonly run: DoorPrograms;
+  /** Run when its time is over. */
+  readonly runAfter: DoorPrograms;
+}
+
+/** What is run for an IPv4 and for an IPv6 source; null = nothing. */
+export interface DoorPrograms {
+  readonly ipv4: Argv | null;
+  readonly ipv6: Argv | null;
 }
 
 /** A program and its arguments, never for a shell; `{…}` stands for what a grant says. */

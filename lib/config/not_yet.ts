@@ -15,7 +15,6 @@ interface NotYet {
 
 const NOT_YET: readonly NotYet[] = [
   { path: "clients.*.fwknop" },
-  { path: "sequences" },
   { path: "metrics" },
 ];
 

@@ -12,6 +12,8 @@ import { checkKeys } from "./client_keys.ts";
 import { OPENME_KEY, OPENSPA_KEY } from "./dialect_schema.ts";
 import { readOpenspa, readOwnKey } from "./dialect_keys.ts";
 import type { ReadKey } from "./key_file.ts";
+import { doorWarnings } from "./door_checks.ts";
+import { readDoors } from "./doors.ts";
 import { at, configError, isMapping, type Mistake, show } from "./mistake.ts";
 import { notYetSupported } from "./not_yet.ts";
 import {
@@ -80,6 +82,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   for (const [name, client] of yaml.clients) {
     checkRun(name, client, commands, mistakes);
   }
+  const doors = readDoors({ yaml, services, serviceNames: names }, mistakes);
   const firewall = readFirewall(yaml, mistakes);
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
@@ -107,6 +110,8 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     firewall,
     services,
     clients,
+    doors,
+    warnings: doorWarnings(doors),
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,

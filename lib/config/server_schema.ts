@@ -3,20 +3,19 @@
 import { type Endpoint, parseAddress } from "../values/address.ts";
 import { parseEndpoint, parsePrefix } from "../values/address.ts";
 import { parseBase64url } from "../values/base64url.ts";
-import { parseDuration } from "../values/duration.ts";
-import { parsePortRange, type PortRange } from "../values/ports.ts";
-import type { Argv, BackendName, Listen } from "./config.ts";
+import { parsePortRange } from "../values/ports.ts";
+import type { BackendName, Listen } from "./config.ts";
 import {
   openmeClient,
   openmeServer,
   openspaClient,
   openspaServer,
 } from "./dialect_schema.ts";
+import { door } from "./door_schema.ts";
 import { parseHours } from "./hours.ts";
 import {
   anything,
   bool,
-  list,
   mappingOr,
   named,
   object,
@@ -28,7 +27,10 @@ import {
   section,
   text,
 } from "./schema.ts";
+import { argv, duration, NAME, opening, words } from "./shapes.ts";
 import { parseTime } from "./time.ts";
+
+export { NAME };
 
 /** Bytes of an X25519 key and of a psk. */
 export const KEY_SIZE = 32;
@@ -47,31 +49,9 @@ export const BACKENDS: readonly BackendName[] = [
   "command",
 ];
 
-/** What clients, services and commands may be called. */
-export const NAME = {
-  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-  wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
-    `first`,
-} as const;
-
-const words = text("text", (value) => value === "" ? null : value, {
-  json: { minLength: 1 },
-});
-
 const ports = text("tcp/PORT or udp/PORT", parsePortRange, {
   json: { pattern: "^(tcp|udp)/[0-9]+(-[0-9]+)?$" },
 });
-
-/** What a client may open: ports, or the name of a service, looked up later. */
-const opening = text<PortRange | string>(
-  "a service's name, tcp/PORT or udp/PORT",
-  (value) =>
-    value.includes("/")
-      ? parsePortRange(value)
-      : NAME.pattern.test(value)
-      ? value
-      : null,
-);
 
 const target = text("HOST:PORT", (value): Endpoint | null => {
   const endpoint = parseEndpoint(value);
@@ -101,8 +81,6 @@ const time = text(
 );
 
 const hours = text(`hours such as "mon-fri 08:00-18:00"`, parseHours);
-
-const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
 
 const service = mappingOr(
   object({
@@ -157,7 +135,7 @@ export const serverSchema = object({
   clients: section(named(NAME, client)),
   openme: section(openmeServer),
   openspa: section(openspaServer),
-  sequences: optional(anything, null),
+  sequences: section(named(NAME, door)),
   commands: section(named(NAME, argv)),
   hooks: section(object({
     open: optional(argv, null),
@@ -190,15 +168,4 @@ export function parseListen(value: string): Listen | null {
 export function parseKey(value: string): Uint8Array | null {
   const bytes = parseBase64url(value, KEY_SIZE);
   return bytes?.some((byte) => byte !== 0) ? bytes : null;
-}
-
-function duration(most?: number): Schema<number> {
-  const wanted = `a duration such as 30s, 5m or 8h, at least 1s` +
-    (most === undefined ? "" : ` and at most ${most}s`);
-  return text(wanted, (value) => {
-    const seconds = parseDuration(value);
-    return seconds === null || seconds < 1 || seconds > (most ?? Infinity)
-      ? null
-      : seconds;
-  });
 }

@@ -1,4 +1,4 @@
-/** knockd.conf -> our configuration: sequences, services and commands. */
+/** knockd.conf -> our configuration: sequences and services. */
 
 import { formatHit } from "../../sequences/sequence.ts";
 import { formatDuration } from "../../values/duration.ts";
@@ -77,7 +77,6 @@ class Writer {
   readonly warnings: string[] = [];
   readonly #names = new Set<string>();
   readonly #services = new Map<string, string>();
-  readonly #commands = new Map<string, readonly string[]>();
   readonly #sequences: string[] = [];
 
   /** A name that ours may have, of its own. */
@@ -122,7 +121,7 @@ class Writer {
       lines.push(`for: ${formatDuration(clampSeconds(seconds))}`);
     }
     if (closer) lines.push(`close: ${hitsText(closer.ports)}`);
-    const runs = !opens && this.#addCommands(name, door, lines);
+    const runs = !opens && addPrograms(door, lines);
     const flags = ownFlags(door.tcpFlags);
     if (flags) {
       const texts = flags.map((flag) => JSON.stringify(flag));
@@ -145,9 +144,6 @@ class Writer {
     const services = [...this.#services].map(([ports, name]) =>
       `  ${name}: ${ports}\n`
     );
-    const commands = [...this.#commands].map(([name, argv]) =>
-      `  ${scalar(name)}: [${argv.map(scalar).join(", ")}]\n`
-    );
     return `# Converted from ${JSON.stringify(file)} of knockd.
 # A port sequence goes in the clear: whoever listens can repeat it. Clients
 # that are enrolled ("knock client add NAME") need none.
@@ -164,9 +160,7 @@ firewall:
 services:${services.length === 0 ? " {}" : ""}
 ${services.join("")}
 sequences:${this.#sequences.length === 0 ? " {}" : ""}
-${this.#sequences.join("")}${
-      commands.length === 0 ? "" : `\ncommands:\n${commands.join("")}`
-    }
+${this.#sequences.join("")}
 clients: {}
 `;
   }
@@ -181,34 +175,32 @@ clients: {}
     });
   }
 
-  /** Adds the programs that a door runs; whether there are any. */
-  #addCommands(name: string, door: Door, lines: string[]): boolean {
-    const add = (key: string, suffix: string, command: string | null) => {
-      if (command === null) return false;
-      // An empty one for IPv6 says that nothing is to be run.
-      if (command === "") {
-        if (suffix.endsWith("6")) lines.push(`${key}: false`);
-        return false;
-      }
-      const own = `${name}-${suffix}`;
-      this.#commands.set(own, commandArgv(command));
-      lines.push(`${key}: ${scalar(own)}`);
-      return true;
-    };
-    const starts = add("run", "start", door.start);
-    const starts6 = add("run_ipv6", "start6", door.start6);
-    if (!starts && !starts6) return false;
-    const stops = add("run_after", "stop", door.stop);
-    const stops6 = add("run_after_ipv6", "stop6", door.stop6);
-    if (stops || stops6) {
-      lines.push(`for: ${formatDuration(clampSeconds(door.cmdTimeout))}`);
-    }
-    return true;
-  }
-
   #warn(name: string, words: string): void {
     this.warnings.push(`sequences.${name}: ${words}`);
   }
+}
+
+/** Writes the programs that a door runs; whether there are any. */
+function addPrograms(door: Door, lines: string[]): boolean {
+  const add = (key: string, command: string | null) => {
+    if (command === null) return false;
+    // An empty one for IPv6 says that nothing is to be run.
+    if (command === "") {
+      if (key.endsWith("6")) lines.push(`${key}: false`);
+      return false;
+    }
+    lines.push(`${key}: [${commandArgv(command).map(scalar).join(", ")}]`);
+    return true;
+  };
+  const starts = add("run", door.start);
+  const starts6 = add("run_ipv6", door.start6);
+  if (!starts && !starts6) return false;
+  const stops = add("run_after", door.stop);
+  const stops6 = add("run_after_ipv6", door.stop6);
+  if (stops || stops6) {
+    lines.push(`for: ${formatDuration(clampSeconds(door.cmdTimeout))}`);
+  }
+  return true;
 }
 
 function hitsText(ports: readonly DoorPort[]): string {
