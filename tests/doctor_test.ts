@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Config } from "../lib/config/config.ts";
 import { run } from "../lib/commands/doctor.ts";
-import { mayChangeFirewall } from "../lib/server/doctor/check_backend.ts";
+import { mayAdministerNetwork } from "../lib/firewall/rights.ts";
 import { checkClients } from "../lib/server/doctor/check_clients.ts";
 import { checkClock } from "../lib/server/doctor/check_clock.ts";
 import { checkFirewall } from "../lib/server/doctor/check_firewall.ts";
@@ -284,13 +284,13 @@ for (const [name, files, programs, want] of clocks) {
   });
 }
 
-test("mayChangeFirewall() reads CAP_NET_ADMIN", () => {
+test("mayAdministerNetwork() reads CAP_NET_ADMIN", () => {
   const status = (caps: string) =>
     new FakeRuntime({ files: { "/proc/self/status": `CapEff:\t${caps}\n` } });
-  assertEquals(mayChangeFirewall(status("000001fffeffffff")), true);
-  assertEquals(mayChangeFirewall(status("0000000000001000")), true);
-  assertEquals(mayChangeFirewall(status("0000000000000000")), false);
-  assertEquals(mayChangeFirewall(new FakeRuntime()), null);
+  assertEquals(mayAdministerNetwork(status("000001fffeffffff")), true);
+  assertEquals(mayAdministerNetwork(status("0000000000001000")), true);
+  assertEquals(mayAdministerNetwork(status("0000000000000000")), false);
+  assertEquals(mayAdministerNetwork(new FakeRuntime()), null);
 });
 
 // --- the command

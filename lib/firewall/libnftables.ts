@@ -11,6 +11,7 @@ import {
   SystemError,
 } from "../runtime/runtime.ts";
 import { FirewallError } from "./firewall.ts";
+import { mayAdministerNetwork } from "./rights.ts";
 
 /** Who runs nft scripts. */
 export interface Nft {
@@ -70,6 +71,10 @@ const SYMBOLS = {
 
 /** Finds a way to run nft scripts; throws FirewallError when there is none. */
 export async function openNft(runtime: Runtime): Promise<Nft> {
+  // Without the right, the library writes to standard error by itself.
+  if (mayAdministerNetwork(runtime) === false) {
+    throw nftError("Error: Operation not permitted");
+  }
   const program = PROGRAMS.find((path) => runtime.files.stat(path)?.isFile);
   // The library ends the whole process when it finds no netlink socket, so a
   // child must try first wherever that is in doubt.

@@ -3,22 +3,12 @@
 import type { Config } from "../../config/config.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import { openNft } from "../../firewall/libnftables.ts";
+import { mayAdministerNetwork } from "../../firewall/rights.ts";
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { bad, type Finding, ok, unknown } from "./finding.ts";
 
-/** The bit of CAP_NET_ADMIN, from linux/capability.h. */
-const CAP_NET_ADMIN = 12n;
-
 /** The oldest kernel that the nft backend's table can be made in. */
 const NFT_KERNEL = [5, 10] as const;
-
-/** Whether this process may change the firewall; null where nobody tells. */
-export function mayChangeFirewall(runtime: Runtime): boolean | null {
-  const status = readLine(runtime, "/proc/self/status");
-  const [, hex] = /^CapEff:\s*([0-9a-f]+)$/m.exec(status ?? "") ?? [];
-  if (hex === undefined) return null;
-  return (BigInt(`0x${hex}`) >> CAP_NET_ADMIN & 1n) === 1n;
-}
 
 /** Names the backend and looks whether it can be used. */
 export async function checkBackend(
@@ -35,7 +25,7 @@ export async function checkBackend(
   }
   const findings: Finding[] = [];
   const kernel = readLine(runtime, "/proc/sys/kernel/osrelease")?.trim();
-  const admin = mayChangeFirewall(runtime);
+  const admin = mayAdministerNetwork(runtime);
   if (admin === false) {
     findings.push(unknown(
       `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
