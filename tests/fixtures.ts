@@ -9,6 +9,7 @@ export function makeClient(over: Partial<Client> = {}): Client {
   return {
     name: "alice",
     knock: null,
+    fwknop: null,
     openme: null,
     openspa: null,
     open: [
@@ -59,6 +60,7 @@ export function makeConfig(
   return {
     file: "/etc/knock/server.yaml",
     listen: [{ host: "::", port: 62201 }],
+    streams: [],
     key: new Uint8Array(32).fill(7),
     openme: { file: "openme.key", key: null },
     openspa: { file: "openspa.pem", key: null, adkSecret: null },

@@ -20,6 +20,8 @@ function granted(over: Partial<Extract<Verdict, { ok: true }>>): Verdict {
     ok: true,
     address: SOURCE,
     ports: ports("tcp/22", "tcp/8080-8090"),
+    to: null,
+    command: null,
     seconds: 30,
     codeStep: null,
     ...over,

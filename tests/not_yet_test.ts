@@ -4,7 +4,6 @@ import { parseConfig } from "../lib/config/parse.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 
 const waiting: [path: string, text: string][] = [
-  ["clients.a.fwknop", "clients: { a: { fwknop: {} } }"],
   ["metrics", `metrics: "127.0.0.1:9162"`],
 ];
 

@@ -86,6 +86,7 @@ test("parseConfig() reads every key", () => {
       { host: "192.0.2.1", port: 62202 },
       { host: "2001:db8::1", port: 62202 },
     ],
+    streams: [],
     key: KEY,
     openme: { file: "openme.key", key: null },
     openspa: { file: "openspa.pem", key: null, adkSecret: null },
@@ -189,13 +190,13 @@ const wrong: [text: string, mistakes: string[]][] = [
     "listen: must be a list with at least one entry, got an empty list",
   ]],
   ["listen: 0", [
-    `listen: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", got "0"`,
+    `listen: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "0"`,
   ]],
   ["listen: [65536]", [
-    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", got "65536"`,
+    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "65536"`,
   ]],
   [`listen: ["example.org:1"]`, [
-    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", got "example.org:1"`,
+    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "example.org:1"`,
   ]],
   ["listen: [1, 1]", [
     `listen[1]: must be free of the other entries, got "[::]:1" beside "[::]:1"`,

@@ -14,7 +14,8 @@ import type { ServerYaml } from "./server_schema.ts";
 export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
   for (const [index, entry] of listen.entries()) {
     const other = listen.slice(0, index).find((earlier) =>
-      collide(earlier, entry) || collide(entry, earlier)
+      "transport" in earlier === "transport" in entry &&
+      (collide(earlier, entry) || collide(entry, earlier))
     );
     if (!other) continue;
     mistakes.push({
@@ -39,9 +40,11 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
       const shown = formatPortRange(range);
       const say = (text: string, hint?: string) =>
         mistakes.push({ path, text, hint });
-      const knock = yaml.listen.find(({ port }) =>
-        overlapPorts(range, { protocol: "udp", first: port, last: port })
-      );
+      const knock = yaml.listen.find((entry) => {
+        const protocol = "transport" in entry ? "tcp" : "udp";
+        const { port } = entry;
+        return overlapPorts(range, { protocol, first: port, last: port });
+      });
       if (knock) {
         say(`must not be the port that knocks come to, got "${shown}"`);
       }

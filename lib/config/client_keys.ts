@@ -16,6 +16,20 @@ const MARKS: readonly {
     of: ({ knock }) => knock?.key.toHex(),
   },
   {
+    path: "fwknop.hmac_key_base64",
+    wanted: "an HMAC key",
+    of: ({ fwknop }) => fwknop?.hmac?.key.toHex(),
+  },
+  {
+    path: "fwknop.key_base64",
+    wanted: "a key",
+    // With an HMAC, that alone tells who it is.
+    of: ({ fwknop }) =>
+      fwknop && !fwknop.hmac && "key" in fwknop
+        ? fwknop.key.toHex()
+        : undefined,
+  },
+  {
     path: "openme.key",
     wanted: "a key",
     of: ({ openme }) => openme?.key.toHex(),

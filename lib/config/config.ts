@@ -1,6 +1,7 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
 import type { DialectName } from "../dialects/dialect.ts";
+import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop.ts";
 import type { RsaKey } from "../dialects/openspa.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
@@ -11,6 +12,8 @@ export interface Config {
   /** The file it was read from. */
   readonly file: string;
   readonly listen: readonly Listen[];
+  /** Where packets come in connections of TCP. */
+  readonly streams: readonly StreamListen[];
   /** The server's own X25519 private key, 32 bytes. */
   readonly key: Uint8Array;
   /** The server's own X25519 private key in openme's dialect, 32 bytes. */
@@ -47,11 +50,16 @@ export interface OwnKey<T> {
   readonly key: T | null;
 }
 
-/** Where packets are received. */
+/** Where datagrams are received. */
 export interface Listen extends Endpoint {
   /** "::" = every address, both families. */
   readonly host: string;
   readonly port: number;
+}
+
+/** Where packets come as the first bytes of a connection, or as the path of an HTTP request. */
+export interface StreamListen extends Listen {
+  readonly transport: "tcp" | "http";
 }
 
 export type BackendName = "nft" | "iptables" | "gate" | "command";
@@ -114,6 +122,8 @@ export interface Client {
   readonly name: string;
   /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
   readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
+  /** fwknop: a shared passphrase, or keyrings of OpenPGP. */
+  readonly fwknop: FwknopKeys | FwknopGpgKeys | null;
   /** openme: the client's Ed25519 public key, 32 bytes. */
   readonly openme: { readonly key: Uint8Array } | null;
   /** OpenSPA: the client's UUID, 16 bytes, and its RSA public key. */
@@ -144,4 +154,4 @@ export function dialectsOf(client: Client): DialectName[] {
   return DIALECTS.filter((name) => client[name] !== null);
 }
 
-const DIALECTS = ["knock", "openme", "openspa"] as const;
+const DIALECTS = ["knock", "fwknop", "openme", "openspa"] as const;

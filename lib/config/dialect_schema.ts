@@ -1,5 +1,6 @@
 /** The keys of dialects other than our own, as `server.yaml` has them. */
 
+import { FINGERPRINT } from "../dialects/fwknop_gpg.ts";
 import { parseOpenmeKey } from "../dialects/openme_keys.ts";
 import {
   parseAdkSecret,
@@ -9,7 +10,8 @@ import {
 } from "../dialects/openspa.ts";
 import { parseUuid } from "../values/uuid.ts";
 import type { KeyKind } from "./key_file.ts";
-import { object, optional, required, text } from "./schema.ts";
+import { FWKNOP_FIELDS } from "./fwknop_keys.ts";
+import { object, oneOrMore, optional, required, text } from "./schema.ts";
 
 const file = text("text", (value) => value === "" ? null : value, {
   json: { minLength: 1 },
@@ -28,6 +30,27 @@ const adkSecret = text("7 characters of base32", parseAdkSecret, {
   secret: true,
   json: { pattern: "^[A-Z2-7]{7}$" },
 });
+
+const fingerprint = text(
+  "the fingerprint of an OpenPGP primary key, 40 hexadecimal digits",
+  (value) => {
+    const digits = value.replaceAll(" ", "").toUpperCase();
+    return FINGERPRINT.test(digits) ? digits : null;
+  },
+);
+
+/** `clients.NAME.fwknop`. */
+export const fwknopClient = object({
+  ...FWKNOP_FIELDS,
+  gpg: optional(
+    object({
+      home: required(file),
+      recipient: required(file),
+      signers: required(oneOrMore(fingerprint)),
+    }),
+    null,
+  ),
+}, { secret: true });
 
 /** `clients.NAME.openme`. */
 export const openmeClient = object({ key: required(openmeKey) }, {

@@ -11,6 +11,7 @@ import type { Client, Config, Service } from "./config.ts";
 import { checkKeys } from "./client_keys.ts";
 import { OPENME_KEY, OPENSPA_KEY } from "./dialect_schema.ts";
 import { readOpenspa, readOwnKey } from "./dialect_keys.ts";
+import { readFwknopKeys, warnOfFwknop } from "./fwknop_keys.ts";
 import type { ReadKey } from "./key_file.ts";
 import { doorWarnings } from "./door_checks.ts";
 import { readDoors } from "./doors.ts";
@@ -101,7 +102,8 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   }
   return {
     file,
-    listen: yaml.listen,
+    listen: yaml.listen.filter((one) => !("transport" in one)),
+    streams: yaml.listen.flatMap((one) => "transport" in one ? [one] : []),
     key,
     openme,
     openspa: { ...openspa, adkSecret: yaml.openspa.adk_secret },
@@ -111,7 +113,10 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     services,
     clients,
     doors,
-    warnings: doorWarnings(doors),
+    warnings: [
+      ...clients.map(warnOfFwknop).filter((words) => words !== null),
+      ...doorWarnings(doors),
+    ],
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,
@@ -191,6 +196,13 @@ function readClient(
   return {
     name,
     knock: yaml.knock,
+    fwknop: yaml.fwknop &&
+      readFwknopKeys(
+        yaml.fwknop,
+        yaml.fwknop.gpg,
+        at(path, "fwknop"),
+        mistakes,
+      ),
     openme: yaml.openme,
     openspa: yaml.openspa &&
       readOpenspa(yaml.openspa, path, surroundings, mistakes),

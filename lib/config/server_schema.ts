@@ -4,8 +4,9 @@ import { type Endpoint, parseAddress } from "../values/address.ts";
 import { parseEndpoint, parsePrefix } from "../values/address.ts";
 import { parseBase64url } from "../values/base64url.ts";
 import { parsePortRange } from "../values/ports.ts";
-import type { BackendName, Listen } from "./config.ts";
+import type { BackendName, Listen, StreamListen } from "./config.ts";
 import {
+  fwknopClient,
   openmeClient,
   openmeServer,
   openspaClient,
@@ -58,9 +59,9 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
   return endpoint && endpoint.port > 0 ? endpoint : null;
 });
 
-const listen = text<Listen>(
-  `PORT, "ADDRESS:PORT" or "[IPV6]:PORT"`,
-  parseListen,
+const listen = text<Listen | StreamListen>(
+  `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/`,
+  parseTransport,
 );
 
 const prefix = text(
@@ -97,7 +98,7 @@ const client = object({
     object({ key: required(key), psk: required(key) }, { secret: true }),
     null,
   ),
-  fwknop: optional(anything, null),
+  fwknop: optional(fwknopClient, null),
   openme: optional(openmeClient, null),
   openspa: optional(openspaClient, null),
   open: optional(oneOrMore(opening, { empty: true }), []),
@@ -154,6 +155,14 @@ export type ServiceYaml = Read<typeof service>;
 export type ClientYaml = Read<typeof client>;
 
 type Read<S> = S extends Schema<infer T> ? T : never;
+
+function parseTransport(value: string): Listen | StreamListen | null {
+  const [, transport, rest] = /^(?:(udp|tcp|http)\/)?(.*)$/s.exec(value)!;
+  const listen = parseListen(rest!);
+  return listen && (transport === "tcp" || transport === "http")
+    ? { ...listen, transport }
+    : listen;
+}
 
 /** Reads `PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`; "::" is every address. */
 export function parseListen(value: string): Listen | null {

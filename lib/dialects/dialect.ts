@@ -79,6 +79,7 @@ export type PacketRefusal =
   | "unknown client"
   | "signature"
   | "cipher"
+  | "busy"
   | "payload";
 
 /** What a dialect made of a packet. */
@@ -94,6 +95,8 @@ export type Opened =
     readonly why: PacketRefusal;
     /** The client, where the packet proved it before it was refused. */
     readonly client?: string;
+    /** Opens it after all, by what takes time; `why` stands for whoever cannot wait. */
+    readonly later?: () => Promise<Opened>;
   };
 
 /** What a dialect may know of the world while it opens a packet. */

@@ -1,6 +1,6 @@
 /**
- * The dialect of fwknop 2.x with a shared passphrase (Rijndael): base64 text,
- * encrypted and then authenticated by an HMAC, over UDP, without a reply.
+ * The dialect of fwknop 2.x with a shared passphrase (Rijndael) or OpenPGP:
+ * base64 text, encrypted and then authenticated by an HMAC, without a reply.
  *
  * Stricter than fwknopd: one packet has one encoding, the HMAC is always
  * looked at first where there is one, and its key tells who sent the packet.
@@ -13,7 +13,14 @@ import { timingSafeEqual } from "node:crypto";
 import type { Dialect, Opened, PacketRefusal, Scene } from "./dialect.ts";
 import { decrypt } from "./fwknop_cipher.ts";
 import { DIGEST_TYPES, digestLength, hmac } from "./fwknop_digest.ts";
-import { decodeMessage } from "./fwknop_message.ts";
+import { decodeMessage, type Message } from "./fwknop_message.ts";
+import {
+  type FwknopGpgKeys,
+  hasGpgForm,
+  type OpenPgp,
+  readGpg,
+  splitGpg,
+} from "./fwknop_gpg.ts";
 import {
   hasForm,
   holdsBlocks,
@@ -27,6 +34,12 @@ import { sha256 } from "./sha256.ts";
 
 export type { CipherMode } from "./fwknop_cipher.ts";
 export type { DigestType } from "./fwknop_digest.ts";
+export {
+  type FwknopGpgKeys,
+  gpgText,
+  type OpenPgp,
+  sealGpg,
+} from "./fwknop_gpg.ts";
 export type { FwknopRequest } from "./fwknop_request.ts";
 export {
   type FwknopKeys,
@@ -44,15 +57,27 @@ export interface FwknopClient extends FwknopKeys {
   readonly name: string;
 }
 
+/** A client that seals by OpenPGP. */
+export interface FwknopGpgClient extends FwknopGpgKeys {
+  readonly name: string;
+}
+
 /**
  * Makes the server's side. A packet costs one HMAC for each client, until one
- * holds; clients without an HMAC are tried last, by decrypting.
+ * holds; clients without an HMAC are tried last, by decrypting. Packets in
+ * OpenPGP are opened later, by `openPgp`.
  */
-export function fwknopDialect(clients: readonly FwknopClient[]): Dialect {
-  const groups = groupClients(clients);
-  const proof = clients.some((client) => client.hmac);
+export function fwknopDialect(
+  clients: readonly (FwknopClient | FwknopGpgClient)[],
+  openPgp: OpenPgp = () => Promise.resolve("busy"),
+): Dialect {
+  const passphrases = clients.filter((client) => "key" in client);
+  const groups = groupClients(passphrases);
+  const proof = passphrases.some((client) => client.hmac);
+  const signers = clients.filter((client) => "gpg" in client).map(enrol);
 
   function open(packet: Uint8Array, scene: Scene): Opened {
+    if (hasGpgForm(packet)) return openGpg(packet, scene, signers, openPgp);
     if (!hasForm(packet)) return REFUSALS.form;
     let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
     let asked = false;
@@ -75,13 +100,15 @@ export function fwknopDialect(clients: readonly FwknopClient[]): Dialect {
     return refusal;
   }
 
-  return { name: "fwknop", recognises: hasForm, open };
+  const recognises = (packet: Uint8Array) =>
+    hasForm(packet) || (signers.length > 0 && hasGpgForm(packet));
+  return { name: "fwknop", recognises, open };
 }
 
 /** An enrolled client; what depends on its HMAC key alone is computed once. */
-interface Enrolled {
+interface Enrolled<Keys = FwknopKeys> {
   readonly name: string;
-  readonly keys: FwknopKeys;
+  readonly keys: Keys;
   readonly mac: ((covered: Uint8Array) => Uint8Array) | null;
   readonly proves: (split: Split) => boolean;
 }
@@ -102,7 +129,7 @@ const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];
 function groupClients(clients: readonly FwknopClient[]): Group[] {
   const groups = new Map<number, Enrolled[]>();
   for (const client of clients) {
-    const length = client.hmac ? digestLength(client.hmac.type) : 0;
+    const length = macLengthOf(client);
     const group = groups.get(length) ?? [];
     groups.set(length, [...group, enrol(client)]);
   }
@@ -112,7 +139,9 @@ function groupClients(clients: readonly FwknopClient[]): Group[] {
     .sort((a, b) => Number(a.macLength === 0) - Number(b.macLength === 0));
 }
 
-function enrol(client: FwknopClient): Enrolled {
+function enrol<Keys extends FwknopClient | FwknopGpgClient>(
+  client: Keys,
+): Enrolled<Keys> {
   const mac = client.hmac && hmac(client.hmac.type, client.hmac.key);
   return {
     name: client.name,
@@ -144,7 +173,71 @@ function openSealed(
   // Without an HMAC the same text may come in blocks that differ: in padding.
   const identity = proved ?? sha256(text);
   if (!proved && scene.seen(identity)) return REFUSALS.replay;
-  const asked = readRequest(decoded.message);
+  return readOpened(name, decoded.message, identity, client);
+}
+
+/** Opens a packet in OpenPGP as far as that goes without gpg. */
+function openGpg(
+  packet: Uint8Array,
+  scene: Scene,
+  signers: readonly Enrolled<FwknopGpgClient>[],
+  openPgp: OpenPgp,
+): Opened {
+  if (signers.length === 0) return REFUSALS.form;
+  if (!scene.mayCost()) return REFUSALS.rate;
+  const sealed = signers.flatMap((enrolled) => {
+    const split = splitGpg(packet, macLengthOf(enrolled.keys));
+    const message = split && enrolled.proves(split) && readGpg(split.covered);
+    return message ? [{ enrolled, message }] : [];
+  });
+  // Whoever has an HMAC proved it; all others are told apart by gpg.
+  const proved = sealed.find(({ enrolled }) => enrolled.mac);
+  const candidates = proved ? [proved] : sealed;
+  const [first] = candidates;
+  if (!first) return REFUSALS.mac;
+  const identity = proved && sha256(first.message);
+  if (identity && scene.seen(identity)) return REFUSALS.replay;
+  const later = async (): Promise<Opened> => {
+    // One run of gpg for each keyring.
+    const runs = new Map<string, ReturnType<OpenPgp>>();
+    let refusal: Opened = REFUSALS.cipher;
+    for (const { enrolled: { name, keys: { gpg } }, message } of candidates) {
+      const run = runs.get(gpg.home) ?? openPgp(gpg.home, message);
+      runs.set(gpg.home, run);
+      const opened = await run;
+      if (opened === "busy") return REFUSALS.busy;
+      if (!opened) continue;
+      if (!gpg.signers.includes(opened.signer)) {
+        refusal = REFUSALS.signature;
+        continue;
+      }
+      const client = { client: name };
+      const decoded = decodeMessage(opened.text);
+      if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
+      // The same text may be packed in other ways: without an HMAC it counts.
+      const mark = identity ?? sha256(opened.text);
+      return readOpened(name, decoded.message, mark, client);
+    }
+    return refusal;
+  };
+  return { ok: false, why: "busy", ...proved && clientOf(proved), later };
+}
+
+function clientOf({ enrolled }: { enrolled: { name: string } }) {
+  return { client: enrolled.name };
+}
+
+function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
+  return hmac ? digestLength(hmac.type) : 0;
+}
+
+function readOpened(
+  name: string,
+  message: Message,
+  identity: Uint8Array,
+  client: { readonly client?: string },
+): Opened {
+  const asked = readRequest(message);
   if (!asked) return { ok: false, why: "payload", ...client };
   const { forward, ...rest } = asked;
   return {
@@ -168,6 +261,8 @@ const REFUSALS = {
   rate: refuse("rate"),
   replay: refuse("replay"),
   cipher: refuse("cipher"),
+  signature: refuse("signature"),
+  busy: refuse("busy"),
 };
 
 function refuse(why: PacketRefusal): Opened {

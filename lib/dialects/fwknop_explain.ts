@@ -7,7 +7,12 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Scene } from "./dialect.ts";
 import type { Explanation, Step } from "./explanation.ts";
-import { type FwknopClient, fwknopDialect } from "./fwknop.ts";
+import {
+  type FwknopClient,
+  fwknopDialect,
+  type FwknopGpgClient,
+} from "./fwknop.ts";
+import { hasGpgForm } from "./fwknop_gpg.ts";
 import { CIPHER_MODES, type CipherMode, decrypt } from "./fwknop_cipher.ts";
 import {
   DIGEST_TYPES,
@@ -33,14 +38,28 @@ import {
 
 /** Explains a packet to the owner of these clients. Never throws. */
 export function explainFwknop(
-  clients: readonly FwknopClient[],
+  all: readonly (FwknopClient | FwknopGpgClient)[],
   packet: Uint8Array,
   scene: Scene,
 ): Explanation {
-  const opened = fwknopDialect(clients).open(packet, scene);
+  const opened = fwknopDialect(all).open(packet, scene);
   const verdict = opened.ok ? "request" : opened.why;
   const proved = opened.ok ? opened.request.client : opened.client ?? null;
   const request = opened.ok ? opened.request : null;
+  if (hasGpgForm(packet) && all.some((client) => "gpg" in client)) {
+    const proof = proved === null
+      ? { ok: false, text: "no HMAC key of a client in OpenPGP fits" }
+      : { ok: true, text: `the HMAC is of the key of "${proved}"` };
+    const sealed =
+      "what it asks takes gpg to open, which the server alone runs";
+    const steps = [
+      { ok: true, text: "has the form of fwknop's packets in OpenPGP" },
+      ...opened.ok || verdict === "busy" && proved === null ? [] : [proof],
+      ...verdict === "busy" ? [{ ok: false, text: sealed }] : [],
+    ];
+    return { verdict, client: proved, request, fields: null, steps };
+  }
+  const clients = all.filter((client) => "key" in client);
   if (!hasForm(packet)) {
     const steps = [{ ok: false, text: explainForm(packet) }];
     return { verdict, client: null, request, fields: null, steps };

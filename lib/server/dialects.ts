@@ -2,20 +2,30 @@
 
 import type { Client, Config } from "../config/config.ts";
 import type { Dialect } from "../dialects/dialect.ts";
+import { fwknopDialect } from "../dialects/fwknop.ts";
 import { knock1Dialect } from "../dialects/knock1.ts";
 import { openmeDialect } from "../dialects/openme.ts";
 import { openspaDialect } from "../dialects/openspa.ts";
+import type { Gpg } from "./gpg.ts";
 
 /**
  * Makes each dialect that at least one client uses; a packet is tried in no
  * other. Our own comes first. One whose server key was not made yet is left out.
+ * Without `gpg`, packets in OpenPGP are not opened.
  */
-export function createDialects(config: Config): Dialect[] {
+export function createDialects(config: Config, gpg?: Gpg): Dialect[] {
   const { clients, key, openme, openspa } = config;
   const dialects: Dialect[] = [];
   const knockers = having(clients, "knock");
   if (knockers.length > 0) {
     dialects.push(knock1Dialect(key, knockers, config.maxSkewMs));
+  }
+  const fwknops = having(clients, "fwknop");
+  if (fwknops.length > 0) {
+    dialects.push(fwknopDialect(
+      fwknops,
+      gpg && ((home, message) => gpg.open(home, message)),
+    ));
   }
   const openmes = having(clients, "openme");
   if (openmes.length > 0 && openme.key) {
@@ -29,7 +39,7 @@ export function createDialects(config: Config): Dialect[] {
 }
 
 /** The clients with keys of a dialect, by name. */
-function having<D extends "knock" | "openme" | "openspa">(
+function having<D extends "knock" | "fwknop" | "openme" | "openspa">(
   clients: readonly Client[],
   dialect: D,
 ): ({ readonly name: string } & NonNullable<Client[D]>)[] {

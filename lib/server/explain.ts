@@ -9,6 +9,7 @@ import type {
   Scene,
 } from "../dialects/dialect.ts";
 import type { Explanation } from "../dialects/explanation.ts";
+import { explainFwknop } from "../dialects/fwknop_explain.ts";
 import { hasForm } from "../dialects/fwknop_packet.ts";
 import { PACKET_SIZE } from "../dialects/knock1.ts";
 import { explainKnock1 } from "../dialects/knock1_explain.ts";
@@ -31,6 +32,14 @@ const EXPLAINERS: Partial<Record<DialectName, (config: Config) => Explain>> = {
       key,
       clients.flatMap(({ name, knock }) => knock ? [{ name, ...knock }] : []),
       maxSkewMs,
+      packet,
+      scene,
+    ),
+  fwknop: ({ clients }) => (packet, scene) =>
+    explainFwknop(
+      clients.flatMap(({ name, fwknop }) =>
+        fwknop ? [{ name, ...fwknop }] : []
+      ),
       packet,
       scene,
     ),
@@ -116,6 +125,7 @@ const REFUSED: Readonly<Record<PacketRefusal, string>> = {
   "unknown client": "its sender is no client here",
   "signature": "its signature is not that of its client's key",
   "cipher": "it cannot be decrypted: another key, or damaged",
+  "busy": "it takes gpg to open it, which the server alone runs",
   "payload": "what it says has no meaning here",
 };
 

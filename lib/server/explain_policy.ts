@@ -66,7 +66,7 @@ export function explainJudgement(
   const copy = circumstances.seen?.(request.identity) ?? null;
   const would: Would = copy
     ? { ok: false, why: "replay" }
-    : tryJudge(request, client, circumstances);
+    : tryJudge(config, request, client, circumstances);
   const { verdict } = explained;
   return {
     ...explained,
@@ -82,14 +82,19 @@ export function explainJudgement(
 }
 
 function tryJudge(
+  config: Config,
   request: Request,
   client: Client,
   { source, nowMs }: Circumstances,
 ): Would {
   const from = source ?? request.address;
-  if (from !== null) return judge(request, client, from, nowMs);
+  // The machine's addresses may be others where this is asked.
+  const { host } = request.forward ?? {};
+  const machine = { ...config, ownAddresses: host === undefined ? [] : [host] };
+  if (from !== null) return judge(request, client, from, nowMs, machine);
   // Where it came from is not known, so it cannot be held against `from`.
-  const verdict = judge(request, { ...client, from: null }, NOWHERE, nowMs);
+  const anywhere = { ...client, from: null };
+  const verdict = judge(request, anywhere, NOWHERE, nowMs, machine);
   return verdict.ok ? { ...verdict, address: null } : verdict;
 }
 

@@ -10,7 +10,14 @@ import { withinHours } from "../config/hours.ts";
 import type { Request } from "../dialects/dialect.ts";
 import { oneTimeCode, STEP_MS } from "../dialects/one_time_code.ts";
 import { prefixContains } from "../values/address.ts";
+import type { Endpoint } from "../values/address.ts";
 import { containsPorts, type PortRange } from "../values/ports.ts";
+import {
+  chooseCommand,
+  chooseForward,
+  type Machine,
+  NO_MACHINE,
+} from "./forwarding.ts";
 
 /** Why an authentic request is refused. */
 export type PolicyRefusal =
@@ -34,6 +41,10 @@ export type Verdict =
     readonly address: string;
     /** What to open or close; empty for ping. */
     readonly ports: readonly PortRange[];
+    /** Where connections go instead; null: where they go anyway. */
+    readonly to: Endpoint | null;
+    /** The name of the command to run; null for all but run. */
+    readonly command: string | null;
     /** Seconds granted; 0 for all but open. */
     readonly seconds: number;
     /** Which one-time code was used, by its 30 s step; null where none is wanted. */
@@ -59,6 +70,7 @@ export function judge(
   client: Client,
   source: string,
   nowMs: number,
+  machine: Machine = NO_MACHINE,
 ): Verdict {
   if (client.expiresMs !== null && nowMs >= client.expiresMs) {
     return refuse("expired");
@@ -78,28 +90,42 @@ export function judge(
   }
   const codeStep = client.code && findStep(client.code, request);
   if (client.code && codeStep === null) return refuse("code");
-  const granted = { ok: true, address, codeStep } as const;
+  const granted = {
+    ok: true,
+    address,
+    codeStep,
+    ports: [],
+    to: null,
+    command: null,
+    seconds: 0,
+  } as const;
   switch (request.action) {
     case "ping":
-      return { ...granted, ports: [], seconds: 0 };
-    case "run":
-      return client.run.includes(request.command ?? "")
-        ? { ...granted, ports: [], seconds: 0 }
-        : refuse("command");
+      return granted;
+    case "run": {
+      const command = chooseCommand(request, client, machine);
+      return command === null ? refuse("command") : { ...granted, command };
+    }
     case "open":
     case "close": {
       const ports = request.ports.length > 0 ? request.ports : client.open;
       if (ports.length === 0) return refuse("nothing to open");
-      // Opening the port itself would be another thing than what is asked.
-      if (request.forward) return refuse("forward");
-      const may = ports.every((wanted) =>
-        client.open.some((range) => containsPorts(range, wanted))
-      );
-      if (!may) return refuse("ports");
       const seconds = request.action === "close"
         ? 0
         : Math.min(request.seconds || client.forSeconds, client.maxForSeconds);
-      return { ...granted, ports, seconds };
+      if (request.forward) {
+        const [asked, ...more] = request.ports;
+        const forwarding = asked && more.length === 0
+          ? chooseForward(request.forward, asked, client, machine)
+          : null;
+        return forwarding
+          ? { ...granted, ports, to: forwarding.to, seconds }
+          : refuse("forward");
+      }
+      const may = ports.every((wanted) =>
+        client.open.some((range) => containsPorts(range, wanted))
+      );
+      return may ? { ...granted, ports, seconds } : refuse("ports");
     }
   }
 }

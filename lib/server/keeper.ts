@@ -242,7 +242,11 @@ export class Keeper {
     source: string,
     nowMs: number,
   ): Verdict {
-    const verdict = judge(request, client, source, nowMs);
+    const ownAddresses = request.forward
+      ? this.#parts.runtime.ownAddresses()
+      : [];
+    const machine = { ...this.#config, ownAddresses };
+    const verdict = judge(request, client, source, nowMs, machine);
     if (!verdict.ok || verdict.codeStep === null) return verdict;
     // Each code once: its use is recorded as long as it could come again, with
     // a stamp from the step before the code's to the one after it.
@@ -320,7 +324,11 @@ export class Keeper {
     return true;
   }
 
-  async #open({ address, ports }: Granted, nowMs: number): Promise<void> {
+  async #open({ address, ports, to }: Granted, nowMs: number): Promise<void> {
+    const { backend } = this.#config.firewall;
+    if (to && backend !== "nft") {
+      throw new FirewallError(`the ${backend} backend cannot forward a port`);
+    }
     const { ledger } = this.#parts.store;
     const entries = ledger.ofAddress(address, nowMs);
     const wanted = entries.filter((entry) => isWithin(entry, ports));
@@ -361,7 +369,7 @@ export class Keeper {
 
   async #runCommand(request: Request, granted: Granted): Promise<boolean> {
     const { runner, counters } = this.#parts;
-    const name = request.command!;
+    const name = granted.command!;
     const argv = this.#config.commands.get(name)!;
     counters.add("run");
     this.#chronicle.say("info", "run", request, granted);
@@ -409,7 +417,7 @@ export class Keeper {
 
   #entries(
     { client }: Request,
-    { address, ports, seconds }: Granted,
+    { address, ports, seconds, to }: Granted,
     nowMs: number,
   ): Entry[] {
     const untilMs = nowMs + seconds * 1000;
@@ -421,7 +429,7 @@ export class Keeper {
       sinceMs: nowMs,
       untilMs,
       once,
-      to: null,
+      to,
     }));
   }
 

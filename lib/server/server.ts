@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Config, dialectsOf, type Listen } from "../config/config.ts";
+import { type Config, dialectsOf } from "../config/config.ts";
 import type { Dialect, Opened } from "../dialects/dialect.ts";
 import {
   type Firewall,
@@ -18,11 +18,12 @@ import {
   type Stoppable,
   SystemError,
 } from "../runtime/runtime.ts";
-import { formatEndpoint } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
 import { Budget } from "./budget.ts";
 import { Counters } from "./counters.ts";
 import { createDialects } from "./dialects.ts";
+import { Entrances } from "./entrances.ts";
+import { checkGpg, Gpg } from "./gpg.ts";
 import { stateTrouble } from "./chronicle.ts";
 import { Keeper } from "./keeper.ts";
 import { RateCap } from "./rate.ts";
@@ -63,7 +64,10 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #counters = new Counters();
   readonly #keeper: Keeper;
-  readonly #sockets = new Map<string, Datagrams>();
+  readonly #entrances: Entrances;
+  readonly #gpg: Gpg;
+  /** What is opened later, and is not done yet. */
+  readonly #opening = new Set<Promise<void>>();
   readonly #timers: Stoppable[] = [];
   readonly #rate = new RateCap();
   readonly #budget = new Budget();
@@ -75,12 +79,19 @@ export class Server {
   private constructor(parts: ServerParts, config: Config, firewall: Firewall) {
     this.#parts = parts;
     this.#config = config;
-    this.#dialects = createDialects(config);
+    const { runtime } = parts;
+    this.#gpg = new Gpg(runtime);
+    this.#entrances = new Entrances(
+      runtime,
+      this.#counters,
+      (readings, source, socket) => this.#receive(readings, source, socket),
+    );
+    this.#dialects = createDialects(config, this.#gpg);
     this.#keeper = new Keeper(
       {
         ...parts,
         counters: this.#counters,
-        runner: createRunner(parts.runtime, parts.log),
+        runner: createRunner(runtime, parts.log),
       },
       config,
       firewall,
@@ -91,22 +102,24 @@ export class Server {
   static async start(parts: ServerParts, config: Config): Promise<Server> {
     const { runtime, store } = parts;
     store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
+    await checkGpg(runtime, config);
     const firewall = await orFailure(() => parts.createFirewall(config));
     const server = new Server(parts, config, firewall);
     try {
       // Ports that are in use are found before anything is guarded.
-      await server.#listen(config.listen);
+      await server.#entrances.open(config);
       await orFailure(async () => {
         await server.#keeper.apply(config);
         await server.#keeper.sweep();
         await server.#setGate(config, firewall);
       });
     } catch (error) {
-      await server.#unlisten([...server.#sockets.keys()]);
+      await server.#entrances.close();
       await firewall.stop();
       throw error;
     }
     server.#announce();
+    server.#warn();
     const every = (ms: number, work: () => void | Promise<void>) =>
       server.#timers.push(runtime.every(ms, () => server.#attempt(work)));
     every(SWEEP_MS, () =>
@@ -130,7 +143,7 @@ export class Server {
 
   /** Where it listens, in words. */
   get listening(): string[] {
-    return [...this.#sockets.values()].map(({ at }) => formatEndpoint(at));
+    return this.#entrances.words;
   }
 
   /**
@@ -144,7 +157,8 @@ export class Server {
       const before = keeper.firewall;
       const same =
         JSON.stringify(config.firewall) === JSON.stringify(old.firewall);
-      const opened = await this.#listen(config.listen);
+      await checkGpg(this.#parts.runtime, config);
+      const opened = await this.#entrances.open(config);
       let firewall = before;
       try {
         await orFailure(async () => {
@@ -154,7 +168,7 @@ export class Server {
           await this.#setGate(config, firewall);
         });
       } catch (error) {
-        await this.#unlisten(opened);
+        await this.#entrances.close(opened);
         if (firewall !== before) await firewall.stop();
         await keeper.apply(old, before);
         await this.#setGate(old, before);
@@ -164,14 +178,12 @@ export class Server {
       if (config.firewall.backend !== old.firewall.backend) {
         await before.remove();
       }
-      const wanted = new Set(config.listen.map(formatEndpoint));
-      await this.#unlisten(
-        [...this.#sockets.keys()].filter((key) => !wanted.has(key)),
-      );
+      await this.#entrances.closeOthers(config);
       this.#config = config;
-      this.#dialects = createDialects(config);
+      this.#dialects = createDialects(config, this.#gpg);
       keeper.adopt(config, firewall);
       this.#announce();
+      this.#warn();
     });
   }
 
@@ -190,7 +202,8 @@ export class Server {
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
-    await this.#unlisten([...this.#sockets.keys()]);
+    await this.#entrances.close();
+    await Promise.all(this.#opening);
     await this.#keeper.settled();
     await this.#attempt(() => {
       this.#report();
@@ -199,19 +212,49 @@ export class Server {
     await this.#keeper.firewall.stop();
   }
 
-  /** Judges one datagram. Never throws, whatever came. */
-  #receive(bytes: Uint8Array, source: DatagramSource, socket: Datagrams): void {
-    const { runtime } = this.#parts;
-    const nowMs = runtime.nowMs();
+  /** Judges one packet. Never throws, whatever came. */
+  #receive(
+    readings: readonly Uint8Array[],
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const nowMs = this.#parts.runtime.nowMs();
     this.#counters.add("received");
-    const opened = this.#open(bytes, source, nowMs);
+    let opened: Opened = { ok: false, why: "form" };
+    for (const bytes of readings) {
+      opened = this.#open(bytes, source, nowMs);
+      if (opened.ok || opened.later) break;
+    }
+    if (opened.ok || !opened.later) this.#decide(opened, source, socket);
+    else this.#openLater(opened.later(), source, socket);
+  }
+
+  #openLater(
+    later: Promise<Opened>,
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const opening = later.then((opened) =>
+      this.#decide(opened, source, socket)
+    );
+    this.#opening.add(opening);
+    opening.finally(() => this.#opening.delete(opening));
+  }
+
+  /** Judges what was opened, by the clock of this moment. */
+  #decide(
+    opened: Opened,
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const { runtime } = this.#parts;
     if (!opened.ok) return this.#counters.add(`refused: ${opened.why}`);
     const { request, seal } = opened;
-    const answer = this.#keeper.decide(request, source.host, nowMs);
+    const answer = this.#keeper.decide(request, source.host, runtime.nowMs());
     if (!answer) return;
     const reply = async () => {
       const settled = await answer;
-      if (!request.wantsReply || !this.#config.reply) return;
+      if (!socket || !request.wantsReply || !this.#config.reply) return;
       await socket.send(seal(settled, runtime.random(32)), source);
     };
     reply().catch((error) => {
@@ -238,36 +281,9 @@ export class Server {
       if (costs) {
         this.#budget.spend(name, runtime.monotonicMs() - startMs, nowMs);
       }
-      if (opened.ok) break;
+      if (opened.ok || opened.later) break;
     }
     return opened;
-  }
-
-  /** Binds what is not bound yet; the keys of what it bound. */
-  async #listen(listen: readonly Listen[]): Promise<string[]> {
-    const opened: string[] = [];
-    for (const at of listen) {
-      const key = formatEndpoint(at);
-      if (this.#sockets.has(key)) continue;
-      try {
-        const socket: Datagrams = await this.#parts.runtime.listenDatagram(
-          at,
-          (bytes, source) => this.#receive(bytes, source, socket),
-        );
-        this.#sockets.set(key, socket);
-        opened.push(key);
-      } catch (error) {
-        await this.#unlisten(opened);
-        throw cannotListen(at, error);
-      }
-    }
-    return opened;
-  }
-
-  async #unlisten(keys: readonly string[]): Promise<void> {
-    const sockets = keys.map((key) => this.#sockets.get(key));
-    for (const key of keys) this.#sockets.delete(key);
-    await Promise.all(sockets.map((socket) => socket?.close()));
   }
 
   /** Has the kernel sort out junk, where every packet must be a knock/1. */
@@ -295,6 +311,12 @@ export class Server {
       listen: this.listening,
     };
     this.#attempt(() => store.setFact("server", fact));
+  }
+
+  #warn(): void {
+    for (const words of this.#config.warnings) {
+      this.#parts.log("warn", words);
+    }
   }
 
   #report(): void {
@@ -350,26 +372,5 @@ async function orFailure<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof FirewallError)) throw error;
     throw new FailureError(error.message, error.hint);
-  }
-}
-
-function cannotListen(at: Listen, error: unknown): unknown {
-  if (!(error instanceof SystemError)) return error;
-  const what = `cannot listen on udp ${formatEndpoint(at)}`;
-  switch (error.code) {
-    case "EADDRINUSE":
-      return new FailureError(
-        `${what}: the port is in use`,
-        "`knock status` tells whether a server runs already; another port goes under listen",
-      );
-    case "EADDRNOTAVAIL":
-      return new FailureError(`${what}: this machine has no such address`);
-    case "EACCES":
-      return new FailureError(
-        `${what}: not allowed`,
-        "a port below 1024 needs root; another port goes under listen",
-      );
-    default:
-      return new FailureError(`${what}: ${error.message}`);
   }
 }
