@@ -110,6 +110,8 @@ test("parseConfig() reads every key", () => {
         kill: true,
       },
     ],
+    doors: [],
+    warnings: [],
     commands: new Map([["restart", ["systemctl", "restart", "x y"]]]),
     hooks: { open: ["notify", "{client}"], close: null },
     log: { format: "json", level: "debug" },

@@ -8,7 +8,8 @@ export const help = `Usage:
     knock check [FILE]
 
 Validates a server's configuration with its key file: prints "configuration
-OK", or every mistake on standard error and ends with 2.
+OK", or every mistake on standard error and ends with 2. What is allowed and
+wants a look is a warning on standard error, and changes nothing else.
 
 Options:
     -c, --config FILE    The same as FILE.
@@ -26,7 +27,13 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, { values: { config: "c" } });
   const [file] = takePositionals(options, ["FILE"], 1);
-  loadConfig(runtime, needConfig(runtime, file ?? options.value("config")));
+  const config = loadConfig(
+    runtime,
+    needConfig(runtime, file ?? options.value("config")),
+  );
+  for (const warning of config.warnings) {
+    runtime.err(`knock: warning: ${config.file}: ${warning}\n`);
+  }
   runtime.out("configuration OK\n");
   return 0;
 }

@@ -61,6 +61,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     }, listens on udp ${server.listening.join(", ")}`,
   );
 
+  warn(config, log);
+
   const reload = runtime.onSignal("SIGHUP", () => {
     reloadServer(runtime, server, file, log);
   });
@@ -140,8 +142,10 @@ async function reloadServer(
   log: Log,
 ): Promise<void> {
   try {
-    await server.reload(loadServing(runtime, file).config);
+    const { config } = loadServing(runtime, file);
+    await server.reload(config);
     log("info", `reloaded "${file}"`);
+    warn(config, log);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     const lines = error instanceof ConfigError
@@ -150,6 +154,10 @@ async function reloadServer(
     for (const line of lines) log("error", line);
     log("error", "not reloaded: the server goes on as it was");
   }
+}
+
+function warn({ file, warnings }: Config, log: Log): void {
+  for (const warning of warnings) log("warn", `${file}: ${warning}`);
 }
 
 function firstSignal(

@@ -46,11 +46,8 @@ export function checkDoor(
     say("close", "is for a door that opens something");
   }
   const close = yaml.close?.map(formatHit).join();
-  if (
-    orders.some(([key, hits]) =>
-      key !== "close" && hits?.map(formatHit).join() === close
-    )
-  ) {
+  const opens = orders.filter(([key]) => key !== "close");
+  if (opens.some(([, hits]) => hits && hits.map(formatHit).join() === close)) {
     say("close", "must be another sequence than the one that opens");
   }
   if (yaml.once && (door.opens[0]?.open.length ?? 0) > MAX_OPENED_PORTS) {
