@@ -71,9 +71,6 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
     `ports.my group is called "xmy-group" now`,
     `clients.alice: tcp/9000-9001 is in no group, so nothing closes it: ` +
     `name it under services where it shall be hidden`,
-    `server.private_key belongs into "openme.key" beside the new file, with ` +
-    `mode 0600; apps that are enrolled keep working`,
-    `the new file also wants "server.key": \`knock keygen\` makes it`,
     `the health port is not opened: \`openme status\` finds it closed`,
   ]);
   assert(!text.includes(PRIVATE) && !warnings.join().includes(PRIVATE));

@@ -264,7 +264,7 @@ const refusedImports: [args: string[], message: string][] = [
   [[], "is missing"],
   [[LINE, "x"], 'unexpected argument "x"'],
   [["/tmp/none"], "cannot read /tmp/none"],
-  [["/tmp/long"], "has 5000 bytes"],
+  [["/tmp/long"], "has 70000 bytes"],
   [["-", "--key=-"], "cannot be both"],
   [[LINE, "--key", "/tmp/key"], "has a private key already"],
   [[formatEnrolment({ ...ENROLMENT, key: null })], "has no private key"],
@@ -278,7 +278,7 @@ const refusedImports: [args: string[], message: string][] = [
 for (const [row, [args, message]] of refusedImports.entries()) {
   test(`knock import refuses row ${row}: ${message}`, async () => {
     const fake = new FakeRuntime({
-      files: { "/tmp/key": "wrong", "/tmp/long": "x".repeat(5000) },
+      files: { "/tmp/key": "wrong", "/tmp/long": "x".repeat(70000) },
     });
     await assertRejects(() => runImport(args, fake), OperatorError, message);
     assertEquals(fake.files.stat(FILE), null);

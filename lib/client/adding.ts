@@ -29,6 +29,16 @@ export function addProfile(
   name: string,
   enrolment: Enrolled,
 ): void {
+  addProfileText(runtime, file, name, formatProfile(name, enrolment));
+}
+
+/** As {@linkcode addProfile}, with the profile as the file shall have it. */
+export function addProfileText(
+  runtime: Runtime,
+  file: string,
+  name: string,
+  text: string,
+): void {
   checkProfileName(name);
   const old = readPrivateFile(runtime, file);
   const names = old === null ? [] : [...parseProfiles(old, file).keys()];
@@ -38,7 +48,7 @@ export function addProfile(
       "store this one under another name with --name NAME",
     );
   }
-  const content = appended(old ?? HEADER, formatProfile(name, enrolment));
+  const content = appended(old ?? HEADER, text);
   // A file in an unusual form of YAML may not take one more profile as text.
   if (!holds(content, file, [...names, name])) {
     throw new FailureError(

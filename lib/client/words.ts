@@ -92,6 +92,11 @@ export function tellOpened(
   return `open ${tellPorts(ports, answer)} for ${answer.address}${until}`;
 }
 
+/** `sent to home.example.org:54154`: in a dialect whose servers never answer. */
+export function tellSent({ server }: Profile): string {
+  return `sent to ${formatEndpoint(server)}; its server does not answer`;
+}
+
 /** `closed tcp/22 for 203.0.113.9`. */
 export function tellClosed(
   ports: readonly PortRange[],

@@ -4,6 +4,7 @@ import {
   looksLikeEnrolment,
   parseEnrolment,
 } from "../client/enrolment.ts";
+import { looksForeign } from "../client/foreign_profiles.ts";
 import { ASK_CODE } from "../client/profile.ts";
 import { profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
@@ -11,6 +12,7 @@ import { parseBase64url } from "../values/base64url.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { importForeign } from "./import_foreign.ts";
 
 export const help = `Usage:
     knock import LINE|FILE|- [OPTIONS]
@@ -18,6 +20,9 @@ export const help = `Usage:
 Stores an enrolment, the line that \`knock client add\` printed on the server,
 as a profile to knock with. "-" reads it from standard input, which keeps it
 out of the list of processes and of the shell's history.
+
+The client files of other tools are taken, too: OpenSPA's (.ospa), openme's
+config.yaml, and the JSON of its QR codes.
 
 Options:
     --name PROFILE     The profile's name; default: the client's on the server.
@@ -38,7 +43,7 @@ Example:
 
 /** Bytes of an X25519 key, and of all that is read from a file or from input. */
 const KEY_SIZE = 32;
-const MAX_INPUT = 4096;
+const MAX_INPUT = 65_536;
 
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
@@ -52,9 +57,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     throw new UsageError("standard input cannot be both enrolment and key");
   }
   const file = profilesFile(runtime, options.value("profiles"));
-  const enrolment = parseEnrolment(
-    looksLikeEnrolment(source!) ? source! : await read(runtime, source!),
-  );
+  const text = looksLikeEnrolment(source!)
+    ? source!
+    : await read(runtime, source!);
+  if (looksForeign(text)) {
+    return importForeign(runtime, file, options, { text, source: source! });
+  }
+  const enrolment = parseEnrolment(text);
   const key = await findKey(runtime, enrolment, keyFile);
   const name = options.value("name") ?? enrolment.name;
   const code = options.flag("ask-code") ? { code: ASK_CODE } : {};

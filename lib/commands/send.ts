@@ -1,4 +1,4 @@
-import { expectDone, tellOpened } from "../client/words.ts";
+import { expectDone, tellOpened, tellSent } from "../client/words.ts";
 import { sendKnock } from "../client/send.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
@@ -36,6 +36,7 @@ Options:
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Ends with 0 when it is open, and 1 when the server refused or did not answer.
+Servers of openme and fwknop never answer: 0 says that the packet is sent.
 On a terminal, says what is open, for whom and until when.
 
 Example:
@@ -65,8 +66,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }, sending);
   const nowMs = runtime.nowMs();
   const answer = expectDone(profile, "open", outcome, nowMs);
-  if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
-    runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+  if (!options.flag("quiet") && runtime.isTerminal("out")) {
+    if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+    else if (reply) runtime.out(`${tellSent(profile)}\n`);
   }
   return 0;
 }

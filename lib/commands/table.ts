@@ -41,6 +41,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "what is wrong with this machine's set-up, and the cure",
     load: () => import("./doctor.ts"),
   },
+  convert: {
+    summary: "other tools' configuration into ours",
+    load: () => import("./convert.ts"),
+  },
   import: {
     summary: "store what `client add` printed",
     load: () => import("./import.ts"),
@@ -56,6 +60,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   ping: {
     summary: "ask whether the server answers",
     load: () => import("./ping.ts"),
+  },
+  run: {
+    summary: "have the server run one of its commands",
+    load: () => import("./run.ts"),
   },
   seq: {
     summary: "knock at ports in an order",

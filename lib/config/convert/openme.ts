@@ -181,11 +181,6 @@ function warn(
   clients: readonly Client[],
   warnings: string[],
 ): void {
-  warnings.push(
-    `server.private_key belongs into "${OPENME_KEY_FILE}" beside the new ` +
-      `file, with mode 0600; apps that are enrolled keep working`,
-    `the new file also wants "server.key": \`knock keygen\` makes it`,
-  );
   const publicKey = server.raw("public_key");
   if (publicKey !== undefined && publicKey !== formatBase64(publicKeyOf(key))) {
     warnings.push("server.public_key does not belong to server.private_key");

@@ -1,0 +1,120 @@
+import { CONFIG_NAME, pathBeside } from "../config/places.ts";
+import { KEY_SIZE } from "../config/server_schema.ts";
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { formatBase64url } from "../values/base64url.ts";
+import { ConfigError, UsageError } from "../values/errors.ts";
+import { nearest, parseOptions } from "./command.ts";
+import { type Converted, CONVERTERS, type Sources } from "./converters.ts";
+import { createWith, type NewFile } from "./new_files.ts";
+
+export const help = `Usage:
+    knock convert TOOL FILE... [--dir DIR]
+
+Writes another tool's configuration as ours, on standard output. What does not
+go into it, or wants a look, is told on standard error. Nothing of the other
+tool is changed.
+
+    knockd FILE      knockd.conf
+    fwknop FILE...   access.conf, and fwknopd.conf where it was changed; or a
+                     client's .fwknoprc, which becomes profiles.yaml
+    openme FILE      config.yaml of its server
+
+Options:
+    -d, --dir DIR    Write new files there instead, for the owner alone:
+                     server.yaml, and the keys that it names.
+
+The keys of enrolled clients are taken over: they go on working, and no phone
+has to be set up again. What a server has to know besides is in
+docs/migrating.md.
+
+Exit status: 0, with warnings too; 2 when a file cannot be read or is refused.
+
+Example:
+    # knock convert openme /etc/openme/config.yaml --dir /etc/knock
+    # knock check /etc/knock/server.yaml
+    configuration OK
+`;
+
+const KEY_NAME = "server.key";
+
+/** Runs `knock convert`, and returns the exit status. */
+// deno-lint-ignore require-await -- so that a throw is a rejection
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, { values: { dir: "d" } });
+  const [tool, ...files] = options.positionals;
+  const tools = Object.keys(CONVERTERS);
+  if (tool === undefined || !Object.hasOwn(CONVERTERS, tool)) {
+    throw new UsageError(
+      tool === undefined
+        ? "TOOL is missing"
+        : `TOOL must be ${tools.join(", ")}, got "${tool}"`,
+      nearest(tool ?? "", tools) ?? `the tools are ${tools.join(", ")}`,
+    );
+  }
+  if (files.length === 0) throw new UsageError("FILE is missing");
+  const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
+  const dir = options.value("dir");
+  if (dir === undefined) {
+    runtime.out(converted.text);
+  } else {
+    writeTo(runtime, dir, converted);
+  }
+  for (const warning of converted.warnings) {
+    runtime.err(`knock: warning: ${warning}\n`);
+  }
+  const named = [...converted.files?.keys() ?? []];
+  if (dir === undefined && named.length > 0) {
+    const names = named.join(", ");
+    runtime.err(
+      `knock: hint: it names ${names}, with a key of ${tool}'s: ` +
+        `--dir DIR writes that file, too\n`,
+    );
+  }
+  return 0;
+}
+
+/** Writes the files of a conversion; a key of our own, where there is none. */
+function writeTo(
+  runtime: Runtime,
+  dir: string,
+  { text, files, name = CONFIG_NAME }: Converted,
+): void {
+  const inDir = (name: string) => pathBeside(runtime, `${dir}/x`, name);
+  const wanted: NewFile[] = [...files ?? []].map(([name, data]) => ({
+    path: inDir(name),
+    data,
+  }));
+  const keyFile = inDir(KEY_NAME);
+  if (name === CONFIG_NAME && !runtime.files.stat(keyFile)) {
+    const key = formatBase64url(runtime.random(KEY_SIZE));
+    wanted.push({ path: keyFile, data: `${key}\n` });
+  }
+  wanted.push({ path: inDir(name), data: text });
+  createWith(runtime, wanted, () => {});
+  for (const { path } of wanted) runtime.err(`wrote ${path}\n`);
+}
+
+function sourcesOf(runtime: Runtime): Sources {
+  const { files } = runtime;
+  return {
+    read(path) {
+      try {
+        return files.readBytes(path);
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        throw new ConfigError([`${path}: cannot be read: ${error.message}`]);
+      }
+    },
+    find: (path) => orNull(() => files.readBytes(path)),
+    list: (path) => orNull(() => files.list(path)),
+  };
+}
+
+function orNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return null;
+  }
+}
