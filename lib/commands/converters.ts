@@ -7,7 +7,6 @@ import {
 } from "../config/convert/fwknop.ts";
 import { convertKnockd } from "../config/convert/knockd.ts";
 import { convertOpenme } from "../config/convert/openme.ts";
-import { CONFIG_NAME } from "../config/places.ts";
 import { UsageError } from "../values/errors.ts";
 
 /** Our configuration, and what did not go into it. */
@@ -17,7 +16,7 @@ export interface Converted {
   readonly warnings: readonly string[];
   /** Files that the text names, beside it, by name. */
   readonly files?: ReadonlyMap<string, string>;
-  /** What its file is called. Default {@linkcode CONFIG_NAME}. */
+  /** What its file is called. Default server.yaml. */
   readonly name?: string;
 }
 
