@@ -5,11 +5,12 @@
  *
  * PER_SECOND 0 is as many as there go. With TAG_HEX every datagram begins with
  * these bytes. The sources are SOURCES addresses from 10.98.0.0 on, which must
- * be this machine's. Prints {"sent": N, "seconds": S, "perSecond": R}.
+ * be this machine's. Ends early on SIGTERM. Prints {"sent": N, "seconds": S, "perSecond": R}.
  */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,12 @@ static uint64_t draw(void) {
   state ^= state << 13;
   state ^= state >> 7;
   return state ^= state << 17;
+}
+
+static volatile sig_atomic_t stopped;
+static void stop(int signal) {
+  (void)signal;
+  stopped = 1;
 }
 
 int main(int argc, char **argv) {
@@ -77,9 +84,10 @@ int main(int argc, char **argv) {
     messages[i].msg_hdr.msg_iovlen = 1;
   }
 
+  signal(SIGTERM, stop);
   uint64_t sent = 0;
   double start = now(), elapsed = 0;
-  for (int turn = 0; (elapsed = now() - start) < seconds; turn++) {
+  for (int turn = 0; !stopped && (elapsed = now() - start) < seconds; turn++) {
     int count = BATCH;
     if (rate > 0) {
       double due = rate * elapsed - sent;

@@ -1,6 +1,6 @@
 /** This project's server on a stage, and packets for it. */
 
-import { existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnrolment } from "../lib/client/enrolment.ts";
 import { sealKnock } from "../lib/dialects/knock1.ts";
@@ -16,6 +16,19 @@ const FILL_SECONDS = 7200;
 /** The first of the addresses that are filled in: no round comes from there. */
 const FILLED_FROM = 0x40000;
 
+/** A client of another dialect: then the kernel cannot tell junk by its tag. */
+const FWKNOP_CLIENT = `  phone:
+    fwknop:
+      key_base64: ${"A".repeat(43)}=
+      hmac_key_base64: ${"B".repeat(43)}=
+    open: [ssh]
+`;
+
+export interface ServerOptions {
+  /** Whether a client speaks fwknop, which takes the kernel gate away. */
+  readonly secondDialect?: boolean;
+}
+
 /** A server that guards the service by nftables. */
 export class GuardedServer {
   readonly #stage: Stage;
@@ -27,11 +40,11 @@ export class GuardedServer {
     this.#program = new Program(stage.pair);
   }
 
-  /** Starts a server for some work; `more` is YAML of further keys. */
+  /** Starts a server for some work. */
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    more = "",
+    { secondDialect = false }: ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
     const program = server.#program;
@@ -43,10 +56,10 @@ export class GuardedServer {
           `services: { ssh: tcp/${SERVICE_PORT} }`,
           `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
           `state: ${join(program.folder, "state")}`,
-          more,
         ].join("\n"),
         [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
       );
+      if (secondDialect) appendFileSync(program.config, FWKNOP_CLIENT);
       await program.serve();
       return await work(server);
     } finally {

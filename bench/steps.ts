@@ -1,6 +1,7 @@
 /** The steps, in their order. */
 
 import type { Step } from "./step.ts";
+import { flood, peerFlood, ungated } from "./steps/flood.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
@@ -14,4 +15,7 @@ export const STEPS: readonly Step[] = [
   judging,
   oneshot,
   growth,
+  flood,
+  ungated,
+  peerFlood,
 ];

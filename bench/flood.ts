@@ -1,0 +1,57 @@
+/** The flood: `flood.c`, compiled once and started in the client's namespace. */
+
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { pass } from "../tests/netns/netns.ts";
+import { KNOCK_HOST } from "./guarded.ts";
+import type { Stage } from "./stage.ts";
+
+const SOURCE = fileURLToPath(new URL("flood.c", import.meta.url));
+/** Bytes of the junk: as long as a knock, so that nothing is told by length. */
+const SIZE = 216;
+/** It runs so long before anything is measured under it. */
+const SETTLE_MS = 500;
+
+/** What a flood came to. */
+export interface Flooded {
+  readonly sent: number;
+  readonly perSecond: number;
+}
+
+/** Compiles the flood; throws when there is no compiler. */
+export function compileFlood(folder: string): string {
+  const binary = join(folder, "flood");
+  if (existsSync(binary)) return binary;
+  const argv = ["-O2", "-o", binary, SOURCE];
+  const ran = spawnSync("gcc", argv, { encoding: "utf8" });
+  if (ran.status !== 0) throw new Error(ran.stderr || "needs the program gcc");
+  return binary;
+}
+
+/** Floods a UDP port of the server while some work is done; 0 a second is as many as there go. */
+export async function withFlood<T>(
+  stage: Stage,
+  binary: string,
+  { port, perSecond }: { readonly port: number; readonly perSecond: number },
+  work: () => Promise<T>,
+): Promise<{ readonly result: T; readonly flooded: Flooded }> {
+  // deno-fmt-ignore
+  const child = stage.pair.spawn(stage.pair.client, [
+    binary, KNOCK_HOST, String(port), String(SIZE), String(perSecond), "600",
+  ]);
+  let said = "";
+  child.stdout!.on("data", (text) => said += text);
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  await pass(SETTLE_MS);
+  let result: T;
+  try {
+    result = await work();
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+  if (said === "") throw new Error("the flood ended without a word");
+  return { result, flooded: JSON.parse(said) as Flooded };
+}
