@@ -140,10 +140,11 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 /** RFC 4291 §2.2. node:net knows this too, but a client starts slower with it. */
 function ipv6ToBytes(text: string): Uint8Array | null {
   // A dotted tail (::ffff:192.0.2.1) becomes two groups first.
-  const dotted = /^(.*:)(\d[\d.]*)$/.exec(text);
-  if (dotted?.[2]!.includes(".")) {
-    if (!IPV4.test(dotted[2])) return null;
-    const [a, b, c, d] = dotted[2].split(".").map(Number);
+  const dotted = /^(.*:)(\d+\.[\d.]*)$/.exec(text);
+  if (dotted) {
+    const tail = dotted[2]!;
+    if (!IPV4.test(tail)) return null;
+    const [a, b, c, d] = tail.split(".").map(Number);
     text = dotted[1]! + (a! << 8 | b!).toString(16) + ":" +
       (c! << 8 | d!).toString(16);
   }
