@@ -59,7 +59,9 @@ export class GuardedServer {
         ].join("\n"),
         [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
       );
-      if (secondDialect) appendFileSync(program.config, FWKNOP_CLIENT);
+      if (secondDialect) {
+        appendFileSync(program.config, FWKNOP_CLIENT, { mode: 0o600 });
+      }
       await program.serve();
       return await work(server);
     } finally {
