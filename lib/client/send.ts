@@ -26,6 +26,8 @@ export interface SendOptions {
   readonly reply?: boolean;
   /** Only addresses of this family. Default both. */
   readonly family?: Family | undefined;
+  /** How long to wait for an answer to the last packet. Default as to the others. */
+  readonly patienceMs?: number;
 }
 
 export type Family = "IPv4" | "IPv6";
@@ -60,6 +62,7 @@ export async function sendKnock(
   const failures: string[] = [];
   let sent = false;
   try {
+    const once = onlyOnce(ask);
     for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
       for (let tried = 0; tried < tries; tried++) {
         const code = codes.next(runtime.nowMs());
@@ -71,7 +74,7 @@ export async function sendKnock(
             server,
             own: () => runtime.ownAddresses(),
           });
-        const round = { profile, addresses: group, next: packets(ask, seal) };
+        const round = { profile, addresses: group, next: once(seal) };
         const failed = await sendRound(socket, round, ear, code.use);
         // A family that cannot be sent to is not waited for.
         if (failed.length === group.length && tried === 0) {
@@ -81,7 +84,11 @@ export async function sendKnock(
         sent = true;
         codes.spend(code);
         if (!reply) return { kind: "sent", addresses: group };
-        const waitMs = tried === 0 ? FIRST_WAIT_MS : NEXT_WAIT_MS;
+        const waitMs = tried === tries - 1 && options.patienceMs
+          ? options.patienceMs
+          : tried === 0
+          ? FIRST_WAIT_MS
+          : NEXT_WAIT_MS;
         const answered = await ear.wait(waitMs);
         if (answered) return answered;
       }
@@ -103,12 +110,13 @@ function byFamily(addresses: readonly string[]): string[][] {
   return [...groups.values()];
 }
 
-// One packet for each address, so that each may open its own family's source.
-// To run a command all get the same one: the server takes it once.
-function packets(ask: Ask, seal: Seal): Seal {
-  if (ask.action !== "run") return seal;
+// One packet for each address and try, so that each may open its own family's
+// source. To run a command all get the same one, and the server takes it once,
+// however long the command runs and the answer takes.
+function onlyOnce(ask: Ask): (seal: Seal) => Seal {
+  if (ask.action !== "run") return (seal) => seal;
   let only: Sealed | undefined;
-  return (server) => only ??= seal(server);
+  return (seal) => (server) => only ??= seal(server);
 }
 
 type Seal = (server: string) => Sealed;

@@ -1,0 +1,91 @@
+import { sendKnock } from "../client/send.ts";
+import { expectDone } from "../client/words.ts";
+import { MAX_COMMAND_SIZE } from "../dialects/knock1_payload.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { parseDuration } from "../values/duration.ts";
+import { UsageError } from "../values/errors.ts";
+import {
+  askedAddress,
+  askedCode,
+  namedProfile,
+  SENDING,
+  sendOptions,
+} from "./asking.ts";
+import { parseOptions, takePositionals } from "./command.ts";
+
+/** Longer than the server lets a command run. */
+const PATIENCE_SECONDS = 65;
+
+export const help = `Usage:
+    knock run PROFILE COMMAND [OPTIONS]
+
+Has the profile's server run a command of its configuration, and waits until
+it has ended. COMMAND is its name under commands there.
+
+Options:
+    --timeout DURATION How long to wait for its end; default: ${PATIENCE_SECONDS}s, which is
+                       longer than a command may run.
+    --from ADDRESS     The address that the command is told; "source" (the
+                       default) is where the packet comes from as the server
+                       sees it.
+    --no-reply         Send one packet and do not wait for the answer.
+    --tries N          How often to send the packet until an answer comes, 1
+                       to 10; default: 3. The command runs once.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    -q, --quiet        Print nothing when it is done.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Ends with 0 when the command ended with 0, and 1 when it failed, or the server
+refused or did not answer. What it printed is in the server's log.
+
+Example:
+    $ knock run home restart-web
+    restart-web: done
+`;
+
+/** Runs `knock run`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, {
+    flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
+    values: { ...SENDING.values, from: "", timeout: "" },
+  });
+  const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
+  checkCommand(command!);
+  const patienceMs = readTimeout(options.value("timeout")) * 1000;
+  const reply = !options.flag("no-reply");
+  const sending = { ...sendOptions(options), reply, patienceMs };
+  const profile = namedProfile(runtime, options, name!);
+  const outcome = await sendKnock(runtime, profile, {
+    action: "run",
+    ports: [],
+    command: command!,
+    seconds: 0,
+    address: askedAddress(options, profile),
+    code: askedCode(runtime, options, profile),
+  }, sending);
+  const answer = expectDone(profile, "run", outcome, runtime.nowMs());
+  if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
+    runtime.out(`${command}: done\n`);
+  }
+  return 0;
+}
+
+function checkCommand(name: string): void {
+  const size = new TextEncoder().encode(name).length;
+  if (size >= 1 && size <= MAX_COMMAND_SIZE) return;
+  throw new UsageError(
+    `COMMAND must be 1 to ${MAX_COMMAND_SIZE} bytes, got ${size} of them`,
+  );
+}
+
+function readTimeout(words: string | undefined): number {
+  if (words === undefined) return PATIENCE_SECONDS;
+  const seconds = parseDuration(words);
+  if (seconds) return seconds;
+  throw new UsageError(
+    `option "--timeout" must be a duration such as 90, 30s or 5m, got "${words}"`,
+  );
+}
