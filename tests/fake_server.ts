@@ -28,6 +28,8 @@ export const PROFILE: Profile = {
   knock: { server: ENROLMENT.server, key: CLIENT_PRIVATE, psk: PSK },
   openme: null,
   openspa: null,
+  fwknop: null,
+  transport: { kind: "udp", port: null },
   code: null,
   open: [],
   seconds: 0,

@@ -5,6 +5,9 @@
  */
 
 import type { Step } from "../dialects/explanation.ts";
+import type { PacketRefusal, Request } from "../dialects/dialect.ts";
+import { explainFwknop } from "../dialects/fwknop_explain.ts";
+import { hasForm } from "../dialects/fwknop_packet.ts";
 import { PACKET_SIZE } from "../dialects/knock1.ts";
 import { outlineKnock1 } from "../dialects/knock1_explain.ts";
 import type { Profile } from "./profile.ts";
@@ -14,11 +17,16 @@ const USUAL_SKEW_MS = 120_000;
 
 /** What shows of a packet to the owner of some profiles. */
 export interface Recognised {
-  readonly dialect: "knock" | null;
-  /** "sealed": all that a client can check is right. */
-  readonly verdict: "sealed" | "length" | "tag" | "mac";
+  readonly dialect: "knock" | "fwknop" | null;
+  /**
+   * "sealed": all that a client can check is right; "request" where it can
+   * open the packet, too.
+   */
+  readonly verdict: "sealed" | "request" | PacketRefusal;
   /** The profile whose server it is for; null: none. */
   readonly profile: string | null;
+  /** What it asks, where its keys are the client's, too. */
+  readonly request: Request | null;
   readonly steps: readonly Step[];
 }
 
@@ -28,10 +36,12 @@ export function recognisePacket(
   packet: Uint8Array,
   nowMs: number,
 ): Recognised {
+  if (hasForm(packet)) return recogniseFwknop(profiles, packet, nowMs);
+  const request = null;
   if (packet.length !== PACKET_SIZE) {
     const text = `has ${packet.length} bytes, and a knock has ${PACKET_SIZE}`;
     const steps = [{ ok: false, text }];
-    return { dialect: null, verdict: "length", profile: null, steps };
+    return { dialect: null, verdict: "length", profile: null, request, steps };
   }
   for (const { name, knock } of profiles) {
     if (!knock) continue;
@@ -49,6 +59,7 @@ export function recognisePacket(
       dialect: "knock",
       verdict,
       profile: name,
+      request,
       steps: verdict === "sealed"
         ? [...steps, mine, { ok: true, text: ONLY_SERVER }]
         : [...steps, mine],
@@ -58,7 +69,22 @@ export function recognisePacket(
     ? "there are no profiles to tell whose it is"
     : `it is for the server of none of ${profiles.length} profiles`;
   const steps = [{ ok: false, text }];
-  return { dialect: "knock", verdict: "tag", profile: null, steps };
+  return { dialect: "knock", verdict: "tag", profile: null, request, steps };
+}
+
+/** Client and server have the same keys of fwknop's. */
+function recogniseFwknop(
+  profiles: readonly Profile[],
+  packet: Uint8Array,
+  nowMs: number,
+): Recognised {
+  const own = profiles.flatMap(({ name, fwknop }) =>
+    fwknop && "key" in fwknop ? [{ ...fwknop, name }] : []
+  );
+  const scene = { nowMs, seen: () => false, mayCost: () => true };
+  const { verdict, client, request, steps } = //
+    explainFwknop(own, packet, scene);
+  return { dialect: "fwknop", verdict, profile: client, request, steps };
 }
 
 /** Of the steps of an outline, the one of the tag. */

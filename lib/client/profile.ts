@@ -5,11 +5,13 @@
  *     home:
  *       server: home.example.org:62201
  *       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
- *                          # or openme: { server, key }, with base64, or
+ *                          # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
+ *                          # openme: { server, key }, with base64, or
  *                          # openspa: { uuid, key, server, adk_secret }, with PEM
  *       open: [tcp/22]     # what to ask for; absent: all that it may open
  *       for: 1h            # how long; absent: the server's default
  *       from: source       # or an address, or resolve
+ *       transport: udp     # or tcp, or http/8080
  *       code: BASE32       # the secret of one-time codes, where they are wanted;
  *                          # or ask: an app shows them, and they are typed
  * @module
@@ -41,6 +43,12 @@ import {
   PROFILE_KEYS,
   type ProfileKeys,
 } from "./profile_keys.ts";
+import {
+  parseTransport,
+  type Transport,
+  TRANSPORT_WORDS,
+  UDP,
+} from "./transport.ts";
 
 /** How to knock at one server. */
 export interface Profile extends ProfileKeys {
@@ -53,6 +61,7 @@ export interface Profile extends ProfileKeys {
   /** Seconds to ask for; 0: the server's default. */
   readonly seconds: number;
   readonly from: From;
+  readonly transport: Transport;
 }
 
 /** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
@@ -81,6 +90,7 @@ const PROFILES = named(
     ),
     for: optional(text("a duration such as 30s, 5m or 8h", parseDuration), 0),
     from: optional(text("source, resolve or an address", parseFrom), "source"),
+    transport: optional(text(TRANSPORT_WORDS, parseTransport), UDP),
   }),
 );
 

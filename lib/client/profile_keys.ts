@@ -12,6 +12,7 @@ import {
 } from "../dialects/openspa.ts";
 import { parseBase64url } from "../values/base64url.ts";
 import { parseUuid } from "../values/uuid.ts";
+import { fwknopProfile, type FwknopProfileKeys } from "./profile_fwknop.ts";
 
 /** The keys of knock/1, 32 bytes each. */
 export interface KnockKeys {
@@ -45,6 +46,7 @@ export interface OpenspaProfileKeys {
 /** A profile's keys: those of one dialect, null for the others. */
 export interface ProfileKeys {
   readonly knock: KnockKeys | null;
+  readonly fwknop: FwknopProfileKeys | null;
   readonly openme: OpenmeProfileKeys | null;
   readonly openspa: OpenspaProfileKeys | null;
 }
@@ -55,7 +57,12 @@ export function dialectOf(keys: ProfileKeys): DialectName {
 }
 
 /** The dialects that a profile may knock in. */
-export const PROFILE_DIALECTS = ["knock", "openme", "openspa"] as const;
+export const PROFILE_DIALECTS = [
+  "knock",
+  "fwknop",
+  "openme",
+  "openspa",
+] as const;
 
 const SECRET = { secret: true } as const;
 
@@ -92,6 +99,7 @@ export const PROFILE_KEYS = {
     }, SECRET),
     null,
   ),
+  fwknop: optional(fwknopProfile, null),
   openme: optional(
     object({
       server: required(openmeKey),

@@ -1,17 +1,29 @@
 /** Sealing what is asked in the dialect of a profile. */
 
-import type { Answer, DialectName, Request } from "../dialects/dialect.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type {
+  Answer,
+  DialectName,
+  Forward,
+  Request,
+} from "../dialects/dialect.ts";
 import type { Profile } from "./profile.ts";
 import { dialectOf } from "./profile_keys.ts";
+import { fwknopSealer } from "./seal_fwknop.ts";
 import { knockSealer } from "./seal_knock.ts";
 import { openmeSealer } from "./seal_openme.ts";
 import { openspaSealer } from "./seal_openspa.ts";
 
 /** What to ask the server for; a code of null is the profile's, if it has one. */
-export type Ask = Pick<
-  Request,
-  "action" | "ports" | "command" | "seconds" | "address" | "code"
->;
+export type Ask =
+  & Pick<
+    Request,
+    "action" | "ports" | "command" | "seconds" | "address" | "code"
+  >
+  & {
+    /** Where the port is to be passed on to; for fwknop alone. */
+    readonly forward?: Forward | null;
+  };
 
 /** What a packet depends on besides what is asked. */
 export interface Circumstances {
@@ -24,6 +36,8 @@ export interface Circumstances {
   readonly server: string;
   /** This machine's own addresses, canonical. */
   readonly own: () => readonly string[];
+  /** Runs a program; throws SystemError. */
+  readonly run: Runtime["run"];
 }
 
 /** A packet for a server, which may answer it. */
@@ -39,13 +53,14 @@ export interface Sealer {
   /** Whether servers answer in it at all. */
   readonly answers: boolean;
   /** Seals a packet. Throws UsageError for what the dialect cannot express. */
-  seal(ask: Ask, circumstances: Circumstances): Sealed;
+  seal(ask: Ask, circumstances: Circumstances): Sealed | Promise<Sealed>;
 }
 
 type MakeSealer = (profile: Profile) => Sealer;
 
 const SEALERS: Readonly<Partial<Record<DialectName, MakeSealer>>> = {
   knock: ({ knock }) => knockSealer(knock!),
+  fwknop: ({ fwknop }) => fwknopSealer(fwknop!),
   openme: ({ openme }) => openmeSealer(openme!),
   openspa: ({ openspa }) => openspaSealer(openspa!),
 };

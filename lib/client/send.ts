@@ -16,6 +16,7 @@ import { Ear } from "./ear.ts";
 import type { CodeUse, Outcome } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
 import { type Ask, type Sealed, sealerOf } from "./sealers.ts";
+import { deliver, type Transport } from "./transport.ts";
 
 export type { Ask } from "./sealers.ts";
 
@@ -26,6 +27,8 @@ export interface SendOptions {
   readonly reply?: boolean;
   /** Only addresses of this family. Default both. */
   readonly family?: Family | undefined;
+  /** How packets are carried. Default: the profile's way. */
+  readonly transport?: Transport | undefined;
   /** How long to wait for an answer to the last packet. Default as to the others. */
   readonly patienceMs?: number;
 }
@@ -54,7 +57,10 @@ export async function sendKnock(
 ): Promise<Outcome> {
   const { tries = DEFAULT_TRIES, family } = options;
   const sealer = sealerOf(profile);
-  const reply = sealer.answers && options.reply !== false;
+  const transport = options.transport ?? profile.transport;
+  // Servers answer nothing to a connection.
+  const answers = sealer.answers && transport.kind === "udp";
+  const reply = answers && options.reply !== false;
   const addresses = await findAddresses(runtime, profile, family);
   const codes = new Codes(profile, ask.code);
   const ear = new Ear(runtime);
@@ -73,9 +79,18 @@ export async function sendKnock(
             wantsReply: reply,
             server,
             own: () => runtime.ownAddresses(),
+            run: (argv, options) => runtime.run(argv, options),
           });
-        const round = { profile, addresses: group, next: once(seal) };
-        const failed = await sendRound(socket, round, ear, code.use);
+        const round = {
+          addresses: group,
+          next: once(seal),
+          send: (packet: Uint8Array<ArrayBuffer>, host: string) => {
+            const port = transport.port ?? profile.server.port;
+            const to = { host, port };
+            return deliver(runtime, socket, packet, to, transport, sealer);
+          },
+        };
+        const failed = await sendRound(round, ear, code.use);
         // A family that cannot be sent to is not waited for.
         if (failed.length === group.length && tried === 0) {
           failures.push(...failed);
@@ -115,34 +130,35 @@ function byFamily(addresses: readonly string[]): string[][] {
 // however long the command runs and the answer takes.
 function onlyOnce(ask: Ask): (seal: Seal) => Seal {
   if (ask.action !== "run") return (seal) => seal;
-  let only: Sealed | undefined;
+  let only: ReturnType<Seal> | undefined;
   return (seal) => (server) => only ??= seal(server);
 }
 
-type Seal = (server: string) => Sealed;
+type Seal = (server: string) => Sealed | Promise<Sealed>;
 
 interface Round {
-  readonly profile: Profile;
   readonly addresses: readonly string[];
   /** The packet for an address. */
   readonly next: Seal;
+  readonly send: (
+    packet: Uint8Array<ArrayBuffer>,
+    address: string,
+  ) => Promise<void>;
 }
 
 /** Sends a packet to each address; why that failed, where it did. */
 async function sendRound(
-  socket: Datagrams,
-  { profile, addresses, next }: Round,
+  { addresses, next, send }: Round,
   ear: Ear,
   code: CodeUse,
 ): Promise<string[]> {
-  const { port } = profile.server;
   const failures: string[] = [];
   for (const address of addresses) {
     let forget = () => {};
     try {
-      const sealed = next(address);
+      const sealed = await next(address);
       forget = ear.expect(sealed, code);
-      await socket.send(sealed.packet, { host: address, port });
+      await send(sealed.packet, address);
     } catch (error) {
       // A dialect may have nothing to say to an address, and to another it has.
       if (!(error instanceof SystemError || error instanceof FailureError)) {

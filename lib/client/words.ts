@@ -92,7 +92,7 @@ export function tellOpened(
   return `open ${tellPorts(ports, answer)} for ${answer.address}${until}`;
 }
 
-/** `sent to home.example.org:54154`: in a dialect whose servers never answer. */
+/** `sent to home.example.org:54154`: where servers never answer. */
 export function tellSent({ server }: Profile): string {
   return `sent to ${formatEndpoint(server)}; its server does not answer`;
 }

@@ -12,6 +12,11 @@ import {
 } from "../client/profile.ts";
 import { findProfile } from "../client/profiles.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../client/send.ts";
+import {
+  parseTransport,
+  type Transport,
+  TRANSPORT_WORDS,
+} from "../client/transport.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseDuration } from "../values/duration.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
@@ -23,7 +28,7 @@ const MAX_TRIES = 10;
 /** Options of every command that sends a packet; for parseOptions. */
 export const SENDING = {
   flags: { ipv4: "4", ipv6: "6" },
-  values: { tries: "", profiles: "", code: "" },
+  values: { transport: "", tries: "", profiles: "", code: "" },
 } as const;
 
 /** What `--tries`, `-4` and `-6` say. */
@@ -43,7 +48,17 @@ export function sendOptions(options: Options): SendOptions {
     : options.flag("ipv6")
     ? "IPv6"
     : undefined;
-  return { tries, family };
+  return { tries, family, transport: readTransport(options) };
+}
+
+function readTransport(options: Options): Transport | undefined {
+  const words = options.value("transport");
+  if (words === undefined) return undefined;
+  const transport = parseTransport(words);
+  if (transport) return transport;
+  throw new UsageError(
+    `option "--transport" must be ${TRANSPORT_WORDS}, got "${words}"`,
+  );
 }
 
 /** The profile of a name, from the file that `--profiles` or the environment says. */

@@ -9,7 +9,7 @@ import { openExistingStore } from "../server/store.ts";
 import { parseAddress } from "../values/address.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
 import { type Options, parseOptions, takePositionals } from "./command.ts";
-import { showExplained } from "./decode_json.ts";
+import { showExplained, showRequest } from "./decode_json.ts";
 import {
   type Encoding,
   readAs,
@@ -107,8 +107,9 @@ async function explainer(
   return (packet) => {
     const known = recognisePacket([...found.values()], packet, nowMs);
     const { dialect, verdict, profile, steps } = known;
+    const request = known.request && showRequest(known.request);
     const right = steps.filter(({ ok }) => ok).length;
-    const shown = { dialect, verdict, client: null, request: null, profile };
+    const shown = { dialect, verdict, client: null, request, profile };
     return { rank: right, shown: { ...shown, would: null, steps } };
   };
 }

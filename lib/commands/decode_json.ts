@@ -20,7 +20,8 @@ export function showExplained(explained: Explained) {
   };
 }
 
-function showRequest(request: Request) {
+/** A request as JSON. */
+export function showRequest(request: Request) {
   const { forward, user, target } = request;
   return {
     action: request.action,

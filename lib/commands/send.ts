@@ -1,5 +1,10 @@
 import { expectDone, tellOpened, tellSent } from "../client/words.ts";
 import { sendKnock } from "../client/send.ts";
+import { dialectOf } from "../client/profile_keys.ts";
+import type { Outcome } from "../client/outcome.ts";
+import type { Profile } from "../client/profile.ts";
+import { WAIT_MS, waitUntilOpen } from "../client/wait.ts";
+import type { Forward } from "../dialects/dialect.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   askedAddress,
@@ -10,7 +15,10 @@ import {
   SENDING,
   sendOptions,
 } from "./asking.ts";
-import { parseOptions, takePositionals } from "./command.ts";
+import { formatEndpoint, parseEndpoint } from "../values/address.ts";
+import { FailureError, UsageError } from "../values/errors.ts";
+import type { PortRange } from "../values/ports.ts";
+import { type Options, parseOptions, takePositionals } from "./command.ts";
 
 export const help = `Usage:
     knock PROFILE [OPTIONS]
@@ -25,9 +33,15 @@ Options:
                        default: the profile's, or the server's.
     --from ADDRESS     For which address; "source" (the default) is where
                        the packet comes from as the server sees it.
+    --wait             Then connect to the first TCP port until it is open;
+                       ends with 1 when it is not after 10 s.
     --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
                        default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp. Over tcp and http no
+                       server answers.
+    --nat HOST:PORT    Have the port of --open passed on to there (fwknop).
     --code CODE        The one-time code, where the server wants one; default:
                        the profile's own, or what is typed.
     -4, --ipv4         Knock only over IPv4.
@@ -47,8 +61,8 @@ Example:
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, {
-    flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
-    values: { ...SENDING.values, for: "", from: "" },
+    flags: { ...SENDING.flags, "no-reply": "", quiet: "q", wait: "" },
+    values: { ...SENDING.values, for: "", from: "", nat: "" },
     lists: { open: "" },
   });
   const [name] = takePositionals(options, ["PROFILE"]);
@@ -56,6 +70,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const sending = { ...sendOptions(options), reply };
   const profile = namedProfile(runtime, options, name!);
   const ports = askedPorts(options, profile);
+  const waitFor = options.flag("wait") ? firstTcpPort(ports) : null;
   const outcome = await sendKnock(runtime, profile, {
     action: "open",
     ports,
@@ -63,12 +78,58 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     seconds: askedSeconds(options, profile),
     address: askedAddress(options, profile),
     code: askedCode(runtime, options, profile),
+    forward: askedForward(options, profile),
   }, sending);
   const nowMs = runtime.nowMs();
   const answer = expectDone(profile, "open", outcome, nowMs);
+  const reached = waitFor === null
+    ? null
+    : await reach(runtime, profile, outcome, waitFor);
   if (!options.flag("quiet") && runtime.isTerminal("out")) {
     if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+    else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
     else if (reply) runtime.out(`${tellSent(profile)}\n`);
   }
   return 0;
+}
+
+/** What `--nat` says; only fwknop's packets can. */
+function askedForward(options: Options, profile: Profile): Forward | null {
+  const words = options.value("nat");
+  if (words === undefined) return null;
+  if (dialectOf(profile) !== "fwknop") {
+    throw new UsageError(
+      `option "--nat" is for profiles of fwknop, and "${profile.name}" is none`,
+      "a service of the server says where its connections go",
+    );
+  }
+  const target = parseEndpoint(words);
+  if (target && target.port > 0) return { kind: "nat", ...target };
+  throw new UsageError(`option "--nat" must be HOST:PORT, got "${words}"`);
+}
+
+function firstTcpPort(ports: readonly PortRange[]): number {
+  const port = ports.find(({ protocol }) => protocol === "tcp");
+  if (port) return port.first;
+  throw new UsageError(
+    `option "--wait" needs to know a TCP port`,
+    "name it with --open tcp/22, or in the profile",
+  );
+}
+
+async function reach(
+  runtime: Runtime,
+  { server: { host } }: Profile,
+  outcome: Outcome,
+  port: number,
+): Promise<string> {
+  const addresses = outcome.kind === "answered"
+    ? [outcome.from.host]
+    : outcome.addresses;
+  const address = await waitUntilOpen(runtime, addresses, port);
+  if (address !== null) return address;
+  throw new FailureError(
+    `${formatEndpoint({ host, port })} is not open after ${WAIT_MS / 1000} s`,
+    "`knock log` on the server says what became of the knock",
+  );
 }
