@@ -20,6 +20,8 @@ export interface TestClient {
   readonly name: string;
   /** Lines of YAML for its policy, such as "open: [ssh]". */
   readonly policy: readonly string[];
+  /** A line of YAML with its keys in another dialect; absent: fresh ones of knock/1. */
+  readonly keys?: string;
 }
 
 /** A knock program in a pair of namespaces, with files of its own. */
@@ -55,13 +57,13 @@ export class Program {
 
   /** Writes the configuration: the text before `clients`, and clients with fresh keys. */
   configure(text: string, clients: readonly TestClient[]): void {
-    const entries = clients.map(({ name, policy }) => {
-      if (!this.#enrolments.has(name)) this.#enrol(name);
-      const lines = [this.#keys.get(name)!, ...policy];
+    const entries = clients.map(({ name, policy, keys }) => {
+      if (!keys && !this.#enrolments.has(name)) this.#enrol(name);
+      const lines = [keys ?? this.#keys.get(name)!, ...policy];
       return `  ${name}:\n${lines.map((line) => `    ${line}\n`).join("")}`;
     });
-    this.#write("server.key", formatBase64url(this.#key) + "\n");
-    this.#write(
+    this.write("server.key", formatBase64url(this.#key) + "\n");
+    this.write(
       "server.yaml",
       `key: server.key\n${text}\nclients:\n${entries.join("") || "  {}\n"}`,
     );
@@ -90,7 +92,8 @@ export class Program {
     );
   }
 
-  #write(name: string, text: string): void {
+  /** Writes a file beside the configuration, 0600. */
+  write(name: string, text: string): void {
     const path = join(this.folder, name);
     writeFileSync(path, text, { mode: 0o600 });
     chmodSync(path, 0o600);

@@ -1,0 +1,203 @@
+/** Clients of OpenSPA with the whole program: its server, and ours as their client. */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { formatOspa } from "../../lib/config/convert/ospa.ts";
+import {
+  OPENSPA_PORT,
+  parseAdkSecret,
+  parseRsaPrivateKey,
+  parseRsaPublicKey,
+  rsaPublicPem,
+  sealOpenspa,
+} from "../../lib/dialects/openspa.ts";
+import { parseUuid } from "../../lib/values/uuid.ts";
+import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../rsa.ts";
+import {
+  CLIENTS,
+  netnsTest,
+  type Pair,
+  pass,
+  scriptCommand,
+  SERVER,
+} from "./netns.ts";
+import { Program } from "./program.ts";
+
+const [HERE, NEIGHBOUR] = CLIENTS[4];
+const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
+const ADK = "7O4ZIRI";
+const SETTINGS = `
+listen: [62201, ${OPENSPA_PORT}]
+openspa: { key: own.pem, adk_secret: ${ADK} }
+services: { ssh: tcp/22, web: tcp/8080-8090 }
+defaults: { for: 2s }
+`;
+const BOX = {
+  name: "box",
+  keys: `openspa: { uuid: ${UUID}, key: box.pem }`,
+  policy: ["open: [ssh, web]"],
+};
+
+interface Sealing {
+  readonly address?: string;
+  readonly ports?: readonly [first: number, last: number];
+  readonly ageMs?: number;
+  readonly adk?: string;
+}
+
+/** A server that an OpenSPA client is enrolled at. */
+class Door {
+  readonly program: Program;
+  readonly #pair: Pair;
+
+  constructor(pair: Pair) {
+    this.#pair = pair;
+    this.program = new Program(pair);
+  }
+
+  /** The server's public key in PEM. */
+  get serverKey(): string {
+    const pem = readFileSync(join(this.program.folder, "own.pem"), "utf8");
+    return rsaPublicPem(parseRsaPrivateKey(pem)!);
+  }
+
+  /** Stores the profile by an OSPA file. */
+  async enrol(): Promise<void> {
+    const text = formatOspa({
+      uuid: UUID,
+      server: { host: SERVER[4], port: OPENSPA_PORT },
+      adkSecret: ADK,
+      privateKey: CLIENT_PRIVATE_PEM,
+      publicKey: CLIENT_PUBLIC_PEM,
+      serverKey: this.serverKey,
+    });
+    const args = ["import", "-", "--name", "home"];
+    const said = await this.program.client(args, text);
+    assertEquals(said.code, 0, said.stderr);
+  }
+
+  seal(
+    { address = HERE, ports = [22, 22], ageMs = 0, adk = ADK }: Sealing = {},
+  ): Uint8Array {
+    const [first, last] = ports;
+    return sealOpenspa(
+      {
+        uuid: parseUuid(UUID)!,
+        key: parseRsaPrivateKey(CLIENT_PRIVATE_PEM)!,
+        server: parseRsaPublicKey(this.serverKey)!,
+        adkSecret: parseAdkSecret(adk),
+        random: crypto.getRandomValues(new Uint8Array(32)),
+      },
+      { ports: { protocol: "tcp", first, last }, address, target: SERVER[4] },
+      Date.now() - ageMs,
+    ).packet;
+  }
+
+  /** Sends a packet from an address; resolves a while after it must have come. */
+  async send(packet: Uint8Array, source: string = HERE): Promise<void> {
+    const said = await this.#pair.exec(
+      this.#pair.client,
+      scriptCommand(
+        "send_packets.ts",
+        SERVER[4],
+        String(OPENSPA_PORT),
+        source,
+      ),
+      JSON.stringify([packet.toBase64()]),
+    );
+    assertEquals(said.code, 0, said.stderr);
+    await pass(100);
+  }
+}
+
+function door(name: string, body: (door: Door, pair: Pair) => Promise<void>) {
+  netnsTest(name, async (pair) => {
+    const door = new Door(pair);
+    try {
+      door.program.configure(SETTINGS, [BOX]);
+      door.program.write("box.pem", CLIENT_PUBLIC_PEM);
+      await pair.serve("tcp", 22);
+      await body(door, pair);
+    } finally {
+      door.program.remove();
+    }
+  });
+}
+
+door(
+  "OpenSPA: shut, knock, open, shut again; the answer says so",
+  async (door, pair) => {
+    const { program } = door;
+    await program.serve();
+    const key = join(program.folder, "own.pem");
+    assertMatch(program.log, /info made the key "\S+own\.pem"/);
+    assertEquals(statSync(key).mode & 0o777, 0o600);
+    await door.enrol();
+    assert(!await pair.canReach(HERE, 22));
+    const said = await program.client([
+      "home",
+      "--open",
+      "tcp/22",
+      "--from",
+      HERE,
+    ]);
+    assertEquals([said.code, said.stdout, said.stderr], [0, "", ""]);
+    assert(await pair.canReach(HERE, 22));
+    assert(!await pair.canReach(NEIGHBOUR, 22));
+    await pass(2300);
+    assert(!await pair.canReach(HERE, 22));
+    const no = await program.client(["home", "--open", "tcp/23"]);
+    assertEquals(no.code, 1);
+    assertMatch(no.stderr, /the server refused/);
+    const { stdout } = await program.admin("log");
+    assertMatch(stdout, /open box 10\.77\.0\.2 tcp\/22 .*for 2s/);
+  },
+);
+
+door("OpenSPA: a range within what the client may", async (door, pair) => {
+  const { program } = door;
+  await pair.serve("tcp", 8085);
+  await program.serve();
+  await door.send(door.seal({ ports: [8084, 8091] }));
+  assert(!await pair.canReach(HERE, 8085), "one port too many");
+  await door.send(door.seal({ ports: [8084, 8086] }));
+  assert(await pair.canReach(HERE, 8085));
+});
+
+door(
+  "OpenSPA: a packet opens once, in a restart's other life too",
+  async (door, pair) => {
+    const { program } = door;
+    await program.serve();
+    const packet = door.seal();
+    await door.send(packet);
+    assert(await pair.canReach(HERE, 22));
+    assertEquals(await program.signal("SIGKILL"), null);
+    await program.serve();
+    assert(await pair.canReach(HERE, 22), "a grant outlives the server");
+    await pass(2300);
+    await door.send(packet);
+    assert(!await pair.canReach(HERE, 22), "a copy after the restart");
+  },
+);
+
+door(
+  "OpenSPA: stale, of another source, with a wrong ADK proof",
+  async (door, pair) => {
+    const { program } = door;
+    await program.serve();
+    await door.send(door.seal({ ageMs: 3_600_000 }));
+    assert(!await pair.canReach(HERE, 22), "stale");
+    await door.send(door.seal({ adk: "AAAAAAA" }));
+    assert(!await pair.canReach(HERE, 22), "without the secret");
+    await door.send(door.seal(), NEIGHBOUR);
+    await program.logged("the address named is not the packet's source");
+    assert(!await pair.canReach(HERE, 22), "for another address");
+    assert(!await pair.canReach(NEIGHBOUR, 22));
+    await door.send(door.seal());
+    assert(await pair.canReach(HERE, 22));
+    const { stdout } = await program.admin("status", "--json");
+    assertMatch(stdout, /"refused: adk":\s*2/);
+  },
+);
