@@ -6,10 +6,9 @@ import { recognisePacket } from "../lib/client/explain.ts";
 import { parseProfiles } from "../lib/client/profile.ts";
 import { sealerOf } from "../lib/client/sealers.ts";
 import { parseTransport } from "../lib/client/transport.ts";
-import { waitUntilOpen } from "../lib/client/wait.ts";
 import { fwknopDialect } from "../lib/dialects/fwknop.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
-import { FakeRuntime, START_MS } from "./fake_runtime.ts";
+import { START_MS } from "./fake_runtime.ts";
 
 const KEY = new Uint8Array(32).fill(5).toBase64();
 const MAC = new Uint8Array(64).fill(6).toBase64();
@@ -109,15 +108,4 @@ test("parseTransport() reads what it should", () => {
   ) {
     assertEquals(parseTransport(words), null, words);
   }
-});
-
-test("waitUntilOpen() finds the address that opens, or gives up in time", async () => {
-  const fake = new FakeRuntime();
-  assertEquals(await waitUntilOpen(fake, ["192.0.2.1"], 22, 500), null);
-  const listener = await fake.listenStream(
-    { host: "127.0.0.1", port: 22 },
-    (stream) => stream.close(),
-  );
-  assertEquals(await waitUntilOpen(fake, ["127.0.0.1"], 22), "127.0.0.1");
-  await listener.close();
 });

@@ -3,7 +3,7 @@ import { sendKnock } from "../client/send.ts";
 import { dialectOf } from "../client/profile_keys.ts";
 import type { Outcome } from "../client/outcome.ts";
 import type { Profile } from "../client/profile.ts";
-import { WAIT_MS, waitUntilOpen } from "../client/wait.ts";
+import { connectWhenOpen, firstTcpPort, OPEN_WAIT_MS } from "../client/wait.ts";
 import type { Forward } from "../dialects/dialect.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
@@ -58,19 +58,22 @@ Example:
     open tcp/22 for 203.0.113.9 until 15:04:05
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, "no-reply": "", quiet: "q", wait: "" },
+  values: { ...SENDING.values, for: "", from: "", nat: "" },
+  lists: { open: "" },
+};
+
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { ...SENDING.flags, "no-reply": "", quiet: "q", wait: "" },
-    values: { ...SENDING.values, for: "", from: "", nat: "" },
-    lists: { open: "" },
-  });
+  const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
   const reply = !options.flag("no-reply");
   const sending = { ...sendOptions(options), reply };
   const profile = namedProfile(runtime, options, name!);
   const ports = askedPorts(options, profile);
-  const waitFor = options.flag("wait") ? firstTcpPort(ports) : null;
+  const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
   const outcome = await sendKnock(runtime, profile, {
     action: "open",
     ports,
@@ -108,15 +111,16 @@ function askedForward(options: Options, profile: Profile): Forward | null {
   throw new UsageError(`option "--nat" must be HOST:PORT, got "${words}"`);
 }
 
-function firstTcpPort(ports: readonly PortRange[]): number {
-  const port = ports.find(({ protocol }) => protocol === "tcp");
-  if (port) return port.first;
+function needTcpPort(ports: readonly PortRange[]): number {
+  const port = firstTcpPort(ports);
+  if (port !== null) return port;
   throw new UsageError(
     `option "--wait" needs to know a TCP port`,
     "name it with --open tcp/22, or in the profile",
   );
 }
 
+/** Waits until the port accepts; where it did. */
 async function reach(
   runtime: Runtime,
   { server: { host } }: Profile,
@@ -126,10 +130,16 @@ async function reach(
   const addresses = outcome.kind === "answered"
     ? [outcome.from.host]
     : outcome.addresses;
-  const address = await waitUntilOpen(runtime, addresses, port);
-  if (address !== null) return address;
+  const entrance = await connectWhenOpen(runtime, { addresses, port });
+  if (entrance.ok) {
+    entrance.stream.close();
+    return entrance.stream.peer.host;
+  }
+  const { why } = entrance;
   throw new FailureError(
-    `${formatEndpoint({ host, port })} is not open after ${WAIT_MS / 1000} s`,
+    `${formatEndpoint({ host, port })} is not open after ${
+      OPEN_WAIT_MS / 1000
+    } s: ${why}`,
     "`knock log` on the server says what became of the knock",
   );
 }
