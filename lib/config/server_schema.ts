@@ -15,7 +15,6 @@ import {
 import { door } from "./door_schema.ts";
 import { parseHours } from "./hours.ts";
 import {
-  anything,
   bool,
   mappingOr,
   named,
