@@ -22,10 +22,13 @@ Example:
     configuration OK
 `;
 
+/** The names of its options. */
+export const optionNames = { values: { config: "c" } };
+
 /** Runs `knock check`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, { values: { config: "c" } });
+  const options = parseOptions(args, optionNames);
   const [file] = takePositionals(options, ["FILE"], 1);
   const config = loadConfig(
     runtime,

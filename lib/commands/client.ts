@@ -1,9 +1,9 @@
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
-import { addClient } from "./client_add.ts";
-import { listClients, showClient } from "./client_list.ts";
+import { addClient, addOptionNames } from "./client_add.ts";
+import { fileOptionNames, listClients, showClient } from "./client_list.ts";
 import { removeClient } from "./client_remove.ts";
-import { nearest } from "./command.ts";
+import { nearest, type OptionNames } from "./command.ts";
 
 /** The text of `knock help client`. */
 export const help = `Usage:
@@ -51,6 +51,17 @@ const SUBCOMMANDS = {
   show: showClient,
   remove: removeClient,
 } as const;
+
+/** It has none of its own: those of its subcommands come behind their names. */
+export const optionNames = {};
+
+/** The names of the options of each subcommand. */
+export const subcommands = {
+  add: addOptionNames,
+  list: fileOptionNames,
+  show: fileOptionNames,
+  remove: fileOptionNames,
+} as const satisfies Record<keyof typeof SUBCOMMANDS, OptionNames>;
 
 /** Runs `knock client`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection

@@ -22,19 +22,22 @@ import { showCode, showQr, tellByHand } from "./client_words.ts";
 import { createWith } from "./new_files.ts";
 import { formatQrPng } from "./qr.ts";
 
+/** The names of its options. */
+export const addOptionNames = {
+  flags: { code: "", qr: "" },
+  values: {
+    config: "c",
+    open: "o",
+    for: "f",
+    key: "k",
+    server: "s",
+    png: "",
+  },
+};
+
 /** Runs `knock client add`. */
 export function addClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, {
-    flags: { code: "", qr: "" },
-    values: {
-      config: "c",
-      open: "o",
-      for: "f",
-      key: "k",
-      server: "s",
-      png: "",
-    },
-  });
+  const options = parseOptions(args, addOptionNames);
   const name = takePositionals(options, ["NAME"])[0]!;
   if (!NAME.pattern.test(name)) {
     throw new UsageError(`NAME must be ${NAME.wanted}, got "${name}"`);

@@ -14,9 +14,12 @@ import { formatUuid } from "../values/uuid.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
 import { formatTable } from "./terminal.ts";
 
+/** The names of the options of list, show and remove. */
+export const fileOptionNames = { values: { config: "c" } };
+
 /** Runs `knock client list`. */
 export function listClients(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, { values: { config: "c" } });
+  const options = parseOptions(args, fileOptionNames);
   takePositionals(options, []);
   const file = needConfig(runtime, options.value("config"));
   const { clients } = loadConfig(runtime, file);
@@ -39,7 +42,7 @@ export function listClients(args: string[], runtime: Runtime): number {
 
 /** Runs `knock client show`. */
 export function showClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, { values: { config: "c" } });
+  const options = parseOptions(args, fileOptionNames);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const client = findClient(loadConfig(runtime, file), name);

@@ -7,11 +7,11 @@ import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { removeCodeFile } from "./client_code.ts";
-import { findClient } from "./client_list.ts";
+import { fileOptionNames, findClient } from "./client_list.ts";
 
 /** Runs `knock client remove`. */
 export function removeClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, { values: { config: "c" } });
+  const options = parseOptions(args, fileOptionNames);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const text = readFile(runtime, file);

@@ -36,13 +36,16 @@ Example:
     closed 2 ports for 203.0.113.9
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
+  values: { ...SENDING.values, from: "" },
+  lists: { open: "" },
+};
+
 /** Runs `knock close`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
-    values: { ...SENDING.values, from: "" },
-    lists: { open: "" },
-  });
+  const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
   const reply = !options.flag("no-reply");
   const sending = { ...sendOptions(options), reply };

@@ -7,10 +7,14 @@ import { nearest } from "../values/nearest.ts";
 
 export { nearest };
 
-/** A command's module: `lib/commands/NAME.ts` exports these two. */
+/** A command's module: `lib/commands/NAME.ts` exports these. */
 export interface Command {
   /** The text of `knock help NAME`: usage, options, words, an example. */
   readonly help: string;
+  /** What `run` reads with {@linkcode parseOptions}; for completion and the manual, too. */
+  readonly optionNames: OptionNames;
+  /** The same for the words that may stand first behind the name. */
+  readonly subcommands?: Readonly<Record<string, OptionNames>>;
   /** Runs it and returns the exit status. Throws OperatorErrors. */
   run(args: string[], runtime: Runtime): Promise<number>;
 }

@@ -37,10 +37,13 @@ Example:
 
 const KEY_NAME = "server.key";
 
+/** The names of its options. */
+export const optionNames = { values: { dir: "d" } };
+
 /** Runs `knock convert`, and returns the exit status. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, { values: { dir: "d" } });
+  const options = parseOptions(args, optionNames);
   const [tool, ...files] = options.positionals;
   const tools = Object.keys(CONVERTERS);
   if (tool === undefined || !Object.hasOwn(CONVERTERS, tool)) {

@@ -54,12 +54,15 @@ const MAX_INPUT = 65_536;
 
 const ENCODINGS: readonly Encoding[] = ["hex", "base64", "raw"];
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { hex: "", base64: "", raw: "" },
+  values: { config: "c", profiles: "", at: "", from: "" },
+};
+
 /** Runs `knock decode`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { hex: "", base64: "", raw: "" },
-    values: { config: "c", profiles: "", at: "", from: "" },
-  });
+  const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const nowMs = readAt(options.value("at")) ?? runtime.nowMs();
   const source = readSource(options.value("from"));

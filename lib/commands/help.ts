@@ -30,9 +30,16 @@ Example:
     $ knock alice && ssh HOST
 `;
 
+/** The names of its options. */
+export const optionNames = {};
+
 /** Runs `knock help`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const [name] = takePositionals(parseOptions(args, {}), ["COMMAND"], 1);
+  const [name] = takePositionals(
+    parseOptions(args, optionNames),
+    ["COMMAND"],
+    1,
+  );
   if (name === undefined) {
     runtime.out(help);
     return 0;

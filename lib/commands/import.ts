@@ -45,12 +45,15 @@ Example:
 const KEY_SIZE = 32;
 const MAX_INPUT = 65_536;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { "ask-code": "" },
+  values: { name: "", key: "", profiles: "" },
+};
+
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { "ask-code": "" },
-    values: { name: "", key: "", profiles: "" },
-  });
+  const options = parseOptions(args, optionNames);
   const [source] = takePositionals(options, ["LINE, FILE or -"]);
   const keyFile = options.value("key");
   if (source === "-" && keyFile === "-") {

@@ -35,12 +35,15 @@ Example:
     $ sudo knock client add laptop --server home.example.org
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  values: { dir: "d", backend: "b", mode: "m", listen: "l" },
+  lists: { service: "s" },
+};
+
 /** Runs `knock init`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    values: { dir: "d", backend: "b", mode: "m", listen: "l" },
-    lists: { service: "s" },
-  });
+  const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const dir = options.value("dir");
   const file = dir === undefined

@@ -18,10 +18,13 @@ Example:
     public key: 9nM1Y0o3kz3OOZ6ADFl2Uu7YQo6Hq1zyA0jwLQn6kGw
 `;
 
+/** The names of its options. */
+export const optionNames = {};
+
 /** Runs `knock keygen`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  takePositionals(parseOptions(args, {}), []);
+  takePositionals(parseOptions(args, optionNames), []);
   const key = runtime.random(KEY_SIZE);
   runtime.out(`${formatBase64url(key)}\n`);
   runtime.err(`public key: ${formatBase64url(publicKeyOf(key))}\n`);

@@ -25,12 +25,15 @@ Example:
     2026-11-21T14:05:10.731Z end alice 203.0.113.9 tcp/22
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { json: "" },
+  values: { since: "", client: "", config: "" },
+};
+
 /** Runs `knock log`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { json: "" },
-    values: { since: "", client: "", config: "" },
-  });
+  const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const client = options.value("client");
   const since = options.value("since");

@@ -27,9 +27,12 @@ Example:
     home answers from 198.51.100.7:62201 in 12 ms, and sees 203.0.113.9
 `;
 
+/** The names of its options. */
+export const optionNames = SENDING;
+
 /** Runs `knock ping`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, SENDING);
+  const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
   const sending = sendOptions(options);
   const profile = namedProfile(runtime, options, name!);

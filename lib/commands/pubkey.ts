@@ -22,9 +22,12 @@ const MAX_INPUT = 4096;
 const WANTED =
   "standard input must be a private key of 43 base64url characters";
 
+/** The names of its options. */
+export const optionNames = {};
+
 /** Runs `knock pubkey`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  takePositionals(parseOptions(args, {}), []);
+  takePositionals(parseOptions(args, optionNames), []);
   let input: Uint8Array;
   try {
     input = await runtime.readStdin(MAX_INPUT);

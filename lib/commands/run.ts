@@ -46,12 +46,15 @@ Example:
     restart-web: done
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
+  values: { ...SENDING.values, from: "", timeout: "" },
+};
+
 /** Runs `knock run`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
-    values: { ...SENDING.values, from: "", timeout: "" },
-  });
+  const options = parseOptions(args, optionNames);
   const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
   checkCommand(command!);
   const patienceMs = readTimeout(options.value("timeout")) * 1000;

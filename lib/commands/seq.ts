@@ -56,12 +56,15 @@ export interface Knocking {
   readonly verbose: boolean;
 }
 
+/** The names of its options. */
+export const optionNames = {
+  flags: SEQ_FLAGS,
+  values: { delay: "" },
+};
+
 /** Runs `knock seq`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: SEQ_FLAGS,
-    values: { delay: "" },
-  });
+  const options = parseOptions(args, optionNames);
   const [host, ...ports] = options.positionals;
   if (host === undefined) throw new UsageError("HOST is missing");
   if (ports.length === 0) throw new UsageError("PORT is missing");

@@ -39,9 +39,12 @@ Example:
     $ knock serve --config /etc/knock/server.yaml --trial 5m
 `;
 
+/** The names of its options. */
+export const optionNames = { values: { config: "", trial: "" } };
+
 /** Runs `knock serve` until a signal, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, { values: { config: "", trial: "" } });
+  const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const trialSeconds = readTrial(options.value("trial"));
   const file = findConfig(runtime, options.value("config")) ??

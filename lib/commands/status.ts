@@ -25,12 +25,15 @@ Example:
     alice   203.0.113.9  tcp/22  27s
 `;
 
+/** The names of its options. */
+export const optionNames = {
+  flags: { json: "", watch: "w" },
+  values: { config: "" },
+};
+
 /** Runs `knock status`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, {
-    flags: { json: "", watch: "w" },
-    values: { config: "" },
-  });
+  const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const { state } = loadConfig(
     runtime,
