@@ -4,7 +4,7 @@ import { type Runtime, type Stream, SystemError } from "../runtime/runtime.ts";
 import type { PortRange } from "../values/ports.ts";
 
 /** How long a port is waited for. */
-export const WAIT_MS = 10_000;
+export const OPEN_WAIT_MS = 10_000;
 
 /**
  * How long the first attempts wait; each further one waits twice as long, so
@@ -39,7 +39,7 @@ export function firstTcpPort(ports: readonly PortRange[]): number | null {
 export async function connectWhenOpen(
   runtime: Runtime,
   door: Door,
-  withinMs = WAIT_MS,
+  withinMs = OPEN_WAIT_MS,
 ): Promise<Entrance> {
   const endMs = runtime.monotonicMs() + withinMs;
   for (let attemptMs = FIRST_ATTEMPT_MS;; attemptMs *= 2) {
@@ -53,23 +53,6 @@ export async function connectWhenOpen(
     if (runtime.monotonicMs() + PAUSE_MS >= endMs) return entrance;
     await runtime.sleep(PAUSE_MS);
   }
-}
-
-/**
- * Waits until a TCP port accepts, at one of these addresses: which; null when
- * it did not in time. Nothing is sent.
- */
-export async function waitUntilOpen(
-  runtime: Runtime,
-  addresses: readonly string[],
-  port: number,
-  withinMs = WAIT_MS,
-): Promise<string | null> {
-  const door = { addresses, port };
-  const entrance = await connectWhenOpen(runtime, door, withinMs);
-  if (!entrance.ok) return null;
-  entrance.stream.close();
-  return entrance.stream.peer.host;
 }
 
 /** Connects once to each address, one after the other but not waiting for it; the first that accepts counts. */
