@@ -9,6 +9,7 @@ import {
   parseElements,
   replaceElements,
 } from "../lib/firewall/nft_elements.ts";
+import { OWN_KINDS, ownPlace } from "../lib/firewall/nft_sets.ts";
 import type { Segment } from "../lib/firewall/segments.ts";
 import {
   formatPortRange,
@@ -17,6 +18,7 @@ import {
 } from "../lib/values/ports.ts";
 
 const NOW = 1_000_000;
+const OWN = ownPlace(OWN_KINDS);
 
 function ports(text: string): PortRange {
   return parsePortRange(text)!;
@@ -54,7 +56,7 @@ for (const [ms, want] of timeouts) {
 }
 
 test("replaceElements() adds, deletes and adds with the new end", () => {
-  const text = replaceElements("allow", [
+  const text = replaceElements(OWN, "allow", [
     { address: "192.0.2.1", ports: ports("tcp/22"), untilMs: NOW + 1000 },
     { address: "2001:db8::1", ports: ports("udp/53"), untilMs: null },
     { address: "192.0.2.2", ports: ports("tcp/22"), untilMs: NOW },
@@ -75,7 +77,7 @@ test("addElements() never adds an element without an end", () => {
     ports: ports("tcp/22"),
     untilMs,
   }));
-  assertEquals(addElements("allow", bad, NOW), "");
+  assertEquals(addElements(OWN, "allow", bad, NOW), "");
 });
 
 const notAddresses = [
@@ -90,7 +92,10 @@ const notAddresses = [
 for (const address of notAddresses) {
   test(`addElements() refuses "${address}" for an address`, () => {
     const element = { address, ports: ports("tcp/22"), untilMs: NOW + 1 };
-    assertThrows(() => addElements("allow", [element], NOW), FirewallError);
+    assertThrows(
+      () => addElements(OWN, "allow", [element], NOW),
+      FirewallError,
+    );
   });
 }
 
@@ -114,7 +119,7 @@ test("changeSegments() leaves what stays and does not delete what is over", () =
   const dead = segment("tcp/20-29", NOW);
   const gone = segment("tcp/40-49", NOW + 1);
   const fresh = segment("tcp/45-60", NOW + 2000);
-  const text = changeSegments("192.0.2.1", [stays, dead, gone], [
+  const text = changeSegments(OWN, "192.0.2.1", [stays, dead, gone], [
     stays,
     fresh,
   ], NOW);

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { mergePorts, rulesetText } from "../lib/firewall/nft_ruleset.ts";
+import { guardPlan, rulesetText } from "../lib/firewall/nft_ruleset.ts";
+import { mergePorts } from "../lib/firewall/nft_sets.ts";
 import {
   formatPortRange,
   parsePortRange,
@@ -22,7 +23,7 @@ test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
     { name: "vpn", ports: [ports("udp/51820")], to: null, masquerade: false },
   ];
   assertEquals(
-    rulesetText(services),
+    rulesetText(guardPlan(services)),
     `table inet knock {
   comment "made by knock"
   chain guard {
@@ -54,7 +55,7 @@ table inet knock {
 });
 
 test("rulesetText() drops nothing when there is no service", () => {
-  assert(!rulesetText([]).includes("drop"));
+  assert(!rulesetText(guardPlan([])).includes("drop"));
 });
 
 const merges: [string[], string[]][] = [

@@ -38,8 +38,18 @@ export interface Guarded {
 export interface KernelGate {
   /** UDP ports at which only knock/1 is spoken. */
   readonly ports: readonly number[];
+  /** UDP ports at which other dialects are spoken, too: there only the rate of a source is capped. */
+  readonly otherPorts: readonly number[];
   /** The tags, 8 bytes each, that a packet may begin with now. */
   readonly tags: readonly Uint8Array[];
+}
+
+/** Port sequences that the kernel judges by itself, as rules in the backend's own table. */
+export interface SequenceRules {
+  /** The script that adds them; `seesSockets`: whether the kernel tells at which ports something listens. */
+  text(seesSockets: boolean): string;
+  /** The script that deletes what an older one has added, by a listing of the table. */
+  clear(listing: string): string;
 }
 
 /** The firewall said no, or cannot be used. */
@@ -95,12 +105,24 @@ export interface Firewall {
   intact(): Promise<boolean>;
 
   /**
+   * Why nothing that is opened is reachable, though all that is ours is in
+   * place: the host's own rules do not come to ours. Null = they do.
+   */
+  jumpProblem?(): Promise<string | null>;
+
+  /**
    * Lets only what can be a knock through to the program: datagrams of 216
    * bytes that begin with one of these tags, and of those only so many a
    * source. Replaces what was set before, in one step. Only where the kernel
    * can (nft); null takes it away.
    */
   setGate?(gate: KernelGate | null): Promise<void>;
+
+  /**
+   * Has the kernel judge port sequences, from the next apply() on, which puts
+   * them in place together with all else. Only where the kernel can (nft).
+   */
+  setSequences?(rules: SequenceRules): void;
 
   /** What the kernel counted, by name, such as "kernel: wrong tag"; where it can. */
   counters?(): Promise<Record<string, number>>;

@@ -27,7 +27,7 @@ import {
   removeScript,
   type Style,
 } from "./iptables_rules.ts";
-import { FAMILIES, type Family } from "./nft_ruleset.ts";
+import { FAMILIES, type Family } from "./nft_sets.ts";
 
 /** How the chain is to be. */
 export interface IptablesOptions {

@@ -2,7 +2,7 @@
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FirewallError } from "./firewall.ts";
-import type { Family } from "./nft_ruleset.ts";
+import type { Family } from "./nft_sets.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";

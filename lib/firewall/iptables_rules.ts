@@ -8,7 +8,7 @@
 import { isIpv4, parseAddress } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import { FirewallError, type Grant, type Guarded } from "./firewall.ts";
-import { type Family, lines, mergePorts } from "./nft_ruleset.ts";
+import { type Family, lines, mergePorts } from "./nft_sets.ts";
 
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";

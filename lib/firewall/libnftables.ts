@@ -19,13 +19,16 @@ export interface Nft {
   readonly name: string;
   /**
    * Runs a script, all of it or nothing, and returns what it lists: numbers
-   * for names, no counters, and of sets the elements or not. Throws
+   * for names, no counters, no elements of sets; or as `list` says. Throws
    * {@linkcode FirewallError}.
    */
-  run(script: string, list?: "elements"): Promise<string>;
+  run(script: string, list?: ListForm): Promise<string>;
   /** Frees what it holds. Safe to call twice. */
   close(): void;
 }
+
+/** With the elements of sets, with what counters counted, or as JSON with words for numbers. */
+export type ListForm = "elements" | "counts" | "json";
 
 /** Lists next to nothing; "list tables" would fetch every element of every set. */
 const CHEAP_LIST = "list ruleset arp\n";
@@ -50,7 +53,15 @@ const STATELESS = 1 << 2;
 const JSON_OUTPUT = 1 << 4;
 const NUMERIC_ALL = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10;
 const TERSE = 1 << 11;
-const LIST_FLAGS = STATELESS | NUMERIC_ALL;
+/** By the form of a listing: for the library, and for the program. */
+const FORMS: Readonly<
+  Record<ListForm | "plain", { flags: number; options: string }>
+> = {
+  plain: { flags: STATELESS | NUMERIC_ALL | TERSE, options: "-snt" },
+  elements: { flags: STATELESS | NUMERIC_ALL, options: "-sn" },
+  counts: { flags: NUMERIC_ALL | TERSE, options: "-nt" },
+  json: { flags: JSON_OUTPUT | STATELESS | TERSE, options: "-jst" },
+};
 
 /** The protocol of nfnetlink sockets, from linux/netlink.h. */
 const NETLINK_NETFILTER = "12";
@@ -128,12 +139,12 @@ class LinkedNft implements Nft {
     this.name = `libnftables${this.#version()}`;
   }
 
-  async run(script: string, list?: "elements"): Promise<string> {
+  async run(script: string, list?: ListForm): Promise<string> {
     if (!this.#context) throw new FirewallError("nft: closed");
     if (this.#forked && script.length >= LARGE_SCRIPT) {
       return await this.#forked.run(script, list);
     }
-    this.#setFlags(list === "elements" ? LIST_FLAGS : LIST_FLAGS | TERSE);
+    this.#setFlags(FORMS[list ?? "plain"].flags);
     const { failed, output, errors } = this.#call(script);
     if (failed) throw nftError(errors);
     return output;
@@ -181,10 +192,10 @@ class ForkedNft implements Nft {
     this.#program = program;
   }
 
-  async run(script: string, list?: "elements"): Promise<string> {
-    const flags = list === "elements" ? "-sn" : "-snt";
+  async run(script: string, list?: ListForm): Promise<string> {
+    const { options } = FORMS[list ?? "plain"];
     try {
-      const ran = await this.#runtime.run([this.#program, flags, "-f", "-"], {
+      const ran = await this.#runtime.run([this.#program, options, "-f", "-"], {
         stdin: script,
         env: { LC_ALL: "C" },
         timeoutMs: PROGRAM_TIMEOUT_MS,

@@ -1,61 +1,112 @@
 /** The nft backend: grants as elements of nftables sets, ended by the kernel. */
 
 import type { Runtime } from "../runtime/runtime.ts";
+import { isIpv4 } from "../values/address.ts";
 import { formatPortRange } from "../values/ports.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
+  type KernelGate,
+  type SequenceRules,
 } from "./firewall.ts";
-import { type Nft, openNft } from "./libnftables.ts";
+import { openNft } from "./libnftables.ts";
+import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./nft_chain.ts";
 import {
   addElements,
   changeSegments,
   kindOf,
   latestEnds,
-  parseElements,
+  leadText,
   replaceElements,
   segmentElements,
   segmentsByAddress,
 } from "./nft_elements.ts";
+import type { Forward } from "./nft_forwards.ts";
+import { readCounters } from "./nft_gate.ts";
+import { type Found, NftKernel } from "./nft_kernel.ts";
+import { NftLeads } from "./nft_leads.ts";
+import { placesOf, type Plan } from "./nft_ruleset.ts";
 import {
   FAMILIES,
-  flushText,
-  OWNER,
-  removeText,
-  renewText,
-  rulesetText,
+  mapName,
+  ONCE_KINDS,
+  type Place,
   setName,
   TABLE,
-} from "./nft_ruleset.ts";
+} from "./nft_sets.ts";
+import { checkTarget, resolveForwards } from "./nft_targets.ts";
 import type { Segment } from "./segments.ts";
 
+/** How the backend is to work. */
+export interface NftOptions {
+  readonly mode: "guard" | "accept";
+  /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
+  readonly chain: string | null;
+}
+
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
-export async function nftFirewall(runtime: Runtime): Promise<Firewall> {
-  return new NftFirewall(await openNft(runtime));
+export async function nftFirewall(
+  runtime: Runtime,
+  options: NftOptions = { mode: "guard", chain: null },
+): Promise<Firewall> {
+  const host = hostChainOf(options);
+  const nft = await openNft(runtime);
+  const name = `nft (${nft.name}${host ? ", accept" : ""})`;
+  return new NftFirewall(runtime, name, new NftKernel(nft, host), host);
+}
+
+/** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
+export function hostChainOf({ mode, chain }: NftOptions): HostChain | null {
+  if (mode === "guard") return null;
+  const host = parseHostChain(chain ?? DEFAULT_CHAIN);
+  if (host) return host;
+  throw new FirewallError(
+    `firewall.chain: must be FAMILY TABLE CHAIN, got "${chain}"`,
+    `chain: ${DEFAULT_CHAIN}`,
+  );
 }
 
 /** From how many addresses with ranges on the dead ones are swept out. */
 const SWEEP_FROM = 1024;
 
+/** Sets that hold no ranges, as the kernel's own clock ends their elements. */
+const isSingles = (kind: string) => kind !== "range";
+
 class NftFirewall implements Firewall {
   readonly name: string;
   readonly endsGrants = true;
-  readonly #nft: Nft;
-  /** The last applied; null before. */
-  #services: readonly Guarded[] | null = null;
+  readonly #runtime: Runtime;
+  readonly #kernel: NftKernel;
+  readonly #leads: NftLeads;
+  #plan: Plan;
+  #isSetUp = false;
   /** The pieces of ranges in the kernel's sets, by address. */
   #ranges = new Map<string, readonly Segment[]>();
   #sweepAt = SWEEP_FROM;
-  /** The listing after the last apply(); null when it must be called again. */
+  /** The listing after the last change of rules; null when apply() must be called again. */
   #listing: string | null = null;
   /** One change at a time: what is known of the ranges must stay true. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(nft: Nft) {
-    this.#nft = nft;
-    this.name = `nft (${nft.name})`;
+  constructor(
+    runtime: Runtime,
+    name: string,
+    kernel: NftKernel,
+    host: HostChain | null,
+  ) {
+    this.#runtime = runtime;
+    this.name = name;
+    this.#kernel = kernel;
+    this.#leads = new NftLeads(runtime);
+    this.#plan = {
+      host,
+      guarded: [],
+      forwards: [],
+      hasTargets: false,
+      gate: null,
+    };
   }
 
   apply(
@@ -64,22 +115,39 @@ class NftFirewall implements Firewall {
     nowMs: number,
   ): Promise<void> {
     return this.#inTurn(async () => {
-      const found = await this.#ownTable();
+      const leads = new NftLeads(this.#runtime);
+      const leading = await leads.resolveAll(grants);
+      const plan: Plan = {
+        ...this.#plan,
+        guarded: services.flatMap(({ ports }) => ports),
+        forwards: await resolveForwards(this.#runtime, services),
+        hasTargets: grants.some(({ to }) => to),
+      };
+      const found = await this.#kernel.look();
       const ranges = segmentsByAddress(grants);
-      const script = rulesetText(services) + flushText() +
-        addElements("allow", latestEnds("allow", grants, grants), nowMs) +
-        rangesText(ranges, nowMs);
-      try {
-        const unwanted = found === null ? "" : await this.#oldOnce(grants);
-        await this.#nft.run(script + unwanted);
-      } catch (error) {
-        if (found === null) throw error;
-        // A set or the chain is not as it was made: it cannot be mended.
-        await this.#nft.run(renewText() + script);
-      }
-      this.#services = services;
+      const places = allPlaces(plan);
+      const flush = [
+        ...setsOf(places, "allow", "range", "sent", "landed"),
+        ...(plan.hasTargets
+          ? FAMILIES.map((family) => `map ${TABLE} ${mapName(family)}`)
+          : []),
+      ];
+      const script = flush.map((set) => `flush ${set}\n`).join("") +
+        places.map((place) =>
+          place.kinds.filter((kind) =>
+            isSingles(kind) && !ONCE_KINDS.includes(kind)
+          ).map((kind) =>
+            addElements(place, kind, latestEnds(kind, grants, grants), nowMs)
+          ).join("") + rangesText(place, ranges, nowMs)
+        ).join("") +
+        leading.map((led) => leadText(led, null, nowMs)).join("");
+      const unwanted = await this.#oldOnce(places, grants, found);
+      await this.#kernel.replace(plan, found, script + unwanted);
+      this.#plan = plan;
+      this.#isSetUp = true;
       this.#ranges = ranges;
-      this.#listing = await this.#ownTable();
+      this.#leads.adopt(leading);
+      this.#listing = await this.#kernel.listing();
     });
   }
 
@@ -88,9 +156,11 @@ class NftFirewall implements Firewall {
     all: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    const range = grants.find(isOnceRange);
-    if (range) return Promise.reject(onceRangeError(range));
-    return this.#change(grants, [...grants, ...all], nowMs);
+    return this.#inTurn(async () => {
+      for (const grant of grants) this.#checkGrant(grant);
+      await this.#checkJump();
+      await this.#change(grants, [...grants, ...all], nowMs);
+    });
   }
 
   close(
@@ -98,67 +168,162 @@ class NftFirewall implements Firewall {
     all: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    const opened = grants.filter((grant) => !isOnceRange(grant));
-    return this.#change(opened, all, nowMs);
+    const opened = grants.filter((grant) => !isOddRange(grant));
+    return this.#inTurn(() => this.#change(opened, all, nowMs));
   }
 
   intact(): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (this.#listing === null) return false;
-      return await this.#list() === this.#listing;
+      if (this.#listing === null) return !this.#isSetUp || isEmpty(this.#plan);
+      return await this.#kernel.listing() === this.#listing;
     });
   }
 
+  jumpProblem(): Promise<string | null> {
+    return this.#inTurn(async () => {
+      const problem = await this.#kernel.jumpProblem();
+      return problem && `${problem.text} (${problem.hint})`;
+    });
+  }
+
+  setSequences(rules: SequenceRules): void {
+    this.#kernel.setSequences(rules);
+  }
+
+  setGate(gate: KernelGate | null): Promise<void> {
+    return this.#inTurn(async () => {
+      if (!this.#isSetUp) throw new FirewallError("nft: not set up yet");
+      const wanted = gate && gate.ports.length + gate.otherPorts.length > 0
+        ? gate
+        : null;
+      const plan = { ...this.#plan, gate: wanted };
+      await this.#replaceRules(plan);
+      this.#plan = plan;
+    });
+  }
+
+  counters(): Promise<Record<string, number>> {
+    return this.#inTurn(async () =>
+      this.#plan.gate ? readCounters(await this.#kernel.counts()) : {}
+    );
+  }
+
   stop(): Promise<void> {
-    return this.#inTurn(() => Promise.resolve(this.#nft.close()));
+    return this.#inTurn(async () => {
+      try {
+        // Its tags are this server's: another program may listen next.
+        if (this.#isSetUp && this.#plan.gate) {
+          await this.#replaceRules({ ...this.#plan, gate: null });
+        }
+      } catch (error) {
+        if (!(error instanceof FirewallError)) throw error;
+      } finally {
+        this.#kernel.close();
+      }
+    });
   }
 
   remove(): Promise<void> {
     return this.#inTurn(async () => {
-      const listing = await this.#list();
-      if (listing !== null && isOurs(listing)) {
-        await this.#nft.run(removeText());
-      }
-      this.#services = this.#listing = null;
+      await this.#kernel.remove();
+      this.#isSetUp = false;
+      this.#plan = { ...this.#plan, gate: null };
+      this.#listing = null;
       this.#ranges.clear();
+      this.#leads.adopt([]);
     });
   }
 
+  /** Throws where a grant cannot be kept as it is. */
+  #checkGrant(grant: Grant): void {
+    const { address, ports, to } = grant;
+    if (isOddRange(grant)) throw rangeError(grant);
+    const family = isIpv4(address) ? 4 : 6;
+    const { host } = placesOf(this.#plan);
+    if (host && !host.families.includes(family)) {
+      throw new FirewallError(
+        `cannot open for ${address}: firewall.chain is of table ${host.table}`,
+        "a chain of family inet is for IPv4 and IPv6",
+      );
+    }
+    if (to || ports.first !== ports.last) return;
+    const forward = this.#plan.forwards.find((one) => leadsOn(one, grant));
+    if (!forward) return;
+    const target = forward.targets.find((one) => one.family === family);
+    if (target) return checkTarget(this.#runtime, target);
+    throw new FirewallError(
+      `cannot open ${formatPortRange(ports)} for ${address}: service ` +
+        `"${forward.name}" leads to an address of the other IP version`,
+    );
+  }
+
+  /** Throws in mode accept where the host's rules do not come to ours. */
+  async #checkJump(): Promise<void> {
+    if (!this.#isSetUp || await this.#kernel.leadsStill()) return;
+    // Whoever loaded the host's rules again may have left our chain empty.
+    if (await this.#kernel.listing() !== this.#listing) {
+      await this.#replaceRules(this.#plan);
+      this.#listing = null;
+    }
+    const problem = await this.#kernel.jumpProblem();
+    if (problem) throw new FirewallError(problem.text, problem.hint);
+  }
+
+  /** Changes the rules, and leaves all grants as they are. */
+  async #replaceRules(plan: Plan): Promise<void> {
+    const before = this.#listing;
+    const found = await this.#kernel.look();
+    await this.#kernel.replace(plan, found, "");
+    // What was not in place is not now: its grants are to be applied again.
+    this.#listing = before === null && !isEmpty(this.#plan)
+      ? null
+      : await this.#kernel.listing();
+  }
+
   /** Makes the ports of `grants` as open as `live` says. */
-  #change(
+  async #change(
     grants: readonly Grant[],
     live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
-      const services = this.#services;
-      if (!services) throw new FirewallError("nft: not set up yet");
-      const singles = (["allow", "once"] as const).map((kind) =>
-        replaceElements(kind, latestEnds(kind, grants, live), nowMs)
-      ).join("");
-      const wanted = segmentsByAddress(live);
-      const changed = new Map<string, readonly Segment[]>();
-      let pieces = "";
-      for (const grant of grants) {
-        const { address } = grant;
-        if (kindOf(grant) !== "range" || changed.has(address)) continue;
-        const before = this.#ranges.get(address) ?? [];
-        const after = wanted.get(address) ?? [];
-        pieces += changeSegments(address, before, after, nowMs);
-        changed.set(address, after);
+    if (!this.#isSetUp) throw new FirewallError("nft: not set up yet");
+    const leading = await this.#leads.resolve(grants, live);
+    const plan = leading.length > 0
+      ? { ...this.#plan, hasTargets: true }
+      : this.#plan;
+    const places = allPlaces(plan);
+    const singles =
+      places.map((place) =>
+        place.kinds.filter(isSingles).map((kind) =>
+          replaceElements(place, kind, latestEnds(kind, grants, live), nowMs)
+        ).join("")
+      ).join("") + leading.map((led) => this.#leads.text(led, nowMs)).join("");
+    const wanted = segmentsByAddress(live);
+    const changed = new Map<string, readonly Segment[]>();
+    let pieces = "";
+    for (const grant of grants) {
+      const { address } = grant;
+      if (kindOf(grant) !== "range" || changed.has(address)) continue;
+      const before = this.#ranges.get(address) ?? [];
+      const after = wanted.get(address) ?? [];
+      for (const place of placesWith(places, "range")) {
+        pieces += changeSegments(place, address, before, after, nowMs);
       }
-      if (singles + pieces === "") return;
-      try {
-        await this.#nft.run(singles + pieces);
-      } catch {
-        await this.#mend(services, new Map([...this.#ranges, ...changed]), {
-          singles,
-          nowMs,
-        });
-      }
-      for (const [address, after] of changed) this.#ranges.set(address, after);
-      this.#sweep(nowMs);
-    });
+      changed.set(address, after);
+    }
+    if (singles + pieces === "") return;
+    if (plan.hasTargets !== this.#plan.hasTargets) {
+      await this.#replaceRules(plan);
+      this.#plan = plan;
+    }
+    try {
+      await this.#kernel.run(singles + pieces);
+    } catch {
+      await this.#mend(new Map([...this.#ranges, ...changed]), singles, nowMs);
+    }
+    for (const [address, after] of changed) this.#ranges.set(address, after);
+    this.#leads.note(leading, nowMs);
+    this.#sweep(nowMs);
   }
 
   /**
@@ -167,62 +332,42 @@ class NftFirewall implements Firewall {
    * from here on, until apply() brings them back.
    */
   async #mend(
-    services: readonly Guarded[],
     ranges: ReadonlyMap<string, readonly Segment[]>,
-    { singles, nowMs }: { singles: string; nowMs: number },
+    singles: string,
+    nowMs: number,
   ): Promise<void> {
-    const found = await this.#ownTable();
-    const flush = FAMILIES.map((family) =>
-      `flush set ${TABLE} ${setName("range", family)}\n`
-    ).join("");
-    const script = rulesetText(services) + flush + rangesText(ranges, nowMs) +
+    const found = await this.#kernel.look();
+    const places = allPlaces(this.#plan);
+    const script =
+      setsOf(places, "range").map((set) => `flush ${set}\n`).join("") +
+      places.map((place) => rangesText(place, ranges, nowMs)).join("") +
       singles;
     this.#listing = null;
-    try {
-      await this.#nft.run(script);
-    } catch (error) {
-      if (found === null) throw error;
-      await this.#nft.run(renewText() + script);
-    }
+    await this.#kernel.replace(this.#plan, found, script);
   }
 
   /** Deletes what is open for a single use and is granted no more. */
-  async #oldOnce(grants: readonly Grant[]): Promise<string> {
-    let listings = "";
-    for (const family of FAMILIES) {
-      const list = `list set ${TABLE} ${setName("once", family)}\n`;
-      listings += await this.#nft.run(list, "elements");
+  async #oldOnce(
+    places: readonly Place[],
+    grants: readonly Grant[],
+    found: Found,
+  ): Promise<string> {
+    const key = ({ address, ports }: Pick<Grant, "address" | "ports">) =>
+      `${address} ${formatPortRange(ports)}`;
+    let script = "";
+    for (const kind of ONCE_KINDS) {
+      const kept = new Set(
+        grants.filter((grant) => kindOf(grant) === kind).map(key),
+      );
+      for (const place of placesWith(places, kind)) {
+        // Those granted still are left as they are, and none is added: only
+        // the kernel knows which were used.
+        const there = await this.#kernel.elements([place], kind, found);
+        const old = there.filter((element) => !kept.has(key(element)));
+        script += replaceElements(place, kind, old, 0);
+      }
     }
-    const kept = new Set(
-      grants.filter((grant) => kindOf(grant) === "once")
-        .map(({ address, ports }) => `${address} ${formatPortRange(ports)}`),
-    );
-    // Those granted still are left as they are, and none is added: only the
-    // kernel knows which were used.
-    const old = parseElements(listings).filter(({ address, ports }) =>
-      !kept.has(`${address} ${formatPortRange(ports)}`)
-    );
-    return replaceElements("once", old, 0);
-  }
-
-  /** The listing of our table, null when there is none; throws when it is another's. */
-  async #ownTable(): Promise<string | null> {
-    const listing = await this.#list();
-    if (listing === null || isOurs(listing)) return listing;
-    throw new FirewallError(
-      `table ${TABLE} is there already and was not made by this program`,
-      `if nobody needs it: nft delete table ${TABLE}`,
-    );
-  }
-
-  /** The listing of a table of our name; null when there is none. */
-  async #list(): Promise<string | null> {
-    // "list table" fetches the elements of the sets even if it does not show
-    // them, a second for a hundred thousand; "list ruleset" does not.
-    const listing = await this.#nft.run("list ruleset inet\n");
-    const start = `\n${listing}`.indexOf(`\ntable ${TABLE} {\n`);
-    if (start < 0) return null;
-    return listing.slice(start, listing.indexOf("\n}\n", start) + 3);
+    return script;
   }
 
   /** Forgets pieces whose time is over, now and then. */
@@ -243,30 +388,62 @@ class NftFirewall implements Firewall {
   }
 }
 
-function isOurs(listing: string): boolean {
-  return listing.split("\n")[1]?.trim() === `comment "${OWNER}"`;
+function allPlaces(plan: Plan): Place[] {
+  const { own, host } = placesOf(plan);
+  return host ? [own, host] : [own];
+}
+
+function placesWith(places: readonly Place[], kind: Place["kinds"][number]) {
+  return places.filter(({ kinds }) => kinds.includes(kind));
+}
+
+/** The sets of some kinds, as nft names them. */
+function setsOf(
+  places: readonly Place[],
+  ...kinds: Place["kinds"]
+): string[] {
+  return kinds.flatMap((kind) =>
+    placesWith(places, kind).flatMap(({ table, prefix, families }) =>
+      families.map((family) => `set ${table} ${setName(kind, family, prefix)}`)
+    )
+  );
+}
+
+/** Whether a plan needs nothing in the kernel. */
+function isEmpty({ host, gate, forwards, hasTargets }: Plan): boolean {
+  return host !== null && !gate && forwards.length === 0 && !hasTargets;
+}
+
+function leadsOn({ ports }: Forward, grant: Grant): boolean {
+  const { protocol, first } = grant.ports;
+  return ports.some((range) =>
+    range.protocol === protocol && range.first <= first && first <= range.last
+  );
 }
 
 function rangesText(
+  place: Place,
   ranges: ReadonlyMap<string, readonly Segment[]>,
   nowMs: number,
 ): string {
+  if (!place.kinds.includes("range")) return "";
   const elements = [...ranges].flatMap(([address, pieces]) =>
     segmentElements(address, pieces)
   );
-  return addElements("range", elements, nowMs);
+  return addElements(place, "range", elements, nowMs);
 }
 
-// A rule cannot delete from a set of intervals.
-function isOnceRange({ once, ports }: Grant): boolean {
-  return once && ports.first !== ports.last;
+// A rule cannot delete from a set of intervals, and a range has no single target.
+function isOddRange({ once, to, ports }: Grant): boolean {
+  return (once || to !== null) && ports.first !== ports.last;
 }
 
-function onceRangeError({ ports }: Grant): FirewallError {
-  return new FirewallError(
-    `a range of ports cannot be opened for a single use, got "${
-      formatPortRange(ports)
-    }"`,
-    "list the ports one by one where once is true",
-  );
+function rangeError({ once, ports }: Grant): FirewallError {
+  const shown = `got "${formatPortRange(ports)}"`;
+  return once
+    ? new FirewallError(
+      `a range of ports cannot be opened for a single use, ${shown}`,
+      "list the ports one by one where once is true",
+    )
+    : new FirewallError(`a range of ports cannot lead to one port, ${shown}`);
 }

@@ -7,13 +7,17 @@
 import { isIpv4, parseAddress } from "../values/address.ts";
 import type { PortRange, Protocol } from "../values/ports.ts";
 import { FirewallError, type Grant } from "./firewall.ts";
+import type { Target } from "./nft_forwards.ts";
 import {
+  type Family,
   lines,
+  mapName,
+  type Place,
   portsKey,
   type SetKind,
   setName,
   TABLE,
-} from "./nft_ruleset.ts";
+} from "./nft_sets.ts";
 import { cutSegments, sameSegment, type Segment } from "./segments.ts";
 
 /** One element: whose, which ports, until when; `untilMs` null = shut. */
@@ -28,8 +32,19 @@ export interface Element {
 const STATEMENT_ELEMENTS = 1000;
 
 /** Which set a grant belongs to. */
-export function kindOf({ once, ports }: Grant): SetKind {
+export function kindOf({ once, ports, to }: Grant): SetKind {
+  if (to) return once ? "sentonce" : "sent";
   return once ? "once" : ports.first === ports.last ? "allow" : "range";
+}
+
+/** The grants that a set of this kind must hold, as it holds them. */
+function grantsOf(kind: SetKind, grants: readonly Grant[]): Grant[] {
+  if (kind !== "landed") return grants.filter((one) => kindOf(one) === kind);
+  return grants.flatMap((grant) => {
+    const { to, ports: { protocol } } = grant;
+    if (!to) return [];
+    return [{ ...grant, ports: { protocol, first: to.port, last: to.port } }];
+  });
 }
 
 /**
@@ -43,14 +58,13 @@ export function latestEnds(
 ): Element[] {
   const key = ({ address, ports }: Grant) => `${address} ${portsKey(ports)}`;
   const elements = new Map<string, Element>();
-  for (const grant of grants) {
-    if (kindOf(grant) !== kind) continue;
+  for (const grant of grantsOf(kind, grants)) {
     const { address, ports } = grant;
     elements.set(key(grant), { address, ports, untilMs: null });
   }
-  for (const grant of live) {
+  for (const grant of grantsOf(kind, live)) {
     const element = elements.get(key(grant));
-    if (!element || kindOf(grant) !== kind) continue;
+    if (!element) continue;
     const untilMs = Math.max(element.untilMs ?? 0, grant.untilMs);
     elements.set(key(grant), { ...element, untilMs });
   }
@@ -103,25 +117,27 @@ const PROTOCOLS: Readonly<Record<string, Protocol>> = {
  * deleted first; and what is deleted must be there, so it is added first.
  */
 export function replaceElements(
+  place: Place,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,
 ): string {
   const keys = elements.map((element) => ({ ...element, untilMs: null }));
   const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
-  return statements("add", kind, keys, nowMs) +
-    statements("delete", kind, keys, nowMs) +
-    statements("add", kind, live, nowMs);
+  return statements("add", place, kind, keys, nowMs) +
+    statements("delete", place, kind, keys, nowMs) +
+    statements("add", place, kind, live, nowMs);
 }
 
 /** Adds elements to sets that do not hold them. */
 export function addElements(
+  place: Place,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,
 ): string {
   const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
-  return statements("add", kind, live, nowMs);
+  return statements("add", place, kind, live, nowMs);
 }
 
 /**
@@ -130,6 +146,7 @@ export function addElements(
  * deleting what is not there fails.
  */
 export function changeSegments(
+  place: Place,
   address: string,
   before: readonly Segment[],
   after: readonly Segment[],
@@ -145,10 +162,11 @@ export function changeSegments(
   );
   return statements(
     "delete",
+    place,
     "range",
     gone.map((ports) => ({ address, ports, untilMs: null })),
     nowMs,
-  ) + statements("add", "range", segmentElements(address, fresh), nowMs);
+  ) + statements("add", place, "range", segmentElements(address, fresh), nowMs);
 }
 
 /** One address's pieces as elements. */
@@ -176,25 +194,63 @@ export function formatTimeout(ms: number): string {
     .map(([count, unit]) => `${count}${unit}`).join("");
 }
 
+/** Where a grant with a target of its own leads, as far as the kernel was told. */
+export interface Led {
+  readonly address: string;
+  readonly ports: PortRange;
+  readonly target: Target;
+  /** Unix milliseconds. */
+  readonly untilMs: number;
+}
+
+/**
+ * How much longer than its grant a target is known: the set of grants decides
+ * alone, and must never find one that leads nowhere.
+ */
+const TARGET_SLACK_MS = 1000;
+
+/** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
+export function leadText(led: Led, before: Led | null, nowMs: number): string {
+  const { address, ports, target, untilMs } = led;
+  const family: Family = isIpv4(address) ? 4 : 6;
+  const map = `${TABLE} ${mapName(family)}`;
+  const key = elementText({ address, ports, untilMs: null }, nowMs);
+  const end = (target: Target) => {
+    if (parseAddress(target.address) !== target.address) {
+      throw new FirewallError(`not an address: "${target.address}"`);
+    }
+    return `${target.address} . ${target.port}`;
+  };
+  const old = end((before ?? led).target);
+  const timeout = formatTimeout(untilMs + TARGET_SLACK_MS - nowMs);
+  // As in replaceElements(); what is added over another target is refused.
+  return lines(
+    `add element ${map} { ${key} : ${old} }`,
+    `delete element ${map} { ${key} : ${old} }`,
+    `add element ${map} { ${key} timeout ${timeout} : ${end(target)} }`,
+  );
+}
+
 function isLive(untilMs: number | null, nowMs: number): boolean {
   return untilMs !== null && untilMs > nowMs;
 }
 
 function statements(
   verb: "add" | "delete",
+  place: Place,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,
 ): string {
   const found: string[] = [];
-  for (const family of [4, 6] as const) {
+  for (const family of place.families) {
     const texts = elements
       .filter(({ address }) => isIpv4(address) === (family === 4))
       .map((element) => elementText(element, nowMs));
     for (let i = 0; i < texts.length; i += STATEMENT_ELEMENTS) {
       const some = texts.slice(i, i + STATEMENT_ELEMENTS).join(", ");
-      const set = setName(kind, family);
-      found.push(`${verb} element ${TABLE} ${set} { ${some} }`);
+      const set = setName(kind, family, place.prefix);
+      found.push(`${verb} element ${place.table} ${set} { ${some} }`);
     }
   }
   return lines(...found);

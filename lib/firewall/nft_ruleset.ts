@@ -1,97 +1,126 @@
 /**
- * The ruleset of the nft backend, as text. Pure. Everything that is ours is
- * in one table; a grant is an element of one of its sets, with a timeout, so
- * that the kernel ends it by itself.
+ * The ruleset of the nft backend, as text. Pure. A grant is an element of one
+ * of its sets, with a timeout, so that the kernel ends it by itself.
  * @module
  */
 
-import { formatPortRange, type PortRange } from "../values/ports.ts";
-import type { Guarded } from "./firewall.ts";
-
-/** The table that all of ours is in. */
-export const TABLE = "inet knock";
+import type { PortRange } from "../values/ports.ts";
+import type { Guarded, KernelGate } from "./firewall.ts";
+import { formatHostChain, type HostChain } from "./nft_chain.ts";
+import {
+  type Forward,
+  landedRules,
+  natChains,
+  targetMaps,
+} from "./nft_forwards.ts";
+import { gateChain, gateObjects } from "./nft_gate.ts";
+import {
+  eachSet,
+  granted,
+  hostPlace,
+  lines,
+  OWN_KINDS,
+  OWNER,
+  ownPlace,
+  type Place,
+  type SetKind,
+  setName,
+  setText,
+  TABLE,
+  toPorts,
+} from "./nft_sets.ts";
 
 /** The chain that drops what is not granted. */
-export const CHAIN = "guard";
-
-/**
- * The comment by which a table is known as ours. Needs nft 0.9.7 and Linux
- * 5.10; it must never change, or an older server's table is refused.
- */
-export const OWNER = "made by knock";
+export const GUARD = "guard";
 
 /** Before the host's own input chains, which are at `filter` = 0. */
 const PRIORITY = "filter - 10";
 
-/**
- * The most elements of a set. Given explicitly: the kernel takes 65,535 for
- * sets that a rule changes, and a rule that finds its set full ends there.
- */
-const SET_SIZE = 1_000_000;
-const ONCE_SIZE = 65_535;
-
-/** What a set of grants holds: single ports, ranges, or single-use ports. */
-export type SetKind = "allow" | "range" | "once";
-
-export const SET_KINDS: readonly SetKind[] = ["allow", "range", "once"];
-
-/** 4 for IPv4, 6 for IPv6. */
-export type Family = 4 | 6;
-
-export const FAMILIES: readonly Family[] = [4, 6];
-
-/** A set's name: `allow4`. */
-export function setName(kind: SetKind, family: Family): string {
-  return `${kind}${family}`;
+/** A chain of ours as text. */
+export interface ChainText {
+  readonly name: string;
+  /** `type … hook … priority …; policy accept;` */
+  readonly hook: string;
+  readonly rules: readonly string[];
 }
 
-const SET_OPTIONS: Readonly<Record<SetKind, string>> = {
-  allow: `flags timeout; size ${SET_SIZE}`,
-  range: `flags interval,timeout; size ${SET_SIZE}`,
-  once: `flags dynamic,timeout; size ${ONCE_SIZE}`,
-};
+/** All that the ruleset depends on, but the grants. */
+export interface Plan {
+  /** The host's chain that holds the accept rules; null in mode guard. */
+  readonly host: HostChain | null;
+  /** The ports of all services. */
+  readonly guarded: readonly PortRange[];
+  readonly forwards: readonly Forward[];
+  /** Whether there are grants with a target of their own. */
+  readonly hasTargets: boolean;
+  readonly gate: KernelGate | null;
+}
 
-/** The table's type for an address, and how a rule names a packet's source. */
-const ADDRESS: Readonly<Record<Family, { type: string; source: string }>> = {
-  4: { type: "ipv4_addr", source: "ip saddr" },
-  6: { type: "ipv6_addr", source: "ip6 saddr" },
-};
+/** A plan of services alone, in mode guard. */
+export function guardPlan(services: readonly Guarded[]): Plan {
+  const guarded = services.flatMap(({ ports }) => ports);
+  return { host: null, guarded, forwards: [], hasTargets: false, gate: null };
+}
+
+/** The sets of a plan: those of our own table, and those of the host's. */
+export function placesOf(plan: Plan): { own: Place; host: Place | null } {
+  const { host, forwards, hasTargets } = plan;
+  const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
+  const landed: SetKind[] = hasTargets ? ["landed"] : [];
+  if (!host) {
+    return { own: ownPlace([...OWN_KINDS, ...targets, ...landed]), host: null };
+  }
+  // A rule asks sets of its own table only: what forwards ask is there twice.
+  const asked = forwards.length > 0 ? OWN_KINDS : [];
+  return {
+    own: ownPlace([...asked, ...targets]),
+    host: hostPlace(host, [...OWN_KINDS, ...landed]),
+  };
+}
 
 /**
  * The whole ruleset as one nft script, without grants. It may be loaded over
  * itself: the rules are replaced in one transaction, and the sets keep what
  * is in them. Also what a machine loads at boot.
  */
-export function rulesetText(services: readonly Guarded[]): string {
-  const each = (line: (kind: SetKind, family: Family) => string) =>
-    SET_KINDS.flatMap((kind) => FAMILIES.map((family) => line(kind, family)));
-  return lines(
-    `table ${TABLE} {`,
-    `  comment "${OWNER}"`,
-    `  chain ${CHAIN} {`,
-    `    type filter hook input priority ${PRIORITY}; policy accept;`,
-    `  }`,
-    `}`,
-    `flush chain ${TABLE} ${CHAIN}`,
-    `table ${TABLE} {`,
-    ...each(setText),
-    `  chain ${CHAIN} {`,
-    `    ct state established,related accept`,
-    `    iif lo accept`,
-    ...each(allowRule),
-    ...dropRule(services),
-    `  }`,
-    `}`,
-  );
+export function rulesetText(plan: Plan): string {
+  return ownText(plan) + hostText(plan);
 }
 
-/** Empties the sets of grants, but those whose use only the kernel knows of. */
-export function flushText(): string {
-  return lines(
-    ...(["allow", "range"] as const).flatMap((kind) =>
-      FAMILIES.map((family) => `flush set ${TABLE} ${setName(kind, family)}`)
-    ),
-  );
+/** The names of all that a plan needs in our own table; none = no table at all. */
+export function ownNames(plan: Plan): Set<string> {
+  if (ownChains(plan).length === 0) return new Set();
+  const { own } = placesOf(plan);
+  const objects = [
+    ...eachSet(own, (kind, family) => setName(kind, family)),
+    ...ownObjects(plan).map((line) => line.trim().split(" ")[1]!),
+    ...ownChains(plan).map(({ name }) => name),
+  ];
+  return new Set(objects);
+}
+
+/** The names of all that this program ever puts into our own table, but for sequences. */
+export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
+  host: null,
+  guarded: [],
+  forwards: [{
+    name: "",
+    ports: [{ protocol: "tcp", first: 1, last: 1 }],
+    targets: [{ family: 4, address: "192.0.2.1", port: 1, local: false }],
+    masquerade: true,
+  }],
+  hasTargets: true,
+  gate: { ports: [1], otherPorts: [], tags: [] },
+});
+
+/** The sets that mode accept ever makes in the host's table. */
+export function knownHostPlace(host: HostChain): Place {
+  return hostPlace(host, [...OWN_KINDS, "landed"]);
+}
+
+/** Deletes the table. */
+export function removeText(): string {
+  return lines(`delete table ${TABLE}`);
 }
 
 /**
@@ -102,64 +131,96 @@ export function renewText(): string {
   return lines(`table ${TABLE}`, `delete table ${TABLE}`);
 }
 
-/** Deletes the table. */
-export function removeText(): string {
-  return lines(`delete table ${TABLE}`);
-}
-
-/** Ports without overlaps, in order: what one set of intervals can hold. */
-export function mergePorts(ports: readonly PortRange[]): PortRange[] {
-  const sorted = [...ports].sort((a, b) =>
-    a.protocol < b.protocol
-      ? -1
-      : a.protocol > b.protocol
-      ? 1
-      : a.first - b.first
+function ownText(plan: Plan): string {
+  const chains = ownChains(plan);
+  if (chains.length === 0) return "";
+  const { own } = placesOf(plan);
+  return lines(
+    `table ${TABLE} {`,
+    `  comment "${OWNER}"`,
+    ...chains.flatMap(({ name, hook }) => [
+      `  chain ${name} {`,
+      `    ${hook}`,
+      `  }`,
+    ]),
+    `}`,
+    ...chains.map(({ name }) => `flush chain ${TABLE} ${name}`),
+    `table ${TABLE} {`,
+    ...eachSet(own, (kind, family) => setText(own, kind, family)),
+    ...ownObjects(plan),
+    ...chains.flatMap(({ name, rules }) => [
+      `  chain ${name} {`,
+      ...rules.map((rule) => `    ${rule}`),
+      `  }`,
+    ]),
+    `}`,
   );
-  const merged: PortRange[] = [];
-  for (const range of sorted) {
-    const before = merged.at(-1);
-    if (
-      before?.protocol === range.protocol && range.first <= before.last + 1
-    ) {
-      const last = Math.max(before.last, range.last);
-      merged[merged.length - 1] = { ...before, last };
-    } else {
-      merged.push(range);
-    }
-  }
-  return merged;
 }
 
-/** Ports as a key of a set: `tcp . 22`, `udp . 8000-8010`. */
-export function portsKey(ports: PortRange): string {
-  return formatPortRange(ports).replace("/", " . ");
+function ownObjects({ hasTargets, gate }: Plan): string[] {
+  return [
+    ...(hasTargets ? targetMaps() : []),
+    ...(gate ? gateObjects() : []),
+  ];
 }
 
-/** Lines, ended. */
-export function lines(...all: readonly string[]): string {
-  return all.map((line) => line + "\n").join("");
+function ownChains(plan: Plan): ChainText[] {
+  const { host, guarded, forwards, gate } = plan;
+  const { own } = placesOf(plan);
+  const guard = {
+    name: GUARD,
+    hook: `type filter hook input priority ${PRIORITY}; policy accept;`,
+    rules: [
+      `ct state established,related accept`,
+      `iif lo accept`,
+      ...landedRules(own, forwards),
+      ...dropRule(forwards.flatMap(({ ports }) => ports)),
+      ...acceptRules(own),
+      ...dropRule(guarded),
+    ],
+  };
+  return [
+    ...(host ? [] : [guard]),
+    ...natChains(own, forwards),
+    ...(gate ? [gateChain(gate)] : []),
+  ];
 }
 
-function setText(kind: SetKind, family: Family): string {
-  const { type } = ADDRESS[family];
-  return `  set ${setName(kind, family)} { ` +
-    `type ${type} . inet_proto . inet_service; ${SET_OPTIONS[kind]}; }`;
+function hostText(plan: Plan): string {
+  const { host, forwards } = plan;
+  const place = placesOf(plan).host;
+  if (!host || !place) return "";
+  const forwarded = forwards.flatMap(({ ports }) => ports);
+  const rules = [
+    ...landedRules(place, forwards),
+    // What is forwarded never comes to this machine's own services.
+    ...(forwarded.length > 0 ? [`${toPorts(forwarded)} return`] : []),
+    ...acceptRules(place),
+  ];
+  return lines(
+    `table ${place.table} {`,
+    ...eachSet(place, (kind, family) => setText(place, kind, family)),
+    `  chain ${host.chain} {`,
+    `  }`,
+    `}`,
+    `flush chain ${formatHostChain(host)}`,
+    `table ${place.table} {`,
+    `  chain ${host.chain} {`,
+    ...rules.map((rule) => `    ${rule} comment "${OWNER}"`),
+    `  }`,
+    `}`,
+  );
 }
 
-function allowRule(kind: SetKind, family: Family): string {
-  const key = `${ADDRESS[family].source} . meta l4proto . th dport`;
-  const set = `@${setName(kind, family)}`;
-  // The kernel itself takes a single-use grant away with its first packet, so
-  // that a neighbour behind the same address cannot follow.
-  const use = kind === "once" ? ` delete ${set} { ${key} }` : "";
-  return `    ${key} ${set}${use} accept`;
+function acceptRules(place: Place): string[] {
+  const own = place.kinds.filter((kind) => OWN_KINDS.includes(kind));
+  return eachSet(
+    { ...place, kinds: own },
+    (kind, family) => `${granted(place, kind, family)} accept`,
+  );
 }
 
-function dropRule(services: readonly Guarded[]): string[] {
-  const ports = mergePorts(services.flatMap((service) => service.ports));
+function dropRule(ports: readonly PortRange[]): string[] {
   // An empty set in a rule is an error.
-  if (ports.length === 0) return [];
-  const keys = ports.map(portsKey).join(", ");
-  return [`    meta l4proto . th dport { ${keys} } counter drop`];
+  return ports.length > 0 ? [`${toPorts(ports)} counter drop`] : [];
 }

@@ -14,7 +14,7 @@ import {
   type Family,
   lines,
   TABLE,
-} from "../firewall/nft_ruleset.ts";
+} from "../firewall/nft_sets.ts";
 import { arriveChain, hitChain } from "./kernel_hits.ts";
 import {
   at,

@@ -15,7 +15,7 @@ export async function openBackend(
 ): Promise<Firewall> {
   switch (firewall.backend) {
     case "nft":
-      return await nftFirewall(runtime);
+      return await nftFirewall(runtime, firewall);
     case "gate":
       return gateFirewall(runtime);
     case "iptables":

@@ -21,6 +21,7 @@ import {
 import { FailureError } from "../values/errors.ts";
 import { Budget } from "./budget.ts";
 import { Counters } from "./counters.ts";
+import { Doors } from "./doors.ts";
 import { createDialects } from "./dialects.ts";
 import { Entrances } from "./entrances.ts";
 import { checkGpg, Gpg } from "./gpg.ts";
@@ -64,6 +65,7 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #counters = new Counters();
   readonly #keeper: Keeper;
+  readonly #doors: Doors;
   readonly #entrances: Entrances;
   readonly #gpg: Gpg;
   /** What is opened later, and is not done yet. */
@@ -87,15 +89,13 @@ export class Server {
       (readings, source, socket) => this.#receive(readings, source, socket),
     );
     this.#dialects = createDialects(config, this.#gpg);
+    const runner = createRunner(runtime, parts.log);
     this.#keeper = new Keeper(
-      {
-        ...parts,
-        counters: this.#counters,
-        runner: createRunner(runtime, parts.log),
-      },
+      { ...parts, counters: this.#counters, runner },
       config,
       firewall,
     );
+    this.#doors = new Doors({ ...parts, runner, keeper: this.#keeper });
   }
 
   /** Guards the services, puts back what is still granted, and listens. Throws an OperatorError. */
@@ -113,6 +113,7 @@ export class Server {
         await server.#keeper.sweep();
         await server.#setGate(config, firewall);
       });
+      await server.#doors.adopt(config);
     } catch (error) {
       await server.#entrances.close();
       await firewall.stop();
@@ -125,6 +126,7 @@ export class Server {
     every(SWEEP_MS, () =>
       server.#keeper.enqueue(async () => {
         await server.#keeper.sweep();
+        server.#doors.sweep();
         await server.#renewGate();
       }));
     every(REPORT_MS, () => server.#report());
@@ -182,6 +184,7 @@ export class Server {
       this.#config = config;
       this.#dialects = createDialects(config, this.#gpg);
       keeper.adopt(config, firewall);
+      await this.#doors.adopt(config);
       this.#announce();
       this.#warn();
     });
@@ -202,6 +205,7 @@ export class Server {
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
+    await this.#doors.stop();
     await this.#entrances.close();
     await Promise.all(this.#opening);
     await this.#keeper.settled();
@@ -349,6 +353,7 @@ function kernelGate(config: Config, nowMs: number): KernelGate | null {
   );
   return {
     ports: config.listen.map(({ port }) => port),
+    otherPorts: [],
     tags: windows.map((window) => tagOf(server, window)),
   };
 }

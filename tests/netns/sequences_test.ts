@@ -1,7 +1,7 @@
 /** Port sequences in the real kernel, knocked with real packets. */
 
 import { assert, assertEquals } from "@std/assert";
-import { rulesetText } from "../../lib/firewall/nft_ruleset.ts";
+import { guardPlan, rulesetText } from "../../lib/firewall/nft_ruleset.ts";
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import {
   clearSequencesText,
@@ -67,7 +67,7 @@ async function guard(
 ): Promise<void> {
   const ports = [SSH, WEB].map((port) => parsePortRange(`tcp/${port}`)!);
   const services = [{ name: "ssh", ports, to: null, masquerade: false }];
-  const script = rulesetText(services) +
+  const script = rulesetText(guardPlan(services)) +
     sequencesText(sequences, { group: GROUP, seesSockets });
   await pair.onServer(["nft", "-f", "-"], script);
 }
