@@ -6,6 +6,7 @@ import {
   isIpv4,
   parseAddress,
 } from "../values/address.ts";
+import { Garbage } from "./garbage.ts";
 import { systemError, translating, translatingAsync } from "./errors.ts";
 import {
   type NativeType,
@@ -13,7 +14,7 @@ import {
   type Stream,
   SystemError,
 } from "./runtime.ts";
-import { selfCommand, system } from "./system.ts";
+import { selfCommand, signalNumber, system } from "./system.ts";
 
 /** Largest UDP payload, bytes. */
 const DATAGRAM_SIZE = 65535;
@@ -47,6 +48,7 @@ export const denoRuntime: Runtime = {
         // A group of its own, so that a time limit ends its children too.
         detached: options.timeoutMs !== undefined,
       }).spawn();
+      options.started?.(child.pid);
       if (options.stdin !== undefined) {
         const writer = child.stdin.getWriter();
         const bytes = typeof options.stdin === "string"
@@ -66,7 +68,9 @@ export const denoRuntime: Runtime = {
           options.inherit ? "" : text(child.stdout),
           options.inherit ? "" : text(child.stderr),
         ]);
-        return { code: status.signal ? null : status.code, stdout, stderr };
+        const code = status.signal ? null : status.code;
+        const signal = status.signal ? signalNumber(status.signal) : undefined;
+        return { code, signal, stdout, stderr };
       } finally {
         clearTimeout(timer);
       }
@@ -101,6 +105,7 @@ export const denoRuntime: Runtime = {
       const socket = bindDatagram(at);
       const { hostname, port } = socket.addr as Deno.NetAddr;
       const mapped = hostname.includes(":");
+      const garbage = new Garbage();
       let closed = false;
       const receive = async () => {
         const buffer = new Uint8Array(DATAGRAM_SIZE);
@@ -114,6 +119,7 @@ export const denoRuntime: Runtime = {
           }
           const { hostname, port } = datagram[1] as Deno.NetAddr;
           handler(datagram[0], { host: bareAddress(hostname), port });
+          garbage.note();
         }
       };
       const received = receive();
@@ -131,6 +137,7 @@ export const denoRuntime: Runtime = {
           }),
         close: () => {
           closed = true;
+          garbage.stop();
           socket.close();
           return received;
         },
