@@ -9,7 +9,7 @@ import { nearest, type OptionNames } from "./command.ts";
 export const help = `Usage:
     knock client add NAME [--open SERVICE,...] [--for DURATION]
                           [--key PUBLIC] [--server HOST[:PORT]]
-                          [--code] [--qr] [--png FILE]
+                          [--code] [--qr] [--png FILE] [--dialect NAME]
     knock client list
     knock client show NAME
     knock client remove NAME
@@ -19,7 +19,7 @@ file keeps its comments and its layout. Secrets are never shown again.
 
 \`add\` prints one line, the enrolment: it holds the client's secrets, so give it
 to nobody but the client, where \`knock import\` stores it. \`remove\` also
-removes the secret of one-time codes that \`add\` made.
+removes the files beside the configuration that \`add\` made.
 
 Options:
     -c, --config FILE          The server's configuration. Default:
@@ -39,6 +39,10 @@ Options:
         --qr                   Draw the enrolment as a QR code on standard
                                error, and the secret of the codes as another.
         --png FILE             Draw the enrolment as a QR code in a new file.
+        --dialect NAME         The client is another tool's: openme prints the
+                               client file of its command line, and --qr is
+                               what its apps scan; openspa writes NAME.ospa in
+                               this folder. Default: knock.
 
 Example:
     $ sudo knock client add laptop --open ssh --server home.example.org

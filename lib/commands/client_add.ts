@@ -18,7 +18,12 @@ import { takePositionals } from "./command.ts";
 import { replaceConfig, tellToReload } from "./client_remove.ts";
 import { codeFileOf, newCodeSecret } from "./client_code.ts";
 import { enrol, ownHost } from "./enrol.ts";
-import { showCode, showQr, tellByHand } from "./client_words.ts";
+import {
+  addInDialect,
+  NEW_DIALECTS,
+  type NewDialect,
+} from "./client_add_dialect.ts";
+import { showCode, showQr, tellByHand, tellServer } from "./client_words.ts";
 import { createWith } from "./new_files.ts";
 import { formatQrPng } from "./qr.ts";
 
@@ -31,6 +36,7 @@ export const addOptionNames = {
     for: "f",
     key: "k",
     server: "s",
+    dialect: "",
     png: "",
   },
 };
@@ -53,6 +59,17 @@ export function addClient(args: string[], runtime: Runtime): number {
   }
   const open = readOpen(options, config);
   const forSeconds = readFor(options);
+  const dialect = readDialect(options);
+  if (dialect !== "knock") {
+    return addInDialect(dialect, {
+      runtime,
+      options,
+      config,
+      text,
+      policy: { name, open, forSeconds: forSeconds ?? null },
+      server: (port) => readServer(options, config, runtime, port),
+    });
+  }
   const publicKey = readKey(options, config);
   const server = readServer(options, config, runtime);
 
@@ -92,14 +109,20 @@ export function addClient(args: string[], runtime: Runtime): number {
   const qr = options.flag("qr");
   if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
   if (code !== null) showCode(runtime, name, code, qr);
-  if (options.value("server") === undefined) {
-    runtime.err(
-      `knock: hint: the client will knock at ${server.host}: ` +
-        `--server HOST names another\n`,
-    );
-  }
+  tellServer(runtime, options, server);
   tellToReload(runtime);
   return 0;
+}
+
+function readDialect(options: Options): "knock" | NewDialect {
+  const given = options.value("dialect") ?? "knock";
+  const known = ["knock", ...NEW_DIALECTS] as const;
+  const found = known.find((dialect) => dialect === given);
+  if (found) return found;
+  throw new UsageError(
+    `--dialect must be ${known.join(", ")}, got "${given}"`,
+    nearest(given, known),
+  );
 }
 
 function readOpen(options: Options, config: Config): NewClient["open"] {
@@ -159,8 +182,10 @@ function readServer(
   options: Options,
   config: Config,
   runtime: Runtime,
+  usualPort?: number,
 ): Endpoint {
-  const port = config.listen[0]!.port;
+  const usual = config.listen.find(({ port }) => port === usualPort);
+  const { port } = usual ?? config.listen[0]!;
   const given = options.value("server");
   if (given === undefined) {
     return { host: ownHost(runtime, config.listen), port };

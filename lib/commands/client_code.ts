@@ -1,6 +1,6 @@
-/** Secrets of one-time codes that `knock client` makes and removes. */
+/** Files that `knock client` makes beside the configuration, and removes. */
 
-import { codeFiles } from "../config/edit.ts";
+import { clientFiles } from "../config/edit.ts";
 import { pathBeside } from "../config/places.ts";
 import {
   CODE_SECRET_SIZE,
@@ -19,29 +19,39 @@ export function newCodeSecret(runtime: Runtime): string {
   return formatCodeSecret(runtime.random(CODE_SECRET_SIZE));
 }
 
+/** The file of an OpenSPA client's public key, from the configuration's folder. */
+export function openspaFileOf(client: string): string {
+  return `openspa/${client}.pem`;
+}
+
+const MADE = { code: codeFileOf, openspa: openspaFileOf } as const;
+
 /**
- * Removes the secret of a client that is out of the configuration, if
- * `knock client add` gave it that file and nobody else has it. `before` and
+ * Removes the files of a client that is out of the configuration, if
+ * `knock client add` gave it them and nobody else has them. `before` and
  * `after` are the configuration's texts.
  */
-export function removeCodeFile(
+export function removeClientFiles(
   runtime: Runtime,
   file: string,
   client: string,
   { before, after }: { before: string; after: string },
 ): void {
-  const path = pathBeside(runtime, file, codeFileOf(client));
   const at = (name: string) => pathBeside(runtime, file, name);
-  const own = codeFiles(before).get(client);
-  if (own === undefined || at(own) !== path) return;
-  if ([...codeFiles(after).values()].some((name) => at(name) === path)) return;
-  try {
-    if (runtime.files.stat(path)) runtime.files.remove(path);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `client "${client}" is removed, but ${path} cannot be: ${error.message}`,
-      `rm ${path}`,
-    );
+  for (const kind of ["code", "openspa"] as const) {
+    const path = at(MADE[kind](client));
+    const own = clientFiles(before, kind).get(client);
+    if (own === undefined || at(own) !== path) continue;
+    const others = [...clientFiles(after, kind).values()];
+    if (others.some((name) => at(name) === path)) continue;
+    try {
+      if (runtime.files.stat(path)) runtime.files.remove(path);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      throw new FailureError(
+        `client "${client}" is removed, but ${path} cannot be: ${error.message}`,
+        `rm ${path}`,
+      );
+    }
   }
 }

@@ -6,7 +6,7 @@ import { needConfig } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
-import { removeCodeFile } from "./client_code.ts";
+import { removeClientFiles } from "./client_code.ts";
 import { fileOptionNames, findClient } from "./client_list.ts";
 
 /** Runs `knock client remove`. */
@@ -25,7 +25,7 @@ export function removeClient(args: string[], runtime: Runtime): number {
   }
   readConfigText(runtime, file, edited);
   replaceConfig(runtime, file, edited);
-  removeCodeFile(runtime, file, name, { before: text, after: edited });
+  removeClientFiles(runtime, file, name, { before: text, after: edited });
   tellToReload(runtime);
   return 0;
 }

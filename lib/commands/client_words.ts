@@ -1,10 +1,17 @@
 /** What `knock client add` says beside the enrolment. */
 
 import { pathBeside } from "../config/places.ts";
-import { formatClient, indent, type NewClient } from "../config/write.ts";
+import {
+  formatClient,
+  indent,
+  type NewClient,
+  type NewEntry,
+} from "../config/write.ts";
 import { formatOtpauth } from "../dialects/one_time_code.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Endpoint } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
+import type { Options } from "./command.ts";
 import { codeFileOf } from "./client_code.ts";
 import { formatQr, qrColumns } from "./qr.ts";
 
@@ -12,7 +19,7 @@ import { formatQr, qrColumns } from "./qr.ts";
 export function tellByHand(
   runtime: Runtime,
   file: string,
-  entry: NewClient,
+  entry: NewClient | NewEntry,
   code: string | null,
 ): FailureError {
   return new FailureError(
@@ -38,6 +45,19 @@ export function showCode(
   const what = `the one-time codes of ${name}, for an authenticator app`;
   if (qr) showQr(runtime, what, uri);
   runtime.err(`${what}:\n    ${uri}\n`);
+}
+
+/** Says which address the client got, where nobody named one. */
+export function tellServer(
+  runtime: Runtime,
+  options: Options,
+  { host }: Endpoint,
+): void {
+  if (options.value("server") !== undefined) return;
+  runtime.err(
+    `knock: hint: the client will knock at ${host}: ` +
+      `--server HOST names another\n`,
+  );
 }
 
 /** Prints a QR code under what it is, on standard error. */

@@ -6,10 +6,18 @@
  */
 
 import { parse } from "@std/yaml";
-import { formatClient, indent, type NewClient } from "./write.ts";
+import {
+  formatClient,
+  indent,
+  type NewClient,
+  type NewEntry,
+} from "./write.ts";
 
 /** Adds a client to the text; null if that has to be done by hand. */
-export function addClientText(text: string, client: NewClient): string | null {
+export function addClientText(
+  text: string,
+  client: NewClient | NewEntry,
+): string | null {
   const edited = insertClient(text, client);
   return edited !== null && means(edited, (clients) => {
       Object.assign(clients, read(formatClient(client)));
@@ -28,13 +36,17 @@ export function removeClientText(text: string, name: string): string | null {
     : null;
 }
 
-/** The files of one-time codes' secrets as clients name them, by client. */
-export function codeFiles(text: string): ReadonlyMap<string, string> {
+/** The files that clients name, by client: of one-time codes' secrets, or of OpenSPA's keys. */
+export function clientFiles(
+  text: string,
+  kind: "code" | "openspa",
+): ReadonlyMap<string, string> {
   const { clients } = read(text) as { clients?: Record<string, unknown> };
   const found = new Map<string, string>();
-  for (const [name, client] of Object.entries(clients ?? {})) {
-    const code = (client as { code?: unknown } | null)?.code;
-    if (typeof code === "string") found.set(name, code);
+  for (const [name, entry] of Object.entries(clients ?? {})) {
+    const client = entry as { code?: unknown; openspa?: { key?: unknown } };
+    const file = kind === "code" ? client?.code : client?.openspa?.key;
+    if (typeof file === "string") found.set(name, file);
   }
   return found;
 }
@@ -62,7 +74,10 @@ function read(text: string): unknown {
   return parse(text, { schema: "core" });
 }
 
-function insertClient(text: string, client: NewClient): string | null {
+function insertClient(
+  text: string,
+  client: NewClient | NewEntry,
+): string | null {
   const { lines, newline } = split(text);
   const entry = (columns: number) =>
     indent(formatClient(client), columns).trimEnd().split("\n");

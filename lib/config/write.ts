@@ -19,19 +19,25 @@ export interface NewConfig {
 /** What a new service's entry says. */
 export type NewService = Pick<Service, "name" | "ports" | "to">;
 
-/** What a new client's entry says. */
-export interface NewClient {
+/** What the entry of a new client says, in whatever dialect. */
+export interface NewEntry {
   readonly name: string;
-  /** The client's public key, 32 bytes. */
-  readonly key: Uint8Array;
-  /** 32 bytes. */
-  readonly psk: Uint8Array;
+  /** Its keys as a line of YAML, such as `openme: { key: … }`. */
+  readonly keys: string;
   /** Names of services, and ports. */
   readonly open: readonly (string | PortRange)[];
   /** Null = the default. */
   readonly forSeconds: number | null;
   /** The file with the secret of its one-time codes, where it has one. */
   readonly code?: string;
+}
+
+/** What the entry of a new client of knock/1 says. */
+export interface NewClient extends Omit<NewEntry, "keys"> {
+  /** The client's public key, 32 bytes. */
+  readonly key: Uint8Array;
+  /** 32 bytes. */
+  readonly psk: Uint8Array;
 }
 
 /** Writes a new `server.yaml`, with comments for who edits it next. */
@@ -62,20 +68,24 @@ ${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
 }
 
 /** Writes a client's entry as lines of block YAML from column 0 on. */
-export function formatClient(client: NewClient): string {
-  const key = scalar(formatBase64url(client.key));
-  const psk = scalar(formatBase64url(client.psk));
+export function formatClient(client: NewClient | NewEntry): string {
   const open = client.open.map((entry) =>
     typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
   );
   return `${scalar(client.name)}:
-  knock: { key: ${key}, psk: ${psk} }
+  ${"keys" in client ? client.keys : knockKeys(client)}
   open: [${open.join(", ")}]
 ` +
     (client.forSeconds === null
       ? ""
       : `  for: ${formatDuration(client.forSeconds)}\n`) +
     (client.code === undefined ? "" : `  code: ${scalar(client.code)}\n`);
+}
+
+function knockKeys(client: NewClient): string {
+  const key = scalar(formatBase64url(client.key));
+  const psk = scalar(formatBase64url(client.psk));
+  return `knock: { key: ${key}, psk: ${psk} }`;
 }
 
 /** Puts more space before each line, and doubles what is there for wide indents. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { decodeBase32 } from "@std/encoding/base32";
+import { decodeBase32, encodeBase32 } from "@std/encoding/base32";
 import { createHmac } from "node:crypto";
 
 /** Bytes of a secret. */
@@ -24,6 +24,11 @@ export function parseAdkSecret(text: string): Uint8Array | null {
   } catch {
     return null;
   }
+}
+
+/** Writes what {@linkcode parseAdkSecret} reads. */
+export function formatAdkSecret(secret: Uint8Array): string {
+  return encodeBase32(secret).replace(/=+$/, "");
 }
 
 /** Computes the proof, 0 to 999,999,999, at a time in Unix milliseconds. */

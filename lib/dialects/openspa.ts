@@ -40,7 +40,7 @@ import {
 import { SessionOpener } from "./openspa_rsa.ts";
 import { sha256 } from "./sha256.ts";
 
-export { parseAdkSecret } from "./adk.ts";
+export { formatAdkSecret, parseAdkSecret } from "./adk.ts";
 export {
   parseRsaPrivateKey,
   parseRsaPublicKey,

@@ -1,0 +1,98 @@
+/** `knock client add --dialect`: clients that are another tool's. */
+
+import type { Config } from "../config/config.ts";
+import { addClientText } from "../config/edit.ts";
+import { readConfigText } from "../config/load.ts";
+import { makeOwnKeys } from "../config/own_keys.ts";
+import { pathBeside } from "../config/places.ts";
+import type { NewEntry } from "../config/write.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Endpoint } from "../values/address.ts";
+import { UsageError } from "../values/errors.ts";
+import { replaceConfig, tellToReload } from "./client_remove.ts";
+import { showQr, tellByHand, tellServer } from "./client_words.ts";
+import type { Options } from "./command.ts";
+import { enrolOpenme } from "./enrol_openme.ts";
+import { enrolOpenspa } from "./enrol_openspa.ts";
+import { createWith, type NewFile } from "./new_files.ts";
+import { formatQrPng } from "./qr.ts";
+
+/** What is asked for, and where to. */
+export interface Adding {
+  readonly runtime: Runtime;
+  readonly options: Options;
+  readonly config: Config;
+  /** The configuration's text. */
+  readonly text: string;
+  /** The entry without its keys. */
+  readonly policy: Omit<NewEntry, "keys">;
+  /** How the client reaches the server: at this port if it listens there. */
+  readonly server: (usualPort: number) => Endpoint;
+}
+
+/** What a new client of a dialect is made of. */
+export interface NewKeys {
+  /** A line of YAML for its entry. */
+  readonly keys: string;
+  readonly server: Endpoint;
+  /** Files beside the configuration, and the client's own. */
+  readonly files: readonly NewFile[];
+  /** What goes to standard output: data, or where it is. */
+  readonly out: string;
+  /** What its apps scan; null where there are none. */
+  readonly qr: string | null;
+  readonly hints: readonly string[];
+}
+
+const ENROLLERS = { openme: enrolOpenme, openspa: enrolOpenspa } as const;
+
+/** Dialects of other tools that a client can be added in. */
+export type NewDialect = keyof typeof ENROLLERS;
+
+/** Their names. */
+export const NEW_DIALECTS = Object.keys(ENROLLERS) as NewDialect[];
+
+/** Adds a client of another tool's, and returns the exit status. */
+export function addInDialect(dialect: NewDialect, adding: Adding): number {
+  const { runtime, options, config, text, policy } = adding;
+  if (options.flag("code")) {
+    throw new UsageError(`a packet of ${dialect} has no place for a code`);
+  }
+  for (const path of makeOwnKeys(runtime, config, [dialect])) {
+    runtime.err(`made the key ${path}: keep a copy in a safe place\n`);
+  }
+  const made = ENROLLERS[dialect]({
+    ...adding,
+    config: readConfigText(runtime, config.file, text),
+  });
+  const png = options.value("png");
+  const qr = options.flag("qr");
+  if (made.qr === null && (qr || png !== undefined)) {
+    throw new UsageError(`there is no QR code for ${dialect}`);
+  }
+  const entry = { ...policy, keys: made.keys };
+  const edited = addClientText(text, entry);
+  if (edited === null) {
+    createWith(runtime, made.files, () => {});
+    runtime.out(made.out);
+    throw tellByHand(runtime, config.file, entry, null);
+  }
+  createWith(runtime, [
+    ...made.files,
+    ...png === undefined ? [] : [{ path: png, data: formatQrPng(made.qr!) }],
+  ], () => {
+    readConfigText(runtime, config.file, edited);
+    replaceConfig(runtime, config.file, edited);
+  });
+  runtime.out(made.out);
+  if (qr) showQr(runtime, `the enrolment of ${policy.name}`, made.qr!);
+  for (const hint of made.hints) runtime.err(`knock: hint: ${hint}\n`);
+  tellServer(runtime, options, made.server);
+  tellToReload(runtime);
+  return 0;
+}
+
+/** A path beside the configuration. */
+export function besideConfig({ runtime, config }: Adding, name: string) {
+  return pathBeside(runtime, config.file, name);
+}

@@ -1,0 +1,45 @@
+/** New clients of openme's. */
+
+import {
+  formatOpenmeProfiles,
+  formatOpenmeQr,
+} from "../config/convert/openme_client.ts";
+import { SIGNING_KEY_SIZE, verifyingKeyOf } from "../dialects/ed25519.ts";
+import { OPENME_PORT } from "../dialects/openme.ts";
+import { parseOpenmeKey } from "../dialects/openme_keys.ts";
+import { publicKeyOf } from "../dialects/x25519.ts";
+import { formatBase64 } from "../values/base64.ts";
+import { UsageError } from "../values/errors.ts";
+import type { Adding, NewKeys } from "./client_add_dialect.ts";
+
+/** Makes a client's keys, or takes its public one, and writes its client file. */
+export function enrolOpenme(adding: Adding): NewKeys {
+  const { runtime, options, config, policy } = adding;
+  const given = options.value("key");
+  const seed = given === undefined ? runtime.random(SIGNING_KEY_SIZE) : null;
+  const key = seed ? verifyingKeyOf(seed) : parseOpenmeKey(given!);
+  if (!key) {
+    // It may be the private key by mistake: it is not repeated.
+    throw new UsageError(
+      `--key must be a public key of 32 bytes in base64, ` +
+        `got ${given!.length} characters`,
+    );
+  }
+  const server = adding.server(OPENME_PORT);
+  const profile = {
+    name: policy.name,
+    server,
+    serverKey: publicKeyOf(config.openme.key!),
+    seed,
+    key,
+    postKnock: null,
+  };
+  return {
+    keys: `openme: { key: ${JSON.stringify(formatBase64(key))} }`,
+    server,
+    files: [],
+    out: formatOpenmeProfiles([profile]),
+    qr: seed ? formatOpenmeQr(profile) : null,
+    hints: [],
+  };
+}
