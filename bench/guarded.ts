@@ -24,7 +24,21 @@ const FWKNOP_CLIENT = `  phone:
     open: [ssh]
 `;
 
+/** A sequence that the kernel judges. */
+export const SEQUENCE_HITS = [7000, 8000, 9000];
+const SEQUENCES = [
+  "sequences:",
+  "  door:",
+  `    knock: [${SEQUENCE_HITS.map((port) => `tcp/${port}`).join(", ")}]`,
+  "    within: 10s",
+  "    open: [ssh]",
+  `    for: ${OPEN_SECONDS}s`,
+  "    watch: kernel",
+].join("\n");
+
 export interface ServerOptions {
+  /** Whether a sequence opens the service, too. */
+  readonly sequence?: boolean;
   /** Whether a client speaks fwknop, which takes the kernel gate away. */
   readonly secondDialect?: boolean;
 }
@@ -44,7 +58,7 @@ export class GuardedServer {
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    { secondDialect = false }: ServerOptions = {},
+    { sequence = false, secondDialect = false }: ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
     const program = server.#program;
@@ -56,6 +70,7 @@ export class GuardedServer {
           `services: { ssh: tcp/${SERVICE_PORT} }`,
           `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
           `state: ${join(program.folder, "state")}`,
+          sequence ? SEQUENCES : "",
         ].join("\n"),
         [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
       );

@@ -30,6 +30,8 @@ const SHUT_US = 2000;
 /** Packets of a fill between two replies, which are its flow control. */
 const FILL_WINDOW = 64;
 const FILL_SOURCES = 250;
+/** Time for a thousand connections at once, less than a SYN is sent again. */
+const CONNECT_ALL_MS = 600;
 const REPLY_US = 2_000_000;
 
 /** What opens: a datagram (base64), or the first packet of a connection. */
@@ -68,6 +70,17 @@ export type ProbeOrder =
     readonly port: number;
     readonly seconds: number;
   }
+  /** Each of so many addresses makes its first hit, then each its second, …; then all connect. */
+  | {
+    readonly do: "interleave";
+    readonly from: number;
+    readonly count: number;
+    readonly target: string;
+    readonly hits: readonly number[];
+    readonly port: number;
+    /** Between the last hit and the connections. */
+    readonly settleMs: number;
+  }
   /** Connects and closes for so long. */
   | {
     readonly do: "connect";
@@ -92,6 +105,11 @@ export interface Filled {
   readonly ms: number;
   readonly answered: number;
   readonly asked: number;
+}
+
+/** How many addresses were let in. */
+export interface Interleaved {
+  readonly open: number;
 }
 
 export interface Connections {
@@ -241,8 +259,31 @@ function connectOften(
   return { perSecond: count / elapsedMs * 1000 };
 }
 
-function follow(order: ProbeOrder): Opened | Filled | Connections {
+async function interleave(
+  order: Extract<ProbeOrder, { do: "interleave" }>,
+): Promise<Interleaved> {
+  const { from, count, target, hits, port, settleMs } = order;
+  const sources = Array.from(
+    { length: count },
+    (_, index) => clientAddress(from + index),
+  );
+  for (const hit of hits) {
+    for (const source of sources) close(beginConnect(source, target, hit));
+  }
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  const streams = sources.map((source) => beginConnect(source, target, port));
+  await new Promise((resolve) => setTimeout(resolve, CONNECT_ALL_MS));
+  const open = connected(streams, 0).length;
+  streams.forEach(close);
+  return { open };
+}
+
+function follow(
+  order: ProbeOrder,
+): Opened | Filled | Connections | Promise<Interleaved> {
   switch (order.do) {
+    case "interleave":
+      return interleave(order);
     case "open":
       return open(order);
     case "reply":
@@ -257,7 +298,7 @@ function follow(order: ProbeOrder): Opened | Filled | Connections {
 if (import.meta.main) {
   for await (const line of createInterface({ input: process.stdin })) {
     const order = JSON.parse(line) as ProbeOrder & { id: number };
-    const answer = { id: order.id, ...follow(order) };
+    const answer = { id: order.id, ...await follow(order) };
     process.stdout.write(JSON.stringify(answer) + "\n");
   }
 }

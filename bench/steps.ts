@@ -1,15 +1,18 @@
 /** The steps, in their order. */
 
 import type { Step } from "./step.ts";
+import { connections } from "./steps/connections.ts";
 import { flood, peerFlood, ungated } from "./steps/flood.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
 import { open } from "./steps/open.ts";
 import { fwknopd, knockd } from "./steps/peers.ts";
+import { sequence } from "./steps/sequence.ts";
 
 export const STEPS: readonly Step[] = [
   open,
+  sequence,
   fwknopd,
   knockd,
   judging,
@@ -18,4 +21,5 @@ export const STEPS: readonly Step[] = [
   flood,
   ungated,
   peerFlood,
+  connections,
 ];

@@ -1,8 +1,8 @@
 /** The same with many open grants, each opened by a valid knock; and memory. */
 
-import { clientAddress } from "../prober.ts";
 import { GuardedServer } from "../guarded.ts";
 import { expectAll, Stage } from "../stage.ts";
+import { connectGuarded } from "./connections.ts";
 import type { Step } from "../step.ts";
 
 const ROUNDS = 100;
@@ -21,6 +21,7 @@ export const growth: Step = {
     "spa_open_ms_median_100k",
     "server_rss_mb_100k",
     "fill_knocks_per_s",
+    "connections_per_s_100k",
   ],
   peers: [],
   programs: ["ip", "nft"],
@@ -53,8 +54,7 @@ export const growth: Step = {
           ms += filled.ms;
           note(total);
           say(
-            `growth: ${clientAddress(total)} ${total} grants, ` +
-              `${Math.round(filled.ms)} ms, ${filled.answered}/${filled.asked}`,
+            `growth: ${total} grants, ${Math.round(filled.ms)} ms`,
           );
         }
         const open = await server.countGrants();
@@ -63,6 +63,11 @@ export const growth: Step = {
         results.measure("fill_knocks_per_s", (many - SOME) / ms * 1000);
         results.measure("server_rss_mb_100k", server.residentMb());
         await time("spa_open_ms_median_100k");
+        results.timings(
+          "measures",
+          "connections_per_s_100k",
+          await connectGuarded(stage, server),
+        );
       })
     ),
 };

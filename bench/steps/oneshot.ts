@@ -21,6 +21,7 @@ export const oneshot: Step = {
   measures: [
     "oneshot_ms_deno",
     "oneshot_ms_bun",
+    "oneshot_ms_bun_without_bytecode",
     "oneshot_ms_bun_run",
     "oneshot_start_ms_deno",
     "oneshot_start_ms_bun",
@@ -52,7 +53,9 @@ export const oneshot: Step = {
       ["measures", "oneshot_spawn_ms", ["/bin/true"]],
     ];
     if (has("bun")) {
-      const binary = compile(join(ROOT, "main.ts"), join(folder, "knock"));
+      const main = join(ROOT, "main.ts");
+      const binary = compile(main, join(folder, "knock"), "--bytecode");
+      const text = compile(main, join(folder, "knock-text"));
       const nothing = compile(
         join(ROOT, "bench/nothing.ts"),
         join(folder, "nothing"),
@@ -60,6 +63,7 @@ export const oneshot: Step = {
       results.measure("oneshot_bun_mb", statSync(binary).size / 1e6);
       contenders.push(
         ["measures", "oneshot_ms_bun", [binary, ...knock]],
+        ["measures", "oneshot_ms_bun_without_bytecode", [text, ...knock]],
         ["measures", "oneshot_start_ms_bun", [nothing]],
         ["measures", "oneshot_ms_bun_run", ["bun", main, ...knock]],
       );
@@ -125,10 +129,14 @@ function must(
   throw new Error(`${argv[0]}: ${ran.stderr || `ended ${ran.status}`}`);
 }
 
-function compile(entry: string, binary: string): string {
+function compile(
+  entry: string,
+  binary: string,
+  ...options: string[]
+): string {
   const ran = spawnSync(
     "bun",
-    ["build", "--compile", "--minify", entry, "--outfile", binary],
+    ["build", "--compile", "--minify", ...options, entry, "--outfile", binary],
     { cwd: ROOT, encoding: "utf8" },
   );
   if (ran.status !== 0) throw new Error(`bun build: ${ran.stderr}`);

@@ -8,6 +8,7 @@ import {
 } from "../peers/fwknopd.ts";
 import { restore } from "../peers/iptables.ts";
 import { KNOCKS, startKnockd } from "../peers/knockd.ts";
+import { countInterleaved } from "./sequence.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
 import { clientAddress } from "../prober.ts";
 import type { Step } from "../step.ts";
@@ -15,6 +16,8 @@ import type { Step } from "../step.ts";
 const ROUNDS = 100;
 const QUICK_ROUNDS = 15;
 const FILLED_FROM = 0x40000;
+/** It forks iptables for each, some milliseconds long. */
+const KNOCKD_SETTLE_MS = 5000;
 
 export const fwknopd: Step = {
   name: "fwknopd",
@@ -65,7 +68,11 @@ function grants(count: number): string[] {
 export const knockd: Step = {
   name: "knockd",
   measures: [],
-  peers: ["knockd_open_ms_median", "knockd_rss_mb"],
+  peers: [
+    "knockd_open_ms_median",
+    "knockd_rss_mb",
+    "knockd_interleaved_open",
+  ],
   programs: ["knockd", "iptables-restore"],
   inNamespaces: true,
 
@@ -77,5 +84,9 @@ export const knockd: Step = {
       expectAll(openings, rounds);
       results.timings("peers", "knockd_open_ms_median", openings.ms);
       results.peer("knockd_rss_mb", residentMb(daemon.pid));
+      results.peer(
+        "knockd_interleaved_open",
+        await countInterleaved(stage, KNOCKD_SETTLE_MS),
+      );
     }),
 };
