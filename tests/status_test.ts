@@ -145,6 +145,7 @@ test("changes() is nothing where nothing changed but the time left", () => {
     running: false,
     server: null,
     grants: [{ ...grant, seconds_left }],
+    sequences: [],
     counters: {},
   });
   assertEquals(changes(at(3), at(4)), []);

@@ -1,6 +1,7 @@
 /** What `knock status` knows, and how it says it. */
 
 import type { Runtime } from "../runtime/runtime.ts";
+import type { DoorFact } from "../server/doors.ts";
 import type { Entry } from "../server/ledger.ts";
 import type { ServerFact } from "../server/server.ts";
 import type { Store } from "../server/store.ts";
@@ -21,12 +22,19 @@ export interface Status {
   readonly running: boolean;
   readonly server: ServerFact | null;
   readonly grants: readonly OpenGrant[];
+  /** What port sequences open, and whether they are heard. */
+  readonly sequences: readonly DoorFact[];
   readonly counters: Readonly<Record<string, number>>;
 }
 
 /** Reads the status from the state; null where no server has run yet. */
 export function readStatus(runtime: Runtime, store: Store | null): Status {
-  if (!store) return { running: false, server: null, grants: [], counters: {} };
+  if (!store) {
+    return {
+      ...{ running: false, server: null },
+      ...{ grants: [], sequences: [], counters: {} },
+    };
+  }
   const nowMs = runtime.nowMs();
   const server = (store.fact("server") ?? null) as ServerFact | null;
   const running = server !== null && runtime.signalProcess(server.pid, "test");
@@ -34,13 +42,14 @@ export function readStatus(runtime: Runtime, store: Store | null): Status {
     running,
     server: running ? server : null,
     grants: store.ledger.live(nowMs).map((entry) => row(entry, nowMs)),
+    sequences: running ? (store.fact("doors") ?? []) as DoorFact[] : [],
     counters: (store.fact("counters") ?? {}) as Record<string, number>,
   };
 }
 
 /** The status in lines for people. */
 export function describeStatus(
-  { server, grants, counters }: Status,
+  { server, grants, sequences, counters }: Status,
 ): string {
   const open = grants.length === 0 ? "nothing is open\n" : formatTable(
     ["CLIENT", "ADDRESS", "PORTS", "LEFT"],
@@ -50,9 +59,23 @@ export function describeStatus(
   );
   const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
     .map(([name, count]) => `${name} ${count}`).join(", ");
-  return `${describeServer(server)}\n${open}${
+  const doors = sequences.map(describeDoor).join("");
+  return `${describeServer(server)}\n${open}${doors}${
     counted && `counted: ${counted}\n`
   }`;
+}
+
+/** What is to be known of a door; nothing where all is well. */
+function describeDoor({ name, left, trouble }: DoorFact): string {
+  const words = [
+    ...trouble === null ? [] : [`is not heard: ${trouble}`],
+    ...left === null ? [] : [
+      left === 0
+        ? "all one-time sequences are used"
+        : `${left} one-time sequences are left`,
+    ],
+  ];
+  return words.map((each) => `sequence ${name}: ${each}\n`).join("");
 }
 
 /** Whether a server runs, since when, how and where. */

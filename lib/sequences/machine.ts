@@ -6,7 +6,7 @@
  */
 
 import type { Packet } from "./packet.ts";
-import { formatHit, type Sequence } from "./sequence.ts";
+import { formatHit, type Hit, type Sequence } from "./sequence.ts";
 
 /** What became of a packet. */
 export interface SequenceEvent {
@@ -68,10 +68,16 @@ export class SequenceMachine {
   /** In the order of their last packet. */
   readonly #sources = new Map<string, Source>();
 
-  constructor(sequences: readonly Sequence[], maxSources = MAX_SOURCES) {
+  /** A packet to one of the `traps` is a hit that is never right. */
+  constructor(
+    sequences: readonly Sequence[],
+    traps: readonly Hit[] = [],
+    maxSources = MAX_SOURCES,
+  ) {
     this.#sequences = sequences;
     this.#maxSources = maxSources;
-    this.#ports = new Set(sequences.flatMap(({ hits }) => hits.map(formatHit)));
+    const hits = sequences.flatMap(({ hits }) => hits);
+    this.#ports = new Set([...hits, ...traps].map(formatHit));
   }
 
   /** How many sources are remembered. */

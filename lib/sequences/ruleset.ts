@@ -15,6 +15,7 @@ import {
   lines,
   TABLE,
 } from "../firewall/nft_sets.ts";
+import type { SequenceRules } from "../firewall/firewall.ts";
 import { arriveChain, hitChain } from "./kernel_hits.ts";
 import {
   at,
@@ -56,6 +57,18 @@ const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
   4: "ipv4_addr",
   6: "ipv6_addr",
 };
+
+/** The NFLOG group that tells of completed sequences: `tcpdump -i nflog:62201` shows them. */
+export const LOG_GROUP = 62_201;
+
+/** What a firewall is to put beside its own rules. */
+export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
+  return {
+    text: (seesSockets) =>
+      sequencesText(sequences, { group: LOG_GROUP, seesSockets }),
+    clear: clearSequencesText,
+  };
+}
 
 /** How the rules are to be made. */
 export interface KernelOptions {

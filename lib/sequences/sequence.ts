@@ -63,6 +63,11 @@ export interface Sequence {
   readonly target: string | null;
 }
 
+/** Under which name a door's grants stand where others have their client's. */
+export function grantee(door: string): string {
+  return `sequence ${door}`;
+}
+
 /** Reads `tcp/7000`, `7000/tcp`, `7000:udp` or `7000` (TCP); null if it is none. */
 export function parseHit(text: string): Hit | null {
   const match = /^(?:(tcp|udp)\/(\d{1,5})|(\d{1,5})(?:[/:](tcp|udp))?)$/

@@ -1,6 +1,5 @@
 /** What happened, told twice: as an event in the history and as a line in the log. */
 
-import type { Request } from "../dialects/dialect.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { EventName } from "./history.ts";
@@ -8,6 +7,14 @@ import type { Entry } from "./ledger.ts";
 import type { Level, Log } from "./log.ts";
 import { formatPorts } from "./messages.ts";
 import type { Store } from "./store.ts";
+
+/** Who asked, and by what: a client by a request, or a sequence. */
+export interface Asker {
+  readonly client: string;
+  readonly dialect: string;
+  /** The command to be run; null for all but `run`. */
+  readonly command: string | null;
+}
 
 /** What an event is about, besides the request. */
 export interface Concerned {
@@ -32,7 +39,7 @@ export class Chronicle {
   /** Adds an event of a request to the history; throws SystemError. */
   remember(
     event: EventName,
-    request: Request,
+    request: Asker,
     { address, ports, seconds }: Concerned,
     reason = "",
   ): void {
@@ -66,7 +73,7 @@ export class Chronicle {
   say(
     level: Level,
     event: EventName,
-    request: Request,
+    request: Asker,
     { address, ports }: Omit<Concerned, "seconds">,
     words = "",
   ): void {

@@ -6,13 +6,15 @@
  */
 
 import type { Client, Config } from "../config/config.ts";
-import type { Answer, Request } from "../dialects/dialect.ts";
+import type { Action, Answer, Request } from "../dialects/dialect.ts";
 import { STEP_MS } from "../dialects/one_time_code.ts";
 import { endConnections } from "../firewall/conntrack.ts";
 import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { kernelRules } from "../sequences/ruleset.ts";
+import { grantee } from "../sequences/sequence.ts";
 import { overlapPorts, type PortRange } from "../values/ports.ts";
-import { Chronicle, stateTrouble } from "./chronicle.ts";
+import { type Asker, Chronicle, stateTrouble } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
 import { isTimely, judge, type Verdict } from "./judge.ts";
 import { type Entry, isWithin, mergeEntries } from "./ledger.ts";
@@ -40,12 +42,32 @@ export interface KeeperParts {
 
 type Granted = Extract<Verdict, { ok: true }>;
 
+/** What is done for a client or a sequence. */
+interface Deed extends Asker {
+  readonly action: Action;
+  /** Whether the kernel has done it by itself already. */
+  readonly inKernel?: boolean;
+}
+
+/** What a complete port sequence does: it has no client whose policy says no. */
+export interface Claim extends Deed {
+  /** Canonical. */
+  readonly address: string;
+  readonly ports: readonly PortRange[];
+  /** 0 for all but `open`. */
+  readonly seconds: number;
+  /** Writes down what belongs to the same record. */
+  readonly record?: () => void;
+}
+
 /** Keeps the ledger and the firewall in step. */
 export class Keeper {
   readonly #parts: KeeperParts;
   readonly #chronicle: Chronicle;
   #config: Config;
   #clients = new Map<string, Client>();
+  /** Whose grants are for one connection. */
+  #once = new Set<string>();
   #firewall: Firewall;
   #queue: Promise<unknown> = Promise.resolve();
   /** Addresses whose grants could not be closed, and when to try again. */
@@ -74,6 +96,11 @@ export class Keeper {
     this.#config = config;
     this.#firewall = firewall;
     this.#clients = new Map(config.clients.map((one) => [one.name, one]));
+    this.#once = new Set([
+      ...config.clients.filter(({ once }) => once).map(({ name }) => name),
+      ...config.doors.filter(({ opens }) => opens[0]?.once)
+        .map(({ name }) => grantee(name)),
+    ]);
   }
 
   /** Runs a change of the firewall after those before it. */
@@ -157,9 +184,35 @@ export class Keeper {
     }
   }
 
+  /** Does what a complete port sequence does; whether it could be done. */
+  async admit(claim: Claim, nowMs: number): Promise<boolean> {
+    const { store, counters } = this.#parts;
+    const granted: Granted = {
+      ...{ ok: true, to: null, codeStep: null, command: claim.command },
+      ...{ address: claim.address, ports: claim.ports },
+      seconds: claim.seconds,
+    };
+    let before: readonly Entry[];
+    try {
+      before = store.transaction(() => {
+        claim.record?.();
+        return this.#record(claim, granted, nowMs);
+      });
+    } catch (error) {
+      const words = stateTrouble(error);
+      counters.add("failed: state");
+      this.#chronicle.say("error", "failed", claim, granted, words);
+      return false;
+    }
+    return await this.enqueue(() => this.#carryOut(claim, granted, before));
+  }
+
   /** Has the firewall hold exactly what a configuration and the ledger say. */
   apply(config: Config, firewall = this.#firewall): Promise<void> {
     const nowMs = this.#parts.runtime.nowMs();
+    const sequences = config.doors.filter(({ watch }) => watch === "kernel")
+      .flatMap(({ opens, closes }) => closes ? [...opens, closes] : opens);
+    firewall.setSequences?.(kernelRules(sequences));
     const grants = mergeEntries(this.#parts.store.ledger.live(nowMs));
     return firewall.apply(config.services, grants, nowMs);
   }
@@ -203,7 +256,10 @@ export class Keeper {
   async dropClients(config: Config): Promise<void> {
     const { runtime, store, log, runner } = this.#parts;
     const nowMs = runtime.nowMs();
-    const names = new Set(config.clients.map(({ name }) => name));
+    const names = new Set([
+      ...config.clients.map(({ name }) => name),
+      ...config.doors.map(({ name }) => grantee(name)),
+    ]);
     const gone = store.ledger.live(nowMs).filter(({ client }) =>
       !names.has(client)
     );
@@ -261,7 +317,7 @@ export class Keeper {
    * Writes down what was decided; the client's entries for these ports as they
    * were, which a `close` ends.
    */
-  #record(request: Request, granted: Granted, nowMs: number): Entry[] {
+  #record(request: Deed, granted: Granted, nowMs: number): Entry[] {
     const { ledger } = this.#parts.store;
     this.#chronicle.remember(request.action, request, granted);
     const before = ledger.ofAddress(granted.address, nowMs).filter((entry) =>
@@ -283,17 +339,18 @@ export class Keeper {
 
   /** Step 9; whether it was done. What could not be opened is taken out of the ledger again. */
   async #carryOut(
-    request: Request,
+    request: Deed,
     granted: Granted,
     before: readonly Entry[],
   ): Promise<boolean> {
     const { runtime, counters, runner } = this.#parts;
     const { hooks } = this.#config;
     const nowMs = runtime.nowMs();
-    const { action } = request;
+    const { action, inKernel = false } = request;
     try {
       if (action === "open") {
-        await this.#open(granted, nowMs);
+        if (inKernel) await this.#prolong(granted, nowMs);
+        else await this.#open(granted, nowMs);
         this.#hasOpened = true;
         for (const entry of this.#entries(request, granted, nowMs)) {
           runner.hook(hooks.open, entry);
@@ -301,6 +358,7 @@ export class Keeper {
       } else if (action === "close") {
         try {
           await this.#close(before, nowMs);
+          if (inKernel) await this.#prolong(granted, nowMs);
         } catch (error) {
           this.#putBack(before);
           throw error;
@@ -342,6 +400,22 @@ export class Keeper {
     );
   }
 
+  /** Puts right what the kernel ends for all at an address, though others have it for longer. */
+  async #prolong(
+    { address, ports, seconds }: Granted,
+    nowMs: number,
+  ): Promise<void> {
+    const entries = this.#parts.store.ledger.ofAddress(address, nowMs);
+    const untilMs = nowMs + seconds * 1000;
+    // Only the kernel knows whether a single use is still to come.
+    const longer = entries.filter((entry) =>
+      !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
+    );
+    if (longer.length === 0) return;
+    const all = mergeEntries(entries);
+    await this.#firewall.open(mergeEntries(longer), all, nowMs);
+  }
+
   /** Ends entries; what another client has at the same address stays. */
   async #close(ended: readonly Entry[], nowMs: number): Promise<void> {
     const { ledger } = this.#parts.store;
@@ -380,7 +454,7 @@ export class Keeper {
   }
 
   #forget(
-    request: Request,
+    request: Deed,
     granted: Granted,
     nowMs: number,
     reason: string,
@@ -416,12 +490,12 @@ export class Keeper {
   }
 
   #entries(
-    { client }: Request,
+    { client }: Deed,
     { address, ports, seconds, to }: Granted,
     nowMs: number,
   ): Entry[] {
     const untilMs = nowMs + seconds * 1000;
-    const once = this.#clients.get(client)?.once ?? false;
+    const once = this.#once.has(client);
     return ports.map((ports) => ({
       client,
       address,

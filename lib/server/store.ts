@@ -14,6 +14,7 @@ import {
   SystemError,
 } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
+import { DoorBook } from "./door_book.ts";
 import { History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
 import { Replay } from "./replay.ts";
@@ -22,7 +23,7 @@ import { Replay } from "./replay.ts";
 export const STATE_FILE = "state.db";
 
 /** Raised with every change of the tables below. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
   create table if not exists accepted (
@@ -58,6 +59,17 @@ const SCHEMA = `
     name text primary key,
     value text not null
   ) without rowid;
+  create table if not exists burnt (
+    door text not null,
+    hits text not null,
+    primary key (door, hits)
+  ) without rowid;
+  create table if not exists reminders (
+    door text not null,
+    address text not null,
+    until_ms integer not null,
+    primary key (door, address)
+  ) without rowid;
   pragma user_version = ${SCHEMA_VERSION};
 `;
 
@@ -66,6 +78,7 @@ export class Store {
   readonly replay: Replay;
   readonly ledger: Ledger;
   readonly history: History;
+  readonly doors: DoorBook;
   readonly #database: Database;
 
   constructor(database: Database) {
@@ -73,6 +86,7 @@ export class Store {
     this.replay = new Replay(database);
     this.ledger = new Ledger(database);
     this.history = new History(database);
+    this.doors = new DoorBook(database);
   }
 
   /** Does all of it, or nothing when it throws. */

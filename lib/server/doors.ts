@@ -1,0 +1,228 @@
+/**
+ * The doors that port sequences open: has them watched, and does what a
+ * complete sequence says.
+ * @module
+ */
+
+import type { Config, Door, DoorPrograms, Watch } from "../config/config.ts";
+import { fillIn } from "../firewall/placeholders.ts";
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import {
+  grantee,
+  type Sequence,
+  type SequenceAction,
+} from "../sequences/sequence.ts";
+import { isIpv4 } from "../values/address.ts";
+import { stateTrouble } from "./chronicle.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Log } from "./log.ts";
+import { formatPorts } from "./messages.ts";
+import type { Runner } from "./runner.ts";
+import type { Store } from "./store.ts";
+import { type Completed, startWatch, type Watcher } from "./watch.ts";
+
+/** What `status` reads of a door. */
+export interface DoorFact {
+  readonly name: string;
+  readonly watch: Watch;
+  /** One-time sequences that are left; null where there are none such. */
+  readonly left: number | null;
+  /** Why it cannot be heard; null when it can. */
+  readonly trouble: string | null;
+}
+
+export interface DoorsParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly runner: Runner;
+  readonly keeper: Keeper;
+}
+
+/** All doors of a server. */
+export class Doors {
+  readonly #parts: DoorsParts;
+  readonly #troubles = new Map<Watch, string>();
+  #doors: readonly Door[] = [];
+  #hasAdopted = false;
+  #watchers: readonly Watcher[] = [];
+
+  constructor(parts: DoorsParts) {
+    this.#parts = parts;
+  }
+
+  /** Has the doors of a configuration watched from now on. */
+  async adopt(config: Config): Promise<void> {
+    const before = JSON.stringify(this.#doors);
+    if (this.#hasAdopted && before === JSON.stringify(config.doors)) return;
+    this.#hasAdopted = true;
+    await this.stop();
+    this.#doors = config.doors;
+    this.#troubles.clear();
+    const started = (["kernel", "sniff", "socket"] as const).map((watch) => {
+      const doors = config.doors.filter((door) => door.watch === watch);
+      return doors.length === 0 ? null : startWatch(watch, {
+        ...this.#parts,
+        config,
+        doors,
+        active: () => this.#active(doors),
+        complete: (completed) => this.#complete(completed),
+        changed: (trouble) => this.#changed(watch, trouble),
+      });
+    });
+    this.#watchers = (await Promise.all(started)).filter((one) => one !== null);
+    for (const door of this.#doors) this.#sayWhenUsedUp(door);
+    this.#announce();
+  }
+
+  /** Runs what is to be run when a door's time is over. */
+  sweep(): void {
+    const { runtime, store } = this.#parts;
+    for (const { door: name, address } of store.doors.due(runtime.nowMs())) {
+      store.doors.forget(name, address);
+      const door = this.#doors.find((door) => door.name === name);
+      if (door) this.#run(door, door.runAfter, address);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#watchers.map((watcher) => watcher.stop()));
+    this.#watchers = [];
+  }
+
+  /** The sequences that some doors answer to now. */
+  #active(doors: readonly Door[]): Sequence[] {
+    return doors.flatMap((door) => {
+      const opens = door.oneTime
+        ? this.#parts.store.doors.left(door).slice(0, 1)
+        : door.opens;
+      return door.closes ? [...opens, door.closes] : opens;
+    });
+  }
+
+  /** Does what a complete sequence says. Never throws. */
+  #complete({ name, action, address, inKernel, sequence }: Completed): void {
+    const { runtime, store, keeper } = this.#parts;
+    const door = this.#doors.find((door) => door.name === name);
+    const model = action === "open" ? door?.opens[0] : door?.closes;
+    if (!door || !model) return;
+    const nowMs = runtime.nowMs();
+    const { open, forSeconds } = model;
+    const argv = programFor(door.run, address);
+    const record = () => {
+      if (action === "close") return;
+      if (door.oneTime && sequence) store.doors.burn(sequence);
+      if (!programFor(door.runAfter, address)) return;
+      store.doors.remind(name, address, nowMs + forSeconds * 1000);
+    };
+    const runs = argv !== null && action === "open" && open.length === 0;
+    keeper.admit({
+      client: grantee(name),
+      dialect: "sequence",
+      action: open.length > 0 ? action : runs ? "run" : "ping",
+      command: runs ? argv[0] : null,
+      address,
+      ports: open,
+      seconds: action === "open" ? forSeconds : 0,
+      inKernel,
+      record,
+    }, nowMs).then((done) => {
+      if (done) this.#follow(door, action, address);
+    });
+    if (!door.oneTime || action === "close") return;
+    this.#sayWhenUsedUp(door);
+    this.#announce();
+  }
+
+  /** What comes behind the firewall. */
+  #follow(door: Door, action: SequenceAction, address: string): void {
+    if (action === "open") return this.#run(door, door.run, address);
+    this.#attempt(() => {
+      // What was to be run at the end is run now: this is the end.
+      const { store } = this.#parts;
+      if (!store.doors.forget(door.name, address)) return;
+      this.#run(door, door.runAfter, address);
+    });
+  }
+
+  #run(door: Door, programs: DoorPrograms, address: string): void {
+    const argv = programFor(programs, address);
+    if (!argv) return;
+    const { runtime, runner } = this.#parts;
+    const [model] = door.opens;
+    const seconds = model?.forSeconds ?? 0;
+    const client = grantee(door.name);
+    const [program, ...args] = fillIn(argv, {
+      client,
+      address,
+      family: isIpv4(address) ? "ipv4" : "ipv6",
+      ports: formatPorts(model?.open ?? []),
+      seconds: `${seconds}`,
+      until: new Date(runtime.nowMs() + seconds * 1000).toISOString(),
+    });
+    runner.run(client, [program!, ...args], { client, address });
+  }
+
+  #sayWhenUsedUp(door: Door): void {
+    this.#attempt(() => {
+      if (!door.oneTime) return;
+      const { log, store } = this.#parts;
+      const left = store.doors.left(door).length;
+      const words = `sequences.${door.name}: `;
+      if (left === 0) {
+        log("warn", `${words}all one-time sequences are used: it stays shut`);
+      } else {
+        log("info", `${words}${left} one-time sequences are left`);
+      }
+    });
+  }
+
+  #changed(watch: Watch, trouble: string | null): void {
+    const { log } = this.#parts;
+    const before = this.#troubles.get(watch) ?? null;
+    if (trouble === null) this.#troubles.delete(watch);
+    else this.#troubles.set(watch, trouble);
+    if (trouble !== before) {
+      const [level, words] = trouble === null
+        ? ["info", "are heard"] as const
+        : ["error", `${EFFECTS[watch]}: ${trouble}`] as const;
+      log(level, `sequences (watch: ${watch}) ${words}`);
+    }
+    this.#announce();
+  }
+
+  #announce(): void {
+    this.#attempt(() => {
+      const { store } = this.#parts;
+      const facts = this.#doors.map((door): DoorFact => ({
+        name: door.name,
+        watch: door.watch,
+        left: door.oneTime ? store.doors.left(door).length : null,
+        trouble: this.#troubles.get(door.watch) ?? null,
+      }));
+      store.setFact("doors", facts);
+    });
+  }
+
+  /** Does what may fail for a while, with a full disk, say. */
+  #attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#parts.log("error", stateTrouble(error));
+    }
+  }
+}
+
+/** What it means when a watch does not work. */
+const EFFECTS: Readonly<Record<Watch, string>> = {
+  kernel: "open in the kernel all the same, but are not told of: no hooks, " +
+    "no history, and what they open ends with a restart of the server",
+  sniff: "are not heard, and open nothing",
+  socket: "are not heard, and open nothing",
+};
+
+function programFor({ ipv4, ipv6 }: DoorPrograms, address: string) {
+  return isIpv4(address) ? ipv4 : ipv6;
+}
