@@ -12,11 +12,14 @@
 import { createHash } from "node:crypto";
 import type {
   Child,
+  FetchOptions,
+  LookUp,
   Ran,
   RunOptions,
   Runtime,
   SignalName,
   Stoppable,
+  Stream,
 } from "../lib/runtime/runtime.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -69,6 +72,11 @@ export class FakeRuntime implements Runtime {
   /** Programs by name; each run is kept in `ran`. */
   readonly programs = new Map<string, Program>();
   readonly ran: { argv: readonly string[]; options: RunOptions }[] = [];
+  /** What is on the Internet: pages by address, names by `NAME IPv4` or `NAME IPv6`. */
+  readonly pages = new Map<string, string>();
+  readonly records = new Map<string, readonly string[]>();
+  /** Bytes that were written by `standard()`, chunk by chunk. */
+  readonly written: Uint8Array[] = [];
   /** Processes that are alive, by id. */
   readonly processes = new Set<number>([4242]);
   /** What was asked on the terminal. */
@@ -181,6 +189,24 @@ export class FakeRuntime implements Runtime {
     return bytes;
   }
 
+  /** Reads what `stdin` is, and then its end. */
+  standard(): Stream {
+    let rest: Uint8Array | null = null;
+    const read = this.readStdin(Infinity).then((bytes) => rest = bytes);
+    return {
+      peer: { host: "", port: 0 },
+      read: async () => {
+        await read;
+        const bytes = rest;
+        rest = null;
+        return bytes?.length ? bytes : null;
+      },
+      write: (bytes) => Promise.resolve(void this.written.push(bytes.slice())),
+      finish: () => Promise.resolve(),
+      close: () => {},
+    };
+  }
+
   prompt(question: string): string | null {
     this.questions.push(question);
     return this.#answers.shift() ?? null;
@@ -217,7 +243,7 @@ export class FakeRuntime implements Runtime {
 
   signalProcess(
     pid: number,
-    signal: "SIGTERM" | "SIGKILL" | "test",
+    signal: SignalName | "SIGKILL" | "test",
   ): boolean {
     const alive = this.processes.has(pid);
     if (signal !== "test") this.processes.delete(pid);
@@ -238,6 +264,21 @@ export class FakeRuntime implements Runtime {
 
   resolve(host: string): Promise<string[]> {
     return this.network.resolve(host);
+  }
+
+  // deno-lint-ignore require-await -- so that a throw is a rejection
+  async lookUp(name: string, { family }: LookUp): Promise<string[]> {
+    const found = this.records.get(`${name} ${family}`);
+    if (found) return [...found];
+    throw new SystemError("ENOTFOUND", `no record for ${name}`);
+  }
+
+  // deno-lint-ignore require-await -- so that a throw is a rejection
+  async fetchText(url: string, { limit }: FetchOptions): Promise<string> {
+    const page = this.pages.get(url);
+    if (page === undefined) throw new SystemError("", "status 404");
+    if (page.length > limit) throw new SystemError("EFBIG", "too long");
+    return page;
   }
 
   // deno-lint-ignore require-await -- so that a throw is a rejection

@@ -14,6 +14,7 @@ import {
   type Stream,
   SystemError,
 } from "./runtime.ts";
+import { standardStream } from "./standard.ts";
 import { selfCommand, signalNumber, system } from "./system.ts";
 
 /** Largest UDP payload, bytes. */
@@ -189,6 +190,8 @@ export const denoRuntime: Runtime = {
         throw new SystemError("ETIMEDOUT", "no answer in time");
       }
     }),
+
+  standard: () => standardStream(denoRuntime.openLibrary),
 
   openLibrary: (name, symbols) => {
     try {

@@ -14,7 +14,8 @@ import {
   type Stream,
   SystemError,
 } from "./runtime.ts";
-import { selfCommand, system } from "./system.ts";
+import { standardStream } from "./standard.ts";
+import { selfCommand, signalNumber, system } from "./system.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
 const childProcesses = () => process.getBuiltinModule("node:child_process");
@@ -54,6 +55,7 @@ export const nodeRuntime: Runtime = {
         detached: options.timeoutMs !== undefined,
       });
       await started(child);
+      options.started?.(child.pid!);
       // A program that ends without reading its input is no error of ours.
       child.stdin?.on("error", () => {});
       if (options.stdin !== undefined) child.stdin?.end(options.stdin);
@@ -64,7 +66,10 @@ export const nodeRuntime: Runtime = {
         : setTimeout(() => killGroup(child.pid!), options.timeoutMs);
       try {
         const code = await ended(child);
-        return { code, stdout: await stdout, stderr: await stderr };
+        const signal = child.signalCode
+          ? signalNumber(child.signalCode)
+          : undefined;
+        return { code, signal, stdout: await stdout, stderr: await stderr };
       } finally {
         clearTimeout(timer);
       }
@@ -153,6 +158,8 @@ export const nodeRuntime: Runtime = {
         resolve(nodeStream(socket));
       });
     }),
+
+  standard: () => standardStream(nodeRuntime.openLibrary),
 
   openLibrary: async (name, symbols) => {
     try {

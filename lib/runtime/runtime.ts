@@ -52,6 +52,8 @@ export interface Runtime {
   columns(): number;
   /** All of standard input, at most `limit` bytes (then it throws). */
   readStdin(limit: number): Promise<Uint8Array>;
+  /** Standard input and output as a connection, from now on; its peer is nobody. */
+  standard(): Stream;
   /** Asks on the terminal; null when there is none. */
   prompt(question: string): string | null;
   /** Calls back on a signal, until stopped. SIGHUP is never on Windows. */
@@ -64,7 +66,10 @@ export interface Runtime {
   /** Starts a program and hands out its output as it comes. */
   spawn(argv: readonly string[], options?: SpawnOptions): Child;
   /** Ends a process by its id; whether it was there. Signal "test" only looks. */
-  signalProcess(pid: number, signal: "SIGTERM" | "SIGKILL" | "test"): boolean;
+  signalProcess(
+    pid: number,
+    signal: SignalName | "SIGKILL" | "test",
+  ): boolean;
 
   /**
    * Binds a UDP socket. The handler is called once a datagram, synchronously;
@@ -81,6 +86,10 @@ export interface Runtime {
   connectStream(to: Endpoint, options?: ConnectOptions): Promise<Stream>;
   /** The addresses of a name, canonical, IPv6 and IPv4; throws when it has none. */
   resolve(host: string): Promise<string[]>;
+  /** Asks one name server, by UDP; throws {@linkcode SystemError} without an answer. */
+  lookUp(name: string, options: LookUp): Promise<string[]>;
+  /** Reads a page as text, following no redirection; throws {@linkcode SystemError} for any status but 2xx. */
+  fetchText(url: string, options: FetchOptions): Promise<string>;
 
   /** Opens an SQLite database file, creating it 0600. Throws {@linkcode SystemError}. */
   openDatabase(path: string): Promise<Database>;
@@ -144,11 +153,15 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Hand the terminal through instead of collecting output. */
   readonly inherit?: boolean;
+  /** Told the process's id when it runs. */
+  readonly started?: (pid: number) => void;
 }
 
 export interface Ran {
   /** The exit status; null when a signal or the time limit ended it. */
   readonly code: number | null;
+  /** The number of the signal that ended it, where one did and it is known. */
+  readonly signal?: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -194,6 +207,21 @@ export interface Listener {
 
 export interface ConnectOptions {
   readonly timeoutMs?: number;
+}
+
+/** Which name server to ask, and for what. */
+export interface LookUp {
+  /** Its address, canonical. */
+  readonly server: string;
+  readonly port: number;
+  readonly family: "IPv4" | "IPv6";
+  readonly timeoutMs: number;
+}
+
+export interface FetchOptions {
+  readonly timeoutMs: number;
+  /** The most bytes that are read. */
+  readonly limit: number;
 }
 
 /** A TCP connection. Methods but close() throw {@linkcode SystemError}. */

@@ -7,6 +7,7 @@ import { parseAddress } from "../values/address.ts";
 import { openDatabase } from "./database.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { files } from "./files.ts";
+import { fetchText, lookUp } from "./internet.ts";
 import { type Runtime, SystemError } from "./runtime.ts";
 
 type Shared = Omit<
@@ -19,6 +20,7 @@ type Shared = Omit<
   | "listenDatagram"
   | "listenStream"
   | "connectStream"
+  | "standard"
   | "openLibrary"
 >;
 
@@ -115,8 +117,15 @@ export const system: Shared = {
       const all = found.map(({ address }) => parseAddress(address));
       return [...new Set(all.filter((address) => address !== null))];
     }),
+  lookUp,
+  fetchText,
   openDatabase,
 };
+
+/** The number of a signal by its name. */
+export function signalNumber(name: string): number | undefined {
+  return os.constants.signals[name as NodeJS.Signals];
+}
 
 /** An argv that runs this program again: the binary itself, or runtime and script. */
 export function selfCommand(run: readonly string[]): string[] {
