@@ -2,7 +2,6 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
-  appendFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -356,7 +355,6 @@ staged(
     try {
       for (const name of homes) {
         mkdirSync(home(name), { mode: 0o700 });
-        appendFileSync(join(home(name), "gpg.conf"), "trust-model always\n");
         // deno-fmt-ignore
         await gpg(
         name, "--passphrase", "", "--quick-generate-key", `${name}@test`,
@@ -374,6 +372,10 @@ staged(
       await gpg("s", "--import", home("c.pub"), home("x.pub"));
       await gpg("c", "--import", home("s.pub"));
       await gpg("x", "--import", home("s.pub"));
+      // fwknop, unlike ours, wants keys that the keyring's owner has signed.
+      for (const [owner, other] of ["sc", "cs", "xs"]) {
+        await gpg(owner!, "--yes", "--quick-lsign-key", users[other!]!);
+      }
       await stage.serve(
         "services: { ssh: tcp/22 }",
         `  alice:
