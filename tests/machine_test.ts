@@ -225,7 +225,7 @@ test("hear() keeps 1,000 interleaved sources apart", () => {
 });
 
 test("hear() remembers a bounded number of sources", () => {
-  const machine = new SequenceMachine(DOORS, 100);
+  const machine = new SequenceMachine(DOORS, [], 100);
   machine.hear(packet("7000"), 0);
   for (let i = 0; i < 99; i++) {
     machine.hear(packet("7000", `10.0.0.${i}`), 0);

@@ -22,7 +22,6 @@ import { FailureError } from "../values/errors.ts";
 import { Budget } from "./budget.ts";
 import { Counters } from "./counters.ts";
 import { Doors } from "./doors.ts";
-import { Doors } from "./doors.ts";
 import { createDialects } from "./dialects.ts";
 import { Entrances } from "./entrances.ts";
 import { checkGpg, Gpg } from "./gpg.ts";
@@ -66,7 +65,6 @@ export class Server {
   readonly #parts: ServerParts;
   readonly #counters = new Counters();
   readonly #keeper: Keeper;
-  readonly #doors: Doors;
   readonly #doors: Doors;
   readonly #entrances: Entrances;
   readonly #gpg: Gpg;
