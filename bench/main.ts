@@ -14,12 +14,14 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "@std/cli/parse-args";
 import { whyNot } from "../tests/netns/netns.ts";
 import { describeMachine } from "./machine.ts";
+import { drawPlots } from "./plots.ts";
 import { Results } from "./results.ts";
 import type { Bench, Step } from "./step.ts";
 import { STEPS } from "./steps.ts";
 import { formatTable } from "./table.ts";
 
 const RESULTS = fileURLToPath(new URL("results/", import.meta.url));
+const DOCS = fileURLToPath(new URL("../docs/", import.meta.url));
 
 async function measure(steps: readonly Step[], bench: Bench): Promise<void> {
   const { results } = bench;
@@ -52,9 +54,9 @@ function reasonAgainst(step: Step): string | null {
   return null;
 }
 
-function write(name: string, text: string): void {
-  mkdirSync(RESULTS, { recursive: true });
-  writeFileSync(join(RESULTS, name), text);
+function write(folder: string, name: string, text: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, name), text);
 }
 
 async function main(): Promise<number> {
@@ -90,8 +92,13 @@ async function main(): Promise<number> {
   const report = results.report(describeMachine(), at, quick);
   const table = formatTable(report);
   const name = only === undefined ? "latest" : `only-${only}`;
-  write(`${name}.json`, JSON.stringify(report, null, 2) + "\n");
-  write(`${name}.md`, table);
+  write(RESULTS, `${name}.json`, JSON.stringify(report, null, 2) + "\n");
+  write(RESULTS, `${name}.md`, table);
+  if (only === undefined && !quick) {
+    for (const [file, svg] of Object.entries(drawPlots(report))) {
+      write(DOCS, file, svg);
+    }
+  }
   process.stdout.write(table);
   return 0;
 }
