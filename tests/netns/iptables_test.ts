@@ -1,7 +1,7 @@
 /** The iptables backend alone, on the real kernel, by both variants of iptables. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Answer, GivenGrant, Step } from "./drive_nft.ts";
+import type { Answer, GivenGrant, Step } from "./drive_iptables.ts";
 import {
   CLIENTS,
   netnsTest,
