@@ -53,7 +53,8 @@ export function arriveChain(
       rules.push(inTime + rule);
     }
     rules.push(
-      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group}`,
+      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group} ` +
+        "queue-threshold 1",
     );
   }
   return chainText(arriveName(node, family), [...rules, "counter drop"]);
