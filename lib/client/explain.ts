@@ -5,11 +5,19 @@
  */
 
 import type { Step } from "../dialects/explanation.ts";
-import type { PacketRefusal, Request } from "../dialects/dialect.ts";
+import type {
+  DialectName,
+  PacketRefusal,
+  Request,
+} from "../dialects/dialect.ts";
 import { explainFwknop } from "../dialects/fwknop_explain.ts";
 import { hasForm } from "../dialects/fwknop_packet.ts";
 import { PACKET_SIZE } from "../dialects/knock1.ts";
 import { outlineKnock1 } from "../dialects/knock1_explain.ts";
+import { PACKET_SIZE as OPENME_SIZE } from "../dialects/openme.ts";
+import { recogniseOpenme } from "../dialects/openme_explain.ts";
+import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa.ts";
+import { outlineSteps } from "../dialects/openspa_explain.ts";
 import type { Profile } from "./profile.ts";
 
 /** The clock difference that servers allow where they say nothing else. */
@@ -17,7 +25,7 @@ const USUAL_SKEW_MS = 120_000;
 
 /** What shows of a packet to the owner of some profiles. */
 export interface Recognised {
-  readonly dialect: "knock" | "fwknop" | null;
+  readonly dialect: DialectName | null;
   /**
    * "sealed": all that a client can check is right; "request" where it can
    * open the packet, too.
@@ -37,6 +45,8 @@ export function recognisePacket(
   nowMs: number,
 ): Recognised {
   if (hasForm(packet)) return recogniseFwknop(profiles, packet, nowMs);
+  if (packet.length === OPENME_SIZE) return ofOpenme(profiles, packet);
+  if (isOpenspa(packet)) return ofOpenspa(profiles, packet, nowMs);
   const request = null;
   if (packet.length !== PACKET_SIZE) {
     const text = `has ${packet.length} bytes, and a knock has ${PACKET_SIZE}`;
@@ -85,6 +95,53 @@ function recogniseFwknop(
   const { verdict, client, request, steps } = //
     explainFwknop(own, packet, scene);
   return { dialect: "fwknop", verdict, profile: client, request, steps };
+}
+
+/** openme's clients sign what only the server can open. */
+function ofOpenme(
+  profiles: readonly Profile[],
+  packet: Uint8Array,
+): Recognised {
+  const seeds = profiles.flatMap(({ name, openme }) =>
+    openme ? [{ name, seed: openme.key }] : []
+  );
+  const { name, steps } = recogniseOpenme(seeds, packet);
+  return {
+    dialect: "openme",
+    verdict: name === null ? "signature" : "sealed",
+    profile: name,
+    request: null,
+    steps: name === null ? steps : [...steps, { ok: true, text: ONLY_SERVER }],
+  };
+}
+
+/** Of OpenSPA's packets the proof alone can be looked at without the server's key. */
+function ofOpenspa(
+  profiles: readonly Profile[],
+  packet: Uint8Array,
+  nowMs: number,
+): Recognised {
+  const looks = profiles.flatMap(({ name, openspa }) => {
+    if (!openspa) return [];
+    const steps = outlineSteps(openspa.adk_secret, packet, nowMs);
+    return [{ name, steps, ok: steps.every(({ ok }) => ok) }];
+  });
+  const best = looks.find(({ ok }) => ok) ?? looks[0];
+  return {
+    dialect: "openspa",
+    verdict: best?.ok ? "sealed" : "adk",
+    profile: best?.ok ? best.name : null,
+    request: null,
+    steps: best?.ok
+      ? [...best.steps, { ok: true, text: ONLY_SERVER }]
+      : best?.steps ?? outlineSteps(null, packet, nowMs),
+  };
+}
+
+function isOpenspa(packet: Uint8Array): boolean {
+  const header = outlineOpenspa(packet);
+  return packet.length >= MIN_PACKET_SIZE && header?.version === 2 &&
+    header.type === "request";
 }
 
 /** Of the steps of an outline, the one of the tag. */

@@ -21,13 +21,14 @@ import { hkdfSync, type KeyObject } from "node:crypto";
 import { addressFromBytes, addressToBytes } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import { NONCE_SIZE, openChaCha, sealChaCha } from "./chacha20poly1305.ts";
-import type { Dialect, Opened, Scene } from "./dialect.ts";
+import type { Dialect, Opened, Request, Scene } from "./dialect.ts";
 import {
   importSigningKey,
   importVerifyingKey,
   SIGNATURE_SIZE,
   signEd25519,
   verifyEd25519,
+  verifyingKeyOf,
 } from "./ed25519.ts";
 import { concat } from "./sha256.ts";
 import { agree, importPublicKey, KEY_SIZE, keyPairOf } from "./x25519.ts";
@@ -107,13 +108,7 @@ export function openmeDialect(
     if (packet.length !== PACKET_SIZE) return REFUSALS.length;
     if (packet[0] !== VERSION) return REFUSALS.version;
     if (!mayCost()) return REFUSALS.rate;
-    const ephemeral = packet.subarray(EPHEMERAL_AT, NONCE_AT);
-    const shared = agree(secret, importPublicKey(ephemeral));
-    const plaintext = shared && openChaCha(
-      deriveKey(shared),
-      packet.subarray(NONCE_AT, SEALED_AT),
-      packet.subarray(SEALED_AT, SIGNATURE_AT),
-    );
+    const plaintext = openSealed(secret, packet);
     if (!plaintext) return REFUSALS.sealed;
 
     const random = plaintext.subarray(RANDOM_AT, ADDRESS_AT);
@@ -186,6 +181,40 @@ export function outlineOpenme(packet: Uint8Array): OpenmeOutline | null {
     version: packet[0]!,
     ephemeral: packet.slice(EPHEMERAL_AT, NONCE_AT).toHex(),
   };
+}
+
+/** What is sealed in a packet for this server, whoever signed it; null if nothing is. */
+export function peekOpenme(
+  serverPrivate: Uint8Array,
+  packet: Uint8Array,
+): Pick<Request, "timestampMs" | "address"> | null {
+  if (packet.length !== PACKET_SIZE) return null;
+  const plaintext = openSealed(keyPairOf(serverPrivate).secret, packet);
+  return plaintext && {
+    timestampMs: readTimeMs(plaintext),
+    address: readAddress(plaintext.subarray(ADDRESS_AT)),
+  };
+}
+
+/** Whether a packet of 165 bytes was signed by the key of this seed, 32 bytes. */
+export function isSignedBy(seed: Uint8Array, packet: Uint8Array): boolean {
+  const key = importVerifyingKey(verifyingKeyOf(seed));
+  const signed = packet.subarray(0, SIGNATURE_AT);
+  return key !== null &&
+    verifyEd25519(key, signed, packet.subarray(SIGNATURE_AT));
+}
+
+function openSealed(
+  secret: KeyObject,
+  packet: Uint8Array,
+): Uint8Array | null {
+  const ephemeral = packet.subarray(EPHEMERAL_AT, NONCE_AT);
+  const shared = agree(secret, importPublicKey(ephemeral));
+  return shared && openChaCha(
+    deriveKey(shared),
+    packet.subarray(NONCE_AT, SEALED_AT),
+    packet.subarray(SEALED_AT, SIGNATURE_AT),
+  );
 }
 
 const REFUSALS = {

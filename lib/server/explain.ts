@@ -14,7 +14,9 @@ import { hasForm } from "../dialects/fwknop_packet.ts";
 import { PACKET_SIZE } from "../dialects/knock1.ts";
 import { explainKnock1 } from "../dialects/knock1_explain.ts";
 import { outlineOpenme } from "../dialects/openme.ts";
+import { explainOpenme } from "../dialects/openme_explain.ts";
 import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa.ts";
+import { explainOpenspa } from "../dialects/openspa_explain.ts";
 import { createDialects } from "./dialects.ts";
 import {
   type Circumstances,
@@ -40,6 +42,25 @@ const EXPLAINERS: Partial<Record<DialectName, (config: Config) => Explain>> = {
       clients.flatMap(({ name, fwknop }) =>
         fwknop ? [{ name, ...fwknop }] : []
       ),
+      packet,
+      scene,
+    ),
+  openme: ({ openme, clients }) => (packet, scene) =>
+    explainOpenme(
+      openme.key!,
+      clients.flatMap(({ name, openme }) =>
+        openme ? [{ name, ...openme }] : []
+      ),
+      packet,
+      scene,
+    ),
+  openspa: ({ openspa, clients }) => (packet, scene) =>
+    explainOpenspa(
+      openspa.key!,
+      clients.flatMap(({ name, openspa }) =>
+        openspa ? [{ name, ...openspa }] : []
+      ),
+      openspa.adkSecret,
       packet,
       scene,
     ),
@@ -141,8 +162,11 @@ function explainForm(
     !used.includes(name) && fits(packet)
   )?.[0];
   if (other) {
-    const text = `has the form of a packet of ${other}, which no client of ` +
-      `this configuration uses`;
+    const keyless = config.clients.some((client) => client[other] !== null);
+    const text = `has the form of a packet of ${other}, ` +
+      (keyless
+        ? "for which this server has no key yet: `knock serve` makes it"
+        : "which no client of this configuration uses");
     return { ...nobody("form"), dialect: other, steps: [{ ok: false, text }] };
   }
   // With a single dialect it is clear what was wanted.
