@@ -194,9 +194,11 @@ class ForkedNft implements Nft {
 
   async run(script: string, list?: ListForm): Promise<string> {
     const { options } = FORMS[list ?? "plain"];
+    // With -j it takes a file for JSON, too.
+    const argv = list === "json" ? script.trim().split(" ") : ["-f", "-"];
     try {
-      const ran = await this.#runtime.run([this.#program, options, "-f", "-"], {
-        stdin: script,
+      const ran = await this.#runtime.run([this.#program, options, ...argv], {
+        ...(list !== "json" && { stdin: script }),
         env: { LC_ALL: "C" },
         timeoutMs: PROGRAM_TIMEOUT_MS,
       });

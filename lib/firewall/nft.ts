@@ -158,7 +158,7 @@ class NftFirewall implements Firewall {
   ): Promise<void> {
     return this.#inTurn(async () => {
       for (const grant of grants) this.#checkGrant(grant);
-      await this.#checkJump();
+      await this.#checkJump(nowMs);
       await this.#change(grants, [...grants, ...all], nowMs);
     });
   }
@@ -174,14 +174,14 @@ class NftFirewall implements Firewall {
 
   intact(): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (this.#listing === null) return !this.#isSetUp || isEmpty(this.#plan);
+      if (this.#listing === null) return false;
       return await this.#kernel.listing() === this.#listing;
     });
   }
 
   jumpProblem(): Promise<string | null> {
     return this.#inTurn(async () => {
-      const problem = await this.#kernel.jumpProblem();
+      const problem = await this.#kernel.jumpProblem(this.#runtime.nowMs());
       return problem && `${problem.text} (${problem.hint})`;
     });
   }
@@ -258,14 +258,14 @@ class NftFirewall implements Firewall {
   }
 
   /** Throws in mode accept where the host's rules do not come to ours. */
-  async #checkJump(): Promise<void> {
-    if (!this.#isSetUp || await this.#kernel.leadsStill()) return;
+  async #checkJump(nowMs: number): Promise<void> {
+    if (!this.#isSetUp || await this.#kernel.leadsStill(nowMs)) return;
     // Whoever loaded the host's rules again may have left our chain empty.
     if (await this.#kernel.listing() !== this.#listing) {
       await this.#replaceRules(this.#plan);
       this.#listing = null;
     }
-    const problem = await this.#kernel.jumpProblem();
+    const problem = await this.#kernel.jumpProblem(nowMs);
     if (problem) throw new FirewallError(problem.text, problem.hint);
   }
 
@@ -275,9 +275,7 @@ class NftFirewall implements Firewall {
     const found = await this.#kernel.look();
     await this.#kernel.replace(plan, found, "");
     // What was not in place is not now: its grants are to be applied again.
-    this.#listing = before === null && !isEmpty(this.#plan)
-      ? null
-      : await this.#kernel.listing();
+    this.#listing = before === null ? null : await this.#kernel.listing();
   }
 
   /** Makes the ports of `grants` as open as `live` says. */
@@ -407,11 +405,6 @@ function setsOf(
       families.map((family) => `set ${table} ${setName(kind, family, prefix)}`)
     )
   );
-}
-
-/** Whether a plan needs nothing in the kernel. */
-function isEmpty({ host, gate, forwards, hasTargets }: Plan): boolean {
-  return host !== null && !gate && forwards.length === 0 && !hasTargets;
 }
 
 function leadsOn({ ports }: Forward, grant: Grant): boolean {

@@ -60,11 +60,22 @@ export interface Found {
   readonly hasHostTable: boolean;
 }
 
+/** Chains of the host's table, as they were. */
+interface Watched {
+  readonly names: readonly string[];
+  readonly text: string;
+  /** Unix milliseconds. */
+  readonly atMs: number;
+}
+
+/** How long what was looked at is trusted: a listing costs a millisecond. */
+const TRUST_MS = 1000;
+
 export class NftKernel {
   readonly #nft: Nft;
   readonly #host: HostChain | null;
-  /** The chains that lead to ours, as they were when they were looked at. */
-  #watched: { readonly script: string; readonly text: string } | null = null;
+  /** The chains that lead to ours, and ours, as they were when they were looked at. */
+  #watched: Watched | null = null;
   #sequences: SequenceRules | null = null;
   /** Null = not tried yet. */
   #seesSockets: boolean | null = null;
@@ -159,21 +170,19 @@ export class NftKernel {
     return findTable(listing, TABLE) ?? "";
   }
 
-  /** Whether the chains that lead to ours are as they were last time, ours too. */
-  async leadsStill(): Promise<boolean> {
+  /** Whether the chains that lead to ours, and ours, are as they were when all was well. */
+  async leadsStill(nowMs: number): Promise<boolean> {
     if (!this.#host) return true;
-    if (!this.#watched) return false;
-    const { script, text } = this.#watched;
-    try {
-      return await this.#nft.run(script) === text;
-    } catch (error) {
-      if (!(error instanceof FirewallError)) throw error;
-      return false;
-    }
+    const watched = this.#watched;
+    if (!watched) return false;
+    if (Math.abs(nowMs - watched.atMs) < TRUST_MS) return true;
+    if (await this.#chains(watched.names) !== watched.text) return false;
+    this.#watched = { ...watched, atMs: nowMs };
+    return true;
   }
 
   /** Why nothing that our rules accept is open; null when it is. */
-  async jumpProblem(): Promise<Problem | null> {
+  async jumpProblem(nowMs: number): Promise<Problem | null> {
     const host = this.#host;
     if (!host) return null;
     const chains = readChains(await this.#nft.run("list ruleset\n", "json"));
@@ -181,12 +190,8 @@ export class NftKernel {
     if (!jump.ok) return jump.problem;
     const [drop] = findDrops(chains, host);
     if (drop) return drop;
-    const { family, table, chain } = host;
-    const names = [...jump.path.map(({ name }) => name), chain];
-    const script = lines(
-      ...names.map((name) => `list chain ${family} ${table} ${name}`),
-    );
-    this.#watched = { script, text: await this.#nft.run(script) };
+    const names = [...jump.path.map(({ name }) => name), host.chain];
+    this.#watched = { names, text: await this.#chains(names), atMs: nowMs };
     return null;
   }
 
@@ -212,6 +217,16 @@ export class NftKernel {
 
   close(): void {
     this.#nft.close();
+  }
+
+  /** Chains of the host's table. "list chain" fetches the elements of its sets. */
+  async #chains(names: readonly string[]): Promise<string> {
+    const { family } = this.#host!;
+    const listing = await this.#nft.run(`list ruleset ${family}\n`);
+    const table = findTable(listing, hostTable(this.#host));
+    return readTable(table ?? "").filter(({ kind, name }) =>
+      kind === "chain" && names.includes(name)
+    ).map(({ text }) => text).join("\n");
   }
 
   async #sequencesText(): Promise<string> {

@@ -16,6 +16,10 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Order, Outcome } from "./service.ts";
 
+/** A third host behind the server, where a test asks for it: eth1 of both. */
+export const BEHIND = { 4: "10.78.0.2", 6: "fd78::2" } as const;
+const BESIDE = { 4: "10.78.0.1", 6: "fd78::1" } as const;
+
 export const SERVER = { 4: "10.77.0.1", 6: "fd77::1" } as const;
 
 /** The client's addresses: some that look alike, and some that are near. */
@@ -114,6 +118,7 @@ export class Talker {
 export class Pair {
   readonly server = freshName("s");
   readonly client = freshName("c");
+  readonly behind = freshName("b");
   readonly #children: ChildProcess[] = [];
   readonly #services = new Map<string, Talker>();
 
@@ -145,6 +150,70 @@ export class Pair {
     }
   }
 
+  /** Makes a third host behind the server; with a way back to the client, or without. */
+  async makeBehind(wayBack: boolean): Promise<void> {
+    const { server, behind } = this;
+    await must(["ip", "netns", "add", behind]);
+    // deno-fmt-ignore
+    await must([
+      "ip", "link", "add", "eth1", "netns", server, "type", "veth",
+      "peer", "name", "eth1", "netns", behind,
+    ]);
+    for (
+      const [netns, addresses] of [[server, BESIDE], [behind, BEHIND]] as const
+    ) {
+      const batch = [
+        `address add ${addresses[4]}/24 dev eth1`,
+        `address add ${addresses[6]}/64 dev eth1 nodad`,
+        "link set lo up",
+        "link set eth1 up",
+        ...(wayBack && netns === behind
+          ? [`route add default via ${BESIDE[4]}`]
+          : []),
+      ].join("\n");
+      await must(["ip", "-n", netns, "-batch", "-"], batch + "\n");
+      if (wayBack && netns === behind) {
+        await must([
+          "ip",
+          "-n",
+          netns,
+          "-6",
+          "route",
+          "add",
+          "default",
+          "via",
+          BESIDE[6],
+        ]);
+      }
+    }
+  }
+
+  /** Whether the server passes packets on between its cables. */
+  async passOn(on: boolean): Promise<void> {
+    const value = on ? 1 : 0;
+    await this.onServer([
+      "sh",
+      "-c",
+      `echo ${value} > /proc/sys/net/ipv4/ip_forward && ` +
+      `echo ${value} > /proc/sys/net/ipv6/conf/all/forwarding`,
+    ]);
+  }
+
+  /** Starts an echo service on the third host, on both families. */
+  async serveBehind(
+    protocol: "tcp" | "udp",
+    ...ports: number[]
+  ): Promise<void> {
+    for (const port of ports) {
+      for (const host of Object.values(BEHIND)) {
+        const order = { do: "serve", protocol, host, port } as const;
+        if (!await this.#order(this.behind, order)) {
+          throw new Error(`cannot serve ${protocol}/${port}`);
+        }
+      }
+    }
+  }
+
   /** Ends what was started and removes the namespaces. */
   async remove(): Promise<void> {
     for (const child of this.#children) {
@@ -153,7 +222,7 @@ export class Pair {
       child.kill("SIGKILL");
       await ended;
     }
-    for (const netns of [this.server, this.client]) {
+    for (const netns of [this.server, this.client, this.behind]) {
       await run(["ip", "netns", "delete", netns]);
     }
   }
@@ -268,7 +337,7 @@ export function pass(ms: number): Promise<void> {
 async function sweep(): Promise<void> {
   const { stdout } = await run(["ip", "netns", "list"]);
   for (
-    const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[sc]/gm)
+    const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[scb]/gm)
   ) {
     if (existsSync(`/proc/${pid}`)) continue;
     await run(["ip", "netns", "delete", name]);

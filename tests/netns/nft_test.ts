@@ -1,49 +1,13 @@
 /** The nft backend alone, on the real kernel. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Answer, GivenGrant, Step } from "./drive_nft.ts";
-import {
-  CLIENTS,
-  netnsTest,
-  type Pair,
-  pass,
-  scriptCommand,
-  type Talker,
-} from "./netns.ts";
+import type { Answer, GivenGrant } from "./drive_nft.ts";
+import { CLIENTS, netnsTest, pass, scriptCommand } from "./netns.ts";
+import { Driver } from "./nft_driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
 const WAYS: [string, ...string[]][] = [["libnftables"], ["forked", "--forked"]];
-
-class Driver {
-  readonly #talker: Talker;
-
-  constructor(pair: Pair, ...args: string[]) {
-    this.#talker = pair.script(pair.server, "drive_nft.ts", ...args);
-  }
-
-  tryTo(step: Step): Promise<Answer> {
-    return this.#talker.ask<Answer>(step);
-  }
-
-  async take(step: Step): Promise<unknown> {
-    const answer = await this.tryTo(step);
-    if (!answer.ok) throw new Error(answer.error);
-    return answer.value;
-  }
-
-  apply(services: string[], grants: GivenGrant[] = []) {
-    return this.take({ do: "apply", services, grants });
-  }
-
-  open(grants: GivenGrant[], all = grants) {
-    return this.take({ do: "open", grants, all });
-  }
-
-  close(grants: GivenGrant[], all: GivenGrant[] = []) {
-    return this.take({ do: "close", grants, all });
-  }
-}
 
 for (const [way, ...args] of WAYS) {
   netnsTest(
