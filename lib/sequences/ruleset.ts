@@ -9,12 +9,7 @@
  * @module
  */
 
-import {
-  FAMILIES,
-  type Family,
-  lines,
-  TABLE,
-} from "../firewall/nft_sets.ts";
+import { FAMILIES, type Family, lines, TABLE } from "../firewall/nft_sets.ts";
 import type { SequenceRules } from "../firewall/firewall.ts";
 import { arriveChain, hitChain } from "./kernel_hits.ts";
 import {
