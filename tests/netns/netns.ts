@@ -126,8 +126,8 @@ export class Pair {
   async make(): Promise<void> {
     const { server, client } = this;
     await sweep();
-    await must(["ip", "netns", "add", server]);
-    await must(["ip", "netns", "add", client]);
+    await addNamespace(server);
+    await addNamespace(client);
     // deno-fmt-ignore
     await must([
       "ip", "link", "add", "eth0", "netns", server, "type", "veth",
@@ -153,7 +153,7 @@ export class Pair {
   /** Makes a third host behind the server; with a way back to the client, or without. */
   async makeBehind(wayBack: boolean): Promise<void> {
     const { server, behind } = this;
-    await must(["ip", "netns", "add", behind]);
+    await addNamespace(behind);
     // deno-fmt-ignore
     await must([
       "ip", "link", "add", "eth1", "netns", server, "type", "veth",
@@ -277,6 +277,19 @@ export class Pair {
     { protocol = "tcp", keep }: Reaching = {},
   ): Promise<boolean> {
     const target = SERVER[source.includes(":") ? 6 : 4];
+    return this.canReachAt(target, source, port, {
+      protocol,
+      ...(keep !== undefined && { keep }),
+    });
+  }
+
+  /** As {@linkcode canReach}, at another address than the server's. */
+  canReachAt(
+    target: string,
+    source: string,
+    port: number,
+    { protocol = "tcp", keep }: Reaching = {},
+  ): Promise<boolean> {
     return this.#order(this.client, {
       do: "reach",
       protocol,
@@ -331,6 +344,13 @@ export function scriptCommand(file: string, ...args: string[]): string[] {
 /** Resolves when so many milliseconds of the real clock have passed. */
 export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Makes a namespace whose addresses are in use at once, and not after a second. */
+async function addNamespace(name: string): Promise<void> {
+  await must(["ip", "netns", "add", name]);
+  const sysctl = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+  await must(["ip", "netns", "exec", name, "sh", "-c", sysctl]);
 }
 
 /** Removes the namespaces of test runs that were killed. */
