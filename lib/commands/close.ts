@@ -24,6 +24,8 @@ Options:
     --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
                        default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp.
     --code CODE        The one-time code, where the server wants one; default:
                        the profile's own, or what is typed.
     -4, --ipv4         Knock only over IPv4.

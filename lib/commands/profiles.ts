@@ -10,12 +10,13 @@ import { parseOptions, takePositionals } from "./command.ts";
 import { formatTable } from "./terminal.ts";
 
 export const help = `Usage:
-    knock profiles [--json] [--profiles FILE]
+    knock profiles [--json|--names] [--profiles FILE]
 
 Lists the servers that this client can knock at. Secrets are never shown.
 
 Options:
     --json             One JSON list, for programs.
+    --names            The names alone, one a line.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Example:
@@ -27,7 +28,7 @@ Example:
 
 /** The names of its options. */
 export const optionNames = {
-  flags: { json: "" },
+  flags: { json: "", names: "" },
   values: { profiles: "" },
 };
 
@@ -38,6 +39,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(options, []);
   const file = profilesFile(runtime, options.value("profiles"));
   const profiles = [...readProfiles(runtime, file).values()];
+  if (options.flag("names")) {
+    runtime.out(profiles.map(({ name }) => `${name}\n`).join(""));
+    return 0;
+  }
   if (options.flag("json")) {
     runtime.out(`${JSON.stringify(profiles.map(describe), null, 2)}\n`);
     return 0;

@@ -89,6 +89,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "show the whole job with real parts",
     load: () => import("./demo.ts"),
   },
+  completion: {
+    summary: "a script that completes command lines in your shell",
+    load: () => import("./completion.ts"),
+  },
   version: {
     summary: "print the version",
     load: () => import("./version.ts"),
