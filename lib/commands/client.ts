@@ -39,7 +39,8 @@ Options:
         --qr                   Draw the enrolment as a QR code on standard
                                error, and the secret of the codes as another.
         --png FILE             Draw the enrolment as a QR code in a new file.
-        --dialect NAME         The client is another tool's: openme prints the
+        --dialect NAME         The client is another tool's: fwknop prints a
+                               stanza for its .fwknoprc; openme prints the
                                client file of its command line, and --qr is
                                what its apps scan; openspa writes NAME.ospa in
                                this folder. Default: knock.

@@ -12,6 +12,7 @@ import { UsageError } from "../values/errors.ts";
 import { replaceConfig, tellToReload } from "./client_remove.ts";
 import { showQr, tellByHand, tellServer } from "./client_words.ts";
 import type { Options } from "./command.ts";
+import { enrolFwknop } from "./enrol_fwknop.ts";
 import { enrolOpenme } from "./enrol_openme.ts";
 import { enrolOpenspa } from "./enrol_openspa.ts";
 import { createWith, type NewFile } from "./new_files.ts";
@@ -44,7 +45,11 @@ export interface NewKeys {
   readonly hints: readonly string[];
 }
 
-const ENROLLERS = { openme: enrolOpenme, openspa: enrolOpenspa } as const;
+const ENROLLERS = {
+  fwknop: enrolFwknop,
+  openme: enrolOpenme,
+  openspa: enrolOpenspa,
+} as const;
 
 /** Dialects of other tools that a client can be added in. */
 export type NewDialect = keyof typeof ENROLLERS;

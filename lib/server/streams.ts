@@ -18,6 +18,8 @@ import { NOT_FOUND, readHttpPacket } from "../values/http_packet.ts";
 /** The most bytes that are read of a connection, and for how long. */
 const MAX_BYTES = 2048;
 const TIMEOUT_MS = 3000;
+/** How often more is read, and not looked at, after the answer. */
+const MAX_DRAINED = 16;
 /** Connections at a time, of all and of one source; more are closed at once. */
 const MAX_CONNECTIONS = 256;
 const MAX_OF_SOURCE = 8;
@@ -74,13 +76,22 @@ export class Streams {
       const bytes = await readStart(stream, http);
       const readings = http ? readHttpPacket(bytes) : [bytes];
       this.#receive(readings, stream.peer);
-      if (http) await stream.write(NOT_FOUND);
+      if (http) await answer(stream);
     } finally {
       timeout.abort();
       this.#open.delete(stream);
       stream.close();
       await late;
     }
+  }
+}
+
+/** Answers, and lets the other end take it: closing with bytes unread would cut it short. */
+async function answer(stream: Stream): Promise<void> {
+  await stream.write(NOT_FOUND);
+  await stream.finish();
+  for (let chunks = 0; chunks < MAX_DRAINED; chunks++) {
+    if (await stream.read() === null) return;
   }
 }
 

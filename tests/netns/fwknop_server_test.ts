@@ -278,6 +278,76 @@ commands: { make: [touch, "${made}"], other: [touch, "${made}2"] }`,
 });
 
 staged(
+  "ports are passed on where the policy lets them, and nowhere else",
+  async (stage) => {
+    const { pair, program } = stage;
+    await pair.serve("tcp", 22, 2222);
+    await stage.serve(
+      `services:
+  ssh: tcp/22
+  nas: { listen: tcp/8443, to: "${SERVER[4]}:2222" }
+  other: { listen: tcp/8444, to: "${SERVER[4]}:2222" }`,
+      `${ALICE}    open: [ssh, nas]
+    for: 1s`,
+    );
+    const local = ["-A", "tcp/22", "--nat-local", "--nat-port"];
+    const nat = (port: number, target: string) => //
+    ["-A", `tcp/${port}`, "-N", target];
+    const refused = [
+      nat(8443, `${SERVER[4]}:22`),
+      nat(8443, "198.51.100.1:2222"),
+      nat(8444, `${SERVER[4]}:2222`),
+      nat(22, `${SERVER[4]}:2222`),
+      nat(9000, `${SERVER[4]}:2222`),
+      [...local, "99"],
+      [...local, "8443"],
+      ["-A", "tcp/23", "--nat-local", "--nat-port", "9000"],
+    ];
+    for (const args of refused) {
+      const from = program.log.length;
+      await stage.send(...KEYS, ...args, "-s");
+      await program.logged("this client may not have a port passed on", from);
+    }
+    for (const port of [22, 8443, 8444, 9000]) {
+      assert(!await pair.canReach(HERE, port), `${port}`);
+    }
+    await stage.send(...KEYS, ...nat(8443, `${SERVER[4]}:2222`), "-s");
+    await stage.becomes(true, 8443);
+    assert(!await pair.canReach(NEIGHBOUR, 8443));
+    await stage.becomes(false, 8443);
+    await stage.send(...KEYS, ...local, "9000", "-s");
+    await stage.becomes(true, 9000);
+    assert(!await pair.canReach(HERE, 22), "through the asked port alone");
+    assert(!await pair.canReach(NEIGHBOUR, 9000));
+    await stage.becomes(false, 9000);
+  },
+);
+
+staged(
+  "`client add --dialect fwknop` prints what the real client takes",
+  async (stage) => {
+    const { pair, program } = stage;
+    await pair.serve("tcp", 22);
+    await stage.serve("services: { ssh: tcp/22 }", `${ALICE}    open: [ssh]`);
+    // deno-fmt-ignore
+    const added = await program.admin(
+      "client", "add", "phone", "--dialect", "fwknop", "--server", SERVER[4],
+    );
+    assertEquals(added.code, 0, added.stderr);
+    const rc = join(program.folder, "fwknoprc");
+    writeFileSync(rc, added.stdout, { mode: 0o600 });
+    await program.signal("SIGHUP");
+    await program.logged("reloaded");
+    const said = await pair.exec(
+      pair.client,
+      ["fwknop", "--no-save-args", "--rc-file", rc, "-n", "phone"],
+    );
+    assertEquals(said.code, 0, said.stderr);
+    await stage.becomes(true, 22);
+  },
+);
+
+staged(
   "packets come by TCP and HTTP, too, and get no answer",
   async (stage) => {
     const { pair, program } = stage;
