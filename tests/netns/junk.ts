@@ -1,0 +1,54 @@
+/**
+ * Floods a UDP port with packets from many sources: HOST PORT SOURCES SECONDS
+ * as the arguments, on standard input a JSON array of `{perSecond, packets}`,
+ * with base64. The sources are addresses from 10.98.0.1 on, which must be this
+ * machine's. Ends with a line of JSON: how many were sent.
+ */
+
+import * as dgram from "node:dgram";
+import process from "node:process";
+
+/** What is sent, in turns, and how often. */
+export interface Junk {
+  readonly perSecond: number;
+  readonly packets: readonly string[];
+}
+
+const TICK_MS = 2;
+
+if (import.meta.main) {
+  const [host, port, sources, seconds] = process.argv.slice(2);
+  let text = "";
+  for await (const chunk of process.stdin) text += chunk;
+  const kinds = (JSON.parse(text) as Junk[]).map(({ perSecond, packets }) => ({
+    perSecond,
+    packets: packets.map((packet) => Uint8Array.fromBase64(packet)),
+    sent: 0,
+  }));
+  const sockets: dgram.Socket[] = [];
+  for (let index = 1; index <= Number(sources); index++) {
+    const socket = dgram.createSocket({ type: "udp4" });
+    socket.on("error", () => {});
+    await new Promise<void>((resolve) =>
+      socket.bind(0, `10.98.${index >> 8}.${index & 0xff}`, resolve)
+    );
+    sockets.push(socket);
+  }
+  let turn = 0;
+  const startMs = Date.now();
+  const timer = setInterval(() => {
+    const goneMs = Date.now() - startMs;
+    for (const kind of kinds) {
+      const due = Math.floor(kind.perSecond * goneMs / 1000);
+      while (kind.sent < due) {
+        const packet = kind.packets[kind.sent++ % kind.packets.length]!;
+        sockets[turn++ % sockets.length]!.send(packet, Number(port), host!);
+      }
+    }
+    if (goneMs < Number(seconds) * 1000) return;
+    clearInterval(timer);
+    for (const socket of sockets) socket.close();
+    const sent = kinds.map((kind) => kind.sent);
+    process.stdout.write(JSON.stringify({ sent, goneMs }) + "\n");
+  }, TICK_MS);
+}
