@@ -274,13 +274,10 @@ export class Pair {
   canReach(
     source: string,
     port: number,
-    { protocol = "tcp", keep }: Reaching = {},
+    reaching: Reaching = {},
   ): Promise<boolean> {
     const target = SERVER[source.includes(":") ? 6 : 4];
-    return this.canReachAt(target, source, port, {
-      protocol,
-      ...(keep !== undefined && { keep }),
-    });
+    return this.canReachAt(target, source, port, reaching);
   }
 
   /** As {@linkcode canReach}, at another address than the server's. */
@@ -288,7 +285,7 @@ export class Pair {
     target: string,
     source: string,
     port: number,
-    { protocol = "tcp", keep }: Reaching = {},
+    { protocol = "tcp", ...more }: Reaching = {},
   ): Promise<boolean> {
     return this.#order(this.client, {
       do: "reach",
@@ -297,12 +294,17 @@ export class Pair {
       target,
       port,
       timeoutMs: REACH_MS,
-      ...(keep !== undefined && { keep }),
+      ...more,
     });
   }
 
   /** Sends so many datagrams to the server; false if one could not be sent. */
-  send(source: string, port: number, count: number): Promise<boolean> {
+  send(
+    source: string,
+    port: number,
+    count: number,
+    hex?: string,
+  ): Promise<boolean> {
     const target = SERVER[source.includes(":") ? 6 : 4];
     return this.#order(this.client, {
       do: "send",
@@ -310,6 +312,7 @@ export class Pair {
       target,
       port,
       count,
+      ...(hex !== undefined && { hex }),
     });
   }
 
@@ -329,6 +332,8 @@ export class Pair {
 export interface Reaching {
   readonly protocol?: "tcp" | "udp";
   readonly keep?: string;
+  /** What is sent by UDP, in hexadecimal. */
+  readonly hex?: string;
 }
 
 const RUNTIME: readonly string[] = "Deno" in globalThis

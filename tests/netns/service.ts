@@ -21,6 +21,8 @@ export type Order =
     port: number;
     timeoutMs: number;
     keep?: string;
+    /** What is sent by UDP, in hexadecimal; "ping" otherwise. */
+    hex?: string;
   }
   /** Sends so many datagrams, one after the other. */
   | {
@@ -29,6 +31,7 @@ export type Order =
     target: string;
     port: number;
     count: number;
+    hex?: string;
   }
   /** Whether a kept connection still echoes. */
   | { do: "talk"; keep: string; timeoutMs: number };
@@ -117,21 +120,25 @@ function reachUdp(order: Reach): Promise<boolean> {
     socket.on("error", () => end(false));
     socket.once("message", () => end(true));
     socket.bind(0, order.source, () => {
-      socket.send("ping", order.port, order.target);
+      const bytes = order.hex === undefined
+        ? "ping"
+        : Uint8Array.fromHex(order.hex);
+      socket.send(bytes, order.port, order.target);
     });
   });
 }
 
 async function send(
-  { source, target, port, count }: Extract<Order, { do: "send" }>,
+  { source, target, port, count, hex }: Extract<Order, { do: "send" }>,
 ): Promise<boolean> {
   const socket = dgram.createSocket(net.isIPv6(target) ? "udp6" : "udp4");
   socket.on("error", () => {}); // "connection refused", told by ICMP
   await new Promise<void>((resolve) => socket.bind(0, source, resolve));
+  const bytes = hex === undefined ? "ping" : Uint8Array.fromHex(hex);
   let failed = 0;
   for (let sent = 0; sent < count; sent++) {
     await new Promise<void>((resolve) =>
-      socket.send("ping", port, target, (error) => {
+      socket.send(bytes, port, target, (error) => {
         if (error) failed++;
         resolve();
       })

@@ -1,0 +1,165 @@
+/** The kernel gate of the nft backend, with real datagrams. */
+
+import { assert, assertEquals } from "@std/assert";
+import { CLIENTS, netnsTest, type Pair } from "./netns.ts";
+import { Driver } from "./nft_driver.ts";
+
+const [A, B] = CLIENTS[4];
+const [A6] = CLIENTS[6];
+
+const KNOCK = 62201;
+const OTHER = 62202;
+const TAG = "00112233445566ff";
+const NEXT = "f0e1d2c3b4a59687";
+
+/** A datagram of so many bytes, beginning with these. */
+function bytes(start: string, size = 216): string {
+  return start.padEnd(size * 2, "a5").slice(0, size * 2);
+}
+
+/** Whether a datagram comes to the program behind the gate. */
+function passes(
+  pair: Pair,
+  hex: string,
+  source: string = A,
+  port = KNOCK,
+): Promise<boolean> {
+  return pair.canReach(source, port, { protocol: "udp", hex });
+}
+
+function setGate(nft: Driver, tags: string[] | null) {
+  const gate = tags && { ports: [KNOCK], otherPorts: [OTHER], tags };
+  return nft.take({ do: "gate", gate });
+}
+
+netnsTest("nft gate lets through what can be a knock, alone", async (pair) => {
+  await pair.serve("udp", KNOCK, OTHER, 5353);
+  await pair.serve("tcp", KNOCK);
+  const nft = new Driver(pair);
+  await nft.apply(["tcp/22"]);
+  assert(await passes(pair, bytes("")));
+  await setGate(nft, [TAG, NEXT]);
+  const cases: [name: string, hex: string, want: boolean][] = [
+    ["a knock", bytes(TAG), true],
+    ["a knock of the next window", bytes(NEXT), true],
+    ["another tag", bytes("10112233445566ff"), false],
+    ["a tag with its last byte changed", bytes("00112233445566fe"), false],
+    ["a byte too few", bytes(TAG, 215), false],
+    ["a byte too many", bytes(TAG, 217), false],
+    ["nothing", "", false],
+    ["the tag alone", TAG, false],
+    ["a long one, in fragments", bytes(TAG, 4000), false],
+  ];
+  for (const [name, hex, want] of cases) {
+    assertEquals(await passes(pair, hex), want, name);
+    if (name !== "nothing") {
+      assertEquals(await passes(pair, hex, A6), want, `${name} by IPv6`);
+    }
+  }
+  // Other ports and protocols are none of its business.
+  assert(await passes(pair, bytes(""), A, 5353));
+  assert(await passes(pair, "00", A, OTHER));
+  assert(await pair.canReach(A, KNOCK));
+  const counted = await nft.take({ do: "counters" }) as Record<string, number>;
+  assertEquals(counted, {
+    "kernel: wrong length": 9,
+    "kernel: wrong tag": 4,
+    "kernel: over the rate": 0,
+  });
+});
+
+netnsTest("nft gate changes its tags, and survives the rest", async (pair) => {
+  await pair.serve("udp", KNOCK);
+  const nft = new Driver(pair);
+  const early = await nft.tryTo({
+    do: "gate",
+    gate: { ports: [KNOCK], tags: [TAG] },
+  });
+  assertEquals(early.error, "nft: not set up yet");
+  await nft.apply(["tcp/22"]);
+  await setGate(nft, [TAG]);
+  assert(!await passes(pair, bytes(NEXT)));
+  await setGate(nft, [TAG, NEXT]);
+  assert(await passes(pair, bytes(NEXT)));
+  await setGate(nft, [NEXT]);
+  assert(!await passes(pair, bytes(TAG)));
+  assertEquals(await nft.take({ do: "intact" }), true);
+  await nft.apply(["tcp/22", "tcp/80"], [[A, "tcp/22", 60]]);
+  assert(!await passes(pair, bytes(TAG)));
+  assert(await passes(pair, bytes(NEXT)));
+  await pair.onServer(["nft", "flush", "chain", "inet", "knock", "gate"]);
+  assertEquals(await nft.take({ do: "intact" }), false);
+  await nft.apply(["tcp/22"], [[A, "tcp/22", 60]]);
+  assert(!await passes(pair, bytes(TAG)));
+  // A change of the sets under it is mended with the gate.
+  await pair.onServer(["nft", "delete", "table", "inet", "knock"]);
+  await nft.open([[B, "tcp/22", 60]]);
+  assert(!await passes(pair, bytes(TAG)));
+  await setGate(nft, null);
+  assert(await passes(pair, bytes(TAG)));
+  assertEquals(await nft.take({ do: "counters" }), {});
+  await nft.apply(["tcp/22"]);
+  await setGate(nft, [NEXT]);
+  assert(!await passes(pair, bytes(TAG)));
+  await nft.take({ do: "stop" });
+  assert(await passes(pair, bytes(TAG)));
+  const listing = await pair.onServer(["nft", "list", "ruleset"]);
+  assert(listing.includes("chain guard"));
+  assert(!/gate|meter|counter wrong/.test(listing), listing);
+  // One that was killed left its gate; the next server takes it away.
+  const killed = new Driver(pair);
+  await killed.apply(["tcp/22"]);
+  await setGate(killed, [NEXT]);
+  await new Driver(pair).apply(["tcp/22"]);
+  assert(await passes(pair, bytes(TAG)));
+});
+
+netnsTest(
+  "nft gate without guarded services or in mode accept",
+  async (pair) => {
+    await pair.serve("udp", KNOCK);
+    const nft = new Driver(pair, "--accept");
+    await nft.apply([]);
+    await setGate(nft, [TAG]);
+    assert(!await passes(pair, bytes(NEXT)));
+    assert(await passes(pair, bytes(TAG)));
+    assertEquals(await nft.take({ do: "intact" }), true);
+    await nft.take({ do: "stop" });
+    const listing = await pair.onServer(["nft", "list", "ruleset"]);
+    assert(!listing.includes("table inet knock {"), listing);
+  },
+);
+
+netnsTest("nft gate caps each source by itself", async (pair) => {
+  await pair.serve("udp", KNOCK, OTHER);
+  const nft = new Driver(pair);
+  await nft.apply([]);
+  await setGate(nft, [TAG]);
+  await pair.send(A, KNOCK, 300, bytes(TAG));
+  await pair.send(A, OTHER, 300, "00");
+  const counted = await nft.take({ do: "counters" }) as Record<string, number>;
+  const over = counted["kernel: over the rate"]!;
+  assert(over > 200 && over <= 260, `${over} over the rate`);
+  assert(await passes(pair, bytes(TAG), B));
+  assert(await passes(pair, "00", A, OTHER));
+});
+
+netnsTest("nft gate lets pass what it has no room to count", async (pair) => {
+  await pair.serve("udp", KNOCK);
+  const nft = new Driver(pair);
+  await nft.apply([]);
+  await setGate(nft, [TAG]);
+  // 65,535 sources that nobody has.
+  const all = Array.from(
+    { length: 65_535 },
+    (_, i) => `192.0.${i >> 8}.${i & 255}`,
+  );
+  await pair.onServer(
+    ["nft", "-f", "-"],
+    `add element inet knock meter4 { ${
+      all.map((one) => `${one} timeout 60s`).join(", ")
+    } }\n`,
+  );
+  assert(await passes(pair, bytes(TAG)));
+  assert(!await passes(pair, bytes(NEXT)));
+});
