@@ -9,31 +9,32 @@
  * @module
  */
 
-import { timingSafeEqual } from "node:crypto";
-import type { Dialect, Opened, PacketRefusal, Scene } from "./dialect.ts";
+import type { Dialect, Opened, Scene } from "./dialect.ts";
 import { decrypt } from "./fwknop_cipher.ts";
-import { DIGEST_TYPES, digestLength, hmac } from "./fwknop_digest.ts";
-import { decodeMessage, type Message } from "./fwknop_message.ts";
+import { DIGEST_TYPES, digestLength } from "./fwknop_digest.ts";
 import {
-  type FwknopGpgKeys,
-  hasGpgForm,
-  type OpenPgp,
-  readGpg,
-  splitGpg,
-} from "./fwknop_gpg.ts";
+  enrol,
+  type Enrolled,
+  type FwknopClient,
+  type FwknopGpgClient,
+  macLengthOf,
+  readOpened,
+  REFUSALS,
+} from "./fwknop_enrolled.ts";
+import { hasGpgForm, type OpenPgp } from "./fwknop_gpg.ts";
+import { decodeMessage } from "./fwknop_message.ts";
+import { openGpg } from "./fwknop_openpgp.ts";
 import {
   hasForm,
   holdsBlocks,
   readSealed,
-  type Split,
   splitPacket,
 } from "./fwknop_packet.ts";
-import { readRequest } from "./fwknop_request.ts";
-import type { FwknopKeys } from "./fwknop_seal.ts";
 import { sha256 } from "./sha256.ts";
 
 export type { CipherMode } from "./fwknop_cipher.ts";
 export type { DigestType } from "./fwknop_digest.ts";
+export type { FwknopClient, FwknopGpgClient } from "./fwknop_enrolled.ts";
 export {
   type FwknopGpgKeys,
   gpgText,
@@ -51,16 +52,6 @@ export {
   sealFwknop,
   sealMessage,
 } from "./fwknop_seal.ts";
-
-/** A client as the dialect knows it. */
-export interface FwknopClient extends FwknopKeys {
-  readonly name: string;
-}
-
-/** A client that seals by OpenPGP. */
-export interface FwknopGpgClient extends FwknopGpgKeys {
-  readonly name: string;
-}
 
 /**
  * Makes the server's side. A packet costs one HMAC for each client, until one
@@ -105,14 +96,6 @@ export function fwknopDialect(
   return { name: "fwknop", recognises, open };
 }
 
-/** An enrolled client; what depends on its HMAC key alone is computed once. */
-interface Enrolled<Keys = FwknopKeys> {
-  readonly name: string;
-  readonly keys: Keys;
-  readonly mac: ((covered: Uint8Array) => Uint8Array) | null;
-  readonly proves: (split: Split) => boolean;
-}
-
 /** Clients whose packets end in an HMAC of the same length. */
 interface Group {
   readonly macLength: number;
@@ -139,20 +122,6 @@ function groupClients(clients: readonly FwknopClient[]): Group[] {
     .sort((a, b) => Number(a.macLength === 0) - Number(b.macLength === 0));
 }
 
-function enrol<Keys extends FwknopClient | FwknopGpgClient>(
-  client: Keys,
-): Enrolled<Keys> {
-  const mac = client.hmac && hmac(client.hmac.type, client.hmac.key);
-  return {
-    name: client.name,
-    keys: client,
-    mac,
-    proves: mac
-      ? ({ covered, mac: sent }) => timingSafeEqual(mac(covered), sent)
-      : () => true,
-  };
-}
-
 function openSealed(
   { name, keys, mac }: Enrolled,
   covered: Uint8Array,
@@ -174,97 +143,4 @@ function openSealed(
   const identity = proved ?? sha256(text);
   if (!proved && scene.seen(identity)) return REFUSALS.replay;
   return readOpened(name, decoded.message, identity, client);
-}
-
-/** Opens a packet in OpenPGP as far as that goes without gpg. */
-function openGpg(
-  packet: Uint8Array,
-  scene: Scene,
-  signers: readonly Enrolled<FwknopGpgClient>[],
-  openPgp: OpenPgp,
-): Opened {
-  if (signers.length === 0) return REFUSALS.form;
-  if (!scene.mayCost()) return REFUSALS.rate;
-  const sealed = signers.flatMap((enrolled) => {
-    const split = splitGpg(packet, macLengthOf(enrolled.keys));
-    const message = split && enrolled.proves(split) && readGpg(split.covered);
-    return message ? [{ enrolled, message }] : [];
-  });
-  // Whoever has an HMAC proved it; all others are told apart by gpg.
-  const proved = sealed.find(({ enrolled }) => enrolled.mac);
-  const candidates = proved ? [proved] : sealed;
-  const [first] = candidates;
-  if (!first) return REFUSALS.mac;
-  const identity = proved && sha256(first.message);
-  if (identity && scene.seen(identity)) return REFUSALS.replay;
-  const later = async (): Promise<Opened> => {
-    // One run of gpg for each keyring.
-    const runs = new Map<string, ReturnType<OpenPgp>>();
-    let refusal: Opened = REFUSALS.cipher;
-    for (const { enrolled: { name, keys: { gpg } }, message } of candidates) {
-      const run = runs.get(gpg.home) ?? openPgp(gpg.home, message);
-      runs.set(gpg.home, run);
-      const opened = await run;
-      if (opened === "busy") return REFUSALS.busy;
-      if (!opened) continue;
-      if (!gpg.signers.includes(opened.signer)) {
-        refusal = REFUSALS.signature;
-        continue;
-      }
-      const client = { client: name };
-      const decoded = decodeMessage(opened.text);
-      if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
-      // The same text may be packed in other ways: without an HMAC it counts.
-      const mark = identity ?? sha256(opened.text);
-      return readOpened(name, decoded.message, mark, client);
-    }
-    return refusal;
-  };
-  return { ok: false, why: "busy", ...proved && clientOf(proved), later };
-}
-
-function clientOf({ enrolled }: { enrolled: { name: string } }) {
-  return { client: enrolled.name };
-}
-
-function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
-  return hmac ? digestLength(hmac.type) : 0;
-}
-
-function readOpened(
-  name: string,
-  message: Message,
-  identity: Uint8Array,
-  client: { readonly client?: string },
-): Opened {
-  const asked = readRequest(message);
-  if (!asked) return { ok: false, why: "payload", ...client };
-  const { forward, ...rest } = asked;
-  return {
-    ok: true,
-    request: {
-      dialect: "fwknop",
-      client: name,
-      ...rest,
-      ...forward && { forward },
-      code: null,
-      identity,
-      wantsReply: false,
-    },
-    seal: () => new Uint8Array(),
-  };
-}
-
-const REFUSALS = {
-  form: refuse("form"),
-  mac: refuse("mac"),
-  rate: refuse("rate"),
-  replay: refuse("replay"),
-  cipher: refuse("cipher"),
-  signature: refuse("signature"),
-  busy: refuse("busy"),
-};
-
-function refuse(why: PacketRefusal): Opened {
-  return Object.freeze({ ok: false, why });
 }
