@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parseConfig } from "../lib/config/parse.ts";
 import type { Forward } from "../lib/dialects/dialect.ts";
+import { fwknopDialect, gpgText, sealGpg } from "../lib/dialects/fwknop.ts";
 import { readArmour, readGpgSigner } from "../lib/dialects/fwknop_gpg.ts";
 import { Counters } from "../lib/server/counters.ts";
 import { checkGpg, Gpg } from "../lib/server/gpg.ts";
@@ -409,4 +410,73 @@ test("Streams takes a packet, answers nothing but 404, and bounds all", async ()
   assertEquals(await ask(7, "x".repeat(5000)), "");
   assertEquals(got.at(-1)!.length, 2048);
   await Promise.all(listeners.map((listener) => listener.close()));
+});
+
+test("fwknopDialect() opens OpenPGP later, by the HMAC, gpg and its signer", async () => {
+  const hmac = { type: "sha256", key: new Uint8Array(64).fill(6) } as const;
+  const gpg = { home: "/k", recipient: "me", signers: [FINGERPRINT] };
+  const text = gpgText(
+    {
+      action: "open",
+      ports: ports("tcp/22"),
+      command: null,
+      seconds: 9,
+      address: null,
+      forward: null,
+      user: "bob",
+      checksum: "sha256",
+    },
+    "1234567890123456",
+    START_MS,
+  );
+  // What every message to an RSA key starts with; the rest is gpg's affair.
+  const message = new Uint8Array(400).fill(7);
+  message.set([0x85, 0x01, 0x0c]);
+  const packet = sealGpg({ hmac }, message);
+  let runs = 0;
+  const dialect = (signer: string | null | "busy", own: typeof hmac | null) =>
+    fwknopDialect([{ name: "bob", gpg, hmac: own }], (_home, opened) => {
+      runs++;
+      assertEquals(opened, message);
+      return Promise.resolve(
+        signer === null || signer === "busy" ? signer : { text, signer },
+      );
+    });
+  const scene = { nowMs: START_MS, seen: () => false, mayCost: () => true };
+  const open = async (signer: string | null | "busy") => {
+    const opened = dialect(signer, hmac).open(packet, scene);
+    if (opened.ok || !opened.later) throw new Error("not later");
+    return await opened.later();
+  };
+  const opened = await open(FINGERPRINT);
+  if (!opened.ok) throw new Error(opened.why);
+  assertEquals(opened.request.client, "bob");
+  assertEquals(opened.request.ports, ports("tcp/22"));
+  for (
+    const [signer, why] of [
+      [null, "cipher"],
+      ["busy", "busy"],
+      ["B".repeat(40), "signature"],
+    ] as const
+  ) {
+    const refused = await open(signer);
+    assertEquals(refused.ok ? "" : refused.why, why);
+  }
+  runs = 0;
+  const at = (changed: Uint8Array, over = {}) => {
+    const opened = dialect(FINGERPRINT, hmac) //
+      .open(changed, { ...scene, ...over });
+    if (opened.ok || opened.later) return "later";
+    return opened.why;
+  };
+  assertEquals(at(packet.with(50, packet[50]! === 65 ? 66 : 65)), "mac");
+  assertEquals(at(packet, { seen: () => true }), "replay");
+  assertEquals(at(packet, { mayCost: () => false }), "rate");
+  assertEquals(runs, 0, "gpg is not run for any of them");
+  const bare = dialect(FINGERPRINT, null).open(
+    sealGpg({ hmac: null }, message),
+    scene,
+  );
+  if (bare.ok || !bare.later) throw new Error("not later");
+  assert((await bare.later()).ok);
 });
