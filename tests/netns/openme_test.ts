@@ -170,3 +170,41 @@ door(
     assert(!await pair.canReach(HERE, 22));
   },
 );
+
+door(
+  "openme: a converted configuration, and a client that was enrolled before",
+  async (door, pair) => {
+    const { program } = door;
+    const key = new Uint8Array(32).fill(9);
+    program.write("openme.key", key.toBase64());
+    await door.enrol();
+    program.write(
+      "old.yaml",
+      `server:
+  udp_port: ${OPENME_PORT}
+  knock_timeout: 2s
+  private_key: ${key.toBase64()}
+ports: { default: [22/tcp] }
+clients:
+  tablet: { ed25519_pubkey: "${verifyingKeyOf(SEED).toBase64()}" }
+`,
+    );
+    const knock = (...args: string[]) =>
+      scriptCommand("../../main.ts", ...args);
+    const old = join(program.folder, "old.yaml");
+    const dir = join(program.folder, "new");
+    const config = join(dir, "server.yaml");
+    await pair.onServer(knock("convert", "openme", old, "--dir", dir));
+    assertEquals(
+      await pair.onServer(knock("check", config)),
+      "configuration OK\n",
+    );
+    await program.serveBy(knock("serve", "--config", config));
+    assert(!await pair.canReach(HERE, 22));
+    assertEquals((await program.client(["home"])).code, 0);
+    await program.logged("open tablet");
+    assert(await pair.canReach(HERE, 22));
+    await pass(2300);
+    assert(!await pair.canReach(HERE, 22));
+  },
+);
