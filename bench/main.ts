@@ -16,6 +16,7 @@ import { whyNot } from "../tests/netns/netns.ts";
 import { describeMachine } from "./machine.ts";
 import { drawPlots } from "./plots.ts";
 import { Results } from "./results.ts";
+import { Stage } from "./stage.ts";
 import type { Bench, Step } from "./step.ts";
 import { STEPS } from "./steps.ts";
 import { formatTable } from "./table.ts";
@@ -82,6 +83,13 @@ async function main(): Promise<number> {
     results.promise("peers", step.peers, reason);
   }
   const folder = mkdtempSync(join(tmpdir(), "knock-bench-"));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, async () => {
+      await Stage.removeAll();
+      rmSync(folder, { recursive: true, force: true });
+      process.exit(1);
+    });
+  }
   const say = (words: string) => process.stderr.write(`${words}\n`);
   try {
     await measure(steps, { results, quick, folder, say });

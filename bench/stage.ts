@@ -39,13 +39,22 @@ export class Stage {
   /** Makes a stage for some work, and removes it whatever happens. */
   static async with<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
     const stage = new Stage();
+    Stage.#current.add(stage);
     try {
       await stage.#make();
       return await work(stage);
     } finally {
       await stage.pair.remove();
+      Stage.#current.delete(stage);
     }
   }
+
+  /** Removes what there is now, for who is told to end. */
+  static async removeAll(): Promise<void> {
+    for (const stage of Stage.#current) await stage.pair.remove();
+  }
+
+  static readonly #current = new Set<Stage>();
 
   async #make(): Promise<void> {
     const { pair } = this;
