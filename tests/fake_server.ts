@@ -34,6 +34,8 @@ export const PROFILE: Profile = {
   open: [],
   seconds: 0,
   from: "source",
+  remember: true,
+  resolve: null,
 };
 
 /** How the fake server takes a request: an answer, and after how long; null is silence. */

@@ -355,13 +355,14 @@ for (const [args, message] of usage) {
   });
 }
 
-test("knock send --from resolve says that it does not work yet", async () => {
-  const { fake } = scene();
+test("knock send --from resolve needs to know whom to ask", async () => {
+  const { fake, sent } = scene();
   await assertRejects(
     () => runSend(["home", "--from", "resolve"], fake),
-    FailureError,
-    "does not work yet",
+    UsageError,
+    'profile "home" does not say who tells this client its address',
   );
+  assertEquals(sent().length, 0);
 });
 
 type Run = (args: string[], runtime: Runtime) => Promise<number>;

@@ -12,8 +12,11 @@
  *       for: 1h            # how long; absent: the server's default
  *       from: source       # or an address, or resolve
  *       transport: udp     # or tcp, or http/8080
+ *       remember: true     # this client's address and grants, between runs
  *       code: BASE32       # the secret of one-time codes, where they are wanted;
  *                          # or ask: an app shows them, and they are typed
+ *     resolve:               # who tells this client its address, for --from resolve
+ *       stun: stun.example.org
  * @module
  */
 
@@ -43,6 +46,7 @@ import {
   PROFILE_KEYS,
   type ProfileKeys,
 } from "./profile_keys.ts";
+import { RESOLVE_KEY, type Resolving, resolving } from "./resolving.ts";
 import {
   parseTransport,
   type Transport,
@@ -62,6 +66,10 @@ export interface Profile extends ProfileKeys {
   readonly seconds: number;
   readonly from: From;
   readonly transport: Transport;
+  /** Whether this client keeps what it learns of the server: its own address, and grants. */
+  readonly remember: boolean;
+  /** Who tells this client its address; null where nobody is named. */
+  readonly resolve: Resolving | null;
 }
 
 /** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
@@ -73,7 +81,8 @@ export const ASK_CODE = "ask";
 /** The most ports that one knock can name. Protocol, "The knock". */
 export const MAX_PORTS = 15;
 
-const PROFILES = named(
+/** The whole of `profiles.yaml`. */
+export const PROFILES = named(
   NAME,
   object({
     server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
@@ -91,6 +100,8 @@ const PROFILES = named(
     for: optional(text("a duration such as 30s, 5m or 8h", parseDuration), 0),
     from: optional(text("source, resolve or an address", parseFrom), "source"),
     transport: optional(text(TRANSPORT_WORDS, parseTransport), UDP),
+    remember: optional(text("true or false", parseTruth), true),
+    [RESOLVE_KEY]: optional(resolving, null),
   }),
 );
 
@@ -109,6 +120,8 @@ export function parseProfiles(
     throw new ConfigError([`${file}: ${what}`]);
   }
   const mistakes: Mistake[] = [];
+  const shared = readShared(yaml, mistakes);
+  yaml = withoutShared(yaml);
   const read = PROFILES.read(yaml, "", mistakes) ?? new Map();
   checkDialects(yaml, mistakes);
   const profiles = new Map<string, Profile>();
@@ -124,9 +137,22 @@ export function parseProfiles(
       const text = `must be at most ${MAX_PORTS} ports, ${got}`;
       mistakes.push({ path: `${name}.open`, text });
     }
-    profiles.set(name, { name, seconds, ...rest });
+    const resolve = rest.resolve ?? shared;
+    profiles.set(name, { name, seconds, ...rest, resolve });
   }
   if (mistakes.length > 0) throw configError(file, mistakes);
+  return profiles;
+}
+
+/** Reads what is for all profiles, beside them. */
+function readShared(yaml: unknown, mistakes: Mistake[]): Resolving | null {
+  if (!isMapping(yaml) || !Object.hasOwn(yaml, RESOLVE_KEY)) return null;
+  return resolving.read(yaml[RESOLVE_KEY], RESOLVE_KEY, mistakes) ?? null;
+}
+
+function withoutShared(yaml: unknown): unknown {
+  if (!isMapping(yaml)) return yaml;
+  const { [RESOLVE_KEY]: _, ...profiles } = yaml;
   return profiles;
 }
 
@@ -164,6 +190,10 @@ export function parseFrom(words: string): From | null {
 function parseServer(words: string): Endpoint | null {
   const endpoint = parseEndpoint(words);
   return endpoint && endpoint.port > 0 ? endpoint : null;
+}
+
+function parseTruth(words: string): boolean | null {
+  return words === "true" ? true : words === "false" ? false : null;
 }
 
 function parseCode(words: string): string | null {

@@ -6,6 +6,7 @@ import { COMMAND_NAMES } from "../values/command_names.ts";
 import { ConfigError, FailureError, UsageError } from "../values/errors.ts";
 import { nearest } from "../values/nearest.ts";
 import { parseProfiles, type Profile } from "./profile.ts";
+import { RESOLVE_KEY } from "./resolving.ts";
 
 /** Permission bits that let others than the owner use a file. */
 const OTHERS = 0o077;
@@ -53,6 +54,12 @@ export function checkProfileName(name: string): void {
   if (!NAME.pattern.test(name)) {
     throw new UsageError(
       `a profile's name must be ${NAME.wanted}, got "${name}"`,
+      hint,
+    );
+  }
+  if (name === RESOLVE_KEY) {
+    throw new UsageError(
+      `"${name}" is a key of the file itself, and cannot be a profile's`,
       hint,
     );
   }

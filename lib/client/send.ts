@@ -4,20 +4,17 @@
  * @module
  */
 
-import {
-  type Datagrams,
-  type Runtime,
-  SystemError,
-} from "../runtime/runtime.ts";
-import { isIpv4 } from "../values/address.ts";
+import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { Codes } from "./codes.ts";
-import { Ear } from "./ear.ts";
-import type { CodeUse, Outcome } from "./outcome.ts";
+import { exchange } from "./exchange.ts";
+import { type Family, familyOf, type Naming } from "./naming.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Profile } from "./profile.ts";
-import { type Ask, type Sealed, sealerOf } from "./sealers.ts";
-import { deliver, type Transport } from "./transport.ts";
+import { type Ask, sealerOf } from "./sealers.ts";
+import type { Transport } from "./transport.ts";
 
+export type { Family } from "./naming.ts";
 export type { Ask } from "./sealers.ts";
 
 export interface SendOptions {
@@ -31,15 +28,16 @@ export interface SendOptions {
   readonly transport?: Transport | undefined;
   /** How long to wait for an answer to the last packet. Default as to the others. */
   readonly patienceMs?: number;
+  /** What packets name as this client's address where the ask names none. */
+  readonly naming?: Naming;
+  /**
+   * What they name at first, and no longer than until the server refuses or is
+   * silent: it may be another address by now. Only with a reply.
+   */
+  readonly guess?: Naming;
 }
 
-export type Family = "IPv4" | "IPv6";
-
 export const DEFAULT_TRIES = 3;
-
-/** How long the first try waits for an answer, and each further one. */
-const FIRST_WAIT_MS = 1000;
-const NEXT_WAIT_MS = 2000;
 
 /**
  * Knocks at a profile's server and tells what became of it. An answer counts
@@ -55,120 +53,32 @@ export async function sendKnock(
   ask: Ask,
   options: SendOptions = {},
 ): Promise<Outcome> {
-  const { tries = DEFAULT_TRIES, family } = options;
+  const { tries = DEFAULT_TRIES, family, naming = {}, guess = {} } = options;
   const sealer = sealerOf(profile);
   const transport = options.transport ?? profile.transport;
   // Servers answer nothing to a connection.
   const answers = sealer.answers && transport.kind === "udp";
   const reply = answers && options.reply !== false;
   const addresses = await findAddresses(runtime, profile, family);
+  const { patienceMs } = options;
+  const knock = { profile, ask, sealer, transport, reply, addresses };
   const codes = new Codes(profile, ask.code);
-  const ear = new Ear(runtime);
-  const socket = await openSocket(runtime, ear);
-  const failures: string[] = [];
-  let sent = false;
-  try {
-    const once = onlyOnce(ask);
-    for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
-      for (let tried = 0; tried < tries; tried++) {
-        const code = codes.next(runtime.nowMs());
-        const seal = (server: string) =>
-          sealer.seal({ ...ask, code: code.code }, {
-            nowMs: runtime.nowMs(),
-            random: (size) => runtime.random(size),
-            wantsReply: reply,
-            server,
-            own: () => runtime.ownAddresses(),
-            run: (argv, options) => runtime.run(argv, options),
-          });
-        const round = {
-          addresses: group,
-          next: once(seal),
-          send: (packet: Uint8Array<ArrayBuffer>, host: string) => {
-            const port = transport.port ?? profile.server.port;
-            const to = { host, port };
-            return deliver(runtime, socket, packet, to, transport, sealer);
-          },
-        };
-        const failed = await sendRound(round, ear, code.use);
-        // A family that cannot be sent to is not waited for.
-        if (failed.length === group.length && tried === 0) {
-          failures.push(...failed);
-          break;
-        }
-        sent = true;
-        codes.spend(code);
-        if (!reply) return { kind: "sent", addresses: group };
-        const waitMs = tried === tries - 1 && options.patienceMs
-          ? options.patienceMs
-          : tried === 0
-          ? FIRST_WAIT_MS
-          : NEXT_WAIT_MS;
-        const answered = await ear.wait(waitMs);
-        if (answered) return answered;
-      }
-    }
-  } finally {
-    await socket.close();
+  const guessed = reply && ask.address === null &&
+    addresses.some((address) => guess[familyOf(address)] !== undefined);
+  if (!guessed) {
+    const plain = { ...knock, codes, naming, tries, patienceMs };
+    return await exchange(runtime, plain);
   }
-  if (sent) return { kind: "silent", addresses, tries };
-  throw new FailureError(
-    `cannot send to ${profile.server.host}: ${failures.join("; ")}`,
-    "is this machine connected, and does its own firewall let UDP out?",
-  );
-}
-
-// A server takes a one-time code once: over both families at a time it would
-// open for the one whose packet is faster, and refuse the other.
-function byFamily(addresses: readonly string[]): string[][] {
-  const groups = Map.groupBy(addresses, isIpv4);
-  return [...groups.values()];
-}
-
-// One packet for each address and try, so that each may open its own family's
-// source. To run a command all get the same one, and the server takes it once,
-// however long the command runs and the answer takes.
-function onlyOnce(ask: Ask): (seal: Seal) => Seal {
-  if (ask.action !== "run") return (seal) => seal;
-  let only: ReturnType<Seal> | undefined;
-  return (seal) => (server) => only ??= seal(server);
-}
-
-type Seal = (server: string) => Sealed | Promise<Sealed>;
-
-interface Round {
-  readonly addresses: readonly string[];
-  /** The packet for an address. */
-  readonly next: Seal;
-  readonly send: (
-    packet: Uint8Array<ArrayBuffer>,
-    address: string,
-  ) => Promise<void>;
-}
-
-/** Sends a packet to each address; why that failed, where it did. */
-async function sendRound(
-  { addresses, next, send }: Round,
-  ear: Ear,
-  code: CodeUse,
-): Promise<string[]> {
-  const failures: string[] = [];
-  for (const address of addresses) {
-    let forget = () => {};
-    try {
-      const sealed = await next(address);
-      forget = ear.expect(sealed, code);
-      await send(sealed.packet, address);
-    } catch (error) {
-      // A dialect may have nothing to say to an address, and to another it has.
-      if (!(error instanceof SystemError || error instanceof FailureError)) {
-        throw error;
-      }
-      forget();
-      failures.push(`${address}: ${error.message}`);
-    }
+  const first = { ...knock, codes, naming: guess, tries: 1, patienceMs };
+  const outcome = await exchange(runtime, first);
+  if (outcome.kind === "answered") {
+    if (outcome.answer.status !== "refused") return outcome;
+    const again = { ...first, codes: new Codes(profile, ask.code) };
+    return await exchange(runtime, { ...again, naming, tries });
   }
-  return failures;
+  const rest = Math.max(tries - 1, 1);
+  const second = await exchange(runtime, { ...first, naming, tries: rest });
+  return second.kind === "silent" ? { ...second, tries: 1 + rest } : second;
 }
 
 async function findAddresses(
@@ -188,23 +98,9 @@ async function findAddresses(
     );
   }
   if (!family) return found;
-  const chosen = found.filter((address) =>
-    isIpv4(address) === (family === "IPv4")
-  );
+  const chosen = found.filter((address) => familyOf(address) === family);
   if (chosen.length > 0) return chosen;
   throw new FailureError(
     `the server "${host}" has no ${family} address: it has ${found.join(", ")}`,
   );
-}
-
-async function openSocket(runtime: Runtime, ear: Ear): Promise<Datagrams> {
-  try {
-    return await runtime.listenDatagram(
-      { host: "::", port: 0 },
-      (bytes, source) => ear.hear(bytes, source),
-    );
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot open a UDP socket: ${error.message}`);
-  }
 }

@@ -5,11 +5,11 @@ import { MAX_PORTS } from "../dialects/knock1_payload.ts";
 import { parseCode } from "../dialects/one_time_code.ts";
 import {
   ASK_CODE,
-  type From,
   parseFrom,
   parseSinglePort,
   type Profile,
 } from "../client/profile.ts";
+import type { Whom } from "../client/knocking.ts";
 import { findProfile } from "../client/profiles.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../client/send.ts";
 import {
@@ -19,7 +19,7 @@ import {
 } from "../client/transport.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseDuration } from "../values/duration.ts";
-import { FailureError, UsageError } from "../values/errors.ts";
+import { UsageError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import type { Options } from "./command.ts";
 
@@ -101,25 +101,16 @@ export function askedSeconds(options: Options, profile: Profile): number {
   );
 }
 
-/** The address of `--from`, or the profile's; null = where the packet comes from. */
-export function askedAddress(
-  options: Options,
-  profile: Profile,
-): string | null {
+/** Whom `--from` says to open for, or the profile; the remembered address may be named where neither says. */
+export function askedWhom(options: Options, profile: Profile): Whom {
   const words = options.value("from");
-  const from: From | null = words === undefined
-    ? profile.from
-    : parseFrom(words);
-  if (from === null) {
-    throw new UsageError(
-      `option "--from" must be an address, source or resolve, got "${words}"`,
-    );
+  if (words === undefined) {
+    return { from: profile.from, mayGuess: profile.from === "source" };
   }
-  if (from === "source") return null;
-  if (from !== "resolve") return from.address;
-  throw new FailureError(
-    'finding out this client\'s address by "--from resolve" does not work yet',
-    "name it with --from ADDRESS, or let the server see it with --from source",
+  const from = parseFrom(words);
+  if (from !== null) return { from, mayGuess: false };
+  throw new UsageError(
+    `option "--from" must be an address, source or resolve, got "${words}"`,
   );
 }
 

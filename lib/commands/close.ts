@@ -1,10 +1,10 @@
-import { sendKnock } from "../client/send.ts";
+import { knock } from "../client/knocking.ts";
 import { expectDone, tellClosed } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
-  askedAddress,
   askedCode,
   askedPorts,
+  askedWhom,
   namedProfile,
   SENDING,
   sendOptions,
@@ -53,14 +53,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const sending = { ...sendOptions(options), reply };
   const profile = namedProfile(runtime, options, name!);
   const ports = askedPorts(options, profile);
-  const outcome = await sendKnock(runtime, profile, {
+  const { outcome } = await knock(runtime, profile, {
     action: "close",
     ports,
     command: null,
     seconds: 0,
-    address: askedAddress(options, profile),
     code: askedCode(runtime, options, profile),
-  }, sending);
+  }, { ...sending, ...askedWhom(options, profile), mayGuess: false });
   const answer = expectDone(profile, "close", outcome, runtime.nowMs());
   if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
     runtime.out(`${tellClosed(ports, answer)}\n`);

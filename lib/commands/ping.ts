@@ -1,9 +1,11 @@
-import { sendKnock } from "../client/send.ts";
+import { knock } from "../client/knocking.ts";
 import { expectDone, formatMs, tellClock } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { askedCode, namedProfile, SENDING, sendOptions } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { outcomeJson } from "./outcome_json.ts";
+import { withProgress } from "./progress.ts";
 
 export const help = `Usage:
     knock ping PROFILE [OPTIONS]
@@ -19,6 +21,8 @@ Options:
                        the profile's own, or what is typed.
     -4, --ipv4         Ask only over IPv4.
     -6, --ipv6         Ask only over IPv6.
+    --json             Print one JSON object, also when no answer came.
+    -q, --quiet        Print nothing when it answers.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
 Prints how long the answer took, and how the clocks differ when it is by more
@@ -30,7 +34,10 @@ Example:
 `;
 
 /** The names of its options. */
-export const optionNames = SENDING;
+export const optionNames = {
+  flags: { ...SENDING.flags, json: "", quiet: "q" },
+  values: SENDING.values,
+};
 
 /** Runs `knock ping`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
@@ -38,16 +45,28 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const [name] = takePositionals(options, ["PROFILE"]);
   const sending = sendOptions(options);
   const profile = namedProfile(runtime, options, name!);
-  const outcome = await sendKnock(runtime, profile, {
+  const wish = {
     action: "ping",
     ports: [],
     command: null,
     seconds: 0,
-    address: null,
     code: askedCode(runtime, options, profile),
-  }, sending);
-  expectDone(profile, "ping", outcome, runtime.nowMs());
+  } as const;
+  const knocking = { ...sending, from: "source", mayGuess: false } as const;
+  const text = `asking ${profile.name}`;
+  const { outcome } = await withProgress(
+    runtime,
+    text,
+    options.flag("quiet"),
+    () => knock(runtime, profile, wish, knocking),
+  );
+  const nowMs = runtime.nowMs();
+  if (options.flag("json")) {
+    runtime.out(outcomeJson(profile, "ping", [], outcome, nowMs));
+  }
+  expectDone(profile, "ping", outcome, nowMs);
   if (outcome.kind !== "answered") return 1;
+  if (options.flag("json") || options.flag("quiet")) return 0;
   const { answer, from, roundTripMs, clockAheadMs } = outcome;
   runtime.out(
     `${profile.name} answers from ${formatEndpoint(from)} ` +

@@ -1,12 +1,12 @@
-import { sendKnock } from "../client/send.ts";
+import { knock } from "../client/knocking.ts";
 import { expectDone } from "../client/words.ts";
 import { MAX_COMMAND_SIZE } from "../dialects/knock1_payload.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
 import {
-  askedAddress,
   askedCode,
+  askedWhom,
   namedProfile,
   SENDING,
   sendOptions,
@@ -63,14 +63,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const reply = !options.flag("no-reply");
   const sending = { ...sendOptions(options), reply, patienceMs };
   const profile = namedProfile(runtime, options, name!);
-  const outcome = await sendKnock(runtime, profile, {
+  const { outcome } = await knock(runtime, profile, {
     action: "run",
     ports: [],
     command: command!,
     seconds: 0,
-    address: askedAddress(options, profile),
     code: askedCode(runtime, options, profile),
-  }, sending);
+  }, { ...sending, ...askedWhom(options, profile), mayGuess: false });
   const answer = expectDone(profile, "run", outcome, runtime.nowMs());
   if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
     runtime.out(`${command}: done\n`);

@@ -1,24 +1,25 @@
-import { expectDone, tellOpened, tellSent } from "../client/words.ts";
-import { sendKnock } from "../client/send.ts";
+import { knock, type KnockOptions, type Wish } from "../client/knocking.ts";
 import { dialectOf } from "../client/profile_keys.ts";
-import type { Outcome } from "../client/outcome.ts";
 import type { Profile } from "../client/profile.ts";
-import { connectWhenOpen, firstTcpPort, OPEN_WAIT_MS } from "../client/wait.ts";
-import type { Forward } from "../dialects/dialect.ts";
+import { firstTcpPort } from "../client/wait.ts";
+import { expectDone, tellOpened, tellSent } from "../client/words.ts";
+import type { Answer, Forward } from "../dialects/dialect.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { parseEndpoint } from "../values/address.ts";
+import { UsageError } from "../values/errors.ts";
+import type { PortRange } from "../values/ports.ts";
 import {
-  askedAddress,
   askedCode,
   askedPorts,
   askedSeconds,
+  askedWhom,
   namedProfile,
   SENDING,
   sendOptions,
 } from "./asking.ts";
-import { formatEndpoint, parseEndpoint } from "../values/address.ts";
-import { FailureError, UsageError } from "../values/errors.ts";
-import type { PortRange } from "../values/ports.ts";
 import { type Options, parseOptions, takePositionals } from "./command.ts";
+import { outcomeJson } from "./outcome_json.ts";
+import { withProgress } from "./progress.ts";
 
 export const help = `Usage:
     knock PROFILE [OPTIONS]
@@ -32,9 +33,17 @@ Options:
     --for DURATION     For how long, such as 90, 30s, 5m, 8h or 1d;
                        default: the profile's, or the server's.
     --from ADDRESS     For which address; "source" (the default) is where
-                       the packet comes from as the server sees it.
+                       the packet comes from as the server sees it, and
+                       "resolve" asks who is under resolve in profiles.yaml.
+    --both             Open for both families, and wait for both answers;
+                       without it a packet goes over each family, and the
+                       first answer counts. What one family opens the other
+                       cannot use.
     --wait             Then connect to the first TCP port until it is open;
                        ends with 1 when it is not after 10 s.
+    --keep             Stay, and knock again before each end and whenever this
+                       machine's addresses change, until Ctrl-C; ends with 0.
+    --close            With --keep: close when it is stopped.
     --no-reply         Send one packet and do not wait for the answer.
     --tries N          Packets to send until an answer comes, 1 to 10;
                        default: 3.
@@ -46,6 +55,7 @@ Options:
                        the profile's own, or what is typed.
     -4, --ipv4         Knock only over IPv4.
     -6, --ipv6         Knock only over IPv6.
+    --json             Print one JSON object, also when no answer came.
     -q, --quiet        Print nothing when it is open.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
@@ -60,10 +70,27 @@ Example:
 
 /** The names of its options. */
 export const optionNames = {
-  flags: { ...SENDING.flags, "no-reply": "", quiet: "q", wait: "" },
+  flags: {
+    ...SENDING.flags,
+    "no-reply": "",
+    quiet: "q",
+    wait: "",
+    both: "",
+    keep: "",
+    close: "",
+    json: "",
+  },
   values: { ...SENDING.values, for: "", from: "", nat: "" },
   lists: { open: "" },
 };
+
+/** What is told of it. */
+export interface Telling {
+  readonly quiet: boolean;
+  readonly json: boolean;
+  /** Whether an answer was wanted. */
+  readonly reply: boolean;
+}
 
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
@@ -74,26 +101,86 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const profile = namedProfile(runtime, options, name!);
   const ports = askedPorts(options, profile);
   const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
-  const outcome = await sendKnock(runtime, profile, {
+  const wish: Wish = {
     action: "open",
     ports,
     command: null,
     seconds: askedSeconds(options, profile),
-    address: askedAddress(options, profile),
     code: askedCode(runtime, options, profile),
     forward: askedForward(options, profile),
-  }, sending);
-  const nowMs = runtime.nowMs();
-  const answer = expectDone(profile, "open", outcome, nowMs);
-  const reached = waitFor === null
-    ? null
-    : await reach(runtime, profile, outcome, waitFor);
-  if (!options.flag("quiet") && runtime.isTerminal("out")) {
-    if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
-    else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
-    else if (reply) runtime.out(`${tellSent(profile)}\n`);
+  };
+  const whom = askedWhom(options, profile);
+  const knocking = { ...sending, ...whom, both: options.flag("both") };
+  const telling = {
+    quiet: options.flag("quiet"),
+    json: options.flag("json"),
+    reply,
+  };
+  const once = (again = false) => {
+    // What is only renewed is not told.
+    const silent = { ...telling, quiet: telling.quiet || again };
+    const how = { wish, knocking, waitFor, telling: silent };
+    return open(runtime, profile, how);
+  };
+  if (!options.flag("keep")) {
+    if (options.flag("close")) {
+      throw new UsageError(
+        'option "--close" goes with --keep',
+        `\`knock close ${profile.name}\` closes at once`,
+      );
+    }
+    await once();
+    return 0;
   }
-  return 0;
+  const { keep } = await import("./send_keep.ts");
+  return await keep(runtime, profile, wish, once, {
+    ...telling,
+    close: options.flag("close") ? knocking : null,
+  });
+}
+
+interface Opening {
+  readonly wish: Wish;
+  readonly knocking: KnockOptions;
+  /** The TCP port to wait for; null: none. */
+  readonly waitFor: number | null;
+  readonly telling: Telling;
+}
+
+/** Opens once, and tells it; null where no server answers. */
+async function open(
+  runtime: Runtime,
+  profile: Profile,
+  { wish, knocking, waitFor, telling }: Opening,
+): Promise<Answer | null> {
+  const { ports } = wish;
+  const { quiet, json, reply } = telling;
+  const text = `knocking at ${profile.name}`;
+  const silent = quiet || !reply && waitFor === null;
+  const opened = await withProgress(runtime, text, silent, async (progress) => {
+    const knocked = await knock(runtime, profile, wish, knocking);
+    const nowMs = runtime.nowMs();
+    const { outcome } = knocked;
+    if (json) {
+      runtime.out(outcomeJson(profile, "open", ports, outcome, nowMs));
+    }
+    const answer = expectDone(profile, "open", outcome, nowMs);
+    if (waitFor === null) return { knocked, answer, nowMs, reached: null };
+    progress.show(`waiting for tcp/${waitFor} of ${profile.name}`);
+    const { reach } = await import("../client/opening.ts");
+    const [port, wait] = [waitFor, { profile, wish, knocking, knocked }];
+    const reached = await reach(runtime, wait, port);
+    return { knocked, answer, nowMs, reached };
+  });
+  const { knocked: { also, without }, answer, nowMs, reached } = opened;
+  if (quiet) return answer;
+  if (without !== null) runtime.err(`knock: not for both: ${without}\n`);
+  if (json || !runtime.isTerminal("out")) return answer;
+  if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+  else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
+  else if (reply) runtime.out(`${tellSent(profile)}\n`);
+  if (also) runtime.out(`${tellOpened(ports, also.answer, nowMs)}\n`);
+  return answer;
 }
 
 /** What `--nat` says; only fwknop's packets can. */
@@ -117,29 +204,5 @@ function needTcpPort(ports: readonly PortRange[]): number {
   throw new UsageError(
     `option "--wait" needs to know a TCP port`,
     "name it with --open tcp/22, or in the profile",
-  );
-}
-
-/** Waits until the port accepts; where it did. */
-async function reach(
-  runtime: Runtime,
-  { server: { host } }: Profile,
-  outcome: Outcome,
-  port: number,
-): Promise<string> {
-  const addresses = outcome.kind === "answered"
-    ? [outcome.from.host]
-    : outcome.addresses;
-  const entrance = await connectWhenOpen(runtime, { addresses, port });
-  if (entrance.ok) {
-    entrance.stream.close();
-    return entrance.stream.peer.host;
-  }
-  const { why } = entrance;
-  throw new FailureError(
-    `${formatEndpoint({ host, port })} is not open after ${
-      OPEN_WAIT_MS / 1000
-    } s: ${why}`,
-    "`knock log` on the server says what became of the knock",
   );
 }

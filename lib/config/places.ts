@@ -86,6 +86,25 @@ export function profilesFile(
     beside(runtime).join(userFolder(runtime, "config"), "profiles.yaml");
 }
 
+/**
+ * A file in the folder where this user's client keeps what it remembers; null
+ * where the user has no home.
+ */
+export function clientFile(runtime: Runtime, name: string): string | null {
+  try {
+    const folder = userFolder(runtime, "state");
+    return beside(runtime).join(folder, "client", name);
+  } catch (error) {
+    if (error instanceof UsageError) return null;
+    throw error;
+  }
+}
+
+/** The folder that a file is in. */
+export function folderOf(runtime: Runtime, file: string): string {
+  return beside(runtime).dirname(file);
+}
+
 /** A path that a file names, from the folder which that file is in. */
 export function pathBeside(
   runtime: Runtime,

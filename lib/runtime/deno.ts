@@ -69,9 +69,9 @@ export const denoRuntime: Runtime = {
           options.inherit ? "" : text(child.stdout),
           options.inherit ? "" : text(child.stderr),
         ]);
-        const code = status.signal ? null : status.code;
-        const signal = status.signal ? signalNumber(status.signal) : undefined;
-        return { code, signal, stdout, stderr };
+        if (!status.signal) return { code: status.code, stdout, stderr };
+        const signal = signalNumber(status.signal);
+        return { code: null, signal, stdout, stderr };
       } finally {
         clearTimeout(timer);
       }

@@ -66,10 +66,9 @@ export const nodeRuntime: Runtime = {
         : setTimeout(() => killGroup(child.pid!), options.timeoutMs);
       try {
         const code = await ended(child);
-        const signal = child.signalCode
-          ? signalNumber(child.signalCode)
-          : undefined;
-        return { code, signal, stdout: await stdout, stderr: await stderr };
+        const said = { code, stdout: await stdout, stderr: await stderr };
+        const signal = child.signalCode;
+        return signal ? { ...said, signal: signalNumber(signal) } : said;
       } finally {
         clearTimeout(timer);
       }
