@@ -69,6 +69,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "knock at ports in an order",
     load: () => import("./seq.ts"),
   },
+  exec: {
+    summary: "knock, wait until open, run a command",
+    load: () => import("./exec.ts"),
+  },
+  proxy: {
+    summary: "knock and connect, for ssh's ProxyCommand",
+    load: () => import("./proxy.ts"),
+  },
   profiles: {
     summary: "list the servers to knock at",
     load: () => import("./profiles.ts"),
