@@ -32,8 +32,8 @@ test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
 }
 flush chain inet knock guard
 table inet knock {
-  set allow4 { type ipv4_addr . inet_proto . inet_service; flags timeout; size 1000000; }
-  set allow6 { type ipv6_addr . inet_proto . inet_service; flags timeout; size 1000000; }
+  set allow4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
+  set allow6 { type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
   set range4 { type ipv4_addr . inet_proto . inet_service; flags interval,timeout; size 1000000; }
   set range6 { type ipv6_addr . inet_proto . inet_service; flags interval,timeout; size 1000000; }
   set once4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 65535; }

@@ -94,7 +94,9 @@ const SET_SIZE = 1_000_000;
 const SMALL_SIZE = 65_535;
 
 const SET_OPTIONS: Readonly<Record<SetKind, string>> = {
-  allow: `flags timeout; size ${SET_SIZE}`,
+  // Rules of sequences change it: the kernel calls such a set dynamic, and does
+  // not take it for the same as one that is not.
+  allow: `flags dynamic,timeout; size ${SET_SIZE}`,
   range: `flags interval,timeout; size ${SET_SIZE}`,
   once: `flags dynamic,timeout; size ${SMALL_SIZE}`,
   sent: `flags timeout; size ${SMALL_SIZE}`,

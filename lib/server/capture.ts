@@ -13,6 +13,13 @@ const STEADY_MS = 60_000;
 /** How long start() waits for it to listen. */
 const READY_MS = 5000;
 
+/** How long it waits for one that it ends. */
+const ORPHAN_MS = 1000;
+const ORPHAN_STEP_MS = 20;
+
+/** What it counts when it ends. */
+const COUNTS = /^\d+ packets? (captured|received|dropped)/;
+
 /** How much of its words is kept, characters. */
 const MAX_WORDS = 300;
 
@@ -49,7 +56,7 @@ export class Capture {
 
   /** Starts it; resolves when it listens, or when that is not to be expected. */
   async start(): Promise<void> {
-    endOrphan(this.#runtime, this.#listener.lastPid(), this.#argv);
+    await endOrphan(this.#runtime, this.#listener.lastPid(), this.#argv);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#loop = this.#keepRunning(resolve);
     const waited = new AbortController();
@@ -109,7 +116,8 @@ export class Capture {
       ]);
       const code = await child.ended;
       if (reader.broken !== null) return `${program}: ${reader.broken}`;
-      const said = words.trim().split("\n").at(-1);
+      const said = words.trim().split("\n").filter((line) => !COUNTS.test(line))
+        .at(-1);
       return said ||
         `${program} ended ${code === null ? "by a signal" : `with ${code}`}`;
     } catch (error) {
@@ -137,17 +145,23 @@ async function eachChunk(
  * Ends what a server that was killed has left running: it would go on taking
  * what the kernel logs.
  */
-function endOrphan(
+async function endOrphan(
   runtime: Runtime,
   pid: number | null,
   argv: readonly string[],
-): void {
+): Promise<void> {
   if (pid === null || runtime.platform !== "linux") return;
   try {
     const line = runtime.files.readText(`/proc/${pid}/cmdline`);
-    if (line !== argv.join("\0") + "\0") return;
+    // The program itself stands there with its whole path.
+    const [, ...args] = line.split("\0").slice(0, -1);
+    if (args.join("\0") !== argv.slice(1).join("\0")) return;
   } catch {
     return; // it has ended, too
   }
   runtime.signalProcess(pid, "SIGTERM");
+  for (let waitedMs = 0; waitedMs < ORPHAN_MS; waitedMs += ORPHAN_STEP_MS) {
+    if (!runtime.signalProcess(pid, "test")) return;
+    await runtime.sleep(ORPHAN_STEP_MS);
+  }
 }

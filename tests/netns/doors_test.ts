@@ -32,6 +32,8 @@ function doors(
       await pair.serve("tcp", SSH);
       await body(program, pair);
     } finally {
+      // A server that is killed leaves its tcpdump.
+      if (program.pid !== null) await program.signal("SIGTERM");
       program.remove();
     }
   }, programs);
@@ -122,3 +124,231 @@ for (const [watch, hits, knock] of WATCHES) {
     ["knock", "tcpdump"],
   );
 }
+
+for (const [watch, , knock] of WATCHES) {
+  doors(
+    `watch: ${watch}: scans open nothing`,
+    async (program, pair) => {
+      const ascending = watch === "socket"
+        ? "7000:udp, 7100:udp, 7200:udp"
+        : "tcp/7000, tcp/7100, tcp/7200";
+      program.configure(
+        `${settings(`knock: [${knock}], within: 1m, watch: ${watch}`)}
+  up: { open: [ssh], knock: [${ascending}], within: 1m, watch: ${watch} }`,
+        [],
+      );
+      await program.serve();
+      await program.logged("its ports ascend");
+      const nmap = ["nmap", "-n", "-Pn", "-T5", "--max-retries", "0"];
+      const ports = watch === "socket" ? "6990-7210" : "6900-9100";
+      const how = watch === "socket" ? ["-sU"] : [];
+      for (const order of [["-r"], []]) {
+        const argv = [...nmap, ...how, ...order, "-p", ports, SERVER[4]];
+        await pair.exec(pair.client, argv);
+        await pass(200);
+        assert(!await pair.canReach(HERE, SSH), argv.join(" "));
+      }
+      const hits = ascending.split(", ").map((hit) => hit.replace("tcp/", ""));
+      await theirs(pair, hits);
+      assert(await opens(pair), "it would have opened");
+    },
+    ["knock", "nmap", "tcpdump"],
+  );
+
+  doors(
+    `watch: ${watch}: links that go down, and addresses that come later`,
+    async (program, pair) => {
+      program.configure(
+        settings(`knock: [${knock}], for: 10m, watch: ${watch}`),
+        [],
+      );
+      await program.serve();
+      await pair.onServer(["ip", "link", "set", "eth0", "down"]);
+      await pass(300);
+      await pair.onServer(["ip", "link", "set", "eth0", "up"]);
+      await pair.onServer([
+        "ip",
+        "addr",
+        "add",
+        "10.77.0.99/24",
+        "dev",
+        "eth0",
+      ]);
+      await pass(1200);
+      const hits = WATCHES.find(([name]) => name === watch)![1];
+      await theirs(pair, hits, "10.77.0.99");
+      assert(await opens(pair), "by the address that was added");
+    },
+    ["knock", "tcpdump"],
+  );
+}
+
+for (const watch of ["kernel", "sniff"]) {
+  doors(
+    `watch: ${watch}: a knock that is sent again is one`,
+    async (program, pair) => {
+      program.configure(
+        settings(`knock: [7000, 9000, 8000], for: 10m, watch: ${watch}`),
+        [],
+      );
+      await program.serve();
+      // Connections that wait: the first sends its SYN again after a second.
+      const touch = (port: number, seconds: string) =>
+        `timeout ${seconds} bash -c '</dev/tcp/${SERVER[4]}/${port}' 2>&1; `;
+      const script = watch === "kernel"
+        ? touch(7000, "1.3") + touch(9000, "0.2") + touch(8000, "0.2")
+        // Ports that nobody drops are answered at once with a reset.
+        : `nft add table inet t; ` + touch(7000, "1.3");
+      if (watch === "sniff") {
+        const drop = "tcp dport { 7000, 9000, 8000 } drop";
+        await pair.onServer(
+          ["nft", "-f", "-"],
+          `table inet host {
+          chain input { type filter hook input priority 0; ${drop}; }
+        }
+`,
+        );
+      }
+      await pair.exec(pair.client, [
+        "bash",
+        "-c",
+        watch === "kernel"
+          ? script
+          : touch(7000, "1.3") + touch(9000, "0.2") + touch(8000, "0.2"),
+      ]);
+      assert(await opens(pair));
+    },
+    ["bash", "timeout", "tcpdump"],
+  );
+}
+
+for (const watch of ["kernel", "socket"]) {
+  doors(
+    `watch: ${watch}: 1,000 sources, each knock of all before the next, all open`,
+    async (program, pair) => {
+      program.configure(
+        settings(
+          `knock: [7000:udp, 9000:udp, 8000:udp], within: 1m, for: 10m, ` +
+            `watch: ${watch}`,
+        ),
+        [],
+      );
+      await program.serve();
+      const sources = await addSources(pair);
+      await ask(pair, {
+        sources,
+        target: SERVER[4],
+        hits: ["7000:udp", "9000:udp", "8000:udp"],
+        // What a socket has not read yet is lost from some 250 datagrams on.
+        ...watch === "socket" && { burst: 10 },
+        delayMs: 50,
+      });
+      let open = 0;
+      for (let tries = 0; tries < 20 && open < 1000; tries++) {
+        const { stdout } = await program.admin("status", "--json");
+        open = JSON.parse(stdout).grants.length;
+      }
+      assertEquals(open, 1000);
+      const listed = await pair.onServer(LIST);
+      assertEquals([...listed.matchAll(/10\.78\.\d+\.\d+/g)].length, 1000);
+    },
+    ["tcpdump"],
+  );
+}
+
+const LIST = ["nft", "list", "set", "inet", "knock", "allow4"];
+
+/** A thousand addresses more for the client. */
+async function addSources(pair: Pair): Promise<string[]> {
+  const sources = Array.from(
+    { length: 1000 },
+    (_, index) => `10.78.${index >> 8}.${index & 255}`,
+  );
+  const batch = sources.map((one) => `address add ${one}/32 dev eth0\n`);
+  await pair.exec(pair.client, ["ip", "-batch", "-"], batch.join(""));
+  await pair.onServer(["ip", "route", "add", "10.78.0.0/16", "dev", "eth0"]);
+  return sources;
+}
+
+async function ask(pair: Pair, order: KnockOrder): Promise<Knocked> {
+  const talker: Talker = pair.script(pair.client, "knocker.ts");
+  return await talker.ask<Knocked>(order);
+}
+
+/** An argv in an environment that has no tcpdump. */
+function withoutTcpdump(program: Program, pair: Pair): Promise<void> {
+  const all = scriptCommand(
+    "../../main.ts",
+    "serve",
+    "--config",
+    program.config,
+  );
+  void pair;
+  return program.serveBy(["env", "PATH=/nowhere", ...all]);
+}
+
+doors(
+  "without tcpdump the kernel opens all the same, and it is said",
+  async (program, pair) => {
+    program.configure(
+      settings("knock: [7000, 9000, 8000], for: 10m, watch: kernel"),
+      [],
+    );
+    await withoutTcpdump(program, pair);
+    await program.logged(
+      "error sequences (watch: kernel) open in the kernel all the same",
+    );
+    await theirs(pair, ["7000", "9000", "8000"]);
+    assert(await opens(pair));
+    const { stdout } = await program.admin("status");
+    assertMatch(stdout, /sequence door: is not heard: cannot run "tcpdump"/);
+  },
+  ["knock"],
+);
+
+doors(
+  "without tcpdump nothing is sniffed, and it is said",
+  async (program, pair) => {
+    program.configure(
+      settings("knock: [7000, 9000, 8000], for: 10m, watch: sniff"),
+      [],
+    );
+    await withoutTcpdump(program, pair);
+    await program.logged("error sequences (watch: sniff) are not heard");
+    await theirs(pair, ["7000", "9000", "8000"]);
+    await pass(200);
+    assert(!await pair.canReach(HERE, SSH));
+  },
+  ["knock"],
+);
+
+for (const watch of ["kernel", "sniff"]) {
+  doors(
+    `watch: ${watch}: a tcpdump that was killed comes back; kill -9 leaves no deaf one`,
+    async (program, pair) => {
+      program.configure(
+        settings(`knock: [7000, 9000, 8000], for: 10m, watch: ${watch}`),
+        [],
+      );
+      await program.serve();
+      await pair.exec(pair.server, ["sh", "-c", KILL_TCPDUMP]);
+      const from = program.log.length;
+      await program.logged(`info sequences (watch: ${watch}) are heard`, from);
+      await theirs(pair, ["7000", "9000", "8000"]);
+      assert(await opens(pair));
+      await program.logged("info open sequence door", from);
+      await program.signal("SIGKILL");
+      await program.serve();
+      assert(await pair.canReach(HERE, SSH), "still open");
+      const again = program.log.length;
+      await theirs(pair, ["7000", "9000", "8000"]);
+      await program.logged("info open sequence door", again);
+    },
+    ["knock", "tcpdump"],
+  );
+}
+
+/** Ends the tcpdumps of this network namespace alone. */
+const KILL_TCPDUMP = `for pid in $(ip netns pids "$(ip netns identify $$)"); do
+  case "$(cat /proc/$pid/comm)" in tcpdump) kill $pid ;; esac
+done`;

@@ -24,6 +24,8 @@ export interface KnockOrder {
   readonly sources: readonly string[];
   readonly target: string;
   readonly hits: readonly string[];
+  /** So many sources at a time, with a moment between; default: all at once. */
+  readonly burst?: number;
   /** Between a source's hits; default 0. */
   readonly delayMs?: number;
   /** Then connects from the first source, and tells how long that took. */
@@ -36,6 +38,7 @@ export interface Knocked {
 }
 
 const CONNECT_MS = 300;
+const BURST_MS = 10;
 
 const libc = await runtime.openLibrary("libc.so.6", {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -60,9 +63,13 @@ function hit(source: string, target: string, text: string): void {
 
 async function take(order: KnockOrder): Promise<Knocked> {
   const { sources, target, hits, delayMs = 0, connect } = order;
+  const burst = order.burst ?? sources.length;
   for (const [index, text] of hits.entries()) {
     if (index > 0 && delayMs > 0) await runtime.sleep(delayMs);
-    for (const source of sources) hit(source, target, text);
+    for (const [count, source] of sources.entries()) {
+      if (count > 0 && count % burst === 0) await runtime.sleep(BURST_MS);
+      hit(source, target, text);
+    }
   }
   if (connect === undefined) return { connectedMs: null };
   const startMs = runtime.monotonicMs();
