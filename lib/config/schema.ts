@@ -154,6 +154,7 @@ export function object<F extends Fields>(
   options: { secret?: boolean } = {},
 ): Schema<FieldValues<F>> {
   const names = Object.keys(fields);
+  const needed = names.filter((name) => fields[name]!.needed);
   return {
     read(value, path, mistakes) {
       const mapping = value === null ? {} : value;
@@ -186,11 +187,11 @@ export function object<F extends Fields>(
       return whole ? read as FieldValues<F> : undefined;
     },
     json: {
-      type: "object",
+      type: needed.length > 0 ? "object" : ["object", "null"],
       properties: Object.fromEntries(
         names.map((name) => [name, fields[name]!.schema.json]),
       ),
-      required: names.filter((name) => fields[name]!.needed),
+      required: needed,
       additionalProperties: false,
     },
   };
@@ -220,7 +221,7 @@ export function named<T>(
       return read;
     },
     json: {
-      type: "object",
+      type: ["object", "null"],
       propertyNames: { pattern: name.pattern.source },
       additionalProperties: entry.json,
     },
