@@ -3,7 +3,7 @@
 import type { Database, Statement } from "../runtime/runtime.ts";
 
 /** How many identities are held in memory besides; more are only in the file. */
-const MAX_CACHED = 100_000;
+const MAX_CACHED = 20_000;
 
 /** The record of accepted identities, in the state file and, for speed, in memory. */
 export class Replay {
