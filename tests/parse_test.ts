@@ -185,6 +185,13 @@ const wrong: [text: string, mistakes: string[]][] = [
   ]],
   ["firewall: { open: [x] }", ["firewall.open: is for the command backend"]],
   ["firewall: { chain: knock }", ["firewall.chain: is for mode accept"]],
+  [
+    "firewall: { mode: accept, chain: knock }",
+    [
+      `firewall.chain: must be FAMILY TABLE CHAIN with inet, ip or ip6, ` +
+      `got "knock"`,
+    ],
+  ],
   ["firewall: { backend: gate, mode: accept }", [
     `firewall.mode: must be guard with the gate backend, got "accept"`,
   ]],

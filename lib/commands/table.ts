@@ -45,6 +45,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "other tools' configuration into ours",
     load: () => import("./convert.ts"),
   },
+  rules: {
+    summary: "print the nftables ruleset for boot",
+    load: () => import("./rules.ts"),
+  },
   import: {
     summary: "store what `client add` printed",
     load: () => import("./import.ts"),

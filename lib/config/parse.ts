@@ -1,6 +1,7 @@
 /** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
 import { parse } from "@std/yaml";
+import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft_chain.ts";
 import { formatDuration } from "../values/duration.ts";
 import { nearest } from "../values/nearest.ts";
 import type { PortRange } from "../values/ports.ts";
@@ -271,6 +272,16 @@ function readFirewall(
   }
   if (chain !== null && mode !== "accept") {
     wrong("chain", "is for mode accept", "firewall: { mode: accept, … }");
+  }
+  if (
+    chain !== null && mode === "accept" && backend === "nft" &&
+    parseHostChain(chain) === null
+  ) {
+    wrong(
+      "chain",
+      `must be FAMILY TABLE CHAIN with inet, ip or ip6, got ${show(chain)}`,
+      `chain: ${DEFAULT_CHAIN}`,
+    );
   }
   const commands = open && close ? { open, close } : null;
   return { backend, mode, chain, commands };

@@ -27,7 +27,7 @@ import type { Forward } from "./nft_forwards.ts";
 import { readCounters } from "./nft_gate.ts";
 import { type Found, NftKernel } from "./nft_kernel.ts";
 import { NftLeads } from "./nft_leads.ts";
-import { placesOf, type Plan } from "./nft_ruleset.ts";
+import { placesOf, type Plan, rulesetText } from "./nft_ruleset.ts";
 import {
   FAMILIES,
   mapName,
@@ -66,6 +66,24 @@ export function hostChainOf({ mode, chain }: NftOptions): HostChain | null {
     `firewall.chain: must be FAMILY TABLE CHAIN, got "${chain}"`,
     `chain: ${DEFAULT_CHAIN}`,
   );
+}
+
+/**
+ * The ruleset that guards these services, without grants, for the machine to
+ * load at boot. Throws FirewallError.
+ */
+export async function nftRules(
+  runtime: Runtime,
+  options: NftOptions,
+  services: readonly Guarded[],
+): Promise<string> {
+  return rulesetText({
+    host: hostChainOf(options),
+    guarded: services.flatMap(({ ports }) => ports),
+    forwards: await resolveForwards(runtime, services),
+    hasTargets: false,
+    gate: null,
+  });
 }
 
 /** From how many addresses with ranges on the dead ones are swept out. */
@@ -120,7 +138,7 @@ class NftFirewall implements Firewall {
       const plan: Plan = {
         ...this.#plan,
         guarded: services.flatMap(({ ports }) => ports),
-        forwards: await resolveForwards(this.#runtime, services),
+        forwards: await this.#forwardsOf(services),
         hasTargets: grants.some(({ to }) => to),
       };
       const found = await this.#kernel.look();
@@ -232,6 +250,14 @@ class NftFirewall implements Firewall {
       this.#ranges.clear();
       this.#leads.adopt([]);
     });
+  }
+
+  async #forwardsOf(services: readonly Guarded[]): Promise<Forward[]> {
+    const forwards = await resolveForwards(this.#runtime, services);
+    for (const { targets } of forwards) {
+      for (const target of targets) checkTarget(this.#runtime, target);
+    }
+    return forwards;
   }
 
   /** Throws where a grant cannot be kept as it is. */

@@ -15,7 +15,10 @@ const PASSES_ON: Readonly<Record<Family, string>> = {
 /** Where Linux tells whether 127.0.0.0/8 may be reached from outside. */
 const ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet";
 
-/** Resolves the services that lead elsewhere. Throws FirewallError where one cannot be. */
+/**
+ * Resolves the services that lead elsewhere. Throws FirewallError where one
+ * has no address; whether the kernel would lead there is not asked.
+ */
 export async function resolveForwards(
   runtime: Runtime,
   services: readonly Guarded[],
@@ -24,7 +27,6 @@ export async function resolveForwards(
   for (const { name, ports, to, masquerade } of services) {
     if (!to) continue;
     const targets = await resolveTarget(runtime, to);
-    for (const target of targets) checkTarget(runtime, target);
     const itself = targets.find(({ local, port }) =>
       local &&
       ports.some(({ first, last }) => first <= port && port <= last)
