@@ -2,6 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import fc from "fast-check";
+import { parseProfiles } from "../lib/client/profile.ts";
 import {
   convertFwknop,
   fwknopFileOf,
@@ -106,8 +107,8 @@ const cases: [
   ["CMD_CYCLE_TIMER 9", {}, ['use "hooks"']],
   ["FORWARD_ALL Y", {}, ["no gateway mode"]],
   ["FORCE_SNAT 192.0.2.1", {}, ["masquerade the service"]],
-  ["GPG_DECRYPT_ID ABCD", {}, ["OpenPGP is not supported"]],
-  ["GPG_DECRYPT_PW secret", {}, ["OpenPGP is not supported"]],
+  ["GPG_DECRYPT_ID ABCD", {}, ["has a passphrase, too"]],
+  ["GPG_DECRYPT_PW secret", {}, ["must have no passphrase"]],
   ["SOMETHING else", {}, ["SOMETHING: unknown, left out"]],
   ["REQUIRE_SOURCE", {}, ["REQUIRE_SOURCE: has no value"]],
 ];
@@ -267,9 +268,14 @@ const daemonCases: [
   ],
   ["FIREWALL_EXE /sbin/pfctl;", {}, "no backend"],
   ["PCAP_INTF eth0;", {}, "by a UDP socket"],
-  ["ENABLE_SPA_OVER_HTTP Y;", {}, "by UDP alone"],
+  ["ENABLE_SPA_OVER_HTTP Y;", {}, "a port of its own"],
+  [
+    "ENABLE_SPA_OVER_HTTP Y;\nENABLE_TCP_SERVER Y;\nTCPSERV_PORT 8080;",
+    { listen: [62201, "http/8080"] },
+    null,
+  ],
   ["ENABLE_SPA_OVER_HTTP N;", {}, null],
-  ["ENABLE_TCP_SERVER Y;", {}, "by UDP alone"],
+  ["ENABLE_TCP_SERVER Y;", { listen: [62201, "tcp/62201"] }, null],
   ["SYSLOG_IDENTITY x;", {}, 'see "log"'],
   ["ENABLE_IPT_FORWARDING Y;", {}, "as a service"],
   ["IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, X, 1;", {}, "rules of its own"],
@@ -396,4 +402,66 @@ test("withoutPorts() takes ports away", () => {
     [range("tcp/1"), range("tcp/5-6"), range("udp/5"), range("udp/9")],
   );
   assertEquals(left.map(formatPortRange), ["tcp/2-4", "tcp/7-10"]);
+});
+
+const FINGERPRINT = "A".repeat(40);
+
+test("convertFwknop() takes OpenPGP with whole fingerprints", () => {
+  const stanza = (signers: string) =>
+    convert(`SOURCE ANY
+GPG_DECRYPT_ID   me@example.org
+GPG_HOME_DIR     /etc/fwknop/gpg
+GPG_ALLOW_NO_PW  Y
+${signers}
+HMAC_KEY_BASE64  ${MAC}
+OPEN_PORTS       tcp/22
+`);
+  const good = stanza(`GPG_FINGERPRINT_ID ${FINGERPRINT}`);
+  assertEquals(good.warnings, []);
+  assertEquals(good.value.clients.client1.fwknop, {
+    hmac_key_base64: MAC,
+    hmac: "sha256",
+    gpg: {
+      home: "/etc/fwknop/gpg",
+      recipient: "me@example.org",
+      signers: [FINGERPRINT],
+    },
+  });
+  const short = stanza("GPG_REMOTE_ID ABCD1234");
+  assertEquals(short.value.clients, {});
+  assert(short.warnings[0]!.includes("whole fingerprints"));
+});
+
+test("convertFwknop() takes OpenPGP and transports of .fwknoprc", () => {
+  const { value, warnings } = convert(
+    `[office]
+SPA_SERVER        office.example.org
+SPA_SERVER_PROTO  http
+ACCESS            tcp/22
+USE_GPG           Y
+GPG_HOMEDIR       /home/alice/.gnupg
+GPG_RECIPIENT     ${FINGERPRINT}
+GPG_SIGNER        alice@example.org
+GPG_NO_SIGNING_PW Y
+HMAC_KEY_BASE64   ${MAC}
+`,
+    ".fwknoprc",
+  );
+  assertEquals(warnings, []);
+  assertEquals(value.office.transport, "http");
+  assertEquals(value.office.fwknop.gpg, {
+    home: "/home/alice/.gnupg",
+    recipient: FINGERPRINT,
+    signer: "alice@example.org",
+  });
+  const rc = `[a]
+SPA_SERVER 192.0.2.1
+KEY_BASE64 ${KEY}
+HMAC_KEY_BASE64 ${MAC}
+ACCESS tcp/22
+SPA_SERVER_PROTO tcp
+`;
+  const { text } = convertFwknop([{ name: "rc", text: rc }], none);
+  const { transport } = parseProfiles(text, "profiles.yaml").get("a")!;
+  assertEquals(transport, { kind: "tcp", port: null });
 });

@@ -3,6 +3,7 @@
 import { parsePrefix } from "../../values/address.ts";
 import { NAME } from "../server_schema.ts";
 import { scalar } from "../write.ts";
+import { convertServerGpg } from "./fwknop_gpg.ts";
 import { type ConvertedKeys, convertKeys, formatKeys } from "./fwknop_keys.ts";
 import {
   type Directive,
@@ -46,7 +47,8 @@ export function convertAccess(
     const settings = settle(stanza, warnings);
     const { where } = stanza[0]!;
     nameTheRest(settings, warnings);
-    const keys = convertKeys(settings, `${where}: the stanza`, warnings);
+    const gpg = convertServerGpg(settings, warnings);
+    const keys = convertKeys(settings, `${where}: the stanza`, warnings, gpg);
     const from = convertSource(settings.get("SOURCE")!, warnings);
     if (!keys || !from) continue;
     const name = nameOf(settings, names);

@@ -4,7 +4,8 @@ import { type Directive, isYes, settle } from "./fwknop_lines.ts";
 
 /** The general part: lines of our YAML. */
 export interface ConvertedDaemon {
-  readonly listen: number;
+  /** Entries of the list. */
+  readonly listen: string;
   readonly maxSkewSeconds: number;
   readonly firewall: string;
 }
@@ -59,10 +60,21 @@ export function convertDaemon(
     const note = NOTES.find(([keywords]) => keywords.test(keyword));
     say(directive, note?.[1] ?? "unknown, left out");
   }
+  const own = udp || !port
+    ? number("UDPSERV_PORT", DEFAULT_PORT, 65535)
+    : Number(port);
+  const tcp = isYes(settings.get("ENABLE_TCP_SERVER"));
+  const http = settings.get("ENABLE_SPA_OVER_HTTP");
+  const stream = tcp
+    ? `, ${isYes(http) ? "http" : "tcp"}/${
+      number("TCPSERV_PORT", DEFAULT_PORT, 65535)
+    }`
+    : "";
+  if (!tcp && isYes(http)) {
+    say(http!, `not converted: a port of its own, "http/8080", under "listen"`);
+  }
   return {
-    listen: udp || !port
-      ? number("UDPSERV_PORT", DEFAULT_PORT, 65535)
-      : Number(port),
+    listen: `${own}${stream}`,
     maxSkewSeconds: number(
       "MAX_SPA_PACKET_AGE",
       DEFAULT_AGE_SECONDS,
@@ -76,6 +88,9 @@ const CONVERTED: ReadonlySet<string> = new Set([
   "ENABLE_UDP_SERVER",
   "UDPSERV_PORT",
   "PCAP_FILTER",
+  "ENABLE_TCP_SERVER",
+  "TCPSERV_PORT",
+  "ENABLE_SPA_OVER_HTTP",
   "MAX_SPA_PACKET_AGE",
   "FIREWALL_EXE",
 ]);
@@ -91,8 +106,8 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   [/^ENABLE_SPA_PACKET_AGING$/, "the age of packets is always checked here"],
   [/^ENABLE_DIGEST_PERSISTENCE$/, "replays are always refused here"],
   [
-    /HTTP|X_FORWARDED|USER_AGENT|TCP_?SERV/,
-    "not converted: packets come in by UDP alone",
+    /X_FORWARDED|USER_AGENT/,
+    "not converted: where a request comes from is its packet's source",
   ],
   [
     /^(PCAP_|ENABLE_PCAP|MAX_SNIFF|EXIT_AT_INTF|UDPSERV_SELECT|ENABLE_NFQ|NFQ_)/,
@@ -104,7 +119,7 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
     "no concern here: knock has files of its own",
   ],
   [/SYSLOG|^VERBOSE$/, 'not converted: see "log"'],
-  [/^GPG_/, "not converted: OpenPGP is not supported"],
+  [/^GPG_/, "not converted: each client names its keyring"],
   [/SUDO|CMD_EXEC/, "not converted: commands are run as the server's user"],
   [
     /SNAT|LOCAL_NAT|FORWARDING|NAT_DNS|DNAT|MASQUERADE/,

@@ -7,7 +7,10 @@ import type { Directive, Settings } from "./fwknop_lines.ts";
 
 /** What both ends share, as our configuration says it. */
 export interface ConvertedKeys {
-  readonly keyBase64: string;
+  /** Null with OpenPGP. */
+  readonly keyBase64: string | null;
+  /** The keyring as YAML; null with a passphrase. */
+  readonly gpg: string | null;
   readonly hmacKeyBase64: string | null;
   readonly hmac: DigestType | "none";
   readonly mode: CipherMode;
@@ -26,11 +29,15 @@ export const KEY_KEYWORDS: readonly string[] = [
 /** What stands in files that nobody filled in. */
 const PLACEHOLDER = "__CHANGEME__";
 
-/** Converts the keys of a stanza; null, and a warning, if it cannot be used. */
+/**
+ * Converts the keys of a stanza; null, and a warning, if it cannot be used.
+ * With `gpg` there is no passphrase.
+ */
 export function convertKeys(
   settings: Settings,
   where: string,
   warnings: string[],
+  gpg: string | null = null,
 ): ConvertedKeys | null {
   const say = (at: Directive | undefined, words: string) => {
     const place = at ? `${at.where}: ${at.keyword}` : where;
@@ -39,16 +46,16 @@ export function convertKeys(
   };
   const mode = settings.get("ENCRYPTION_MODE");
   const cipher = CIPHER_MODES.find((name) =>
-    name === (mode?.value.toLowerCase() ?? "cbc")
+    name === (gpg ? "cbc" : mode?.value.toLowerCase() ?? "cbc")
   );
   if (!cipher) {
     return say(mode, `"${mode!.value}" is not supported, left out`);
   }
-  const key = settings.get("KEY_BASE64") ?? settings.get("KEY");
-  if (!key) return say(undefined, "has no passphrase, left out");
-  if (key.value === PLACEHOLDER) return say(key, "is not filled in, left out");
-  const keyBase64 = toBase64(key, MAX_KEY_SIZE);
-  if (!keyBase64) {
+  const key = gpg ? null : settings.get("KEY_BASE64") ?? settings.get("KEY");
+  if (key === undefined) return say(key, "has no passphrase, left out");
+  if (key?.value === PLACEHOLDER) return say(key, "is not filled in, left out");
+  const keyBase64 = key && toBase64(key, MAX_KEY_SIZE);
+  if (key && !keyBase64) {
     return say(key, `not a key of 1 to ${MAX_KEY_SIZE} bytes, left out`);
   }
   const macKey = settings.get("HMAC_KEY_BASE64") ?? settings.get("HMAC_KEY");
@@ -60,7 +67,7 @@ export function convertKeys(
         "give it one on both sides",
     );
     const rest = { hmacKeyBase64: null, hmac: "none" } as const;
-    return { keyBase64, ...rest, mode: cipher };
+    return { keyBase64, gpg, ...rest, mode: cipher };
   }
   if (macKey.value === PLACEHOLDER) {
     return say(macKey, "is not filled in, left out");
@@ -75,7 +82,7 @@ export function convertKeys(
   const name = type?.value.toLowerCase().replace("_", "-") ?? "sha256";
   const hmac = DIGEST_TYPES.find((other) => other === name);
   if (!hmac) return say(type, `"${type!.value}" is not known, left out`);
-  return { keyBase64, hmacKeyBase64, hmac, mode: cipher };
+  return { keyBase64, gpg, hmacKeyBase64, hmac, mode: cipher };
 }
 
 /** Writes keys as one line of YAML, with more entries after them. */
@@ -83,8 +90,10 @@ export function formatKeys(keys: ConvertedKeys, more = ""): string {
   const mac = keys.hmacKeyBase64 === null
     ? ""
     : `hmac_key_base64: "${keys.hmacKeyBase64}", `;
-  return `fwknop: { key_base64: "${keys.keyBase64}", ${mac}` +
-    `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
+  return keys.gpg
+    ? `fwknop: { ${mac}hmac: ${keys.hmac}, gpg: ${keys.gpg}${more} }`
+    : `fwknop: { key_base64: "${keys.keyBase64}", ${mac}` +
+      `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
 }
 
 function toBase64(

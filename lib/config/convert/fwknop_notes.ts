@@ -1,11 +1,13 @@
 /** What of access.conf is not converted, and what to do about it. */
 
+import { GPG_KEYWORDS } from "./fwknop_gpg.ts";
 import { KEY_KEYWORDS } from "./fwknop_keys.ts";
 import type { Settings } from "./fwknop_lines.ts";
 
 /** What was converted, or is no concern when it has its default. */
 const CONVERTED: ReadonlySet<string> = new Set([
   ...KEY_KEYWORDS,
+  ...GPG_KEYWORDS,
   "SOURCE",
   "REQUIRE_SOURCE",
   "REQUIRE_SOURCE_ADDRESS",
@@ -37,7 +39,11 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
     /^CMD_CYCLE/,
     'not converted: use "hooks", or the firewall backend "command"',
   ],
-  [/^GPG_/, "not converted: OpenPGP is not supported"],
+  [
+    /^GPG_DECRYPT_PW$/,
+    "not converted: the server's key must have no passphrase",
+  ],
+  [/^GPG_/, "not converted: a good signature is always wanted"],
 ];
 
 /** Names each keyword of a stanza that nothing of ours stands for. */

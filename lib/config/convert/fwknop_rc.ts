@@ -5,6 +5,7 @@ import { COMMAND_NAMES } from "../../values/command_names.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { NAME } from "../server_schema.ts";
 import { scalar } from "../write.ts";
+import { convertClientGpg, GPG_KEYWORDS } from "./fwknop_gpg.ts";
 import { convertKeys, formatKeys, KEY_KEYWORDS } from "./fwknop_keys.ts";
 import {
   type Directive,
@@ -78,7 +79,8 @@ function convertStanza(
     return null;
   }
   nameTheRest(settings, warnings);
-  const keys = convertKeys(settings, where, warnings);
+  const gpg = convertClientGpg(settings, warnings);
+  const keys = convertKeys(settings, where, warnings, gpg);
   if (!keys) return null;
   const port = settings.get("SPA_SERVER_PORT")?.value ?? DEFAULT_PORT;
   const user = settings.get("SPOOF_USER");
@@ -97,6 +99,7 @@ function convertStanza(
       : [],
     ...convertTimeout(settings.get("FW_TIMEOUT"), warnings),
     ...convertFrom(settings, warnings),
+    ...convertTransport(settings.get("SPA_SERVER_PROTO"), warnings),
   ];
   return `${scalar(nameOf(stanza, where, warnings))}:\n` +
     lines.map((line) => `  ${line}\n`).join("");
@@ -135,8 +138,21 @@ function convertFrom(settings: Settings, warnings: string[]): string[] {
   return ["from: source"];
 }
 
+function convertTransport(
+  protocol: Directive | undefined,
+  warnings: string[],
+): string[] {
+  const value = protocol?.value.toLowerCase() ?? "udp";
+  if (value === "udp") return [];
+  if (value === "tcp" || value === "http") return [`transport: ${value}`];
+  warnings.push(`${protocol!.where}: SPA_SERVER_PROTO: "udp" is put in`);
+  return [];
+}
+
 const CONVERTED: ReadonlySet<string> = new Set([
   ...KEY_KEYWORDS,
+  ...GPG_KEYWORDS,
+  "SPA_SERVER_PROTO",
   "SPA_SERVER",
   "SPA_SERVER_PORT",
   "ACCESS",
@@ -150,18 +166,17 @@ const CONVERTED: ReadonlySet<string> = new Set([
 
 /** Switches of fwknop's client: N changes nothing. */
 const SWITCHES =
-  /^(RAND_PORT|NAT_LOCAL|NAT_RAND_PORT|RESOLVE_HTTP_ONLY|USE_GPG|USE_GPG_AGENT|GPG_NO_SIGNING_PW|NO_SAVE_ARGS|SERVER_RESOLVE_IPV4|USE_WGET_USER_AGENT|VERBOSE)$/;
+  /^(RAND_PORT|NAT_LOCAL|NAT_RAND_PORT|RESOLVE_HTTP_ONLY|NO_SAVE_ARGS|SERVER_RESOLVE_IPV4|USE_WGET_USER_AGENT|VERBOSE)$/;
 
 const NOTES: readonly [keywords: RegExp, words: string][] = [
   [/^DIGEST_TYPE$/, "no concern here: the server finds it out by itself"],
-  [/^SPA_SERVER_PROTO$/, "not converted: packets are sent by UDP"],
   [/^(SPA_SOURCE_PORT|SPOOF_SOURCE_IP|RAND_PORT)$/, "not converted"],
   [/^NAT_/, "not converted: the server's services say what is forwarded"],
   [
     /^(RESOLVE_|WGET_CMD|HTTP_USER_AGENT|USE_WGET)/,
     'not converted: see "from: resolve"',
   ],
-  [/GPG/, "not converted: OpenPGP is not supported"],
+  [/GPG/, "not converted: gpg's agent asks for passphrases"],
   [/^TIME_OFFSET$/, "not converted: set the clock"],
   [/^(KEY_FILE|HMAC_KEY_FILE)$/, "not converted: put the key in"],
   [/^(NO_SAVE_ARGS|VERBOSE|SERVER_RESOLVE_IPV4)$/, "no concern here"],
@@ -171,9 +186,6 @@ function nameTheRest(settings: Settings, warnings: string[]): void {
   for (const { keyword, value, where } of settings.values()) {
     if (CONVERTED.has(keyword)) continue;
     if (/^n/i.test(value) && SWITCHES.test(keyword)) continue;
-    if (keyword === "SPA_SERVER_PROTO" && value.toLowerCase() === "udp") {
-      continue;
-    }
     const note = NOTES.find(([keywords]) => keywords.test(keyword));
     const words = `${where}: ${keyword}: ${note?.[1] ?? "unknown, left out"}`;
     // What [default] sets is seen once for each stanza.
