@@ -1,4 +1,7 @@
-/** Sealing in openme's dialect: it opens what the server lets it, no more to say. */
+/**
+ * Sealing in openme's dialect. A packet names no ports: the server opens all
+ * that the client may, so those that are asked for are what is waited for.
+ */
 
 import { NONCE_SIZE } from "../dialects/chacha20poly1305.ts";
 import { RANDOM_SIZE, sealOpenme } from "../dialects/openme.ts";
@@ -32,15 +35,9 @@ export function openmeSealer({ server, key }: OpenmeProfileKeys): Sealer {
   };
 }
 
-function checkAsk({ action, ports, seconds }: Ask): void {
+function checkAsk({ action, seconds }: Ask): void {
   if (action !== "open") {
     throw new UsageError(`openme can only open, got "${action}"`);
-  }
-  if (ports.length > 0) {
-    throw new UsageError(
-      "openme cannot name ports: the server opens all that this client may",
-      'leave out --open, and "open" in the profile',
-    );
   }
   if (seconds > 0) {
     throw new UsageError(

@@ -123,6 +123,8 @@ door(
     assert(!await pair.canReach(NEIGHBOUR, 22));
     await pass(2300);
     assert(!await pair.canReach(HERE, 22));
+    const waited = await program.client(["home", "--wait", "--open", "tcp/22"]);
+    assertEquals([waited.code, waited.stderr], [0, ""]);
     const { stdout } = await program.admin("log");
     assertMatch(stdout, /open tablet 10\.77\.0\.2 tcp\/22 .*for 2s/);
   },
