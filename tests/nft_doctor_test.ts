@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { FirewallError } from "../lib/firewall/firewall.ts";
 import { formatHostChain, parseHostChain } from "../lib/firewall/nft_chain.ts";
+import { checkAccept } from "../lib/server/doctor/check_accept.ts";
 import { findDrops, findJump, readChains } from "../lib/firewall/nft_doctor.ts";
 
 type Rule = readonly Record<string, unknown>[];
@@ -197,3 +198,31 @@ for (const [text, want] of chains) {
     }
   });
 }
+
+test("checkAccept() tells of the jump, and of what is passed on", () => {
+  const firewall = {
+    ...{ backend: "nft", mode: "accept" } as const,
+    ...{ chain: null, commands: null },
+  };
+  const nas = {
+    ...{ name: "nas", ports: [], masquerade: false, kill: false },
+    to: { host: "10.0.0.5", port: 443 },
+  };
+  const forward = JSON.parse(listing(OURS, input([jump("knock")])));
+  forward.nftables.push({
+    chain: {
+      ...{ family: "inet", table: "filter", name: "forward" },
+      ...{ type: "filter", hook: "forward", prio: 0, policy: "drop" },
+    },
+  });
+  const levels = (services: typeof nas[], text: string | null) =>
+    checkAccept({ firewall, services }, text).map(({ level }) => level);
+  assertEquals(levels([], JSON.stringify(forward)), ["ok"]);
+  assertEquals(levels([nas], JSON.stringify(forward)), ["ok", "warn"]);
+  const asks = input([jump("knock")]);
+  assertEquals(levels([], listing(OURS, asks, other("drop"))), ["ok", "bad"]);
+  assertEquals(levels([nas], listing(OURS, input())), ["bad"]);
+  assertEquals(levels([], null), []);
+  const guard = { firewall: { ...firewall, mode: "guard" as const } };
+  assertEquals(checkAccept({ ...guard, services: [] }, listing()), []);
+});

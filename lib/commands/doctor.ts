@@ -3,6 +3,7 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { findConfig, profilesFile } from "../config/places.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { checkAccept } from "../server/doctor/check_accept.ts";
 import { checkBackend } from "../server/doctor/check_backend.ts";
 import { checkClients } from "../server/doctor/check_clients.ts";
 import { checkClock } from "../server/doctor/check_clock.ts";
@@ -17,7 +18,7 @@ import {
   ok,
   unknown,
 } from "../server/doctor/finding.ts";
-import { readRuleset } from "../server/doctor/ruleset.ts";
+import { listNft, readRuleset } from "../server/doctor/ruleset.ts";
 import { readSockets } from "../server/doctor/sockets.ts";
 import { ConfigError, OperatorError } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
@@ -115,7 +116,10 @@ async function examine(
         : [unknown("whether the server runs is not known")],
     ],
     ["services", checkServices(config, sockets)],
-    ["packet filter", checkFirewall(config, ruleset, running)],
+    ["packet filter", [
+      ...checkFirewall(config, ruleset, running),
+      ...checkAccept(config, await listNft(runtime)),
+    ]],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],
     ["clients", checkClients(config, runtime.nowMs())],
   ];

@@ -27,7 +27,7 @@ export function checkFirewall(
   }
   const { firewall, services } = config;
   const findings: Finding[] = [];
-  if (firewall.backend === "nft") {
+  if (firewall.backend === "nft" && firewall.mode === "guard") {
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
   const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);

@@ -22,7 +22,7 @@ const SAVERS = [["ip ", "iptables-save", 4], [
 
 /** The ruleset of the kernel; null where it cannot be listed. */
 export async function readRuleset(runtime: Runtime): Promise<Ruleset | null> {
-  const text = await listing(runtime, ["nft", "-j", "-t", "list", "ruleset"]);
+  const text = await listNft(runtime);
   const nft = text === null ? null : parseNftJson(text);
   const chains = [...nft?.chains ?? []];
   let seen = nft !== null;
@@ -55,6 +55,11 @@ export async function readRuleset(runtime: Runtime): Promise<Ruleset | null> {
   }
   if (!seen) return null;
   return { chains, tables: nft?.tables ?? [], opaque: nft?.opaque ?? [] };
+}
+
+/** The ruleset of nftables as JSON; null where it cannot be listed. */
+export function listNft(runtime: Runtime): Promise<string | null> {
+  return listing(runtime, ["nft", "-j", "-t", "list", "ruleset"]);
 }
 
 async function listing(
