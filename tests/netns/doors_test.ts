@@ -1,7 +1,7 @@
 /** Doors of port sequences with the whole program, knocked by knockd's own client and ours. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Knocked, KnockOrder } from "./knocker.ts";
 import {
@@ -275,15 +275,14 @@ async function ask(pair: Pair, order: KnockOrder): Promise<Knocked> {
   return await talker.ask<Knocked>(order);
 }
 
-/** An argv in an environment that has no tcpdump. */
-function withoutTcpdump(program: Program, pair: Pair): Promise<void> {
+/** Starts the server in an environment that has no tcpdump. */
+function serveWithoutTcpdump(program: Program): Promise<void> {
   const all = scriptCommand(
     "../../main.ts",
     "serve",
     "--config",
     program.config,
   );
-  void pair;
   return program.serveBy(["env", "PATH=/nowhere", ...all]);
 }
 
@@ -294,7 +293,7 @@ doors(
       settings("knock: [7000, 9000, 8000], for: 10m, watch: kernel"),
       [],
     );
-    await withoutTcpdump(program, pair);
+    await serveWithoutTcpdump(program);
     await program.logged(
       "error sequences (watch: kernel) open in the kernel all the same",
     );
@@ -313,7 +312,7 @@ doors(
       settings("knock: [7000, 9000, 8000], for: 10m, watch: sniff"),
       [],
     );
-    await withoutTcpdump(program, pair);
+    await serveWithoutTcpdump(program);
     await program.logged("error sequences (watch: sniff) are not heard");
     await theirs(pair, ["7000", "9000", "8000"]);
     await pass(200);
@@ -352,3 +351,243 @@ for (const watch of ["kernel", "sniff"]) {
 const KILL_TCPDUMP = `for pid in $(ip netns pids "$(ip netns identify $$)"); do
   case "$(cat /proc/$pid/comm)" in tcpdump) kill $pid ;; esac
 done`;
+
+for (const watch of ["kernel", "sniff"]) {
+  doors(
+    `watch: ${watch}: a restart keeps what is open; once ends with the first connection`,
+    async (program, pair) => {
+      await pair.serve("tcp", 2222);
+      program.configure(
+        `firewall: { backend: nft }
+services: { ssh: tcp/${SSH}, other: tcp/2222 }
+sequences:
+  door: { open: [ssh], knock: [7000, 9000, 8000], for: 10m, watch: ${watch} }
+  single: { open: [other], knock: [9000, 7000, 8000], for: 10m, once: true, watch: ${watch} }`,
+        [],
+      );
+      await program.serve();
+      await theirs(pair, ["7000", "9000", "8000"]);
+      await program.logged("info open sequence door");
+      await program.signal("SIGTERM");
+      assert(await pair.canReach(HERE, SSH), "without a server");
+      await program.serve();
+      assert(await pair.canReach(HERE, SSH), "after the restart");
+      const from = program.log.length;
+      await theirs(pair, ["9000", "7000", "8000"]);
+      await program.logged("info open sequence single", from);
+      assert(await pair.canReach(HERE, 2222), "once");
+      assert(!await pair.canReach(HERE, 2222), "and no more");
+      // A reload keeps what is open, and a door that is gone is closed.
+      program.configure(
+        `firewall: { backend: nft }
+services: { ssh: tcp/${SSH}, other: tcp/2222 }
+sequences:
+  door: { open: [ssh], knock: [7001, 9000, 8000], for: 10m, watch: ${watch} }`,
+        [],
+      );
+      await program.signal("SIGHUP");
+      await program.logged("info reloaded", from);
+      assert(await pair.canReach(HERE, SSH), "after a reload");
+      program.configure(
+        `firewall: { backend: nft }\nservices: { ssh: tcp/${SSH} }`,
+        [],
+      );
+      const again = program.log.length;
+      await program.signal("SIGHUP");
+      await program.logged("info reloaded", again);
+      assert(!await pair.canReach(HERE, SSH), "the door is gone");
+    },
+    ["knock", "tcpdump"],
+  );
+
+  doors(
+    `watch: ${watch}: a sequence shortens nobody's grant, and closes its own alone`,
+    async (program, pair) => {
+      program.configure(
+        settings(
+          `knock: [7000, 9000, 8000], close: [8000, 7000], for: 1s, ` +
+            `watch: ${watch}`,
+        ),
+        [{ name: "alice", policy: ["open: [ssh]", "for: 10m"] }],
+      );
+      await program.enrol("alice");
+      await program.serve();
+      assertEquals((await program.client(["alice"])).stderr, "");
+      await theirs(pair, ["7000", "9000", "8000"]);
+      await program.logged("info open sequence door");
+      await pass(1500);
+      assert(await pair.canReach(HERE, SSH), "alice's goes on");
+      await theirs(pair, ["8000", "7000"]);
+      await program.logged("info close sequence door");
+      assert(await pair.canReach(HERE, SSH), "alice's goes on still");
+      assertEquals((await program.client(["close", "alice"])).stderr, "");
+      assert(!await pair.canReach(HERE, SSH));
+      await theirs(pair, ["7000", "9000", "8000"]);
+      assert(await opens(pair));
+      await theirs(pair, ["8000", "7000"]);
+      await pass(100);
+      assert(!await pair.canReach(HERE, SSH), "closed before its time");
+    },
+    ["knock", "tcpdump"],
+  );
+}
+
+for (const watch of ["sniff", "socket"]) {
+  const p = (port: number) => watch === "socket" ? `${port}:udp` : `${port}`;
+  doors(
+    `watch: ${watch}: one-time sequences, each once, over restarts`,
+    async (program, pair) => {
+      const [a, b] = [[p(7000), p(9000)], [p(7500), p(6500)]];
+      program.configure(
+        settings(`one_time: [[${a}], [${b}]], for: 1s, watch: ${watch}`),
+        [],
+      );
+      await program.serve();
+      await program.logged("2 one-time sequences are left");
+      await theirs(pair, b);
+      await pass(100);
+      assert(!await pair.canReach(HERE, SSH), "not yet the second");
+      await theirs(pair, a);
+      assert(await opens(pair), "the first");
+      await pass(1500);
+      await theirs(pair, a);
+      await pass(100);
+      assert(!await pair.canReach(HERE, SSH), "the first is used");
+      await program.signal("SIGKILL");
+      const from = program.log.length;
+      await program.serve();
+      await program.logged("1 one-time sequences are left", from);
+      await theirs(pair, a);
+      await pass(100);
+      assert(!await pair.canReach(HERE, SSH), "used after a restart, too");
+      await theirs(pair, b);
+      assert(await opens(pair), "the second");
+      await program.logged("all one-time sequences are used: it stays shut");
+      const { stdout } = await program.admin("status");
+      assertMatch(stdout, /sequence door: all one-time sequences are used/);
+      await pass(1500);
+      await theirs(pair, b);
+      await pass(100);
+      assert(!await pair.canReach(HERE, SSH));
+    },
+    ["knock", "tcpdump"],
+  );
+}
+
+doors(
+  "programs of a sequence run when it opens and when its time is over",
+  async (program, pair) => {
+    const file = join(program.folder, "ran");
+    const script = JSON.stringify(`echo "$0 $1 $KNOCK_CLIENT" >> ${file}`);
+    program.configure(
+      `firewall: { backend: nft }
+services: { ssh: tcp/${SSH} }
+sequences:
+  wake:
+    knock: [7000, 9000, 8000]
+    for: 1s
+    flags: syn
+    target: ${SERVER[4]}
+    run: [sh, -c, ${script}, "{address}", start]
+    run_after: [sh, -c, ${script}, "{address}", stop]
+    run_ipv6: false
+    run_after_ipv6: false`,
+      [],
+    );
+    await program.serve();
+    await theirs(pair, ["7000", "9000", "8000"], SERVER[6]);
+    await theirs(pair, ["7000", "9000", "8000"]);
+    const want = `${HERE} start sequence wake\n${HERE} stop sequence wake\n`;
+    let got = "";
+    for (let waited = 0; waited < 5000 && got !== want; waited += 50) {
+      await pass(50);
+      got = existsSync(file) ? readFileSync(file, "utf8") : "";
+    }
+    assertEquals(got, want);
+    const { stdout } = await program.admin("log");
+    assertMatch(stdout, / run sequence wake 10\.77\.0\.2 sh/);
+  },
+  ["knock", "tcpdump"],
+);
+
+doors(
+  "knock seq, and knockd's client's command line, open a door of the real knockd",
+  async (program, pair) => {
+    const file = join(program.folder, "ran");
+    const conf = join(program.folder, "knockd.conf");
+    const door = (name: string, ports: string) =>
+      `[${name}]\nsequence = ${ports}\ntcpflags = syn\n` +
+      `command = echo ${name} %IP% >> ${file}\n`;
+    writeFileSync(
+      conf,
+      `[options]\n` + door("seq", "7000,8000:udp,9000") +
+        door("dropin", "9001,7001"),
+    );
+    pair.spawn(pair.server, [
+      "knockd",
+      "-i",
+      "eth0",
+      "-c",
+      conf,
+      "-p",
+      join(program.folder, "pid"),
+    ]);
+    await pass(1000);
+    const ran = await program.client([
+      ...["seq", SERVER[4], "7000", "8000/udp", "9000"],
+    ]);
+    assertEquals([ran.code, ran.stderr], [0, ""]);
+    await program.client(["-d", "50", SERVER[4], "9001", "7001"]);
+    const want = `seq ${HERE}\ndropin ${HERE}\n`;
+    let got = "";
+    for (let waited = 0; waited < 5000 && got !== want; waited += 50) {
+      await pass(50);
+      got = existsSync(file) ? readFileSync(file, "utf8") : "";
+    }
+    assertEquals(got, want);
+  },
+  ["knockd"],
+);
+
+/** Forged first knocks: as many sources as one machine's ports, nearly. */
+const FORGED = 60_000;
+
+for (const watch of ["kernel", "sniff"]) {
+  doors(
+    `watch: ${watch}: ${FORGED} forged first knocks keep no real one out`,
+    async (program, pair) => {
+      program.configure(
+        settings(
+          `knock: [7000:udp, 9000, 8000], within: 1m, for: 10m, ` +
+            `watch: ${watch}`,
+        ),
+        [],
+      );
+      await pair.onServer([
+        "ip",
+        "route",
+        "add",
+        "10.128.0.0/9",
+        "dev",
+        "eth0",
+      ]);
+      await program.serve();
+      await theirs(pair, ["7000:udp"]);
+      const argv = scriptCommand("spoofer.ts", SERVER[4], "7000", `${FORGED}`);
+      const { code, stderr } = await pair.exec(pair.client, argv);
+      assertEquals([code, stderr], [0, ""]);
+      if (watch === "kernel") {
+        const set = ["inet", "knock", "seq_window4_60000"];
+        const listed = await pair.onServer(["nft", "list", "set", ...set]);
+        const sources = [...listed.matchAll(/ timeout /g)].length;
+        assert(sources > FORGED * 0.99, `${sources} were remembered`);
+      }
+      await theirs(pair, ["9000", "8000"]);
+      assert(await opens(pair), "begun before them");
+      assertEquals((await program.admin("status")).code, 0);
+      await theirs(pair, ["7000:udp", "9000", "8000"], SERVER[6]);
+      assert(await opens(pair, HERE6), "begun after them");
+    },
+    ["knock", "tcpdump"],
+  );
+}
