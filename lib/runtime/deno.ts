@@ -15,7 +15,7 @@ import {
   SystemError,
 } from "./runtime.ts";
 import { standardStream } from "./standard.ts";
-import { selfCommand, signalNumber, system } from "./system.ts";
+import { selfCommand, signalNumber, standardError, system } from "./system.ts";
 
 /** Largest UDP payload, bytes. */
 const DATAGRAM_SIZE = 65535;
@@ -31,6 +31,7 @@ const NATIVE: Record<NativeType, Deno.NativeResultType> = {
 
 export const denoRuntime: Runtime = {
   ...system,
+  ...standardError((bytes) => Deno.stderr.write(bytes)),
   name: "deno",
   version: Deno.version.deno,
   selfCommand: () => selfCommand(["run", "-A"]),
@@ -101,8 +102,14 @@ export const denoRuntime: Runtime = {
       };
     }),
 
-  listenDatagram: (at, handler) =>
-    translatingAsync(() => {
+  listenDatagram: (at, handler) => {
+    // A script that is run by itself has no deno.json to turn this on.
+    if (!("listenDatagram" in Deno)) {
+      return import("./node_datagrams.ts").then((node) =>
+        node.listenDatagram(at, handler)
+      );
+    }
+    return translatingAsync(() => {
       const socket = bindDatagram(at);
       const { hostname, port } = socket.addr as Deno.NetAddr;
       const mapped = hostname.includes(":");
@@ -143,7 +150,8 @@ export const denoRuntime: Runtime = {
           return received;
         },
       });
-    }),
+    });
+  },
 
   listenStream: (at, handler) =>
     translatingAsync(() => {

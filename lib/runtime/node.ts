@@ -2,12 +2,12 @@
 
 import type * as ffi from "bun:ffi";
 import type { ChildProcess } from "node:child_process";
-import type * as dgram from "node:dgram";
 import type * as net from "node:net";
 import process from "node:process";
 import type { Readable } from "node:stream";
-import { type Endpoint, isIpv4, parseAddress } from "../values/address.ts";
+import type { Endpoint } from "../values/address.ts";
 import { systemError, translatingAsync } from "./errors.ts";
+import { bareAddress, listenDatagram, withoutIpv6 } from "./node_datagrams.ts";
 import {
   type NativeType,
   type Runtime,
@@ -15,11 +15,10 @@ import {
   SystemError,
 } from "./runtime.ts";
 import { standardStream } from "./standard.ts";
-import { selfCommand, signalNumber, system } from "./system.ts";
+import { selfCommand, signalNumber, standardError, system } from "./system.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
 const childProcesses = () => process.getBuiltinModule("node:child_process");
-const datagrams = () => process.getBuiltinModule("node:dgram");
 const networking = () => process.getBuiltinModule("node:net");
 const streams = () => process.getBuiltinModule("node:stream");
 
@@ -34,6 +33,7 @@ const NATIVE: Record<NativeType, string> = {
 
 export const nodeRuntime: Runtime = {
   ...system,
+  ...standardError(writeStandardError),
   name: "bun",
   version: process.versions.bun ?? process.versions.node,
   selfCommand: () => selfCommand(["run"]),
@@ -95,31 +95,7 @@ export const nodeRuntime: Runtime = {
     };
   },
 
-  listenDatagram: async (at, handler) => {
-    const socket = await withoutIpv6(at.host, (host) => bindDatagram(host, at));
-    const { address, port } = socket.address();
-    const mapped = address.includes(":");
-    socket.on("message", (bytes, from) => {
-      handler(bytes, { host: bareAddress(from.address), port: from.port });
-    });
-    socket.on("error", () => {}); // ICMP errors of earlier sends
-    return {
-      at: { host: address, port },
-      send: (bytes, to) =>
-        new Promise((resolve, reject) => {
-          const host = mapped && isIpv4(to.host)
-            ? `::ffff:${to.host}`
-            : to.host;
-          socket.send(
-            bytes,
-            to.port,
-            host,
-            (error) => error ? reject(systemError(error)) : resolve(),
-          );
-        }),
-      close: () => new Promise((resolve) => socket.close(() => resolve())),
-    };
-  },
+  listenDatagram,
 
   listenStream: async (at, handler) => {
     const server = await withoutIpv6(at.host, (host) => bindStream(host, at));
@@ -192,32 +168,6 @@ export const nodeRuntime: Runtime = {
   },
 };
 
-async function withoutIpv6<T>(
-  host: string,
-  bind: (host: string) => Promise<T>,
-): Promise<T> {
-  try {
-    return await bind(host);
-  } catch (error) {
-    const failed = systemError(error);
-    if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
-    return await bind("0.0.0.0").catch((error) => {
-      throw systemError(error);
-    });
-  }
-}
-
-function bindDatagram(host: string, { port }: Endpoint): Promise<dgram.Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = datagrams().createSocket(isIpv4(host) ? "udp4" : "udp6");
-    socket.once("error", reject);
-    socket.bind(port, host, () => {
-      socket.off("error", reject);
-      resolve(socket);
-    });
-  });
-}
-
 function bindStream(host: string, { port }: Endpoint): Promise<net.Server> {
   return new Promise((resolve, reject) => {
     const server = networking().createServer({ allowHalfOpen: true });
@@ -272,11 +222,6 @@ function nodeStream(socket: net.Socket): Stream {
       socket.destroy();
     },
   };
-}
-
-function bareAddress(text: string): string {
-  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
-  return parseAddress(text) ?? text;
 }
 
 function started(child: ChildProcess): Promise<void> {
