@@ -74,6 +74,7 @@ export function makeConfig(
     doors: [],
     warnings: [],
     log: { format: "text", level: "info" },
+    metrics: null,
     state: "/var/lib/knock",
     ...over,
   };

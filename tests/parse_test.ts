@@ -115,6 +115,7 @@ test("parseConfig() reads every key", () => {
     commands: new Map([["restart", ["systemctl", "restart", "x y"]]]),
     hooks: { open: ["notify", "{client}"], close: null },
     log: { format: "json", level: "debug" },
+    metrics: null,
     state: "/somewhere",
   });
   const [alice, seven] = clients;

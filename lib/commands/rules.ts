@@ -29,9 +29,12 @@ Example:
     # nft -c -f /etc/nftables.conf
 `;
 
+/** The options of `knock rules`. */
+export const optionNames = { values: { config: "c" } };
+
 /** Runs `knock rules`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, { values: { config: "c" } });
+  const options = parseOptions(args, optionNames);
   const [file] = takePositionals(options, ["FILE"], 1);
   const { firewall, services } = loadConfig(
     runtime,

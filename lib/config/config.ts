@@ -38,6 +38,8 @@ export interface Config {
   /** Run beside the firewall when a grant opens and when it ends; null = nothing. */
   readonly hooks: { readonly open: Argv | null; readonly close: Argv | null };
   readonly log: LogConfig;
+  /** Where GET /metrics is answered; null = nowhere. */
+  readonly metrics: Endpoint | null;
   /** The folder of the state file. */
   readonly state: string;
 }

@@ -17,7 +17,6 @@ import type { ReadKey } from "./key_file.ts";
 import { doorWarnings } from "./door_checks.ts";
 import { readDoors } from "./doors.ts";
 import { at, configError, isMapping, type Mistake, show } from "./mistake.ts";
-import { notYetSupported } from "./not_yet.ts";
 import {
   type ClientYaml,
   serverSchema,
@@ -61,8 +60,6 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     throw configError(file, mistakes);
   }
   const yaml = serverSchema.read(raw, "", mistakes);
-  const backend = yaml?.firewall.backend ?? "nft";
-  mistakes.push(...notYetSupported(raw, backend));
   if (!yaml) throw configError(file, mistakes);
 
   checkListen(yaml, mistakes);
@@ -121,6 +118,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,
+    metrics: yaml.metrics,
     state: surroundings.stateFolder(yaml.state),
   };
 }

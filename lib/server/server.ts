@@ -14,6 +14,7 @@ import {
 import {
   type Datagrams,
   type DatagramSource,
+  type Listener,
   type Runtime,
   type Stoppable,
   SystemError,
@@ -26,6 +27,7 @@ import { createDialects } from "./dialects.ts";
 import { Entrances } from "./entrances.ts";
 import { checkGpg, Gpg } from "./gpg.ts";
 import { stateTrouble } from "./chronicle.ts";
+import { serveMetrics } from "./metrics.ts";
 import { Keeper } from "./keeper.ts";
 import { RateCap } from "./rate.ts";
 import { createRunner } from "./runner.ts";
@@ -73,6 +75,7 @@ export class Server {
   readonly #timers: Stoppable[] = [];
   readonly #rate = new RateCap();
   readonly #budget = new Budget();
+  #metrics: Listener | null = null;
   /** The window whose tags the kernel gate has; null without a gate. */
   #gateWindow: number | null = null;
   #config: Config;
@@ -114,6 +117,7 @@ export class Server {
         await server.#setGate(config, firewall);
       });
       await server.#doors.adopt(config);
+      await server.#setMetrics(config);
     } catch (error) {
       await server.#entrances.close();
       await firewall.stop();
@@ -185,6 +189,7 @@ export class Server {
       this.#dialects = createDialects(config, this.#gpg);
       keeper.adopt(config, firewall);
       await this.#doors.adopt(config);
+      await this.#setMetrics(config);
       this.#announce();
       this.#warn();
     });
@@ -206,11 +211,12 @@ export class Server {
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
     await this.#doors.stop();
+    await this.#metrics?.close();
     await this.#entrances.close();
     await Promise.all(this.#opening);
     await this.#keeper.settled();
-    await this.#attempt(() => {
-      this.#report();
+    await this.#attempt(async () => {
+      await this.#report();
       this.#parts.store.setFact("server", null);
     });
     await this.#keeper.firewall.stop();
@@ -294,7 +300,7 @@ export class Server {
   async #setGate(config: Config, firewall: Firewall): Promise<void> {
     const nowMs = this.#parts.runtime.nowMs();
     const gate = kernelGate(config, nowMs);
-    this.#gateWindow = gate && firewall.setGate
+    this.#gateWindow = gate.tags.length > 0 && firewall.setGate
       ? Math.floor(nowMs / WINDOW_MS)
       : null;
     await firewall.setGate?.(gate);
@@ -323,7 +329,24 @@ export class Server {
     }
   }
 
-  #report(): void {
+  async #setMetrics({ metrics }: Config): Promise<void> {
+    const at = this.#metrics?.at;
+    if (at?.host === metrics?.host && at?.port === metrics?.port) return;
+    await this.#metrics?.close();
+    const { runtime, store } = this.#parts;
+    const sinceMs = runtime.nowMs();
+    this.#metrics = metrics && await serveMetrics(runtime, metrics, () => ({
+      counts: this.#counters.all,
+      grants: store.ledger.live(runtime.nowMs()).length,
+      sinceMs,
+    }));
+  }
+
+  async #report(): Promise<void> {
+    const kernel = await this.#keeper.firewall.counters?.() ?? {};
+    for (const [name, count] of Object.entries(kernel)) {
+      this.#counters.set(name, count);
+    }
     const counts = this.#counters.takeChanged();
     if (counts) this.#parts.store.setFact("counters", counts);
   }
@@ -341,10 +364,13 @@ export class Server {
   }
 }
 
-/** The gate for a configuration in which only knock/1 is spoken; null for others. */
-function kernelGate(config: Config, nowMs: number): KernelGate | null {
+/** What the kernel may sort out: all that is no knock/1, where nothing else is spoken; else what is too much. */
+function kernelGate(config: Config, nowMs: number): KernelGate {
+  const ports = config.listen.map(({ port }) => port);
   const used = config.clients.flatMap(dialectsOf);
-  if (used.some((dialect) => dialect !== "knock")) return null;
+  if (used.some((dialect) => dialect !== "knock")) {
+    return { ports: [], otherPorts: ports, tags: [] };
+  }
   const server = publicKeyOf(config.key);
   // One window more: the timer that renews them may be late.
   const windows = tagWindows(
@@ -352,7 +378,7 @@ function kernelGate(config: Config, nowMs: number): KernelGate | null {
     config.maxSkewMs + WINDOW_MS / 2,
   );
   return {
-    ports: config.listen.map(({ port }) => port),
+    ports,
     otherPorts: [],
     tags: windows.map((window) => tagOf(server, window)),
   };
