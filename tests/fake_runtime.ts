@@ -171,6 +171,14 @@ export class FakeRuntime implements Runtime {
     this.stderr += text;
   }
 
+  readonly log = {
+    write: (text: string): boolean => {
+      this.err(text);
+      return true;
+    },
+    flush: (): Promise<void> => Promise.resolve(),
+  };
+
   isTerminal(stream: "in" | "out" | "err"): boolean {
     return this.#options.terminals?.includes(stream) ?? false;
   }

@@ -42,8 +42,19 @@ Example:
 /** The names of its options. */
 export const optionNames = { values: { config: "", trial: "" } };
 
+/** How long the end waits for whoever reads the log. */
+const LAST_WORDS_MS = 1000;
+
 /** Runs `knock serve` until a signal, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
+  try {
+    return await serve(args, runtime);
+  } finally {
+    await runtime.log.flush(LAST_WORDS_MS);
+  }
+}
+
+async function serve(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const trialSeconds = readTrial(options.value("trial"));

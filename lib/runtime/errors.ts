@@ -49,4 +49,5 @@ const DENO_CODES: Readonly<Record<string, string>> = {
   AddrNotAvailable: "EADDRNOTAVAIL",
   ConnectionRefused: "ECONNREFUSED",
   NetworkUnreachable: "ENETUNREACH",
+  WouldBlock: "EAGAIN",
 };

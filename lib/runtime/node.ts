@@ -2,6 +2,7 @@
 
 import type * as ffi from "bun:ffi";
 import type { ChildProcess } from "node:child_process";
+import * as fs from "node:fs";
 import type * as net from "node:net";
 import process from "node:process";
 import type { Readable } from "node:stream";
@@ -239,6 +240,12 @@ async function collect(stream: Readable | null): Promise<string> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream ?? []) chunks.push(chunk);
   return Buffer.concat(chunks).toString();
+}
+
+function writeStandardError(bytes: Uint8Array): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  fs.write(2, bytes, (error, count) => error ? reject(error) : resolve(count));
+  return promise;
 }
 
 function killGroup(pid: number): void {

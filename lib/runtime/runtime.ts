@@ -47,6 +47,8 @@ export interface Runtime {
   out(text: string): void;
   /** Writes to standard error, as it is. Never throws on a closed pipe. */
   err(text: string): void;
+  /** Standard error again, for a server, which waits for no reader. */
+  readonly log: LogPipe;
   isTerminal(stream: "in" | "out" | "err"): boolean;
   /** Columns of the terminal on standard output; 80 where there is none. */
   columns(): number;
@@ -114,6 +116,14 @@ export class SystemError extends Error {
 
 export interface Stoppable {
   stop(): void;
+}
+
+/** Lines on their way to whoever reads them. */
+export interface LogPipe {
+  /** Hands on lines, and never waits; false when they are lost, because the reader has stopped. */
+  write(text: string): boolean;
+  /** Resolves when all is read, or after so long. */
+  flush(limitMs: number): Promise<void>;
 }
 
 /** Files. Every method throws {@linkcode SystemError}. */

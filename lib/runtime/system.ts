@@ -8,6 +8,7 @@ import { openDatabase } from "./database.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { files } from "./files.ts";
 import { fetchText, lookUp } from "./internet.ts";
+import { LogQueue } from "./log_queue.ts";
 import { type Runtime, SystemError } from "./runtime.ts";
 
 type Shared = Omit<
@@ -22,6 +23,8 @@ type Shared = Omit<
   | "connectStream"
   | "standard"
   | "openLibrary"
+  | "err"
+  | "log"
 >;
 
 export const system: Shared = {
@@ -71,7 +74,6 @@ export const system: Shared = {
   },
 
   out: (text) => writeAll(1, text),
-  err: (text) => writeAll(2, text),
   isTerminal: (stream) =>
     ({ in: process.stdin, out: process.stdout, err: process.stderr })[stream]
       .isTTY === true,
@@ -121,6 +123,18 @@ export const system: Shared = {
   fetchText,
   openDatabase,
 };
+
+/** Standard error, for commands and for the log, by a write that does not block the loop. */
+export function standardError(
+  writeSome: (bytes: Uint8Array) => Promise<number>,
+): Pick<Runtime, "err" | "log"> {
+  const log = new LogQueue(writeSome);
+  return {
+    log,
+    // Behind a log that nobody reads it would wait for ever.
+    err: (text) => log.isBusy ? void log.write(text) : writeAll(2, text),
+  };
+}
 
 /** The number of a signal by its name. */
 export function signalNumber(name: string): number | undefined {

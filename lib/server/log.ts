@@ -14,16 +14,25 @@ export type Log = (
   fields?: Readonly<Record<string, string | number>>,
 ) => void;
 
-/** A log in the configuration's format, from its level on. */
+/**
+ * A log in the configuration's format, from its level on. It keeps nobody
+ * waiting: what finds its reader stopped, and no more room, is counted as lost.
+ */
 export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
   const least = LEVELS.indexOf(level);
-  return (level, message, fields = {}) => {
-    if (LEVELS.indexOf(level) < least) return;
+  let lost = 0;
+  const formatLine = (...[level, message, fields]: Parameters<Log>) => {
     const time = new Date(runtime.nowMs()).toISOString();
-    runtime.err(
-      format === "json"
-        ? JSON.stringify({ time, level, message, ...fields }) + "\n"
-        : `${time} ${level} ${message}\n`,
-    );
+    return format === "json"
+      ? JSON.stringify({ time, level, message, ...fields }) + "\n"
+      : `${time} ${level} ${message}\n`;
+  };
+  return (level, message, fields) => {
+    if (LEVELS.indexOf(level) < least) return;
+    const line = formatLine(level, message, fields);
+    const words = `log: ${lost} lines lost: nobody read them`;
+    const before = lost > 0 ? formatLine("warn", words, { lost }) : "";
+    if (runtime.log.write(before + line)) lost = 0;
+    else lost++;
   };
 }
