@@ -185,7 +185,7 @@ function readServer(
   usualPort?: number,
 ): Endpoint {
   const usual = config.listen.find(({ port }) => port === usualPort);
-  const { port } = usual ?? config.listen[0]!;
+  const { port } = usual ?? config.listen[0] ?? config.streams[0]!;
   const given = options.value("server");
   if (given === undefined) {
     return { host: ownHost(runtime, config.listen), port };

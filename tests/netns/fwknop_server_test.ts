@@ -404,6 +404,26 @@ staged(
   },
 );
 
+staged("knock/1 goes by TCP and HTTP, too", async ({ pair, program }) => {
+  await pair.serve("tcp", 22);
+  program.configure(
+    "listen: [62201, tcp/62201, http/8080]\nservices: { ssh: tcp/22 }",
+    [{ name: "alice", policy: ["open: [ssh]", "for: 1s"] }],
+  );
+  await program.enrol("alice");
+  await program.serve();
+  for (const kind of ["tcp", "http/8080"]) {
+    assert(!await pair.canReach(HERE, 22));
+    const args = ["alice", "--open", "tcp/22", "--transport", kind, "--wait"];
+    const said = await program.client(args);
+    assertEquals([said.code, said.stderr], [0, ""], kind);
+    for (let waits = 0; await pair.canReach(HERE, 22); waits++) {
+      assert(waits < 100, "does not shut");
+      await pass(STEP_MS);
+    }
+  }
+});
+
 staged(
   "OpenPGP: the real client opens ours, and ours fwknopd",
   async (stage) => {
