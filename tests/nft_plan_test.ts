@@ -1,8 +1,9 @@
 /** The rulesets of mode accept, of forwards and of the kernel gate, as text. */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { run } from "../lib/commands/rules.ts";
+import { FirewallError } from "../lib/firewall/firewall.ts";
 import { parseHostChain } from "../lib/firewall/nft_chain.ts";
 import { leadText, type Led } from "../lib/firewall/nft_elements.ts";
 import { readCounters } from "../lib/firewall/nft_gate.ts";
@@ -177,14 +178,22 @@ test("hostObjects() takes an empty chain for ours, and refuses another's", () =>
       "\t\ttype filter hook input priority 0; policy drop;\n",
     ]
   ) {
-    let said = "";
-    try {
-      find(table(rule));
-    } catch (error) {
-      said = (error as Error).message;
-    }
-    assert(said.startsWith("chain inet filter knock is there already"));
+    assertThrows(
+      () => find(table(rule)),
+      FirewallError,
+      "chain inet filter knock is there already",
+    );
   }
+});
+
+test("hostObjects() refuses a table of iptables", () => {
+  const host = parseHostChain("ip filter knock")!;
+  const listing = "table ip filter {\n\tchain INPUT {\n\t}\n}\n";
+  assertThrows(
+    () => hostObjects(listing, host, knownHostPlace(host)),
+    FirewallError,
+    "table ip filter is kept by iptables",
+  );
 });
 
 test("leadText() writes a target over the one before", () => {

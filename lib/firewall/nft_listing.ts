@@ -63,6 +63,13 @@ export function hostObjects(
     (kind, family) => setName(kind, family, place.prefix),
   );
   const objects = readTable(table);
+  if (host.family !== "inet" && objects.some(({ name }) => name === "INPUT")) {
+    // It cannot read what is not its own, and then refuses all of the table.
+    throw new FirewallError(
+      `table ${place.table} is kept by iptables`,
+      "firewall: { backend: iptables, mode: accept }",
+    );
+  }
   const ours = objects.filter(({ kind, name }) =>
     kind === "chain" ? name === host.chain : sets.includes(name)
   );
