@@ -372,3 +372,31 @@ test("a client with `once` gets grants for one connection", async () => {
   await ask({ ports: [SSH] });
   assertEquals(store.ledger.live(runtime.nowMs())[0]!.once, true);
 });
+
+test("decide() leads to a port of the machine where the backend can", async () => {
+  const nft = { backend: "nft", mode: "guard", chain: null, commands: null };
+  for (const backend of ["nft", "gate"] as const) {
+    const { ask, firewall, lines, store, runtime } = await makeKeeper(
+      [makeClient()],
+      { firewall: { ...nft, backend, mode: "guard" } },
+    );
+    const [host] = runtime.ownAddresses();
+    const answer = await ask({
+      dialect: "fwknop",
+      ports: [{ protocol: "tcp", first: 9000, last: 9000 }],
+      forward: { kind: "local", host: host!, port: 22 },
+    });
+    const live = store.ledger.live(runtime.nowMs()).map(({ to }) => to);
+    if (backend === "nft") {
+      assertEquals(answer?.status, "done");
+      assertEquals(live, [{ host: host!, port: 22 }]);
+    } else {
+      assertEquals(answer?.status, "failed");
+      assertEquals(live, []);
+      assertEquals(firewall.open_.size, 0);
+      assertEquals(lines, [
+        `error failed alice ${SOURCE} tcp/9000: the gate backend cannot forward a port`,
+      ]);
+    }
+  }
+});

@@ -6,6 +6,7 @@
  */
 
 import type { Client, Config } from "../config/config.ts";
+import { kernelSequences } from "../config/doors.ts";
 import type { Action, Answer, Request } from "../dialects/dialect.ts";
 import { STEP_MS } from "../dialects/one_time_code.ts";
 import { endConnections } from "../firewall/conntrack.ts";
@@ -210,10 +211,9 @@ export class Keeper {
   /** Has the firewall hold exactly what a configuration and the ledger say. */
   apply(config: Config, firewall = this.#firewall): Promise<void> {
     const nowMs = this.#parts.runtime.nowMs();
-    const sequences = config.doors.filter(({ watch }) => watch === "kernel")
-      .flatMap(({ opens, closes }) => closes ? [...opens, closes] : opens);
-    firewall.setSequences?.(kernelRules(sequences));
-    const grants = mergeEntries(this.#parts.store.ledger.live(nowMs));
+    firewall.setSequences?.(kernelRules(kernelSequences(config.doors)));
+    const grants = mergeEntries(this.#parts.store.ledger.live(nowMs))
+      .filter(({ to }) => !to || forwards(config));
     return firewall.apply(config.services, grants, nowMs);
   }
 
@@ -383,8 +383,8 @@ export class Keeper {
   }
 
   async #open({ address, ports, to }: Granted, nowMs: number): Promise<void> {
-    const { backend } = this.#config.firewall;
-    if (to && backend !== "nft") {
+    if (to && !forwards(this.#config)) {
+      const { backend } = this.#config.firewall;
       throw new FirewallError(`the ${backend} backend cannot forward a port`);
     }
     const { ledger } = this.#parts.store;
@@ -521,6 +521,11 @@ export class Keeper {
       address: granted?.address ?? asked,
     };
   }
+}
+
+/** Whether grants may lead elsewhere than their ports do. */
+function forwards({ firewall }: Config): boolean {
+  return firewall.backend === "nft";
 }
 
 /** How many ports these are, as far as a reply can say (16 bits). */
