@@ -7,6 +7,7 @@ import { checkAccept } from "../server/doctor/check_accept.ts";
 import { checkBackend } from "../server/doctor/check_backend.ts";
 import { checkClients } from "../server/doctor/check_clients.ts";
 import { checkClock } from "../server/doctor/check_clock.ts";
+import { checkDoors } from "../server/doctor/check_doors.ts";
 import { checkState } from "../server/doctor/check_files.ts";
 import { checkFirewall } from "../server/doctor/check_firewall.ts";
 import { checkServer } from "../server/doctor/check_server.ts";
@@ -17,6 +18,7 @@ import {
   type Level,
   ok,
   unknown,
+  warn,
 } from "../server/doctor/finding.ts";
 import { listNft, readRuleset } from "../server/doctor/ruleset.ts";
 import { readSockets } from "../server/doctor/sockets.ts";
@@ -106,6 +108,7 @@ async function examine(
   return [
     ["configuration", [
       ok(`${config.file}: valid, and closed to others`),
+      ...config.warnings.map((text) => warn(text)),
       ...findings,
     ]],
     ["backend", await checkBackend(runtime, config)],
@@ -120,6 +123,7 @@ async function examine(
       ...checkFirewall(config, ruleset, running),
       ...checkAccept(config, await listNft(runtime)),
     ]],
+    ["sequences", checkDoors(config, running ? state?.doors ?? [] : null)],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],
     ["clients", checkClients(config, runtime.nowMs())],
   ];

@@ -1,8 +1,10 @@
+import { kernelSequences } from "../config/doors.ts";
 import { loadConfig } from "../config/load.ts";
 import { needConfig } from "../config/places.ts";
 import { FirewallError } from "../firewall/firewall.ts";
 import { nftRules } from "../firewall/nft.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { bootText } from "../sequences/ruleset.ts";
 import { FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
@@ -36,7 +38,7 @@ export const optionNames = { values: { config: "c" } };
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [file] = takePositionals(options, ["FILE"], 1);
-  const { firewall, services } = loadConfig(
+  const { firewall, services, doors } = loadConfig(
     runtime,
     needConfig(runtime, file ?? options.value("config")),
   );
@@ -46,7 +48,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   try {
-    runtime.out(await nftRules(runtime, firewall, services));
+    runtime.out(
+      await nftRules(runtime, firewall, services) +
+        bootText(kernelSequences(doors)),
+    );
     return 0;
   } catch (error) {
     if (!(error instanceof FirewallError)) throw error;

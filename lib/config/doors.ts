@@ -37,6 +37,12 @@ export function readDoors(
   });
 }
 
+/** The sequences that the kernel is to judge. */
+export function kernelSequences(doors: readonly Door[]): Sequence[] {
+  return doors.filter(({ watch }) => watch === "kernel")
+    .flatMap(({ opens, closes }) => closes ? [...opens, closes] : opens);
+}
+
 function readDoor(
   name: string,
   yaml: DoorYaml,

@@ -138,6 +138,19 @@ export function sequencesText(
   );
 }
 
+/** The same as a script that may be loaded over itself, as a machine does at boot. */
+export function bootText(sequences: readonly Sequence[]): string {
+  const text = sequencesText(sequences, { group: LOG_GROUP });
+  const chains = [...text.matchAll(/^ {2}chain (\w+) \{\n( {4}type .*\n)?/gm)];
+  if (chains.length === 0) return "";
+  return lines(
+    `table ${TABLE} {`,
+    ...chains.map(([, name, hook = ""]) => `  chain ${name} {\n${hook}  }`),
+    `}`,
+    ...chains.map(([, name]) => `flush chain ${TABLE} ${name}`),
+  ) + text;
+}
+
 /** Deletes what sequences have made, as a listing of the table shows it. */
 export function clearSequencesText(listing: string): string {
   const named = (kind: string) =>

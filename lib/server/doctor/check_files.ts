@@ -2,6 +2,7 @@
 
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { OperatorError } from "../../values/errors.ts";
+import type { DoorFact } from "../doors.ts";
 import type { ServerFact } from "../server.ts";
 import { openExistingStore } from "../store.ts";
 import type { ServerState } from "./check_server.ts";
@@ -60,9 +61,11 @@ export async function checkState(
     const fact = (store.fact("server") ?? null) as ServerFact | null;
     const alive = fact !== null && runtime.signalProcess(fact.pid, "test");
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
+    const doors = (store.fact("doors") ?? []) as readonly DoorFact[];
     store.close();
     findings.push(ok(`state folder ${folder}: can be read and written`));
-    return { findings, state: { server: alive ? fact : null, counters } };
+    const server = alive ? fact : null;
+    return { findings, state: { server, counters, doors } };
   } catch (error) {
     if (error instanceof OperatorError) {
       return { findings: [bad(error.message, error.hint)], state: null };

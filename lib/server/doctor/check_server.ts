@@ -2,6 +2,7 @@
 
 import type { Config, Listen } from "../../config/config.ts";
 import { formatEndpoint } from "../../values/address.ts";
+import type { DoorFact } from "../doors.ts";
 import type { ServerFact } from "../server.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { isEverywhere, type Socket } from "./sockets.ts";
@@ -12,6 +13,8 @@ export interface ServerState {
   readonly server: ServerFact | null;
   /** What was counted since it started. */
   readonly counters: Readonly<Record<string, number>>;
+  /** What it says of port sequences; absent: nothing. */
+  readonly doors?: readonly DoorFact[];
 }
 
 /** Compares what the state, the sockets and the configuration say. */
