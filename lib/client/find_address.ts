@@ -109,8 +109,10 @@ async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
   );
   try {
     const startMs = runtime.monotonicMs();
-    const until = (ms: number) =>
-      runtime.sleep(startMs + ms - runtime.monotonicMs(), over.signal);
+    const until = (ms: number) => {
+      const leftMs = startMs + ms - runtime.monotonicMs();
+      return runtime.sleep(Math.max(leftMs, 0), over.signal);
+    };
     for (const retryMs of STUN_RETRIES_MS) {
       await until(retryMs);
       if (found.size > 0) break; // the other family is not waited for

@@ -214,6 +214,17 @@ export class Pair {
     }
   }
 
+  /** Waits until the cable is up: before, Bun finds no addresses of the client's own. */
+  async cableUp(): Promise<void> {
+    for (let waited = 0; waited < 200; waited++) {
+      const argv = ["cat", "/sys/class/net/eth0/operstate"];
+      const { stdout } = await this.exec(this.client, argv);
+      if (stdout.trim() === "up") return;
+      await pass(20);
+    }
+    throw new Error("the cable is not up");
+  }
+
   /** Ends what was started and removes the namespaces. */
   async remove(): Promise<void> {
     for (const child of this.#children) {

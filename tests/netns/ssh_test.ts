@@ -55,7 +55,7 @@ function scene(name: string, body: (scene: Scene) => Promise<void>): void {
       await program.serve();
       await program.enrol("home");
       await startSshd(pair, folder);
-      await cableUp(pair);
+      await pair.cableUp();
       const environment = [
         `HOME=${folder}`,
         `XDG_STATE_HOME=${folder}/memory`,
@@ -75,20 +75,6 @@ function scene(name: string, body: (scene: Scene) => Promise<void>): void {
       program.remove();
     }
   }, PROGRAMS);
-}
-
-/**
- * Waits until the client's cable is up: before, Bun sees no addresses, and a
- * grant that was given in another network is not remembered.
- */
-async function cableUp(pair: Pair): Promise<void> {
-  for (let waited = 0; waited < 200; waited++) {
-    const argv = ["cat", "/sys/class/net/eth0/operstate"];
-    const { stdout } = await pair.exec(pair.client, argv);
-    if (stdout.trim() === "up") return;
-    await pass(20);
-  }
-  throw new Error("the cable is not up");
 }
 
 /** An sshd of the test's own, with fresh keys, for root by key alone. */
