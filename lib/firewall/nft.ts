@@ -25,7 +25,7 @@ import {
 } from "./nft_elements.ts";
 import type { Forward } from "./nft_forwards.ts";
 import { readCounters } from "./nft_gate.ts";
-import { type Found, NftKernel } from "./nft_kernel.ts";
+import { type Found, NftKernel, textOf } from "./nft_kernel.ts";
 import { NftLeads } from "./nft_leads.ts";
 import { placesOf, type Plan, rulesetText } from "./nft_ruleset.ts";
 import {
@@ -299,7 +299,9 @@ class NftFirewall implements Firewall {
   async #replaceRules(plan: Plan): Promise<void> {
     const before = this.#listing;
     const found = await this.#kernel.look();
-    await this.#kernel.replace(plan, found, "");
+    // Each minute brings new tags: nobody's knocks are to be forgotten by that.
+    const isIntact = before !== null && textOf(found) === before;
+    await this.#kernel.replace(plan, found, "", isIntact);
     // What was not in place is not now: its grants are to be applied again.
     this.#listing = before === null ? null : await this.#kernel.listing();
   }

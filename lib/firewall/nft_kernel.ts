@@ -71,6 +71,12 @@ interface Watched {
 /** How long what was looked at is trusted: a listing costs a millisecond. */
 const TRUST_MS = 1000;
 
+/** What was found as one text; null when there is nothing of ours. */
+export function textOf({ own, host }: Found): string | null {
+  if (own === null && host.length === 0) return null;
+  return (own ?? "") + host.map(({ text }) => text + "\n").join("");
+}
+
 export class NftKernel {
   readonly #nft: Nft;
   readonly #host: HostChain | null;
@@ -113,9 +119,7 @@ export class NftKernel {
 
   /** All that is ours as one text, to be compared; null when nothing is. */
   async listing(): Promise<string | null> {
-    const { own, host } = await this.look();
-    if (own === null && host.length === 0) return null;
-    return (own ?? "") + host.map(({ text }) => text + "\n").join("");
+    return textOf(await this.look());
   }
 
   /** Has sequences judged from the next replace() on. */
@@ -123,17 +127,26 @@ export class NftKernel {
     this.#sequences = rules;
   }
 
-  /** Makes the ruleset what a plan says, and runs `more` behind it, in one step. */
-  async replace(plan: Plan, found: Found, more: string): Promise<void> {
+  /**
+   * Makes the ruleset what a plan says, and runs `more` behind it, in one step.
+   * With `keepsSequences` those that are there stay, and who is within one, too.
+   */
+  async replace(
+    plan: Plan,
+    found: Found,
+    more: string,
+    keepsSequences = false,
+  ): Promise<void> {
     const rules = rulesetText(plan);
     const sequences = await this.#sequencesText();
     const clear = found.own === null
       ? ""
       : this.#sequences?.clear(found.own) ?? "";
+    const [old, fresh] = keepsSequences ? ["", ""] : [clear, sequences];
     this.#watched = null;
     try {
       await this.run(
-        clear + rules + unneeded(plan, found) + sequences + more,
+        old + rules + unneeded(plan, found) + fresh + more,
       );
     } catch (error) {
       if (found.own === null && found.host.length === 0) throw error;
