@@ -216,4 +216,23 @@ netnsTest("nft says what cannot be forwarded, and why", async (pair) => {
     const answer = await nft.tryTo({ do: "open", grants: [grant] });
     assertMatch(answer.error ?? "", error);
   }
+  // Of several, none is open when one cannot be; nor when the kernel says no.
+  const half: GivenGrant = [A6, "tcp/5000", 60, "", `${SERVER[4]}:22`];
+  await nft.tryTo({ do: "open", grants: [[A, "tcp/22", 60], half] });
+  assert(!await pair.canReach(A, 22));
+  const full = Array.from(
+    { length: 65_536 },
+    (_, i): GivenGrant => [
+      `192.0.${i >> 8}.${i & 255}`,
+      "tcp/22",
+      60,
+      "once",
+    ],
+  );
+  const answer = await nft.tryTo({
+    do: "open",
+    grants: [[A, "tcp/22", 60], ...full],
+  });
+  assertEquals(answer.ok, false);
+  assert(!await pair.canReach(A, 22));
 });
