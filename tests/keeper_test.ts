@@ -8,7 +8,7 @@ import {
 } from "../lib/firewall/firewall.ts";
 import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
 import { Counters } from "../lib/server/counters.ts";
-import { Keeper } from "../lib/server/keeper.ts";
+import { type Claim, Keeper } from "../lib/server/keeper.ts";
 import { openStore } from "../lib/server/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
@@ -400,3 +400,50 @@ test("decide() leads to a port of the machine where the backend can", async () =
     }
   }
 });
+
+test("admit() opens for a sequence, under its name", async () => {
+  const { keeper, firewall, store, runtime, lines } = await makeKeeper();
+  const nowMs = runtime.nowMs();
+  assert(await keeper.admit(makeClaim(), nowMs));
+  assertEquals([...firewall.open_], [[`${SOURCE} tcp/22`, nowMs + 10_000]]);
+  assertEquals(lines, [
+    `info open sequence door ${SOURCE} tcp/22 until 2026-01-02T12:00:10.000Z (10s)`,
+  ]);
+  const [event] = store.history.find({});
+  assertEquals([event!.client, event!.dialect], ["sequence door", "sequence"]);
+  await keeper.dropClients(makeConfig([]));
+  assertEquals(store.ledger.live(nowMs), []);
+});
+
+test("admit() leaves to the kernel what it has done, but what others have for longer", async () => {
+  const { ask, keeper, firewall, runtime, store } = await makeKeeper();
+  const nowMs = runtime.nowMs();
+  const claim = makeClaim({ inKernel: true });
+  await keeper.admit(claim, nowMs);
+  assertEquals([...firewall.open_], []);
+  assertEquals(store.ledger.live(nowMs).length, 1);
+  await ask({ ports: [SSH], seconds: 600 });
+  firewall.open_.clear(); // the kernel has given it the sequence's time
+  await keeper.admit(claim, nowMs);
+  assertEquals([...firewall.open_.values()], [nowMs + 600_000]);
+  firewall.open_.clear(); // the kernel has closed it for all
+  await keeper.admit({ ...claim, action: "close", seconds: 0 }, nowMs);
+  assertEquals([...firewall.open_.values()], [nowMs + 600_000]);
+  assertEquals(store.ledger.live(nowMs).map(({ client }) => client), ["alice"]);
+});
+
+test("admit() opens nothing that cannot be written down", async () => {
+  const { keeper, firewall, runtime, lines } = await makeKeeper();
+  runtime.databases.failing = "ENOSPC";
+  assertEquals(await keeper.admit(makeClaim(), runtime.nowMs()), false);
+  assertEquals(firewall.open_.size, 0);
+  assert(lines[0]!.startsWith("error failed sequence door"), lines[0]);
+});
+
+function makeClaim(over: Partial<Claim> = {}): Claim {
+  return {
+    ...{ client: "sequence door", dialect: "sequence", action: "open" },
+    ...{ command: null, address: SOURCE, ports: [SSH], seconds: 10 },
+    ...over,
+  };
+}
