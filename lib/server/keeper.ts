@@ -74,6 +74,8 @@ export class Keeper {
   /** Addresses whose grants could not be closed, and when to try again. */
   readonly #closeAgainMs = new Map<string, number>();
   #hasOpened = false;
+  /** Why the host's own chain keeps grants from counting, as last said. */
+  #jumpProblem: string | null = null;
 
   constructor(parts: KeeperParts, config: Config, firewall: Firewall) {
     this.#parts = parts;
@@ -277,8 +279,14 @@ export class Keeper {
     }
   }
 
-  /** Puts the firewall back if somebody changed what is ours. */
+  /** Puts the firewall back if somebody changed what is ours, and says what only the admin can mend. */
   async care(): Promise<void> {
+    const problem = await this.#firewall.jumpProblem?.() ?? null;
+    if (problem !== this.#jumpProblem) {
+      if (problem) this.#parts.log("warn", `no knock can open: ${problem}`);
+      else this.#parts.log("info", "knocks can open again");
+    }
+    this.#jumpProblem = problem;
     if (await this.#firewall.intact()) return;
     this.#parts.log(
       "warn",

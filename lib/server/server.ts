@@ -115,6 +115,7 @@ export class Server {
         await server.#keeper.apply(config);
         await server.#keeper.sweep();
         await server.#setGate(config, firewall);
+        await server.#keeper.care();
       });
       await server.#doors.adopt(config);
       await server.#setMetrics(config);
@@ -169,6 +170,8 @@ export class Server {
       try {
         await orFailure(async () => {
           if (!same) firewall = await this.#parts.createFirewall(config);
+          // The next would not know the chain in the host's table for its own.
+          if (!same && old.firewall.mode === "accept") await before.remove();
           await keeper.apply(config, firewall);
           await keeper.dropClients(config);
           await this.#setGate(config, firewall);
