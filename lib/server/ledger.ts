@@ -28,6 +28,8 @@ export class Ledger {
   readonly #ofAddress: Statement;
   readonly #ended: Statement;
   readonly #count: Statement;
+  readonly #shift: Statement;
+  readonly #rebase: Statement;
   /** At least as many as are recorded: counting them all takes a millisecond. */
   #atMost: number;
 
@@ -48,7 +50,24 @@ export class Ledger {
     );
     this.#ended = database.prepare("select * from grants where until_ms <= ?");
     this.#count = database.prepare("select count(*) as n from grants");
+    this.#shift = database.prepare(
+      "update grants set since_ms = since_ms + ?1, until_ms = until_ms + ?1",
+    );
+    this.#rebase = database.prepare(
+      `update grants set since_ms = ?1, until_ms = until_ms - since_ms + ?1
+       where since_ms > ?1`,
+    );
     this.#atMost = this.size;
+  }
+
+  /** Goes along with a clock that was set: all keep the time that is left to them. */
+  shift(byMs: number): void {
+    this.#shift.run(byMs);
+  }
+
+  /** Has what was granted at a time that is to come begin now: the clock was set back unseen. */
+  rebase(nowMs: number): void {
+    this.#rebase.run(nowMs);
   }
 
   put(entry: Entry): void {

@@ -21,6 +21,7 @@ import {
 } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { Budget } from "./budget.ts";
+import { type Clocks, ClockWatch } from "./clock_watch.ts";
 import { Counters } from "./counters.ts";
 import { Doors } from "./doors.ts";
 import { createDialects } from "./dialects.ts";
@@ -75,6 +76,7 @@ export class Server {
   readonly #timers: Stoppable[] = [];
   readonly #rate = new RateCap();
   readonly #budget = new Budget();
+  readonly #clock: ClockWatch;
   #metrics: Listener | null = null;
   /** The window whose tags the kernel gate has; null without a gate. */
   #gateWindow: number | null = null;
@@ -85,6 +87,7 @@ export class Server {
     this.#parts = parts;
     this.#config = config;
     const { runtime } = parts;
+    this.#clock = new ClockWatch(this.#clocks());
     this.#gpg = new Gpg(runtime);
     this.#entrances = new Entrances(
       runtime,
@@ -105,6 +108,7 @@ export class Server {
   static async start(parts: ServerParts, config: Config): Promise<Server> {
     const { runtime, store } = parts;
     store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
+    store.ledger.rebase(runtime.nowMs());
     await checkGpg(runtime, config);
     const firewall = await orFailure(() => parts.createFirewall(config));
     const server = new Server(parts, config, firewall);
@@ -130,13 +134,14 @@ export class Server {
       server.#timers.push(runtime.every(ms, () => server.#attempt(work)));
     every(SWEEP_MS, () =>
       server.#keeper.enqueue(async () => {
+        server.#lookAtClock();
         await server.#keeper.sweep();
         server.#doors.sweep();
         await server.#renewGate();
       }));
     every(REPORT_MS, () => server.#report());
     every(CARE_MS, () => {
-      store.replay.prune(runtime.nowMs());
+      store.replay.prune(server.#clock.surelyMs(server.#clocks()));
       store.history.prune();
       return server.#keeper.enqueue(() => server.#keeper.care());
     });
@@ -262,6 +267,7 @@ export class Server {
   ): void {
     const { runtime } = this.#parts;
     if (!opened.ok) return this.#counters.add(`refused: ${opened.why}`);
+    this.#attempt(() => this.#lookAtClock());
     const { request, seal } = opened;
     const answer = this.#keeper.decide(request, source.host, runtime.nowMs());
     if (!answer) return;
@@ -307,6 +313,31 @@ export class Server {
       ? Math.floor(nowMs / WINDOW_MS)
       : null;
     await firewall.setGate?.(gate);
+  }
+
+  #clocks(): Clocks {
+    const { runtime } = this.#parts;
+    return { nowMs: runtime.nowMs(), monotonicMs: runtime.monotonicMs() };
+  }
+
+  /**
+   * Keeps grants from living longer because the clock was set. Set back: what
+   * is left of them stays. Set forward: they end by it, for a machine that
+   * slept looks the same.
+   */
+  #lookAtClock(): void {
+    const { store, log } = this.#parts;
+    const clocks = this.#clocks();
+    const jumpMs = this.#clock.look(clocks);
+    if (jumpMs === 0) return;
+    if (jumpMs < 0) store.ledger.shift(jumpMs);
+    this.#clock.note(clocks);
+    const seconds = Math.round(Math.abs(jumpMs) / 1000);
+    const way = jumpMs < 0 ? "back" : "forward";
+    log("warn", `the clock was set ${way} by ${seconds} s`);
+    this.#attempt(() =>
+      this.#keeper.enqueue(() => this.#keeper.apply(this.#config))
+    );
   }
 
   async #renewGate(): Promise<void> {
