@@ -58,10 +58,11 @@ export function netnsTest(
   name: string,
   body: (pair: Pair) => Promise<void>,
   programs: readonly string[] = [],
+  timeout = TEST_MS,
 ): void {
   const reason = whyNot(programs);
   const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
-  test(name, { skip, timeout: TEST_MS }, async () => {
+  test(name, { skip, timeout }, async () => {
     if (reason !== null) throw new Error(`cannot run: ${reason}`);
     const pair = new Pair();
     try {

@@ -1,0 +1,335 @@
+/**
+ * What goes wrong around the program, on the real kernel: it is killed, its
+ * disk is full, its clock jumps, its firewall fails, nobody reads its log. The
+ * long form is `deno task faults`.
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { mkdirSync } from "node:fs";
+import process from "node:process";
+import { faultTest, HERE, LONG, NEIGHBOUR } from "../faults/stage.ts";
+import { pass, scriptCommand } from "./netns.ts";
+
+const KILLS = LONG ? 200 : 20;
+const COPIES = LONG ? 1_000_000 : 100_000;
+const RELOADS = LONG ? 20 : 4;
+const MANY_CLIENTS = 10_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+faultTest(
+  "killed at any moment under load: no replay, no grant lost, the state is sound",
+  async (stage) => {
+    const { program } = stage;
+    let port = 20_000;
+    /** What was answered, and so must be open: port and when it was sent. */
+    const opened = new Map<number, number>();
+    let packets: string[] = [];
+    for (let kill = 0; kill < KILLS; kill++) {
+      await program.serve();
+      // What was taken before the kill, by an answer or by its record, opens nothing again.
+      await stage.send(packets);
+      packets = [];
+      await stage.answers();
+      const load = (async () => {
+        const ending = pass(30 + 200 * Math.random())
+          .then(() => program.signal("SIGKILL"));
+        while (program.pid !== null) {
+          const knocks = Array.from({ length: 4 }, async () => {
+            const own = ++port;
+            const knocked = await stage.knock({
+              action: "open",
+              ports: [`tcp/${own}`],
+              seconds: 3600,
+              timeoutMs: 150,
+            });
+            packets.push(knocked.packet);
+            if (knocked.status === "done") opened.set(own, knocked.sentMs);
+          });
+          await Promise.all(knocks);
+        }
+        await ending;
+      })();
+      await load;
+      stage.sound();
+    }
+    await program.serve();
+    await stage.send(packets);
+    await stage.answers();
+    assert(opened.size > KILLS * 10, `only ${opened.size} knocks opened`);
+    const events = stage.query<{ ports: string; times: number }>(
+      "select ports, count(*) as times from history where event = 'open' group by ports",
+    );
+    assertEquals(events.filter(({ times }) => times !== 1), []);
+    const count = await stage.agree();
+    assert(count >= opened.size);
+    const kernel = await stage.inKernel();
+    for (const [port, sentMs] of opened) {
+      const untilMs = kernel.get(`${HERE} tcp ${port}`);
+      assert(untilMs !== undefined, `tcp/${port} was lost`);
+      const offMs = untilMs! - sentMs - HOUR_MS;
+      assert(Math.abs(offMs) < 3000, `tcp/${port} is off by ${offMs} ms`);
+    }
+  },
+);
+
+faultTest(
+  "a full disk: knocks fail and say so, nothing opens, until there is room",
+  async (stage) => {
+    const { program, pair } = stage;
+    await pair.serve("tcp", 22);
+    mkdirSync(stage.state);
+    await program.serveBy([
+      ...["unshare", "-m", "sh", "-c"],
+      `mount -t tmpfs -o size=1m tmpfs "${stage.state}" && exec "$@"`,
+      "sh",
+      ...scriptCommand("../../main.ts", "serve", "--config", program.config),
+    ]);
+    const inside = (command: string) =>
+      pair.exec(pair.server, [
+        ...["nsenter", "-t", String(program.pid), "-m", "sh", "-c", command],
+      ]);
+    await inside(`cat /dev/zero > "${stage.state}/filler"`);
+    const failed = await stage.knock({ action: "open", ports: ["tcp/22"] });
+    assertEquals(failed.status, "failed");
+    assert(!await pair.canReach(HERE, 22), "nothing opens");
+    assertMatch(
+      program.log,
+      /error failed alice .*cannot write the state file/,
+    );
+    for (let more = 0; more < 20; more++) {
+      assertEquals(await stage.open("tcp/22", 60), "failed");
+    }
+    await inside(`rm "${stage.state}/filler"`);
+    await stage.send([failed.packet]);
+    assert(!await pair.canReach(HERE, 22), "a copy is a replay all the same");
+    assertEquals(await stage.open("tcp/22", 60), "done");
+    assert(await pair.canReach(HERE, 22));
+    assertEquals(await program.signal("SIGTERM"), 0);
+  },
+  ["unshare", "nsenter"],
+);
+
+faultTest(
+  "a state folder that cannot be written: no start, and the cure",
+  async (stage) => {
+    const { program } = stage;
+    mkdirSync(stage.state);
+    const argv = [
+      ...["unshare", "-m", "sh", "-c"],
+      `mount -t tmpfs -o ro tmpfs "${stage.state}" && exec "$@"`,
+      "sh",
+      ...scriptCommand("../../main.ts", "serve", "--config", program.config),
+    ];
+    const error = await program.serveBy(argv).then(
+      () => null,
+      (error) => error,
+    );
+    assertMatch(String(error), /cannot use the state file: .*read-?only/i);
+    assertEquals(await program.ended(), 1);
+  },
+  ["unshare"],
+);
+
+const JUMPS = LONG ? [-DAY_MS, -HOUR_MS, HOUR_MS, DAY_MS] : [-HOUR_MS, HOUR_MS];
+
+for (const jumpMs of JUMPS) {
+  faultTest(
+    `the clock jumps by ${
+      jumpMs / HOUR_MS
+    } h: no grant is prolonged, no packet is taken again`,
+    async (stage) => {
+      const { program, pair } = stage;
+      await pair.serve("tcp", 22);
+      await stage.setFaults({});
+      await stage.serveFaulty();
+      const knocked = await stage.knock({
+        action: "open",
+        ports: ["tcp/22"],
+        seconds: 6,
+      });
+      assertEquals(knocked.status, "done");
+      await stage.setFaults({ clockMs: jumpMs });
+      await program.logged("the clock");
+      await pass(300);
+      // Of a grant the time that is left stays when the clock is set back; a
+      // clock set forward may as well have told the truth.
+      assertEquals(await pair.canReach(HERE, 22), jumpMs < 0);
+      if (jumpMs < 0) {
+        await program.signal("SIGKILL");
+        await stage.serveFaulty();
+        assert(await pair.canReach(HERE, 22), "open after a restart");
+      }
+      await pass(knocked.sentMs + 7500 - Date.now());
+      assert(!await pair.canReach(HERE, 22), "ended on time");
+      assertEquals(
+        await stage.open("tcp/22", 1, { clockMs: jumpMs }),
+        "done",
+      );
+      await stage.setFaults({ clockMs: 0 });
+      await pass(1200);
+      await stage.send([knocked.packet]);
+      await pass(300);
+      assert(!await pair.canReach(HERE, 22), "the old packet is a replay");
+      assertEquals(await stage.open("tcp/22", 1), "done");
+    },
+  );
+}
+
+for (const forked of [false, true]) {
+  faultTest(
+    `calls of ${
+      forked ? "nft" : "libnftables"
+    } fail, one or two in three: answers are true, and nothing is half open`,
+    async (stage) => {
+      const { program } = stage;
+      await stage.setFaults({ forked });
+      await stage.serveFaulty();
+      const ended = { done: [] as string[], failed: [] as string[] };
+      let port = 20_000;
+      for (const nftFails of [1, 2] as const) {
+        await stage.setFaults({ forked, nftFails });
+        for (let knock = 0; knock < 20; knock++) {
+          const status = await stage.open(`tcp/${++port}`, 600);
+          assert(status !== null && status !== "refused", `port ${port}`);
+          ended[status!].push(`${HERE} tcp ${port}`);
+        }
+      }
+      await stage.setFaults({ forked });
+      assert(ended.done.length >= 10 && ended.failed.length >= 10);
+      const kernel = await stage.inKernel();
+      assertEquals([...kernel.keys()].sort(), ended.done);
+      await stage.agree();
+      assertMatch(program.log, /error failed alice \S+ tcp\/2\d+: nft/);
+      assertEquals(await stage.open("tcp/30000", 600), "done");
+      await stage.agree();
+    },
+  );
+}
+
+faultTest("a cable pulled and put back while knocks come", async (stage) => {
+  const { program, pair } = stage;
+  await program.serve();
+  await stage.answers();
+  let port = 20_000;
+  for (let flap = 0; flap < (LONG ? 50 : 5); flap++) {
+    const knocks = Array.from(
+      { length: 10 },
+      () => stage.open(`tcp/${++port}`, 600),
+    );
+    await pair.onServer(["ip", "link", "set", "eth0", "down"]);
+    await pass(50);
+    await pair.onServer(["ip", "link", "set", "eth0", "up"]);
+    await Promise.all(knocks);
+  }
+  await stage.answers();
+  assertEquals(await stage.open("tcp/22", 600), "done");
+  await stage.agree();
+  assert(program.pid !== null);
+});
+
+faultTest(
+  `${COPIES} copies of a knock at a stopped server: it comes back and opens`,
+  async (stage) => {
+    const { program } = stage;
+    await program.serve();
+    const knock = { action: "open", ports: ["tcp/22"], seconds: 1 } as const;
+    const { packet, status } = await stage.knock(knock);
+    assertEquals(status, "done");
+    const before = stage.memoryMb();
+    process.kill(program.pid!, "SIGSTOP");
+    await stage.send([packet], COPIES);
+    process.kill(program.pid!, "SIGCONT");
+    const tries = await stage.answers(12);
+    assert(tries <= 4, `${tries} tries`);
+    assertEquals(await stage.open("tcp/20000", 60), "done");
+    const grown = stage.memoryMb() - before;
+    assert(grown < 60, `it grew by ${grown} MB`);
+    const [opened] = stage.query<{ times: number }>(
+      "select count(*) as times from history where event = 'open'",
+    );
+    assertEquals(opened?.times, 2);
+  },
+);
+
+faultTest(
+  `${MANY_CLIENTS} clients, read again ${RELOADS} times`,
+  async (stage) => {
+    const { program } = stage;
+    const line = (index: number) =>
+      Array.from({ length: 32 }, (_, at) => (index >> (at % 4) * 8) ^ at);
+    const clients = Array.from({ length: MANY_CLIENTS }, (_, index) => ({
+      name: `client${index}`,
+      keys: `knock: { key: "${
+        Uint8Array.from(line(index + 1)).toBase64({
+          alphabet: "base64url",
+          omitPadding: true,
+        })
+      }", psk: "${
+        Uint8Array.from(line(index + 1)).toBase64({
+          alphabet: "base64url",
+          omitPadding: true,
+        })
+      }" }`,
+      policy: ["open: [ssh]"],
+    }));
+    const alice = { name: "alice", policy: ["open: [ssh]"] };
+    stage.configure([...clients, alice]);
+    await program.serve();
+    assertEquals(await stage.open("tcp/22", 600), "done");
+    const times: number[] = [];
+    const memory: number[] = [];
+    for (let reload = 0; reload < RELOADS; reload++) {
+      const from = program.log.length;
+      const startMs = performance.now();
+      await program.signal("SIGHUP");
+      await program.logged("info reloaded", from);
+      times.push(performance.now() - startMs);
+      memory.push(stage.memoryMb());
+    }
+    assertEquals(await stage.open("tcp/22", 600), "done");
+    await stage.agree();
+    assert(Math.max(...times) < 5000, `reloads took ${times} ms`);
+    assert(Math.max(...memory) < 400, `memory: ${memory} MB`);
+    if (LONG) {
+      const mb = memory.map(Math.round).join(", ");
+      const ms = times.map(Math.round).join(", ");
+      process.stderr.write(`reloads: ${ms} ms; memory: ${mb} MB\n`);
+    }
+  },
+);
+
+faultTest(
+  "nobody reads the log: knocks open, lines are counted, it stops when told",
+  async (stage) => {
+    const { pair } = stage;
+    await pair.serve("tcp", 22);
+    const server = stage.serveUnread();
+    await stage.answers();
+    // 45 kB of log each: more than a pipe and the queue behind it take.
+    for (let turn = 0; turn < 20; turn++) {
+      const ran = await stage.knock({ action: "run", command: "talk" });
+      assertEquals(ran.status, "done", `turn ${turn}`);
+    }
+    assertEquals(await stage.open("tcp/22", 1), "done");
+    assert(await pair.canReach(HERE, 22));
+    assert(!await pair.canReach(NEIGHBOUR, 22));
+    await pass(1300);
+    assert(!await pair.canReach(HERE, 22), "it ends on time");
+
+    let log = "";
+    server.stderr!.on("data", (bytes) => log += bytes);
+    for (let turn = 0; turn < 20 && !log.includes("lines lost"); turn++) {
+      await pass(100);
+      assertEquals(await stage.open("tcp/22", 1), "done");
+    }
+    assertMatch(log, / warn log: \d+ lines lost: nobody read them\n/);
+    server.stderr!.pause();
+    for (let turn = 0; turn < 20; turn++) {
+      await stage.knock({ action: "run", command: "talk" });
+    }
+    const ended = new Promise((resolve) => server.on("exit", resolve));
+    process.kill(server.pid!, "SIGTERM");
+    assertEquals(await ended, 0);
+  },
+);
