@@ -185,20 +185,20 @@ for (const forked of [false, true]) {
       const { program } = stage;
       await stage.setFaults({ forked });
       await stage.serveFaulty();
-      const ended = { done: [] as string[], failed: [] as string[] };
+      const ended: Record<string, string[]> = { done: [], failed: [] };
       let port = 20_000;
       for (const nftFails of [1, 2] as const) {
         await stage.setFaults({ forked, nftFails });
         for (let knock = 0; knock < 20; knock++) {
           const status = await stage.open(`tcp/${++port}`, 600);
           assert(status !== null && status !== "refused", `port ${port}`);
-          ended[status!].push(`${HERE} tcp ${port}`);
+          ended[status!]!.push(`${HERE} tcp ${port}`);
         }
       }
       await stage.setFaults({ forked });
-      assert(ended.done.length >= 10 && ended.failed.length >= 10);
+      assert(ended.done!.length >= 10 && ended.failed!.length >= 10);
       const kernel = await stage.inKernel();
-      assertEquals([...kernel.keys()].sort(), ended.done);
+      assertEquals([...kernel.keys()].sort(), ended.done!);
       await stage.agree();
       assertMatch(program.log, /error failed alice \S+ tcp\/2\d+: nft/);
       assertEquals(await stage.open("tcp/30000", 600), "done");
