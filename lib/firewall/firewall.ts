@@ -52,14 +52,6 @@ export interface SequenceRules {
   clear(listing: string): string;
 }
 
-/** Port sequences that the kernel judges by itself, as rules in the backend's own table. */
-export interface SequenceRules {
-  /** The script that adds them; `seesSockets`: whether the kernel tells at which ports something listens. */
-  text(seesSockets: boolean): string;
-  /** The script that deletes what an older one has added, by a listing of the table. */
-  clear(listing: string): string;
-}
-
 /** The firewall said no, or cannot be used. */
 export class FirewallError extends Error {
   readonly hint: string | undefined;
@@ -125,12 +117,6 @@ export interface Firewall {
    * can (nft); null takes it away.
    */
   setGate?(gate: KernelGate | null): Promise<void>;
-
-  /**
-   * Has the kernel judge port sequences, from the next apply() on, which puts
-   * them in place together with all else. Only where the kernel can (nft).
-   */
-  setSequences?(rules: SequenceRules): void;
 
   /**
    * Has the kernel judge port sequences, from the next apply() on, which puts
