@@ -60,7 +60,7 @@ test("LICENCES are what the packages say", () => {
     ].map((path) => join(ROOT, path));
     const path = paths.find((path) => runtime.files.stat(path));
     assert(path, ref);
-    const { license } = JSON.parse(runtime.files.readText(path));
+    const { license } = JSON.parse(runtime.files.readText(path!));
     assertEquals(LICENCES[name], license, ref);
   }
 });
