@@ -1,8 +1,4 @@
-import {
-  assertEquals,
-  assertRejects,
-  assertStringIncludes,
-} from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { formatProfile } from "../lib/client/adding.ts";
 import type { Answered, Outcome } from "../lib/client/outcome.ts";
