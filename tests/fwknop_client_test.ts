@@ -41,7 +41,7 @@ test("sealerOf() seals fwknop's packets, which the server's dialect opens", asyn
   const home = profile(
     `{ key_base64: "${KEY}", hmac_key_base64: "${MAC}", hmac: sha512, mode: ctr, user: bob }`,
   );
-  const sealer = sealerOf(home);
+  const sealer = await sealerOf(home);
   assertEquals(sealer.answers, false);
   const { packet } = await sealer.seal(ask, circumstances);
   const { fwknop } = home;
@@ -55,8 +55,8 @@ test("sealerOf() seals fwknop's packets, which the server's dialect opens", asyn
   assertEquals(known.request?.ports, ask.ports);
 });
 
-test("sealerOf() takes text keys, and refuses what fwknop cannot say", () => {
-  const sealer = sealerOf(profile(`{ key: "a b", hmac: none }`));
+test("sealerOf() takes text keys, and refuses what fwknop cannot say", async () => {
+  const sealer = await sealerOf(profile(`{ key: "a b", hmac: none }`));
   for (
     const over of [
       { action: "close" },

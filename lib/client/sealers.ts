@@ -9,10 +9,6 @@ import type {
 } from "../dialects/dialect.ts";
 import type { Profile } from "./profile.ts";
 import { dialectOf } from "./profile_keys.ts";
-import { fwknopSealer } from "./seal_fwknop.ts";
-import { knockSealer } from "./seal_knock.ts";
-import { openmeSealer } from "./seal_openme.ts";
-import { openspaSealer } from "./seal_openspa.ts";
 
 /** What to ask the server for; a code of null is the profile's, if it has one. */
 export type Ask =
@@ -56,16 +52,21 @@ export interface Sealer {
   seal(ask: Ask, circumstances: Circumstances): Sealed | Promise<Sealed>;
 }
 
-type MakeSealer = (profile: Profile) => Sealer;
+type MakeSealer = (profile: Profile) => Promise<Sealer>;
 
+// Each is loaded when it is used: a client that knocks speaks one of them.
 const SEALERS: Readonly<Partial<Record<DialectName, MakeSealer>>> = {
-  knock: ({ knock }) => knockSealer(knock!),
-  fwknop: ({ fwknop }) => fwknopSealer(fwknop!),
-  openme: ({ openme }) => openmeSealer(openme!),
-  openspa: ({ openspa }) => openspaSealer(openspa!),
+  knock: async ({ knock }) =>
+    (await import("./seal_knock.ts")).knockSealer(knock!),
+  fwknop: async ({ fwknop }) =>
+    (await import("./seal_fwknop.ts")).fwknopSealer(fwknop!),
+  openme: async ({ openme }) =>
+    (await import("./seal_openme.ts")).openmeSealer(openme!),
+  openspa: async ({ openspa }) =>
+    (await import("./seal_openspa.ts")).openspaSealer(openspa!),
 };
 
 /** The sealer for a profile's dialect, with its keys. */
-export function sealerOf(profile: Profile): Sealer {
+export function sealerOf(profile: Profile): Promise<Sealer> {
   return SEALERS[dialectOf(profile)]!(profile);
 }

@@ -54,7 +54,7 @@ export async function sendKnock(
   options: SendOptions = {},
 ): Promise<Outcome> {
   const { tries = DEFAULT_TRIES, family, naming = {}, guess = {} } = options;
-  const sealer = sealerOf(profile);
+  const sealer = await sealerOf(profile);
   const transport = options.transport ?? profile.transport;
   // Servers answer nothing to a connection.
   const answers = sealer.answers && transport.kind === "udp";
