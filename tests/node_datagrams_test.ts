@@ -1,8 +1,9 @@
 /** UDP by node:dgram, which Deno takes too where its own is not turned on. */
 
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { listenDatagram } from "../lib/runtime/node_datagrams.ts";
+import { SystemError } from "../lib/runtime/runtime.ts";
 
 for (const host of ["127.0.0.1", "::"]) {
   test(`listenDatagram() at ${host} hears what was sent to it`, async () => {
@@ -20,3 +21,14 @@ for (const host of ["127.0.0.1", "::"]) {
     }
   });
 }
+
+test("send() says by SystemError that it cannot: port 0, a closed socket", async () => {
+  const socket = await listenDatagram({ host: "::", port: 0 }, () => {});
+  const bytes = new Uint8Array(1);
+  // Whoever writes a packet by hand chooses the port that it comes from.
+  const nowhere = { host: "127.0.0.1", port: 0 };
+  await assertRejects(() => socket.send(bytes, nowhere), SystemError);
+  await socket.close();
+  const gone = { host: "127.0.0.1", port: 9 };
+  await assertRejects(() => socket.send(bytes, gone), SystemError);
+});

@@ -7,7 +7,7 @@
 import type * as dgram from "node:dgram";
 import process from "node:process";
 import { type Endpoint, isIpv4, parseAddress } from "../values/address.ts";
-import { systemError } from "./errors.ts";
+import { systemError, translatingAsync } from "./errors.ts";
 import type { DatagramHandler, Datagrams } from "./runtime.ts";
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
@@ -24,16 +24,20 @@ export async function listenDatagram(
   socket.on("error", () => {}); // ICMP errors of earlier sends
   return {
     at: { host: address, port },
-    send: (bytes, to) =>
-      new Promise((resolve, reject) => {
-        const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
-        socket.send(
-          bytes,
-          to.port,
-          host,
-          (error) => error ? reject(systemError(error)) : resolve(),
-        );
-      }),
+    send: (bytes, to) => {
+      const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
+      // It throws at port 0, which whoever writes packets by hand may come from.
+      return translatingAsync(() =>
+        new Promise((resolve, reject) =>
+          socket.send(
+            bytes,
+            to.port,
+            host,
+            (error) => error ? reject(error) : resolve(),
+          )
+        )
+      );
+    },
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
 }
