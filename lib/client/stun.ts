@@ -30,8 +30,17 @@ const MAPPED_ADDRESS = 0x0001;
 const XOR_MAPPED_ADDRESS = 0x0020;
 /** Types below this must be understood, or the message is of no use. §14. */
 const FIRST_OPTIONAL = 0x8000;
-/** Those that a binding response may bear without harm, of old servers. */
-const IGNORED: ReadonlySet<number> = new Set([0x0004, 0x0005, 0x0009]);
+/**
+ * Those that are understood and no matter: SOURCE-ADDRESS and CHANGED-ADDRESS of
+ * RFC 3489, USERNAME, and the two kinds of MESSAGE-INTEGRITY, for lack of a key.
+ */
+const IGNORED: ReadonlySet<number> = new Set([
+  0x0004,
+  0x0005,
+  0x0006,
+  0x0008,
+  0x001c,
+]);
 
 // RFC 8489 §14.1: an address is 0, family, port and bytes.
 const FAMILY_OFFSET = 1;
