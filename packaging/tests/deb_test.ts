@@ -122,6 +122,21 @@ test("the service runs as its own user, with libnftables", { skip }, () => {
   assertMatch(stdout, /^\/etc\/knock\/server.yaml 600 knock$/m);
 });
 
+test(
+  "knock-guard.service closes what the configuration guards",
+  { skip },
+  () => {
+    const { stdout } = inDebian(`
+    unit=/usr/lib/systemd/system/knock-guard.service
+    export KNOCK_CONFIG=/etc/knock/server.yaml
+    # What systemd makes of the line: "$$" is "$", and "%%" is "%".
+    sed -n 's/^ExecStart=//p' "$unit" | sed 's/\\$\\$/$/g; s/%%/%/g' | sh -eu
+    nft list table inet knock`);
+    assertMatch(stdout, /chain/);
+    assertMatch(stdout, /22/);
+  },
+);
+
 test("installing it again keeps the configuration", { skip }, () => {
   const { stdout } = inDebian(`
     md5sum /etc/knock/*
