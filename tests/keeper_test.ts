@@ -447,3 +447,91 @@ function makeClaim(over: Partial<Claim> = {}): Claim {
     ...over,
   };
 }
+
+test("nobody else's knock gives a used single-use grant back", async () => {
+  const { ask, firewall } = await makeKeeper([
+    makeClient({ once: true }),
+    makeClient({ name: "bob" }),
+  ]);
+  const use = () => void firewall.open_.delete(`${SOURCE} tcp/22`);
+  await ask({ ports: [SSH], seconds: 600 });
+  use();
+  const WEB = { protocol: "tcp", first: 8080, last: 8080 } as const;
+  await ask({ client: "bob", ports: [WEB] });
+  await ask({ client: "bob", action: "close", ports: [WEB] });
+  assertEquals([...firewall.open_.keys()], [], "closing others");
+  await ask({ ports: [WEB], seconds: 600 });
+  await ask({ action: "close", ports: [WEB] });
+  assertEquals([...firewall.open_.keys()], [], "closing her own others");
+
+  const once: boolean[] = [];
+  const { open } = firewall;
+  firewall.open = (grants) => {
+    once.push(...grants.map((grant) => grant.once));
+    return open(grants);
+  };
+  await ask({ client: "bob", ports: [SSH], seconds: 10 });
+  assertEquals(once, [false], "only what bob asked for");
+});
+
+test("close ends a part of a range, and leaves the rest", async () => {
+  const { ask, firewall, store, runtime } = await makeKeeper();
+  const tcp = (first: number, last = first) =>
+    ({ protocol: "tcp", first, last }) as const;
+  await ask({ seconds: 60 });
+  const answer = await ask({ action: "close", ports: [tcp(8085)] });
+  assertEquals(answer?.status, "done");
+  assertEquals([...firewall.open_.keys()].sort(), [
+    `${SOURCE} tcp/22`,
+    `${SOURCE} tcp/8080-8084`,
+    `${SOURCE} tcp/8086-8090`,
+  ]);
+  firewall.failing = true;
+  assertEquals(
+    (await ask({ action: "close", ports: [tcp(8090)] }))?.status,
+    "failed",
+  );
+  const left = store.ledger.live(runtime.nowMs()).map(({ ports }) =>
+    formatPortRange(ports)
+  );
+  assert(left.includes("tcp/8086-8090"), left.join(" "));
+});
+
+test("apply() brings back no grant of a client that is gone", async () => {
+  const { ask, keeper, firewall } = await makeKeeper([
+    makeClient(),
+    makeClient({ name: "bob" }),
+  ]);
+  await ask({ ports: [SSH] });
+  await ask({ client: "bob", ports: [SSH] }, "203.0.113.10");
+  await keeper.apply(makeConfig([makeClient()]));
+  assertEquals([...firewall.open_.keys()], [`${SOURCE} tcp/22`]);
+});
+
+test("one client cannot fill the ledger for an address", async () => {
+  const { ask, store } = await makeKeeper([
+    makeClient({ open: [{ protocol: "tcp", first: 1, last: 65_535 }] }),
+  ]);
+  const ports = (from: number) =>
+    Array.from({ length: 15 }, (_, index) => ({
+      protocol: "tcp" as const,
+      first: from + index,
+      last: from + index,
+    }));
+  let last = "";
+  for (let from = 1; from < 3000; from += 15) {
+    last = (await ask({ ports: ports(from) }))!.status;
+  }
+  assertEquals(last, "failed");
+  assert(store.ledger.size < 1100, `${store.ledger.size}`);
+  assertEquals((await ask({ ports: ports(1) }))?.status, "done", "extended");
+
+  await ask({ ports: [] });
+  for (let from = 4000; from < 8000; from += 30) {
+    const odd = ports(from).map(({ first }, index) =>
+      ({ protocol: "tcp", first: first + index, last: first + index }) as const
+    );
+    await ask({ action: "close", ports: odd });
+  }
+  assert(store.ledger.size < 1100, `${store.ledger.size}`);
+});

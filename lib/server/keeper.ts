@@ -14,7 +14,12 @@ import { type Firewall, FirewallError } from "../firewall/firewall.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { kernelRules } from "../sequences/ruleset.ts";
 import { grantee } from "../sequences/sequence.ts";
-import { overlapPorts, type PortRange } from "../values/ports.ts";
+import {
+  formatPortRange,
+  overlapPorts,
+  type PortRange,
+  withoutPorts,
+} from "../values/ports.ts";
 import { type Asker, Chronicle, stateTrouble } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
 import { isTimely, judge, type Verdict } from "./judge.ts";
@@ -27,6 +32,13 @@ import type { Store } from "./store.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;
+
+/**
+ * No more of them than this are for one client at one address; of one with
+ * wide ranges they would be as many as there are ports, each looked at with
+ * every change.
+ */
+const MAX_GRANTS_AT_ADDRESS = 1024;
 
 /** How long a grant that could not be closed waits for the next try. */
 const CLOSE_AGAIN_MS = 60_000;
@@ -214,7 +226,9 @@ export class Keeper {
   apply(config: Config, firewall = this.#firewall): Promise<void> {
     const nowMs = this.#parts.runtime.nowMs();
     firewall.setSequences?.(kernelRules(kernelSequences(config.doors)));
-    const grants = mergeEntries(this.#parts.store.ledger.live(nowMs))
+    const names = grantees(config);
+    const live = this.#parts.store.ledger.live(nowMs);
+    const grants = mergeEntries(live.filter(({ client }) => names.has(client)))
       .filter(({ to }) => !to || forwards(config));
     return firewall.apply(config.services, grants, nowMs);
   }
@@ -258,10 +272,7 @@ export class Keeper {
   async dropClients(config: Config): Promise<void> {
     const { runtime, store, log, runner } = this.#parts;
     const nowMs = runtime.nowMs();
-    const names = new Set([
-      ...config.clients.map(({ name }) => name),
-      ...config.doors.map(({ name }) => grantee(name)),
-    ]);
+    const names = grantees(config);
     const gone = store.ledger.live(nowMs).filter(({ client }) =>
       !names.has(client)
     );
@@ -323,26 +334,51 @@ export class Keeper {
 
   /**
    * Writes down what was decided; the client's entries for these ports as they
-   * were, which a `close` ends.
+   * were, which a `close` ends: of a range the part that it names.
    */
   #record(request: Deed, granted: Granted, nowMs: number): Entry[] {
     const { ledger } = this.#parts.store;
     this.#chronicle.remember(request.action, request, granted);
-    const before = ledger.ofAddress(granted.address, nowMs).filter((entry) =>
-      entry.client === request.client && isWithin(entry, granted.ports)
+    const own = ledger.ofAddress(granted.address, nowMs).filter(({ client }) =>
+      client === request.client
     );
+    if (request.action === "close") {
+      const ended = own.filter((entry) =>
+        granted.ports.some((range) => overlapPorts(range, entry.ports))
+      );
+      for (const entry of ended) ledger.remove(entry);
+      // Where there is no room for what is left of ranges, that ends, too.
+      const left = ended.flatMap((entry) =>
+        withoutPorts(entry.ports, granted.ports)
+          .map((ports) => ({ ...entry, ports }))
+      );
+      const held = own.length - ended.length;
+      if (held + left.length <= MAX_GRANTS_AT_ADDRESS) {
+        for (const entry of left) ledger.put(entry);
+      }
+      return ended;
+    }
     if (request.action === "open") {
       if (!ledger.hasRoom(granted.ports.length, MAX_GRANTS)) {
         throw new SystemError("", `${MAX_GRANTS} grants are open already`);
+      }
+      const isHeld = (ports: PortRange) =>
+        own.some((entry) =>
+          formatPortRange(entry.ports) === formatPortRange(ports)
+        );
+      if (
+        own.length >= MAX_GRANTS_AT_ADDRESS && !granted.ports.every(isHeld)
+      ) {
+        throw new SystemError(
+          "",
+          `${own.length} grants are open for ${granted.address} already`,
+        );
       }
       for (const entry of this.#entries(request, granted, nowMs)) {
         ledger.put(entry);
       }
     }
-    if (request.action === "close") {
-      for (const entry of before) ledger.remove(entry);
-    }
-    return before;
+    return own.filter((entry) => isWithin(entry, granted.ports));
   }
 
   /** Step 9; whether it was done. What could not be opened is taken out of the ledger again. */
@@ -358,7 +394,7 @@ export class Keeper {
     try {
       if (action === "open") {
         if (inKernel) await this.#prolong(granted, nowMs);
-        else await this.#open(granted, nowMs);
+        else await this.#open(request, granted, nowMs);
         this.#hasOpened = true;
         for (const entry of this.#entries(request, granted, nowMs)) {
           runner.hook(hooks.open, entry);
@@ -390,14 +426,21 @@ export class Keeper {
     return true;
   }
 
-  async #open({ address, ports, to }: Granted, nowMs: number): Promise<void> {
+  async #open(
+    { client }: Deed,
+    { address, ports, to }: Granted,
+    nowMs: number,
+  ): Promise<void> {
     if (to && !forwards(this.#config)) {
       const { backend } = this.#config.firewall;
       throw new FirewallError(`the ${backend} backend cannot forward a port`);
     }
     const { ledger } = this.#parts.store;
     const entries = ledger.ofAddress(address, nowMs);
-    const wanted = entries.filter((entry) => isWithin(entry, ports));
+    // Only the kernel knows whether another's single use is still to come.
+    const wanted = entries.filter((entry) =>
+      isWithin(entry, ports) && (!entry.once || entry.client === client)
+    );
     if (wanted.length === 0) {
       throw new FirewallError("it was taken back before it was opened");
     }
@@ -428,11 +471,21 @@ export class Keeper {
   async #close(ended: readonly Entry[], nowMs: number): Promise<void> {
     const { ledger } = this.#parts.store;
     for (const address of new Set(ended.map((entry) => entry.address))) {
-      const stays = mergeEntries(ledger.ofAddress(address, nowMs));
       const gone = mergeEntries(ended.filter((one) => one.address === address));
+      const used = new Set(
+        gone.filter(({ once }) => once)
+          .map(({ ports }) => formatPortRange(ports)),
+      );
+      // Whether it was used is not known: another's single use of the same
+      // ports ends with this one, and none is given back.
+      const stays = mergeEntries(ledger.ofAddress(address, nowMs))
+        .filter(({ once, ports }) =>
+          !once || !used.has(formatPortRange(ports))
+        );
       await this.#firewall.close(gone, stays, nowMs);
       // A neighbour's grant for the same ports may end earlier than ours did.
-      if (stays.length > 0) await this.#firewall.open(stays, stays, nowMs);
+      const lasting = stays.filter(({ once }) => !once);
+      if (lasting.length > 0) await this.#firewall.open(lasting, stays, nowMs);
     }
   }
 
@@ -529,6 +582,14 @@ export class Keeper {
       address: granted?.address ?? asked,
     };
   }
+}
+
+/** The names under which a configuration grants. */
+function grantees({ clients, doors }: Config): Set<string> {
+  return new Set([
+    ...clients.map(({ name }) => name),
+    ...doors.map(({ name }) => grantee(name)),
+  ]);
 }
 
 /** Whether grants may lead elsewhere than their ports do. */

@@ -39,3 +39,22 @@ export function containsPorts(outer: PortRange, inner: PortRange): boolean {
 export function overlapPorts(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }
+
+/** What is left of a range without some others, in order. */
+export function withoutPorts(
+  range: PortRange,
+  others: readonly PortRange[],
+): PortRange[] {
+  let left = [range];
+  for (const other of others) {
+    left = left.flatMap((piece) =>
+      overlapPorts(piece, other)
+        ? [
+          { ...piece, last: other.first - 1 },
+          { ...piece, first: other.last + 1 },
+        ].filter(({ first, last }) => first <= last)
+        : [piece]
+    );
+  }
+  return left;
+}
