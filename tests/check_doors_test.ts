@@ -18,7 +18,7 @@ const CASES: [watch: Watch, fact: Partial<DoorFact> | null, want: string][] = [
   [
     "sniff",
     { left: 2 },
-    "ok sequence a (watch: sniff): is heard, 2 one-time sequences are left",
+    "ok sequence a (watch: sniff): is heard, 2 one-time sequences left",
   ],
   [
     "sniff",

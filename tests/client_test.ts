@@ -158,14 +158,14 @@ const wrong: [
     UsageError,
     `--server must be HOST, HOST:PORT or [IPV6]:PORT, got "a:b"`,
   ],
-  ["show bob", FailureError, `there is no client "bob" in ${FILE}`],
+  ["show bob", UsageError, `there is no client "bob" in ${FILE}`],
   [
     "show alcie",
-    FailureError,
+    UsageError,
     `there is no client "alcie"`,
     `did you mean "alice"?`,
   ],
-  ["remove bob", FailureError, `there is no client "bob"`],
+  ["remove bob", UsageError, `there is no client "bob"`],
 ];
 
 for (const [args, type, message, hint] of wrong) {

@@ -151,7 +151,7 @@ const servers: [
   ["failing", FACT, UDP, { ...RECEIVED, "failed: firewall": 1 }, [
     "ok",
     "ok",
-    "bad 1 knocks were granted",
+    "bad 1 knock granted",
   ]],
 ];
 

@@ -56,8 +56,8 @@ for (const [line, enrolment] of whole) {
 const wrong: [line: string, message: string][] = [
   ["", "the enrolment is empty"],
   ["  \n", "the enrolment is empty"],
-  ["https://host/", 'an enrolment starts with "knock://"'],
-  ["knock:/host", 'an enrolment starts with "knock://"'],
+  ["https://host/", 'the enrolment must start with "knock://"'],
+  ["knock:/host", 'the enrolment must start with "knock://"'],
   [LINE.replace("&psk", "\n&psk"), "the enrolment has white space in it"],
   [
     LINE + "x".repeat(2048),

@@ -71,7 +71,10 @@ const wrong: [args: string, message: string][] = [
     `--backend must be nft, iptables, gate or command, got "nftables"`,
   ],
   ["--backend nft --mode open", `--mode must be guard or accept, got "open"`],
-  ["--backend gate --mode guard", `--mode is for --backend nft, got "gate"`],
+  [
+    "--backend gate --mode guard",
+    `--mode is for --backend nft or iptables, got "gate"`,
+  ],
   ["--listen 0", `--listen must be a port, 1 to 65535, got "0"`],
   ["--listen 1e3", `--listen must be a port, 1 to 65535, got "1e3"`],
   [
@@ -112,9 +115,18 @@ for (const [args, message] of wrong) {
   });
 }
 
-test("run() writes nothing that this version cannot read", async () => {
+for (const backend of ["nft", "iptables", "gate", "command"]) {
+  test(`run() --backend ${backend} writes what can be read again`, async () => {
+    const runtime = root();
+    assertEquals(await run(["-b", backend], runtime), 0);
+    assertEquals(loadConfig(runtime, FILE).firewall.backend, backend);
+  });
+}
+
+test("run() writes nothing that cannot be read again", async () => {
   const runtime = root();
-  await assertRejects(() => run(["-b", "command"], runtime), ConfigError);
+  const args = ["-b", "iptables", "-s", "nas=tcp/8443,10.0.0.5:443"];
+  await assertRejects(() => run(args, runtime), ConfigError);
   assertEquals(runtime.files.paths(), []);
 });
 

@@ -10,6 +10,7 @@ const cases: [word: string, hint: string | undefined][] = [
   ["client", "clients"],
   ["opnme", "openme"],
   ["zzz", undefined],
+  ["z", undefined],
   ["", undefined],
   ["x".repeat(10_000), undefined],
 ];
@@ -24,4 +25,10 @@ for (const [word, found] of cases) {
 test("nearest() puts the prefix before the word", () => {
   assertEquals(nearest("fro", ["for"], "--"), `did you mean "--for"?`);
   assertEquals(nearest("for", []), undefined);
+});
+
+test("nearest() takes a word cut short for the longer one", () => {
+  assertEquals(nearest("fro", ["for", "from"]), 'did you mean "from"?');
+  assertEquals(nearest("lo", ["no", "log"]), 'did you mean "log"?');
+  assertEquals(nearest("a", ["b"]), undefined);
 });

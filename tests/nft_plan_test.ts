@@ -20,7 +20,7 @@ import {
   type Plan,
   rulesetText,
 } from "../lib/firewall/nft_ruleset.ts";
-import { FailureError } from "../lib/values/errors.ts";
+import { ConfigError } from "../lib/values/errors.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 
@@ -247,5 +247,5 @@ test("knock rules says that other backends have no such ruleset", async () => {
     `firewall: { backend: gate }\n` +
       `services: { ssh: { listen: tcp/2222, to: "127.0.0.1:22" } }`,
   );
-  await assertRejects(() => run([], runtime), FailureError, 'got "gate"');
+  await assertRejects(() => run([], runtime), ConfigError, 'got "gate"');
 });

@@ -58,7 +58,7 @@ const wrong: [args: string[], message: string][] = [
   [["home", ""], "COMMAND must be 1 to 60 bytes, got 0"],
   [["home", "é".repeat(31)], "got 62"],
   [["home", "x", "y"], `unexpected argument "y"`],
-  [["home", "x", "--timeout", "soon"], `"--timeout" must be a duration`],
+  [["home", "x", "--timeout", "soon"], `--timeout must be a duration`],
 ];
 
 for (const [args, message] of wrong) {

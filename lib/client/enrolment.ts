@@ -69,7 +69,7 @@ export function parseEnrolment(text: string): Enrolment {
   text = text.trim();
   if (text === "") throw new UsageError("the enrolment is empty", WHOLE);
   if (!text.startsWith(SCHEME)) {
-    throw new UsageError('an enrolment starts with "knock://"', WHOLE);
+    throw new UsageError('the enrolment must start with "knock://"', WHOLE);
   }
   if (/\s/.test(text)) {
     throw new UsageError("the enrolment has white space in it", WHOLE);

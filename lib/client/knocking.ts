@@ -111,7 +111,7 @@ async function knockBoth(
 ): Promise<Knocked> {
   if (ask.code !== null || profile.code !== null) {
     throw new UsageError(
-      'option "--both" cannot go with one-time codes: each is good for one family',
+      "--both cannot go with one-time codes: each is good for one family",
       "knock with -6, and with the next code with -4",
     );
   }

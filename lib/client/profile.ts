@@ -20,7 +20,6 @@
  * @module
  */
 
-import { parse as parseYaml } from "@std/yaml";
 import { at, configError, isMapping, type Mistake } from "../config/mistake.ts";
 import {
   named,
@@ -31,6 +30,7 @@ import {
   text,
 } from "../config/schema.ts";
 import { NAME } from "../config/server_schema.ts";
+import { parseYaml } from "../config/yaml.ts";
 import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import {
   type Endpoint,
@@ -39,7 +39,6 @@ import {
 } from "../values/address.ts";
 import { COMMAND_NAMES } from "../values/command_names.ts";
 import { parseDuration } from "../values/duration.ts";
-import { ConfigError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import {
   PROFILE_DIALECTS,
@@ -110,15 +109,10 @@ export function parseProfiles(
   content: string,
   file: string,
 ): ReadonlyMap<string, Profile> {
-  let yaml: unknown;
-  try {
-    // All scalars stay text: no key or name turns into a number or a date.
-    yaml = parseYaml(content, { schema: "failsafe" });
-  } catch (error) {
-    // The first line only: the next ones quote the file, and so its secrets.
-    const [what] = String((error as Error).message).split(":\n");
-    throw new ConfigError([`${file}: ${what}`]);
-  }
+  // All scalars stay text: no key or name turns into a number or a date.
+  const raw = parseYaml(content, "failsafe");
+  if (!raw.ok) throw configError(file, [raw.mistake]);
+  let yaml = raw.value;
   const mistakes: Mistake[] = [];
   const shared = readShared(yaml, mistakes);
   yaml = withoutShared(yaml);

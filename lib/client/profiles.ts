@@ -1,15 +1,14 @@
 /** The file of profiles on this machine: 0600, or it is refused. */
 
+import { configError } from "../config/mistake.ts";
+import { rightsMistake } from "../config/rights.ts";
 import { NAME } from "../config/server_schema.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { COMMAND_NAMES } from "../values/command_names.ts";
-import { ConfigError, FailureError, UsageError } from "../values/errors.ts";
+import { ConfigError, UsageError } from "../values/errors.ts";
 import { nearest } from "../values/nearest.ts";
 import { parseProfiles, type Profile } from "./profile.ts";
 import { RESOLVE_KEY } from "./resolving.ts";
-
-/** Permission bits that let others than the owner use a file. */
-const OTHERS = 0o077;
 
 /**
  * Reads a file of profiles; empty when there is none. Throws ConfigError with
@@ -35,7 +34,7 @@ export function findProfile(
   if (profiles.size > 0) {
     throw new UsageError(
       `no profile "${name}" in ${file}`,
-      nearest(name, [...profiles.keys()]),
+      nearest(name, [...profiles.keys()]) ?? "`knock profiles` lists them",
     );
   }
   const hints = [nearest(name, COMMAND_NAMES), HOW_TO_BEGIN];
@@ -76,16 +75,14 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
   try {
     const info = runtime.files.stat(file);
     if (!info) return null;
-    if (info.mode !== null && (info.mode & OTHERS) !== 0) {
-      const mode = info.mode.toString(8).padStart(3, "0");
-      throw new ConfigError(
-        [`${file}: others can use it (mode ${mode}), and it holds private keys`],
-        `chmod 600 ${file}`,
-      );
+    if (info.isFolder) {
+      throw new ConfigError([`${file}: is a folder, not a file`]);
     }
+    const rights = rightsMistake(file, info);
+    if (rights) throw configError(file, [{ path: "", ...rights }]);
     return runtime.files.readText(file);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot read ${file}: ${error.message}`);
+    throw new ConfigError([`${file}: cannot be read: ${error.message}`]);
   }
 }

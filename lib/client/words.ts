@@ -2,6 +2,7 @@
 
 import type { Action, Answer } from "../dialects/dialect.ts";
 import { formatEndpoint, parseAddress } from "../values/address.ts";
+import { counted } from "../values/counted.ts";
 import { FailureError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
 import type { CodeUse, Outcome, Silent } from "./outcome.ts";
@@ -135,7 +136,7 @@ function tellPorts(ports: readonly PortRange[], { count }: Answer): string {
   if (ports.length > 0 && ports.length === count) {
     return ports.map(formatPortRange).join(", ");
   }
-  return count === 1 ? "1 port" : `${count} ports`;
+  return counted(count, "port");
 }
 
 function silence(

@@ -37,7 +37,7 @@ export function sendOptions(options: Options): SendOptions {
   const tries = Number(words);
   if (!/^\d{1,2}$/.test(words) || tries < 1 || tries > MAX_TRIES) {
     throw new UsageError(
-      `option "--tries" must be 1 to ${MAX_TRIES}, got "${words}"`,
+      `--tries must be 1 to ${MAX_TRIES}, got "${words}"`,
     );
   }
   if (options.flag("ipv4") && options.flag("ipv6")) {
@@ -57,7 +57,7 @@ function readTransport(options: Options): Transport | undefined {
   const transport = parseTransport(words);
   if (transport) return transport;
   throw new UsageError(
-    `option "--transport" must be ${TRANSPORT_WORDS}, got "${words}"`,
+    `--transport must be ${TRANSPORT_WORDS}, got "${words}"`,
   );
 }
 
@@ -85,7 +85,7 @@ export function askedPorts(
   );
   if (ports.length <= MAX_PORTS) return ports;
   throw new UsageError(
-    `option "--open" takes at most ${MAX_PORTS} ports, got ${ports.length}`,
+    `--open takes at most ${MAX_PORTS} ports, got ${ports.length}`,
     "without --open, all that this client may open is opened",
   );
 }
@@ -97,7 +97,7 @@ export function askedSeconds(options: Options, profile: Profile): number {
   const seconds = parseDuration(words);
   if (seconds !== null) return seconds;
   throw new UsageError(
-    `option "--for" must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
+    `--for must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
   );
 }
 
@@ -110,7 +110,7 @@ export function askedWhom(options: Options, profile: Profile): Whom {
   const from = parseFrom(words);
   if (from !== null) return { from, mayGuess: false };
   throw new UsageError(
-    `option "--from" must be an address, source or resolve, got "${words}"`,
+    `--from must be an address, source or resolve, got "${words}"`,
   );
 }
 
@@ -125,7 +125,7 @@ export function askedCode(
   profile: Profile,
 ): number | null {
   const given = options.value("code");
-  if (given !== undefined) return readCode('option "--code"', given);
+  if (given !== undefined) return readCode("--code", given);
   if (profile.code !== ASK_CODE) return null;
   const typed = runtime.prompt("one-time code:");
   if (typed !== null) return readCode("the one-time code", typed.trim());
@@ -153,7 +153,7 @@ function readPort(words: string): PortRange {
     ? "a knock names single ports; without --open, all that this client may open is opened"
     : undefined;
   throw new UsageError(
-    `option "--open" must be tcp/PORT or udp/PORT, got "${words}"`,
+    `--open must be tcp/PORT or udp/PORT, got "${words}"`,
     hint,
   );
 }

@@ -8,7 +8,7 @@ import { formatPrefix } from "../values/address.ts";
 import { formatBase64 } from "../values/base64.ts";
 import { formatBase64url } from "../values/base64url.ts";
 import { formatDuration } from "../values/duration.ts";
-import { FailureError } from "../values/errors.ts";
+import { UsageError } from "../values/errors.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { formatUuid } from "../values/uuid.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
@@ -24,7 +24,9 @@ export function listClients(args: string[], runtime: Runtime): number {
   const file = needConfig(runtime, options.value("config"));
   const { clients } = loadConfig(runtime, file);
   if (clients.length === 0) {
-    runtime.err("knock: hint: there are none yet: `knock client add NAME`\n");
+    runtime.err(
+      `no clients in ${file} yet: \`knock client add NAME\` enrols one\n`,
+    );
     return 0;
   }
   runtime.out(formatTable(
@@ -64,17 +66,19 @@ export function showClient(args: string[], runtime: Runtime): number {
     ["any_address", String(client.anyAddress)],
     ["expires", expiryOf(client)],
     ["hours", client.hours?.text ?? "any"],
+    ["once", String(client.once)],
+    ["run", client.run.join(", ") || "-"],
     ...client.code ? [["code", "(hidden)"]] : [],
   ]));
   return 0;
 }
 
-/** Finds a client by its name; throws FailureError with the nearest one. */
+/** Finds a client by its name; throws UsageError with the nearest one. */
 export function findClient(config: Config, name: string): Client {
   const found = config.clients.find((client) => client.name === name);
   if (found) return found;
   const names = config.clients.map((client) => client.name);
-  throw new FailureError(
+  throw new UsageError(
     `there is no client "${name}" in ${config.file}`,
     nearest(name, names) ?? "`knock client list` lists them",
   );

@@ -69,7 +69,7 @@ export function parseOptions(
   for (const name of Object.keys(valued)) {
     if (given(name).includes("")) {
       throw new UsageError(
-        `option "--${name}" needs a value`,
+        `--${name} needs a value`,
         `a value that starts with a dash is written --${name}=VALUE`,
       );
     }

@@ -29,7 +29,10 @@ export const optionNames = {};
 /** Runs `knock completion`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
-  const shell = takePositionals(options, ["SHELL"])[0]!;
+  const [shell] = takePositionals(options, ["SHELL"], 1);
+  if (shell === undefined) {
+    throw new UsageError("SHELL is missing", "it is bash, zsh or fish");
+  }
   if (!Object.hasOwn(SHELLS, shell)) {
     throw new UsageError(
       `SHELL must be bash, zsh or fish, got "${shell}"`,

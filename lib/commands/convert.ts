@@ -46,12 +46,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [tool, ...files] = options.positionals;
   const tools = Object.keys(CONVERTERS);
+  const names = `${tools.slice(0, -1).join(", ")} or ${tools.at(-1)}`;
   if (tool === undefined || !Object.hasOwn(CONVERTERS, tool)) {
     throw new UsageError(
       tool === undefined
         ? "TOOL is missing"
-        : `TOOL must be ${tools.join(", ")}, got "${tool}"`,
-      nearest(tool ?? "", tools) ?? `the tools are ${tools.join(", ")}`,
+        : `TOOL must be ${names}, got "${tool}"`,
+      tool === undefined ? `it is ${names}` : nearest(tool, tools),
     );
   }
   if (files.length === 0) throw new UsageError("FILE is missing");
@@ -102,7 +103,12 @@ function sourcesOf(runtime: Runtime): Sources {
   return {
     read(path) {
       try {
-        return files.readBytes(path);
+        if (files.stat(path)?.isFolder) {
+          throw new ConfigError([`${path}: is a folder, not a file`]);
+        }
+        const bytes = files.readBytes(path);
+        if (bytes.length > 0) return bytes;
+        throw new ConfigError([`${path}: is empty`]);
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
         throw new ConfigError([`${path}: cannot be read: ${error.message}`]);

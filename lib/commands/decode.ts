@@ -26,7 +26,7 @@ refused, as one JSON object. It answers "the app says sent, the server says
 nothing". Nothing is opened or recorded.
 
 Options:
-    --config FILE      The server's configuration; or set KNOCK_CONFIG.
+    -c, --config FILE  The server's configuration; or set KNOCK_CONFIG.
     --profiles FILE    The client's profiles: they tell for which server a
                        packet is, but only that server can open it.
     --at TIME          The clock to judge by: Unix milliseconds, or a time such
@@ -182,7 +182,7 @@ function readAt(words: string | undefined): number | null {
   const ms = /^\d{1,15}$/.test(words) ? Number(words) : parseTime(words);
   if (ms !== null) return ms;
   throw new UsageError(
-    `option "--at" must be Unix milliseconds or a time such as ` +
+    `--at must be Unix milliseconds or a time such as ` +
       `2026-11-21T14:05:00Z, got "${words}"`,
   );
 }
@@ -192,6 +192,6 @@ function readSource(words: string | undefined): string | null {
   const address = parseAddress(words);
   if (address !== null) return address;
   throw new UsageError(
-    `option "--from" must be an IP address, got "${words}"`,
+    `--from must be an IP address, got "${words}"`,
   );
 }

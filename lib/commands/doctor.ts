@@ -22,6 +22,7 @@ import {
 } from "../server/doctor/finding.ts";
 import { listNft, readRuleset } from "../server/doctor/ruleset.ts";
 import { readSockets } from "../server/doctor/sockets.ts";
+import { counted } from "../values/counted.ts";
 import { ConfigError, OperatorError } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
 import { parseOptions, takePositionals } from "./command.ts";
@@ -35,9 +36,9 @@ packet filters, containers that are open past the guard, the clock, clients and
 profiles. Nothing is changed.
 
 Options:
-    --json             One JSON object: { "ok": …, "findings": [ … ] }.
-    --config FILE      The server's configuration; or set KNOCK_CONFIG.
-    --profiles FILE    The client's profiles; or set KNOCK_PROFILES.
+        --json             One JSON object: { "ok": …, "findings": [ … ] }.
+    -c, --config FILE      The server's configuration; or set KNOCK_CONFIG.
+        --profiles FILE    The client's profiles; or set KNOCK_PROFILES.
 
 "?" marks what it could not look at; as root it sees the most. Exit status: 0
 when nothing is bad, else 1.
@@ -152,7 +153,7 @@ function checkProfiles(
     const file = profilesFile(runtime, named);
     if (!runtime.files.stat(file)) return [ok(`no profiles in ${file}`)];
     const { size } = readProfiles(runtime, file);
-    return [ok(`${file}: ${size} profiles, closed to others`)];
+    return [ok(`${file}: ${counted(size, "profile")}, closed to others`)];
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     return error instanceof ConfigError

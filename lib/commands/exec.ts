@@ -108,6 +108,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 function splitCommand(args: readonly string[]) {
   const at = args.indexOf("--");
   if (at >= 0) return { own: args.slice(0, at), command: args.slice(at + 1) };
+  // A slip in an option is the nearer cause.
+  parseOptions(args, { ...optionNames, stopEarly: true });
   throw new UsageError(
     'the command must come behind "--"',
     "knock exec PROFILE -- COMMAND...",

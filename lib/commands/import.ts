@@ -9,7 +9,7 @@ import { ASK_CODE } from "../client/profile.ts";
 import { profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { parseBase64url } from "../values/base64url.ts";
-import { FailureError, UsageError } from "../values/errors.ts";
+import { ConfigError, UsageError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { importForeign } from "./import_foreign.ts";
@@ -119,10 +119,10 @@ async function read(runtime: Runtime, source: string): Promise<string> {
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     const shown = source === "-" ? "standard input" : source;
-    throw new FailureError(
-      `cannot read ${shown}: ${error.message}`,
+    throw new ConfigError(
+      [`${shown}: cannot be read: ${error.message}`],
       error.code === "ENOENT"
-        ? 'an enrolment starts with "knock://", a file must exist'
+        ? 'an enrolment starts with "knock://"; anything else is a file'
         : undefined,
     );
   }

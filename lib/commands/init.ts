@@ -22,7 +22,7 @@ Options:
                                ~/.config/knock for others.
     -b, --backend NAME         nft, iptables, gate or command. Default: nft for
                                root on Linux where it works, else gate.
-    -m, --mode MODE            nft: guard (default) or accept.
+    -m, --mode MODE            nft, iptables: guard (default) or accept.
     -s, --service NAME=PORTS   What is closed until somebody knocks, such as
                                ssh=tcp/22 or web=tcp/80,tcp/443. With gate it
                                also says where connections go:
@@ -144,8 +144,10 @@ function readMode(
   if (value !== "guard" && value !== "accept") {
     throw new UsageError(`--mode must be guard or accept, got "${value}"`);
   }
-  if (backend !== "nft") {
-    throw new UsageError(`--mode is for --backend nft, got "${backend}"`);
+  if (backend !== "nft" && backend !== "iptables") {
+    throw new UsageError(
+      `--mode is for --backend nft or iptables, got "${backend}"`,
+    );
   }
   return value;
 }

@@ -5,16 +5,17 @@ import type { Event } from "../server/history.ts";
 import { openExistingStore } from "../server/store.ts";
 import { formatDuration, parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
+import { findClient } from "./client_list.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
 export const help = `Usage:
     knock log [--since DURATION] [--client NAME] [--json] [--config FILE]
 
 Options:
-    --since DURATION    Only what happened within this time, such as 8h.
-    --client NAME       Only what this client did.
-    --json              Print one JSON object a line.
-    --config FILE       The configuration; KNOCK_CONFIG names it too.
+        --since DURATION    Only what happened within this time, such as 8h.
+        --client NAME       Only what this client did.
+        --json              Print one JSON object a line.
+    -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
 
 Says who opened what, and what was refused and why. Packets that are not
 authentic are counted, not listed: see \`knock status\`.
@@ -28,8 +29,11 @@ Example:
 /** The names of its options. */
 export const optionNames = {
   flags: { json: "" },
-  values: { since: "", client: "", config: "" },
+  values: { since: "", client: "", config: "c" },
 };
+
+/** How the names of those begin who came by a port sequence. */
+const DOOR = "sequence ";
 
 /** Runs `knock log`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
@@ -40,7 +44,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const seconds = since === undefined ? null : parseDuration(since);
   if (since !== undefined && seconds === null) {
     throw new UsageError(
-      `--since must be a duration such as 30s, 5m, 8h or 1d, got "${since}"`,
+      `--since must be a duration such as 90, 30s, 5m or 8h, got "${since}"`,
     );
   }
   const config = loadConfig(
@@ -48,13 +52,22 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     needConfig(runtime, options.value("config")),
   );
   const store = await openExistingStore(runtime, config.state);
-  if (!store) return 0;
+  const json = options.flag("json");
+  const nothing = () => {
+    // Who was removed may still be in the log; who is in neither is a slip.
+    const isClient = client !== undefined && !client.startsWith(DOOR);
+    if (isClient) findClient(config, client);
+    if (!json) runtime.err("nothing is in the log\n");
+    return 0;
+  };
+  if (!store) return nothing();
   const events = store.history.find({
     ...(seconds !== null && { sinceMs: runtime.nowMs() - seconds * 1000 }),
     ...(client !== undefined && { client }),
   });
   store.close();
-  const write = options.flag("json") ? formatJson : formatLine;
+  if (events.length === 0) return nothing();
+  const write = json ? formatJson : formatLine;
   runtime.out(events.map((event) => write(event) + "\n").join(""));
   return 0;
 }

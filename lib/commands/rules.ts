@@ -5,7 +5,7 @@ import { FirewallError } from "../firewall/firewall.ts";
 import { nftRules } from "../firewall/nft.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { bootText } from "../sequences/ruleset.ts";
-import { FailureError } from "../values/errors.ts";
+import { ConfigError, FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
 /** The text of `knock help rules`. */
@@ -38,14 +38,13 @@ export const optionNames = { values: { config: "c" } };
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [file] = takePositionals(options, ["FILE"], 1);
-  const { firewall, services, doors } = loadConfig(
-    runtime,
-    needConfig(runtime, file ?? options.value("config")),
-  );
+  const path = needConfig(runtime, file ?? options.value("config"));
+  const { firewall, services, doors } = loadConfig(runtime, path);
   if (firewall.backend !== "nft") {
-    throw new FailureError(
-      `firewall.backend must be nft for a ruleset of nftables, got "${firewall.backend}"`,
-    );
+    throw new ConfigError([
+      `${path}: firewall.backend: must be nft for a ruleset of nftables, ` +
+      `got "${firewall.backend}"`,
+    ]);
   }
   try {
     runtime.out(

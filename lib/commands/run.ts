@@ -23,7 +23,8 @@ Has the profile's server run a command of its configuration, and waits until
 it has ended. COMMAND is its name under commands there.
 
 Options:
-    --timeout DURATION How long to wait for its end; default: ${PATIENCE_SECONDS}s, which is
+    --timeout DURATION
+                       How long to wait for its end; default: ${PATIENCE_SECONDS}s, which is
                        longer than a command may run.
     --from ADDRESS     The address that the command is told; "source" (the
                        default) is where the packet comes from as the server
@@ -90,6 +91,6 @@ function readTimeout(words: string | undefined): number {
   const seconds = parseDuration(words);
   if (seconds) return seconds;
   throw new UsageError(
-    `option "--timeout" must be a duration such as 90, 30s or 5m, got "${words}"`,
+    `--timeout must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
   );
 }

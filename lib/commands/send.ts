@@ -125,7 +125,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (!options.flag("keep")) {
     if (options.flag("close")) {
       throw new UsageError(
-        'option "--close" goes with --keep',
+        "--close goes with --keep",
         `\`knock close ${profile.name}\` closes at once`,
       );
     }
@@ -189,20 +189,20 @@ function askedForward(options: Options, profile: Profile): Forward | null {
   if (words === undefined) return null;
   if (dialectOf(profile) !== "fwknop") {
     throw new UsageError(
-      `option "--nat" is for profiles of fwknop, and "${profile.name}" is none`,
+      `--nat is for profiles of fwknop, and "${profile.name}" is none`,
       "a service of the server says where its connections go",
     );
   }
   const target = parseEndpoint(words);
   if (target && target.port > 0) return { kind: "nat", ...target };
-  throw new UsageError(`option "--nat" must be HOST:PORT, got "${words}"`);
+  throw new UsageError(`--nat must be HOST:PORT, got "${words}"`);
 }
 
 function needTcpPort(ports: readonly PortRange[]): number {
   const port = firstTcpPort(ports);
   if (port !== null) return port;
   throw new UsageError(
-    `option "--wait" needs to know a TCP port`,
+    `--wait needs to know a TCP port`,
     "name it with --open tcp/22, or in the profile",
   );
 }

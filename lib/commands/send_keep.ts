@@ -69,7 +69,7 @@ function checkKeeping(
 ): void {
   if (code !== null) {
     throw new UsageError(
-      'option "--keep" cannot go with a one-time code that is typed: each is good once',
+      "--keep cannot go with a one-time code that is typed: each is good once",
       "store the secret in the profile, or open for longer with --for",
     );
   }
@@ -77,7 +77,7 @@ function checkKeeping(
     profile.transport.kind === "udp";
   if (seconds === 0 && !(reply && answers)) {
     throw new UsageError(
-      'option "--keep" must know for how long it is open, and no answer says it',
+      "--keep must know for how long it is open, and no answer says it",
       "say it with --for DURATION",
     );
   }

@@ -114,7 +114,7 @@ export function readHits(
     const hit = parseHit(text) ?? serviceHit(runtime, text);
     if (hit) return udp ? { ...hit, protocol: "udp" } : hit;
     throw new UsageError(
-      `PORT must be 1 to 65535, with :udp or :tcp behind it where needed, ` +
+      `PORT must be 1 to 65535, with /udp or /tcp behind it where needed, ` +
         `got "${text}"`,
     );
   });
@@ -138,7 +138,7 @@ function readDelay(text: string): number {
     : seconds * 1000;
   if (delayMs <= MAX_DELAY_MS) return delayMs;
   throw new UsageError(
-    `option "--delay" must be a duration such as 250ms or 1s, at most 1h, ` +
+    `--delay must be a duration such as 250ms or 1s, at most 1h, ` +
       `got "${text}"`,
   );
 }

@@ -22,10 +22,10 @@ export const help = `Usage:
     knock serve [--config FILE] [--trial DURATION]
 
 Options:
-    --config FILE       The configuration; KNOCK_CONFIG names it too.
-    --trial DURATION    Unless a knock has opened something by then, take
-                        guarding back and end with status 1: nothing can lock
-                        you out.
+    -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
+        --trial DURATION    Unless a knock has opened something by then, take
+                            guarding back and end with status 1: nothing can
+                            lock you out.
 
 Runs the server in the foreground, and logs to standard error. Where there is
 no configuration it writes one with fresh keys and a first client, which opens
@@ -40,7 +40,7 @@ Example:
 `;
 
 /** The names of its options. */
-export const optionNames = { values: { config: "", trial: "" } };
+export const optionNames = { values: { config: "c", trial: "" } };
 
 /** How long the end waits for whoever reads the log. */
 const LAST_WORDS_MS = 1000;
@@ -131,7 +131,7 @@ function readTrial(words: string | undefined): number | null {
   const seconds = parseDuration(words);
   if (seconds) return seconds;
   throw new UsageError(
-    `--trial must be a duration such as 90, 30s or 5m, got "${words}"`,
+    `--trial must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
   );
 }
 

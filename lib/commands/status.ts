@@ -10,10 +10,11 @@ export const help = `Usage:
     knock status [--json] [--watch] [--config FILE]
 
 Options:
-    --json           Print one JSON object; with --watch, one a line.
-    -w, --watch      Look again each second until Ctrl-C, which ends it with 0.
-                     Where there is no terminal, print a line for each change.
-    --config FILE    The configuration; KNOCK_CONFIG names it too.
+        --json           Print one JSON object; with --watch, one a line.
+    -w, --watch          Look again each second until Ctrl-C, which ends it
+                         with 0. Where there is no terminal, print a line for
+                         each change.
+    -c, --config FILE    The configuration; KNOCK_CONFIG names it too.
 
 Says whether the server runs, what is open now, for whom, and how long still;
 and what came in, counted. The exit status is 0 when the server runs, else 1.
@@ -28,7 +29,7 @@ Example:
 /** The names of its options. */
 export const optionNames = {
   flags: { json: "", watch: "w" },
-  values: { config: "" },
+  values: { config: "c" },
 };
 
 /** Runs `knock status`, and returns the exit status. */

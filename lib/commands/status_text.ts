@@ -5,6 +5,7 @@ import type { DoorFact } from "../server/doors.ts";
 import type { Entry } from "../server/ledger.ts";
 import type { ServerFact } from "../server/server.ts";
 import type { Store } from "../server/store.ts";
+import { counted } from "../values/counted.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { formatTable } from "./terminal.ts";
 
@@ -72,7 +73,7 @@ function describeDoor({ name, left, trouble }: DoorFact): string {
     ...left === null ? [] : [
       left === 0
         ? "all one-time sequences are used"
-        : `${left} one-time sequences are left`,
+        : `${counted(left, "one-time sequence")} left`,
     ],
   ];
   return words.map((each) => `sequence ${name}: ${each}\n`).join("");

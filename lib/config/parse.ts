@@ -1,6 +1,5 @@
 /** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
-import { parse } from "@std/yaml";
 import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft_chain.ts";
 import { formatDuration } from "../values/duration.ts";
 import { nearest } from "../values/nearest.ts";
@@ -23,6 +22,7 @@ import {
   type ServerYaml,
   type ServiceYaml,
 } from "./server_schema.ts";
+import { parseYaml } from "./yaml.ts";
 
 /** What the text alone does not say. */
 export interface Surroundings {
@@ -121,29 +121,6 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     metrics: yaml.metrics,
     state: surroundings.stateFolder(yaml.state),
   };
-}
-
-/**
- * Reads YAML by its core schema, so a time stays the text that it is. The
- * mistake never repeats the line, which may hold a secret.
- */
-export function parseYaml(
-  text: string,
-): { ok: true; value: unknown } | { ok: false; mistake: Mistake } {
-  try {
-    return { ok: true, value: parse(text, { schema: "core" }) };
-  } catch (error) {
-    const { message, line } = error as Error & { line?: number };
-    const why = /^[^"<\n]*?(?= at line |["<\n]|$)/.exec(message)![0].trim();
-    const words = why.charAt(0).toLowerCase() + why.slice(1).replace(/:$/, "");
-    return {
-      ok: false,
-      mistake: {
-        path: line === undefined ? "" : `line ${line}`,
-        text: words || "cannot be read as YAML",
-      },
-    };
-  }
 }
 
 function readService(name: string, service: ServiceYaml): Service {
@@ -258,9 +235,10 @@ function readFirewall(
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
   if (backend === "command") {
-    const hint = `open: [PROGRAM, "{address}", "{ports}"]`;
-    if (!open) wrong("open", "is missing with the command backend", hint);
-    if (!close) wrong("close", "is missing with the command backend", hint);
+    const argv = `[PROGRAM, "{address}", "{protocol}", "{port}"]`;
+    const missing = "is missing with the command backend";
+    if (!open) wrong("open", missing, `open: ${argv}`);
+    if (!close) wrong("close", missing, `close: ${argv}`);
   } else {
     if (open) wrong("open", "is for the command backend");
     if (close) wrong("close", "is for the command backend");

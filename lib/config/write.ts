@@ -55,7 +55,7 @@ key: server.key
 firewall:
   # ${BACKEND_WORDS[backend]}
   backend: ${backend}
-${backend === "nft" ? `  mode: ${mode}\n` : ""}
+${formatBackend(backend, mode)}
 # What is closed to everybody but for who knocked.
 services:${services.length === 0 ? " {}" : ""}
 ${services.map(formatService).join("")}
@@ -111,6 +111,20 @@ const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
   gate: "no firewall: knock itself listens and passes connections on",
   command: "your own program, on open and on close",
 };
+
+/** What a backend needs to be told beside its name. */
+function formatBackend(
+  backend: BackendName,
+  mode: FirewallConfig["mode"],
+): string {
+  if (backend === "nft" || backend === "iptables") return `  mode: ${mode}\n`;
+  if (backend === "gate") return "";
+  const words = '"{address}", "{protocol}", "{port}"';
+  return `  # yours to write; docs/backends.md says what they have to do
+  open: [/usr/local/bin/knock-open, ${words}]
+  close: [/usr/local/bin/knock-close, ${words}]
+`;
+}
 
 function formatService({ name, ports, to }: NewService): string {
   const ranges = ports.map(formatPortRange);

@@ -13,6 +13,7 @@ import {
   type SequenceAction,
 } from "../sequences/sequence.ts";
 import { isIpv4 } from "../values/address.ts";
+import { counted } from "../values/counted.ts";
 import { stateTrouble } from "./chronicle.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Log } from "./log.ts";
@@ -172,7 +173,7 @@ export class Doors {
       if (left === 0) {
         log("warn", `${words}all one-time sequences are used: it stays shut`);
       } else {
-        log("info", `${words}${left} one-time sequences are left`);
+        log("info", `${words}${counted(left, "one-time sequence")} left`);
       }
     });
   }

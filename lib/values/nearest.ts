@@ -11,8 +11,15 @@ export function nearest(
   if (word.length > MAX_WORD) return undefined;
   const [found] = known.map((other) => ({ other, slips: slips(word, other) }))
     // More than half of the letters changed is another word, not a slip.
-    .filter(({ slips }) => slips * 2 <= Math.max(word.length, 2))
-    .sort((a, b) => a.slips - b.slips);
+    .filter(({ other, slips }) =>
+      slips * 2 <= Math.max(word.length, 2) &&
+      slips < Math.max(word.length, other.length)
+    )
+    // Of two as near, the one that was only cut short.
+    .sort((a, b) =>
+      a.slips - b.slips ||
+      Number(b.other.startsWith(word)) - Number(a.other.startsWith(word))
+    );
   return found && `did you mean "${prefix}${found.other}"?`;
 }
 

@@ -443,7 +443,7 @@ for (const watch of ["sniff", "socket"]) {
         [],
       );
       await program.serve();
-      await program.logged("2 one-time sequences are left");
+      await program.logged("2 one-time sequences left");
       await theirs(pair, b);
       await pass(100);
       assert(!await pair.canReach(HERE, SSH), "not yet the second");

@@ -12,7 +12,7 @@ import {
   type Mistake,
   mistake,
 } from "../mistake.ts";
-import { parseYaml } from "../parse.ts";
+import { parseYaml } from "../yaml.ts";
 
 /** A mapping of another tool's file, with its path in it. */
 export class Foreign {

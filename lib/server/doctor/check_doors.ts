@@ -1,6 +1,7 @@
 /** Whether port sequences are heard, and whether there are any left. */
 
 import type { Config } from "../../config/config.ts";
+import { counted } from "../../values/counted.ts";
 import type { DoorFact } from "../doors.ts";
 import { bad, type Finding, ok, warn } from "./finding.ts";
 
@@ -35,7 +36,9 @@ export function checkDoors(
       ));
     }
     if (findings.length > 0) return findings;
-    const rest = left === null ? "" : `, ${left} one-time sequences are left`;
+    const rest = left === null
+      ? ""
+      : `, ${counted(left, "one-time sequence")} left`;
     return [ok(`${what}: is heard${rest}`)];
   });
 }

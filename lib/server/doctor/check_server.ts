@@ -2,6 +2,7 @@
 
 import type { Config, Listen } from "../../config/config.ts";
 import { formatEndpoint } from "../../values/address.ts";
+import { counted } from "../../values/counted.ts";
 import type { DoorFact } from "../doors.ts";
 import type { ServerFact } from "../server.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
@@ -82,23 +83,22 @@ function checkCounters(
   const late = count("refused: time");
   if (late > 0) {
     findings.push(warn(
-      `${late} authentic packets were refused for their time stamp (max_skew ${
-        maxSkewMs / 1000
-      } s)`,
+      `${counted(late, "authentic packet")} refused for the time stamp ` +
+        `(max_skew ${maxSkewMs / 1000} s)`,
       "set the clocks of the clients, or look at this one: knock log",
     ));
   }
   const strangers = count("refused: unknown client") + count("refused: noise");
   if (strangers > 0) {
     findings.push(warn(
-      `${strangers} packets came from keys that no client here has`,
+      `${counted(strangers, "packet")} by keys that no client here has`,
       "knock decode tells whose; knock client add enrols them again",
     ));
   }
   const failed = count("failed: firewall") + count("failed: state");
   if (failed > 0) {
     findings.push(bad(
-      `${failed} knocks were granted and could not be carried out`,
+      `${counted(failed, "knock")} granted that could not be carried out`,
       "knock log",
     ));
   }
