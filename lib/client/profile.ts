@@ -80,8 +80,7 @@ export const ASK_CODE = "ask";
 /** The most ports that one knock can name. Protocol, "The knock". */
 export const MAX_PORTS = 15;
 
-/** The whole of `profiles.yaml`. */
-export const PROFILES = named(
+const ENTRIES = named(
   NAME,
   object({
     server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
@@ -103,6 +102,12 @@ export const PROFILES = named(
     [RESOLVE_KEY]: optional(resolving, null),
   }),
 );
+
+/** The whole of `profiles.yaml`; what is for all profiles is read beside it. */
+export const PROFILES: typeof ENTRIES = {
+  read: ENTRIES.read,
+  json: { ...ENTRIES.json, properties: { [RESOLVE_KEY]: resolving.json } },
+};
 
 /** Reads the text of a file of profiles; `file` is for the messages. */
 export function parseProfiles(
