@@ -19,7 +19,7 @@ import {
   type Stoppable,
   SystemError,
 } from "../runtime/runtime.ts";
-import { FailureError } from "../values/errors.ts";
+import { FailureError, OperatorError } from "../values/errors.ts";
 import { Budget } from "./budget.ts";
 import { type Clocks, ClockWatch } from "./clock_watch.ts";
 import { Counters } from "./counters.ts";
@@ -117,6 +117,7 @@ export class Server {
       await server.#entrances.open(config);
       await orFailure(async () => {
         await server.#keeper.apply(config);
+        await server.#keeper.dropClients(config);
         await server.#keeper.sweep();
         await server.#setGate(config, firewall);
         await server.#keeper.care();
@@ -184,22 +185,40 @@ export class Server {
       } catch (error) {
         await this.#entrances.close(opened);
         if (firewall !== before) await firewall.stop();
-        await keeper.apply(old, before);
-        await this.#setGate(old, before);
+        await this.#attempt(async () => {
+          await keeper.apply(old, before);
+          await this.#setGate(old, before);
+        });
         throw error;
       }
-      if (firewall !== before) await before.stop();
-      if (config.firewall.backend !== old.firewall.backend) {
-        await before.remove();
-      }
-      await this.#entrances.closeOthers(config);
       this.#config = config;
       this.#dialects = createDialects(config, this.#gpg);
       keeper.adopt(config, firewall);
-      await this.#doors.adopt(config);
-      await this.#setMetrics(config);
+      // Who was removed may have knocked until this moment.
+      await this.#attempt(() => keeper.dropClients(config));
+      if (firewall !== before) await this.#retire(before, old);
+      await this.#entrances.closeOthers(config);
+      await this.#attempt(() => this.#doors.adopt(config));
+      await this.#attempt(() => this.#setMetrics(config));
       this.#announce();
       this.#warn();
+    });
+  }
+
+  /** Ends the backend that another one has taken over from. */
+  async #retire(before: Firewall, old: Config): Promise<void> {
+    const config = this.#config;
+    const { firewall } = this.#keeper;
+    const isSame = config.firewall.backend === old.firewall.backend;
+    await this.#attempt(async () => {
+      if (!isSame) await before.remove();
+    });
+    await this.#attempt(() => before.stop());
+    // What it took back at its end is the other's, too.
+    if (!isSame) return;
+    await this.#attempt(async () => {
+      await this.#keeper.apply(config, firewall);
+      await this.#setGate(config, firewall);
     });
   }
 
@@ -390,10 +409,9 @@ export class Server {
     try {
       await work();
     } catch (error) {
-      this.#parts.log(
-        "error",
-        error instanceof FirewallError ? error.message : stateTrouble(error),
-      );
+      const isTold = error instanceof FirewallError ||
+        error instanceof OperatorError;
+      this.#parts.log("error", isTold ? error.message : stateTrouble(error));
     }
   }
 }
@@ -435,6 +453,9 @@ async function orFailure<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
+    if (error instanceof SystemError) {
+      throw new FailureError(stateTrouble(error));
+    }
     if (!(error instanceof FirewallError)) throw error;
     throw new FailureError(error.message, error.hint);
   }
