@@ -535,3 +535,68 @@ test("one client cannot fill the ledger for an address", async () => {
   }
   assert(store.ledger.size < 1100, `${store.ledger.size}`);
 });
+
+test("one-time codes cannot be guessed: a few wrong ones, then one a minute", async () => {
+  const code = new Uint8Array(20).fill(5);
+  const { ask, runtime, store } = await makeKeeper([makeClient({ code })]);
+  const right = () => oneTimeCode(code, runtime.nowMs());
+  const wrong = () => (right() + 1) % 1_000_000;
+  const status = async (code: number | null) =>
+    (await ask({ ports: [SSH], code }))?.status;
+  for (let tried = 0; tried < 5; tried++) await status(wrong());
+  assertEquals(await status(right()), "refused", "not even looked at");
+  assertEquals(
+    store.history.find({}).at(-1)?.reason,
+    "too many wrong one-time codes: wait a minute",
+  );
+  await runtime.clock.advance(60_000);
+  assertEquals(await status(null), "refused", "none is no guess");
+  assertEquals(await status(right()), "done");
+  assertEquals(await status(wrong()), "refused");
+  await runtime.clock.advance(30_000);
+  assertEquals(await status(right()), "refused");
+});
+
+test("whoever is refused again and again is told of a few times, and counted", async () => {
+  const { ask, lines, store, runtime } = await makeKeeper();
+  const other = [{ protocol: "tcp", first: 5432, last: 5432 }] as const;
+  for (let i = 0; i < 1000; i++) await ask({ ports: other });
+  assert(store.history.find({}).length <= 60);
+  assert(lines.length <= 61, `${lines.length}`);
+  assertEquals(
+    lines.at(-1),
+    "warn refused alice: too often to be told each time: see the counts of `knock status`",
+  );
+  await runtime.clock.advance(10_000);
+  await ask({ ports: other });
+  assertEquals(
+    lines.at(-1),
+    `warn refused alice ${SOURCE} tcp/5432: a port that this client may not open`,
+  );
+  lines.length = 0;
+  for (let i = 0; i < 1000; i++) {
+    ask({ timestampMs: runtime.nowMs() - 121_000 });
+  }
+  assert(lines.length > 10 && lines.length <= 61, `${lines.length}`);
+});
+
+test("a client's requests that wait for the firewall are so many at most", async () => {
+  const { ask, keeper, store } = await makeKeeper([
+    makeClient({ anyAddress: true }),
+    makeClient({ name: "bob" }),
+  ]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  keeper.enqueue(() => promise);
+  const answers = Array.from(
+    { length: 1000 },
+    (_, index) => ask({ ports: [SSH], address: `192.0.2.${index % 250}` }),
+  );
+  const bob = ask({ client: "bob", ports: [SSH] });
+  assert(store.ledger.size < 260);
+  resolve();
+  const statuses = (await Promise.all(answers)).map((one) => one!.status);
+  assertEquals(statuses.filter((status) => status === "done").length, 256);
+  assertEquals(statuses.at(-1), "failed");
+  assertEquals((await bob)?.status, "done");
+  assertEquals((await ask({ ports: [SSH] }))?.status, "done", "again");
+});

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { RateCap } from "../lib/server/rate.ts";
+import { RateCap, sourceOf } from "../lib/server/rate.ts";
 
 function count(cap: RateCap, source: string, nowMs: number, tries: number) {
   let taken = 0;
@@ -28,4 +28,11 @@ test("RateCap keeps a bounded number of sources", () => {
   count(cap, "192.0.2.1", 0, 1000);
   for (let i = 0; i < 70_000; i++) cap.take(`source ${i}`, 0);
   assert(cap.take("192.0.2.1", 0), "the quietest was forgotten");
+});
+
+test("sourceOf() takes a network of IPv6 for one source", () => {
+  assertEquals(sourceOf("192.0.2.1"), "192.0.2.1");
+  assertEquals(sourceOf("2001:db8::1"), sourceOf("2001:db8::ffff:1"));
+  assert(sourceOf("2001:db8::1") !== sourceOf("2001:db8:0:1::1"));
+  assertEquals(sourceOf("somebody"), "somebody");
 });

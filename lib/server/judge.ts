@@ -31,7 +31,8 @@ export type PolicyRefusal =
   | "forward"
   | "command"
   | "code"
-  | "code used";
+  | "code used"
+  | "code tries";
 
 /** What the judge decided. */
 export type Verdict =

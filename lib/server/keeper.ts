@@ -26,6 +26,7 @@ import { isTimely, judge, type Verdict } from "./judge.ts";
 import { type Entry, isWithin, mergeEntries } from "./ledger.ts";
 import type { Log } from "./log.ts";
 import { explainRefusal, explainSkew, formatUntil } from "./messages.ts";
+import { type Rate, RateCap } from "./rate.ts";
 import { codeIdentity } from "./replay.ts";
 import type { Runner } from "./runner.ts";
 import type { Store } from "./store.ts";
@@ -39,6 +40,18 @@ const MAX_GRANTS = 250_000;
  * every change.
  */
 const MAX_GRANTS_AT_ADDRESS = 1024;
+
+/** Requests of one client that wait for the firewall; more fail. */
+const MAX_WAITING = 256;
+
+/**
+ * Wrong one-time codes of a client, or nobody would have to know the right
+ * one: RFC 4226 §7.3.
+ */
+const WRONG_CODES: Rate = { perSecond: 1 / 60, burst: 5 };
+
+/** Refusals of a client that are told each: more would push all else out of the history. */
+const TOLD_REFUSALS: Rate = { perSecond: 1 / 10, burst: 60 };
 
 /** How long a grant that could not be closed waits for the next try. */
 const CLOSE_AGAIN_MS = 60_000;
@@ -85,6 +98,12 @@ export class Keeper {
   #queue: Promise<unknown> = Promise.resolve();
   /** Addresses whose grants could not be closed, and when to try again. */
   readonly #closeAgainMs = new Map<string, number>();
+  readonly #guesses = new RateCap(WRONG_CODES);
+  readonly #refusals = new RateCap(TOLD_REFUSALS);
+  /** Whose refusals are not told at the moment. */
+  readonly #hushed = new Set<string>();
+  /** How many requests of each client wait for the firewall. */
+  readonly #waiting = new Map<string, number>();
   #hasOpened = false;
   /** Why the host's own chain keeps grants from counting, as last said. */
   #jumpProblem: string | null = null;
@@ -153,8 +172,11 @@ export class Keeper {
       !isTimely(request, nowMs, maxSkewMs) ||
       store.replay.isForgotten(request.timestampMs)
     ) {
-      const words = explainSkew(request.timestampMs - nowMs);
-      this.#chronicle.say("warn", "refused", request, asked, words);
+      // A copy of an old packet comes here, too, from anybody.
+      if (this.#tells(client.name, "time", nowMs)) {
+        const words = explainSkew(request.timestampMs - nowMs);
+        this.#chronicle.say("warn", "refused", request, asked, words);
+      }
       return this.#silence("time");
     }
     const untilMs = request.timestampMs + maxSkewMs;
@@ -163,23 +185,37 @@ export class Keeper {
     }
     const answer = (status: Answer["status"], granted?: Granted) =>
       this.#answer(status, asked.address, granted);
+    if ((this.#waiting.get(client.name) ?? 0) >= MAX_WAITING) {
+      counters.add("failed: busy");
+      if (this.#tells(client.name, "policy", nowMs)) {
+        const words = `${MAX_WAITING} of its requests wait already`;
+        this.#chronicle.say("error", "failed", request, asked, words);
+      }
+      return Promise.resolve(answer("failed"));
+    }
     try {
       const decided = store.transaction(() => {
         if (!store.replay.record(request.identity, untilMs)) return null;
         const verdict = this.#judge(request, client, source, nowMs);
         if (verdict.ok) {
-          return { verdict, before: this.#record(request, verdict, nowMs) };
+          const before = this.#record(request, verdict, nowMs);
+          return { verdict, before, told: true };
         }
-        const reason = explainRefusal(verdict.why);
-        this.#chronicle.remember("refused", request, asked, reason);
-        return { verdict, before: [] };
+        const told = this.#tells(client.name, "policy", nowMs);
+        if (told) {
+          const reason = explainRefusal(verdict.why);
+          this.#chronicle.remember("refused", request, asked, reason);
+        }
+        return { verdict, before: [], told };
       });
       if (!decided) return this.#silence("replay");
-      const { verdict, before } = decided;
+      const { verdict, before, told } = decided;
       if (!verdict.ok) {
         counters.add(`refused: ${verdict.why}`);
-        const words = explainRefusal(verdict.why);
-        this.#chronicle.say("warn", "refused", request, asked, words);
+        if (told) {
+          const words = explainRefusal(verdict.why);
+          this.#chronicle.say("warn", "refused", request, asked, words);
+        }
         return Promise.resolve(answer("refused"));
       }
       if (request.action === "run") {
@@ -187,10 +223,11 @@ export class Keeper {
         return this.#runCommand(request, verdict)
           .then((done) => answer(done ? "done" : "failed", verdict));
       }
+      this.#wait(client.name, 1);
       return this.enqueue(async () => {
         const done = await this.#carryOut(request, verdict, before);
         return answer(done ? "done" : "failed", verdict);
-      });
+      }).finally(() => this.#wait(client.name, -1));
     } catch (error) {
       const words = stateTrouble(error);
       counters.add("failed: state");
@@ -311,6 +348,27 @@ export class Keeper {
     return null;
   }
 
+  /** Whether a refusal of a client is to be told; that it is not is told once. */
+  #tells(client: string, kind: "time" | "policy", nowMs: number): boolean {
+    const name = `${kind} ${client}`;
+    if (this.#refusals.take(name, nowMs)) {
+      this.#hushed.delete(name);
+      return true;
+    }
+    if (this.#hushed.has(name)) return false;
+    this.#hushed.add(name);
+    const words = `refused ${client}: too often to be told each time: ` +
+      "see the counts of `knock status`";
+    this.#parts.log("warn", words, { client });
+    return false;
+  }
+
+  #wait(client: string, change: 1 | -1): void {
+    const count = (this.#waiting.get(client) ?? 0) + change;
+    if (count > 0) this.#waiting.set(client, count);
+    else this.#waiting.delete(client);
+  }
+
   #judge(
     request: Request,
     client: Client,
@@ -321,7 +379,14 @@ export class Keeper {
       ? this.#parts.runtime.ownAddresses()
       : [];
     const machine = { ...this.#config, ownAddresses };
+    const isGuess = client.code !== null && request.code !== null;
+    if (isGuess && !this.#guesses.has(client.name, nowMs)) {
+      return { ok: false, why: "code tries" };
+    }
     const verdict = judge(request, client, source, nowMs, machine);
+    if (isGuess && !verdict.ok && verdict.why === "code") {
+      this.#guesses.take(client.name, nowMs);
+    }
     if (!verdict.ok || verdict.codeStep === null) return verdict;
     // Each code once: its use is recorded as long as it could come again, with
     // a stamp from the step before the code's to the one after it.

@@ -16,6 +16,7 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "command": "a command that this client may not run",
   "code": "the one-time code is missing or wrong",
   "code used": "the one-time code was used before",
+  "code tries": "too many wrong one-time codes: wait a minute",
 };
 
 /** Why a request was refused, in words. */

@@ -30,7 +30,7 @@ import { checkGpg, Gpg } from "./gpg.ts";
 import { stateTrouble } from "./chronicle.ts";
 import { serveMetrics } from "./metrics.ts";
 import { Keeper } from "./keeper.ts";
-import { RateCap } from "./rate.ts";
+import { RateCap, sourceOf } from "./rate.ts";
 import { createRunner } from "./runner.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../dialects/knock1.ts";
 import { publicKeyOf } from "../dialects/knock1.ts";
@@ -313,7 +313,7 @@ export class Server {
       let costs = false;
       const mayCost = () =>
         costs = this.#budget.allows(name, nowMs) &&
-          this.#rate.take(host, nowMs);
+          this.#rate.take(sourceOf(host), nowMs);
       const startMs = runtime.monotonicMs();
       opened = dialect.open(bytes, { nowMs, seen, mayCost });
       if (costs) {

@@ -13,6 +13,7 @@ import type {
 } from "../runtime/runtime.ts";
 import { SystemError } from "../runtime/runtime.ts";
 import type { Counters } from "./counters.ts";
+import { sourceOf } from "./rate.ts";
 import { NOT_FOUND, readHttpPacket } from "../values/http_packet.ts";
 
 /** The most bytes that are read of a connection, and for how long. */
@@ -59,7 +60,7 @@ export class Streams {
   }
 
   async #serve({ transport }: StreamListen, stream: Stream): Promise<void> {
-    const { host } = stream.peer;
+    const host = sourceOf(stream.peer.host);
     const same = [...this.#open.values()].filter((other) => other === host);
     if (this.#open.size >= MAX_CONNECTIONS || same.length >= MAX_OF_SOURCE) {
       this.#counters.add("refused: connections");
