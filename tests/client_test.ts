@@ -146,7 +146,7 @@ const wrong: [
   [
     "add bob --key x",
     UsageError,
-    "--key must be a public key of 43 base64url characters, got 1 characters",
+    "--key must be a public key of 43 base64url characters, got 1 character",
   ],
   [
     `add bob --key ${PUBLIC}`,

@@ -91,7 +91,7 @@ const wrong: [line: string, message: string][] = [
   [LINE.replace("#", "&#"), "has an unknown parameter"],
   [LINE.replace("key=", ""), "has an unknown parameter"],
   [LINE.replace("#", "&code=jbswy3dpehpk3pxp#"), "code must be 16 to 128"],
-  [LINE.replace("#", "&code=A#"), "base32, got 1 characters"],
+  [LINE.replace("#", "&code=A#"), "base32, got 1 character"],
   [LINE.replace("alice", "%zz"), "not well percent-encoded"],
   [LINE.replace("alice", "%20"), "must be 1 to 64 visible characters"],
   [LINE.replace("alice", "%1b[2J"), "must be 1 to 64 visible characters"],

@@ -12,6 +12,7 @@ import {
   parseEndpoint,
 } from "../values/address.ts";
 import { formatBase64url, parseBase64url } from "../values/base64url.ts";
+import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
 
 /** What a server gives to one client. */
@@ -104,7 +105,9 @@ export function parseEnrolment(text: string): Enrolment {
   if (code === undefined) return { ...endpoint, name, server, key, psk };
   if (!parseCodeSecret(code)) {
     throw new UsageError(
-      `the enrolment's code must be 16 to 128 characters of base32, got ${code.length} characters`,
+      `the enrolment's code must be 16 to 128 characters of base32, got ${
+        counted(code.length, "character")
+      }`,
       WHOLE,
     );
   }

@@ -92,7 +92,11 @@ export async function exchange(
   if (sent) return { kind: "silent", addresses, tries };
   throw new FailureError(
     `cannot send to ${profile.server.host}: ${failures.join("; ")}`,
-    "is this machine connected, and does its own firewall let UDP out?",
+    transport.kind === "udp"
+      ? "is this machine connected, and does its own firewall let UDP out?"
+      : `does the server listen on ${transport.kind}/${
+        transport.port ?? profile.server.port
+      }? \`listen\` in its configuration must name it`,
   );
 }
 

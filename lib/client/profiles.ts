@@ -34,7 +34,8 @@ export function findProfile(
   if (profiles.size > 0) {
     throw new UsageError(
       `no profile "${name}" in ${file}`,
-      nearest(name, [...profiles.keys()]) ?? "`knock profiles` lists them",
+      nearest(name, [...profiles.keys()]) ?? nearest(name, COMMAND_NAMES) ??
+        "`knock profiles` lists them",
     );
   }
   const hints = [nearest(name, COMMAND_NAMES), HOW_TO_BEGIN];
@@ -83,6 +84,9 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
     return runtime.files.readText(file);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    throw new ConfigError([`${file}: cannot be read: ${error.message}`]);
+    throw new ConfigError(
+      [`${file}: cannot be read: ${error.message}`],
+      error.code === "EACCES" ? "run it as the file's owner" : undefined,
+    );
   }
 }

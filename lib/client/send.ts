@@ -63,7 +63,7 @@ export async function sendKnock(
   const { patienceMs } = options;
   const knock = { profile, ask, sealer, transport, reply, addresses };
   const codes = new Codes(profile, ask.code);
-  const guessed = reply && ask.address === null &&
+  const guessed = reply && tries > 1 && ask.address === null &&
     addresses.some((address) => guess[familyOf(address)] !== undefined);
   if (!guessed) {
     const plain = { ...knock, codes, naming, tries, patienceMs };
@@ -76,9 +76,12 @@ export async function sendKnock(
     const again = { ...first, codes: new Codes(profile, ask.code) };
     return await exchange(runtime, { ...again, naming, tries });
   }
-  const rest = Math.max(tries - 1, 1);
-  const second = await exchange(runtime, { ...first, naming, tries: rest });
-  return second.kind === "silent" ? { ...second, tries: 1 + rest } : second;
+  const second = await exchange(runtime, {
+    ...first,
+    naming,
+    tries: tries - 1,
+  });
+  return second.kind === "silent" ? { ...second, tries } : second;
 }
 
 async function findAddresses(

@@ -18,6 +18,7 @@ import {
   TRANSPORT_WORDS,
 } from "../client/transport.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { counted } from "../values/counted.ts";
 import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
@@ -142,7 +143,7 @@ function readCode(what: string, words: string): number {
   if (code !== null) return code;
   throw new UsageError(
     `${what} must be the six digits that the authenticator app shows, ` +
-      `got ${words.length} characters`,
+      `got ${counted(words.length, "character")}`,
   );
 }
 
@@ -151,7 +152,7 @@ function readPort(words: string): PortRange {
   if (port) return port;
   const hint = parsePortRange(words)
     ? "a knock names single ports; without --open, all that this client may open is opened"
-    : undefined;
+    : "as in --open tcp/22; a service's name is known on the server alone";
   throw new UsageError(
     `--open must be tcp/PORT or udp/PORT, got "${words}"`,
     hint,

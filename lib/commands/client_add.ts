@@ -10,6 +10,7 @@ import type { NewClient } from "../config/write.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type Endpoint, parseEndpoint } from "../values/address.ts";
+import { counted } from "../values/counted.ts";
 import { parseDuration } from "../values/duration.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
 import { parsePortRange } from "../values/ports.ts";
@@ -120,7 +121,9 @@ function readDialect(options: Options): "knock" | NewDialect {
   const found = known.find((dialect) => dialect === given);
   if (found) return found;
   throw new UsageError(
-    `--dialect must be ${known.join(", ")}, got "${given}"`,
+    `--dialect must be ${known.slice(0, -1).join(", ")} or ${
+      known.at(-1)
+    }, got "${given}"`,
     nearest(given, known),
   );
 }
@@ -167,7 +170,7 @@ function readKey(options: Options, config: Config): Uint8Array | undefined {
     // It may be the private key by mistake: it is not repeated.
     throw new UsageError(
       `--key must be a public key of 43 base64url characters, ` +
-        `got ${given.length} characters`,
+        `got ${counted(given.length, "character")}`,
       "`knock pubkey < PRIVATE` prints it",
     );
   }

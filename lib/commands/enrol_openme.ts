@@ -9,6 +9,7 @@ import { OPENME_PORT } from "../dialects/openme.ts";
 import { parseOpenmeKey } from "../dialects/openme_keys.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import { formatBase64 } from "../values/base64.ts";
+import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
 import type { Adding, NewKeys } from "./client_add_dialect.ts";
 
@@ -22,7 +23,7 @@ export function enrolOpenme(adding: Adding): NewKeys {
     // It may be the private key by mistake: it is not repeated.
     throw new UsageError(
       `--key must be a public key of 32 bytes in base64, ` +
-        `got ${given!.length} characters`,
+        `got ${counted(given!.length, "character")}`,
     );
   }
   const server = adding.server(OPENME_PORT);

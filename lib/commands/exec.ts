@@ -133,7 +133,8 @@ async function runCommand(
     return await runtime.run(command, { inherit: true, started });
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot run "${command[0]}": ${error.message}`);
+    const why = error.code === "ENOENT" ? "no such program" : error.message;
+    throw new FailureError(`cannot run "${command[0]}": ${why}`);
   } finally {
     for (const signal of signals) signal.stop();
   }

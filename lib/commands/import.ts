@@ -9,6 +9,7 @@ import { ASK_CODE } from "../client/profile.ts";
 import { profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { parseBase64url } from "../values/base64url.ts";
+import { counted } from "../values/counted.ts";
 import { ConfigError, UsageError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { parseOptions, takePositionals } from "./command.ts";
@@ -100,7 +101,7 @@ async function findKey(
   if (key) return key;
   throw new UsageError(
     `${file === "-" ? "standard input" : file} must hold a private key ` +
-      `of 43 characters (base64url), got ${words.length} characters`,
+      `of 43 characters (base64url), got ${counted(words.length, "character")}`,
   );
 }
 

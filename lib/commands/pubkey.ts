@@ -2,6 +2,7 @@ import { parseKey } from "../config/server_schema.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
+import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
@@ -39,7 +40,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const key = parseKey(text);
   // The input is a secret even where it is not a key: only its length is told.
   if (!key) {
-    const got = text === "" ? "nothing" : `${text.length} characters`;
+    const got = text === "" ? "nothing" : counted(text.length, "character");
     throw new UsageError(`${WANTED}, got ${got}`, "`knock keygen` makes one");
   }
   runtime.out(`${formatBase64url(publicKeyOf(key))}\n`);

@@ -1,6 +1,7 @@
 /** Files with keys that a configuration names. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { counted } from "../values/counted.ts";
 import type { Mistake } from "./mistake.ts";
 import { rightsMistake } from "./rights.ts";
 
@@ -45,7 +46,9 @@ export function readKeyIn<T extends object>(
     const text = runtime.files.readText(file);
     const key = parse(text.trim());
     if (key) return { ok: true, key };
-    return wrong(`must hold ${wanted}, got ${text.length} characters`);
+    return wrong(
+      `must hold ${wanted}, got ${counted(text.length, "character")}`,
+    );
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return wrong(`cannot be read: ${error.message}`);

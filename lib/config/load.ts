@@ -2,6 +2,7 @@
 
 import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { counted } from "../values/counted.ts";
 import { ConfigError } from "../values/errors.ts";
 import type { Config } from "./config.ts";
 import { readKeyIn } from "./key_file.ts";
@@ -51,7 +52,7 @@ export function readFile(runtime: Runtime, file: string): string {
   try {
     return runtime.files.readText(file);
   } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${reason(error)}`]);
+    throw configError(file, [{ path: "", ...unreadable(error) }]);
   }
 }
 
@@ -115,7 +116,9 @@ function readSecret(
   if (secret) return secret;
   return {
     text: `"${file}" must hold ${wanted}, ` +
-      (text === "" ? "got nothing" : `got ${text.length} characters`),
+      (text === ""
+        ? "got nothing"
+        : `got ${counted(text.length, "character")}`),
     hint,
   };
 }
@@ -134,8 +137,15 @@ function lookAt(
     }
     return found.isFolder ? { text: "is a folder, not a file" } : null;
   } catch (error) {
-    return { text: `cannot be read: ${reason(error)}` };
+    return unreadable(error);
   }
+}
+
+function unreadable(error: unknown): { text: string; hint?: string } {
+  const text = `cannot be read: ${reason(error)}`;
+  return error instanceof SystemError && error.code === "EACCES"
+    ? { text, hint: "run it as root, or as the file's owner" }
+    : { text };
 }
 
 function statOf(runtime: Runtime, file: string) {

@@ -1,5 +1,6 @@
 /** What is wrong in a file: where, what is wanted, what was found. */
 
+import { counted } from "../values/counted.ts";
 import { ConfigError } from "../values/errors.ts";
 
 /** One thing that is wrong in a file. */
@@ -63,7 +64,7 @@ export function mistake(
 ): undefined {
   const got = !options.secret || value === null || typeof value === "object"
     ? show(value)
-    : `${String(value).length} characters`;
+    : counted(String(value).length, "character");
   const { hint } = options;
   mistakes.push({ path, text: `must be ${wanted}, got ${got}`, hint });
 }
