@@ -5,6 +5,7 @@ import type { Event } from "../server/history.ts";
 import { openExistingStore } from "../server/store.ts";
 import { formatDuration, parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { findClient } from "./client_list.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
@@ -82,7 +83,9 @@ function formatLine(event: Event): string {
     ports,
     seconds > 0 ? `for ${formatDuration(seconds)}` : "",
   ];
-  return words.filter(Boolean).join(" ") + (reason && `: ${reason}`);
+  const line = words.filter(Boolean).join(" ") + (reason && `: ${reason}`);
+  // A client chooses the name of the command that it wants run.
+  return escapeUnsafe(line);
 }
 
 function formatJson({ atMs, ...event }: Event): string {

@@ -1,6 +1,7 @@
 /** Programs of the configuration: argv, never a shell, and not for longer than a limit. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 
 /** What became of a program. */
 export interface Ended {
@@ -59,13 +60,6 @@ export async function runProgram(
 /** Lines of a program's output, control characters escaped. */
 function printable(text: string): string[] {
   return text.split("\n").map((line) =>
-    line.slice(0, MAX_COLUMNS).trimEnd().replace(
-      UNSAFE,
-      (character) =>
-        `\\u{${character.codePointAt(0)!.toString(16).padStart(2, "0")}}`,
-    )
+    escapeUnsafe(line.slice(0, MAX_COLUMNS).trimEnd())
   ).filter(Boolean);
 }
-
-/** Control characters, and those by which text runs the other way. */
-const UNSAFE = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;

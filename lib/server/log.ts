@@ -2,6 +2,7 @@
 
 import type { LogConfig } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 
 export type Level = LogConfig["level"];
 
@@ -21,7 +22,9 @@ export type Log = (
 export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
   const least = LEVELS.indexOf(level);
   let lost = 0;
-  const formatLine = (...[level, message, fields]: Parameters<Log>) => {
+  const formatLine = (...[level, words, fields]: Parameters<Log>) => {
+    // A client chooses the name of the command that it wants run.
+    const message = escapeUnsafe(words);
     const time = new Date(runtime.nowMs()).toISOString();
     return format === "json"
       ? JSON.stringify({ time, level, message, ...fields }) + "\n"
