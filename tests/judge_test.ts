@@ -151,6 +151,14 @@ for (const [name, client, request, want] of verdicts) {
   });
 }
 
+for (const address of ["0.0.0.0", "::"]) {
+  test(`judge() opens for nobody called ${address}`, () => {
+    const client = makeClient({ anyAddress: true });
+    const verdict = judge(makeRequest({ address }), client, SOURCE, NOW);
+    assertEquals(verdict, { ok: false, why: "address" });
+  });
+}
+
 test("isTimely() allows the clock difference, and no more", () => {
   const cases = [[-120_000, true], [120_000, true], [-120_001, false], [
     120_001,

@@ -7,6 +7,7 @@ import {
   STATE_FILE,
 } from "../lib/server/store.ts";
 import { FailureError } from "../lib/values/errors.ts";
+import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";
 
 const { files } = runtime;
@@ -131,5 +132,86 @@ inFolder("hasRoom() counts what is there, not what was put", async (folder) => {
   assert(!ledger.hasRoom(2, 3));
   ledger.remove(entry("192.0.2.1"));
   assert(ledger.hasRoom(2, 3));
+  store.close();
+});
+
+inFolder(
+  "Replay refuses stamps from before a start of the machine after a restart, too",
+  async (folder) => {
+    const first = await openStore(runtime, folder);
+    first.replay.begin(5000, true);
+    first.close();
+    const second = await openStore(runtime, folder);
+    second.replay.begin(6000, false);
+    assert(second.replay.isForgotten(5000));
+    assert(!second.replay.isForgotten(5001));
+    second.replay.shift(-1000);
+    assert(!second.replay.isForgotten(4001), "the clock was set back");
+    assert(second.replay.isForgotten(4000));
+    second.close();
+    const third = await openStore(runtime, folder);
+    third.replay.begin(3000, false);
+    assert(!third.replay.isForgotten(3001), "set back unseen: never ahead");
+    third.close();
+  },
+);
+
+inFolder("Replay forgets nothing by a larger max_skew", async (folder) => {
+  const store = await openStore(runtime, folder);
+  const { replay } = store;
+  replay.begin(0, false);
+  replay.allow(1000, 0);
+  for (const [fill, stampMs] of [[1, 5000], [2, 7000]] as const) {
+    assert(replay.note(identity(fill), stampMs + 1000));
+    assert(replay.record(identity(fill), stampMs + 1000));
+  }
+  replay.prune(7500);
+  assert(!replay.seen(identity(1)), "too old by then");
+  replay.allow(10_000, 7500);
+  assert(replay.isForgotten(5000), "not any more, and it was forgotten");
+  assert(!replay.isForgotten(6501));
+  replay.prune(16_999);
+  assert(replay.seen(identity(2)));
+  assert(!replay.record(identity(2), 20_000));
+  store.close();
+
+  const again = await openStore(runtime, folder);
+  again.replay.begin(17_000, false);
+  again.replay.allow(100_000, 17_000);
+  assert(again.replay.isForgotten(7000), "raised while the server was down");
+  assert(!again.replay.isForgotten(7001));
+  again.close();
+});
+
+inFolder("a state that others can write opens nothing", async (folder) => {
+  const fake = new FakeRuntime();
+  const [state, path] = ["/srv/state", `/srv/state/${STATE_FILE}`];
+  fake.files.makeFolder(state, 0o777);
+  const refused = async (what: string) => {
+    const error = await assertRejects(
+      () => openStore(fake, state),
+      FailureError,
+    );
+    assertEquals(error.hint, `chmod go-w ${what}`);
+  };
+  await refused(state);
+  fake.files.chmod(state, 0o755);
+  fake.files.put(path, "", 0o666);
+  await refused(path);
+  fake.files.chmod(path, 0o644);
+  (await openStore(fake, state)).close();
+  (await openStore(runtime, join(folder, "state"))).close();
+});
+
+inFolder("countLive() counts what is open still", async (folder) => {
+  const store = await openStore(runtime, folder);
+  const ports = { protocol: "tcp", first: 22, last: 22 } as const;
+  const address = "192.0.2.1";
+  for (const untilMs of [1000, 2000, 3000]) {
+    const client = `until-${untilMs}`;
+    const base = { client, address, ports, sinceMs: 0, once: false, to: null };
+    store.ledger.put({ ...base, untilMs });
+  }
+  assertEquals(store.ledger.countLive(2000), 1);
   store.close();
 });

@@ -53,6 +53,9 @@ export type Verdict =
   }
   | { readonly ok: false; readonly why: PolicyRefusal };
 
+/** Addresses that are nobody's. */
+const UNSPECIFIED: readonly string[] = ["0.0.0.0", "::"];
+
 /** Step 6: whether the stamp is within the clock difference that is allowed. */
 export function isTimely(
   request: Request,
@@ -84,6 +87,10 @@ export function judge(
   }
   const address = request.address ?? source;
   if (address !== source && !client.anyAddress) return refuse("address");
+  // Other programs may take it for everybody.
+  if (request.address !== null && UNSPECIFIED.includes(request.address)) {
+    return refuse("address");
+  }
   if (
     client.from?.some((prefix) => prefixContains(prefix, address)) === false
   ) {

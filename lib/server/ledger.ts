@@ -25,6 +25,7 @@ export class Ledger {
   readonly #put: Statement;
   readonly #remove: Statement;
   readonly #live: Statement;
+  readonly #countLive: Statement;
   readonly #ofAddress: Statement;
   readonly #ended: Statement;
   readonly #count: Statement;
@@ -45,6 +46,9 @@ export class Ledger {
        and first = ? and last = ? and target = ? and once = ?`,
     );
     this.#live = database.prepare("select * from grants where until_ms > ?");
+    this.#countLive = database.prepare(
+      "select count(*) as n from grants where until_ms > ?",
+    );
     this.#ofAddress = database.prepare(
       "select * from grants where address = ? and until_ms > ?",
     );
@@ -82,6 +86,11 @@ export class Ledger {
   /** All that is open now. */
   live(nowMs: number): Entry[] {
     return this.#live.all(nowMs).map(readEntry);
+  }
+
+  /** How many are open now. */
+  countLive(nowMs: number): number {
+    return this.#countLive.get(nowMs)!.n as number;
   }
 
   /** What is open now for one address. */

@@ -11,6 +11,9 @@ export class Replay {
   readonly #insert: Statement;
   readonly #prune: Statement;
   readonly #load: Statement;
+  readonly #widen: Statement;
+  readonly #fact: Statement;
+  readonly #setFact: Statement;
   #floorMs = 0;
 
   constructor(database: Database) {
@@ -21,18 +24,50 @@ export class Replay {
     this.#load = database.prepare(
       "select identity, until_ms from accepted where until_ms >= ? limit ?",
     );
+    this.#widen = database.prepare(
+      "update accepted set until_ms = until_ms + ?",
+    );
+    this.#fact = database.prepare("select value from facts where name = ?");
+    this.#setFact = database.prepare(
+      "insert or replace into facts values (?, ?)",
+    );
   }
 
   /**
    * Reads what is still to be remembered. After a start of the machine
    * (`rebooted`) the last records may not have reached the disk, so packets
-   * stamped before this moment are refused too.
+   * stamped before this moment are refused too, by later servers as well.
    */
   begin(nowMs: number, rebooted: boolean): void {
-    if (rebooted) this.#floorMs = nowMs;
+    if (rebooted) this.#setFloor(nowMs);
+    // Ahead of the clock it would refuse everybody until then.
+    else this.#floorMs = Math.min(this.#read(FLOOR) ?? 0, nowMs);
     for (const { identity, until_ms } of this.#load.all(nowMs, MAX_CACHED)) {
       this.#recent.set(keyOf(identity as Uint8Array), until_ms as number);
     }
+  }
+
+  /**
+   * Takes stamps that differ from the clock by so much. By more than before:
+   * then what is recorded is kept for longer, and what was forgotten is refused.
+   */
+  allow(maxSkewMs: number, nowMs: number): void {
+    const before = this.#read(SKEW);
+    if (before === maxSkewMs) return;
+    if (before !== null && before < maxSkewMs) {
+      const byMs = maxSkewMs - before;
+      this.#setFloor(Math.max(this.#floorMs, nowMs - before));
+      this.#widen.run(byMs);
+      for (const [key, untilMs] of this.#recent) {
+        this.#recent.set(key, untilMs + byMs);
+      }
+    }
+    this.#setFact.run(SKEW, JSON.stringify(maxSkewMs));
+  }
+
+  /** Goes along with a clock that was set. */
+  shift(byMs: number): void {
+    if (this.#floorMs > 0) this.#setFloor(this.#floorMs + byMs);
   }
 
   /** Whether a packet with this stamp is too old for what this record can know. */
@@ -69,7 +104,21 @@ export class Replay {
     }
     this.#prune.run(nowMs);
   }
+
+  #setFloor(ms: number): void {
+    this.#floorMs = ms;
+    this.#setFact.run(FLOOR, JSON.stringify(ms));
+  }
+
+  #read(name: string): number | null {
+    const row = this.#fact.get(name);
+    return row ? JSON.parse(row.value as string) as number : null;
+  }
 }
+
+/** Facts of the state file, in milliseconds: up to which stamp all are refused, and by how much stamps may differ. */
+const FLOOR = "replay floor";
+const SKEW = "max skew";
 
 /** The identity under which a client's one-time code is recorded when it is used. */
 export function codeIdentity(client: string, step: number): Uint8Array {

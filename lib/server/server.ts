@@ -107,8 +107,11 @@ export class Server {
   /** Guards the services, puts back what is still granted, and listens. Throws an OperatorError. */
   static async start(parts: ServerParts, config: Config): Promise<Server> {
     const { runtime, store } = parts;
-    store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
-    store.ledger.rebase(runtime.nowMs());
+    await orFailure(() => {
+      store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
+      store.replay.allow(config.maxSkewMs, runtime.nowMs());
+      store.ledger.rebase(runtime.nowMs());
+    });
     await checkGpg(runtime, config);
     const firewall = await orFailure(() => parts.createFirewall(config));
     const server = new Server(parts, config, firewall);
@@ -181,6 +184,8 @@ export class Server {
           await keeper.apply(config, firewall);
           await keeper.dropClients(config);
           await this.#setGate(config, firewall);
+          const { runtime, store } = this.#parts;
+          store.replay.allow(config.maxSkewMs, runtime.nowMs());
         });
       } catch (error) {
         await this.#entrances.close(opened);
@@ -350,6 +355,7 @@ export class Server {
     const jumpMs = this.#clock.look(clocks);
     if (jumpMs === 0) return;
     if (jumpMs < 0) store.ledger.shift(jumpMs);
+    store.replay.shift(jumpMs);
     this.#clock.note(clocks);
     const seconds = Math.round(Math.abs(jumpMs) / 1000);
     const way = jumpMs < 0 ? "back" : "forward";
@@ -390,7 +396,7 @@ export class Server {
     const sinceMs = runtime.nowMs();
     this.#metrics = metrics && await serveMetrics(runtime, metrics, () => ({
       counts: this.#counters.all,
-      grants: store.ledger.live(runtime.nowMs()).length,
+      grants: store.ledger.countLive(runtime.nowMs()),
       sinceMs,
     }));
   }
@@ -449,7 +455,7 @@ function noteBoot(runtime: Runtime, store: Store): boolean {
   return before !== undefined && before !== boot;
 }
 
-async function orFailure<T>(work: () => Promise<T>): Promise<T> {
+async function orFailure<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -22,6 +22,9 @@ import { Replay } from "./replay.ts";
 /** The state file's name in the state folder. */
 export const STATE_FILE = "state.db";
 
+/** Permission bits by which others could change a file. */
+const OTHERS_WRITE = 0o022;
+
 /** Raised with every change of the tables below. */
 const SCHEMA_VERSION = 2;
 
@@ -131,6 +134,7 @@ export async function openStore(
   const path = join(folder, STATE_FILE);
   try {
     runtime.files.makeFolder(folder, 0o700);
+    for (const place of [folder, path]) checkRights(runtime, place);
     const database = await runtime.openDatabase(path);
     database.exec("pragma journal_mode = wal");
     // A process that is killed loses nothing; a power cut may lose the last
@@ -174,6 +178,18 @@ export async function openExistingStore(
     );
   }
   return await openStore(runtime, folder);
+}
+
+/** Throws where others could write grants down, which the server would open. */
+function checkRights(runtime: Runtime, path: string): void {
+  const mode = runtime.files.stat(path)?.mode ?? 0;
+  if ((mode & OTHERS_WRITE) === 0) return;
+  throw new FailureError(
+    `${path}: must not be writable by other users, got mode "0${
+      (mode & 0o777).toString(8)
+    }"`,
+    `chmod go-w ${path}`,
+  );
 }
 
 function cure({ code, message }: SystemError, path: string): string {
