@@ -1,35 +1,40 @@
 /** The server with no more rights than it needs: an ordinary user with CAP_NET_ADMIN. */
 
 import { assert, assertEquals } from "@std/assert";
-import { chmodSync, chownSync, mkdirSync, readdirSync } from "node:fs";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { CLIENTS, netnsTest, scriptCommand } from "./netns.ts";
+import { CLIENTS, netnsTest } from "./netns.ts";
 import { Program } from "./program.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const NOBODY = 65534;
 
-/** The argv of `deno task serve`, which may write to the test's folder instead. */
-function serveTask(folder: string, config: string): string[] {
+/** Runs what follows with two folders shown at other places, which its user may see. */
+const SHOWN = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 &&
+exec "$@"`;
+
+/** The words of `deno task serve`, which may write to the test's folder instead. */
+function serveTask(folder: string, source: string): string[] {
   const { tasks } = JSON.parse(readFileSync(join(ROOT, "deno.json"), "utf8"));
   const words = (tasks.serve.command as string).split(" ");
   assertEquals(words.slice(0, 2), ["deno", "run"]);
-  return [
-    process.execPath,
-    ...words.slice(1).map((word) =>
-      word.startsWith("--allow-write=")
-        ? `--allow-write=${folder}`
-        : word === "main.ts"
-        ? join(ROOT, word)
-        : word
-    ),
-    "--config",
-    config,
-  ];
+  return words.slice(1).map((word) =>
+    word.startsWith("--allow-write=")
+      ? `--allow-write=${folder}`
+      : word === "main.ts"
+      ? join(source, word)
+      : word
+  );
 }
 
 netnsTest(
@@ -37,17 +42,24 @@ netnsTest(
   async (pair) => {
     const program = new Program(pair);
     try {
+      const { folder, config } = program;
       program.configure("services: { ssh: tcp/22 }", [
         { name: "alice", policy: ["open: [ssh]", "for: 10m"] },
       ]);
-      const cache = join(program.folder, "cache");
-      mkdirSync(cache);
-      for (const name of ["", "cache", ...readdirSync(program.folder)]) {
-        chownSync(join(program.folder, name), NOBODY, NOBODY);
+      const [cache, source, bin] = ["cache", "source", "bin"].map((name) =>
+        join(folder, name)
+      ) as [string, string, string];
+      for (const made of [cache, source, bin]) mkdirSync(made);
+      for (const name of ["", ...readdirSync(folder)]) {
+        chownSync(join(folder, name), NOBODY, NOBODY);
       }
-      chmodSync(program.folder, 0o700);
+      chmodSync(folder, 0o700);
+      const runtime = realpathSync(process.execPath);
       await pair.serve("tcp", 22);
       await program.serveBy([
+        "unshare",
+        "--mount",
+        ...["sh", "-c", SHOWN, "sh", ROOT, source, dirname(runtime), bin],
         "setpriv",
         `--reuid=${NOBODY}`,
         `--regid=${NOBODY}`,
@@ -56,19 +68,13 @@ netnsTest(
         "--ambient-caps=-all,+net_admin",
         "--bounding-set=-all,+net_admin",
         "--no-new-privs",
-        "env",
-        "-i",
+        ...["env", "-i", `HOME=${cache}`, `DENO_DIR=${cache}`],
         `PATH=${process.env["PATH"]}`,
-        `HOME=${cache}`,
-        `DENO_DIR=${cache}`,
+        join(bin, basename(runtime)),
         ...("Deno" in globalThis
-          ? serveTask(program.folder, program.config)
-          : scriptCommand(
-            "../../main.ts",
-            "serve",
-            "--config",
-            program.config,
-          )),
+          ? serveTask(folder, source)
+          : ["run", join(source, "main.ts"), "serve"]),
+        ...["--config", config],
       ]);
       await program.enrol("alice");
       assert(!await pair.canReach(HERE, 22));
@@ -82,5 +88,5 @@ netnsTest(
       program.remove();
     }
   },
-  ["setpriv"],
+  ["setpriv", "unshare"],
 );
