@@ -81,7 +81,7 @@ faultTest(
     mkdirSync(stage.state);
     await program.serveBy([
       ...["unshare", "-m", "sh", "-c"],
-      `mount -t tmpfs -o size=1m tmpfs "${stage.state}" && exec "$@"`,
+      `mount -t tmpfs -o size=1m,mode=0700 tmpfs "${stage.state}" && exec "$@"`,
       "sh",
       ...scriptCommand("../../main.ts", "serve", "--config", program.config),
     ]);
@@ -117,7 +117,7 @@ faultTest(
     mkdirSync(stage.state);
     const argv = [
       ...["unshare", "-m", "sh", "-c"],
-      `mount -t tmpfs -o ro tmpfs "${stage.state}" && exec "$@"`,
+      `mount -t tmpfs -o ro,mode=0700 tmpfs "${stage.state}" && exec "$@"`,
       "sh",
       ...scriptCommand("../../main.ts", "serve", "--config", program.config),
     ];
