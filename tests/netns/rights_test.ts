@@ -9,7 +9,7 @@ import {
   readFileSync,
   realpathSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { CLIENTS, netnsTest } from "./netns.ts";
@@ -19,9 +19,15 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const NOBODY = 65534;
 
-/** Runs what follows with two folders shown at other places, which its user may see. */
-const SHOWN = `mount --bind "$1" "$2" && mount --bind "$3" "$4" && shift 4 &&
-exec "$@"`;
+/** What of the source a server needs. */
+const SOURCE = ["main.ts", "lib", "deno.json", "deno.lock", "node_modules"];
+
+/** Runs what follows with files shown at other places, until "--": its user may not see the folders that they are in. */
+const SHOWN = `while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "\${2%/*}" && : > "$2"; fi
+  mount --bind "$1" "$2" && shift 2 || exit
+done
+shift && exec "$@"`;
 
 /** The words of `deno task serve`, which may write to the test's folder instead. */
 function serveTask(folder: string, source: string): string[] {
@@ -46,20 +52,23 @@ netnsTest(
       program.configure("services: { ssh: tcp/22 }", [
         { name: "alice", policy: ["open: [ssh]", "for: 10m"] },
       ]);
-      const [cache, source, bin] = ["cache", "source", "bin"].map((name) =>
-        join(folder, name)
-      ) as [string, string, string];
-      for (const made of [cache, source, bin]) mkdirSync(made);
+      const cache = join(folder, "cache");
+      const source = join(folder, "source");
+      const runtime = join(source, basename(process.execPath));
+      mkdirSync(cache);
+      mkdirSync(source);
       for (const name of ["", ...readdirSync(folder)]) {
         chownSync(join(folder, name), NOBODY, NOBODY);
       }
       chmodSync(folder, 0o700);
-      const runtime = realpathSync(process.execPath);
       await pair.serve("tcp", 22);
       await program.serveBy([
         "unshare",
         "--mount",
-        ...["sh", "-c", SHOWN, "sh", ROOT, source, dirname(runtime), bin],
+        ...["sh", "-c", SHOWN, "sh"],
+        ...[realpathSync(process.execPath), runtime],
+        ...SOURCE.flatMap((name) => [join(ROOT, name), join(source, name)]),
+        "--",
         "setpriv",
         `--reuid=${NOBODY}`,
         `--regid=${NOBODY}`,
@@ -70,7 +79,7 @@ netnsTest(
         "--no-new-privs",
         ...["env", "-i", `HOME=${cache}`, `DENO_DIR=${cache}`],
         `PATH=${process.env["PATH"]}`,
-        join(bin, basename(runtime)),
+        runtime,
         ...("Deno" in globalThis
           ? serveTask(folder, source)
           : ["run", join(source, "main.ts"), "serve"]),
