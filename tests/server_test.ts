@@ -9,7 +9,7 @@ import {
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import { Server } from "../lib/server/server.ts";
+import { Server, type ServerFact } from "../lib/server/server.ts";
 import { openStore } from "../lib/server/store.ts";
 import { OperatorError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
@@ -116,6 +116,19 @@ test("a client that was removed while the server was down is closed by its start
     "its grant is gone for good",
   );
   await third.server.stop();
+});
+
+test("a reload does not change since when the server runs", async () => {
+  const config = makeConfig([ALICE]);
+  const { runtime, server } = await makeServer(config);
+  const since = runtime.nowMs();
+  await runtime.clock.advance(5000);
+  await server.reload(config);
+  const store = await openStore(runtime, config.state);
+  const { sinceMs } = store.fact("server") as ServerFact;
+  assertEquals(sinceMs, since);
+  store.close();
+  await server.stop();
 });
 
 test("a packet of a client that a reload is removing opens nothing", async () => {

@@ -1,7 +1,7 @@
 /** Opening a TCP port to go through: a knock, and waiting until it lets this client in. */
 
 import { type Runtime, type Stream, SystemError } from "../runtime/runtime.ts";
-import { formatEndpoint } from "../values/address.ts";
+import { formatEndpoint, parseAddress } from "../values/address.ts";
 import { FailureError } from "../values/errors.ts";
 import {
   knock,
@@ -117,7 +117,10 @@ function notOpen(
       ? `it is let through, but nothing listens there: is the service running?`
       : "`knock log` on the server says what became of the knock",
   ];
-  if (outcome.kind === "answered") {
+  if (
+    outcome.kind === "answered" &&
+    (address !== null || parseAddress(host) === null)
+  ) {
     const knocked = familyOf(outcome.from.host);
     const other = address === null
       ? knocked === "IPv4" ? "IPv6" : "IPv4"

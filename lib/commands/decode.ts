@@ -64,10 +64,13 @@ export const optionNames = {
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   takePositionals(options, []);
-  const nowMs = readAt(options.value("at")) ?? runtime.nowMs();
+  const asked = readAt(options.value("at"));
   const source = readSource(options.value("from"));
-  const explain = await explainer(runtime, options, nowMs, source);
+  const explainAt = explainer(runtime, options, source);
   const readings = await readInput(runtime, options);
+  // Only now: whoever pipes tcpdump into this waits for the packet.
+  const nowMs = asked ?? runtime.nowMs();
+  const explain = await explainAt(nowMs);
   const [best] = readings
     .map(({ encoding, packet }) => ({ encoding, packet, ...explain(packet) }))
     .sort((a, b) => b.rank - a.rank);
@@ -85,12 +88,11 @@ type Explain = (packet: Uint8Array) => {
 };
 
 /** The server's view where there is a configuration, else the client's. */
-async function explainer(
+function explainer(
   runtime: Runtime,
   options: Options,
-  nowMs: number,
   source: string | null,
-): Promise<Explain> {
+): (nowMs: number) => Promise<Explain> {
   const named = options.value("config");
   const profiles = options.value("profiles");
   const file = named === undefined && profiles !== undefined
@@ -98,16 +100,23 @@ async function explainer(
     : findConfig(runtime, named);
   if (file !== null) {
     const config = loadConfig(runtime, file);
-    const seen = await readRecord(runtime, config.state, nowMs);
-    return (packet) => {
-      const explained = explainPacket(config, packet, { nowMs, source, seen });
-      return { rank: rank(explained), shown: showExplained(explained) };
+    return async (nowMs) => {
+      const seen = await readRecord(runtime, config.state, nowMs);
+      return (packet) => {
+        const explained = explainPacket(config, packet, {
+          nowMs,
+          source,
+          seen,
+        });
+        return { rank: rank(explained), shown: showExplained(explained) };
+      };
     };
   }
   const found = readProfiles(runtime, profilesFile(runtime, profiles));
   // Says that there is no configuration, and where it was looked for.
   if (found.size === 0 && profiles === undefined) needConfig(runtime, named);
-  return (packet) => {
+  // deno-lint-ignore require-await -- as with a server's configuration
+  return async (nowMs) => (packet) => {
     const known = recognisePacket([...found.values()], packet, nowMs);
     const { dialect, verdict, profile, steps } = known;
     const request = known.request && showRequest(known.request);

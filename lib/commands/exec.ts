@@ -133,8 +133,7 @@ async function runCommand(
     return await runtime.run(command, { inherit: true, started });
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
-    const why = error.code === "ENOENT" ? "no such program" : error.message;
-    throw new FailureError(`cannot run "${command[0]}": ${why}`);
+    throw new FailureError(`cannot run "${command[0]}": ${error.message}`);
   } finally {
     for (const signal of signals) signal.stop();
   }

@@ -45,12 +45,22 @@ export async function writeFirstConfiguration(
   next, in another terminal:
 ${
     profile
-      ? `    knock ${CLIENT} && ssh -p ${port} 127.0.0.1     try it here\n`
+      ? next(`knock ${CLIENT} && ssh -p ${port} 127.0.0.1`, "try it here")
       : ""
-  }    knock import ${CLIENT}.knock                  on your other machine; copy ${line} there
-    knock help init                         to hide services with nftables
-`);
+  }${
+    next(
+      `knock import ${CLIENT}.knock`,
+      `on your other machine; copy ${line} there`,
+    )
+  }${next("knock help init", "to hide services with nftables")}`);
   return file;
+}
+
+/** Width of what to type, in columns. */
+const TYPED = 38;
+
+function next(command: string, why: string): string {
+  return `    ${command.padEnd(TYPED)}${why}\n`;
 }
 
 function storeProfile(

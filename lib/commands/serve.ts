@@ -70,7 +70,9 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   );
   log(
     "info",
-    `knock ${VERSION}: ${server.backend}, guards ${
+    `knock ${VERSION}: ${server.backend}, ${
+      shuts(config) ? "guards" : "opens"
+    } ${
       config.services.map(({ name }) => name).join(", ") || "nothing"
     }, listens on udp ${server.listening.join(", ")}`,
   );
@@ -124,6 +126,11 @@ async function duringTrial(
   if (signal !== null || !server.hasOpened) return signal;
   log("info", "the trial is over: a knock has opened, and guarding stays");
   return await stopped;
+}
+
+/** Whether the services are shut by this program, and not by the host's own rules. */
+function shuts({ firewall: { backend, mode } }: Config): boolean {
+  return backend !== "command" && mode === "guard";
 }
 
 function readTrial(words: string | undefined): number | null {

@@ -3,7 +3,6 @@
 import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { counted } from "../values/counted.ts";
-import { ConfigError } from "../values/errors.ts";
 import type { Config } from "./config.ts";
 import { readKeyIn } from "./key_file.ts";
 import { configError, type Mistake } from "./mistake.ts";

@@ -33,6 +33,9 @@ export function systemError(error: unknown): SystemError {
   const words = String(message ?? error)
     .replace(/^[A-Z0-9]+: /, "")
     .replace(/, \w+ '.*$/s, "")
+    // Deno's of a program that is not there; who asks names it already.
+    .replace(/^Failed to spawn '[^']*': /, "")
+    .replace(/^entity not found$/, "no such file or directory")
     .replace(/ \(os error \d+\)/, "");
   return new SystemError(
     known ?? "",

@@ -80,6 +80,7 @@ export class Server {
   #metrics: Listener | null = null;
   /** The window whose tags the kernel gate has; null without a gate. */
   #gateWindow: number | null = null;
+  readonly #sinceMs: number;
   #config: Config;
   #dialects: readonly Dialect[];
 
@@ -87,6 +88,7 @@ export class Server {
     this.#parts = parts;
     this.#config = config;
     const { runtime } = parts;
+    this.#sinceMs = runtime.nowMs();
     this.#clock = new ClockWatch(this.#clocks());
     this.#gpg = new Gpg(runtime);
     this.#entrances = new Entrances(
@@ -375,7 +377,7 @@ export class Server {
     const { runtime, store } = this.#parts;
     const fact: ServerFact = {
       pid: runtime.pid,
-      sinceMs: runtime.nowMs(),
+      sinceMs: this.#sinceMs,
       backend: this.backend,
       listen: this.listening,
     };
@@ -393,7 +395,7 @@ export class Server {
     if (at?.host === metrics?.host && at?.port === metrics?.port) return;
     await this.#metrics?.close();
     const { runtime, store } = this.#parts;
-    const sinceMs = runtime.nowMs();
+    const sinceMs = this.#sinceMs;
     this.#metrics = metrics && await serveMetrics(runtime, metrics, () => ({
       counts: this.#counters.all,
       grants: store.ledger.countLive(runtime.nowMs()),
