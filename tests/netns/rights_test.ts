@@ -9,7 +9,7 @@ import {
   readFileSync,
   realpathSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { CLIENTS, netnsTest } from "./netns.ts";
@@ -20,7 +20,15 @@ const [HERE, NEIGHBOUR] = CLIENTS[4];
 const NOBODY = 65534;
 
 /** What of the source a server needs. */
-const SOURCE = ["main.ts", "lib", "deno.json", "deno.lock", "node_modules"];
+const SOURCE = [
+  "main.ts",
+  "lib",
+  "deno.json",
+  "deno.lock",
+  "package.json",
+  "tsconfig.json",
+  "node_modules",
+];
 
 /** Runs what follows with files shown at other places, until "--": its user may not see the folders that they are in. */
 const SHOWN = `while [ "$1" != -- ]; do
@@ -54,6 +62,7 @@ netnsTest(
       ]);
       const cache = join(folder, "cache");
       const source = join(folder, "source");
+      const executable = realpathSync(process.execPath);
       const runtime = join(source, basename(process.execPath));
       mkdirSync(cache);
       mkdirSync(source);
@@ -66,7 +75,8 @@ netnsTest(
         "unshare",
         "--mount",
         ...["sh", "-c", SHOWN, "sh"],
-        ...[realpathSync(process.execPath), runtime],
+        // Not by its very name: Deno puts options of its own behind that.
+        ...[`${dirname(executable)}/./${basename(executable)}`, runtime],
         ...SOURCE.flatMap((name) => [join(ROOT, name), join(source, name)]),
         "--",
         "setpriv",
