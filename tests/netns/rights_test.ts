@@ -35,7 +35,7 @@ const SHOWN = `while [ "$1" != -- ]; do
   if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "\${2%/*}" && : > "$2"; fi
   mount --bind "$1" "$2" && shift 2 || exit
 done
-shift && exec "$@"`;
+shift && cd / && exec "$@"`;
 
 /** The words of `deno task serve`, which may write to the test's folder instead. */
 function serveTask(folder: string, source: string): string[] {
