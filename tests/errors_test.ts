@@ -20,6 +20,15 @@ const cases: [name: string, thrown: unknown, code: string, words: string][] = [
     "no such file or directory",
   ],
   [
+    "Bun's of a folder",
+    Object.assign(
+      new Error("EISDIR: illegal operation on a directory, read"),
+      { code: "EISDIR" },
+    ),
+    "EISDIR",
+    "illegal operation on a directory",
+  ],
+  [
     "Node's",
     Object.assign(new Error("EACCES: permission denied, open '/a'"), {
       code: "EACCES",

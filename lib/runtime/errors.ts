@@ -32,7 +32,7 @@ export function systemError(error: unknown): SystemError {
   // Node's words begin with the code and end with the call: "ENOENT: no such file or directory, open 'x'".
   const words = String(message ?? error)
     .replace(/^[A-Z0-9]+: /, "")
-    .replace(/, \w+ '.*$/s, "")
+    .replace(/, [a-z_]+( '.*)?$/s, "")
     // Deno's of a program that is not there; who asks names it already.
     .replace(/^Failed to spawn '[^']*': /, "")
     .replace(/^entity not found$/, "no such file or directory")

@@ -456,7 +456,7 @@ for (const watch of ["sniff", "socket"]) {
       await program.signal("SIGKILL");
       const from = program.log.length;
       await program.serve();
-      await program.logged("1 one-time sequences are left", from);
+      await program.logged("1 one-time sequence left", from);
       await theirs(pair, a);
       await pass(100);
       assert(!await pair.canReach(HERE, SSH), "used after a restart, too");
