@@ -347,7 +347,7 @@ const mistakes: [args: string[], stdin: string | Uint8Array, words: string][] =
     [[], "", "there is no packet on standard input"],
     [["--hex", "--raw"], GOOD, "--hex and --raw exclude each other"],
     [["--hex"], GOOD, "must be hex"],
-    [["--at", "noon"], GOOD, '--at must be'],
+    [["--at", "noon"], GOOD, "--at must be"],
     [["--from", "home"], GOOD, '--from must be an IP address, got "home"'],
     [[], new Uint8Array(70_000), "standard input must be one packet"],
   ];
