@@ -149,20 +149,20 @@ job(
   async (program, pair) => {
     await program.serve();
     const saved = join(program.folder, "packet");
-    const peer = async (...args: string[]) => {
-      const said = await pair.exec(pair.client, [
-        "python3",
-        PEER,
-        program.enrolment("alice"),
-        ...args,
-      ]);
+    const run = async (enrolment: string, args: readonly string[]) => {
+      const argv = ["python3", PEER, enrolment, ...args];
+      const said = await pair.exec(pair.client, argv);
       return { code: said.code, ...JSON.parse(said.stdout || "{}") };
     };
+    const peer = (...args: string[]) => run(program.enrolment("alice"), args);
     const opened = await peer("open", "tcp/22", "--save", saved);
     assertEquals([opened.code, opened.reply?.status], [0, "done"]);
     assertEquals(opened.reply.address, HERE);
     assert(await pair.canReach(HERE, 22));
     await knock(program, "close", "alice");
+    const six = await run(program.enrolment("alice", 6), ["open", "tcp/22"]);
+    assertEquals([six.code, six.reply?.address], [0, HERE6]);
+    assert(await pair.canReach(HERE6, 22));
 
     const silent = ["--timeout", "0.5"];
     const copy = await peer("send", saved, ...silent);
