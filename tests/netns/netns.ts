@@ -352,8 +352,15 @@ const RUNTIME: readonly string[] = "Deno" in globalThis
   ? [process.execPath, "run", "-A", "--no-check", "--quiet"]
   : [process.execPath, "run"];
 
-/** The argv of a script of this folder under this runtime. */
+const PROGRAM = "../../main.ts";
+
+/**
+ * The argv of a script of this folder under this runtime; of the program
+ * itself, where KNOCK_BINARY names one that is compiled, of that.
+ */
 export function scriptCommand(file: string, ...args: string[]): string[] {
+  const binary = process.env["KNOCK_BINARY"];
+  if (file === PROGRAM && binary) return [binary, ...args];
   const path = fileURLToPath(new URL(file, import.meta.url));
   return [...RUNTIME, path, ...args];
 }
