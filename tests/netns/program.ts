@@ -112,9 +112,12 @@ export class Program {
     this.#child = child;
     const from = this.log.length;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let listens = false;
     child.stderr!.on("data", (bytes) => {
       this.log += bytes;
-      if (this.log.slice(from).includes("listens on")) resolve();
+      // Not for every line: a long log is put in one piece by a look at it.
+      listens ||= this.log.slice(from).includes("listens on");
+      if (listens) resolve();
     });
     const fail = () => reject(new Error(`no server: ${this.log.slice(from)}`));
     child.on("close", fail);
