@@ -16,7 +16,6 @@ import {
 } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
 import { parseOptions, takePositionals } from "./command.ts";
-import { writeFirstConfiguration } from "./first.ts";
 
 export const help = `Usage:
     knock serve [--config FILE] [--trial DURATION]
@@ -59,7 +58,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(options, []);
   const trialSeconds = readTrial(options.value("trial"));
   const file = findConfig(runtime, options.value("config")) ??
-    await writeFirstConfiguration(runtime);
+    await (await import("./first.ts")).writeFirstConfiguration(runtime);
 
   const { config, log } = loadServing(runtime, file);
   const store = await openStore(runtime, config.state);

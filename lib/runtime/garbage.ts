@@ -7,19 +7,23 @@
 
 import process from "node:process";
 
-/** How often garbage is collected, in ms, if there is likely to be some. */
-const COLLECT_MS = 250;
-/** Datagrams since the last time from which on it is; a collection takes some 5 ms. */
+/** How often garbage is looked for, in ms. */
+const LOOK_MS = 250;
+/** Datagrams since the last collection from which on the next is due; it takes some 5 ms. */
 const COLLECT_FROM = 250;
+/** The same when none has come lately. */
+const COLLECT_QUIET_FROM = 25;
 
 /** Counts what makes garbage, and has it collected now and then. */
 export class Garbage {
   readonly #collect = exposedCollector();
+  readonly #giveBack = allocatorTrim();
   readonly #timer: ReturnType<typeof setInterval>;
   #made = 0;
+  #madeBefore = 0;
 
   constructor() {
-    this.#timer = setInterval(() => this.#collectSome(), COLLECT_MS);
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
@@ -32,10 +36,14 @@ export class Garbage {
     clearInterval(this.#timer);
   }
 
-  #collectSome(): void {
-    if (this.#made < COLLECT_FROM) return;
-    this.#made = 0;
+  /** Collects what a load leaves, and what is left when it has ended. */
+  #look(): void {
+    const isQuiet = this.#made === this.#madeBefore;
+    this.#madeBefore = this.#made;
+    if (this.#made < (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM)) return;
+    this.#made = this.#madeBefore = 0;
     this.#collect();
+    this.#giveBack();
   }
 }
 
@@ -50,4 +58,19 @@ function exposedCollector(): () => void {
     // Then memory grows a little more.
   }
   return () => {};
+}
+
+/** glibc's malloc_trim(3): freed memory goes back to the system. Takes some 0.3 ms. */
+function allocatorTrim(): () => void {
+  const isAllowed =
+    Deno.permissions.querySync({ name: "ffi" }).state === "granted";
+  try {
+    if (!isAllowed || Deno.build.os !== "linux") return () => {};
+    const { symbols } = Deno.dlopen("libc.so.6", {
+      malloc_trim: { parameters: ["usize"], result: "i32" },
+    });
+    return () => void symbols.malloc_trim(0n);
+  } catch {
+    return () => {}; // another C library
+  }
 }

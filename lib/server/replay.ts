@@ -3,7 +3,7 @@
 import type { Database, Statement } from "../runtime/runtime.ts";
 
 /** How many identities are held in memory besides; more are only in the file. */
-const MAX_CACHED = 20_000;
+const MAX_CACHED = 10_000;
 
 /** The record of accepted identities, in the state file and, for speed, in memory. */
 export class Replay {
@@ -87,6 +87,10 @@ export class Replay {
   note(identity: Uint8Array, untilMs: number): boolean {
     if (this.seen(identity)) return false;
     this.#recent.set(keyOf(identity), untilMs);
+    if (this.#recent.size > MAX_CACHED) {
+      const [oldest] = this.#recent.keys();
+      this.#recent.delete(oldest!);
+    }
     return true;
   }
 
@@ -98,9 +102,7 @@ export class Replay {
   /** Forgets what no valid stamp can bring back. */
   prune(nowMs: number): void {
     for (const [key, untilMs] of this.#recent) {
-      if (untilMs < nowMs || this.#recent.size > MAX_CACHED) {
-        this.#recent.delete(key);
-      }
+      if (untilMs < nowMs) this.#recent.delete(key);
     }
     this.#prune.run(nowMs);
   }

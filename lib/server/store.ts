@@ -140,6 +140,8 @@ export async function openStore(
     // A process that is killed loses nothing; a power cut may lose the last
     // moments, which Replay.begin() makes good by the boot id.
     database.exec("pragma synchronous = normal");
+    // The pages of SQLite's own, in KiB: the system keeps the others.
+    database.exec("pragma cache_size = -512");
     const version = database.prepare("pragma user_version").get()!
       .user_version as number;
     if (version > SCHEMA_VERSION) {
