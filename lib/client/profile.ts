@@ -29,7 +29,7 @@ import {
   required,
   text,
 } from "../config/schema.ts";
-import { NAME } from "../config/server_schema.ts";
+import { NAME } from "../config/shapes.ts";
 import { parseYaml } from "../config/yaml.ts";
 import { parseCodeSecret } from "../dialects/one_time_code.ts";
 import {

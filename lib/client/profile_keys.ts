@@ -1,15 +1,15 @@
 /** The keys of a profile, by dialect; `profiles.yaml` holds them as text. */
 
 import { object, optional, required, text } from "../config/schema.ts";
-import { KEY_SIZE } from "../config/server_schema.ts";
+import { parseAdkSecret } from "../dialects/adk.ts";
 import type { DialectName } from "../dialects/dialect.ts";
 import { parseOpenmeKey, parseOpenmeSeed } from "../dialects/openme_keys.ts";
 import {
-  parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
   type RsaKey,
-} from "../dialects/openspa.ts";
+} from "../dialects/openspa_rsa.ts";
+import { KEY_SIZE } from "../dialects/x25519.ts";
 import { parseBase64url } from "../values/base64url.ts";
 import { parseUuid } from "../values/uuid.ts";
 import { fwknopProfile, type FwknopProfileKeys } from "./profile_fwknop.ts";

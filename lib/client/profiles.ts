@@ -2,7 +2,7 @@
 
 import { configError } from "../config/mistake.ts";
 import { rightsMistake } from "../config/rights.ts";
-import { NAME } from "../config/server_schema.ts";
+import { NAME } from "../config/shapes.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { COMMAND_NAMES } from "../values/command_names.ts";
 import { ConfigError, UsageError } from "../values/errors.ts";

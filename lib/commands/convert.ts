@@ -1,5 +1,5 @@
 import { CONFIG_NAME, pathBeside } from "../config/places.ts";
-import { KEY_SIZE } from "../config/server_schema.ts";
+import { KEY_SIZE } from "../dialects/x25519.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
 import { ConfigError, UsageError } from "../values/errors.ts";

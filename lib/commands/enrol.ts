@@ -1,7 +1,7 @@
 /** New keys for a client, and where it finds this server. */
 
 import type { Listen } from "../config/config.ts";
-import { KEY_SIZE } from "../config/server_schema.ts";
+import { KEY_SIZE } from "../dialects/x25519.ts";
 import type { NewClient } from "../config/write.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import type { Runtime } from "../runtime/runtime.ts";

@@ -1,7 +1,7 @@
 import { publicKeyOf } from "../dialects/x25519.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
-import { KEY_SIZE } from "../config/server_schema.ts";
+import { KEY_SIZE } from "../dialects/x25519.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
 /** The text of `knock help keygen`. */

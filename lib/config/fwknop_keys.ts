@@ -4,14 +4,9 @@
  * @module
  */
 
-import {
-  type FwknopGpgKeys,
-  type FwknopKeys,
-  MAX_HMAC_KEY_SIZE,
-  MAX_KEY_SIZE,
-} from "../dialects/fwknop.ts";
-import { CIPHER_MODES } from "../dialects/fwknop_cipher.ts";
-import { DIGEST_TYPES } from "../dialects/fwknop_digest.ts";
+import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop.ts";
+import { CIPHER_MODES, MAX_KEY_SIZE } from "../dialects/fwknop_cipher.ts";
+import { DIGEST_TYPES, MAX_HMAC_KEY_SIZE } from "../dialects/fwknop_digest.ts";
 import type { Client } from "./config.ts";
 import { at, type Mistake } from "./mistake.ts";
 import { object, oneOf, optional, type Schema, text } from "./schema.ts";

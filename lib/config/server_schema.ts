@@ -1,6 +1,7 @@
 /** The shape of `server.yaml`: every key, what it may be, and its default. */
 
 import { type Endpoint, parseAddress } from "../values/address.ts";
+import { KEY_SIZE } from "../dialects/x25519.ts";
 import { parseEndpoint, parsePrefix } from "../values/address.ts";
 import { parseBase64url } from "../values/base64url.ts";
 import { parsePortRange } from "../values/ports.ts";
@@ -31,9 +32,6 @@ import { argv, duration, NAME, opening, words } from "./shapes.ts";
 import { parseTime } from "./time.ts";
 
 export { NAME };
-
-/** Bytes of an X25519 key and of a psk. */
-export const KEY_SIZE = 32;
 
 /** UDP port of a configuration that does not choose one. */
 export const DEFAULT_PORT = 62201;

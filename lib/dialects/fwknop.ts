@@ -46,8 +46,6 @@ export {
   type FwknopKeys,
   type FwknopRandom,
   fwknopRandom,
-  MAX_HMAC_KEY_SIZE,
-  MAX_KEY_SIZE,
   RANDOM_SIZE,
   sealFwknop,
   sealMessage,

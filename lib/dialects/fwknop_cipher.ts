@@ -26,6 +26,9 @@ export const BLOCK_SIZE = 16;
 /** Bytes of the salt before the ciphertext. */
 export const SALT_SIZE = 8;
 
+/** The longest passphrase, in bytes. */
+export const MAX_KEY_SIZE = 32;
+
 const CBC = "aes-256-cbc";
 const ECB = "aes-256-ecb";
 const LEGACY_KEY_SIZE = 16;

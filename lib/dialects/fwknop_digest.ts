@@ -32,6 +32,9 @@ const SIZES: Readonly<Record<DigestType, { digest: number; block: number }>> = {
 /** Every hash, in the order in which fwknop tries those of one size. */
 export const DIGEST_TYPES = Object.keys(SIZES) as readonly DigestType[];
 
+/** The longest key of an HMAC, in bytes. */
+export const MAX_HMAC_KEY_SIZE = 128;
+
 /** Computes a hash of the parts one after the other. */
 export function digest(
   type: DigestType,

@@ -12,10 +12,6 @@ import {
 } from "./fwknop_packet.ts";
 import { type FwknopRequest, writeRequest } from "./fwknop_request.ts";
 
-/** The longest passphrase and the longest HMAC key, in bytes. */
-export const MAX_KEY_SIZE = 32;
-export const MAX_HMAC_KEY_SIZE = 128;
-
 /** What client and server share. */
 export interface FwknopKeys {
   /** The passphrase, raw: 1 to 32 bytes, of text or of decoded base64. */

@@ -8,7 +8,8 @@ import process from "node:process";
 import type { Readable } from "node:stream";
 import type { Endpoint } from "../values/address.ts";
 import { systemError, translatingAsync } from "./errors.ts";
-import { bareAddress, listenDatagram, withoutIpv6 } from "./node_datagrams.ts";
+import { listenDatagram } from "./bun_datagrams.ts";
+import { bareAddress, withoutIpv6 } from "./node_datagrams.ts";
 import {
   type NativeType,
   type Runtime,

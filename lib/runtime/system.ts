@@ -10,6 +10,7 @@ import { files } from "./files.ts";
 import { fetchText, lookUp } from "./internet.ts";
 import { LogQueue } from "./log_queue.ts";
 import { type Runtime, SystemError } from "./runtime.ts";
+import { isTerminal } from "./terminal.ts";
 
 type Shared = Omit<
   Runtime,
@@ -74,9 +75,7 @@ export const system: Shared = {
   },
 
   out: (text) => writeAll(1, text),
-  isTerminal: (stream) =>
-    ({ in: process.stdin, out: process.stdout, err: process.stderr })[stream]
-      .isTTY === true,
+  isTerminal,
   columns: () => process.stdout.columns || 80,
   readStdin: async (limit) => {
     const chunks: Uint8Array[] = [];
@@ -90,8 +89,7 @@ export const system: Shared = {
     }
     return new Uint8Array(Buffer.concat(chunks));
   },
-  prompt: (question) =>
-    process.stdin.isTTY ? globalThis.prompt(question) : null,
+  prompt: (question) => isTerminal("in") ? globalThis.prompt(question) : null,
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };

@@ -1,7 +1,7 @@
 /** Stanzas of access.conf as clients of ours. */
 
 import { parsePrefix } from "../../values/address.ts";
-import { NAME } from "../server_schema.ts";
+import { NAME } from "../shapes.ts";
 import { scalar } from "../write.ts";
 import { convertServerGpg } from "./fwknop_gpg.ts";
 import { type ConvertedKeys, convertKeys, formatKeys } from "./fwknop_keys.ts";

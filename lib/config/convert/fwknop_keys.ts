@@ -2,7 +2,8 @@
 
 import { CIPHER_MODES, type CipherMode } from "../../dialects/fwknop_cipher.ts";
 import { DIGEST_TYPES, type DigestType } from "../../dialects/fwknop_digest.ts";
-import { MAX_HMAC_KEY_SIZE, MAX_KEY_SIZE } from "../../dialects/fwknop.ts";
+import { MAX_KEY_SIZE } from "../../dialects/fwknop_cipher.ts";
+import { MAX_HMAC_KEY_SIZE } from "../../dialects/fwknop_digest.ts";
 import type { Directive, Settings } from "./fwknop_lines.ts";
 
 /** What both ends share, as our configuration says it. */

@@ -3,7 +3,7 @@
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { COMMAND_NAMES } from "../../values/command_names.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { NAME } from "../server_schema.ts";
+import { NAME } from "../shapes.ts";
 import { scalar } from "../write.ts";
 import { convertClientGpg, GPG_KEYWORDS } from "./fwknop_gpg.ts";
 import { convertKeys, formatKeys, KEY_KEYWORDS } from "./fwknop_keys.ts";

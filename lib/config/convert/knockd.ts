@@ -3,7 +3,7 @@
 import { formatHit } from "../../sequences/sequence.ts";
 import { formatDuration } from "../../values/duration.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
-import { NAME } from "../server_schema.ts";
+import { NAME } from "../shapes.ts";
 import { scalar } from "../write.ts";
 import { commandArgv } from "./knockd_command.ts";
 import {

@@ -10,7 +10,7 @@ import { publicKeyOf } from "../../dialects/x25519.ts";
 import { formatBase64 } from "../../values/base64.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { isMapping } from "../mistake.ts";
-import { NAME } from "../server_schema.ts";
+import { NAME } from "../shapes.ts";
 import { parseTime } from "../time.ts";
 import { type Foreign, parsePort, readForeign } from "./foreign.ts";
 import { parseGoDuration, parseSpec } from "./openme_values.ts";
