@@ -85,3 +85,16 @@ test("only lib/runtime touches the system", () => {
     });
   assertEquals(wrong, []);
 });
+
+test("what Deno does not see as an import, deno.json has it compile", () => {
+  const hidden = files.flatMap(({ path, text }) =>
+    [...text.matchAll(/import\(\s*"(\.[^"]+)" as string/g)].map(([, target]) =>
+      relative(ROOT, join(dirname(path), target!)).replaceAll("\\", "/")
+    )
+  );
+  const { compile } = JSON.parse(
+    runtime.files.readText(join(ROOT, "deno.json")),
+  );
+  assert(hidden.length > 20);
+  assertEquals(compile.include, hidden.sort());
+});

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { parse } from "@std/yaml";
+import { parse } from "@std/yaml/parse";
 import {
   formatClient,
   indent,

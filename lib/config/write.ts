@@ -1,6 +1,6 @@
 /** The text of new configurations, and of the entries in them. */
 
-import { parse } from "@std/yaml";
+import { parse } from "@std/yaml/parse";
 import { type Endpoint, formatEndpoint } from "../values/address.ts";
 import { formatBase64url } from "../values/base64url.ts";
 import { formatDuration } from "../values/duration.ts";

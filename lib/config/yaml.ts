@@ -1,6 +1,6 @@
 /** YAML as plain values, with mistakes that quote nothing of a file of secrets. */
 
-import { parse } from "@std/yaml";
+import { parse } from "@std/yaml/parse";
 import type { Mistake } from "./mistake.ts";
 
 /** How scalars are read: `core` knows numbers and booleans, in `failsafe` all is text. */

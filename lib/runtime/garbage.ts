@@ -16,8 +16,8 @@ const COLLECT_QUIET_FROM = 25;
 
 /** Counts what makes garbage, and has it collected now and then. */
 export class Garbage {
-  readonly #collect = exposedCollector();
-  readonly #giveBack = allocatorTrim();
+  /** Made when it is due: making it takes a client longer than its knock. */
+  #collect: (() => void) | null = null;
   readonly #timer: ReturnType<typeof setInterval>;
   #made = 0;
   #madeBefore = 0;
@@ -42,9 +42,18 @@ export class Garbage {
     this.#madeBefore = this.#made;
     if (this.#made < (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM)) return;
     this.#made = this.#madeBefore = 0;
+    this.#collect ??= collector();
     this.#collect();
-    this.#giveBack();
   }
+}
+
+function collector(): () => void {
+  const collect = exposedCollector();
+  const giveBack = allocatorTrim();
+  return () => {
+    collect();
+    giveBack();
+  };
 }
 
 /** V8's collector, which a program only sees in a context made after this flag. */
