@@ -1,7 +1,7 @@
 /** SQLite by node:sqlite, the same in Deno and Bun. */
 
-import * as fs from "node:fs";
 import { translating } from "./errors.ts";
+import { fs } from "./late.ts";
 import type { Database, SqlRow } from "./runtime.ts";
 
 /** How long a statement waits for another process's lock. */
@@ -12,7 +12,7 @@ export async function openDatabase(path: string): Promise<Database> {
   // Loaded late: the client never needs it, and starts quicker without.
   const { DatabaseSync } = await import("node:sqlite");
   return translating(() => {
-    fs.closeSync(fs.openSync(path, "a", 0o600));
+    fs().closeSync(fs().openSync(path, "a", 0o600));
     const database = new DatabaseSync(path);
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     return {

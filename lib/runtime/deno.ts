@@ -6,6 +6,7 @@ import {
   isIpv4,
   parseAddress,
 } from "../values/address.ts";
+import { denoFiles } from "./deno_files.ts";
 import { Garbage } from "./garbage.ts";
 import { systemError, translating, translatingAsync } from "./errors.ts";
 import {
@@ -15,7 +16,7 @@ import {
   SystemError,
 } from "./runtime.ts";
 import { standardStream } from "./standard.ts";
-import { selfCommand, signalNumber, standardError, system } from "./system.ts";
+import { selfCommand, signalNumber, standardOutput, system } from "./system.ts";
 
 /** Largest UDP payload, bytes. */
 const DATAGRAM_SIZE = 65535;
@@ -31,7 +32,14 @@ const NATIVE: Record<NativeType, Deno.NativeResultType> = {
 
 export const denoRuntime: Runtime = {
   ...system,
-  ...standardError((bytes) => Deno.stderr.write(bytes)),
+  ...standardOutput({
+    out: (bytes) => Deno.stdout.writeSync(bytes),
+    err: (bytes) => Deno.stderr.writeSync(bytes),
+    log: (bytes) => Deno.stderr.write(bytes),
+  }),
+  files: denoFiles,
+  isTerminal,
+  prompt: (question) => isTerminal("in") ? prompt(question) : null,
   name: "deno",
   version: Deno.version.deno,
   selfCommand: () => selfCommand(["run", "-A"]),
@@ -293,4 +301,9 @@ function killGroup(pid: number): void {
   } catch {
     // It ended by itself.
   }
+}
+
+function isTerminal(stream: "in" | "out" | "err"): boolean {
+  const { stdin, stdout, stderr } = Deno;
+  return { in: stdin, out: stdout, err: stderr }[stream].isTerminal();
 }

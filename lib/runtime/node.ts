@@ -17,12 +17,16 @@ import {
   SystemError,
 } from "./runtime.ts";
 import { standardStream } from "./standard.ts";
-import { selfCommand, signalNumber, standardError, system } from "./system.ts";
+import { selfCommand, signalNumber, standardOutput, system } from "./system.ts";
+import { isTerminal } from "./terminal.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
 const childProcesses = () => process.getBuiltinModule("node:child_process");
 const networking = () => process.getBuiltinModule("node:net");
 const streams = () => process.getBuiltinModule("node:stream");
+
+const STDOUT = 1;
+const STDERR = 2;
 
 const NATIVE: Record<NativeType, string> = {
   pointer: "ptr",
@@ -35,7 +39,13 @@ const NATIVE: Record<NativeType, string> = {
 
 export const nodeRuntime: Runtime = {
   ...system,
-  ...standardError(writeStandardError),
+  ...standardOutput({
+    out: (bytes) => fs.writeSync(STDOUT, bytes),
+    err: (bytes) => fs.writeSync(STDERR, bytes),
+    log: writeStandardError,
+  }),
+  isTerminal,
+  prompt: (question) => isTerminal("in") ? globalThis.prompt(question) : null,
   name: "bun",
   version: process.versions.bun ?? process.versions.node,
   selfCommand: () => selfCommand(["run"]),
@@ -245,7 +255,11 @@ async function collect(stream: Readable | null): Promise<string> {
 
 function writeStandardError(bytes: Uint8Array): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
-  fs.write(2, bytes, (error, count) => error ? reject(error) : resolve(count));
+  fs.write(
+    STDERR,
+    bytes,
+    (error, count) => error ? reject(error) : resolve(count),
+  );
   return promise;
 }
 

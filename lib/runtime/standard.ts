@@ -1,8 +1,8 @@
 /** Standard input and output as a connection, by node: modules in Deno and Bun. */
 
-import * as fs from "node:fs";
 import process from "node:process";
 import { systemError, translatingAsync } from "./errors.ts";
+import { fs } from "./late.ts";
 import { type Runtime, type Stream, SystemError } from "./runtime.ts";
 
 const STDOUT = 1;
@@ -58,11 +58,11 @@ async function finishOutput(
   const libc = await openLibrary("libc.so.6", LIBC);
   if (!libc) throw new SystemError("ENOTSUP", "cannot end standard output");
   if (libc.call("shutdown", STDOUT, SHUT_WR) === 0) return; // a socket
-  const target = fs.readlinkSync(`${OPEN_FILES}/${STDOUT}`);
+  const target = fs().readlinkSync(`${OPEN_FILES}/${STDOUT}`);
   if (!target.startsWith("pipe:")) return;
   const path = new TextEncoder().encode("/dev/null\0");
   const nowhere = libc.call("open", path, O_WRONLY) as number;
-  for (const name of fs.readdirSync(OPEN_FILES)) {
+  for (const name of fs().readdirSync(OPEN_FILES)) {
     const fd = Number(name);
     if (fd !== STDERR && readLink(fd) === target) {
       libc.call("dup2", nowhere, fd);
@@ -72,7 +72,7 @@ async function finishOutput(
 
 function readLink(fd: number): string | null {
   try {
-    return fs.readlinkSync(`${OPEN_FILES}/${fd}`);
+    return fs().readlinkSync(`${OPEN_FILES}/${fd}`);
   } catch {
     return null; // the listing's own descriptor
   }

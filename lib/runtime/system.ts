@@ -1,6 +1,5 @@
 /** What Deno and Bun have alike through node: modules. */
 
-import * as fs from "node:fs";
 import * as os from "node:os";
 import process from "node:process";
 import { parseAddress } from "../values/address.ts";
@@ -10,7 +9,6 @@ import { files } from "./files.ts";
 import { fetchText, lookUp } from "./internet.ts";
 import { LogQueue } from "./log_queue.ts";
 import { type Runtime, SystemError } from "./runtime.ts";
-import { isTerminal } from "./terminal.ts";
 
 type Shared = Omit<
   Runtime,
@@ -24,6 +22,9 @@ type Shared = Omit<
   | "connectStream"
   | "standard"
   | "openLibrary"
+  | "isTerminal"
+  | "prompt"
+  | "out"
   | "err"
   | "log"
 >;
@@ -74,8 +75,6 @@ export const system: Shared = {
     return { stop: () => clearInterval(timer as number) };
   },
 
-  out: (text) => writeAll(1, text),
-  isTerminal,
   columns: () => process.stdout.columns || 80,
   readStdin: async (limit) => {
     const chunks: Uint8Array[] = [];
@@ -89,7 +88,6 @@ export const system: Shared = {
     }
     return new Uint8Array(Buffer.concat(chunks));
   },
-  prompt: (question) => isTerminal("in") ? globalThis.prompt(question) : null,
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };
@@ -122,15 +120,24 @@ export const system: Shared = {
   openDatabase,
 };
 
-/** Standard error, for commands and for the log, by a write that does not block the loop. */
-export function standardError(
-  writeSome: (bytes: Uint8Array) => Promise<number>,
-): Pick<Runtime, "err" | "log"> {
+/** How a runtime writes to its standard streams; each writes what it can, and tells how many bytes. */
+export interface Writing {
+  out(bytes: Uint8Array): number;
+  err(bytes: Uint8Array): number;
+  /** Writes to standard error without blocking the loop. */
+  log(bytes: Uint8Array): Promise<number>;
+}
+
+/** Standard output and standard error, for commands and for the log. */
+export function standardOutput(
+  { out, err, log: writeSome }: Writing,
+): Pick<Runtime, "out" | "err" | "log"> {
   const log = new LogQueue(writeSome);
   return {
+    out: (text) => writeAll(out, text),
     log,
     // Behind a log that nobody reads it would wait for ever.
-    err: (text) => log.isBusy ? void log.write(text) : writeAll(2, text),
+    err: (text) => log.isBusy ? void log.write(text) : writeAll(err, text),
   };
 }
 
@@ -147,11 +154,11 @@ export function selfCommand(run: readonly string[]): string[] {
   return compiled ? [process.execPath] : [process.execPath, ...run, script];
 }
 
-function writeAll(fd: number, text: string): void {
-  let rest: Uint8Array = Buffer.from(text);
+function writeAll(write: (bytes: Uint8Array) => number, text: string): void {
+  let rest: Uint8Array = new TextEncoder().encode(text);
   while (rest.length > 0) {
     try {
-      rest = rest.subarray(fs.writeSync(fd, rest));
+      rest = rest.subarray(write(rest));
     } catch (error) {
       const { code } = systemError(error);
       // A reader that went away is no reason to fail; a slow one is waited for.
