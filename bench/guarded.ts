@@ -6,6 +6,7 @@ import { parseEnrolment } from "../lib/client/enrolment.ts";
 import { sealKnock } from "../lib/dialects/knock1.ts";
 import { Program } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
+import { fwknopKnock } from "./peers/fwknop_packet.ts";
 import type { Filled, Trigger } from "./prober.ts";
 import { SERVICE_PORT, type Stage } from "./stage.ts";
 
@@ -17,28 +18,44 @@ const FILL_SECONDS = 7200;
 const FILLED_FROM = 0x40000;
 
 /** A client of another dialect: then the kernel cannot tell junk by its tag. */
+const FWKNOP_KEYS = {
+  key: new Uint8Array(32).fill(1),
+  mode: "cbc",
+  hmac: { type: "sha256", key: new Uint8Array(32).fill(2) },
+} as const;
 const FWKNOP_CLIENT = `  phone:
     fwknop:
-      key_base64: ${"A".repeat(43)}=
-      hmac_key_base64: ${"B".repeat(43)}=
+      key_base64: ${FWKNOP_KEYS.key.toBase64()}
+      hmac_key_base64: ${FWKNOP_KEYS.hmac.key.toBase64()}
     open: [ssh]
 `;
 
 /** A sequence that the kernel judges. */
 export const SEQUENCE_HITS = [7000, 8000, 9000];
-const SEQUENCES = [
-  "sequences:",
-  "  door:",
-  `    knock: [${SEQUENCE_HITS.map((port) => `tcp/${port}`).join(", ")}]`,
-  "    within: 10s",
-  "    open: [ssh]",
-  `    for: ${OPEN_SECONDS}s`,
-  "    watch: kernel",
-].join("\n");
+
+/** The hits of it. */
+export function sequenceKnocks(protocol: "tcp" | "udp"): Trigger[] {
+  return SEQUENCE_HITS.map((port) =>
+    protocol === "tcp" ? { tcp: port } : { udp: "", port }
+  );
+}
+
+const sequences = (protocol: "tcp" | "udp") =>
+  [
+    "sequences:",
+    "  door:",
+    `    knock: [${
+      SEQUENCE_HITS.map((port) => `${protocol}/${port}`).join(", ")
+    }]`,
+    "    within: 10s",
+    "    open: [ssh]",
+    `    for: ${OPEN_SECONDS}s`,
+    "    watch: kernel",
+  ].join("\n");
 
 export interface ServerOptions {
-  /** Whether a sequence opens the service, too. */
-  readonly sequence?: boolean;
+  /** The protocol of a sequence that opens the service, too. */
+  readonly sequence?: "tcp" | "udp";
   /** Whether a client speaks fwknop, which takes the kernel gate away. */
   readonly secondDialect?: boolean;
 }
@@ -58,7 +75,7 @@ export class GuardedServer {
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    { sequence = false, secondDialect = false }: ServerOptions = {},
+    { sequence, secondDialect = false }: ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
     const program = server.#program;
@@ -70,7 +87,7 @@ export class GuardedServer {
           `services: { ssh: tcp/${SERVICE_PORT} }`,
           `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
           `state: ${join(program.folder, "state")}`,
-          sequence ? SEQUENCES : "",
+          sequence ? sequences(sequence) : "",
         ].join("\n"),
         [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
       );
@@ -112,6 +129,11 @@ export class GuardedServer {
       Date.now(),
     );
     return { udp: packet.toBase64(), port };
+  }
+
+  /** The same in the second dialect. */
+  knockInFwknop(address: string): Trigger {
+    return fwknopKnock(FWKNOP_KEYS, address);
   }
 
   /** Fills up to so many long grants, by a valid knock each. */

@@ -6,17 +6,24 @@ import type { Report } from "./results.ts";
 const OPENINGS: readonly [figure: string, name: string][] = [
   ["sequence_open_ms_median", "knock, kernel sequence"],
   ["spa_open_ms_median", "knock"],
+  ["fwknop_dialect_open_ms_median", "knock, a packet of fwknop's"],
+  ["spa_open_ms_median_1k", "knock, 1,000 open grants"],
   ["spa_open_ms_median_5k", "knock, 5,000 open grants"],
   ["spa_open_ms_median_100k", "knock, 100,000 open grants"],
   ["fwknopd_udp_open_ms_median", "fwknopd, UDP server"],
   ["knockd_open_ms_median", "knockd, sequence"],
   ["fwknopd_pcap_open_ms_median", "fwknopd, its default"],
+  ["fwknopd_udp_open_ms_median_1k", "fwknopd, UDP server, 1,000 grants"],
   ["fwknopd_udp_open_ms_median_5k", "fwknopd, UDP server, 5,000 grants"],
+  ["knockd_open_ms_median_1k", "knockd, 1,000 grants"],
+  ["knockd_open_ms_median_5k", "knockd, 5,000 grants"],
 ];
 
 const FLOODS: readonly [series: string, name: string][] = [
   ["flood_opened", "knock"],
   ["flood_ungated_opened", "knock, no kernel gate, 3 tries"],
+  ["sequence_flood_opened", "knock, kernel sequence"],
+  ["knockd_flood_opened", "knockd, sequence"],
   ["fwknopd_udp_flood_opened", "fwknopd, UDP server"],
   ["fwknopd_pcap_flood_opened", "fwknopd, its default"],
 ];

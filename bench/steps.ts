@@ -2,7 +2,7 @@
 
 import type { Step } from "./step.ts";
 import { connections } from "./steps/connections.ts";
-import { flood, peerFlood, ungated } from "./steps/flood.ts";
+import { flood, peerFlood, sequenceFlood, ungated } from "./steps/flood.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
@@ -21,5 +21,6 @@ export const STEPS: readonly Step[] = [
   flood,
   ungated,
   peerFlood,
+  sequenceFlood,
   connections,
 ];

@@ -3,13 +3,10 @@
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop.ts";
 import type { Trigger } from "../prober.ts";
 import { SERVICE_PORT, type Stage, until } from "../stage.ts";
+import { fwknopKnock } from "./fwknop_packet.ts";
 import { guardByIptables } from "./iptables.ts";
-
-/** fwknopd's own default port. */
-export const FWKNOP_PORT = 62201;
 
 /** How it hears its packets: sniffing is its default. */
 export type Hearing = "pcap" | "udp";
@@ -73,26 +70,7 @@ export async function startFwknopd(
     `fwknopd did not start: ${said()}`,
   );
   if (child.exitCode !== null) throw new Error(`fwknopd ended: ${said()}`);
-  return { pid: child.pid!, knock };
-}
-
-function knock(address: string): Trigger {
-  const packet = sealFwknop(
-    KEYS,
-    {
-      action: "open",
-      ports: [{ protocol: "tcp", first: SERVICE_PORT, last: SERVICE_PORT }],
-      command: null,
-      seconds: 0,
-      address,
-      forward: null,
-      user: "alice",
-      checksum: "sha256",
-    },
-    fwknopRandom(crypto.getRandomValues(new Uint8Array(16))),
-    Date.now(),
-  );
-  return { udp: packet.toBase64(), port: FWKNOP_PORT };
+  return { pid: child.pid!, knock: (address) => fwknopKnock(KEYS, address) };
 }
 
 function collect(child: ChildProcess): () => string {

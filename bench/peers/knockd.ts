@@ -3,6 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pass } from "../../tests/netns/netns.ts";
+import { SEQUENCE_HITS, sequenceKnocks } from "../guarded.ts";
 import type { Trigger } from "../prober.ts";
 import { SERVICE_PORT, type Stage } from "../stage.ts";
 import { guardByIptables } from "./iptables.ts";
@@ -10,18 +11,22 @@ import { guardByIptables } from "./iptables.ts";
 /** It says nothing when it is ready. */
 const START_MS = 500;
 
-/** The knocks that open the service for who makes them. */
-export const KNOCKS: readonly Trigger[] = [
-  { tcp: 7000 },
-  { tcp: 8000 },
-  { tcp: 9000 },
-];
+/** A running knockd. */
+export interface Knockd {
+  readonly pid: number;
+  /** The knocks that open the service for who makes them. */
+  readonly knocks: readonly Trigger[];
+}
 
-/** Starts knockd as its example configuration has it; it ends with the stage. */
+/**
+ * Starts knockd as its example configuration has it, but for the protocol of
+ * the knocks; it ends with the stage.
+ */
 export async function startKnockd(
   stage: Stage,
   folder: string,
-): Promise<{ readonly pid: number }> {
+  protocol: "tcp" | "udp" = "tcp",
+): Promise<Knockd> {
   const config = join(folder, `knockd-${crypto.randomUUID()}.conf`);
   writeFileSync(
     config,
@@ -29,11 +34,13 @@ export async function startKnockd(
       "[options]",
       `  logfile = ${config}.log`,
       "[openSSH]",
-      "  sequence    = 7000,8000,9000",
+      `  sequence    = ${
+        SEQUENCE_HITS.map((port) => `${port}:${protocol}`).join(",")
+      }`,
       "  seq_timeout = 5",
       "  command     = /usr/sbin/iptables -I INPUT -s %IP% -p tcp " +
       `--dport ${SERVICE_PORT} -j ACCEPT`,
-      "  tcpflags    = syn",
+      protocol === "tcp" ? "  tcpflags    = syn" : "",
       "",
     ].join("\n"),
   );
@@ -45,5 +52,6 @@ export async function startKnockd(
   );
   await pass(START_MS);
   if (child.exitCode !== null) throw new Error("knockd did not start");
-  return { pid: child.pid! };
+  const knocks = sequenceKnocks(protocol);
+  return { pid: child.pid!, knocks };
 }

@@ -1,8 +1,15 @@
 /** Valid knocks during a junk flood: this project's server and its peers. */
 
 import { compileFlood, withFlood } from "../flood.ts";
-import { GuardedServer, KNOCK_HOST } from "../guarded.ts";
-import { FWKNOP_PORT, type Hearing, startFwknopd } from "../peers/fwknopd.ts";
+import {
+  GuardedServer,
+  KNOCK_HOST,
+  SEQUENCE_HITS,
+  sequenceKnocks,
+} from "../guarded.ts";
+import { FWKNOP_PORT } from "../peers/fwknop_packet.ts";
+import { type Hearing, startFwknopd } from "../peers/fwknopd.ts";
+import { startKnockd } from "../peers/knockd.ts";
 import type { Opened, Trigger } from "../prober.ts";
 import { SERVICE_PORT, Stage } from "../stage.ts";
 import type { Bench, Step } from "../step.ts";
@@ -18,6 +25,7 @@ const THREE_TRIES_MS = 5000;
 const RATES = [1_000, 10_000, 50_000, 100_000, 300_000, 0];
 const UNGATED_RATES = [10_000, 50_000, 100_000];
 const UNGATED = 50_000;
+const SEQUENCE_RATES = [1_000, 10_000, 100_000];
 const PEER_RATES: Readonly<Record<Hearing, readonly number[]>> = {
   udp: [1_000, 10_000, 50_000],
   pcap: [500, 2_000, 10_000],
@@ -120,6 +128,50 @@ export const peerFlood: Step = {
     const pcap = await floodFwknopd(bench, "pcap");
     bench.results.peer("fwknopd_udp_flood_opened_of_20_at_10k", udp[10_000]!);
     bench.results.peer("fwknopd_pcap_flood_opened_of_20_at_2k", pcap[2_000]!);
+  },
+};
+
+/** Sequences by UDP, their first port flooded: each packet of junk is a first hit. */
+export const sequenceFlood: Step = {
+  name: "sequence-flood",
+  measures: ["sequence_flood_opened_of_20_at_10k"],
+  peers: ["knockd_flood_opened_of_20_at_10k"],
+  programs: ["gcc", "knockd"],
+  inNamespaces: true,
+
+  async run({ folder, results }) {
+    const binary = compileFlood(folder);
+    const measure = async (
+      stage: Stage,
+      series: string,
+      knocks: readonly Trigger[],
+    ) => {
+      const opened: Record<number, number> = {};
+      for (const perSecond of SEQUENCE_RATES) {
+        const { result, flooded } = await withFlood(
+          stage,
+          binary,
+          { port: SEQUENCE_HITS[0]!, perSecond },
+          () => knockAll(stage, ONE_TRY_MS, () => [knocks]),
+        );
+        opened[perSecond] = result.length;
+        results.point(series, flooded.perSecond, result.length);
+      }
+      return opened[10_000]!;
+    };
+    const own = await Stage.with((stage) =>
+      GuardedServer.with(
+        stage,
+        () => measure(stage, "sequence_flood_opened", sequenceKnocks("udp")),
+        { sequence: "udp" },
+      )
+    );
+    results.measure("sequence_flood_opened_of_20_at_10k", own);
+    const knockd = await Stage.with(async (stage) => {
+      const { knocks } = await startKnockd(stage, folder, "udp");
+      return await measure(stage, "knockd_flood_opened", knocks);
+    });
+    results.peer("knockd_flood_opened_of_20_at_10k", knockd);
   },
 };
 

@@ -15,6 +15,7 @@ const ROUNDS = 100;
 const QUICK_ROUNDS = 25;
 /** So many rounds with the one server, then with the other. */
 const TURN = 25;
+const FEW = 1_000;
 const SOME = 5_000;
 const MANY = 100_000;
 const QUICK_MANY = 10_000;
@@ -27,6 +28,9 @@ export const growth: Step = {
   name: "growth",
   measures: [
     "server_rss_mb",
+    "spa_open_ms_median_1k",
+    "spa_open_ms_median_beside_1k",
+    "spa_open_ratio_1k",
     "spa_open_ms_median_5k",
     "spa_open_ms_median_beside_5k",
     "spa_open_ratio_5k",
@@ -47,7 +51,7 @@ export const growth: Step = {
       const { stage, server } = filled;
       const rounds = quick ? QUICK_ROUNDS : ROUNDS;
       const many = quick ? QUICK_MANY : MANY;
-      const time = async (grants: "5k" | "100k") => {
+      const time = async (grants: "1k" | "5k" | "100k") => {
         const own: number[] = [];
         const beside: number[] = [];
         for (let done = 0; done < rounds; done += TURN) {
@@ -66,6 +70,8 @@ export const growth: Step = {
       for (let done = 0; done < rounds; done += TURN) await openings(filled);
       results.measure("server_rss_mb", server.residentMb());
       note(0);
+      await server.fill(FEW);
+      await time("1k");
       await server.fill(SOME);
       note(SOME);
       await time("5k");

@@ -13,15 +13,16 @@ export const open: Step = {
     "spa_open_ms_median",
     "spa_reply_ms_median",
     "spa_reply_connect_ms_median",
+    "fwknop_dialect_open_ms_median",
   ],
   peers: [],
   programs: ["ip", "nft"],
   inNamespaces: true,
 
-  run: ({ results, quick }) =>
-    Stage.with((stage) =>
+  async run({ results, quick }) {
+    const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+    await Stage.with((stage) =>
       GuardedServer.with(stage, async (server) => {
-        const rounds = quick ? QUICK_ROUNDS : ROUNDS;
         const openings = await stage.timeOpenings(
           rounds,
           (source) => [server.knock(source)],
@@ -40,5 +41,17 @@ export const open: Step = {
           replies.ms,
         );
       })
-    ),
+    );
+    await Stage.with((stage) =>
+      GuardedServer.with(stage, async (server) => {
+        const openings = await stage.timeOpenings(
+          rounds,
+          (source) => [server.knockInFwknop(source)],
+        );
+        expectAll(openings, rounds);
+        const name = "fwknop_dialect_open_ms_median";
+        results.timings("measures", name, openings.ms);
+      }, { secondDialect: true })
+    );
+  },
 };

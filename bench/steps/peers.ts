@@ -7,7 +7,7 @@ import {
   startFwknopd,
 } from "../peers/fwknopd.ts";
 import { restore } from "../peers/iptables.ts";
-import { KNOCKS, startKnockd } from "../peers/knockd.ts";
+import { startKnockd } from "../peers/knockd.ts";
 import { countInterleaved } from "./sequence.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
 import { clientAddress } from "../prober.ts";
@@ -25,6 +25,7 @@ export const fwknopd: Step = {
   peers: [
     "fwknopd_udp_open_ms_median",
     "fwknopd_pcap_open_ms_median",
+    "fwknopd_udp_open_ms_median_1k",
     "fwknopd_udp_open_ms_median_5k",
     "fwknopd_rss_mb",
   ],
@@ -50,17 +51,19 @@ export const fwknopd: Step = {
       });
     await time("udp", "fwknopd_udp_open_ms_median", []);
     await time("pcap", "fwknopd_pcap_open_ms_median", []);
+    const grants = (count: number) => openRules("FWKNOP_INPUT", count);
+    await time("udp", "fwknopd_udp_open_ms_median_1k", grants(1000));
     await time("udp", "fwknopd_udp_open_ms_median_5k", grants(5000));
   },
 };
 
 /** Rules as fwknopd makes them, for so many clients. */
-function grants(count: number): string[] {
+function openRules(chain: string, count: number): string[] {
   const untilS = Math.floor(Date.now() / 1000) + 7200;
   return Array.from(
     { length: count },
     (_, index) =>
-      `-A FWKNOP_INPUT -s ${clientAddress(FILLED_FROM + index)} -p tcp ` +
+      `-A ${chain} -s ${clientAddress(FILLED_FROM + index)} -p tcp ` +
       `--dport ${SERVICE_PORT} -m comment --comment _exp_${untilS} -j ACCEPT`,
   );
 }
@@ -70,23 +73,32 @@ export const knockd: Step = {
   measures: [],
   peers: [
     "knockd_open_ms_median",
+    "knockd_open_ms_median_1k",
+    "knockd_open_ms_median_5k",
     "knockd_rss_mb",
     "knockd_interleaved_open",
   ],
   programs: ["knockd", "iptables-restore"],
   inNamespaces: true,
 
-  run: ({ results, quick, folder }) =>
-    Stage.with(async (stage) => {
-      const rounds = quick ? QUICK_ROUNDS : ROUNDS;
-      const daemon = await startKnockd(stage, folder);
-      const openings = await stage.timeOpenings(rounds, () => KNOCKS, 5);
-      expectAll(openings, rounds);
-      results.timings("peers", "knockd_open_ms_median", openings.ms);
-      results.peer("knockd_rss_mb", residentMb(daemon.pid));
-      results.peer(
-        "knockd_interleaved_open",
-        await countInterleaved(stage, KNOCKD_SETTLE_MS),
-      );
-    }),
+  async run({ results, quick, folder }) {
+    const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+    const time = (name: string, rules: readonly string[]) =>
+      Stage.with(async (stage) => {
+        const { pid, knocks } = await startKnockd(stage, folder);
+        if (rules.length > 0) await restore(stage, rules);
+        const openings = await stage.timeOpenings(rounds, () => knocks, 5);
+        expectAll(openings, rounds);
+        results.timings("peers", name, openings.ms);
+        if (rules.length > 0) return;
+        results.peer("knockd_rss_mb", residentMb(pid));
+        results.peer(
+          "knockd_interleaved_open",
+          await countInterleaved(stage, KNOCKD_SETTLE_MS),
+        );
+      });
+    await time("knockd_open_ms_median", []);
+    await time("knockd_open_ms_median_1k", openRules("INPUT", 1000));
+    await time("knockd_open_ms_median_5k", openRules("INPUT", 5000));
+  },
 };

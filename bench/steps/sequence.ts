@@ -1,6 +1,11 @@
 /** Sequences of ports that the kernel judges: from the last knock on, and many at once. */
 
-import { GuardedServer, KNOCK_HOST, SEQUENCE_HITS } from "../guarded.ts";
+import {
+  GuardedServer,
+  KNOCK_HOST,
+  SEQUENCE_HITS,
+  sequenceKnocks,
+} from "../guarded.ts";
 import type { Interleaved } from "../prober.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
 import type { Step } from "../step.ts";
@@ -21,7 +26,7 @@ export const sequence: Step = {
     Stage.with((stage) =>
       GuardedServer.with(stage, async () => {
         const rounds = quick ? QUICK_ROUNDS : ROUNDS;
-        const knocks = SEQUENCE_HITS.map((tcp) => ({ tcp }));
+        const knocks = sequenceKnocks("tcp");
         const openings = await stage.timeOpenings(rounds, () => knocks);
         expectAll(openings, rounds);
         results.timings("measures", "sequence_open_ms_median", openings.ms);
@@ -29,7 +34,7 @@ export const sequence: Step = {
           "sequences_interleaved_open",
           await countInterleaved(stage, 0),
         );
-      }, { sequence: true })
+      }, { sequence: "tcp" })
     ),
 };
 
