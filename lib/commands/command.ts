@@ -2,6 +2,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
+import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
 import { nearest } from "../values/nearest.ts";
 
@@ -80,6 +81,21 @@ export function parseOptions(
     value: (name) => given(name).at(-1),
     list: (name) => given(name),
   };
+}
+
+/** The seconds of an option that takes a duration, of so many at least; undefined where it is absent. */
+export function readDuration(
+  options: Options,
+  name: string,
+  least = 0,
+): number | undefined {
+  const words = options.value(name);
+  if (words === undefined) return undefined;
+  const seconds = parseDuration(words);
+  if (seconds !== null && seconds >= least) return seconds;
+  throw new UsageError(
+    `--${name} must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
+  );
 }
 
 /** Takes just these positionals; throws UsageError when one misses or is too many. */

@@ -3,11 +3,10 @@ import { needConfig } from "../config/places.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Event } from "../server/history.ts";
 import { openExistingStore } from "../server/store.ts";
-import { formatDuration, parseDuration } from "../values/duration.ts";
-import { UsageError } from "../values/errors.ts";
+import { formatDuration } from "../values/duration.ts";
 import { escapeUnsafe } from "../values/printable.ts";
 import { findClient } from "./client_list.ts";
-import { parseOptions, takePositionals } from "./command.ts";
+import { parseOptions, readDuration, takePositionals } from "./command.ts";
 
 export const help = `Usage:
     knock log [--since DURATION] [--client NAME] [--json] [--config FILE]
@@ -41,13 +40,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   takePositionals(options, []);
   const client = options.value("client");
-  const since = options.value("since");
-  const seconds = since === undefined ? null : parseDuration(since);
-  if (since !== undefined && seconds === null) {
-    throw new UsageError(
-      `--since must be a duration such as 90, 30s, 5m or 8h, got "${since}"`,
-    );
-  }
+  const seconds = readDuration(options, "since") ?? null;
   const config = loadConfig(
     runtime,
     needConfig(runtime, options.value("config")),

@@ -7,15 +7,10 @@ import { openBackend } from "../server/backends.ts";
 import { createLog, type Log } from "../server/log.ts";
 import { Server } from "../server/server.ts";
 import { openStore } from "../server/store.ts";
-import { formatDuration, parseDuration } from "../values/duration.ts";
-import {
-  ConfigError,
-  FailureError,
-  OperatorError,
-  UsageError,
-} from "../values/errors.ts";
+import { formatDuration } from "../values/duration.ts";
+import { ConfigError, FailureError, OperatorError } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
-import { parseOptions, takePositionals } from "./command.ts";
+import { parseOptions, readDuration, takePositionals } from "./command.ts";
 
 export const help = `Usage:
     knock serve [--config FILE] [--trial DURATION]
@@ -56,7 +51,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 async function serve(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   takePositionals(options, []);
-  const trialSeconds = readTrial(options.value("trial"));
+  const trialSeconds = readDuration(options, "trial", 1) ?? null;
   const file = findConfig(runtime, options.value("config")) ??
     await (await import("./first.ts")).writeFirstConfiguration(runtime);
 
@@ -130,15 +125,6 @@ async function duringTrial(
 /** Whether the services are shut by this program, and not by the host's own rules. */
 function shuts({ firewall: { backend, mode } }: Config): boolean {
   return backend !== "command" && mode === "guard";
-}
-
-function readTrial(words: string | undefined): number | null {
-  if (words === undefined) return null;
-  const seconds = parseDuration(words);
-  if (seconds) return seconds;
-  throw new UsageError(
-    `--trial must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
-  );
 }
 
 /** Reads the configuration; keys of the server's own that it lacks are made. */
