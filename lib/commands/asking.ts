@@ -9,7 +9,7 @@ import {
   parseSinglePort,
   type Profile,
 } from "../client/profile.ts";
-import type { Whom } from "../client/knocking.ts";
+import type { KnockOptions, Whom, Wish } from "../client/knocking.ts";
 import { findProfile } from "../client/profiles.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../client/send.ts";
 import {
@@ -19,10 +19,9 @@ import {
 } from "../client/transport.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { counted } from "../values/counted.ts";
-import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
-import type { Options } from "./command.ts";
+import { type Options, readDuration } from "./command.ts";
 
 const MAX_TRIES = 10;
 
@@ -32,8 +31,49 @@ export const SENDING = {
   values: { transport: "", tries: "", profiles: "", code: "" },
 } as const;
 
-/** What `--tries`, `-4` and `-6` say. */
-export function sendOptions(options: Options): SendOptions {
+/** Whom a command asks, and how it sends. */
+export interface Asked {
+  readonly profile: Profile;
+  readonly sending: SendOptions;
+}
+
+/**
+ * The profile of a name, from the file that `--profiles` or the environment
+ * says, and what `--tries`, `--transport`, `--no-reply`, `-4` and `-6` say.
+ */
+export function askedServer(
+  runtime: Runtime,
+  options: Options,
+  name: string,
+): Asked {
+  const reply = !options.flag("no-reply");
+  const sending = { ...readSending(options), reply };
+  const file = profilesFile(runtime, options.value("profiles"));
+  return { profile: findProfile(runtime, file, name), sending };
+}
+
+/** The opening that is asked for, of these ports: what is wished, and how to knock for it. */
+export function askedOpening(
+  runtime: Runtime,
+  options: Options,
+  { profile, sending }: Asked,
+  ports: readonly PortRange[],
+): { readonly wish: Wish; readonly knocking: KnockOptions } {
+  const wish = {
+    action: "open",
+    ports,
+    command: null,
+    seconds: readDuration(options, "for") ?? profile.seconds,
+    code: askedCode(runtime, options, profile),
+  } as const;
+  const whom = askedWhom(options, profile);
+  return {
+    wish,
+    knocking: { ...sending, ...whom, both: options.flag("both") },
+  };
+}
+
+function readSending(options: Options): SendOptions {
   const words = options.value("tries") ?? String(DEFAULT_TRIES);
   const tries = Number(words);
   if (!/^\d{1,2}$/.test(words) || tries < 1 || tries > MAX_TRIES) {
@@ -62,16 +102,6 @@ function readTransport(options: Options): Transport | undefined {
   );
 }
 
-/** The profile of a name, from the file that `--profiles` or the environment says. */
-export function namedProfile(
-  runtime: Runtime,
-  options: Options,
-  name: string,
-): Profile {
-  const file = profilesFile(runtime, options.value("profiles"));
-  return findProfile(runtime, file, name);
-}
-
 /** The ports of `--open`, given several times or with commas; the profile's where it is absent. */
 export function askedPorts(
   options: Options,
@@ -88,17 +118,6 @@ export function askedPorts(
   throw new UsageError(
     `--open takes at most ${MAX_PORTS} ports, got ${ports.length}`,
     "without --open, all that this client may open is opened",
-  );
-}
-
-/** The seconds of `--for`; the profile's where it is absent; 0 = the server's default. */
-export function askedSeconds(options: Options, profile: Profile): number {
-  const words = options.value("for");
-  if (words === undefined) return profile.seconds;
-  const seconds = parseDuration(words);
-  if (seconds !== null) return seconds;
-  throw new UsageError(
-    `--for must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
   );
 }
 

@@ -1,15 +1,8 @@
-import { knock } from "../client/knocking.ts";
-import { expectDone, tellClosed } from "../client/words.ts";
+import { tellClosed } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import {
-  askedCode,
-  askedPorts,
-  askedWhom,
-  namedProfile,
-  SENDING,
-  sendOptions,
-} from "./asking.ts";
+import { askedPorts, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { order } from "./ordering.ts";
 
 export const help = `Usage:
     knock close PROFILE [OPTIONS]
@@ -49,20 +42,10 @@ export const optionNames = {
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
-  const reply = !options.flag("no-reply");
-  const sending = { ...sendOptions(options), reply };
-  const profile = namedProfile(runtime, options, name!);
-  const ports = askedPorts(options, profile);
-  const { outcome } = await knock(runtime, profile, {
-    action: "close",
-    ports,
-    command: null,
-    seconds: 0,
-    code: askedCode(runtime, options, profile),
-  }, { ...sending, ...askedWhom(options, profile), mayGuess: false });
-  const answer = expectDone(profile, "close", outcome, runtime.nowMs());
-  if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
-    runtime.out(`${tellClosed(ports, answer)}\n`);
-  }
+  const asked = askedServer(runtime, options, name!);
+  const ports = askedPorts(options, asked.profile);
+  const wish = { action: "close", ports, command: null } as const;
+  const answer = await order(runtime, options, asked, wish);
+  if (answer) runtime.out(`${tellClosed(ports, answer)}\n`);
   return 0;
 }

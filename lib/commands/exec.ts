@@ -9,15 +9,7 @@ import {
   SystemError,
 } from "../runtime/runtime.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
-import {
-  askedCode,
-  askedPorts,
-  askedSeconds,
-  askedWhom,
-  namedProfile,
-  SENDING,
-  sendOptions,
-} from "./asking.ts";
+import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { withProgress } from "./progress.ts";
 
@@ -74,21 +66,11 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       `knock exec ${name} -- COMMAND...`,
     );
   }
-  const sending = sendOptions(options);
-  const profile = namedProfile(runtime, options, name!);
-  const wish = {
-    action: "open",
-    ports: askedPorts(options, profile),
-    command: null,
-    seconds: askedSeconds(options, profile),
-    code: askedCode(runtime, options, profile),
-  } as const;
-  const knocking = {
-    ...sending,
-    ...askedWhom(options, profile),
-    both: options.flag("both"),
-  };
-  const port = firstTcpPort(wish.ports);
+  const asked = askedServer(runtime, options, name!);
+  const { profile } = asked;
+  const ports = askedPorts(options, profile);
+  const { wish, knocking } = askedOpening(runtime, options, asked, ports);
+  const port = firstTcpPort(ports);
   const text = `opening ${profile.name}`;
   await withProgress(runtime, text, options.flag("quiet"), async () => {
     if (port === null) {

@@ -2,7 +2,7 @@ import { knock } from "../client/knocking.ts";
 import { expectDone, formatMs, tellClock } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
-import { askedCode, namedProfile, SENDING, sendOptions } from "./asking.ts";
+import { askedCode, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { outcomeJson } from "./outcome_json.ts";
 import { withProgress } from "./progress.ts";
@@ -43,8 +43,7 @@ export const optionNames = {
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
-  const sending = sendOptions(options);
-  const profile = namedProfile(runtime, options, name!);
+  const { profile, sending } = askedServer(runtime, options, name!);
   const wish = {
     action: "ping",
     ports: [],

@@ -4,14 +4,7 @@ import { relay } from "../firewall/relay.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
 import type { PortRange } from "../values/ports.ts";
-import {
-  askedCode,
-  askedSeconds,
-  askedWhom,
-  namedProfile,
-  SENDING,
-  sendOptions,
-} from "./asking.ts";
+import { askedOpening, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 
 export const help = `Usage:
@@ -56,22 +49,14 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const positionals = takePositionals(options, ["PROFILE", "HOST", "PORT"]);
   const [name, host, words] = positionals as [string, string, string];
   const port = readPort(words);
-  const sending = sendOptions(options);
-  const profile = namedProfile(runtime, options, name);
+  const asked = askedServer(runtime, options, name);
+  const { profile } = asked;
   const address = await targetAddress(runtime, profile, host);
   // openme has no word for a port: it opens what the server knows.
   const ports: PortRange[] = dialectOf(profile) === "openme"
     ? []
     : [{ protocol: "tcp", first: port, last: port }];
-  const wish = {
-    action: "open",
-    ports,
-    command: null,
-    seconds: askedSeconds(options, profile),
-    code: askedCode(runtime, options, profile),
-  } as const;
-  const whom = askedWhom(options, profile);
-  const knocking = { ...sending, ...whom, both: options.flag("both") };
+  const { wish, knocking } = askedOpening(runtime, options, asked, ports);
   const target = { port, address };
   const there = await connectThrough(runtime, profile, wish, knocking, target);
   await relay(runtime.standard(), there);

@@ -1,17 +1,9 @@
-import { knock } from "../client/knocking.ts";
-import { expectDone } from "../client/words.ts";
 import { MAX_COMMAND_SIZE } from "../dialects/knock1_payload.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
-import {
-  askedCode,
-  askedWhom,
-  namedProfile,
-  SENDING,
-  sendOptions,
-} from "./asking.ts";
-import { parseOptions, takePositionals } from "./command.ts";
+import { askedServer, SENDING } from "./asking.ts";
+import { parseOptions, readDuration, takePositionals } from "./command.ts";
+import { order } from "./ordering.ts";
 
 /** Longer than the server lets a command run. */
 const PATIENCE_SECONDS = 65;
@@ -60,21 +52,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
   checkCommand(command!);
-  const patienceMs = readTimeout(options.value("timeout")) * 1000;
-  const reply = !options.flag("no-reply");
-  const sending = { ...sendOptions(options), reply, patienceMs };
-  const profile = namedProfile(runtime, options, name!);
-  const { outcome } = await knock(runtime, profile, {
-    action: "run",
-    ports: [],
-    command: command!,
-    seconds: 0,
-    code: askedCode(runtime, options, profile),
-  }, { ...sending, ...askedWhom(options, profile), mayGuess: false });
-  const answer = expectDone(profile, "run", outcome, runtime.nowMs());
-  if (answer && !options.flag("quiet") && runtime.isTerminal("out")) {
-    runtime.out(`${command}: done\n`);
-  }
+  const patience = readDuration(options, "timeout", 1) ?? PATIENCE_SECONDS;
+  const { profile, sending } = askedServer(runtime, options, name!);
+  const patient = { ...sending, patienceMs: patience * 1000 };
+  const asked = { profile, sending: patient };
+  const wish = { action: "run", ports: [], command: command! } as const;
+  const answer = await order(runtime, options, asked, wish);
+  if (answer) runtime.out(`${command}: done\n`);
   return 0;
 }
 
@@ -83,14 +67,5 @@ function checkCommand(name: string): void {
   if (size >= 1 && size <= MAX_COMMAND_SIZE) return;
   throw new UsageError(
     `COMMAND must be 1 to ${MAX_COMMAND_SIZE} bytes, got ${size} of them`,
-  );
-}
-
-function readTimeout(words: string | undefined): number {
-  if (words === undefined) return PATIENCE_SECONDS;
-  const seconds = parseDuration(words);
-  if (seconds) return seconds;
-  throw new UsageError(
-    `--timeout must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
   );
 }

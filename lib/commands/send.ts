@@ -8,15 +8,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { parseEndpoint } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import type { PortRange } from "../values/ports.ts";
-import {
-  askedCode,
-  askedPorts,
-  askedSeconds,
-  askedWhom,
-  namedProfile,
-  SENDING,
-  sendOptions,
-} from "./asking.ts";
+import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { type Options, parseOptions, takePositionals } from "./command.ts";
 import { outcomeJson } from "./outcome_json.ts";
 import { withProgress } from "./progress.ts";
@@ -96,25 +88,18 @@ export interface Telling {
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [name] = takePositionals(options, ["PROFILE"]);
-  const reply = !options.flag("no-reply");
-  const sending = { ...sendOptions(options), reply };
-  const profile = namedProfile(runtime, options, name!);
+  const asked = askedServer(runtime, options, name!);
+  const { profile } = asked;
   const ports = askedPorts(options, profile);
   const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
-  const wish: Wish = {
-    action: "open",
-    ports,
-    command: null,
-    seconds: askedSeconds(options, profile),
-    code: askedCode(runtime, options, profile),
-    forward: askedForward(options, profile),
-  };
-  const whom = askedWhom(options, profile);
-  const knocking = { ...sending, ...whom, both: options.flag("both") };
+  const forward = askedForward(options, profile);
+  const opening = askedOpening(runtime, options, asked, ports);
+  const wish = { ...opening.wish, forward };
+  const { knocking } = opening;
   const telling = {
     quiet: options.flag("quiet"),
     json: options.flag("json"),
-    reply,
+    reply: !options.flag("no-reply"),
   };
   const once = (again = false) => {
     // What is only renewed is not told.
