@@ -2,12 +2,15 @@
 
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { type Finding, ok, unknown, warn } from "./finding.ts";
+import { listing } from "./listing.ts";
 
 /** Made by systemd-timesyncd when it has set the clock. */
 const TIMESYNC = "/run/systemd/timesync/synchronized";
 /** There where systemd runs. */
 const SYSTEMD = "/run/systemd/system";
 
+const TIMEDATECTL = "timedatectl show -p NTPSynchronized --value".split(" ");
+const CHRONYC = ["chronyc", "-n", "tracking"];
 const TIMEOUT_MS = 3000;
 const CURE = "timedatectl set-ntp true, or: apt install chrony";
 
@@ -22,16 +25,10 @@ export async function checkClock(
     return ok(`the clock is synchronised (${now}); ${within}`);
   }
   const said = exists(runtime, SYSTEMD)
-    ? await ask(runtime, [
-      "timedatectl",
-      "show",
-      "-p",
-      "NTPSynchronized",
-      "--value",
-    ])
+    ? await listing(runtime, TIMEDATECTL, TIMEOUT_MS)
     : null;
   const chrony = said === null
-    ? await ask(runtime, ["chronyc", "-n", "tracking"])
+    ? await listing(runtime, CHRONYC, TIMEOUT_MS)
     : null;
   const kept = said === null
     ? chrony === null ? null : /Leap status\s*: Normal/.test(chrony)
@@ -52,21 +49,5 @@ function exists(runtime: Runtime, path: string): boolean {
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return false;
-  }
-}
-
-async function ask(
-  runtime: Runtime,
-  argv: readonly string[],
-): Promise<string | null> {
-  try {
-    const ran = await runtime.run(argv, {
-      env: { LC_ALL: "C" },
-      timeoutMs: TIMEOUT_MS,
-    });
-    return ran.code === 0 ? ran.stdout : null;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return null;
   }
 }

@@ -2,7 +2,10 @@
 
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { parseIptablesSave } from "./iptables_save.ts";
+import { listing } from "./listing.ts";
 import { parseNftJson, type Ruleset } from "./nft_json.ts";
+
+const NFT = ["nft", "-j", "-t", "list", "ruleset"];
 
 /** How long a listing may take. */
 const TIMEOUT_MS = 10_000;
@@ -29,7 +32,7 @@ export async function readRuleset(runtime: Runtime): Promise<Ruleset | null> {
   for (const [family, program, number] of SAVERS) {
     const opaque = nft?.opaque.filter((table) => table.startsWith(family));
     if (!opaque || opaque.length === 0) continue;
-    const saved = await listing(runtime, [program]);
+    const saved = await listing(runtime, [program], TIMEOUT_MS);
     if (saved === null) continue;
     const read = parseIptablesSave(saved, number);
     for (const table of opaque) {
@@ -41,9 +44,9 @@ export async function readRuleset(runtime: Runtime): Promise<Ruleset | null> {
   }
   for (const [names, program, family] of LEGACY) {
     if (!hasTables(runtime, names)) continue;
-    const saved = await listing(runtime, [program]) ??
+    const saved = await listing(runtime, [program], TIMEOUT_MS) ??
       (nft === null
-        ? await listing(runtime, [program.replace("legacy-", "")])
+        ? await listing(runtime, [program.replace("legacy-", "")], TIMEOUT_MS)
         : null);
     if (saved === null) continue;
     seen = true;
@@ -59,23 +62,7 @@ export async function readRuleset(runtime: Runtime): Promise<Ruleset | null> {
 
 /** The ruleset of nftables as JSON; null where it cannot be listed. */
 export function listNft(runtime: Runtime): Promise<string | null> {
-  return listing(runtime, ["nft", "-j", "-t", "list", "ruleset"]);
-}
-
-async function listing(
-  runtime: Runtime,
-  argv: readonly string[],
-): Promise<string | null> {
-  try {
-    const ran = await runtime.run(argv, {
-      env: { LC_ALL: "C" },
-      timeoutMs: TIMEOUT_MS,
-    });
-    return ran.code === 0 ? ran.stdout : null;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return null; // it is not installed
-  }
+  return listing(runtime, NFT, TIMEOUT_MS);
 }
 
 function hasTables(runtime: Runtime, file: string): boolean {
