@@ -6,8 +6,6 @@
  * fuzz/timing.json.
  */
 
-import { createHash, createPrivateKey, createPublicKey } from "node:crypto";
-import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
@@ -26,6 +24,8 @@ import { openspaDialect } from "../lib/dialects/openspa.ts";
 import { HEADER_SIZE } from "../lib/dialects/openspa_envelope.ts";
 import { sealSession } from "../lib/dialects/openspa_rsa.ts";
 import { readItems, writeItems } from "../lib/dialects/tlv8.ts";
+import { bytesOf, sceneAt } from "../tests/packets.ts";
+import { CLIENT_PUBLIC, RSA_PRIVATE, RSA_PUBLIC } from "../tests/rsa.ts";
 import openspa from "../tests/vectors/openspa.json" with { type: "json" };
 import { randomOf } from "./mutate.ts";
 
@@ -49,9 +49,7 @@ const options = parseArgs(process.argv.slice(2), { string: ["samples"] });
 const samples = Number(options.samples ?? 40_000);
 
 const NOW_MS = 1_790_000_000_000;
-const scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
+const scene = sceneAt(NOW_MS);
 const random = randomOf(1);
 const flip = (bytes: Uint8Array, at: number) =>
   bytes.with(at, bytes[at]! ^ (1 << random(8)));
@@ -116,20 +114,13 @@ function other(packet: Uint8Array, at: number): Uint8Array {
   return packet.with(at, letters.charCodeAt(random(letters.length)));
 }
 
-const rsa = (hex: string) =>
-  createPrivateKey({
-    key: Buffer.from(hex, "hex"),
-    format: "der",
-    type: "pkcs1",
-  });
-const boxPublic = createPublicKey(rsa(openspa.server_private_pkcs1_der_hex));
 const request = Uint8Array.fromHex(openspa.v2[0]!.request);
 const box = openspaDialect(
-  rsa(openspa.server_private_pkcs1_der_hex),
+  RSA_PRIVATE,
   [{
     name: "box",
     uuid: Uint8Array.fromHex(openspa.v2[0]!.client_uuid.replaceAll("-", "")),
-    key: createPublicKey(rsa(openspa.client_private_pkcs1_der_hex)),
+    key: CLIENT_PUBLIC,
   }],
   null,
 );
@@ -142,7 +133,7 @@ function withSession(wrongPadding: boolean): Uint8Array {
     if (wrongPadding) bytes[random(size)] = 0;
     return bytes;
   };
-  const sealed = sealSession(boxPublic, session, padding);
+  const sealed = sealSession(RSA_PUBLIC, session, padding);
   const head = request.subarray(0, HEADER_SIZE);
   const items = writeItems([1, ciphertext], [2, sealed]);
   return new Uint8Array([...head, ...items]);

@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
-import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { convertOpenme } from "../lib/config/convert/openme.ts";
 import {
@@ -11,9 +10,8 @@ import { publicKeyOf } from "../lib/dialects/x25519.ts";
 import { formatBase64 } from "../lib/values/base64.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
+import { bytesOf } from "./packets.ts";
 
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
 const PRIVATE = formatBase64(bytesOf("server"));
 const PUBLIC = formatBase64(publicKeyOf(bytesOf("server")));
 const ALICE = formatBase64(bytesOf("alice"));

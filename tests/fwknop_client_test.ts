@@ -9,10 +9,11 @@ import { parseTransport } from "../lib/client/transport.ts";
 import { fwknopDialect } from "../lib/dialects/fwknop.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
 import { START_MS } from "./fake_runtime.ts";
+import { sceneAt } from "./packets.ts";
 
 const KEY = new Uint8Array(32).fill(5).toBase64();
 const MAC = new Uint8Array(64).fill(6).toBase64();
-const scene = { nowMs: START_MS, seen: () => false, mayCost: () => true };
+const scene = sceneAt(START_MS);
 
 function profile(fwknop: string) {
   const text = `home:\n  server: 192.0.2.1:62201\n  fwknop: ${fwknop}\n`;

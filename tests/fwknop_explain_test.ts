@@ -1,7 +1,6 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
-import type { Scene } from "../lib/dialects/dialect.ts";
 import {
   type FwknopClient,
   fwknopRandom,
@@ -10,9 +9,10 @@ import {
 } from "../lib/dialects/fwknop.ts";
 import { explainFwknop } from "../lib/dialects/fwknop_explain.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
+import { sceneAt } from "./packets.ts";
 
 const NOW_MS = 1_790_000_000_000;
-const fresh: Scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
+const fresh = sceneAt(NOW_MS);
 const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte);
 const alice: FwknopClient = {
   name: "alice",

@@ -16,6 +16,7 @@ import { httpPath, readHttpPacket } from "../lib/values/http_packet.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
+import { sceneAt } from "./packets.ts";
 
 const KEY = new Uint8Array(32).fill(5).toBase64();
 const MAC = new Uint8Array(64).fill(6).toBase64();
@@ -442,7 +443,7 @@ test("fwknopDialect() opens OpenPGP later, by the HMAC, gpg and its signer", asy
         signer === null || signer === "busy" ? signer : { text, signer },
       );
     });
-  const scene = { nowMs: START_MS, seen: () => false, mayCost: () => true };
+  const scene = sceneAt(START_MS);
   const open = async (signer: string | null | "busy") => {
     const opened = dialect(signer, hmac).open(packet, scene);
     if (opened.ok || !opened.later) throw new Error("not later");

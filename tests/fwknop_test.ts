@@ -18,6 +18,7 @@ import type { CipherMode } from "../lib/dialects/fwknop_cipher.ts";
 import type { PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
+import { sceneAt } from "./packets.ts";
 import file from "./vectors/fwknop.json" with { type: "json" };
 
 interface Vector {
@@ -36,7 +37,7 @@ const ascii = (text: string) => new TextEncoder().encode(text);
 const fill = (size: number, byte: number) => new Uint8Array(size).fill(byte);
 const typeOf = (name: string) => name.replace("_", "-") as DigestType;
 
-const fresh: Scene = { nowMs: NOW_MS, seen: () => false, mayCost: () => true };
+const fresh = sceneAt(NOW_MS);
 const alice: FwknopClient = {
   name: "alice",
   key: fill(32, 1),

@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createHash } from "node:crypto";
 import { test } from "node:test";
 import {
   formatOpenmeProfiles,
@@ -17,10 +16,9 @@ import {
 import { publicKeyOf } from "../lib/dialects/x25519.ts";
 import { formatBase64 } from "../lib/values/base64.ts";
 import { ConfigError } from "../lib/values/errors.ts";
+import { bytesOf } from "./packets.ts";
 import vectors from "./vectors/openme.json" with { type: "json" };
 
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
 const profile: OpenmeProfile = {
   name: "home",
   server: { host: "gw.example.org", port: 54154 },

@@ -1,13 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { createHash } from "node:crypto";
 import { test } from "node:test";
-import type {
-  Opened,
-  PacketRefusal,
-  Request,
-  Scene,
-} from "../lib/dialects/dialect.ts";
+import type { Opened, PacketRefusal } from "../lib/dialects/dialect.ts";
 import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
 import {
   openmeDialect,
@@ -18,19 +12,14 @@ import {
 } from "../lib/dialects/openme.ts";
 import { publicKeyOf } from "../lib/dialects/x25519.ts";
 import { UsageError } from "../lib/values/errors.ts";
+import { bytesOf, requestOf, sceneAt, why } from "./packets.ts";
 import vectors from "./vectors/openme.json" with { type: "json" };
 
 const NOW_MS = 1_790_000_000_000;
 const NOW_NS = BigInt(NOW_MS) * 1_000_000n;
 
 const hex = (text: string) => Uint8Array.fromHex(text);
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
-const nothingSeen: Scene = {
-  nowMs: NOW_MS,
-  seen: () => false,
-  mayCost: () => true,
-};
+const nothingSeen = sceneAt(NOW_MS);
 
 const serverPrivate = bytesOf("server");
 const names = ["alice", "bob", "carol"];
@@ -46,15 +35,6 @@ const keysOf = (name: string, count = 0): OpenmeKeys => ({
   random: bytesOf(`${name} random ${count}`).slice(0, 16),
 });
 const good = sealOpenme(keysOf("bob"), "192.0.2.9", NOW_NS);
-
-function requestOf(opened: Opened): Request {
-  if (!opened.ok) throw new Error(`refused: ${opened.why}`);
-  return opened.request;
-}
-
-function why(opened: Opened): PacketRefusal | null {
-  return opened.ok ? null : opened.why;
-}
 
 for (const vector of vectors.deterministic) {
   const target = vector.target_ip === "(source)" ? null : vector.target_ip;

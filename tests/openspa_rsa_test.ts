@@ -1,13 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { Buffer } from "node:buffer";
-import {
-  constants,
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  publicEncrypt,
-} from "node:crypto";
+import { constants, generateKeyPairSync, publicEncrypt } from "node:crypto";
 import { test } from "node:test";
 import {
   modulusSize,
@@ -17,18 +9,11 @@ import {
   SESSION_SIZE,
   SessionOpener,
 } from "../lib/dialects/openspa_rsa.ts";
-import vectors from "./vectors/openspa.json" with { type: "json" };
+import { bytesOf } from "./packets.ts";
+import { RSA_PRIVATE as key, RSA_PUBLIC as publicKey } from "./rsa.ts";
 
 const SIZE = 256;
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
 
-const key = createPrivateKey({
-  key: Buffer.from(vectors.server_private_pkcs1_der_hex, "hex"),
-  format: "der",
-  type: "pkcs1",
-});
-const publicKey = createPublicKey(key);
 const opener = new SessionOpener(key);
 const session = new Uint8Array(SESSION_SIZE).map((_, index) => index);
 

@@ -1,20 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-} from "node:crypto";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { adkProof, AdkProofs, parseAdkSecret } from "../lib/dialects/adk.ts";
 import type {
   Answer,
-  Opened,
   PacketRefusal,
   Request,
-  Scene,
 } from "../lib/dialects/dialect.ts";
 import {
   MAX_PACKET_SIZE,
@@ -40,29 +32,20 @@ import { SessionOpener } from "../lib/dialects/openspa_rsa.ts";
 import { writeItems } from "../lib/dialects/tlv8.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
+import { bytesOf, requestOf, sceneAt, why } from "./packets.ts";
+import {
+  CLIENT_PRIVATE as client,
+  CLIENT_PUBLIC as clientPublic,
+  RSA_PRIVATE as server,
+  RSA_PUBLIC as serverPublic,
+} from "./rsa.ts";
 import vectors from "./vectors/openspa.json" with { type: "json" };
 
 const NOW_MS = 1_700_000_000_000;
 
 const hex = (text: string) => Uint8Array.fromHex(text);
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
-const nothingSeen: Scene = {
-  nowMs: NOW_MS,
-  seen: () => false,
-  mayCost: () => true,
-};
+const nothingSeen = sceneAt(NOW_MS);
 
-const privateOf = (der: string): KeyObject =>
-  createPrivateKey({
-    key: Buffer.from(der, "hex"),
-    format: "der",
-    type: "pkcs1",
-  });
-const server = privateOf(vectors.server_private_pkcs1_der_hex);
-const client = privateOf(vectors.client_private_pkcs1_der_hex);
-const serverPublic = createPublicKey(server);
-const clientPublic = createPublicKey(client);
 const adkSecret = parseAdkSecret(vectors.adk_secret)!;
 
 const uuidOf = (text: string) => hex(text.replaceAll("-", ""));
@@ -100,15 +83,6 @@ const answer: Answer = {
   timeMs: NOW_MS,
   address: asked.address,
 };
-
-function requestOf(opened: Opened): Request {
-  if (!opened.ok) throw new Error(`refused: ${opened.why}`);
-  return opened.request;
-}
-
-function why(opened: Opened): PacketRefusal | null {
-  return opened.ok ? null : opened.why;
-}
 
 for (const vector of vectors.v2) {
   const ports = { first: vector.port_start, last: vector.port_end };

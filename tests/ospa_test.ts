@@ -1,6 +1,4 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { createPrivateKey, createPublicKey } from "node:crypto";
 import { test } from "node:test";
 import {
   formatOspa,
@@ -9,26 +7,16 @@ import {
 } from "../lib/config/convert/ospa.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatUuid, parseUuid } from "../lib/values/uuid.ts";
+import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC, RSA_PUBLIC_PEM } from "./rsa.ts";
 import vectors from "./vectors/openspa.json" with { type: "json" };
-
-const privateOf = (der: string) =>
-  createPrivateKey({
-    key: Buffer.from(der, "hex"),
-    format: "der",
-    type: "pkcs1",
-  });
-const client = privateOf(vectors.client_private_pkcs1_der_hex);
-const server = privateOf(vectors.server_private_pkcs1_der_hex);
-const publicOf = (key: typeof client, type: "spki" | "pkcs1") =>
-  String(createPublicKey(key).export({ format: "pem", type }));
 
 const ospa: Ospa = {
   uuid: "c3b66a05-9098-4100-8141-be5695ada0e7",
   server: { host: "gw.example.org", port: 22211 },
   adkSecret: vectors.adk_secret,
-  privateKey: String(client.export({ format: "pem", type: "pkcs1" })),
-  publicKey: publicOf(client, "pkcs1"),
-  serverKey: publicOf(server, "spki"),
+  privateKey: CLIENT_PRIVATE_PEM,
+  publicKey: String(CLIENT_PUBLIC.export({ format: "pem", type: "pkcs1" })),
+  serverKey: RSA_PUBLIC_PEM,
 };
 
 test("parseOspa() gives back what was written", () => {

@@ -13,6 +13,7 @@ import {
 import { CIPHER_MODES } from "../../lib/dialects/fwknop_cipher.ts";
 import { DIGEST_TYPES } from "../../lib/dialects/fwknop_digest.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
+import { sceneAt } from "../packets.ts";
 import { netnsTest, pass, scriptCommand, SERVER } from "./netns.ts";
 
 const ADDRESS = "203.0.113.9";
@@ -50,7 +51,7 @@ const CLIENTS: readonly FwknopClient[] = [
   },
 ];
 
-const fresh = { nowMs: 0, seen: () => false, mayCost: () => true };
+const fresh = sceneAt(0);
 
 function clientArguments({ key, mode, hmac }: FwknopClient): string[] {
   // deno-fmt-ignore
