@@ -5,11 +5,9 @@
  * @module
  */
 
-import { constants, createHash, publicEncrypt } from "node:crypto";
-import { createPrivateKey, createPublicKey } from "node:crypto";
-import { Buffer } from "node:buffer";
+import { constants, publicEncrypt } from "node:crypto";
 import process from "node:process";
-import type { Dialect, PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
+import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
 import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
 import { openmeDialect, sealOpenme } from "../lib/dialects/openme.ts";
 import {
@@ -19,19 +17,18 @@ import {
 } from "../lib/dialects/openspa.ts";
 import { writeItems } from "../lib/dialects/tlv8.ts";
 import { publicKeyOf } from "../lib/dialects/x25519.ts";
+import { bytesOf, sceneAt } from "../tests/packets.ts";
+import {
+  CLIENT_PRIVATE,
+  CLIENT_PUBLIC,
+  RSA_PRIVATE,
+  RSA_PUBLIC,
+} from "../tests/rsa.ts";
 import vectors from "../tests/vectors/openspa.json" with { type: "json" };
+import { expect } from "./judged.ts";
 
 const NOW_MS = 1_790_000_000_000;
 const MEASURE_MS = 500;
-
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
-const privateOf = (der: string) =>
-  createPrivateKey({
-    key: Buffer.from(der, "hex"),
-    format: "der",
-    type: "pkcs1",
-  });
 
 /** Measures for about eight seconds. Throws if a packet is not judged as it should be. */
 export function measureDialects(): Record<string, number> {
@@ -76,19 +73,16 @@ function measureOpenme(): Record<string, number> {
 }
 
 function measureOpenspa(): Record<string, number> {
-  const server = privateOf(vectors.server_private_pkcs1_der_hex);
-  const client = privateOf(vectors.client_private_pkcs1_der_hex);
   const adkSecret = parseAdkSecret(vectors.adk_secret)!;
-  const serverPublic = createPublicKey(server);
   const uuid = bytesOf("uuid").slice(0, 16);
-  const enrolled = { name: "client", uuid, key: createPublicKey(client) };
-  const make = () => openspaDialect(server, [enrolled], adkSecret);
+  const enrolled = { name: "client", uuid, key: CLIENT_PUBLIC };
+  const make = () => openspaDialect(RSA_PRIVATE, [enrolled], adkSecret);
   const dialect = make();
   const { packet } = sealOpenspa(
     {
       uuid,
-      key: client,
-      server: serverPublic,
+      key: CLIENT_PRIVATE,
+      server: RSA_PUBLIC,
       adkSecret,
       random: bytesOf("random"),
     },
@@ -105,7 +99,7 @@ function measureOpenspa(): Record<string, number> {
     block.set([0, padding]);
     block[207] = 0;
     const raw = constants.RSA_NO_PADDING;
-    const session = publicEncrypt({ key: serverPublic, padding: raw }, block);
+    const session = publicEncrypt({ key: RSA_PUBLIC, padding: raw }, block);
     return new Uint8Array([
       ...packet.subarray(0, 8),
       ...writeItems([1, new Uint8Array(320)], [2, session]),
@@ -131,11 +125,7 @@ function measureOpenspa(): Record<string, number> {
   };
 }
 
-const scene: Scene = {
-  nowMs: NOW_MS,
-  seen: () => false,
-  mayCost: () => true,
-};
+const scene = sceneAt(NOW_MS);
 
 function cost(
   dialect: Dialect,
@@ -144,9 +134,7 @@ function cost(
 ): number {
   const seen = () => why === "replay";
   return time(() => {
-    const opened = dialect.open(packet, { ...scene, seen });
-    const got = opened.ok ? null : opened.why;
-    if (got !== why) throw new Error(`wanted ${why}, got ${got}`);
+    expect(dialect.open(packet, { ...scene, seen }), why);
   });
 }
 

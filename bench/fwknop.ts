@@ -6,14 +6,15 @@
  */
 
 import { createHash } from "node:crypto";
-import process from "node:process";
-import type { PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
+import type { PacketRefusal } from "../lib/dialects/dialect.ts";
 import {
   type FwknopClient,
   fwknopDialect,
   fwknopRandom,
   sealFwknop,
 } from "../lib/dialects/fwknop.ts";
+import { sceneAt } from "../tests/packets.ts";
+import { expect, printRates, rate } from "./judged.ts";
 
 /** Packets a second, by what they are. */
 export interface FwknopMeasures {
@@ -27,7 +28,6 @@ export interface FwknopMeasures {
 const NOW_MS = 1_790_000_000_000;
 const PACKETS = 256;
 const CLIENTS = 10;
-const MEASURE_MS = 700;
 
 const bytesOf = (text: string) =>
   new Uint8Array(createHash("sha512").update(text).digest());
@@ -57,20 +57,11 @@ export function measureFwknop(): FwknopMeasures {
       fwknopRandom(bytesOf(`random ${index}`)),
       NOW_MS,
     ));
-  const scene: Scene = {
-    nowMs: NOW_MS,
-    seen: () => false,
-    mayCost: () => true,
-  };
+  const scene = sceneAt(NOW_MS);
   const measure = (
     sent: readonly Uint8Array[],
     wanted: PacketRefusal | null,
-  ) =>
-    rate(sent, (packet) => {
-      const opened = dialect.open(packet, scene);
-      const got = opened.ok ? null : opened.why;
-      if (got !== wanted) throw new Error(`wanted ${wanted}, got ${got}`);
-    });
+  ) => rate(sent, (packet) => expect(dialect.open(packet, scene), wanted));
   return {
     fwknop_valid_per_s: measure(packets, null),
     fwknop_bad_mac_per_s: measure(
@@ -84,29 +75,6 @@ export function measureFwknop(): FwknopMeasures {
   };
 }
 
-function rate(
-  packets: readonly Uint8Array[],
-  judge: (packet: Uint8Array) => void,
-): number {
-  // The first round lets the compiler see what it has to do.
-  packets.forEach(judge);
-  const start = performance.now();
-  let rounds = 0;
-  let elapsed = 0;
-  while (elapsed < MEASURE_MS) {
-    packets.forEach(judge);
-    rounds++;
-    elapsed = performance.now() - start;
-  }
-  return Math.round(rounds * packets.length / elapsed * 1000);
-}
-
 if (import.meta.main) {
-  const measures = measureFwknop();
-  const text = process.argv.includes("--json")
-    ? JSON.stringify(measures)
-    : Object.entries(measures)
-      .map(([name, value]) => `${name.padEnd(28)}${value.toLocaleString("en")}`)
-      .join("\n");
-  process.stdout.write(`${text}\n`);
+  printRates(measureFwknop());
 }

@@ -5,14 +5,14 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
-import process from "node:process";
-import type { Opened, PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
+import type { Scene } from "../lib/dialects/dialect.ts";
 import {
   knock1Dialect,
   publicKeyOf,
   sealKnock,
 } from "../lib/dialects/knock1.ts";
+import { bytesOf, sceneAt } from "../tests/packets.ts";
+import { expect, printRates, rate } from "./judged.ts";
 
 /** Packets a second, by what they are. */
 export interface JudgeMeasures {
@@ -27,10 +27,6 @@ export interface JudgeMeasures {
 const NOW_MS = 1_790_000_000_000;
 const PACKETS = 512;
 const CLIENTS = 50;
-const MEASURE_MS = 700;
-
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
 
 const serverPrivate = bytesOf("server");
 const server = publicKeyOf(serverPrivate);
@@ -65,7 +61,7 @@ export function measureJudge(): JudgeMeasures {
   });
   const accepted = new Set<string>();
   const seen = (identity: Uint8Array) => accepted.has(keyOf(identity));
-  const scene: Scene = { nowMs: NOW_MS, seen, mayCost: () => true };
+  const scene: Scene = { ...sceneAt(NOW_MS), seen };
   const random = bytesOf("reply");
 
   const valid = rate(packets, (packet) => {
@@ -103,38 +99,10 @@ export function measureJudge(): JudgeMeasures {
   };
 }
 
-function rate(
-  packets: readonly Uint8Array[],
-  judge: (packet: Uint8Array) => void,
-): number {
-  // The first round lets the compiler see what it has to do.
-  packets.forEach(judge);
-  const start = performance.now();
-  let rounds = 0;
-  let elapsed = 0;
-  while (elapsed < MEASURE_MS) {
-    packets.forEach(judge);
-    rounds++;
-    elapsed = performance.now() - start;
-  }
-  return Math.round(rounds * packets.length / elapsed * 1000);
-}
-
-function expect(opened: Opened, why: PacketRefusal | null): void {
-  const got = opened.ok ? null : opened.why;
-  if (got !== why) throw new Error(`wanted ${why}, got ${got}`);
-}
-
 function keyOf(identity: Uint8Array): string {
   return identity.toHex();
 }
 
 if (import.meta.main) {
-  const measures = measureJudge();
-  const text = process.argv.includes("--json")
-    ? JSON.stringify(measures)
-    : Object.entries(measures)
-      .map(([name, value]) => `${name.padEnd(28)}${value.toLocaleString("en")}`)
-      .join("\n");
-  process.stdout.write(`${text}\n`);
+  printRates(measureJudge());
 }

@@ -6,7 +6,6 @@
  * @module
  */
 
-import { createHash } from "node:crypto";
 import process from "node:process";
 import {
   knock1Dialect,
@@ -19,13 +18,11 @@ import { Keeper } from "../lib/server/keeper.ts";
 import { createRunner } from "../lib/server/runner.ts";
 import { openStore } from "../lib/server/store.ts";
 import { makeClient, makeConfig } from "../tests/fixtures.ts";
+import { bytesOf } from "../tests/packets.ts";
 import { runtime } from "../tests/runtime.ts";
 
 const PACKETS = 4096;
 const WARM_UP = 512;
-
-const bytesOf = (text: string) =>
-  new Uint8Array(createHash("sha256").update(text).digest());
 
 /** A firewall that has done everything at once. */
 const done = () => Promise.resolve();
