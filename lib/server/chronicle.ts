@@ -1,12 +1,13 @@
 /** What happened, told twice: as an event in the history and as a line in the log. */
 
-import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { EventName } from "./history.ts";
 import type { Entry } from "./ledger.ts";
 import type { Level, Log } from "./log.ts";
 import { formatPorts } from "./messages.ts";
 import type { Store } from "./store.ts";
+import { stateTrouble } from "./trouble.ts";
 
 /** Who asked, and by what: a client by a request, or a sequence. */
 export interface Asker {
@@ -92,10 +93,4 @@ export class Chronicle {
   sayTrouble(error: unknown): void {
     this.#log("error", stateTrouble(error));
   }
-}
-
-/** What is said when the state file cannot be written; anything else is a bug and thrown on. */
-export function stateTrouble(error: unknown): string {
-  if (!(error instanceof SystemError)) throw error;
-  return `cannot write the state file: ${error.message}`;
 }

@@ -6,7 +6,7 @@
 
 import type { Config, Door, DoorPrograms, Watch } from "../config/config.ts";
 import { fillIn } from "../firewall/placeholders.ts";
-import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import {
   grantee,
   type Sequence,
@@ -14,12 +14,12 @@ import {
 } from "../sequences/sequence.ts";
 import { isIpv4 } from "../values/address.ts";
 import { counted } from "../values/counted.ts";
-import { stateTrouble } from "./chronicle.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Log } from "./log.ts";
 import { formatPorts } from "./messages.ts";
 import type { Runner } from "./runner.ts";
 import type { Store } from "./store.ts";
+import { attempt } from "./trouble.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
 /** What `status` reads of a door. */
@@ -138,7 +138,7 @@ export class Doors {
   /** What comes behind the firewall. */
   #follow(door: Door, action: SequenceAction, address: string): void {
     if (action === "open") return this.#run(door, door.run, address);
-    this.#attempt(() => {
+    attempt(this.#parts.log, () => {
       // What was to be run at the end is run now: this is the end.
       const { store } = this.#parts;
       if (!store.doors.forget(door.name, address)) return;
@@ -165,7 +165,7 @@ export class Doors {
   }
 
   #sayWhenUsedUp(door: Door): void {
-    this.#attempt(() => {
+    attempt(this.#parts.log, () => {
       if (!door.oneTime) return;
       const { log, store } = this.#parts;
       const left = store.doors.left(door).length;
@@ -193,7 +193,7 @@ export class Doors {
   }
 
   #announce(): void {
-    this.#attempt(() => {
+    attempt(this.#parts.log, () => {
       const { store } = this.#parts;
       const facts = this.#doors.map((door): DoorFact => ({
         name: door.name,
@@ -203,16 +203,6 @@ export class Doors {
       }));
       store.setFact("doors", facts);
     });
-  }
-
-  /** Does what may fail for a while, with a full disk, say. */
-  #attempt(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#parts.log("error", stateTrouble(error));
-    }
   }
 }
 

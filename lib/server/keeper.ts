@@ -20,7 +20,7 @@ import {
   type PortRange,
   withoutPorts,
 } from "../values/ports.ts";
-import { type Asker, Chronicle, stateTrouble } from "./chronicle.ts";
+import { type Asker, Chronicle } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
 import { isTimely, judge, type Verdict } from "./judge.ts";
 import { type Entry, isWithin, mergeEntries } from "./ledger.ts";
@@ -30,6 +30,7 @@ import { type Rate, RateCap } from "./rate.ts";
 import { codeIdentity } from "./replay.ts";
 import type { Runner } from "./runner.ts";
 import type { Store } from "./store.ts";
+import { stateTrouble } from "./trouble.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;

@@ -27,7 +27,7 @@ import { Doors } from "./doors.ts";
 import { createDialects } from "./dialects.ts";
 import { Entrances } from "./entrances.ts";
 import { checkGpg, Gpg } from "./gpg.ts";
-import { stateTrouble } from "./chronicle.ts";
+import { stateTrouble } from "./trouble.ts";
 import { serveMetrics } from "./metrics.ts";
 import { Keeper } from "./keeper.ts";
 import { RateCap, sourceOf } from "./rate.ts";
