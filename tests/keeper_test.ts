@@ -8,7 +8,8 @@ import {
 } from "../lib/firewall/firewall.ts";
 import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
 import { Counters } from "../lib/server/counters.ts";
-import { type Claim, Keeper } from "../lib/server/keeper.ts";
+import type { Claim } from "../lib/server/deed.ts";
+import { Keeper } from "../lib/server/keeper.ts";
 import { openStore } from "../lib/server/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
