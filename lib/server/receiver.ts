@@ -1,0 +1,139 @@
+/**
+ * The way of a packet: opened in the dialects that have its form, as far as
+ * their budget goes, decided on at once, and answered when it was done.
+ * @module
+ */
+
+import type { Config } from "../config/config.ts";
+import type { Dialect, Opened } from "../dialects/dialect.ts";
+import {
+  type Datagrams,
+  type DatagramSource,
+  type Runtime,
+  SystemError,
+} from "../runtime/runtime.ts";
+import { Budget } from "./budget.ts";
+import type { ClockJumps } from "./clock_jumps.ts";
+import type { Counters } from "./counters.ts";
+import { createDialects } from "./dialects.ts";
+import { Gpg } from "./gpg.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Log } from "./log.ts";
+import { RateCap, sourceOf } from "./rate.ts";
+import type { Store } from "./store.ts";
+import { attempt } from "./trouble.ts";
+
+/** What a receiver works with. */
+export interface ReceiverParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly keeper: Keeper;
+  readonly clock: ClockJumps;
+}
+
+/** Takes packets from the entrances to the keeper, and replies back. */
+export class Receiver {
+  readonly #parts: ReceiverParts;
+  readonly #gpg: Gpg;
+  readonly #rate = new RateCap();
+  readonly #budget = new Budget();
+  /** What is opened later, and is not done yet. */
+  readonly #opening = new Set<Promise<void>>();
+  #dialects: readonly Dialect[];
+
+  constructor(parts: ReceiverParts, config: Config) {
+    this.#parts = parts;
+    this.#gpg = new Gpg(parts.runtime);
+    this.#dialects = createDialects(config, this.#gpg);
+  }
+
+  /** Understands the dialects of this configuration's clients from now on. */
+  adopt(config: Config): void {
+    this.#dialects = createDialects(config, this.#gpg);
+  }
+
+  /**
+   * Judges one packet, of which one reading may open; the bytes are only valid
+   * until it returns. Never throws, whatever came.
+   */
+  receive(
+    readings: readonly Uint8Array[],
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const nowMs = this.#parts.runtime.nowMs();
+    this.#parts.counters.add("received");
+    let opened: Opened = { ok: false, why: "form" };
+    for (const bytes of readings) {
+      opened = this.#open(bytes, source, nowMs);
+      if (opened.ok || opened.later) break;
+    }
+    if (opened.ok || !opened.later) this.#decide(opened, source, socket);
+    else this.#openLater(opened.later(), source, socket);
+  }
+
+  /** Resolves when all that is opened later is decided on. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#opening);
+  }
+
+  /** Opens a packet in the first dialect that can; several may have its form. */
+  #open(bytes: Uint8Array, { host }: DatagramSource, nowMs: number): Opened {
+    const { runtime, store: { replay } } = this.#parts;
+    const seen = (identity: Uint8Array) => replay.seen(identity);
+    let opened: Opened = { ok: false, why: "form" };
+    for (const dialect of this.#dialects) {
+      if (!dialect.recognises(bytes)) continue;
+      const { name } = dialect;
+      let costs = false;
+      const mayCost = () =>
+        costs = this.#budget.allows(name, nowMs) &&
+          this.#rate.take(sourceOf(host), nowMs);
+      const startMs = runtime.monotonicMs();
+      opened = dialect.open(bytes, { nowMs, seen, mayCost });
+      if (costs) {
+        this.#budget.spend(name, runtime.monotonicMs() - startMs, nowMs);
+      }
+      if (opened.ok || opened.later) break;
+    }
+    return opened;
+  }
+
+  #openLater(
+    later: Promise<Opened>,
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const opening = later.then((opened) =>
+      this.#decide(opened, source, socket)
+    );
+    this.#opening.add(opening);
+    opening.finally(() => this.#opening.delete(opening));
+  }
+
+  /** Judges what was opened, by the clock of this moment. */
+  #decide(
+    opened: Opened,
+    source: DatagramSource,
+    socket: Datagrams | null,
+  ): void {
+    const { runtime, log, counters, keeper, clock } = this.#parts;
+    if (!opened.ok) return counters.add(`refused: ${opened.why}`);
+    attempt(log, () => clock.look());
+    const { request, seal } = opened;
+    const answer = keeper.decide(request, source.host, runtime.nowMs());
+    if (!answer) return;
+    const reply = async () => {
+      const settled = await answer;
+      if (!socket || !request.wantsReply || !keeper.config.reply) return;
+      await socket.send(seal(settled, runtime.random(32)), source);
+    };
+    reply().catch((error) => {
+      // A reply that cannot be sent is as good as one that was lost.
+      if (!(error instanceof SystemError)) throw error;
+      counters.add("failed: reply");
+    });
+  }
+}
