@@ -7,7 +7,7 @@ import { sealKnock } from "../lib/dialects/knock1.ts";
 import { Program } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
 import { fwknopKnock } from "./peers/fwknop_packet.ts";
-import type { Filled, Trigger } from "./prober.ts";
+import type { Filled, Trigger } from "./prober/orders.ts";
 import { SERVICE_PORT, type Stage } from "./stage.ts";
 
 const CLIENT = "alice";

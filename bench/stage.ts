@@ -19,7 +19,7 @@ import {
   type Opened,
   type ProbeOrder,
   type Trigger,
-} from "./prober.ts";
+} from "./prober/orders.ts";
 
 /** The service's port, guarded where something guards. */
 export const SERVICE_PORT = 22;

@@ -5,7 +5,7 @@ import {
   fwknopRandom,
   sealFwknop,
 } from "../../lib/dialects/fwknop.ts";
-import type { Trigger } from "../prober.ts";
+import type { Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT } from "../stage.ts";
 
 /** fwknopd's own default port, and this project's. */

@@ -3,7 +3,7 @@
 import type { ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Trigger } from "../prober.ts";
+import type { Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT, type Stage, until } from "../stage.ts";
 import { fwknopKnock } from "./fwknop_packet.ts";
 import { guardByIptables } from "./iptables.ts";

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pass } from "../../tests/netns/netns.ts";
 import { SEQUENCE_HITS, sequenceKnocks } from "../guarded.ts";
-import type { Trigger } from "../prober.ts";
+import type { Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT, type Stage } from "../stage.ts";
 import { guardByIptables } from "./iptables.ts";
 

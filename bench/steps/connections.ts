@@ -2,7 +2,11 @@
 
 import { GuardedServer, KNOCK_HOST } from "../guarded.ts";
 import { restore } from "../peers/iptables.ts";
-import { clientAddress, type Connections, type Opened } from "../prober.ts";
+import {
+  clientAddress,
+  type Connections,
+  type Opened,
+} from "../prober/orders.ts";
 import { SERVICE_PORT, Stage } from "../stage.ts";
 import type { Step } from "../step.ts";
 

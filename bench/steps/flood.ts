@@ -10,7 +10,7 @@ import {
 import { FWKNOP_PORT } from "../peers/fwknop_packet.ts";
 import { type Hearing, startFwknopd } from "../peers/fwknopd.ts";
 import { startKnockd } from "../peers/knockd.ts";
-import type { Opened, Trigger } from "../prober.ts";
+import type { Opened, Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT, Stage } from "../stage.ts";
 import type { Bench, Step } from "../step.ts";
 

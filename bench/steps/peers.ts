@@ -10,7 +10,7 @@ import { restore } from "../peers/iptables.ts";
 import { startKnockd } from "../peers/knockd.ts";
 import { countInterleaved } from "./sequence.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
-import { clientAddress } from "../prober.ts";
+import { clientAddress } from "../prober/orders.ts";
 import type { Step } from "../step.ts";
 
 const ROUNDS = 100;

@@ -6,7 +6,7 @@ import {
   SEQUENCE_HITS,
   sequenceKnocks,
 } from "../guarded.ts";
-import type { Interleaved } from "../prober.ts";
+import type { Interleaved } from "../prober/orders.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
 import type { Step } from "../step.ts";
 

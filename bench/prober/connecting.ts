@@ -1,0 +1,50 @@
+/** Connections: one after the other, and of many addresses at once. */
+
+import { beginConnect, close, connected } from "../native.ts";
+import {
+  clientAddress,
+  type Connections,
+  type Interleaved,
+  type ProbeOrder,
+  REPLY_US,
+} from "./orders.ts";
+
+/** Time for a thousand connections at once, less than a SYN is sent again. */
+const CONNECT_ALL_MS = 600;
+
+/** Connects and closes, for so long. */
+export function connectOften(
+  order: Extract<ProbeOrder, { do: "connect" }>,
+): Connections {
+  const { source, target, port, forMs } = order;
+  const startMs = performance.now();
+  let count = 0;
+  let elapsedMs = 0;
+  while (elapsedMs < forMs) {
+    const socket = beginConnect(source, target, port);
+    if (connected([socket], REPLY_US).length > 0) count++;
+    close(socket);
+    elapsedMs = performance.now() - startMs;
+  }
+  return { perSecond: count / elapsedMs * 1000 };
+}
+
+/** Hits the ports of a sequence from all addresses in turns, and connects from all. */
+export async function interleave(
+  order: Extract<ProbeOrder, { do: "interleave" }>,
+): Promise<Interleaved> {
+  const { from, count, target, hits, port, settleMs } = order;
+  const sources = Array.from(
+    { length: count },
+    (_, index) => clientAddress(from + index),
+  );
+  for (const hit of hits) {
+    for (const source of sources) close(beginConnect(source, target, hit));
+  }
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  const streams = sources.map((source) => beginConnect(source, target, port));
+  await new Promise((resolve) => setTimeout(resolve, CONNECT_ALL_MS));
+  const open = connected(streams, 0).length;
+  streams.forEach(close);
+  return { open };
+}

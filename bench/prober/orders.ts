@@ -1,0 +1,92 @@
+/** What the prober is told to do, and what it answers. */
+
+/** So long a reply is waited for. */
+export const REPLY_US = 2_000_000;
+
+/** What opens: a datagram (base64), or the first packet of a connection. */
+export type Trigger =
+  | { readonly udp: string; readonly port: number }
+  | { readonly tcp: number };
+
+export type ProbeOrder =
+  /** Sends the triggers, and connects until it does; measured from the last trigger on. */
+  | {
+    readonly do: "open";
+    readonly source: string;
+    readonly target: string;
+    readonly port: number;
+    readonly triggers: readonly Trigger[];
+    readonly timeoutMs: number;
+    /** Sends the triggers again after each of these, if it is still shut. */
+    readonly againMs?: readonly number[];
+    /** Sent instead, one after the other, on each further try. */
+    readonly retries?: readonly (readonly Trigger[])[];
+  }
+  /** Sends a packet, waits for its reply, and then connects once. */
+  | {
+    readonly do: "reply";
+    readonly source: string;
+    readonly target: string;
+    readonly port: number;
+    readonly trigger: Extract<Trigger, { udp: string }>;
+  }
+  /** Opens a port for so many addresses from a first one on, by valid knocks. */
+  | {
+    readonly do: "fill";
+    readonly enrolment: string;
+    readonly from: number;
+    readonly count: number;
+    readonly port: number;
+    readonly seconds: number;
+  }
+  /** Each of so many addresses makes its first hit, then each its second, …; then all connect. */
+  | {
+    readonly do: "interleave";
+    readonly from: number;
+    readonly count: number;
+    readonly target: string;
+    readonly hits: readonly number[];
+    readonly port: number;
+    /** Between the last hit and the connections. */
+    readonly settleMs: number;
+  }
+  /** Connects and closes for so long. */
+  | {
+    readonly do: "connect";
+    readonly source: string;
+    readonly target: string;
+    readonly port: number;
+    readonly forMs: number;
+  };
+
+/** How a round went; null: not in time. */
+export interface Opened {
+  /** Whether it was shut before. */
+  readonly wasShut: boolean;
+  readonly ms: number | null;
+  readonly replyMs?: number | null;
+  /** Triggers were sent so many times. */
+  readonly tries?: number;
+}
+
+/** How many of the knocks of a fill had their reply where one was wanted. */
+export interface Filled {
+  readonly ms: number;
+  readonly answered: number;
+  readonly asked: number;
+}
+
+/** How many addresses were let in. */
+export interface Interleaved {
+  readonly open: number;
+}
+
+export interface Connections {
+  readonly perSecond: number;
+}
+
+/** The address with this number in 10.96.0.0/12, which is the client's. */
+export function clientAddress(index: number): string {
+  const address = (10 << 24 | 96 << 16) + index;
+  return [24, 16, 8, 0].map((shift) => address >>> shift & 255).join(".");
+}
