@@ -86,6 +86,8 @@ export class Decisions {
     const address = request.address ?? source;
     const asked = { address, ports: request.ports, seconds: 0 };
     const { maxSkewMs } = inForce.config;
+
+    // Step 6.
     if (
       !isTimely(request, nowMs, maxSkewMs) ||
       store.replay.isForgotten(request.timestampMs)
@@ -97,6 +99,8 @@ export class Decisions {
       }
       return this.#silence("time");
     }
+
+    // Step 7: in memory first, so that a copy is a replay whatever fails below.
     const untilMs = request.timestampMs + maxSkewMs;
     if (!store.replay.note(request.identity, untilMs)) {
       return this.#silence("replay");
@@ -109,6 +113,8 @@ export class Decisions {
       }
       return { ok: false, status: "failed", address };
     }
+
+    // Step 7 in the file, and step 8: all of it is recorded, or nothing.
     try {
       const decided = store.transaction(() => {
         if (!store.replay.record(request.identity, untilMs)) return null;
