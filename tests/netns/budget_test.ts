@@ -1,108 +1,62 @@
 /** Junk of other dialects, as costly as it can be made, does not keep knocks out. */
 
 import { assert } from "@std/assert";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { verifyingKeyOf } from "../../lib/dialects/ed25519.ts";
-import { sealOpenme } from "../../lib/dialects/openme.ts";
-import { parseOpenmeKey } from "../../lib/dialects/openme_keys.ts";
 import {
-  parseRsaPrivateKey,
-  parseRsaPublicKey,
-  rsaPublicPem,
-  sealOpenspa,
-} from "../../lib/dialects/openspa.ts";
-import { publicKeyOf } from "../../lib/dialects/x25519.ts";
-import { parseUuid } from "../../lib/values/uuid.ts";
-import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../rsa.ts";
-import type { Junk } from "./junk.ts";
-import {
-  CLIENTS,
-  netnsTest,
-  type Pair,
-  scriptCommand,
-  SERVER,
-} from "./netns.ts";
-import { KNOCK_PORT, Program } from "./program.ts";
+  JUNK_CLIENT_FILES,
+  JUNK_CLIENTS,
+  JUNK_PER_SECOND,
+  startDialectJunk,
+} from "./dialect_junk.ts";
+import { CLIENTS, netnsTest } from "./netns.ts";
+import { Program } from "./program.ts";
 
-const PER_SECOND = 5000;
-/** Different packets of each kind. */
-const POOL = 16;
 const KNOCKS = 20;
-/** Of these so many may be lost: none or one by itself, more beside other tests on the same cores. */
-const LOST = 8;
-const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
-const SEED = new Uint8Array(32).fill(4);
-const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+/** Of these so many may be lost. */
+const LOST = 1;
+/**
+ * Whatever else this machine does takes the processor away from the server or
+ * from the junk's sender for a moment, and costs a run a knock or two; a
+ * server that junk starves loses them in every run. So one good run of these
+ * is the claim, with its full figure, and no bound that is loose enough for a
+ * bad one.
+ */
+const RUNS = 3;
+/** Packets a second of both dialects that must have been sent. */
+const ENOUGH = 0.8 * 2 * JUNK_PER_SECOND;
+const TEST_MS = 240_000;
 
-const CLIENTS_HERE = [
-  { name: "alice", policy: ["open: [ssh]"] },
-  {
-    name: "tablet",
-    keys: `openme: { key: "${verifyingKeyOf(SEED).toBase64()}" }`,
-    policy: ["open: [ssh]"],
-  },
-  {
-    name: "box",
-    keys: `openspa: { uuid: ${UUID}, key: box.pem }`,
-    policy: ["open: [ssh]"],
-  },
-];
-
-/** Of openme: sealed for this server, and signed by nobody that it knows. */
-function openmeJunk(folder: string): Junk {
-  const file = readFileSync(join(folder, "openme.key"), "utf8");
-  const server = publicKeyOf(parseOpenmeKey(file.trim())!);
-  const packets = Array.from({ length: POOL }, () =>
-    sealOpenme(
-      {
-        server,
-        seed: random(32),
-        ephemeral: random(32),
-        nonce: random(12),
-        random: random(16),
-      },
-      null,
-      BigInt(Date.now()) * 1_000_000n,
-    ).toBase64());
-  return { perSecond: PER_SECOND, packets };
-}
-
-/** Of OpenSPA: sealed for this server, of a client that it knows, signed by another. */
-function openspaJunk(folder: string): Junk {
-  const pem = readFileSync(join(folder, "openspa.pem"), "utf8");
-  const server = parseRsaPublicKey(rsaPublicPem(parseRsaPrivateKey(pem)!))!;
-  const packets = Array.from({ length: POOL }, () =>
-    sealOpenspa(
-      {
-        uuid: parseUuid(UUID)!,
-        key: parseRsaPrivateKey(RSA_PRIVATE_PEM)!,
-        server,
-        adkSecret: null,
-        random: random(32),
-      },
-      {
-        ports: { protocol: "tcp", first: 22, last: 22 },
-        address: CLIENTS[4][0],
-        target: SERVER[4],
-      },
-      Date.now(),
-    ).packet.toBase64());
-  return { perSecond: PER_SECOND, packets };
-}
-
-async function flood(pair: Pair, sources: number, junk: readonly Junk[]) {
-  // deno-fmt-ignore
-  const child = pair.spawn(pair.client, scriptCommand(
-    "junk.ts", SERVER[4], String(KNOCK_PORT), String(sources), "600",
-  ));
-  child.stdin!.end(JSON.stringify(junk));
-  await new Promise((resolve) => setTimeout(resolve, 1500));
+/** A run; it is over when more were lost than may be. */
+interface Run {
+  readonly lost: number;
+  readonly knocks: number;
+  /** What the server counted, per second. */
+  readonly seen: Readonly<Record<string, number>>;
 }
 
 async function counters(program: Program): Promise<Record<string, number>> {
   const { stdout } = await program.admin("status", "--json");
   return JSON.parse(stdout).counters;
+}
+
+async function measure(program: Program): Promise<Run> {
+  const before = await counters(program);
+  const startMs = Date.now();
+  let knocks = 0;
+  let lost = 0;
+  while (knocks < KNOCKS && lost <= LOST) {
+    const said = await program.client(["alice", "--tries", "3"]);
+    knocks++;
+    if (said.code !== 0) lost++;
+  }
+  const seconds = (Date.now() - startMs) / 1000;
+  const after = await counters(program);
+  const seen = Object.fromEntries(
+    Object.entries(after).map(([name, count]) => [
+      name,
+      Math.round((count - (before[name] ?? 0)) / seconds),
+    ]),
+  );
+  return { lost, knocks, seen };
 }
 
 for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
@@ -113,9 +67,11 @@ for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
       try {
         program.configure(
           "listen: [62201]\nservices: { ssh: tcp/22 }\ndefaults: { for: 1m }",
-          CLIENTS_HERE,
+          [{ name: "alice", policy: ["open: [ssh]"] }, ...JUNK_CLIENTS],
         );
-        program.write("box.pem", CLIENT_PUBLIC_PEM);
+        for (const [name, text] of Object.entries(JUNK_CLIENT_FILES)) {
+          program.write(name, text);
+        }
         // deno-fmt-ignore
         await pair.exec(pair.client, [
           "ip", "route", "add", "local", "10.98.0.0/16", "dev", "lo",
@@ -126,32 +82,22 @@ for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
         ]);
         await program.serve();
         await program.enrol("alice");
-        await flood(pair, sources, [
-          openmeJunk(program.folder),
-          openspaJunk(program.folder),
-        ]);
-        const before = await counters(program);
-        const startMs = Date.now();
-        let opened = 0;
-        for (let count = 0; count < KNOCKS; count++) {
-          const said = await program.client(["alice", "--tries", "3"]);
-          if (said.code === 0) opened++;
-        }
-        const tookMs = Date.now() - startMs;
-        const after = await counters(program);
-        const seen = Object.fromEntries(
-          Object.entries(after).map(([name, count]) => [
-            name,
-            Math.round((count - (before[name] ?? 0)) / (tookMs / 1000)),
-          ]),
+        const junk = await startDialectJunk(pair, program.folder, sources);
+        const runs: Run[] = [];
+        do runs.push(await measure(program)); while (
+          runs.at(-1)!.lost > LOST && runs.length < RUNS
         );
-        const figures = `${opened} of ${KNOCKS} opened; per second ` +
-          JSON.stringify(seen);
-        assert(opened >= KNOCKS - LOST, figures);
-        assert(seen["refused: unknown client"]! < PER_SECOND, figures);
+        const figures = JSON.stringify(runs);
+        const { lost, seen } = runs.at(-1)!;
+        assert(lost <= LOST, figures);
+        assert(seen["refused: unknown client"]! < JUNK_PER_SECOND, figures);
+        // Less of it would prove nothing.
+        assert(await junk.end() >= ENOUGH, figures);
       } finally {
         program.remove();
       }
     },
+    [],
+    TEST_MS,
   );
 }

@@ -2,7 +2,8 @@
  * Floods a UDP port with packets from many sources: HOST PORT SOURCES SECONDS
  * as the arguments, on standard input a JSON array of `{perSecond, packets}`,
  * with base64. The sources are addresses from 10.98.0.1 on, which must be this
- * machine's. Ends with a line of JSON: how many were sent.
+ * machine's. Ends after these seconds, or by SIGTERM, with a line of JSON: how
+ * many of each went out, in how long.
  */
 
 import * as dgram from "node:dgram";
@@ -23,6 +24,7 @@ if (import.meta.main) {
   const kinds = (JSON.parse(text) as Junk[]).map(({ perSecond, packets }) => ({
     perSecond,
     packets: packets.map((packet) => Uint8Array.fromBase64(packet)),
+    due: 0,
     sent: 0,
   }));
   const sockets: dgram.Socket[] = [];
@@ -40,15 +42,24 @@ if (import.meta.main) {
     const goneMs = Date.now() - startMs;
     for (const kind of kinds) {
       const due = Math.floor(kind.perSecond * goneMs / 1000);
-      while (kind.sent < due) {
-        const packet = kind.packets[kind.sent++ % kind.packets.length]!;
-        sockets[turn++ % sockets.length]!.send(packet, Number(port), host!);
+      while (kind.due < due) {
+        const packet = kind.packets[kind.due++ % kind.packets.length]!;
+        const socket = sockets[turn++ % sockets.length]!;
+        socket.send(packet, Number(port), host!, (error) => {
+          if (!error) kind.sent++;
+        });
       }
     }
-    if (goneMs < Number(seconds) * 1000) return;
-    clearInterval(timer);
-    for (const socket of sockets) socket.close();
-    const sent = kinds.map((kind) => kind.sent);
-    process.stdout.write(JSON.stringify({ sent, goneMs }) + "\n");
+    if (goneMs >= Number(seconds) * 1000) end();
   }, TICK_MS);
+  const end = () => {
+    const goneMs = Date.now() - startMs;
+    clearInterval(timer);
+    const sent = kinds.map((kind) => kind.sent);
+    process.stdout.write(
+      JSON.stringify({ sent, goneMs }) + "\n",
+      () => process.exit(0),
+    );
+  };
+  process.once("SIGTERM", end);
 }
