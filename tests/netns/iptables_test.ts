@@ -1,15 +1,9 @@
 /** The iptables backend alone, on the real kernel, by both variants of iptables. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Answer, GivenGrant, Step } from "./drive_iptables.ts";
-import {
-  CLIENTS,
-  netnsTest,
-  type Pair,
-  pass,
-  scriptCommand,
-  type Talker,
-} from "./netns.ts";
+import type { Answer, GivenGrant } from "./drive.ts";
+import { IptablesDriver } from "./driver.ts";
+import { CLIENTS, netnsTest, type Pair, pass, scriptCommand } from "./netns.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -23,48 +17,6 @@ const PROGRAMS = [
 
 /** Long enough for a grant of one second to be over: it ends with a whole one. */
 const OVER_MS = 2100;
-
-class Driver {
-  readonly #talker: Talker;
-
-  constructor(pair: Pair, ...args: string[]) {
-    this.#talker = pair.script(pair.server, "drive_iptables.ts", ...args);
-  }
-
-  tryTo(step: Step): Promise<Answer> {
-    return this.#talker.ask<Answer>(step);
-  }
-
-  async take(step: Step): Promise<unknown> {
-    const answer = await this.tryTo(step);
-    if (!answer.ok) throw new Error(answer.error);
-    return answer.value;
-  }
-
-  apply(services: string[], grants: GivenGrant[] = []) {
-    return this.take({ do: "apply", services, grants });
-  }
-
-  open(grants: GivenGrant[], all = grants) {
-    return this.take({ do: "open", grants, all });
-  }
-
-  close(grants: GivenGrant[], all: GivenGrant[] = []) {
-    return this.take({ do: "close", grants, all });
-  }
-
-  intact() {
-    return this.take({ do: "intact" });
-  }
-
-  /** Ends it with SIGKILL. */
-  async kill(): Promise<void> {
-    const { child } = this.#talker;
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
-    await ended;
-  }
-}
 
 /** What iptables-save shows of the filter tables, without dates and counts. */
 async function saved(pair: Pair, variant: string): Promise<string> {
@@ -85,7 +37,7 @@ for (const variant of ["nft", "legacy"]) {
 
   kernelTest("opens for one address, and the kernel ends it", async (pair) => {
     await pair.serve("tcp", 22, 2222);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     const wanted = variant === "nft" ? /nf_tables/ : /legacy/;
     assertMatch(String(await driver.take({ do: "name" })), wanted);
     assert(await pair.canReach(A, 22));
@@ -109,7 +61,7 @@ for (const variant of ["nft", "legacy"]) {
 
   kernelTest("ends a grant within 2 s of its end, not before", async (pair) => {
     await pair.serve("tcp", 22);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22"]);
     const startMs = performance.now();
     await driver.open([[A, "tcp/22", 2]]);
@@ -121,7 +73,7 @@ for (const variant of ["nft", "legacy"]) {
 
   kernelTest("extends, never by shortening first, and closes", async (pair) => {
     await pair.serve("tcp", 22);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22"]);
     await driver.open([[A, "tcp/22", 1]]);
     await driver.open([[A, "tcp/22", 60]]);
@@ -144,7 +96,7 @@ for (const variant of ["nft", "legacy"]) {
   kernelTest("guards ports that look alike apart, and ranges", async (pair) => {
     await pair.serve("tcp", 22, 53, 2222, 8000, 8010, 8011);
     await pair.serve("udp", 53);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply([
       "tcp/22",
       "tcp/53",
@@ -192,7 +144,7 @@ COMMIT
     }
     const before = await saved(pair, variant);
     await pair.serve("tcp", 22, 80);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22", "tcp/80"]);
     assert(!await pair.canReach(A, 22));
     await driver.open([[A, "tcp/22", 1], [A, "tcp/80", 60]]);
@@ -210,7 +162,7 @@ COMMIT
   });
 
   kernelTest("sweeps its dead rules, and no others", async (pair) => {
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22"]);
     const alike =
       `-s ${B}/32 -p tcp -m comment --comment "knock alice until=1" -j RETURN`;
@@ -236,7 +188,7 @@ COMMIT
     await pair.serve("tcp", 22);
     const iptables = (...args: string[]) =>
       pair.onServer([`iptables-${variant}`, "-w", ...args]);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22"], [[B, "tcp/22", 60]]);
     assertEquals(await driver.intact(), true);
     // Somebody comes before us.
@@ -270,7 +222,7 @@ COMMIT
 
   kernelTest("starts again with what is granted, and no more", async (pair) => {
     await pair.serve("tcp", 22, 80);
-    const first = new Driver(pair, variant);
+    const first = new IptablesDriver(pair, variant);
     await first.apply(["tcp/22"]);
     await first.open([[A, "tcp/22", 60], [B, "tcp/22", 60], [
       A6,
@@ -279,7 +231,7 @@ COMMIT
     ]]);
     await first.kill();
     assert(!await pair.canReach(LIKE_A, 22));
-    const again = new Driver(pair, variant);
+    const again = new IptablesDriver(pair, variant);
     await again.apply(["tcp/22", "tcp/80"], [[A, "tcp/22", 60]]);
     assert(await pair.canReach(A, 22));
     assert(!await pair.canReach(A, 80));
@@ -306,7 +258,7 @@ COMMIT
         );
       }
       const before = await saved(pair, variant);
-      const driver = new Driver(pair, variant, "accept", "DOOR");
+      const driver = new IptablesDriver(pair, variant, "accept", "DOOR");
       await driver.apply(["tcp/22"]);
       assert(!await pair.canReach(A, 22));
       await driver.open([[A, "tcp/22", 1], [A6, "tcp/22", 60]]);
@@ -319,7 +271,7 @@ COMMIT
       assert(await pair.stillTalks("session"));
       assertEquals(await driver.intact(), true);
       // Another configuration takes over from this one.
-      const other = new Driver(pair, variant);
+      const other = new IptablesDriver(pair, variant);
       await other.apply(["tcp/22"]);
       assert(!(await saved(pair, variant)).includes("DOOR"));
       await other.take({ do: "remove" });
@@ -335,7 +287,7 @@ COMMIT
     // A look alone has the kernel make the empty table of legacy iptables.
     await pair.onServer([`ip6tables-${variant}`, "-w", "-S"]);
     const before = await saved(pair, variant);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     const answer = await driver.tryTo({ do: "apply", services: ["tcp/22"] });
     assertMatch(answer.error ?? "", /KNOCK .* was not made by this program/);
     assertMatch(answer.hint ?? "", /iptables -F KNOCK/);
@@ -353,7 +305,7 @@ COMMIT
       }
     }\n`;
     await pair.onServer(["nft", "-f", "-"], nft);
-    const driver = new Driver(pair, variant);
+    const driver = new IptablesDriver(pair, variant);
     const grants: GivenGrant[] = [[A, "udp/5000", 60]];
     await driver.apply(["udp/5000"], grants);
     let over = false;
@@ -376,13 +328,18 @@ COMMIT
   });
 
   kernelTest("says what is missing where it has no rights", async (pair) => {
-    const said = await pair.exec(pair.server, [
+    const argv = [
       "setpriv",
       "--bounding-set=-net_admin",
       "--inh-caps=-net_admin",
       "--",
       ...scriptCommand("drive_iptables.ts", variant),
-    ]);
-    assertMatch(said.stderr, /permission denied/);
+    ];
+    const step = '{"id":1,"do":"name"}\n';
+    const said = await pair.exec(pair.server, argv, step);
+    assertMatch(
+      (JSON.parse(said.stdout) as Answer).error!,
+      /permission denied/,
+    );
   });
 }

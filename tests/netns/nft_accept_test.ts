@@ -1,9 +1,9 @@
 /** Mode accept of the nft backend, in a host that drops by default. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { GivenGrant } from "./drive_nft.ts";
+import type { GivenGrant } from "./drive.ts";
 import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { Driver } from "./nft_driver.ts";
+import { NftDriver } from "./driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -51,7 +51,7 @@ for (const [way, ...args] of [["libnftables"], ["forked", "--forked"]]) {
       await pair.serve("tcp", 22, 2222);
       await load(pair, host());
       const before = await theirs(pair);
-      const nft = new Driver(pair, "--accept", ...args);
+      const nft = new NftDriver(pair, "--accept", ...args);
       await nft.apply(["tcp/22"]);
       assert(!await pair.canReach(A, 22));
       await nft.open([[A, "tcp/22", 1.5]]);
@@ -84,7 +84,7 @@ for (const [way, ...args] of [["libnftables"], ["forked", "--forked"]]) {
 netnsTest("nft accept ends single uses, and cuts ranges", async (pair) => {
   await pair.serve("tcp", 22, 8005);
   await load(pair, host());
-  const nft = new Driver(pair, "--accept");
+  const nft = new NftDriver(pair, "--accept");
   await nft.apply(["tcp/22"]);
   await nft.open([[A, "tcp/22", 60, "once"], [B, "tcp/8000-8010", 60]]);
   assert(await pair.canReach(A, 22, { keep: "session" }));
@@ -102,7 +102,7 @@ netnsTest(
   async (pair) => {
     await pair.serve("tcp", 22);
     await load(pair, host("counter"));
-    const nft = new Driver(pair, "--accept");
+    const nft = new NftDriver(pair, "--accept");
     await nft.apply(["tcp/22"]);
     const grants: GivenGrant[] = [[A, "tcp/22", 60]];
     const refused = await nft.tryTo({ do: "open", grants });
@@ -161,7 +161,7 @@ netnsTest(
   async (pair) => {
     await pair.serve("tcp", 22);
     await load(pair, host());
-    const nft = new Driver(pair, "--accept");
+    const nft = new NftDriver(pair, "--accept");
     await nft.apply(["tcp/22"], [[B, "tcp/22", 60]]);
     await nft.open([[A, "tcp/22", 1]]);
     await load(pair, "flush ruleset\n" + host());
@@ -193,7 +193,7 @@ netnsTest(
     );
     await load(pair, foreign);
     const before = await pair.onServer(["nft", "list", "ruleset"]);
-    const nft = new Driver(pair, "--accept");
+    const nft = new NftDriver(pair, "--accept");
     const answer = await nft.tryTo({ do: "apply", services: ["tcp/22"] });
     assertMatch(
       answer.error!,
@@ -222,7 +222,7 @@ netnsTest("nft accept keeps to a chain of family ip", async (pair) => {
       "counter",
     ),
   );
-  const nft = new Driver(pair, "--accept", "--chain=ip filter knock");
+  const nft = new NftDriver(pair, "--accept", "--chain=ip filter knock");
   await nft.apply(["tcp/22"]);
   assert(!await pair.canReach(A, 22));
   await nft.open([[A, "tcp/22", 60]]);
@@ -232,14 +232,14 @@ netnsTest("nft accept keeps to a chain of family ip", async (pair) => {
     grants: [[A6, "tcp/22", 60]],
   });
   assertMatch(refused.error!, /cannot open for fd77::2: .*table ip filter/);
-  const wrong = new Driver(pair, "--accept", "--chain=filter knock");
+  const wrong = new NftDriver(pair, "--accept", "--chain=filter knock");
   const answer = await wrong.tryTo({ do: "name" });
   assertMatch(answer.error!, /must be FAMILY TABLE CHAIN, got "filter knock"/);
 });
 
 netnsTest("nft accept opens as fast with 20,000 grants", async (pair) => {
   await load(pair, host());
-  const nft = new Driver(pair, "--accept");
+  const nft = new NftDriver(pair, "--accept");
   const many = Array.from({ length: 20_000 }, (_, i): GivenGrant => [
     `192.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
     "tcp/22",

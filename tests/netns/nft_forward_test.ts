@@ -5,9 +5,9 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { GivenGrant, GivenService } from "./drive_nft.ts";
+import type { GivenGrant, GivenService } from "./drive.ts";
 import { BEHIND, CLIENTS, netnsTest, type Pair, SERVER } from "./netns.ts";
-import { Driver } from "./nft_driver.ts";
+import { NftDriver } from "./driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -47,7 +47,7 @@ for (const mode of ["guard", "accept"]) {
       await stage(pair, true);
       await pair.serve("tcp", 22, 8443);
       await pair.onServer(["nft", "-f", "-"], HOST);
-      const nft = new Driver(pair, `--${mode}`);
+      const nft = new NftDriver(pair, `--${mode}`);
       if (mode === "guard") {
         await pair.onServer(["nft", "flush", "table", "inet", "filter"]);
         await pair.onServer(["nft", "delete", "table", "inet", "filter"]);
@@ -91,7 +91,7 @@ for (const mode of ["guard", "accept"]) {
 netnsTest("nft forwards with its own address, where asked", async (pair) => {
   await stage(pair, false);
   await pair.serveBehind("udp", 5353);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   const services: GivenService[] = [
     NAS,
     { listen: "udp/5300-5310", to: `${BEHIND[4]}:5353`, masquerade: true },
@@ -119,7 +119,7 @@ for (const mode of ["guard", "accept"]) {
     async (pair) => {
       await stage(pair, true);
       await pair.serve("tcp", 22, 2200);
-      const nft = new Driver(pair, `--${mode}`);
+      const nft = new NftDriver(pair, `--${mode}`);
       if (mode === "accept") {
         await pair.onServer(["nft", "-f", "-"], HOST);
       }
@@ -159,7 +159,7 @@ for (const mode of ["guard", "accept"]) {
 
 netnsTest("nft leaves alone what only passes through", async (pair) => {
   await stage(pair, true);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   // deno-fmt-ignore
   await pair.exec(pair.client, [
     "ip", "route", "add", "10.78.0.0/24", "via", SERVER[4],
@@ -176,7 +176,7 @@ netnsTest("nft leaves alone what only passes through", async (pair) => {
 netnsTest("nft says what cannot be forwarded, and why", async (pair) => {
   await stage(pair, true);
   await pair.passOn(false);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   const cases: [GivenService, RegExp, RegExp][] = [
     [
       NAS,

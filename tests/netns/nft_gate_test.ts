@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { CLIENTS, netnsTest, type Pair } from "./netns.ts";
-import { Driver } from "./nft_driver.ts";
+import { NftDriver } from "./driver.ts";
 
 const [A, B] = CLIENTS[4];
 const [A6] = CLIENTS[6];
@@ -27,7 +27,7 @@ function passes(
   return pair.canReach(source, port, { protocol: "udp", hex });
 }
 
-function setGate(nft: Driver, tags: string[] | null) {
+function setGate(nft: NftDriver, tags: string[] | null) {
   const gate = tags && { ports: [KNOCK], otherPorts: [OTHER], tags };
   return nft.take({ do: "gate", gate });
 }
@@ -35,7 +35,7 @@ function setGate(nft: Driver, tags: string[] | null) {
 netnsTest("nft gate lets through what can be a knock, alone", async (pair) => {
   await pair.serve("udp", KNOCK, OTHER, 5353);
   await pair.serve("tcp", KNOCK);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   await nft.apply(["tcp/22"]);
   assert(await passes(pair, bytes("")));
   await setGate(nft, [TAG, NEXT]);
@@ -70,7 +70,7 @@ netnsTest("nft gate lets through what can be a knock, alone", async (pair) => {
 
 netnsTest("nft gate changes its tags, and survives the rest", async (pair) => {
   await pair.serve("udp", KNOCK);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   const early = await nft.tryTo({
     do: "gate",
     gate: { ports: [KNOCK], tags: [TAG] },
@@ -107,10 +107,10 @@ netnsTest("nft gate changes its tags, and survives the rest", async (pair) => {
   assert(listing.includes("chain guard"));
   assert(!/gate|meter|counter wrong/.test(listing), listing);
   // One that was killed left its gate; the next server takes it away.
-  const killed = new Driver(pair);
+  const killed = new NftDriver(pair);
   await killed.apply(["tcp/22"]);
   await setGate(killed, [NEXT]);
-  await new Driver(pair).apply(["tcp/22"]);
+  await new NftDriver(pair).apply(["tcp/22"]);
   assert(await passes(pair, bytes(TAG)));
 });
 
@@ -118,7 +118,7 @@ netnsTest(
   "nft gate without guarded services or in mode accept",
   async (pair) => {
     await pair.serve("udp", KNOCK);
-    const nft = new Driver(pair, "--accept");
+    const nft = new NftDriver(pair, "--accept");
     await nft.apply([]);
     await setGate(nft, [TAG]);
     assert(!await passes(pair, bytes(NEXT)));
@@ -132,7 +132,7 @@ netnsTest(
 
 netnsTest("nft gate caps each source by itself", async (pair) => {
   await pair.serve("udp", KNOCK, OTHER);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   await nft.apply([]);
   await setGate(nft, [TAG]);
   await pair.send(A, KNOCK, 300, bytes(TAG));
@@ -146,7 +146,7 @@ netnsTest("nft gate caps each source by itself", async (pair) => {
 
 netnsTest("nft gate lets pass what it has no room to count", async (pair) => {
   await pair.serve("udp", KNOCK);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   await nft.apply([]);
   await setGate(nft, [TAG]);
   // 65,535 sources that nobody has.

@@ -1,9 +1,9 @@
 /** The nft backend alone, on the real kernel. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Answer, GivenGrant } from "./drive_nft.ts";
+import type { Answer, GivenGrant } from "./drive.ts";
 import { CLIENTS, netnsTest, pass, scriptCommand } from "./netns.ts";
-import { Driver } from "./nft_driver.ts";
+import { NftDriver } from "./driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -14,7 +14,7 @@ for (const [way, ...args] of WAYS) {
     `nft (${way}) opens for one address, and the kernel ends it`,
     async (pair) => {
       await pair.serve("tcp", 22, 2222);
-      const nft = new Driver(pair, ...args);
+      const nft = new NftDriver(pair, ...args);
       assertMatch(String(await nft.take({ do: "name" })), new RegExp(way));
       assert(await pair.canReach(A, 22));
       await nft.apply(["tcp/22"]);
@@ -34,7 +34,7 @@ for (const [way, ...args] of WAYS) {
     `nft (${way}) extends, closes, and is silent of what is not there`,
     async (pair) => {
       await pair.serve("tcp", 22);
-      const nft = new Driver(pair, ...args);
+      const nft = new NftDriver(pair, ...args);
       await nft.apply(["tcp/22"]);
       await nft.open([[A, "tcp/22", 1]]);
       await nft.open([[A, "tcp/22", 60]]);
@@ -52,7 +52,7 @@ for (const [way, ...args] of WAYS) {
 
   netnsTest(`nft (${way}) sets up again what was flushed`, async (pair) => {
     await pair.serve("tcp", 22);
-    const nft = new Driver(pair, ...args);
+    const nft = new NftDriver(pair, ...args);
     await nft.apply(["tcp/22"], [[B, "tcp/22", 60]]);
     await pair.onServer(["nft", "flush", "ruleset"]);
     assertEquals(await nft.take({ do: "intact" }), false);
@@ -71,7 +71,7 @@ netnsTest(
   async (pair) => {
     await pair.serve("tcp", 22, 53, 2222);
     await pair.serve("udp", 53);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     await nft.apply(["tcp/22", "tcp/53", "tcp/2222", "udp/53"]);
     await nft.open([[A, "tcp/22", 60], [A, "udp/53", 60]]);
     assert(await pair.canReach(A, 22));
@@ -88,7 +88,7 @@ netnsTest(
   "nft opens for IPv6, and leaves its neighbour discovery alone",
   async (pair) => {
     await pair.serve("tcp", 22);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     await nft.apply(["tcp/1-65535", "udp/1-65535"]);
     assert(!await pair.canReach(A6, 22));
     await nft.open([[A6, "tcp/22", 60]]);
@@ -104,7 +104,7 @@ netnsTest(
   "nft ends a single-use grant with its first connection",
   async (pair) => {
     await pair.serve("tcp", 22);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     const once: GivenGrant = [A, "tcp/22", 60, "once"];
     await nft.apply(["tcp/22"]);
     await nft.open([once, [A6, "tcp/22", 60, "once"]]);
@@ -131,7 +131,7 @@ netnsTest(
   async (pair) => {
     const ports = [8000, 8005, 8010, 8015, 8020, 8021];
     await pair.serve("tcp", ...ports);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     const reached = async (source: string) => {
       const tried = ports.map((port) => pair.canReach(source, port));
       const open = await Promise.all(tried);
@@ -155,7 +155,11 @@ netnsTest(
     await nft.close([[A, "tcp/8000-8020", 90]], [both[0]!]);
     assertEquals(await reached(A), [8000, 8005, 8010]);
     // Another server took over, and its ranges are unknown to this one.
-    await new Driver(pair).apply(["tcp/8000-8100"], [[A, "tcp/8003-8012", 60]]);
+    await new NftDriver(pair).apply(["tcp/8000-8100"], [[
+      A,
+      "tcp/8003-8012",
+      60,
+    ]]);
     await nft.open([[A, "tcp/8000-8020", 90]]);
     assertEquals(await reached(A), [8000, 8005, 8010, 8015, 8020]);
     await nft.close([[A, "tcp/8000-8020", 90]]);
@@ -180,7 +184,7 @@ netnsTest(
       }
     }\n`,
     );
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     const grants: GivenGrant[] = [[A, "udp/5000", 60], [
       B,
       "udp/4000-6000",
@@ -218,7 +222,7 @@ netnsTest(
   "nft takes services and grants away when it applies again",
   async (pair) => {
     await pair.serve("tcp", 22, 80);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     const grants: GivenGrant[] = [[A, "tcp/22", 60], [A, "tcp/70-90", 60]];
     await nft.apply(["tcp/22", "tcp/80"], grants);
     assert(await pair.canReach(A, 80));
@@ -236,7 +240,7 @@ netnsTest(
   "nft mends a table of its own whose sets were made otherwise",
   async (pair) => {
     await pair.serve("tcp", 22);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     await pair.onServer(
       ["nft", "-f", "-"],
       `table inet knock {
@@ -261,7 +265,7 @@ netnsTest(
     const other =
       `table inet filter {\n\tset allow4 {\n\t\ttype ipv4_addr\n\t}\n}\n`;
     await pair.onServer(["nft", "-f", "-"], foreign + other);
-    const nft = new Driver(pair);
+    const nft = new NftDriver(pair);
     const answer = await nft.tryTo({ do: "apply", services: ["tcp/22"] });
     assertMatch(answer.error ?? "", /was not made by this program/);
     assertMatch(answer.hint ?? "", /nft delete table inet knock/);
@@ -294,7 +298,7 @@ netnsTest("nft says what is missing where it has no rights", async (pair) => {
 
 netnsTest("nft opens as fast with 20,000 grants as with none", async (pair) => {
   await pair.serve("tcp", 22);
-  const nft = new Driver(pair);
+  const nft = new NftDriver(pair);
   const many = Array.from({ length: 20_000 }, (_, i): GivenGrant => [
     `192.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
     "tcp/22",
