@@ -3,12 +3,12 @@ import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
 import {
   addElements,
-  changeSegments,
   formatTimeout,
   latestEnds,
   parseElements,
   replaceElements,
 } from "../lib/firewall/nft_elements.ts";
+import { changeSegments } from "../lib/firewall/nft_ranges.ts";
 import { OWN_KINDS, ownPlace } from "../lib/firewall/nft_sets.ts";
 import type { Segment } from "../lib/firewall/segments.ts";
 import {

@@ -5,19 +5,18 @@ import { test } from "node:test";
 import { run } from "../lib/commands/rules.ts";
 import { FirewallError } from "../lib/firewall/firewall.ts";
 import { parseHostChain } from "../lib/firewall/nft_chain.ts";
-import { leadText, type Led } from "../lib/firewall/nft_elements.ts";
 import { readCounters } from "../lib/firewall/nft_gate.ts";
-import {
-  hostObjects,
-  readTable,
-  unwantedText,
-} from "../lib/firewall/nft_listing.ts";
+import { leadText, type Led } from "../lib/firewall/nft_leads.ts";
+import { hostObjects, readTable } from "../lib/firewall/nft_listing.ts";
 import {
   guardPlan,
-  KNOWN_NAMES,
   knownHostPlace,
-  ownNames,
   type Plan,
+} from "../lib/firewall/nft_plan.ts";
+import { unwantedText } from "../lib/firewall/nft_removal.ts";
+import {
+  KNOWN_NAMES,
+  ownNames,
   rulesetText,
 } from "../lib/firewall/nft_ruleset.ts";
 import { ConfigError } from "../lib/values/errors.ts";

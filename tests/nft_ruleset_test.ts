@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { guardPlan, rulesetText } from "../lib/firewall/nft_ruleset.ts";
-import { mergePorts } from "../lib/firewall/nft_sets.ts";
+import { guardPlan } from "../lib/firewall/nft_plan.ts";
+import { rulesetText } from "../lib/firewall/nft_ruleset.ts";
+import { mergePorts } from "../lib/firewall/segments.ts";
 import {
   formatPortRange,
   parsePortRange,

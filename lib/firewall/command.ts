@@ -13,8 +13,10 @@ import {
   type Grant,
   type Guarded,
 } from "./firewall.ts";
+import { openingKey } from "./opening.ts";
 import { describeGrant, fillIn, toEnvironment } from "./placeholders.ts";
 import { runProgram } from "./program.ts";
+import { Turns } from "./turns.ts";
 
 /** The two programs with their arguments, placeholders among them. */
 export interface OpenAndClose {
@@ -40,7 +42,7 @@ class CommandFirewall implements Firewall {
   readonly #commands: OpenAndClose;
   /** What this process has opened and not closed, by address and ports. */
   readonly #held = new Map<string, Grant>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(runtime: Runtime, commands: OpenAndClose) {
     this.#runtime = runtime;
@@ -57,9 +59,9 @@ class CommandFirewall implements Firewall {
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       for (const grant of grants) {
-        if (this.#held.has(keyOf(grant)) || trouble(grant)) continue;
+        if (this.#held.has(openingKey(grant)) || trouble(grant)) continue;
         await this.#run("open", grant, nowMs);
       }
     });
@@ -70,14 +72,14 @@ class CommandFirewall implements Firewall {
     _all: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       for (const grant of grants) {
         const error = trouble(grant);
         if (error) throw error;
       }
       const fresh: Grant[] = [];
       for (const grant of grants) {
-        const isFresh = !this.#held.has(keyOf(grant));
+        const isFresh = !this.#held.has(openingKey(grant));
         try {
           await this.#run("open", grant, nowMs);
         } catch (error) {
@@ -97,11 +99,11 @@ class CommandFirewall implements Firewall {
     all: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
-      const stays = new Set(all.map(keyOf));
+    return this.#turns.take(async () => {
+      const stays = new Set(all.map(openingKey));
       let failure: unknown = null;
       for (const grant of grants) {
-        if (stays.has(keyOf(grant)) || trouble(grant)) continue;
+        if (stays.has(openingKey(grant)) || trouble(grant)) continue;
         await this.#run("close", grant, nowMs).catch((error) => {
           failure ??= error;
         });
@@ -116,7 +118,7 @@ class CommandFirewall implements Firewall {
   }
 
   async stop(): Promise<void> {
-    await this.#last;
+    await this.#turns.ended();
   }
 
   /** Closes what this process has opened. */
@@ -143,14 +145,8 @@ class CommandFirewall implements Firewall {
         "the program must end with 0, also when it is asked to do again what it did",
       );
     }
-    if (what === "open") this.#held.set(keyOf(grant), grant);
-    else this.#held.delete(keyOf(grant));
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
+    if (what === "open") this.#held.set(openingKey(grant), grant);
+    else this.#held.delete(openingKey(grant));
   }
 }
 
@@ -162,8 +158,4 @@ function trouble({ ports, once, to }: Grant): FirewallError | null {
     `the command backend cannot ${words}, got "${formatPortRange(ports)}"`,
     `${once ? "once" : "a service's to"} is for firewall.backend nft or gate`,
   );
-}
-
-function keyOf({ address, ports }: Grant): string {
-  return `${address} ${formatPortRange(ports)}`;
 }

@@ -30,3 +30,8 @@ export function parseHostChain(text: string): HostChain | null {
 export function formatHostChain({ family, table, chain }: HostChain): string {
   return `${family} ${table} ${chain}`;
 }
+
+/** The table of a chain, as nft names it. */
+export function hostTable({ family, table }: HostChain): string {
+  return `${family} ${table}`;
+}

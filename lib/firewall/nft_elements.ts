@@ -4,21 +4,13 @@
  * @module
  */
 
-import { isIpv4, parseAddress } from "../values/address.ts";
+import { parseAddress } from "../values/address.ts";
 import type { PortRange, Protocol } from "../values/ports.ts";
+import { familyOf } from "./family.ts";
 import { FirewallError, type Grant } from "./firewall.ts";
-import type { Target } from "./nft_forwards.ts";
-import {
-  type Family,
-  lines,
-  mapName,
-  type Place,
-  portsKey,
-  type SetKind,
-  setName,
-  TABLE,
-} from "./nft_sets.ts";
-import { cutSegments, sameSegment, type Segment } from "./segments.ts";
+import { type Place, portsKey, type SetKind, setName } from "./nft_sets.ts";
+import { openingKey } from "./opening.ts";
+import { lines } from "./script.ts";
 
 /** One element: whose, which ports, until when; `untilMs` null = shut. */
 export interface Element {
@@ -30,6 +22,14 @@ export interface Element {
 
 /** The most elements of one statement, so that no line of a script is huge. */
 const STATEMENT_ELEMENTS = 1000;
+
+/** Protocols as nft lists them, by number (IANA) or by name. */
+const PROTOCOLS: Readonly<Record<string, Protocol>> = {
+  6: "tcp",
+  17: "udp",
+  tcp: "tcp",
+  udp: "udp",
+};
 
 /** Which set a grant belongs to. */
 export function kindOf({ once, ports, to }: Grant): SetKind {
@@ -56,35 +56,18 @@ export function latestEnds(
   grants: readonly Grant[],
   live: readonly Grant[],
 ): Element[] {
-  const key = ({ address, ports }: Grant) => `${address} ${portsKey(ports)}`;
   const elements = new Map<string, Element>();
   for (const grant of grantsOf(kind, grants)) {
     const { address, ports } = grant;
-    elements.set(key(grant), { address, ports, untilMs: null });
+    elements.set(openingKey(grant), { address, ports, untilMs: null });
   }
   for (const grant of grantsOf(kind, live)) {
-    const element = elements.get(key(grant));
+    const element = elements.get(openingKey(grant));
     if (!element) continue;
     const untilMs = Math.max(element.untilMs ?? 0, grant.untilMs);
-    elements.set(key(grant), { ...element, untilMs });
+    elements.set(openingKey(grant), { ...element, untilMs });
   }
   return [...elements.values()];
-}
-
-/** The ranges of some grants, cut into pieces, by address. */
-export function segmentsByAddress(
-  grants: readonly Grant[],
-): Map<string, Segment[]> {
-  const ranges = new Map<string, Segment[]>();
-  for (const grant of grants) {
-    if (kindOf(grant) !== "range") continue;
-    const { address, ports, untilMs } = grant;
-    const own = ranges.get(address) ?? [];
-    own.push({ ...ports, untilMs });
-    ranges.set(address, own);
-  }
-  for (const [address, own] of ranges) ranges.set(address, cutSegments(own));
-  return ranges;
 }
 
 /** The elements in a listing of a set of single ports. */
@@ -103,14 +86,6 @@ export function parseElements(listing: string): Element[] {
   });
 }
 
-/** Protocols as nft lists them, by number (IANA) or by name. */
-const PROTOCOLS: Readonly<Record<string, Protocol>> = {
-  6: "tcp",
-  17: "udp",
-  tcp: "tcp",
-  udp: "udp",
-};
-
 /**
  * Sets single ports to new ends, whatever they were. An element that is there
  * keeps its old end when it is added again (before Linux 6.11), so it is
@@ -125,7 +100,7 @@ export function replaceElements(
   const keys = elements.map((element) => ({ ...element, untilMs: null }));
   const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
   return statements("add", place, kind, keys, nowMs) +
-    statements("delete", place, kind, keys, nowMs) +
+    deleteElements(place, kind, keys) +
     statements("add", place, kind, live, nowMs);
 }
 
@@ -140,41 +115,13 @@ export function addElements(
   return statements("add", place, kind, live, nowMs);
 }
 
-/**
- * Changes one address's pieces of ranges into others; those in both are left
- * alone. A piece whose time is over is not deleted: the kernel does, and
- * deleting what is not there fails.
- */
-export function changeSegments(
+/** Deletes elements that are there. */
+export function deleteElements(
   place: Place,
-  address: string,
-  before: readonly Segment[],
-  after: readonly Segment[],
-  nowMs: number,
+  kind: SetKind,
+  elements: readonly Element[],
 ): string {
-  const gone = before.filter((piece) =>
-    isLive(piece.untilMs, nowMs) &&
-    !after.some((other) => sameSegment(piece, other))
-  );
-  const fresh = after.filter((piece) =>
-    isLive(piece.untilMs, nowMs) &&
-    !before.some((other) => sameSegment(piece, other))
-  );
-  return statements(
-    "delete",
-    place,
-    "range",
-    gone.map((ports) => ({ address, ports, untilMs: null })),
-    nowMs,
-  ) + statements("add", place, "range", segmentElements(address, fresh), nowMs);
-}
-
-/** One address's pieces as elements. */
-export function segmentElements(
-  address: string,
-  segments: readonly Segment[],
-): Element[] {
-  return segments.map((ports) => ({ address, ports, untilMs: ports.untilMs }));
+  return statements("delete", place, kind, elements, 0);
 }
 
 /** Writes milliseconds, at least one, as nft reads them: `1d0h0m30s500ms`. */
@@ -194,43 +141,6 @@ export function formatTimeout(ms: number): string {
     .map(([count, unit]) => `${count}${unit}`).join("");
 }
 
-/** Where a grant with a target of its own leads, as far as the kernel was told. */
-export interface Led {
-  readonly address: string;
-  readonly ports: PortRange;
-  readonly target: Target;
-  /** Unix milliseconds. */
-  readonly untilMs: number;
-}
-
-/**
- * How much longer than its grant a target is known: the set of grants decides
- * alone, and must never find one that leads nowhere.
- */
-const TARGET_SLACK_MS = 1000;
-
-/** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
-export function leadText(led: Led, before: Led | null, nowMs: number): string {
-  const { address, ports, target, untilMs } = led;
-  const family: Family = isIpv4(address) ? 4 : 6;
-  const map = `${TABLE} ${mapName(family)}`;
-  const key = elementText({ address, ports, untilMs: null }, nowMs);
-  const end = (target: Target) => {
-    if (parseAddress(target.address) !== target.address) {
-      throw new FirewallError(`not an address: "${target.address}"`);
-    }
-    return `${target.address} . ${target.port}`;
-  };
-  const old = end((before ?? led).target);
-  const timeout = formatTimeout(untilMs + TARGET_SLACK_MS - nowMs);
-  // As in replaceElements(); what is added over another target is refused.
-  return lines(
-    `add element ${map} { ${key} : ${old} }`,
-    `delete element ${map} { ${key} : ${old} }`,
-    `add element ${map} { ${key} timeout ${timeout} : ${end(target)} }`,
-  );
-}
-
 function isLive(untilMs: number | null, nowMs: number): boolean {
   return untilMs !== null && untilMs > nowMs;
 }
@@ -245,7 +155,7 @@ function statements(
   const found: string[] = [];
   for (const family of place.families) {
     const texts = elements
-      .filter(({ address }) => isIpv4(address) === (family === 4))
+      .filter(({ address }) => familyOf(address) === family)
       .map((element) => elementText(element, nowMs));
     for (let i = 0; i < texts.length; i += STATEMENT_ELEMENTS) {
       const some = texts.slice(i, i + STATEMENT_ELEMENTS).join(", ");
@@ -256,7 +166,8 @@ function statements(
   return lines(...found);
 }
 
-function elementText(element: Element, nowMs: number): string {
+/** An element as nft reads it: whose, which ports, how much longer. */
+export function elementText(element: Element, nowMs: number): string {
   const { address, ports, untilMs } = element;
   // Nothing but an address may come to be text of a script.
   if (parseAddress(address) !== address) {

@@ -6,20 +6,19 @@
 
 import { formatEndpoint } from "../values/address.ts";
 import type { PortRange, Protocol } from "../values/ports.ts";
-import type { ChainText } from "./nft_ruleset.ts";
+import { FAMILIES, type Family } from "./family.ts";
+import type { ChainText } from "./nft_chain_text.ts";
 import {
   eachSet,
-  FAMILIES,
-  type Family,
   granted,
   mapName,
   mapText,
-  mergePorts,
   OWN_KINDS,
   packetKey,
   type Place,
   type SetKind,
 } from "./nft_sets.ts";
+import { mergePorts } from "./segments.ts";
 
 /** Where connections of one family go. */
 export interface Target {

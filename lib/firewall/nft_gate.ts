@@ -4,8 +4,9 @@
  * @module
  */
 
+import type { Family } from "./family.ts";
 import type { KernelGate } from "./firewall.ts";
-import type { ChainText } from "./nft_ruleset.ts";
+import type { ChainText } from "./nft_chain_text.ts";
 
 /** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
 const UDP_LENGTH = 216 + 8;
@@ -29,7 +30,7 @@ const COUNTERS: Readonly<Record<string, string>> = {
 
 /** The sets and counters of the gate. */
 export function gateObjects(): string[] {
-  const meter = (name: string, family: 4 | 6) =>
+  const meter = (name: string, family: Family) =>
     `  set ${name}${family} { type ipv${family}_addr; flags dynamic,timeout; ` +
     `timeout 10s; size ${METER_SIZE}; }`;
   return [
@@ -83,7 +84,7 @@ export function readCounters(listing: string): Record<string, number> {
 
 /** A full set ends a rule before its verdict: then the packet passes. */
 function capRules(set: string, limit: string, ports: string): string[] {
-  const rule = (family: 4 | 6, source: string) =>
+  const rule = (family: Family, source: string) =>
     `${ports}update @${set}${family} { ${source} limit rate over ${limit} } ` +
     `counter name "over_rate" drop`;
   return [rule(4, "ip saddr"), rule(6, `ip6 saddr & ${NETWORK6}`)];

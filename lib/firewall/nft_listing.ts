@@ -2,7 +2,8 @@
 
 import { FirewallError } from "./firewall.ts";
 import { formatHostChain, type HostChain } from "./nft_chain.ts";
-import { eachSet, OWNER, type Place, setName, TABLE } from "./nft_sets.ts";
+import { type Place, setNames, TABLE } from "./nft_sets.ts";
+import { OWNER } from "./script.ts";
 
 /** One thing in a table. */
 export interface Listed {
@@ -10,6 +11,22 @@ export interface Listed {
   readonly name: string;
   /** As it was listed. */
   readonly text: string;
+}
+
+/** What was found of ours. */
+export interface Found {
+  /** The listing of our own table; null when there is none. */
+  readonly own: string | null;
+  /** What is ours in the table of the host's chain. */
+  readonly host: readonly Listed[];
+  /** Whether that table is there. */
+  readonly hasHostTable: boolean;
+}
+
+/** What was found as one text; null when there is nothing of ours. */
+export function textOf({ own, host }: Found): string | null {
+  if (own === null && host.length === 0) return null;
+  return (own ?? "") + host.map(({ text }) => text + "\n").join("");
 }
 
 /** A table's part of a listing of the ruleset; null when there is none. */
@@ -58,10 +75,7 @@ export function hostObjects(
 ): Listed[] {
   const table = findTable(listing, place.table);
   if (table === null) return [];
-  const sets = eachSet(
-    place,
-    (kind, family) => setName(kind, family, place.prefix),
-  );
+  const sets = setNames(place);
   const objects = readTable(table);
   if (host.family !== "inet" && objects.some(({ name }) => name === "INPUT")) {
     // It cannot read what is not its own, and then refuses all of the table.
@@ -84,24 +98,6 @@ export function hostObjects(
     );
   }
   return ours;
-}
-
-/** Deletes what is in a listing of our own table, is of these names, and is wanted no more. */
-export function unwantedText(
-  table: string,
-  known: ReadonlySet<string>,
-  wanted: ReadonlySet<string>,
-): string {
-  const gone = readTable(table).filter(({ name }) =>
-    known.has(name) && !wanted.has(name)
-  );
-  const chains = gone.filter(({ kind }) => kind === "chain");
-  const others = gone.filter(({ kind }) => kind !== "chain");
-  return [
-    ...chains.map(({ name }) => `flush chain ${TABLE} ${name}\n`),
-    ...chains.map(({ name }) => `delete chain ${TABLE} ${name}\n`),
-    ...others.map(({ kind, name }) => `delete ${kind} ${TABLE} ${name}\n`),
-  ].join("");
 }
 
 function isMade({ kind, text }: Listed): boolean {

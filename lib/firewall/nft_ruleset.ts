@@ -5,78 +5,28 @@
  */
 
 import type { PortRange } from "../values/ports.ts";
-import type { Guarded, KernelGate } from "./firewall.ts";
-import { formatHostChain, type HostChain } from "./nft_chain.ts";
-import {
-  type Forward,
-  landedRules,
-  natChains,
-  targetMaps,
-} from "./nft_forwards.ts";
+import { formatHostChain } from "./nft_chain.ts";
+import { chainRules, type ChainText, emptyChain } from "./nft_chain_text.ts";
+import { landedRules, natChains, targetMaps } from "./nft_forwards.ts";
 import { gateChain, gateObjects } from "./nft_gate.ts";
+import { placesOf, type Plan } from "./nft_plan.ts";
 import {
   eachSet,
   granted,
-  hostPlace,
-  lines,
   OWN_KINDS,
-  OWNER,
-  ownPlace,
   type Place,
-  type SetKind,
-  setName,
+  setNames,
   setText,
   TABLE,
   toPorts,
 } from "./nft_sets.ts";
+import { lines, OWNER } from "./script.ts";
 
 /** The chain that drops what is not granted. */
-export const GUARD = "guard";
+const GUARD = "guard";
 
 /** Before the host's own input chains, which are at `filter` = 0. */
 const PRIORITY = "filter - 10";
-
-/** A chain of ours as text. */
-export interface ChainText {
-  readonly name: string;
-  /** `type … hook … priority …; policy accept;` */
-  readonly hook: string;
-  readonly rules: readonly string[];
-}
-
-/** All that the ruleset depends on, but the grants. */
-export interface Plan {
-  /** The host's chain that holds the accept rules; null in mode guard. */
-  readonly host: HostChain | null;
-  /** The ports of all services. */
-  readonly guarded: readonly PortRange[];
-  readonly forwards: readonly Forward[];
-  /** Whether there are grants with a target of their own. */
-  readonly hasTargets: boolean;
-  readonly gate: KernelGate | null;
-}
-
-/** A plan of services alone, in mode guard. */
-export function guardPlan(services: readonly Guarded[]): Plan {
-  const guarded = services.flatMap(({ ports }) => ports);
-  return { host: null, guarded, forwards: [], hasTargets: false, gate: null };
-}
-
-/** The sets of a plan: those of our own table, and those of the host's. */
-export function placesOf(plan: Plan): { own: Place; host: Place | null } {
-  const { host, forwards, hasTargets } = plan;
-  const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
-  const landed: SetKind[] = hasTargets ? ["landed"] : [];
-  if (!host) {
-    return { own: ownPlace([...OWN_KINDS, ...targets, ...landed]), host: null };
-  }
-  // A rule asks sets of its own table only: what forwards ask is there twice.
-  const asked = forwards.length > 0 ? OWN_KINDS : [];
-  return {
-    own: ownPlace([...asked, ...targets]),
-    host: hostPlace(host, [...OWN_KINDS, ...landed]),
-  };
-}
 
 /**
  * The whole ruleset as one nft script, without grants. It may be loaded over
@@ -92,7 +42,7 @@ export function ownNames(plan: Plan): Set<string> {
   if (ownChains(plan).length === 0) return new Set();
   const { own } = placesOf(plan);
   const objects = [
-    ...eachSet(own, (kind, family) => setName(kind, family)),
+    ...setNames(own),
     ...ownObjects(plan).map((line) => line.trim().split(" ")[1]!),
     ...ownChains(plan).map(({ name }) => name),
   ];
@@ -113,24 +63,6 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   gate: { ports: [1], otherPorts: [], tags: [] },
 });
 
-/** The sets that mode accept ever makes in the host's table. */
-export function knownHostPlace(host: HostChain): Place {
-  return hostPlace(host, [...OWN_KINDS, "landed"]);
-}
-
-/** Deletes the table. */
-export function removeText(): string {
-  return lines(`delete table ${TABLE}`);
-}
-
-/**
- * Makes the table anew, in the same transaction as what follows it. Only for
- * a table of ours whose sets or chain are not as they should be.
- */
-export function renewText(): string {
-  return lines(`table ${TABLE}`, `delete table ${TABLE}`);
-}
-
 function ownText(plan: Plan): string {
   const chains = ownChains(plan);
   if (chains.length === 0) return "";
@@ -138,21 +70,13 @@ function ownText(plan: Plan): string {
   return lines(
     `table ${TABLE} {`,
     `  comment "${OWNER}"`,
-    ...chains.flatMap(({ name, hook }) => [
-      `  chain ${name} {`,
-      `    ${hook}`,
-      `  }`,
-    ]),
+    ...chains.flatMap(emptyChain),
     `}`,
     ...chains.map(({ name }) => `flush chain ${TABLE} ${name}`),
     `table ${TABLE} {`,
     ...eachSet(own, (kind, family) => setText(own, kind, family)),
     ...ownObjects(plan),
-    ...chains.flatMap(({ name, rules }) => [
-      `  chain ${name} {`,
-      ...rules.map((rule) => `    ${rule}`),
-      `  }`,
-    ]),
+    ...chains.flatMap(chainRules),
     `}`,
   );
 }
@@ -205,9 +129,10 @@ function hostText(plan: Plan): string {
     `}`,
     `flush chain ${formatHostChain(host)}`,
     `table ${place.table} {`,
-    `  chain ${host.chain} {`,
-    ...rules.map((rule) => `    ${rule} comment "${OWNER}"`),
-    `  }`,
+    ...chainRules({
+      name: host.chain,
+      rules: rules.map((rule) => `${rule} comment "${OWNER}"`),
+    }),
     `}`,
   );
 }

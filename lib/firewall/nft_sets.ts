@@ -5,16 +5,17 @@
  */
 
 import { formatPortRange, type PortRange } from "../values/ports.ts";
-import type { HostChain } from "./nft_chain.ts";
+import { FAMILIES, type Family } from "./family.ts";
+import { type HostChain, hostTable } from "./nft_chain.ts";
+import { OWNER } from "./script.ts";
+import { mergePorts } from "./segments.ts";
+
+export { FAMILIES, type Family } from "./family.ts";
+export { lines } from "./script.ts";
+export { mergePorts } from "./segments.ts";
 
 /** The table that all of ours is in, but what mode accept must put elsewhere. */
 export const TABLE = "inet knock";
-
-/**
- * The comment by which a table, set or rule is known as ours. Needs nft 0.9.7
- * and Linux 5.10; it must never change, or an older server's is refused.
- */
-export const OWNER = "made by knock";
 
 /**
  * What a set of grants holds: single ports, ranges, or single-use ports of
@@ -28,11 +29,6 @@ export type SetKind =
   | "sent"
   | "sentonce"
   | "landed";
-
-/** 4 for IPv4, 6 for IPv6. */
-export type Family = 4 | 6;
-
-export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Kinds that rules of this machine's own ports ask. */
 export const OWN_KINDS: readonly SetKind[] = ["allow", "range", "once"];
@@ -57,14 +53,15 @@ export function ownPlace(kinds: readonly SetKind[]): Place {
 
 /** The table of the host's chain, in which ours are told by the chain's name. */
 export function hostPlace(
-  { family, table, chain }: HostChain,
+  host: HostChain,
   kinds: readonly SetKind[],
 ): Place {
+  const { family, chain } = host;
   const families = FAMILIES.filter((one) =>
     family === "inet" || family === (one === 4 ? "ip" : "ip6")
   );
   return {
-    table: `${family} ${table}`,
+    table: hostTable(host),
     prefix: `${chain}_`,
     families,
     kinds,
@@ -83,6 +80,14 @@ export function eachSet(
 ): string[] {
   return place.kinds.flatMap((kind) =>
     place.families.map((family) => line(kind, family))
+  );
+}
+
+/** The names of all sets of a place. */
+export function setNames(place: Place): string[] {
+  return eachSet(
+    place,
+    (kind, family) => setName(kind, family, place.prefix),
   );
 }
 
@@ -142,30 +147,6 @@ function keyType(family: Family): string {
   return `ipv${family}_addr . inet_proto . inet_service`;
 }
 
-/** Ports without overlaps, in order: what one set of intervals can hold. */
-export function mergePorts(ports: readonly PortRange[]): PortRange[] {
-  const sorted = [...ports].sort((a, b) =>
-    a.protocol < b.protocol
-      ? -1
-      : a.protocol > b.protocol
-      ? 1
-      : a.first - b.first
-  );
-  const merged: PortRange[] = [];
-  for (const range of sorted) {
-    const before = merged.at(-1);
-    if (
-      before?.protocol === range.protocol && range.first <= before.last + 1
-    ) {
-      const last = Math.max(before.last, range.last);
-      merged[merged.length - 1] = { ...before, last };
-    } else {
-      merged.push(range);
-    }
-  }
-  return merged;
-}
-
 /** Ports as a key of a set: `tcp . 22`, `udp . 8000-8010`. */
 export function portsKey(ports: PortRange): string {
   return formatPortRange(ports).replace("/", " . ");
@@ -176,9 +157,4 @@ export function toPorts(ports: readonly PortRange[]): string {
   return `meta l4proto . th dport { ${
     mergePorts(ports).map(portsKey).join(", ")
   } }`;
-}
-
-/** Lines, ended. */
-export function lines(...all: readonly string[]): string {
-  return all.map((line) => line + "\n").join("");
 }

@@ -1,10 +1,10 @@
 /** Where forwards lead: names become addresses, and what cannot be is said. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
-import { formatEndpoint, isIpv4, parseAddress } from "../values/address.ts";
+import { formatEndpoint, parseAddress } from "../values/address.ts";
+import { type Family, familyOf } from "./family.ts";
 import { type Endpoint, FirewallError, type Guarded } from "./firewall.ts";
 import type { Forward, Target } from "./nft_forwards.ts";
-import type { Family } from "./nft_sets.ts";
 
 /** Where Linux tells whether it passes packets on. */
 const PASSES_ON: Readonly<Record<Family, string>> = {
@@ -50,7 +50,7 @@ export async function resolveTarget(
   const own = runtime.ownAddresses();
   const targets = new Map<Family, Target>();
   for (const address of await addressesOf(runtime, to)) {
-    const family = isIpv4(address) ? 4 : 6;
+    const family = familyOf(address);
     if (targets.has(family)) continue;
     const local = isLoopback(address) || own.includes(address);
     targets.set(family, { family, address, port: to.port, local });

@@ -1,5 +1,5 @@
 /**
- * Ranges of ports that overlap, cut into pieces that do not: a set of
+ * Ranges of ports that overlap, made into pieces that do not: a set of
  * intervals cannot hold two that share a port. Pure.
  * @module
  */
@@ -50,4 +50,28 @@ export function cutSegments(ranges: readonly Segment[]): Segment[] {
 export function sameSegment(a: Segment, b: Segment): boolean {
   return a.protocol === b.protocol && a.first === b.first &&
     a.last === b.last && a.untilMs === b.untilMs;
+}
+
+/** Merges ranges that overlap or touch; in order of protocol and port. */
+export function mergePorts(ports: readonly PortRange[]): PortRange[] {
+  const sorted = [...ports].sort((a, b) =>
+    a.protocol < b.protocol
+      ? -1
+      : a.protocol > b.protocol
+      ? 1
+      : a.first - b.first
+  );
+  const merged: PortRange[] = [];
+  for (const range of sorted) {
+    const before = merged.at(-1);
+    if (
+      before?.protocol === range.protocol && range.first <= before.last + 1
+    ) {
+      const last = Math.max(before.last, range.last);
+      merged[merged.length - 1] = { ...before, last };
+    } else {
+      merged.push(range);
+    }
+  }
+  return merged;
 }

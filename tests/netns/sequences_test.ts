@@ -1,7 +1,8 @@
 /** Port sequences in the real kernel, knocked with real packets. */
 
 import { assert, assertEquals } from "@std/assert";
-import { guardPlan, rulesetText } from "../../lib/firewall/nft_ruleset.ts";
+import { guardPlan } from "../../lib/firewall/nft_plan.ts";
+import { rulesetText } from "../../lib/firewall/nft_ruleset.ts";
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import {
   clearSequencesText,
