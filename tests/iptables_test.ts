@@ -8,16 +8,18 @@ import {
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
 import { iptablesFirewall } from "../lib/firewall/iptables.ts";
-import { iptablesError } from "../lib/firewall/iptables_program.ts";
 import {
-  applyScript,
-  changeScript,
   type Found,
-  grantRule,
   isOurs,
   ourChains,
   portray,
   readListing,
+} from "../lib/firewall/iptables_listing.ts";
+import { iptablesError } from "../lib/firewall/iptables_program.ts";
+import {
+  applyScript,
+  changeScript,
+  grantRule,
   removeScript,
   type Style,
 } from "../lib/firewall/iptables_rules.ts";

@@ -5,29 +5,19 @@
  */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { formatPortRange } from "../values/ports.ts";
+import { FAMILIES, type Family } from "./family.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
 } from "./firewall.ts";
+import { IptablesChains } from "./iptables_chains.ts";
+import { alive, changeHeld, type Held, hold } from "./iptables_held.ts";
+import { forwardError, trouble } from "./iptables_limits.ts";
 import { Iptables, type Variant } from "./iptables_program.ts";
-import {
-  applyScript,
-  changeScript,
-  DEFAULT_CHAIN,
-  familyOf,
-  grantRule,
-  isOurs,
-  LAST_STOP_SECONDS,
-  ourChains,
-  portray,
-  readListing,
-  removeScript,
-  type Style,
-} from "./iptables_rules.ts";
-import { FAMILIES, type Family } from "./nft_sets.ts";
+import { DEFAULT_CHAIN, type Style } from "./iptables_rules.ts";
+import { Turns } from "./turns.ts";
 
 /** How the chain is to be. */
 export interface IptablesOptions {
@@ -52,54 +42,44 @@ export async function iptablesFirewall(
     if (!(error instanceof FirewallError)) throw error;
     return error.message;
   });
-  const options = { mode, chain: chain ?? DEFAULT_CHAIN };
-  return new IptablesFirewall({ runtime, programs, version, lacking }, options);
+  const chains = new IptablesChains(programs, chain ?? DEFAULT_CHAIN, mode);
+  return new IptablesFirewall({ runtime, chains, version, mode, lacking });
 }
 
 interface Parts {
   readonly runtime: Runtime;
-  readonly programs: Iptables;
+  readonly chains: IptablesChains;
   readonly version: string;
+  readonly mode: Style["mode"];
   /** Why there is no IPv6; null when there is. */
   readonly lacking: string | null;
 }
 
-type Held = ReadonlyMap<string, Grant>;
-
 class IptablesFirewall implements Firewall {
   readonly #parts: Parts;
-  readonly #mode: Style["mode"];
-  readonly #chain: string;
+  readonly #chains: IptablesChains;
   readonly #families: readonly Family[];
-  /** The families whose kernel part has no xt_time. */
-  readonly #untimed = new Set<Family>();
   /** The last applied; null before. */
   #services: readonly Guarded[] | null = null;
-  /** The grants that have a rule, by address and ports. */
+  /** The grants that have a rule. */
   #held: Held = new Map();
-  /** The rules of each chain but the grants', as they were listed when made. */
-  readonly #others = new Map<Family, string>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
-  constructor(
-    parts: Parts,
-    { mode, chain }: { mode: Style["mode"]; chain: string },
-  ) {
+  constructor(parts: Parts) {
     this.#parts = parts;
-    this.#mode = mode;
-    this.#chain = chain;
+    this.#chains = parts.chains;
     this.#families = parts.lacking === null ? FAMILIES : [4];
   }
 
   get name(): string {
-    const { version, lacking } = this.#parts;
-    const open = this.#mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
+    const { version, mode, lacking } = this.#parts;
+    const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
     return version + (lacking === null ? "" : `, ${open}: ${lacking}`) +
       (this.endsGrants ? "" : ", without xt_time: the server ends grants");
   }
 
   get endsGrants(): boolean {
-    return this.#untimed.size === 0;
+    return this.#chains.areTimed;
   }
 
   apply(
@@ -107,22 +87,22 @@ class IptablesFirewall implements Firewall {
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const forward = services.find(({ to }) => to !== null);
       if (forward) throw forwardError(forward.name);
-      const held = new Map(
+      const held = hold(
         grants.filter((grant) =>
           grant.untilMs > nowMs && this.#trouble(grant) === null
-        ).map((grant) => [keyOf(grant), grant]),
+        ),
       );
       const looks: [Family, string][] = [];
       for (const family of this.#families) {
-        looks.push([family, await this.#look(family)]);
+        looks.push([family, await this.#chains.look(family)]);
       }
-      this.#untimed.clear();
+      this.#chains.tryTimes();
       for (const [family, listing] of looks) {
-        await this.#write(family, listing, services, held);
-        await this.#removeOld(family, listing);
+        await this.#chains.make(family, listing, services, held);
+        await this.#chains.removeOld(family, listing);
       }
       this.#services = services;
       this.#held = held;
@@ -135,8 +115,8 @@ class IptablesFirewall implements Firewall {
     nowMs: number,
   ): Promise<void> {
     for (const grant of grants) {
-      const trouble = this.#trouble(grant);
-      if (trouble) return Promise.reject(trouble);
+      const error = this.#trouble(grant);
+      if (error) return Promise.reject(error);
     }
     return this.#change(grants, [...grants, ...all], nowMs);
   }
@@ -151,18 +131,10 @@ class IptablesFirewall implements Firewall {
 
   /** Also takes out the rules whose time is over. */
   intact(): Promise<boolean> {
-    return this.#inTurn(async () => {
-      const services = this.#services;
-      if (!services) return false;
+    return this.#turns.take(async () => {
+      if (!this.#services) return false;
       for (const family of this.#families) {
-        const listing = await this.#parts.programs.list(family);
-        const { rules, first } = readListing(listing, this.#chain);
-        if (!first || rules === null) return false;
-        const { grants, others } = portray(rules);
-        const wanted = portray(this.#rulesOf(family, this.#held)).grants;
-        if (grants !== wanted || others !== this.#others.get(family)) {
-          return false;
-        }
+        if (!await this.#chains.isIntact(family, this.#held)) return false;
       }
       await this.#turnInto(alive(this.#held, this.#parts.runtime.nowMs()));
       return true;
@@ -172,38 +144,15 @@ class IptablesFirewall implements Firewall {
   async stop(): Promise<void> {}
 
   remove(): Promise<void> {
-    return this.#inTurn(async () => {
-      for (const family of this.#families) {
-        const listing = await this.#parts.programs.list(family);
-        if (!isOurs(readListing(listing, this.#chain))) continue;
-        await this.#removeChain(family, listing, this.#chain);
-      }
+    return this.#turns.take(async () => {
+      for (const family of this.#families) await this.#chains.remove(family);
       this.#services = null;
       this.#held = new Map();
     });
   }
 
-  /** Why a grant cannot be had with iptables; null when it can. */
-  #trouble({ address, ports, untilMs, once, to }: Grant): FirewallError | null {
-    const shown = formatPortRange(ports);
-    if (to) return forwardError(shown);
-    if (once) {
-      return new FirewallError(
-        `iptables cannot end a grant with its first connection, got "${shown}"`,
-        "once is for firewall.backend nft or gate",
-      );
-    }
-    if (!this.#families.includes(familyOf(address))) {
-      return new FirewallError(
-        `nothing can be opened for IPv6: ${this.#parts.lacking}`,
-      );
-    }
-    if (untilMs / 1000 > LAST_STOP_SECONDS) {
-      return new FirewallError(
-        "iptables cannot hold a grant until after January 2038",
-      );
-    }
-    return null;
+  #trouble(grant: Grant): FirewallError | null {
+    return trouble(grant, this.#families, this.#parts.lacking);
   }
 
   /** Makes the ports of `grants` as open as `live` says. */
@@ -212,19 +161,10 @@ class IptablesFirewall implements Firewall {
     live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (!this.#services) throw new FirewallError("iptables: not set up yet");
-      const after = alive(this.#held, nowMs);
-      const keys = new Set(grants.map(keyOf));
-      for (const key of keys) after.delete(key);
-      for (const grant of live) {
-        const key = keyOf(grant);
-        if (!keys.has(key) || this.#trouble(grant)) continue;
-        const other = after.get(key);
-        if (grant.untilMs <= nowMs) continue;
-        if (!other || other.untilMs < grant.untilMs) after.set(key, grant);
-      }
-      await this.#turnInto(after);
+      const able = live.filter((grant) => this.#trouble(grant) === null);
+      await this.#turnInto(changeHeld(this.#held, grants, able, nowMs));
     });
   }
 
@@ -233,13 +173,9 @@ class IptablesFirewall implements Firewall {
     const changed: Family[] = [];
     try {
       for (const family of this.#families) {
-        const before = this.#rulesOf(family, without(this.#held, after));
-        const wanted = this.#rulesOf(family, without(after, this.#held));
-        const gone = before.filter((rule) => !wanted.includes(rule));
-        const fresh = wanted.filter((rule) => !before.includes(rule));
-        if (gone.length + fresh.length === 0) continue;
-        const script = changeScript(this.#style(family), gone, fresh);
-        await this.#parts.programs.restore(family, script)
+        const script = this.#chains.changeText(family, this.#held, after);
+        if (script === null) continue;
+        await this.#chains.run(family, script)
           // Somebody changed the chain: it is made anew, with all that we know.
           .catch(() => this.#rewrite(family, after));
         changed.push(family);
@@ -254,113 +190,7 @@ class IptablesFirewall implements Firewall {
   }
 
   async #rewrite(family: Family, held: Held): Promise<void> {
-    const listing = await this.#look(family);
-    await this.#write(family, listing, this.#services ?? [], held);
+    const listing = await this.#chains.look(family);
+    await this.#chains.make(family, listing, this.#services ?? [], held);
   }
-
-  /** Makes a family's chain anew, in one step. */
-  async #write(
-    family: Family,
-    listing: string,
-    services: readonly Guarded[],
-    held: Held,
-  ): Promise<void> {
-    const { programs } = this.#parts;
-    const found = readListing(listing, this.#chain);
-    const grants = ofFamily(family, held);
-    const write = () =>
-      programs.restore(
-        family,
-        applyScript(this.#style(family), services, grants, found),
-      );
-    try {
-      await write();
-    } catch (error) {
-      if (this.#untimed.has(family)) throw error;
-      this.#untimed.add(family);
-      try {
-        await write();
-      } catch {
-        this.#untimed.delete(family);
-        throw error;
-      }
-    }
-    const made = readListing(await programs.list(family), this.#chain);
-    this.#others.set(family, portray(made.rules ?? []).others);
-  }
-
-  /** The listing; throws when the chain of our name is another's. */
-  async #look(family: Family): Promise<string> {
-    const listing = await this.#parts.programs.list(family);
-    const found = readListing(listing, this.#chain);
-    if (!found.rules?.length || isOurs(found)) return listing;
-    throw new FirewallError(
-      `chain ${this.#chain} is there already and was not made by this program`,
-      `if nobody needs it: iptables -F ${this.#chain}, or name another one ` +
-        `under firewall.chain`,
-    );
-  }
-
-  /** Takes away what an earlier configuration made under another name. */
-  async #removeOld(family: Family, listing: string): Promise<void> {
-    for (const chain of ourChains(listing)) {
-      if (chain !== this.#chain) {
-        await this.#removeChain(family, listing, chain);
-      }
-    }
-  }
-
-  async #removeChain(
-    family: Family,
-    listing: string,
-    chain: string,
-  ): Promise<void> {
-    const script = removeScript(chain, readListing(listing, chain));
-    await this.#parts.programs.restore(family, script);
-  }
-
-  #rulesOf(family: Family, held: Held): string[] {
-    const style = this.#style(family);
-    return ofFamily(family, held).map((grant) => grantRule(grant, style));
-  }
-
-  #style(family: Family): Style {
-    return {
-      chain: this.#chain,
-      mode: this.#mode,
-      timed: !this.#untimed.has(family),
-    };
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
-  }
-}
-
-function keyOf({ address, ports }: Grant): string {
-  return `${address} ${formatPortRange(ports)}`;
-}
-
-/** The grants whose time is not over, to be changed. */
-function alive(held: Held, nowMs: number): Map<string, Grant> {
-  return new Map([...held].filter(([, { untilMs }]) => untilMs > nowMs));
-}
-
-function ofFamily(family: Family, held: Held): Grant[] {
-  return [...held.values()].filter(({ address }) =>
-    familyOf(address) === family
-  );
-}
-
-function without(held: Held, other: Held): Held {
-  return new Map([...held].filter(([key, grant]) => other.get(key) !== grant));
-}
-
-function forwardError(what: string): FirewallError {
-  return new FirewallError(
-    `iptables cannot forward, got "${what}" with "to"`,
-    "services with a to are for firewall.backend nft or gate",
-  );
 }

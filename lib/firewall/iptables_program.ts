@@ -1,8 +1,8 @@
 /** Running iptables and ip6tables, and what they say when they cannot. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import type { Family } from "./family.ts";
 import { FirewallError } from "./firewall.ts";
-import type { Family } from "./nft_sets.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";

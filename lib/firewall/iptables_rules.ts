@@ -1,6 +1,5 @@
 /**
- * The rules of the iptables backend, as text of iptables-restore and of
- * `iptables -S`. Pure. Everything that is ours is in one chain of the filter
+ * The rules of the iptables backend, as text of iptables-restore. Pure. Everything that is ours is in one chain of the filter
  * table, and one rule of INPUT that leads there.
  * @module
  */
@@ -8,13 +7,12 @@
 import { isIpv4, parseAddress } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import { FirewallError, type Grant, type Guarded } from "./firewall.ts";
-import { type Family, lines, mergePorts } from "./nft_sets.ts";
+import { type Found, MARK } from "./iptables_listing.ts";
+import { lines } from "./script.ts";
+import { mergePorts } from "./segments.ts";
 
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";
-
-/** The comment by which a chain is known as ours; it must never change. */
-export const OWNER = "made by knock";
 
 /** The last moment that xt_time can tell, as unix seconds: in January 2038. */
 export const LAST_STOP_SECONDS = 2_147_483_647;
@@ -26,23 +24,6 @@ export interface Style {
   readonly mode: "guard" | "accept";
   /** Whether the kernel has xt_time, and ends grants by itself. */
   readonly timed: boolean;
-}
-
-/** What `iptables -S` shows of ours. */
-export interface Found {
-  /** The chain's rules, behind "-A CHAIN "; null when there is no such chain. */
-  readonly rules: readonly string[] | null;
-  /** Whether the first rule of INPUT leads there. */
-  readonly first: boolean;
-  /** How many rules of INPUT lead there, just as ours does. */
-  readonly jumps: number;
-  /** Whether other rules lead there, too. */
-  readonly shared: boolean;
-}
-
-/** Which family's rules an address belongs to. */
-export function familyOf(address: string): Family {
-  return isIpv4(address) ? 4 : 6;
 }
 
 /**
@@ -114,69 +95,6 @@ export function removeScript(chain: string, found: Found): string {
   );
 }
 
-/** Reads what `iptables -S` lists. */
-export function readListing(listing: string, chain: string): Found {
-  const all = listing.split("\n");
-  const input = all.filter((line) => line.startsWith("-A INPUT "));
-  const jump = `-A INPUT -j ${chain}`;
-  const own = `-A ${chain} `;
-  return {
-    rules: all.includes(`-N ${chain}`)
-      ? all.filter((line) => line.startsWith(own))
-        .map((line) => line.slice(own.length))
-      : null,
-    first: input[0] === jump,
-    jumps: input.filter((line) => line === jump).length,
-    shared: all.some((line) =>
-      line !== jump && / -[jg] (\S+)/.exec(line)?.[1] === chain
-    ),
-  };
-}
-
-/** Whether a chain was made by this program; one without rules is anybody's. */
-export function isOurs({ rules }: Found): boolean {
-  return rules?.some(isMark) ?? false;
-}
-
-/** The chains of ours in a listing, whatever their names. */
-export function ourChains(listing: string): string[] {
-  const found = listing.matchAll(/^-A (\S+) (.*)$/gm);
-  return [
-    ...new Set(
-      [...found].filter(([, , rule]) => isMark(rule!))
-        .map(([, chain]) => chain!),
-    ),
-  ];
-}
-
-/** A chain's rules in a form that can be compared. */
-export interface Portrait {
-  /** What the grants' rules say, in order. */
-  readonly grants: string;
-  /** The other rules, as they stand. */
-  readonly others: string;
-}
-
-/** Reads a chain's rules: grants may be in any order, the others may not. */
-export function portray(rules: readonly string[]): Portrait {
-  const grants: string[] = [];
-  const others: string[] = [];
-  for (const rule of rules) {
-    const match = GRANT_RULE.exec(rule);
-    if (!match) {
-      others.push(rule);
-      continue;
-    }
-    const [, address, ...rest] = match;
-    grants.push([parseAddress(address!), ...rest].join(" "));
-  }
-  return { grants: lines(...grants.sort()), others: lines(...others) };
-}
-
-// Between these words, versions of iptables differ in how they write a rule.
-const GRANT_RULE =
-  /^-s (\S+)\/(?:32|128) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock \S+ until=\d+)".* -j (\w+)$/;
-
 /** The rules before the grants. */
 function headRules({ mode }: Style): string[] {
   return mode === "accept" ? [] : [
@@ -196,16 +114,12 @@ function tailRules(
   const time = timed ? `-m time --datestop ${formatStop(FAR_SECONDS)} ` : "";
   return [
     ...ports.map((range) => `${portsText(range)} -j DROP`),
-    `${time}-m comment --comment "${OWNER}"`,
+    `${time}${MARK}`,
   ];
 }
 
 /** 2037-12-31T00:00:00Z, as unix seconds. */
 const FAR_SECONDS = 2_145_830_400;
-
-function isMark(rule: string): boolean {
-  return rule.endsWith(`-m comment --comment "${OWNER}"`);
-}
 
 function portsText({ protocol, first, last }: PortRange): string {
   const ports = first === last ? `${first}` : `${first}:${last}`;
