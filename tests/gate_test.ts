@@ -5,10 +5,8 @@ import {
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import {
-  gateFirewall,
-  MAX_CONNECTIONS_OF_ADDRESS,
-} from "../lib/firewall/gate.ts";
+import { gateFirewall } from "../lib/firewall/gate.ts";
+import { MAX_CONNECTIONS_OF_ADDRESS } from "../lib/firewall/gate_room.ts";
 import type { Stream } from "../lib/runtime/runtime.ts";
 import { parseEndpoint } from "../lib/values/address.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
