@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnrolment } from "../lib/client/enrolment.ts";
 import { sealKnock } from "../lib/dialects/knock1.ts";
-import { Program } from "../tests/netns/program.ts";
+import { Program, type TestClient } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
 import { fwknopKnock } from "./peers/fwknop_packet.ts";
 import type { Filled, Trigger } from "./prober/orders.ts";
@@ -58,6 +58,11 @@ export interface ServerOptions {
   readonly sequence?: "tcp" | "udp";
   /** Whether a client speaks fwknop, which takes the kernel gate away. */
   readonly secondDialect?: boolean;
+  /** Clients besides, and the files that their keys are in. */
+  readonly others?: {
+    readonly clients: readonly TestClient[];
+    readonly files: Readonly<Record<string, string>>;
+  };
 }
 
 /** A server that guards the service by nftables. */
@@ -75,7 +80,7 @@ export class GuardedServer {
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    { sequence, secondDialect = false }: ServerOptions = {},
+    { sequence, secondDialect = false, others }: ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
     const program = server.#program;
@@ -89,8 +94,14 @@ export class GuardedServer {
           `state: ${join(program.folder, "state")}`,
           sequence ? sequences(sequence) : "",
         ].join("\n"),
-        [{ name: CLIENT, policy: ["open: [ssh]", "any_address: true"] }],
+        [
+          { name: CLIENT, policy: ["open: [ssh]", "any_address: true"] },
+          ...others?.clients ?? [],
+        ],
       );
+      for (const [name, text] of Object.entries(others?.files ?? {})) {
+        program.write(name, text);
+      }
       if (secondDialect) {
         appendFileSync(program.config, FWKNOP_CLIENT, { mode: 0o600 });
       }
@@ -160,6 +171,11 @@ export class GuardedServer {
   /** What the server keeps in memory now, in megabytes (10^6 bytes). */
   residentMb(): number {
     return residentMb(this.#program.pid!);
+  }
+
+  /** Where its configuration and its keys are. */
+  get folder(): string {
+    return this.#program.folder;
   }
 
   get log(): string {

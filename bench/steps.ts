@@ -2,6 +2,7 @@
 
 import type { Step } from "./step.ts";
 import { connections } from "./steps/connections.ts";
+import { dialectJunk } from "./steps/dialect_junk.ts";
 import { flood, peerFlood, sequenceFlood, ungated } from "./steps/flood.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
@@ -20,6 +21,7 @@ export const STEPS: readonly Step[] = [
   growth,
   flood,
   ungated,
+  dialectJunk,
   peerFlood,
   sequenceFlood,
   connections,

@@ -60,6 +60,7 @@ export const TARGETS: readonly Target[] = [
     "fwknopd_udp_flood_opened_of_20_at_10k", "fwknopd_pcap_flood_opened_of_20_at_2k",
   ]),
   target("… without the kernel gate, 3 tries, at 50,000/s, of 20", "flood_ungated_opened_of_20", ["≥", 20, ""]),
+  target("valid knocks under 5,000/s of openme's and OpenSPA's worst junk each, 3 tries, of 20", "dialect_junk_opened_of_20", ["≥", 19, ""]),
   target("valid knock/1 judged, Deno, one core", "judge_valid_per_s", ["≥", 5000, "/s"]),
   target("valid knock/1 judged, Bun, one core", "judge_valid_per_s_bun", ["≥", 10_000, "/s"]),
   target("replays refused", "judge_replay_per_s", ["≥", 80_000, "/s"]),

@@ -87,13 +87,7 @@ export const ungated: Step = {
             stage,
             binary,
             { port: KNOCK_PORT, perSecond },
-            () =>
-              knockAll(
-                stage,
-                THREE_TRIES_MS,
-                (source) =>
-                  Array.from({ length: 3 }, () => [server.knock(source)]),
-              ),
+            () => knockThrice(stage, server),
           );
           results.point(
             "flood_ungated_opened",
@@ -199,6 +193,18 @@ function floodFwknopd(
     }
     return opened;
   });
+}
+
+/** As {@linkcode knockAll}, with a client's three packets each. */
+export function knockThrice(
+  stage: Stage,
+  server: GuardedServer,
+): Promise<number[]> {
+  return knockAll(
+    stage,
+    THREE_TRIES_MS,
+    (source) => Array.from({ length: 3 }, () => [server.knock(source)]),
+  );
 }
 
 /** Knocks from twenty addresses, one after the other; the times of those that opened. */
