@@ -13,12 +13,8 @@
  */
 
 import { Buffer } from "node:buffer";
-import {
-  createCipheriv,
-  createDecipheriv,
-  hkdfSync,
-  type KeyObject,
-} from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { decrypt, derive, encrypt, TAG_SIZE } from "./noise_symmetric.ts";
 import { concat, sha256 } from "./sha256.ts";
 import { agree, importPublicKey, KEY_SIZE, type KeyPair } from "./x25519.ts";
 
@@ -29,8 +25,6 @@ export const MESSAGE_2_OVERHEAD = 48;
 
 /** Exactly as long as a hash, so it is the first h and ck as it stands. */
 const PROTOCOL_NAME = Buffer.from("Noise_IKpsk1_25519_AESGCM_SHA256");
-const HASH_SIZE = 32;
-const TAG_SIZE = 16;
 const SEALED_STATIC_SIZE = KEY_SIZE + TAG_SIZE;
 const NOTHING = new Uint8Array(0);
 const FORGED = { ok: false, why: "forged", initiator: null } as const;
@@ -209,41 +203,6 @@ export function splitChain(chain: Chain): [Uint8Array, Uint8Array] {
   return derive(chain.ck, NOTHING, 2);
 }
 
-/** AES-256-GCM as Noise has it (§12.4); returns the ciphertext and its 16-byte tag. */
-export function encrypt(
-  key: Uint8Array,
-  counter: number,
-  associated: Uint8Array,
-  text: Uint8Array,
-): Uint8Array {
-  const aead = createCipheriv("aes-256-gcm", key, nonceOf(counter));
-  aead.setAAD(associated);
-  const sealed = aead.update(text);
-  aead.final();
-  return concat(sealed, aead.getAuthTag());
-}
-
-/** Opens what {@linkcode encrypt} sealed; null if any bit of it is not so. */
-export function decrypt(
-  key: Uint8Array,
-  counter: number,
-  associated: Uint8Array,
-  sealed: Uint8Array,
-): Uint8Array | null {
-  const end = sealed.length - TAG_SIZE;
-  if (end < 0) return null;
-  const aead = createDecipheriv("aes-256-gcm", key, nonceOf(counter));
-  aead.setAAD(associated);
-  aead.setAuthTag(sealed.subarray(end));
-  try {
-    const text = aead.update(sealed.subarray(0, end));
-    aead.final();
-    return text;
-  } catch {
-    return null;
-  }
-}
-
 function mixMessage2(
   chain: Chain,
   e: Uint8Array,
@@ -255,29 +214,4 @@ function mixMessage2(
   const [ckEe] = derive(ckE, ee, 1);
   const [ck, k] = derive(ckEe, se, 2);
   return { ck, k, h };
-}
-
-type Keys<N extends 1 | 2 | 3> = N extends 1 ? [Uint8Array]
-  : N extends 2 ? [Uint8Array, Uint8Array]
-  : [Uint8Array, Uint8Array, Uint8Array];
-
-// Noise's HKDF (§4.3) is RFC 5869 with ck as the salt and no info. An output
-// that nobody uses is not computed: the k of a token before another's.
-function derive<N extends 1 | 2 | 3>(
-  ck: Uint8Array,
-  material: Uint8Array,
-  count: N,
-): Keys<N> {
-  const all = hkdfSync("sha256", material, ck, NOTHING, count * HASH_SIZE);
-  const keys: Uint8Array[] = [];
-  for (let i = 0; i < count; i++) {
-    keys.push(new Uint8Array(all, i * HASH_SIZE, HASH_SIZE));
-  }
-  return keys as Keys<N>;
-}
-
-function nonceOf(counter: number): Uint8Array {
-  const nonce = new Uint8Array(12);
-  new DataView(nonce.buffer).setBigUint64(4, BigInt(counter));
-  return nonce;
 }
