@@ -11,17 +11,15 @@ import {
   addressToBytes,
 } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
-import type { PortRange } from "../values/ports.ts";
 import type { Action, Answer, Request } from "./dialect.ts";
+import { isZero, readItems, writeItems } from "./knock1_items.ts";
+
+export { MAX_COMMAND_SIZE, MAX_PORTS } from "./knock1_items.ts";
 
 /** Bytes of a knock's payload. */
 export const PAYLOAD_SIZE = 96;
 /** Bytes of a reply's payload. */
 export const REPLY_PAYLOAD_SIZE = 32;
-/** How many ports a knock can name. */
-export const MAX_PORTS = 15;
-/** The longest name of a command, in bytes of UTF-8. */
-export const MAX_COMMAND_SIZE = 60;
 
 /** What a knock's payload says: a request without its sender. */
 export type Knock = Pick<
@@ -45,7 +43,6 @@ const TIMESTAMP_AT = 8;
 const ADDRESS_AT = 16;
 const CODE_AT = 32;
 const ITEMS_AT = 36;
-const PORT_ITEM_SIZE = 4;
 
 // Offsets in a reply's payload.
 const STATUS_AT = 0;
@@ -62,9 +59,6 @@ const ACTIONS: Readonly<Record<number, Action>> = {
 };
 const ACTION_NUMBERS = { open: 1, close: 2, run: 3, ping: 4 } as const;
 const FLAG_REPLY = 1;
-/** Protocol numbers of IANA. */
-const TCP = 6;
-const UDP = 17;
 /** The field holds 1 + the code: six digits. */
 const MAX_CODE_FIELD = 1_000_000;
 const STATUSES = ["done", "refused", "failed"] as const;
@@ -85,7 +79,10 @@ export function encodeKnock(knock: Knock): Uint8Array {
     bytes.set(checkAddress(knock.address), ADDRESS_AT);
   }
   view.setUint32(CODE_AT, knock.code === null ? 0 : 1 + checkCode(knock.code));
-  view.setUint16(COUNT_AT, writeItems(bytes, knock));
+  view.setUint16(
+    COUNT_AT,
+    writeItems(bytes.subarray(ITEMS_AT), knock.action, knock),
+  );
   return bytes;
 }
 
@@ -143,98 +140,6 @@ export function decodeReply(bytes: Uint8Array): Answer | null {
   };
 }
 
-interface Items {
-  readonly ports: readonly PortRange[];
-  readonly command: string | null;
-}
-
-function readItems(
-  action: Action,
-  count: number,
-  bytes: Uint8Array,
-): Items | null {
-  switch (action) {
-    case "run":
-      return readCommand(count, bytes);
-    case "ping":
-      return count === 0 && isZero(bytes) ? { ports: [], command: null } : null;
-    default:
-      return readPorts(count, bytes);
-  }
-}
-
-function readPorts(count: number, bytes: Uint8Array): Items | null {
-  const end = count * PORT_ITEM_SIZE;
-  if (count > MAX_PORTS || !isZero(bytes.subarray(end))) return null;
-  const ports: PortRange[] = [];
-  for (let at = 0; at < end; at += PORT_ITEM_SIZE) {
-    const number = bytes[at];
-    const port = bytes[at + 2]! << 8 | bytes[at + 3]!;
-    if (number !== TCP && number !== UDP) return null;
-    if (bytes[at + 1] !== 0 || port === 0) return null;
-    const protocol = number === TCP ? "tcp" : "udp";
-    ports.push({ protocol, first: port, last: port });
-  }
-  return { ports, command: null };
-}
-
-function readCommand(size: number, bytes: Uint8Array): Items | null {
-  if (size < 1 || size > MAX_COMMAND_SIZE) return null;
-  if (!isZero(bytes.subarray(size))) return null;
-  try {
-    // A byte order mark is part of the name, or two forms would be one name.
-    const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    return { ports: [], command: utf8.decode(bytes.subarray(0, size)) };
-  } catch {
-    return null;
-  }
-}
-
-function writeItems(bytes: Uint8Array, knock: Knock): number {
-  switch (knock.action) {
-    case "run":
-      return writeCommand(bytes, knock.command ?? "");
-    case "ping":
-      return 0;
-    default:
-      return writePorts(bytes, knock.ports);
-  }
-}
-
-function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
-  let count = 0;
-  for (const { first, last } of ranges) count += last - first + 1;
-  if (count > MAX_PORTS) {
-    throw new UsageError(
-      `a knock names at most ${MAX_PORTS} ports, got "${count}"`,
-      "leave the ports out to open all that the server allows you",
-    );
-  }
-  let at = ITEMS_AT;
-  for (const { protocol, first, last } of ranges) {
-    for (let port = first; port <= last; port++) {
-      bytes[at] = protocol === "tcp" ? TCP : UDP;
-      bytes[at + 2] = port >> 8;
-      bytes[at + 3] = port & 0xff;
-      at += PORT_ITEM_SIZE;
-    }
-  }
-  return count;
-}
-
-function writeCommand(bytes: Uint8Array, command: string): number {
-  const name = new TextEncoder().encode(command);
-  if (
-    name.length < 1 || name.length > MAX_COMMAND_SIZE || !command.isWellFormed()
-  ) {
-    throw new UsageError(
-      `a command's name must have 1 to ${MAX_COMMAND_SIZE} bytes, got "${command}"`,
-    );
-  }
-  bytes.set(name, ITEMS_AT);
-  return name.length;
-}
-
 function checkSeconds(seconds: number): number {
   if (Number.isInteger(seconds) && seconds >= 0 && seconds <= MAX_U32) {
     return seconds;
@@ -254,10 +159,6 @@ function checkAddress(address: string): Uint8Array {
   // All zero would mean another thing: the address that the packet came from.
   if (bytes && !isZero(bytes)) return bytes;
   throw new UsageError(`the address must be one of a host, got "${address}"`);
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0);
 }
 
 // Two halves are read and written faster than a bigint. Past 2^53 the value is
