@@ -1,11 +1,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import {
-  parseConfig,
-  readConfig,
-  type Surroundings,
-} from "../lib/config/parse.ts";
+import { parseConfig, readConfig } from "../lib/config/parse.ts";
+import type { Surroundings } from "../lib/config/surroundings.ts";
 import { formatBase64url } from "../lib/values/base64url.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 
