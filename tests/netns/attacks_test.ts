@@ -1,8 +1,8 @@
 /** What must not come to pass, tried with the whole program and the real kernel. */
 
 import { assert, assertEquals } from "@std/assert";
-import { CLIENTS, netnsTest, type Pair } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE] = CLIENTS[4];
 
@@ -10,14 +10,9 @@ function attack(
   name: string,
   body: (program: Program, pair: Pair) => Promise<void>,
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      await pair.serve("tcp", 22);
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    await pair.serve("tcp", 22);
+    await body(program, pair);
   });
 }
 

@@ -9,8 +9,8 @@ import {
   parseCodeSecret,
   STEP_MS,
 } from "../../lib/dialects/one_time_code.ts";
-import { CLIENTS, netnsTest, type Pair, pass, SERVER } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE] = CLIENTS[4];
 
@@ -41,15 +41,10 @@ function scene(
   name: string,
   body: (program: Program, pair: Pair) => Promise<void>,
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      program.configure(SETTINGS, [{ name: "bob", policy: ["open: [ssh]"] }]);
-      await pair.serve("tcp", 22);
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    program.configure(SETTINGS, [{ name: "bob", policy: ["open: [ssh]"] }]);
+    await pair.serve("tcp", 22);
+    await body(program, pair);
   });
 }
 

@@ -1,8 +1,8 @@
 /** The doctor on the real kernel: the server, other packet filters, containers' ports. */
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { CLIENTS, netnsTest, type Pair } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const SETTINGS = `
 listen: [62201]
@@ -38,18 +38,13 @@ function job(
   body: (program: Program, pair: Pair) => Promise<void>,
   programs: readonly string[] = [],
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      program.configure(SETTINGS, [ALICE]);
-      await pair.serve("tcp", 22, 8080);
-      await program.serve();
-      // So that something has come in.
-      await pair.send(CLIENTS[4][0], 62201, 1);
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    program.configure(SETTINGS, [ALICE]);
+    await pair.serve("tcp", 22, 8080);
+    await program.serve();
+    // So that something has come in.
+    await pair.send(CLIENTS[4][0], 62201, 1);
+    await body(program, pair);
   }, programs);
 }
 

@@ -3,8 +3,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { Program, type TestClient } from "./program.ts";
+import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { type Program, programTest, type TestClient } from "./program.ts";
 
 const PEER = fileURLToPath(
   new URL("../peers/knock1_peer.py", import.meta.url),
@@ -30,16 +30,11 @@ function job(
   body: (program: Program, pair: Pair) => Promise<void>,
   programs: readonly string[] = [],
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      program.configure(SETTINGS, [ALICE]);
-      await pair.serve("tcp", 22);
-      await program.enrol("alice");
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    program.configure(SETTINGS, [ALICE]);
+    await pair.serve("tcp", 22);
+    await program.enrol("alice");
+    await body(program, pair);
   }, programs);
 }
 

@@ -8,15 +8,8 @@ import { verifyingKeyOf } from "../../lib/dialects/ed25519.ts";
 import { OPENME_PORT, sealOpenme } from "../../lib/dialects/openme.ts";
 import { parseOpenmeKey } from "../../lib/dialects/openme_keys.ts";
 import { publicKeyOf } from "../../lib/dialects/x25519.ts";
-import {
-  CLIENTS,
-  netnsTest,
-  type Pair,
-  pass,
-  scriptCommand,
-  SERVER,
-} from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const SEED = new Uint8Array(32).fill(4);
@@ -36,9 +29,9 @@ class Door {
   readonly program: Program;
   readonly #pair: Pair;
 
-  constructor(pair: Pair) {
+  constructor(program: Program, pair: Pair) {
+    this.program = program;
     this.#pair = pair;
-    this.program = new Program(pair);
   }
 
   get serverKey(): Uint8Array {
@@ -78,31 +71,17 @@ class Door {
 
   /** Sends a packet from an address; resolves a while after it must have come. */
   async send(packet: Uint8Array, source: string = HERE): Promise<void> {
-    const said = await this.#pair.exec(
-      this.#pair.client,
-      scriptCommand(
-        "send_packets.ts",
-        SERVER[4],
-        String(OPENME_PORT),
-        source,
-      ),
-      JSON.stringify([packet.toBase64()]),
-    );
-    assertEquals(said.code, 0, said.stderr);
+    assert(await this.#pair.send(source, OPENME_PORT, 1, packet.toHex()));
     await pass(100);
   }
 }
 
 function door(name: string, body: (door: Door, pair: Pair) => Promise<void>) {
-  netnsTest(name, async (pair) => {
-    const door = new Door(pair);
-    try {
-      door.program.configure(SETTINGS, [TABLET]);
-      await pair.serve("tcp", 22);
-      await body(door, pair);
-    } finally {
-      door.program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    const door = new Door(program, pair);
+    door.program.configure(SETTINGS, [TABLET]);
+    await pair.serve("tcp", 22);
+    await body(door, pair);
   });
 }
 

@@ -14,15 +14,8 @@ import {
 } from "../../lib/dialects/openspa.ts";
 import { parseUuid } from "../../lib/values/uuid.ts";
 import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../rsa.ts";
-import {
-  CLIENTS,
-  netnsTest,
-  type Pair,
-  pass,
-  scriptCommand,
-  SERVER,
-} from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
@@ -51,9 +44,9 @@ class Door {
   readonly program: Program;
   readonly #pair: Pair;
 
-  constructor(pair: Pair) {
+  constructor(program: Program, pair: Pair) {
+    this.program = program;
     this.#pair = pair;
-    this.program = new Program(pair);
   }
 
   /** The server's public key in PEM. */
@@ -96,32 +89,18 @@ class Door {
 
   /** Sends a packet from an address; resolves a while after it must have come. */
   async send(packet: Uint8Array, source: string = HERE): Promise<void> {
-    const said = await this.#pair.exec(
-      this.#pair.client,
-      scriptCommand(
-        "send_packets.ts",
-        SERVER[4],
-        String(OPENSPA_PORT),
-        source,
-      ),
-      JSON.stringify([packet.toBase64()]),
-    );
-    assertEquals(said.code, 0, said.stderr);
+    assert(await this.#pair.send(source, OPENSPA_PORT, 1, packet.toHex()));
     await pass(100);
   }
 }
 
 function door(name: string, body: (door: Door, pair: Pair) => Promise<void>) {
-  netnsTest(name, async (pair) => {
-    const door = new Door(pair);
-    try {
-      door.program.configure(SETTINGS, [BOX]);
-      door.program.write("box.pem", CLIENT_PUBLIC_PEM);
-      await pair.serve("tcp", 22);
-      await body(door, pair);
-    } finally {
-      door.program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    const door = new Door(program, pair);
+    door.program.configure(SETTINGS, [BOX]);
+    door.program.write("box.pem", CLIENT_PUBLIC_PEM);
+    await pair.serve("tcp", 22);
+    await body(door, pair);
   });
 }
 

@@ -3,8 +3,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 
@@ -13,14 +13,9 @@ function policy(
   body: (program: Program, pair: Pair) => Promise<void>,
   programs: readonly string[] = [],
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      await pair.serve("tcp", 22);
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    await pair.serve("tcp", 22);
+    await body(program, pair);
   }, programs);
 }
 

@@ -8,7 +8,13 @@ import process from "node:process";
 import { formatEnrolment } from "../../lib/client/enrolment.ts";
 import { publicKeyOf } from "../../lib/dialects/knock1.ts";
 import { formatBase64url } from "../../lib/values/base64url.ts";
-import { type Pair, type Said, scriptCommand, SERVER } from "./netns.ts";
+import {
+  netnsTest,
+  type Pair,
+  type Said,
+  scriptCommand,
+  SERVER,
+} from "./netns.ts";
 
 /** The UDP port of the knocks. */
 export const KNOCK_PORT = 62201;
@@ -191,6 +197,22 @@ export class Program {
   remove(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** As {@linkcode netnsTest}, with a program whose files are removed at the end. */
+export function programTest(
+  name: string,
+  body: (program: Program, pair: Pair) => Promise<void>,
+  programs: readonly string[] = [],
+): void {
+  netnsTest(name, async (pair) => {
+    const program = new Program(pair);
+    try {
+      await body(program, pair);
+    } finally {
+      program.remove();
+    }
+  }, programs);
 }
 
 function randomKey(): Uint8Array<ArrayBuffer> {

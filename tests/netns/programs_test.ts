@@ -3,25 +3,18 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [A, B] = CLIENTS[4];
 const [A6] = CLIENTS[6];
 
 /** A test with a program that is removed at its end. */
-function programTest(
+function firewallTest(
   name: string,
-  body: (pair: Pair, knock: Program) => Promise<void>,
+  body: (knock: Program, pair: Pair) => Promise<void>,
 ): void {
-  netnsTest(name, async (pair) => {
-    const knock = new Program(pair);
-    try {
-      await body(pair, knock);
-    } finally {
-      knock.remove();
-    }
-  }, ["iptables", "ip6tables"]);
+  programTest(name, body, ["iptables", "ip6tables"]);
 }
 
 async function ok(said: Promise<{ code: number | null; stderr: string }>) {
@@ -32,9 +25,9 @@ async function ok(said: Promise<{ code: number | null; stderr: string }>) {
 const ALICE = { name: "alice", policy: ["open: [ssh]"] };
 const RUNNER = { name: "alice", policy: ["open: [ssh]", "run: [greet, fail]"] };
 
-programTest(
+firewallTest(
   "knock with iptables opens, ends, and starts again",
-  async (pair, knock) => {
+  async (knock, pair) => {
     await pair.serve("tcp", 22);
     knock.configure(
       "services: { ssh: tcp/22 }\nfirewall: { backend: iptables }",
@@ -64,9 +57,9 @@ programTest(
   },
 );
 
-programTest(
+firewallTest(
   "knock with a command opens and closes by it, over a kill",
-  async (pair, knock) => {
+  async (knock, pair) => {
     await pair.serve("tcp", 22);
     await pair.onServer(
       ["iptables-restore"],
@@ -117,9 +110,9 @@ firewall:
   },
 );
 
-programTest(
+firewallTest(
   "knock runs hooks and commands, and tells how they went",
-  async (_pair, knock) => {
+  async (knock) => {
     const seen = join(knock.folder, "seen");
     const script = join(knock.folder, "hook.sh");
     writeFileSync(

@@ -5,14 +5,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   CLIENTS,
-  netnsTest,
   type Pair,
   pass,
   type Said,
   scriptCommand,
   SERVER,
 } from "./netns.ts";
-import { Program } from "./program.ts";
+import { type Program, programTest } from "./program.ts";
 
 const SETTINGS = `
 listen: [62201]
@@ -37,31 +36,26 @@ function scene(
   body: (scene: Scene) => Promise<void>,
   programs: readonly string[] = [],
 ): void {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
+  programTest(name, async (program, pair) => {
     const { folder } = program;
-    try {
-      const all = ["open: [ssh]", ...policy];
-      program.configure(SETTINGS, [{ name: "home", policy: all }]);
-      await pair.serve("tcp", 22);
-      await program.serve();
-      await program.enrol("home");
-      await program.enrol("home", 6);
-      await pair.cableUp();
-      const environment = [
-        `XDG_STATE_HOME=${folder}/memory`,
-        `KNOCK_PROFILES=${folder}/profiles.yaml`,
-      ];
-      const knock = (...args: string[]) =>
-        pair.exec(pair.client, [
-          "env",
-          ...environment,
-          ...scriptCommand("../../main.ts", ...args),
-        ]);
-      await body({ program, pair, knock });
-    } finally {
-      program.remove();
-    }
+    const all = ["open: [ssh]", ...policy];
+    program.configure(SETTINGS, [{ name: "home", policy: all }]);
+    await pair.serve("tcp", 22);
+    await program.serve();
+    await program.enrol("home");
+    await program.enrol("home", 6);
+    await pair.cableUp();
+    const environment = [
+      `XDG_STATE_HOME=${folder}/memory`,
+      `KNOCK_PROFILES=${folder}/profiles.yaml`,
+    ];
+    const knock = (...args: string[]) =>
+      pair.exec(pair.client, [
+        "env",
+        ...environment,
+        ...scriptCommand("../../main.ts", ...args),
+      ]);
+    await body({ program, pair, knock });
   }, programs);
 }
 

@@ -11,14 +11,13 @@ import {
 import { join } from "node:path";
 import {
   CLIENTS,
-  netnsTest,
   type Pair,
   pass,
   type Said,
   scriptCommand,
   SERVER,
 } from "./netns.ts";
-import { Program } from "./program.ts";
+import { type Program, programTest } from "./program.ts";
 
 const PROGRAMS = ["sshd", "ssh", "ssh-keygen", "scp", "git"];
 
@@ -47,33 +46,28 @@ interface Scene {
 }
 
 function scene(name: string, body: (scene: Scene) => Promise<void>): void {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
+  programTest(name, async (program, pair) => {
     const { folder } = program;
-    try {
-      program.configure(SETTINGS, [{ name: "home", policy: ["open: [ssh]"] }]);
-      await program.serve();
-      await program.enrol("home");
-      await startSshd(pair, folder);
-      await pair.cableUp();
-      const environment = [
-        `HOME=${folder}`,
-        `XDG_STATE_HOME=${folder}/memory`,
-        `KNOCK_PROFILES=${folder}/profiles.yaml`,
-        `GIT_SSH_COMMAND=ssh -F ${folder}/ssh_config`,
-        "GIT_CONFIG_NOSYSTEM=1",
-      ];
-      await body({
-        program,
-        pair,
-        folder,
-        client: (argv, stdin) =>
-          pair.exec(pair.client, ["env", ...environment, ...argv], stdin),
-        opened: () => program.log.match(/ info open home /g)?.length ?? 0,
-      });
-    } finally {
-      program.remove();
-    }
+    program.configure(SETTINGS, [{ name: "home", policy: ["open: [ssh]"] }]);
+    await program.serve();
+    await program.enrol("home");
+    await startSshd(pair, folder);
+    await pair.cableUp();
+    const environment = [
+      `HOME=${folder}`,
+      `XDG_STATE_HOME=${folder}/memory`,
+      `KNOCK_PROFILES=${folder}/profiles.yaml`,
+      `GIT_SSH_COMMAND=ssh -F ${folder}/ssh_config`,
+      "GIT_CONFIG_NOSYSTEM=1",
+    ];
+    await body({
+      program,
+      pair,
+      folder,
+      client: (argv, stdin) =>
+        pair.exec(pair.client, ["env", ...environment, ...argv], stdin),
+      opened: () => program.log.match(/ info open home /g)?.length ?? 0,
+    });
   }, PROGRAMS);
 }
 

@@ -1,8 +1,8 @@
 /** serve --trial: nothing can lock anybody out. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { Program } from "./program.ts";
+import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 
@@ -10,18 +10,13 @@ function trial(
   name: string,
   body: (program: Program, pair: Pair) => Promise<void>,
 ) {
-  netnsTest(name, async (pair) => {
-    const program = new Program(pair);
-    try {
-      program.configure("services: { ssh: tcp/22 }", [
-        { name: "alice", policy: ["open: [ssh]"] },
-      ]);
-      await pair.serve("tcp", 22);
-      await program.enrol("alice");
-      await body(program, pair);
-    } finally {
-      program.remove();
-    }
+  programTest(name, async (program, pair) => {
+    program.configure("services: { ssh: tcp/22 }", [
+      { name: "alice", policy: ["open: [ssh]"] },
+    ]);
+    await pair.serve("tcp", 22);
+    await program.enrol("alice");
+    await body(program, pair);
   });
 }
 
