@@ -2,6 +2,12 @@
 
 import type { Client, Config } from "../lib/config/config.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
+import {
+  FIRST_PACKET,
+  parseHit,
+  type Sequence,
+} from "../lib/sequences/sequence.ts";
+import { parsePortRange } from "../lib/values/ports.ts";
 import { START_MS } from "./fake_runtime.ts";
 
 /** A client that may open tcp/22 and tcp/8080-8090, for 30 s and at most an hour. */
@@ -48,6 +54,26 @@ export function makeRequest(over: Partial<Request> = {}): Request {
     code: null,
     identity,
     wantsReply: true,
+    ...over,
+  };
+}
+
+/** A sequence of hits such as "7000 8000:udp", within 5 s, that opens tcp/22 for 10 s. */
+export function makeSequence(
+  name: string,
+  hits: string,
+  over: Partial<Sequence> = {},
+): Sequence {
+  return {
+    name,
+    action: "open",
+    hits: hits.split(" ").map((text) => parseHit(text)!),
+    withinMs: 5000,
+    open: [parsePortRange("tcp/22")!],
+    forSeconds: 10,
+    once: false,
+    flags: FIRST_PACKET,
+    target: null,
     ...over,
   };
 }

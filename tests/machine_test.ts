@@ -3,34 +3,11 @@ import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { SequenceMachine } from "../lib/sequences/machine.ts";
 import type { Packet } from "../lib/sequences/packet.ts";
-import {
-  FIRST_PACKET,
-  FLAG,
-  parseHit,
-  type Sequence,
-} from "../lib/sequences/sequence.ts";
+import { FLAG, parseHit, type Sequence } from "../lib/sequences/sequence.ts";
+import { makeSequence } from "./fixtures.ts";
 
 const ALICE = "192.0.2.1";
 const MALLORY = "192.0.2.66";
-
-function sequence(
-  name: string,
-  hits: string,
-  more: Partial<Sequence> = {},
-): Sequence {
-  return {
-    name,
-    action: "open",
-    hits: hits.split(" ").map((text) => parseHit(text)!),
-    withinMs: 5000,
-    open: [],
-    forSeconds: 10,
-    once: false,
-    flags: FIRST_PACKET,
-    target: null,
-    ...more,
-  };
-}
 
 let serial = 0;
 
@@ -65,9 +42,9 @@ function completes(
 }
 
 const DOORS = [
-  sequence("A", "7000 8000 9000"),
-  sequence("C", "6000 6001"),
-  sequence("mixed", "tcp/7100 udp/8100 tcp/9100"),
+  makeSequence("A", "7000 8000 9000"),
+  makeSequence("C", "6000 6001"),
+  makeSequence("mixed", "tcp/7100 udp/8100 tcp/9100"),
 ];
 
 const TABLE: [what: string, packets: string, want: string[]][] = [
@@ -95,9 +72,9 @@ for (const [what, packets, want] of TABLE) {
 
 test("hear() brings sequences that begin alike on together", () => {
   const doors = [
-    sequence("web", "7000 8000 8443"),
-    sequence("ssh", "7000 8000 22022"),
-    sequence("prefix", "7000 8000"),
+    makeSequence("web", "7000 8000 8443"),
+    makeSequence("ssh", "7000 8000 22022"),
+    makeSequence("prefix", "7000 8000"),
   ];
   const heard = (text: string) =>
     completes(doors, text.split(" ").map((each) => packet(each)));
@@ -107,7 +84,7 @@ test("hear() brings sequences that begin alike on together", () => {
 });
 
 test("hear() completes a sequence of one hit at each hit", () => {
-  const doors = [sequence("one", "udp/5000"), ...DOORS];
+  const doors = [makeSequence("one", "udp/5000"), ...DOORS];
   const all = ["udp/5000", "udp/5000", "7000", "udp/5000", "8000", "9000"];
   assertEquals(completes(doors, all.map((text) => packet(text))), [
     "one",
@@ -117,7 +94,7 @@ test("hear() completes a sequence of one hit at each hit", () => {
 });
 
 test("hear() takes the same port several times in a sequence", () => {
-  const doors = [sequence("same", "7000 7000 7000")];
+  const doors = [makeSequence("same", "7000 7000 7000")];
   const all = ["7000", "7000", "7000"].map((text) => packet(text));
   assertEquals(completes(doors, all), ["same"]);
   assertEquals(completes(doors, all.slice(1)), []);
@@ -135,7 +112,7 @@ test("hear() does not count a retransmitted hit", () => {
   // The same one can never be two hits of one sequence.
   const same = packet("7000");
   assertEquals(
-    completes([sequence("same", "7000 7000")], [same, same]),
+    completes([makeSequence("same", "7000 7000")], [same, same]),
     [],
   );
 });
@@ -179,7 +156,7 @@ test("hear() looks at flags and targets", () => {
   const all = (more: Partial<Packet>) =>
     ["7000", "8000", "9000"].map((text) => packet(text, ALICE, more));
   const flags = (set: number, clear = 0) => [
-    sequence("A", "7000 8000 9000", { flags: { set, clear } }),
+    makeSequence("A", "7000 8000 9000", { flags: { set, clear } }),
   ];
   const SYN_ACK = FLAG.syn | FLAG.ack;
   assertEquals(completes(DOORS, all({ flags: SYN_ACK })), []);
@@ -202,7 +179,7 @@ test("hear() looks at flags and targets", () => {
   assertEquals(completes(DOORS, [a!, reset, b!, reset, c!]), ["A"]);
 
   const door = [
-    sequence("A", "7000 8000 9000", { target: "198.51.100.7" }),
+    makeSequence("A", "7000 8000 9000", { target: "198.51.100.7" }),
   ];
   assertEquals(completes(door, all({ target: "198.51.100.7" })), ["A"]);
   assertEquals(completes(door, all({ target: "198.51.100.1" })), []);

@@ -5,44 +5,20 @@ import {
   sequencesText,
   whyNotInKernel,
 } from "../lib/sequences/ruleset.ts";
-import {
-  FIRST_PACKET,
-  FLAG,
-  formatHit,
-  parseHit,
-  type Sequence,
-} from "../lib/sequences/sequence.ts";
+import { FLAG, formatHit, type Sequence } from "../lib/sequences/sequence.ts";
 import { readTold } from "../lib/sequences/told.ts";
 import { growTree } from "../lib/sequences/tree.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
-
-function sequence(
-  name: string,
-  hits: string,
-  more: Partial<Sequence> = {},
-): Sequence {
-  return {
-    name,
-    action: "open",
-    hits: hits.split(" ").map((text) => parseHit(text)!),
-    withinMs: 5000,
-    open: [parsePortRange("tcp/22")!],
-    forSeconds: 10,
-    once: false,
-    flags: FIRST_PACKET,
-    target: null,
-    ...more,
-  };
-}
+import { makeSequence } from "./fixtures.ts";
 
 const TELLING = { group: 5 };
 
 test("growTree() shares what begins alike", () => {
   const nodes = growTree([
-    sequence("a", "1 2 3"),
-    sequence("b", "1 2 udp/3", { withinMs: 9000 }),
-    sequence("c", "1 2"),
-    sequence("d", "2 1"),
+    makeSequence("a", "1 2 3"),
+    makeSequence("b", "1 2 udp/3", { withinMs: 9000 }),
+    makeSequence("c", "1 2"),
+    makeSequence("d", "2 1"),
   ]);
   const told = nodes.map((node) =>
     `${node.parent?.id ?? 0}>${node.id} ${formatHit(node.hit)} ` +
@@ -63,7 +39,7 @@ test("sequencesText() of no sequences is nothing", () => {
 });
 
 test("sequencesText() tries the last hits first, and ends each chain with a drop", () => {
-  const text = sequencesText([sequence("same", "1 1 1")], TELLING);
+  const text = sequencesText([makeSequence("same", "1 1 1")], TELLING);
   const chain = /chain seq_tcp_1 \{\n([^}]*)\}/.exec(text)![1]!;
   assert(chain.indexOf("seq_arrive4_3") < chain.indexOf("seq_arrive4_2"));
   assert(chain.indexOf("seq_arrive4_2") < chain.indexOf("seq_arrive4_1"));
@@ -78,7 +54,7 @@ test("sequencesText() tries the last hits first, and ends each chain with a drop
 });
 
 test("sequencesText() gives every set a size and swept elements", () => {
-  const text = sequencesText([sequence("a", "1 2 3")], TELLING);
+  const text = sequencesText([makeSequence("a", "1 2 3")], TELLING);
   const sets = text.split("\n").filter((line) => line.startsWith("  set "));
   assertEquals(sets.length, 8);
   for (const set of sets) {
@@ -88,7 +64,7 @@ test("sequencesText() gives every set a size and swept elements", () => {
 
 test("sequencesText() opens, closes and opens once", () => {
   const rules = (more: Partial<Sequence>) =>
-    sequencesText([sequence("a", "1 2", more)], TELLING).split("\n")
+    sequencesText([makeSequence("a", "1 2", more)], TELLING).split("\n")
       .filter((line) => /@(allow|once)4/.test(line))
       .map((line) => line.replace(/^.*(update|delete)/, "$1"));
   const key = "{ ip saddr . 6 . 22";
@@ -106,8 +82,8 @@ test("sequencesText() opens, closes and opens once", () => {
 
 test("readTold() reads what the rules log", () => {
   const text = sequencesText([
-    sequence("front-door.1", "1 2"),
-    sequence("front-door.1", "2 1", { action: "close" }),
+    makeSequence("front-door.1", "1 2"),
+    makeSequence("front-door.1", "2 1", { action: "close" }),
   ], TELLING);
   const told = [...text.matchAll(/ip saddr .* log prefix "([^"]*)" group 5/g)]
     .map(([, prefix]) => readTold(prefix!));
@@ -156,6 +132,6 @@ test("whyNotInKernel() says what the kernel cannot judge", () => {
     [{ open: [parsePortRange("tcp/1-65")!] }, false],
   ];
   for (const [more, can] of table) {
-    assertEquals(whyNotInKernel(sequence("a", "1 2", more)) === null, can);
+    assertEquals(whyNotInKernel(makeSequence("a", "1 2", more)) === null, can);
   }
 });

@@ -8,13 +8,10 @@ import {
   clearSequencesText,
   sequencesText,
 } from "../../lib/sequences/ruleset.ts";
-import {
-  FIRST_PACKET,
-  parseHit,
-  type Sequence,
-} from "../../lib/sequences/sequence.ts";
+import type { Sequence } from "../../lib/sequences/sequence.ts";
 import { readTold } from "../../lib/sequences/told.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
+import { makeSequence } from "../fixtures.ts";
 import type { Knocked, KnockOrder } from "./knocker.ts";
 import {
   CLIENTS,
@@ -35,18 +32,9 @@ function sequence(
   hits: string,
   more: Partial<Sequence> = {},
 ): Sequence {
-  return {
-    name,
-    action: "open",
-    hits: hits.split(" ").map((text) => parseHit(text)!),
-    withinMs: 2000,
-    open: [parsePortRange(`tcp/${SSH}`)!],
-    forSeconds: 2,
-    once: false,
-    flags: FIRST_PACKET,
-    target: null,
-    ...more,
-  };
+  const open = [parsePortRange(`tcp/${SSH}`)!];
+  const short = { withinMs: 2000, open, forSeconds: 2 };
+  return makeSequence(name, hits, { ...short, ...more });
 }
 
 const WEB_PORT = [parsePortRange(`tcp/${WEB}`)!];
