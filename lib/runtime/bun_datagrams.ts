@@ -7,6 +7,7 @@
 import { type Endpoint, isIpv4 } from "../values/address.ts";
 import { systemError, translating } from "./errors.ts";
 import { bareAddress, withoutIpv6 } from "./node_datagrams.ts";
+import { paced } from "./pace.ts";
 import {
   type DatagramHandler,
   type Datagrams,
@@ -26,6 +27,7 @@ type OpenUdp = (options: {
   hostname: string;
   port: number;
   socket: {
+    /** The bytes are new ones for every datagram. */
     data(own: UdpSocket, bytes: Uint8Array, port: number, host: string): void;
     error(): void;
   };
@@ -42,13 +44,17 @@ export async function listenDatagram(
   const { udpSocket } = (globalThis as unknown as {
     Bun: { udpSocket: OpenUdp };
   }).Bun;
+  const pace = paced(handler, {
+    nowMs: () => performance.now(),
+    next: (call) => void setImmediate(call),
+  });
   const socket = await withoutIpv6(host, (hostname) =>
     udpSocket({
       hostname,
       port,
       socket: {
         data: (_, bytes, port, from) =>
-          handler(bytes, { host: bareAddress(from), port }),
+          pace.take(bytes, { host: bareAddress(from), port }),
         error: () => {}, // ICMP errors of earlier sends
       },
     }));
@@ -75,6 +81,9 @@ export async function listenDatagram(
       }
     },
     // deno-lint-ignore require-await
-    close: async () => socket.close(),
+    close: async () => {
+      pace.stop();
+      socket.close();
+    },
   };
 }
