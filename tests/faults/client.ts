@@ -19,6 +19,8 @@ export type ClientOrder =
     readonly action: "open" | "close" | "run" | "ping";
     /** Such as "tcp/22". */
     readonly ports?: readonly string[];
+    /** Default: where the packet comes from. */
+    readonly address?: string;
     readonly command?: string;
     readonly seconds?: number;
     readonly timeoutMs?: number;
@@ -78,7 +80,7 @@ async function main(): Promise<void> {
         ports: (order.ports ?? []).map((words) => parsePortRange(words)!),
         command: order.command ?? null,
         seconds: order.seconds ?? 0,
-        address: null,
+        address: order.address ?? null,
         code: null,
         wantsReply: true,
       },
