@@ -215,3 +215,48 @@ inFolder("countLive() counts what is open still", async (folder) => {
   assertEquals(store.ledger.countLive(2000), 1);
   store.close();
 });
+
+/** More identities than Replay holds in memory. */
+const MANY = 10_001;
+const numbered = (number: number) => {
+  const bytes = new Uint8Array(32).fill(0xff);
+  new DataView(bytes.buffer).setUint32(0, number);
+  return bytes;
+};
+
+test("Replay refuses by the file what has left the memory, also what was never recorded", async () => {
+  const fake = new FakeRuntime();
+  const { replay } = await openStore(fake, "/srv/state");
+  replay.begin(0, false);
+  replay.note(numbered(0), 1000);
+  replay.record(numbered(0), 1000);
+  // What this one asked for failed: it is in memory alone.
+  replay.note(numbered(1), 1000);
+  for (let number = 2; number < MANY + 2; number++) {
+    replay.note(numbered(number), 1000);
+  }
+  for (const number of [0, 1]) {
+    assert(!replay.seen(numbered(number)), "it left the memory");
+    assert(replay.note(numbered(number), 1000));
+    assert(!replay.record(numbered(number), 1000), `${number} is a replay`);
+  }
+  replay.prune(1001);
+  assert(replay.record(numbered(1), 2000), "its time is over");
+});
+
+test("Replay keeps in memory what a file that cannot be written does not take", async () => {
+  const fake = new FakeRuntime();
+  const { replay } = await openStore(fake, "/srv/state");
+  replay.begin(0, false);
+  fake.databases.failing = "ENOSPC";
+  for (let number = 0; number < MANY + 2; number++) {
+    assert(replay.note(numbered(number), 1000));
+  }
+  assert(replay.seen(numbered(0)));
+  fake.databases.failing = null;
+  replay.note(numbered(MANY + 2), 1000);
+  assert(!replay.seen(numbered(0)), "now the file has it");
+  assert(!replay.record(numbered(0), 1000));
+  replay.prune(1001);
+  assert(!replay.seen(numbered(MANY)));
+});

@@ -87,9 +87,10 @@ export class Replay {
   note(identity: Uint8Array, untilMs: number): boolean {
     if (this.seen(identity)) return false;
     this.#recent.set(keyOf(identity), untilMs);
-    if (this.#recent.size > MAX_CACHED) {
-      const [oldest] = this.#recent.keys();
-      this.#recent.delete(oldest!);
+    for (const [oldest, untilMs] of this.#recent) {
+      if (this.#recent.size <= MAX_CACHED) break;
+      if (!this.#isInFile(oldest, untilMs)) break;
+      this.#recent.delete(oldest);
     }
     return true;
   }
@@ -105,6 +106,20 @@ export class Replay {
       if (untilMs < nowMs) this.#recent.delete(key);
     }
     this.#prune.run(nowMs);
+  }
+
+  /**
+   * Sees to it that the file holds an identity: it does not where the packet
+   * was noted and what it asked for failed. False while the file cannot be
+   * written: then it stays in memory for its time.
+   */
+  #isInFile(key: string, untilMs: number): boolean {
+    try {
+      this.#insert.run(bytesOf(key), untilMs);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   #setFloor(ms: number): void {
@@ -129,4 +144,8 @@ export function codeIdentity(client: string, step: number): Uint8Array {
 
 function keyOf(identity: Uint8Array): string {
   return String.fromCharCode(...identity);
+}
+
+function bytesOf(key: string): Uint8Array {
+  return Uint8Array.from(key, (byte) => byte.charCodeAt(0));
 }
