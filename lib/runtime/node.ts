@@ -3,27 +3,19 @@
 import type * as ffi from "bun:ffi";
 import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
-import type * as net from "node:net";
 import process from "node:process";
 import type { Readable } from "node:stream";
-import type { Endpoint } from "../values/address.ts";
-import { systemError, translatingAsync } from "./errors.ts";
 import { listenDatagram } from "./bun_datagrams.ts";
-import { bareAddress, withoutIpv6 } from "./node_datagrams.ts";
-import {
-  type NativeType,
-  type Runtime,
-  type Stream,
-  SystemError,
-} from "./runtime.ts";
+import { translatingAsync } from "./errors.ts";
+import { streams } from "./node_streams.ts";
+import { type NativeType, type Runtime, SystemError } from "./runtime.ts";
 import { standardStream } from "./standard.ts";
 import { selfCommand, signalNumber, standardOutput, system } from "./system.ts";
 import { isTerminal } from "./terminal.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
 const childProcesses = () => process.getBuiltinModule("node:child_process");
-const networking = () => process.getBuiltinModule("node:net");
-const streams = () => process.getBuiltinModule("node:stream");
+const readables = () => process.getBuiltinModule("node:stream").Readable;
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -92,7 +84,7 @@ export const nodeRuntime: Runtime = {
       env: { ...process.env, ...options.env },
     });
     const status = ended(child);
-    const { toWeb } = streams().Readable;
+    const { toWeb } = readables();
     // Without a listener, a program that is missing would be thrown nowhere.
     child.on("error", () => {});
     if (child.pid === undefined) {
@@ -109,42 +101,7 @@ export const nodeRuntime: Runtime = {
 
   listenDatagram,
 
-  listenStream: async (at, handler) => {
-    const server = await withoutIpv6(at.host, (host) => bindStream(host, at));
-    server.on("connection", (socket) => handler(nodeStream(socket)));
-    server.on("error", () => {});
-    const { address, port } = server.address() as net.AddressInfo;
-    return {
-      at: { host: address, port },
-      close: () => {
-        server.close();
-        return Promise.resolve(); // the port is free, connections may go on
-      },
-    };
-  },
-
-  connectStream: (to, options = {}) =>
-    new Promise((resolve, reject) => {
-      const socket = networking().connect({
-        host: to.host,
-        port: to.port,
-        allowHalfOpen: true,
-      });
-      const timer = options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-          socket.destroy();
-          reject(new SystemError("ETIMEDOUT", "no answer in time"));
-        }, options.timeoutMs);
-      socket.once("error", (error) => {
-        clearTimeout(timer);
-        reject(systemError(error));
-      });
-      socket.once("connect", () => {
-        clearTimeout(timer);
-        resolve(nodeStream(socket));
-      });
-    }),
+  ...streams,
 
   standard: () => standardStream(nodeRuntime.openLibrary),
 
@@ -179,62 +136,6 @@ export const nodeRuntime: Runtime = {
     }
   },
 };
-
-function bindStream(host: string, { port }: Endpoint): Promise<net.Server> {
-  return new Promise((resolve, reject) => {
-    const server = networking().createServer({ allowHalfOpen: true });
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve(server);
-    });
-  });
-}
-
-function nodeStream(socket: net.Socket): Stream {
-  let failed: SystemError | null = null;
-  let wake = () => {};
-  let over = false;
-  socket.on("readable", () => wake());
-  socket.on("end", () => {
-    over = true;
-    wake();
-  });
-  socket.on("close", () => {
-    over = true;
-    wake();
-  });
-  socket.on("error", (error) => {
-    failed = systemError(error);
-    wake();
-  });
-  return {
-    peer: {
-      host: bareAddress(socket.remoteAddress ?? ""),
-      port: socket.remotePort ?? 0,
-    },
-    read: async () => {
-      while (true) {
-        const bytes = socket.read() as Uint8Array | null;
-        if (bytes) return bytes;
-        if (failed) throw failed;
-        if (over) return null;
-        await new Promise<void>((resolve) => wake = resolve);
-      }
-    },
-    write: (bytes) =>
-      new Promise((resolve, reject) =>
-        socket.write(
-          bytes,
-          (error) => error ? reject(systemError(error)) : resolve(),
-        )
-      ),
-    finish: () => new Promise((resolve) => socket.end(() => resolve())),
-    close: () => {
-      socket.destroy();
-    },
-  };
-}
 
 function started(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
