@@ -2,6 +2,7 @@ import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
 import { isDropIn, runDropIn } from "../lib/commands/drop_in.ts";
 import { run } from "../lib/commands/seq.ts";
+import { runCommand } from "../lib/commands/table.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { formatHit, parseHit } from "../lib/sequences/sequence.ts";
 import { socketAddress } from "../lib/sequences/socket_address.ts";
@@ -128,6 +129,43 @@ const DROP_IN: [args: string, want: boolean][] = [
 for (const [args, want] of DROP_IN) {
   test(`isDropIn() of ${args}: ${want}`, () => {
     assertEquals(isDropIn(args.split(" ")), want);
+  });
+}
+
+/** Command lines of knockd's own client, as its manual has them, and who is knocked at. */
+const KNOCKD_LINES: [args: string, want: string[]][] = [
+  ["192.0.2.1 7000", ["0 tcp 192.0.2.1 7000"]],
+  ["-v 192.0.2.1 7000", ["0 tcp 192.0.2.1 7000"]],
+  ["-v gate -4 7000", ["0 tcp 192.0.2.1 7000"]],
+  ["192.0.2.1 ssh 7000", ["0 tcp 192.0.2.1 22", "0 tcp 192.0.2.1 7000"]],
+  ["-u 192.0.2.1 7000 ssh:tcp", [
+    "0 udp 192.0.2.1 7000",
+    "0 udp 192.0.2.1 22",
+  ]],
+  ["-d50 192.0.2.1 7000:udp 8000", [
+    "0 udp 192.0.2.1 7000",
+    "50 tcp 192.0.2.1 8000",
+  ]],
+  ["-d 50 192.0.2.1 7000 8000", [
+    "0 tcp 192.0.2.1 7000",
+    "50 tcp 192.0.2.1 8000",
+  ]],
+  ["192.0.2.1 -ud50 7000 8000", [
+    "0 udp 192.0.2.1 7000",
+    "50 udp 192.0.2.1 8000",
+  ]],
+  ["--delay=50 --udp 192.0.2.1 7000 8000", [
+    "0 udp 192.0.2.1 7000",
+    "50 udp 192.0.2.1 8000",
+  ]],
+  ["-- 192.0.2.1 7000", ["0 tcp 192.0.2.1 7000"]],
+];
+
+for (const [args, want] of KNOCKD_LINES) {
+  test(`runCommand() takes knockd's own "knock ${args}"`, async () => {
+    const { fake, hits } = machine();
+    assertEquals(await runCommand(args.split(" "), fake), 0, fake.stderr);
+    assertEquals(hits, want);
   });
 }
 
