@@ -53,8 +53,16 @@ export async function listenDatagram(
       hostname,
       port,
       socket: {
-        data: (_, bytes, port, from) =>
-          pace.take(bytes, { host: bareAddress(from), port }),
+        data: (_, bytes, port, from) => {
+          try {
+            pace.take(bytes, { host: bareAddress(from), port });
+          } catch (error) {
+            // A bug ends the program; Bun would tell it to error() alone.
+            setImmediate(() => {
+              throw error;
+            });
+          }
+        },
         error: () => {}, // ICMP errors of earlier sends
       },
     }));
