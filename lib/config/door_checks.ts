@@ -9,7 +9,7 @@ import {
 } from "../values/ports.ts";
 import type { Door } from "./config.ts";
 import type { DoorYaml } from "./door_schema.ts";
-import type { DoorSetting } from "./doors.ts";
+import type { DoorSetting } from "./door_setting.ts";
 import { at, type Mistake } from "./mistake.ts";
 
 /** Notes what is wrong with a door. */

@@ -14,16 +14,8 @@ import { formatPortRange, type PortRange } from "../values/ports.ts";
 import type { Argv, Door, DoorPrograms, Service, Watch } from "./config.ts";
 import { checkDoor } from "./door_checks.ts";
 import type { DoorYaml, FlagWord } from "./door_schema.ts";
+import type { DoorSetting } from "./door_setting.ts";
 import { at, type Mistake, show } from "./mistake.ts";
-import type { ServerYaml } from "./server_schema.ts";
-
-/** What doors are held against. */
-export interface DoorSetting {
-  readonly yaml: ServerYaml;
-  readonly services: readonly Service[];
-  /** The names of all services, of those with mistakes too. */
-  readonly serviceNames: readonly string[];
-}
 
 /** Reads all doors, in the file's order. */
 export function readDoors(
