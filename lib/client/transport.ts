@@ -1,5 +1,6 @@
 /** The ways on which a packet goes to its server: UDP, or a connection of TCP. */
 
+import type { DialectName } from "../dialects/dialect.ts";
 import {
   type Datagrams,
   type Runtime,
@@ -7,7 +8,6 @@ import {
 } from "../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../values/address.ts";
 import { httpPath } from "../values/http_packet.ts";
-import type { Sealer } from "./sealers.ts";
 
 /** How packets are carried. */
 export interface Transport {
@@ -42,7 +42,7 @@ export async function deliver(
   packet: Uint8Array<ArrayBuffer>,
   to: Endpoint,
   { kind }: Transport,
-  { dialect }: Pick<Sealer, "dialect">,
+  { dialect }: { readonly dialect: DialectName },
 ): Promise<void> {
   if (kind === "udp") return await socket.send(packet, to);
   const stream = await runtime.connectStream(to, { timeoutMs: TIMEOUT_MS });
