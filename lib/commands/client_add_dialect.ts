@@ -1,49 +1,17 @@
 /** `knock client add --dialect`: clients that are another tool's. */
 
-import type { Config } from "../config/config.ts";
 import { addClientText } from "../config/edit.ts";
 import { readConfigText } from "../config/load.ts";
 import { makeOwnKeys } from "../config/own_keys.ts";
-import { pathBeside } from "../config/places.ts";
-import type { NewEntry } from "../config/write.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import type { Endpoint } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import { replaceConfig, tellToReload } from "./client_remove.ts";
 import { showQr, tellByHand, tellServer } from "./client_words.ts";
-import type { Options } from "./command.ts";
 import { enrolFwknop } from "./enrol_fwknop.ts";
 import { enrolOpenme } from "./enrol_openme.ts";
 import { enrolOpenspa } from "./enrol_openspa.ts";
-import { createWith, type NewFile } from "./new_files.ts";
+import type { Adding } from "./enrolling.ts";
+import { createWith } from "./new_files.ts";
 import { formatQrPng } from "./qr.ts";
-
-/** What is asked for, and where to. */
-export interface Adding {
-  readonly runtime: Runtime;
-  readonly options: Options;
-  readonly config: Config;
-  /** The configuration's text. */
-  readonly text: string;
-  /** The entry without its keys. */
-  readonly policy: Omit<NewEntry, "keys">;
-  /** How the client reaches the server: at this port if it listens there. */
-  readonly server: (usualPort: number) => Endpoint;
-}
-
-/** What a new client of a dialect is made of. */
-export interface NewKeys {
-  /** A line of YAML for its entry. */
-  readonly keys: string;
-  readonly server: Endpoint;
-  /** Files beside the configuration, and the client's own. */
-  readonly files: readonly NewFile[];
-  /** What goes to standard output: data, or where it is. */
-  readonly out: string;
-  /** What its apps scan; null where there are none. */
-  readonly qr: string | null;
-  readonly hints: readonly string[];
-}
 
 const ENROLLERS = {
   fwknop: enrolFwknop,
@@ -95,9 +63,4 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
   tellServer(runtime, options, made.server);
   tellToReload(runtime);
   return 0;
-}
-
-/** A path beside the configuration. */
-export function besideConfig({ runtime, config }: Adding, name: string) {
-  return pathBeside(runtime, config.file, name);
 }

@@ -5,7 +5,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import { formatPortRange } from "../values/ports.ts";
-import type { Adding, NewKeys } from "./client_add_dialect.ts";
+import type { Adding, NewKeys } from "./enrolling.ts";
 
 /** Bytes of keys as `fwknop --key-gen` makes them. */
 const KEY_SIZE = 32;

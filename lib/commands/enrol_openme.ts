@@ -11,7 +11,7 @@ import { publicKeyOf } from "../dialects/x25519.ts";
 import { formatBase64 } from "../values/base64.ts";
 import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
-import type { Adding, NewKeys } from "./client_add_dialect.ts";
+import type { Adding, NewKeys } from "./enrolling.ts";
 
 /** Makes a client's keys, or takes its public one, and writes its client file. */
 export function enrolOpenme(adding: Adding): NewKeys {

@@ -1,6 +1,7 @@
 /** New clients of OpenSPA's. */
 
 import { formatOspa } from "../config/convert/ospa.ts";
+import { pathBeside } from "../config/places.ts";
 import {
   formatAdkSecret,
   OPENSPA_PORT,
@@ -10,12 +11,8 @@ import {
 import { UsageError } from "../values/errors.ts";
 import { formatUuid, newUuid } from "../values/uuid.ts";
 import { scalar } from "../config/write.ts";
-import {
-  type Adding,
-  besideConfig,
-  type NewKeys,
-} from "./client_add_dialect.ts";
 import { openspaFileOf } from "./client_code.ts";
+import type { Adding, NewKeys } from "./enrolling.ts";
 
 const RSA_BITS = 2048;
 const UUID_SIZE = 16;
@@ -48,7 +45,7 @@ export function enrolOpenspa(adding: Adding): NewKeys {
     keys: `openspa: { uuid: ${uuid}, key: ${scalar(keyFile)} }`,
     server,
     files: [
-      { path: besideConfig(adding, keyFile), data: publicKey },
+      { path: pathBeside(runtime, config.file, keyFile), data: publicKey },
       { path: file, data: ospa },
     ],
     out: `${file}\n`,
