@@ -49,10 +49,31 @@ function sources(folder: string): string[] {
 }
 
 const files = sources(join(ROOT, "lib")).map((path) => ({
-  name: relative(ROOT, path).replaceAll("\\", "/"),
+  name: nameOf(path),
   path,
   text: runtime.files.readText(path),
 }));
+
+function nameOf(path: string): string {
+  return relative(ROOT, path).replaceAll("\\", "/");
+}
+
+/** Each way through imports that comes back to where it was. */
+function cycles(
+  imports: ReadonlyMap<string, readonly string[]>,
+): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (name: string, way: readonly string[]) => {
+    const from = way.indexOf(name);
+    if (from >= 0) found.push([...way.slice(from), name].join(" -> "));
+    if (from >= 0 || done.has(name)) return;
+    for (const next of imports.get(name) ?? []) visit(next, [...way, name]);
+    done.add(name);
+  };
+  for (const name of imports.keys()) visit(name, []);
+  return found;
+}
 
 test("imports run one way", () => {
   assert(files.length > 50);
@@ -61,8 +82,7 @@ test("imports run one way", () => {
     const folder = name.split("/")[1]!;
     const imports = text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g);
     for (const [, target] of imports) {
-      const to = relative(ROOT, join(dirname(path), target!))
-        .replaceAll("\\", "/");
+      const to = nameOf(join(dirname(path), target!));
       const below = to.split("/")[1]!;
       const allowed = folder === below || BELOW[folder]?.includes(below);
       const whole = below !== "runtime" || folder === "runtime" ||
@@ -71,6 +91,21 @@ test("imports run one way", () => {
     }
   }
   assertEquals(wrong, []);
+});
+
+test("no file imports itself by way of others, be it for types alone", () => {
+  // What is loaded late, by import(), may know who loads it.
+  const imports = new Map(files.map(({ name, path, text }) => [
+    name,
+    [...text.matchAll(/(?:from|^import)\s*"(\.[^"]+)"/gm)].map(([, target]) =>
+      nameOf(join(dirname(path), target!))
+    ),
+  ]));
+  assert([...imports.values()].flat().every((name) => imports.has(name)));
+  assertEquals(cycles(imports), []);
+  // And one would be found.
+  const wrong = new Map([["a", ["b", "d"]], ["b", ["c"]], ["c", ["d", "b"]]]);
+  assertEquals(cycles(wrong), ["b -> c -> b"]);
 });
 
 test("only lib/runtime touches the system", () => {
@@ -89,7 +124,7 @@ test("only lib/runtime touches the system", () => {
 test("what Deno does not see as an import, deno.json has it compile", () => {
   const hidden = files.flatMap(({ path, text }) =>
     [...text.matchAll(/import\(\s*"(\.[^"]+)" as string/g)].map(([, target]) =>
-      relative(ROOT, join(dirname(path), target!)).replaceAll("\\", "/")
+      nameOf(join(dirname(path), target!))
     )
   );
   const { compile } = JSON.parse(
