@@ -11,7 +11,7 @@ import {
 } from "../sequences/sequence.ts";
 import { nearest } from "../values/nearest.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
-import type { Argv, Door, DoorPrograms, Service, Watch } from "./config.ts";
+import type { Argv, Door, DoorPrograms, Watch } from "./config.ts";
 import { checkDoor } from "./door_checks.ts";
 import type { DoorYaml, FlagWord } from "./door_schema.ts";
 import type { DoorSetting } from "./door_setting.ts";
