@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { FirewallError } from "../lib/firewall/firewall.ts";
 import { formatHostChain, parseHostChain } from "../lib/firewall/nft_chain.ts";
 import { checkAccept } from "../lib/server/doctor/check_accept.ts";
-import { findDrops, findJump, readChains } from "../lib/firewall/nft_doctor.ts";
+import { findDrops, findJump } from "../lib/firewall/nft_doctor.ts";
+import { readChains } from "../lib/firewall/nft_json.ts";
 
 type Rule = readonly Record<string, unknown>[];
 

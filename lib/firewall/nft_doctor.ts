@@ -8,8 +8,6 @@ import { formatHostChain, type HostChain } from "./nft_chain.ts";
 import { inputChains, type ListedChain } from "./nft_json.ts";
 import { acceptsNew, mentions, walk } from "./nft_walk.ts";
 
-export { type ListedChain, readChains } from "./nft_json.ts";
-
 /** What is wrong, and the cure. */
 export interface Problem {
   readonly text: string;

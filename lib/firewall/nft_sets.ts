@@ -10,10 +10,6 @@ import { type HostChain, hostTable } from "./nft_chain.ts";
 import { OWNER } from "./script.ts";
 import { mergePorts } from "./segments.ts";
 
-export { FAMILIES, type Family } from "./family.ts";
-export { lines } from "./script.ts";
-export { mergePorts } from "./segments.ts";
-
 /** The table that all of ours is in, but what mode accept must put elsewhere. */
 export const TABLE = "inet knock";
 

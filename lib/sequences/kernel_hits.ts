@@ -1,7 +1,8 @@
 /** The chains of hits: what each port leads to, and what a right hit does. Pure. */
 
+import { FAMILIES, type Family } from "../firewall/family.ts";
 import { formatTimeout } from "../firewall/nft_elements.ts";
-import { FAMILIES, type Family, setName } from "../firewall/nft_sets.ts";
+import { setName } from "../firewall/nft_sets.ts";
 import type { Protocol } from "../values/ports.ts";
 import {
   arriveName,

@@ -1,6 +1,6 @@
 /** Names and words of the rules of sequences. Pure. */
 
-import type { Family } from "../firewall/nft_sets.ts";
+import type { Family } from "../firewall/family.ts";
 import type { Hit } from "./sequence.ts";
 import type { Node } from "./tree.ts";
 

@@ -9,8 +9,10 @@
  * @module
  */
 
-import { FAMILIES, type Family, lines, TABLE } from "../firewall/nft_sets.ts";
+import { FAMILIES, type Family } from "../firewall/family.ts";
 import type { SequenceRules } from "../firewall/firewall.ts";
+import { TABLE } from "../firewall/nft_sets.ts";
+import { lines } from "../firewall/script.ts";
 import { arriveChain, hitChain } from "./kernel_hits.ts";
 import {
   at,

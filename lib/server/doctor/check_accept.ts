@@ -3,12 +3,8 @@
 import type { Config } from "../../config/config.ts";
 import { hostChainOf } from "../../firewall/nft.ts";
 import { formatHostChain } from "../../firewall/nft_chain.ts";
-import {
-  findDrops,
-  findJump,
-  type ListedChain,
-  readChains,
-} from "../../firewall/nft_doctor.ts";
+import { findDrops, findJump } from "../../firewall/nft_doctor.ts";
+import { type ListedChain, readChains } from "../../firewall/nft_json.ts";
 import { bad, type Finding, ok, warn } from "./finding.ts";
 
 /** Judges the host's chains, of `nft -j list ruleset`; null = it cannot be listed. */
