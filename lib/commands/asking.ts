@@ -1,7 +1,7 @@
 /** The options that the client's commands share, and what they mean. */
 
 import { profilesFile } from "../config/places.ts";
-import { MAX_PORTS } from "../dialects/knock1_payload.ts";
+import { MAX_PORTS } from "../dialects/knock1_items.ts";
 import { parseCode } from "../dialects/one_time_code.ts";
 import {
   ASK_CODE,

@@ -1,4 +1,4 @@
-import { MAX_COMMAND_SIZE } from "../dialects/knock1_payload.ts";
+import { MAX_COMMAND_SIZE } from "../dialects/knock1_items.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
 import { askedServer, SENDING } from "./asking.ts";

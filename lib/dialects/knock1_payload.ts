@@ -14,8 +14,6 @@ import { UsageError } from "../values/errors.ts";
 import type { Action, Answer, Request } from "./dialect.ts";
 import { isZero, readItems, writeItems } from "./knock1_items.ts";
 
-export { MAX_COMMAND_SIZE, MAX_PORTS } from "./knock1_items.ts";
-
 /** Bytes of a knock's payload. */
 export const PAYLOAD_SIZE = 96;
 /** Bytes of a reply's payload. */
