@@ -9,7 +9,8 @@ import {
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import { Server, type ServerFact } from "../lib/server/server.ts";
+import type { ServerFact } from "../lib/server/reports.ts";
+import { Server } from "../lib/server/server.ts";
 import { openStore } from "../lib/server/store.ts";
 import { OperatorError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

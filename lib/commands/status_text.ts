@@ -3,7 +3,7 @@
 import type { Runtime } from "../runtime/runtime.ts";
 import type { DoorFact } from "../server/doors.ts";
 import type { Entry } from "../server/ledger.ts";
-import type { ServerFact } from "../server/server.ts";
+import type { ServerFact } from "../server/reports.ts";
 import type { Store } from "../server/store.ts";
 import { counted } from "../values/counted.ts";
 import { formatPortRange } from "../values/ports.ts";

@@ -22,8 +22,6 @@ import { createRunner } from "./runner.ts";
 import type { Store } from "./store.ts";
 import { attempt, orFailure } from "./trouble.ts";
 
-export type { ServerFact } from "./reports.ts";
-
 /** How often ended grants are taken out of the ledger. */
 const SWEEP_MS = 1000;
 /** How often counters are written down. */

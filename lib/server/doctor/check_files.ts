@@ -3,7 +3,7 @@
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { OperatorError } from "../../values/errors.ts";
 import type { DoorFact } from "../doors.ts";
-import type { ServerFact } from "../server.ts";
+import type { ServerFact } from "../reports.ts";
 import { openExistingStore } from "../store.ts";
 import type { ServerState } from "./check_server.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";

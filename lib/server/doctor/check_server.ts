@@ -4,7 +4,7 @@ import type { Config, Listen } from "../../config/config.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { counted } from "../../values/counted.ts";
 import type { DoorFact } from "../doors.ts";
-import type { ServerFact } from "../server.ts";
+import type { ServerFact } from "../reports.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { isEverywhere, type Socket } from "./sockets.ts";
 
