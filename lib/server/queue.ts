@@ -1,19 +1,19 @@
 /** Changes of the firewall, one after the other. */
 
+import { Turns } from "../firewall/turns.ts";
+
 /** Requests of one client that wait for the firewall; more fail. */
 export const MAX_WAITING = 256;
 
 /** What is to be done, in the order in which it was asked for. */
 export class Queue {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   /** How many requests of each client wait. */
   readonly #waiting = new Map<string, number>();
 
   /** Runs a change after those before it. */
   add<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {}); // who asked for it hears of it
-    return result;
+    return this.#turns.take(work);
   }
 
   /** Runs a change that a client asked for: it waits among its own, too. */
@@ -28,8 +28,8 @@ export class Queue {
   }
 
   /** Resolves when all changes so far are done. */
-  async settled(): Promise<void> {
-    await this.#last;
+  settled(): Promise<void> {
+    return this.#turns.ended();
   }
 
   #wait(client: string, change: 1 | -1): void {
