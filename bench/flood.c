@@ -3,13 +3,15 @@
  *
  *   flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]
  *
- * PER_SECOND 0 is as many as there go. With TAG_HEX every datagram begins with
- * these bytes. The sources are SOURCES addresses from 10.98.0.0 on, which must
- * be this machine's. Ends early on SIGTERM. Prints {"sent": N, "seconds": S, "perSecond": R}.
+ * PER_SECOND 0 is as many as there go, from every processor. With TAG_HEX
+ * every datagram begins with these bytes. The sources are SOURCES addresses
+ * from 10.98.0.0 on, which must be this machine's. Ends early on SIGTERM.
+ * Prints {"sent": N, "seconds": S, "perSecond": R}.
  */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,11 +30,10 @@ static double now(void) {
 }
 
 /* xorshift64: junk needs no better. */
-static uint64_t state = 88172645463325252ull;
-static uint64_t draw(void) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  return state ^= state << 17;
+static uint64_t draw(uint64_t *state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 7;
+  return *state ^= *state << 17;
 }
 
 static volatile sig_atomic_t stopped;
@@ -41,56 +42,36 @@ static void stop(int signal) {
   stopped = 1;
 }
 
-int main(int argc, char **argv) {
-  if (argc < 6) {
-    fputs("usage: flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]\n", stderr);
-    return 2;
-  }
-  struct sockaddr_in to = {.sin_family = AF_INET,
-                           .sin_port = htons(atoi(argv[2]))};
-  if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) return 2;
-  int size = atoi(argv[3]);
-  double rate = atof(argv[4]), seconds = atof(argv[5]);
-  if (size < 1 || size > MAX_SIZE) return 2;
-  unsigned char tag[32];
-  int tag_size = 0;
-  for (const char *hex = argc > 6 ? argv[6] : ""; hex[0] && hex[1]; hex += 2) {
-    unsigned byte;
-    if (sscanf(hex, "%2x", &byte) != 1 || tag_size == sizeof tag) return 2;
-    tag[tag_size++] = byte;
-  }
-  if (tag_size > size) return 2;
+/* What every thread sends, and how. */
+static struct sockaddr_in to = {.sin_family = AF_INET};
+static unsigned char tag[32];
+static int tag_size, size;
+static double rate, seconds, start;
 
+/* A thread, with sockets of its own. */
+struct sender {
+  pthread_t thread;
   int sockets[SOURCES];
-  for (int i = 0; i < SOURCES; i++) {
-    struct sockaddr_in from = {.sin_family = AF_INET};
-    from.sin_addr.s_addr = htonl((10u << 24 | 98u << 16) + i + 1);
-    sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
-    if (bind(sockets[i], (struct sockaddr *)&from, sizeof from) ||
-        connect(sockets[i], (struct sockaddr *)&to, sizeof to)) {
-      perror("flood");
-      return 1;
-    }
-  }
+  uint64_t state, sent;
+};
 
-  static unsigned char data[BATCH][MAX_SIZE];
+static void *send_all(void *argument) {
+  struct sender *own = argument;
+  unsigned char(*data)[MAX_SIZE] = malloc(BATCH * sizeof *data);
   struct iovec parts[BATCH];
   struct mmsghdr messages[BATCH];
   memset(messages, 0, sizeof messages);
   for (int i = 0; i < BATCH; i++) {
-    for (int at = 0; at < size; at++) data[i][at] = draw();
+    for (int at = 0; at < size; at++) data[i][at] = draw(&own->state);
     parts[i] = (struct iovec){data[i], size};
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }
-
-  signal(SIGTERM, stop);
-  uint64_t sent = 0;
-  double start = now(), elapsed = 0;
+  double elapsed;
   for (int turn = 0; !stopped && (elapsed = now() - start) < seconds; turn++) {
     int count = BATCH;
     if (rate > 0) {
-      double due = rate * elapsed - sent;
+      double due = rate * elapsed - own->sent;
       if (due < 1) {
         usleep(200);
         continue;
@@ -98,13 +79,60 @@ int main(int argc, char **argv) {
       if (due < count) count = due;
     }
     for (int i = 0; i < count; i++) {
-      uint64_t fresh[2] = {draw(), draw()};
+      uint64_t fresh[2] = {draw(&own->state), draw(&own->state)};
       memcpy(data[i], fresh, size < 16 ? size : 16);
       memcpy(data[i], tag, tag_size);
     }
-    int done = sendmmsg(sockets[turn % SOURCES], messages, count, 0);
-    if (done > 0) sent += done;
+    int done = sendmmsg(own->sockets[turn % SOURCES], messages, count, 0);
+    if (done > 0) own->sent += done;
   }
+  free(data);
+  return NULL;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 6) {
+    fputs("usage: flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]\n", stderr);
+    return 2;
+  }
+  to.sin_port = htons(atoi(argv[2]));
+  if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) return 2;
+  size = atoi(argv[3]);
+  rate = atof(argv[4]), seconds = atof(argv[5]);
+  if (size < 1 || size > MAX_SIZE) return 2;
+  for (const char *hex = argc > 6 ? argv[6] : ""; hex[0] && hex[1]; hex += 2) {
+    unsigned byte;
+    if (sscanf(hex, "%2x", &byte) != 1 || tag_size == sizeof tag) return 2;
+    tag[tag_size++] = byte;
+  }
+  if (tag_size > size) return 2;
+
+  int count = rate > 0 ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
+  struct sender *senders = calloc(count, sizeof *senders);
+  for (int n = 0; n < count; n++) {
+    senders[n].state = 88172645463325252ull + n;
+    for (int i = 0; i < SOURCES; i++) {
+      struct sockaddr_in from = {.sin_family = AF_INET};
+      from.sin_addr.s_addr = htonl((10u << 24 | 98u << 16) + i + 1);
+      int one = senders[n].sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
+      if (bind(one, (struct sockaddr *)&from, sizeof from) ||
+          connect(one, (struct sockaddr *)&to, sizeof to)) {
+        perror("flood");
+        return 1;
+      }
+    }
+  }
+
+  signal(SIGTERM, stop);
+  start = now();
+  for (int n = 0; n < count; n++)
+    if (pthread_create(&senders[n].thread, NULL, send_all, &senders[n])) return 1;
+  uint64_t sent = 0;
+  for (int n = 0; n < count; n++) {
+    pthread_join(senders[n].thread, NULL);
+    sent += senders[n].sent;
+  }
+  double elapsed = now() - start;
   printf("{\"sent\": %llu, \"seconds\": %.3f, \"perSecond\": %.0f}\n",
          (unsigned long long)sent, elapsed, sent / elapsed);
   return 0;

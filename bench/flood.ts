@@ -24,7 +24,7 @@ export interface Flooded {
 export function compileFlood(folder: string): string {
   const binary = join(folder, "flood");
   if (existsSync(binary)) return binary;
-  const argv = ["-O2", "-o", binary, SOURCE];
+  const argv = ["-O2", "-pthread", "-o", binary, SOURCE];
   const ran = spawnSync("gcc", argv, { encoding: "utf8" });
   if (ran.status !== 0) throw new Error(ran.stderr || "needs the program gcc");
   return binary;
