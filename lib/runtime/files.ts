@@ -1,10 +1,9 @@
 /** Files by node:fs, the same in Deno and Bun. */
 
-import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { translating } from "./errors.ts";
-import { fs } from "./late.ts";
+import { fs, os } from "./late.ts";
 import type { Files } from "./runtime.ts";
 
 /** Largest file read whole, in bytes: no file of ours comes near. */
@@ -45,7 +44,7 @@ export const files: Files = {
     translating(() => void fs().mkdirSync(path, { recursive: true, mode })),
   remove: (path) => translating(() => fs().rmSync(path)),
   makeTemporaryFolder: () =>
-    translating(() => fs().mkdtempSync(join(tmpdir(), "knock-"))),
+    translating(() => fs().mkdtempSync(join(os().tmpdir(), "knock-"))),
   removeFolder: (path) =>
     translating(() => fs().rmSync(path, { recursive: true, force: true })),
 };

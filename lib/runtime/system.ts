@@ -1,12 +1,12 @@
 /** What Deno and Bun have alike through node: modules. */
 
-import * as os from "node:os";
 import process from "node:process";
 import { parseAddress } from "../values/address.ts";
 import { openDatabase } from "./database.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { files } from "./files.ts";
 import { fetchText, lookUp } from "./internet.ts";
+import { os } from "./late.ts";
 import { LogQueue } from "./log_queue.ts";
 import { type Runtime, SystemError } from "./runtime.ts";
 
@@ -41,9 +41,9 @@ export const system: Shared = {
 
   env: (name) => process.env[name] || undefined,
   userId: () => process.geteuid?.() ?? null,
-  hostName: () => os.hostname(),
+  hostName: () => os().hostname(),
   ownAddresses: () =>
-    Object.values(os.networkInterfaces()).flat()
+    Object.values(os().networkInterfaces()).flat()
       .filter((at) => at !== undefined && !at.internal)
       .map((at) => parseAddress(at!.address))
       .filter((address) => address !== null && !address.startsWith("fe80:"))
@@ -143,7 +143,7 @@ export function standardOutput(
 
 /** The number of a signal by its name. */
 export function signalNumber(name: string): number | undefined {
-  return os.constants.signals[name as NodeJS.Signals];
+  return os().constants.signals[name as NodeJS.Signals];
 }
 
 /** An argv that runs this program again: the binary itself, or runtime and script. */
