@@ -1,5 +1,7 @@
 /** Changes bytes at random, by a generator that can be started again. */
 
+import { concat } from "../lib/dialects/sha256.ts";
+
 /** Numbers from 0 up to, not including, a limit. */
 export type Random = (limit: number) => number;
 
@@ -41,10 +43,10 @@ export function mutate(
         }
         break;
       case 3: // shorter
-        bytes = join(bytes.subarray(0, at), bytes.subarray(at + size));
+        bytes = concat(bytes.subarray(0, at), bytes.subarray(at + size));
         break;
       case 4: // a part twice
-        bytes = join(
+        bytes = concat(
           bytes.subarray(0, at + size),
           bytes.subarray(at, at + size),
           bytes.subarray(at + size),
@@ -54,7 +56,7 @@ export function mutate(
         {
           const other = seeds[random(seeds.length)]!;
           const from = random(other.length + 1);
-          bytes = join(
+          bytes = concat(
             bytes.subarray(0, at),
             other.subarray(from, from + size),
             bytes.subarray(at),
@@ -62,7 +64,7 @@ export function mutate(
         }
         break;
       case 6: // one byte many times
-        bytes = join(
+        bytes = concat(
           bytes.subarray(0, at),
           new Uint8Array(1 << random(8)).fill(random(256)),
           bytes.subarray(at),
@@ -73,15 +75,4 @@ export function mutate(
     }
   }
   return bytes.slice(0, MAX_SIZE);
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const size = parts.reduce((sum, part) => sum + part.length, 0);
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
