@@ -1,9 +1,9 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readProfiles } from "../lib/client/profiles.ts";
-import { run } from "../lib/commands/convert.ts";
+import { checkConverted, run } from "../lib/commands/convert.ts";
 import { run as runCheck } from "../lib/commands/check.ts";
 import { loadConfig } from "../lib/config/load.ts";
 import { ConfigError, OperatorError } from "../lib/values/errors.ts";
@@ -158,3 +158,32 @@ for (const [args, words] of wrong) {
     assertEquals(fake.stdout, "");
   });
 }
+
+test("knock convert writes nothing that knock check would refuse", async () => {
+  const bad = { text: "listen: [1]\nkey: k\nhello: 1\n", warnings: [] };
+  const error = assertThrows(
+    () => checkConverted(machine(), ["/etc/old.conf"], bad),
+    ConfigError,
+    "/etc/old.conf: cannot be converted: server.yaml: hello: ",
+  );
+  assertEquals(error.status, 2);
+  assertThrows(
+    () =>
+      checkConverted(machine(), ["/rc"], {
+        text: "send: { server: x }\n",
+        warnings: [],
+        name: "profiles.yaml",
+      }),
+    ConfigError,
+    "/rc: cannot be converted: profiles.yaml: send",
+  );
+  // A key file that was there before is looked at, too.
+  const fake = machine();
+  fake.files.put("/new/server.key", "none\n");
+  await assertRejects(
+    () => run(["openme", "/etc/openme.yaml", "-d", "/new"], fake),
+    ConfigError,
+    "server.key",
+  );
+  assertEquals(fake.files.list("/new"), ["server.key"]);
+});

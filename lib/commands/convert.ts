@@ -1,4 +1,9 @@
-import { CONFIG_NAME, pathBeside } from "../config/places.ts";
+import { parseProfiles } from "../client/profile.ts";
+import { readProfiles } from "../client/profiles.ts";
+import type { KeyRead } from "../config/key_file.ts";
+import { loadConfig } from "../config/load.ts";
+import { parseConfig } from "../config/parse.ts";
+import { CONFIG_NAME, pathBeside, stateFolder } from "../config/places.ts";
 import { KEY_SIZE } from "../dialects/x25519.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
@@ -27,7 +32,11 @@ The keys of enrolled clients are taken over: they go on working, and no phone
 has to be set up again. What a server has to know besides is in
 docs/migrating.md.
 
-Exit status: 0, with warnings too; 2 when a file cannot be read or is refused.
+What is written passes \`knock check\`: the result is loaded as the server and
+the client load it, and nothing is written where that fails.
+
+Exit status: 0, with warnings too; 2 when a file cannot be read or is refused,
+or when what it says cannot be written as a configuration of ours.
 
 Example:
     # knock convert openme /etc/openme/config.yaml --dir /etc/knock
@@ -58,13 +67,14 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (files.length === 0) throw new UsageError("FILE is missing");
   const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
   const dir = options.value("dir");
+  for (const warning of converted.warnings) {
+    runtime.err(`knock: warning: ${warning}\n`);
+  }
+  checkConverted(runtime, files, converted);
   if (dir === undefined) {
     runtime.out(converted.text);
   } else {
     writeTo(runtime, dir, converted);
-  }
-  for (const warning of converted.warnings) {
-    runtime.err(`knock: warning: ${warning}\n`);
   }
   const named = [...converted.files?.keys() ?? []];
   if (dir === undefined && named.length > 0) {
@@ -75,6 +85,45 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   return 0;
+}
+
+/**
+ * Loads the result as `check` loads it, from memory. Throws ConfigError with
+ * every mistake when it would not pass.
+ */
+export function checkConverted(
+  runtime: Runtime,
+  sources: readonly string[],
+  { text, files, name = CONFIG_NAME }: Converted,
+): void {
+  try {
+    if (name !== CONFIG_NAME) {
+      parseProfiles(text, name);
+      return;
+    }
+    parseConfig(text, {
+      file: name,
+      readKey: () => new Uint8Array(KEY_SIZE),
+      readCode: (file) => ({ text: `"${file}" is missing` }),
+      readOther: (file, { parse, wanted }): KeyRead<never> => {
+        const written = files?.get(file);
+        if (written === undefined) return { ok: true, key: null };
+        const key = parse(written.trim());
+        return key
+          ? { ok: true, key: key as never }
+          : { ok: false, mistake: { text: `"${file}" must hold ${wanted}` } };
+      },
+      stateFolder: (written) => stateFolder(runtime, name, written),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(
+      error.mistakes.map((mistake) =>
+        `${sources.join(", ")}: cannot be converted: ${mistake}`
+      ),
+      "nothing was written: change what is named, and convert again",
+    );
+  }
 }
 
 /** Writes the files of a conversion; a key of our own, where there is none. */
@@ -94,7 +143,11 @@ function writeTo(
     wanted.push({ path: keyFile, data: `${key}\n` });
   }
   wanted.push({ path: inDir(name), data: text });
-  createWith(runtime, wanted, () => {});
+  createWith(runtime, wanted, () => {
+    // With the files that were there before: a key of ours, for one.
+    if (name === CONFIG_NAME) loadConfig(runtime, inDir(name));
+    else readProfiles(runtime, inDir(name));
+  });
   for (const { path } of wanted) runtime.err(`wrote ${path}\n`);
 }
 
