@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import type { Client } from "../lib/config/config.ts";
 import { parseHours } from "../lib/config/hours.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
+import { NO_MACHINE } from "../lib/server/forwarding.ts";
 import { isTimely, judge, type Verdict } from "../lib/server/judge.ts";
 import { parsePrefix } from "../lib/values/address.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
@@ -42,6 +43,26 @@ const verdicts: [
   want: Verdict | string,
 ][] = [
   ["nothing named: all that it may open", {}, {}, granted({})],
+  [
+    "a protocol without ports",
+    {},
+    { protocol: 1, ports: [] },
+    "protocol",
+  ],
+  [
+    "a service's address of this machine",
+    {},
+    { target: "192.0.2.1" },
+    granted({}),
+  ],
+  ["a loopback address", {}, { target: "127.0.0.1" }, granted({})],
+  ["a service's address of another machine", {}, {
+    target: "10.0.0.9",
+  }, "target"],
+  ["another public address", {}, { target: "198.51.100.1" }, "target"],
+  ["a service's address of another family", {}, {
+    target: "2001:db8::1",
+  }, "target"],
   [
     "a single port",
     {},
@@ -146,10 +167,27 @@ const verdicts: [
 
 for (const [name, client, request, want] of verdicts) {
   test(`judge() decides on ${name}`, () => {
-    const got = judge(makeRequest(request), makeClient(client), SOURCE, NOW);
+    const machine = { ...NO_MACHINE, ownAddresses: ["192.0.2.1", "10.0.0.1"] };
+    const got = judge(
+      makeRequest(request),
+      makeClient(client),
+      SOURCE,
+      NOW,
+      machine,
+    );
     assertEquals(got.ok ? got : got.why, want);
   });
 }
+
+test("judge() takes a public address for a router's where no interface has one", () => {
+  const judged = (target: string) =>
+    judge(makeRequest({ target }), makeClient(), SOURCE, NOW, {
+      ...NO_MACHINE,
+      ownAddresses: ["10.0.0.1", "2001:db8::1"],
+    });
+  assertEquals(judged("198.51.100.1").ok, true);
+  assertEquals(judged("10.0.0.9").ok, false);
+});
 
 for (const address of ["0.0.0.0", "::"]) {
   test(`judge() opens for nobody called ${address}`, () => {

@@ -243,7 +243,6 @@ const refused: [name: string, packet: Uint8Array, want: PacketRefusal][] = [
   ],
   ["no items", seal(new Uint8Array()), "payload"],
   ["an item past the end", seal(items.subarray(0, -1)), "payload"],
-  ["ICMP", seal(firewall([1, "01"], ...ports, here, there)), "payload"],
   ["no protocol", seal(firewall(...ports, here, there)), "payload"],
   [
     "port 0",
@@ -305,6 +304,19 @@ test("open() asks before it uses the private key: rate", () => {
   assertEquals(why(fresh.open(good, scene)), null);
   assertEquals(asked, 2);
 });
+
+for (const [name, number] of [["ICMP", 1], ["ICMPv6", 58]] as const) {
+  test(`open() tells of ${name}, whatever its ports, and answers nothing`, () => {
+    const item: [number, string] = [1, number.toString(16).padStart(2, "0")];
+    for (const rest of [ports, []]) {
+      const packet = seal(firewall(item, ...rest, here, there));
+      const opened = guarded.open(packet, nothingSeen);
+      assertEquals(requestOf(opened).protocol, number);
+      assertEquals(requestOf(opened).ports, []);
+      assertEquals(opened.ok && opened.seal(answer, bytesOf("r")).length, 0);
+    }
+  });
+}
 
 test("open() takes items in any order", () => {
   const packet = seal(firewall(there, here, ...ports, protocol));
@@ -400,7 +412,12 @@ test("openReply() opens the response to its request and no other", () => {
   if (!opened.ok) throw new Error(opened.why);
   const reply = opened.seal(answer, bytesOf("reply"));
   assertEquals(sealed.openReply(reply), { ...answer, timeMs: 0 });
-  const no = opened.seal({ ...answer, status: "refused" }, bytesOf("r"));
+  for (const status of ["refused", "failed"] as const) {
+    // OpenSPA's client would say "access for 0s".
+    const silence = opened.seal({ ...answer, status }, bytesOf("r"));
+    assertEquals(silence.length, 0, status);
+  }
+  const no = opened.seal({ ...answer, seconds: 0 }, bytesOf("r"));
   assertEquals(sealed.openReply(no), {
     ...answer,
     status: "refused",

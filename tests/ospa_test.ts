@@ -47,7 +47,7 @@ crypto:
     `me.ospa: serverHost: is missing`,
     `me.ospa: serverPort: must be 1 to 65535, got "0"`,
     `me.ospa: adk.secret: must be 7 characters of base32, got 6 characters`,
-    `me.ospa: crypto.cipherSuitePriority: must have "CipherRSA_SHA256_AES256CBC" among it`,
+    `me.ospa: crypto.cipherSuitePriority: must have "CipherSuite_RSA_SHA256_AES256CBC" among it`,
     `me.ospa: crypto.rsa.client.privateKey: must be a private key in PEM, ${rsa}`,
     `me.ospa: crypto.rsa.client.publicKey: must be a public key in PEM, ${rsa}`,
     `me.ospa: crypto.rsa.server.publicKey: is missing`,

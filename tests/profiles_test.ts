@@ -84,10 +84,10 @@ const wrong: [yaml: string, mistakes: string[]][] = [
   ]],
   [`home:\n  server: a:0\n${KEYS}`, ["home.server: must be HOST:PORT"]],
   [
-    `home:\n  server: a:1\n${KEYS}\n  open: [tcp/1-2, x]\n  for: 1y\n  from: me\n  fro: me`,
+    `home:\n  server: a:1\n${KEYS}\n  open: [tcp/2-1, x]\n  for: 1y\n  from: me\n  fro: me`,
     [
       "home.fro: unknown key",
-      'home.open[0]: must be tcp/PORT or udp/PORT, got "tcp/1-2"',
+      'home.open[0]: must be tcp/PORT or udp/PORT, got "tcp/2-1"',
       'home.open[1]: must be tcp/PORT or udp/PORT, got "x"',
       'home.for: must be a duration such as 30s, 5m or 8h, got "1y"',
       'home.from: must be source, resolve or an address, got "me"',

@@ -325,7 +325,8 @@ const usage: [args: string[], message: string][] = [
   [["nobody"], 'no profile "nobody"'],
   [["home", "--open", "ssh"], 'must be tcp/PORT or udp/PORT, got "ssh"'],
   [["home", "--open", "tcp/0"], 'must be tcp/PORT or udp/PORT, got "tcp/0"'],
-  [["home", "--open", "tcp/1-9"], 'tcp/PORT or udp/PORT, got "tcp/1-9"'],
+  [["home", "--open", "tcp/9-1"], 'tcp/PORT or udp/PORT, got "tcp/9-1"'],
+  [["home", "--open", "tcp/1-99"], 'at most 15 ports, got "99"'],
   [["home", "--open", "tcp/1,"], 'tcp/PORT or udp/PORT, got ""'],
   [
     ["home", ...Array.from({ length: 16 }, (_, i) => `--open=tcp/${i + 1}`)],

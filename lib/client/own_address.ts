@@ -1,29 +1,6 @@
 /** Which of this machine's own addresses a server most likely sees. Pure. */
 
-import {
-  addressToBytes,
-  isIpv4,
-  parsePrefix,
-  prefixContains,
-} from "../values/address.ts";
-
-/** Addresses that mean nothing outside of a network, or of a machine. */
-const PRIVATE = [
-  "10.0.0.0/8",
-  "172.16.0.0/12",
-  "192.168.0.0/16",
-  "100.64.0.0/10",
-  "169.254.0.0/16",
-  "127.0.0.0/8",
-  "fc00::/7",
-  "fe80::/10",
-  "::1",
-].map((text) => parsePrefix(text)!);
-
-/** Whether an address is of a private network, or of the machine itself. */
-export function isPrivate(address: string): boolean {
-  return PRIVATE.some((prefix) => prefixContains(prefix, address));
-}
+import { addressToBytes, isIpv4, isLoopback } from "../values/address.ts";
 
 /**
  * The own address with the most bits in common with a server's (RFC 6724 §5,
@@ -43,10 +20,6 @@ export function nearestAddress(
     if (common > most) [best, most] = [address, common];
   }
   return best;
-}
-
-function isLoopback(address: string): boolean {
-  return address === "::1" || address.startsWith("127.");
 }
 
 function commonBits(a: string, b: string): number {

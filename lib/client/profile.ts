@@ -92,7 +92,7 @@ const ENTRIES = named(
       null,
     ),
     open: optional(
-      oneOrMore(text("tcp/PORT or udp/PORT", parseSinglePort)),
+      oneOrMore(text("tcp/PORT or udp/PORT", parsePortRange)),
       [],
     ),
     for: optional(text("a duration such as 30s, 5m or 8h", parseDuration), 0),
@@ -171,12 +171,6 @@ function checkDialects(yaml: unknown, mistakes: Mistake[]): void {
       mistakes.push({ path: name, text });
     }
   }
-}
-
-/** Reads `tcp/22`; null for ranges too, which knock/1 cannot carry. */
-export function parseSinglePort(words: string): PortRange | null {
-  const range = parsePortRange(words);
-  return range && range.first === range.last ? range : null;
 }
 
 /** Reads `source`, `resolve` or an address; null if it is none. */

@@ -1,9 +1,10 @@
 /** Sealing in OpenSPA's dialect: one port or range, for an address it names. */
 
 import { sealOpenspa } from "../dialects/openspa.ts";
+import { isPrivate } from "../values/address.ts";
 import { FailureError, UsageError } from "../values/errors.ts";
 import type { PortRange } from "../values/ports.ts";
-import { isPrivate, nearestAddress } from "./own_address.ts";
+import { nearestAddress } from "./own_address.ts";
 import type { OpenspaProfileKeys } from "./profile_keys.ts";
 import type { Ask, Sealer } from "./sealers.ts";
 
@@ -44,7 +45,7 @@ function checkAsk({ action, ports, seconds }: Ask): PortRange {
   const [only, ...more] = ports;
   if (only && more.length === 0) return only;
   throw new UsageError(
-    `OpenSPA must name one port, got ${ports.length}`,
+    `OpenSPA must name one port or range, got ${ports.length}`,
     "name it with --open tcp/22, or in the profile: open: tcp/22",
   );
 }

@@ -3,12 +3,7 @@
 import { profilesFile } from "../config/places.ts";
 import { MAX_PORTS } from "../dialects/knock1_items.ts";
 import { parseCode } from "../dialects/one_time_code.ts";
-import {
-  ASK_CODE,
-  parseFrom,
-  parseSinglePort,
-  type Profile,
-} from "../client/profile.ts";
+import { ASK_CODE, parseFrom, type Profile } from "../client/profile.ts";
 import type { KnockOptions, Whom, Wish } from "../client/knocking.ts";
 import { findProfile } from "../client/profiles.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../client/send.ts";
@@ -20,7 +15,11 @@ import {
 import type { Runtime } from "../runtime/runtime.ts";
 import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
-import { parsePortRange, type PortRange } from "../values/ports.ts";
+import {
+  formatPortRange,
+  parsePortRange,
+  type PortRange,
+} from "../values/ports.ts";
 import { type Options, readDuration } from "./command.ts";
 
 const MAX_TRIES = 10;
@@ -111,7 +110,7 @@ export function askedPorts(
   if (words.length === 0) return profile.open;
   const ports = words.map(readPort).filter((port, index, all) =>
     all.findIndex((other) =>
-      other.protocol === port.protocol && other.first === port.first
+      formatPortRange(other) === formatPortRange(port)
     ) === index
   );
   if (ports.length <= MAX_PORTS) return ports;
@@ -167,13 +166,10 @@ function readCode(what: string, words: string): number {
 }
 
 function readPort(words: string): PortRange {
-  const port = parseSinglePort(words);
+  const port = parsePortRange(words);
   if (port) return port;
-  const hint = parsePortRange(words)
-    ? "a knock names single ports; without --open, all that this client may open is opened"
-    : "as in --open tcp/22; a service's name is known on the server alone";
   throw new UsageError(
     `--open must be tcp/PORT or udp/PORT, got "${words}"`,
-    hint,
+    "as in --open tcp/22; a service's name is known on the server alone",
   );
 }

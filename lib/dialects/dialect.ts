@@ -47,6 +47,8 @@ export interface Request {
   readonly user?: string;
   /** The address that the client knows the service by, where it says so. */
   readonly target?: string;
+  /** IANA's number of a protocol without ports; nothing is opened for it. */
+  readonly protocol?: number;
 }
 
 /** The server's answer to a request. */
@@ -87,7 +89,7 @@ export type Opened =
   | {
     readonly ok: true;
     readonly request: Request;
-    /** Seals the reply; `random` is 32 fresh bytes. */
+    /** Seals the reply; `random` is 32 fresh bytes. Empty: none is sent. */
     readonly seal: (answer: Answer, random: Uint8Array) => Uint8Array;
   }
   | {

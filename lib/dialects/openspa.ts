@@ -136,7 +136,8 @@ export function openspaDialect(
         dialect: "openspa",
         client: client.name,
         action: "open",
-        ports: [asked.ports],
+        ports: "ports" in asked ? [asked.ports] : [],
+        ..."protocol" in asked && { protocol: asked.protocol },
         command: null,
         seconds: 0,
         timestampMs: asked.timestampMs,
@@ -146,8 +147,12 @@ export function openspaDialect(
         wantsReply: true,
         target: asked.target,
       },
+      // OpenSPA's server answers what it granted, and its client takes any
+      // answer for a grant: to a refusal there is none.
       seal: (answer, random) =>
-        sealReply(header, asked, answer, serverPrivate, client.key, random),
+        answer.status === "done" && "ports" in asked
+          ? sealReply(header, asked, answer, serverPrivate, client.key, random)
+          : NOTHING,
     };
   }
 
@@ -212,7 +217,7 @@ function refuse(why: PacketRefusal): Opened {
 function sealReply(
   { transaction }: Header,
   { ports, target }: OpenspaRequest,
-  answer: Answer,
+  { seconds }: Answer,
   sender: KeyObject,
   receiver: KeyObject,
   random: Uint8Array,
@@ -224,7 +229,6 @@ function sealReply(
     suite: SUITE,
     adkProof: 0,
   });
-  const seconds = answer.status === "done" ? answer.seconds : 0;
   const packet = encodeResponse({ ports, target, seconds });
   return sealEnvelope(header, packet, sender, receiver, random);
 }
@@ -254,6 +258,8 @@ function openReply(
     address: asked.address,
   };
 }
+
+const NOTHING = new Uint8Array(0);
 
 function samePorts(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first === b.first && a.last === b.last;

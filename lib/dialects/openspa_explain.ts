@@ -14,10 +14,12 @@ import {
   type RsaKey,
 } from "./openspa.ts";
 import { openEnvelope } from "./openspa_envelope.ts";
-import { decodeRequest, type OpenspaRequest } from "./openspa_payload.ts";
+import { decodeRequest } from "./openspa_payload.ts";
 import { SessionOpener } from "./openspa_rsa.ts";
 
 const MINUTE_MS = 60_000;
+type Said = NonNullable<ReturnType<typeof decodeRequest>>;
+
 /** How far from now a proof is looked for. */
 const SEARCH_MINUTES = 24 * 60;
 
@@ -114,7 +116,7 @@ function adkStep(
 
 function sealSteps(
   why: string | null,
-  said: OpenspaRequest | null,
+  said: Said | null,
   clients: readonly OpenspaClient[],
 ): Step[] {
   const sealed = { ok: true, text: "it is sealed for this server's RSA key" };
@@ -151,15 +153,17 @@ function sealSteps(
 function peek(
   serverPrivate: RsaKey,
   packet: Uint8Array,
-): OpenspaRequest | null {
+): Said | null {
   const letter = openEnvelope(packet, new SessionOpener(serverPrivate));
   return typeof letter === "string" ? null : decodeRequest(letter.packet);
 }
 
-function showFields(said: OpenspaRequest): Record<string, string | number> {
+function showFields(said: Said): Record<string, string | number> {
   return {
     uuid: formatUuid(said.uuid),
-    ports: formatPortRange(said.ports),
+    ..."ports" in said
+      ? { ports: formatPortRange(said.ports) }
+      : { protocol: said.protocol },
     timestamp_ms: said.timestampMs,
     address: said.address,
     target: said.target,

@@ -90,8 +90,16 @@ export function encodeRequest(request: OpenspaRequest): Uint8Array {
   );
 }
 
+/** What a request says of a protocol without ports, such as ICMP. */
+export interface OtherRequest extends Omit<OpenspaRequest, "ports"> {
+  /** IANA's number. */
+  readonly protocol: number;
+}
+
 /** Reads a request's items; null if one is missing or has no meaning. */
-export function decodeRequest(bytes: Uint8Array): OpenspaRequest | null {
+export function decodeRequest(
+  bytes: Uint8Array,
+): OpenspaRequest | OtherRequest | null {
   const items = readItems(bytes);
   const time = items?.get(TIMESTAMP);
   const uuid = items?.get(UUID);
@@ -99,11 +107,16 @@ export function decodeRequest(bytes: Uint8Array): OpenspaRequest | null {
   if (time?.length !== TIMESTAMP_SIZE || uuid?.length !== UUID_SIZE) {
     return null;
   }
-  const ports = firewall && readPorts(firewall);
   const address = firewall && readAddress(firewall, CLIENT_IPV4, CLIENT_IPV6);
   const target = firewall && readAddress(firewall, TARGET_IPV4, TARGET_IPV6);
-  if (!ports || !address || !target) return null;
-  return { timestampMs: readUint(time) * 1000, uuid, ports, address, target };
+  if (!address || !target) return null;
+  const said = { timestampMs: readUint(time) * 1000, uuid, address, target };
+  const number = firewall!.get(PROTOCOL);
+  if (number?.length === 1 && number[0] !== TCP && number[0] !== UDP) {
+    return { ...said, protocol: number[0]! };
+  }
+  const ports = readPorts(firewall!);
+  return ports && { ...said, ports };
 }
 
 /** Writes a response's items; a longer duration than 24 bits hold is cut. */

@@ -193,7 +193,8 @@ export class Decisions {
     if (isTry && !this.#codes.mayTry(name, nowMs)) {
       return { ok: false, why: "code tries" };
     }
-    const ownAddresses = request.forward ? runtime.ownAddresses() : [];
+    const named = request.forward || request.target !== undefined;
+    const ownAddresses = named ? runtime.ownAddresses() : [];
     const machine = { ...config, ownAddresses };
     const verdict = judge(request, client, source, nowMs, machine);
     if (isTry && !verdict.ok && verdict.why === "code") {

@@ -89,8 +89,9 @@ function tryJudge(
 ): Would {
   const from = source ?? request.address;
   // The machine's addresses may be others where this is asked.
-  const { host } = request.forward ?? {};
-  const machine = { ...config, ownAddresses: host === undefined ? [] : [host] };
+  const named = [request.forward?.host, request.target];
+  const ownAddresses = named.filter((address) => address !== undefined);
+  const machine = { ...config, ownAddresses };
   if (from !== null) return judge(request, client, from, nowMs, machine);
   // Where it came from is not known, so it cannot be held against `from`.
   const anywhere = { ...client, from: null };

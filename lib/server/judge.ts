@@ -9,7 +9,12 @@ import type { Client } from "../config/config.ts";
 import { withinHours } from "../config/hours.ts";
 import type { Request } from "../dialects/dialect.ts";
 import { oneTimeCode, STEP_MS } from "../dialects/one_time_code.ts";
-import { prefixContains } from "../values/address.ts";
+import {
+  isIpv4,
+  isLoopback,
+  isPrivate,
+  prefixContains,
+} from "../values/address.ts";
 import type { Endpoint } from "../values/address.ts";
 import { containsPorts, type PortRange } from "../values/ports.ts";
 import {
@@ -27,6 +32,8 @@ export type PolicyRefusal =
   | "address"
   | "source"
   | "ports"
+  | "protocol"
+  | "target"
   | "nothing to open"
   | "forward"
   | "command"
@@ -116,6 +123,13 @@ export function judge(
     }
     case "open":
     case "close": {
+      if (request.protocol !== undefined) return refuse("protocol");
+      if (
+        request.target !== undefined &&
+        !mayBeHere(request.target, address, machine.ownAddresses)
+      ) {
+        return refuse("target");
+      }
       const ports = request.ports.length > 0 ? request.ports : client.open;
       if (ports.length === 0) return refuse("nothing to open");
       const seconds = request.action === "close"
@@ -136,6 +150,21 @@ export function judge(
       return may ? { ...granted, ports, seconds } : refuse("ports");
     }
   }
+}
+
+/**
+ * Whether a service's address may be this machine's for a client's. One that
+ * no interface has may be, where a router holds the public address.
+ */
+function mayBeHere(
+  target: string,
+  client: string,
+  own: readonly string[],
+): boolean {
+  if (isIpv4(target) !== isIpv4(client)) return false;
+  if (own.includes(target) || isLoopback(target)) return true;
+  const family = own.filter((one) => isIpv4(one) === isIpv4(target));
+  return !isPrivate(target) && family.every(isPrivate);
 }
 
 /** The 30 s step whose code this is: before, of or after the time stamp; null if none. */

@@ -128,7 +128,8 @@ export class Receiver {
     const reply = async () => {
       const settled = await answer;
       if (!socket || !request.wantsReply || !keeper.config.reply) return;
-      await socket.send(seal(settled, runtime.random(32)), source);
+      const bytes = seal(settled, runtime.random(32));
+      if (bytes.length > 0) await socket.send(bytes, source);
     };
     reply().catch((error) => {
       // A reply that cannot be sent is as good as one that was lost.

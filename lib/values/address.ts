@@ -165,3 +165,26 @@ function ipv6ToBytes(text: string): Uint8Array | null {
   right.forEach((group, index) => put(group, GROUPS - right.length + index));
   return bytes;
 }
+
+/** Addresses that mean nothing outside of a network, or of a machine. */
+const PRIVATE = [
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "100.64.0.0/10",
+  "169.254.0.0/16",
+  "127.0.0.0/8",
+  "fc00::/7",
+  "fe80::/10",
+  "::1",
+].map((text) => parsePrefix(text)!);
+
+/** Whether an address is of a private network, or of the machine itself. */
+export function isPrivate(address: string): boolean {
+  return PRIVATE.some((prefix) => prefixContains(prefix, address));
+}
+
+/** Whether an address is of the loopback network. */
+export function isLoopback(address: string): boolean {
+  return address === "::1" || address.startsWith("127.");
+}

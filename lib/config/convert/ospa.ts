@@ -11,7 +11,10 @@ import { formatUuid, parseUuid } from "../../values/uuid.ts";
 import { parsePort, readForeign } from "./foreign.ts";
 
 const VERSION = "0.2";
-const SUITE = "CipherRSA_SHA256_AES256CBC";
+/** The cipher suite's name, as OpenSPA's own verification wants it. */
+const SUITE = "CipherSuite_RSA_SHA256_AES256CBC";
+/** Names of it that are read: earlier files of ours have the second. */
+const SUITES: readonly unknown[] = [SUITE, "CipherRSA_SHA256_AES256CBC"];
 
 /** What an OSPA file says. Keys are PEM, of RSA with 2048 to 4096 bits. */
 export interface Ospa {
@@ -48,7 +51,8 @@ export function parseOspa(text: string, file: string): Ospa {
     const crypto = root.section("crypto");
     const suites = crypto.raw("cipherSuitePriority");
     if (
-      suites !== undefined && !(Array.isArray(suites) && suites.includes(SUITE))
+      suites !== undefined &&
+      !(Array.isArray(suites) && suites.some((name) => SUITES.includes(name)))
     ) {
       crypto.wrong("cipherSuitePriority", `must have "${SUITE}" among it`);
     }
