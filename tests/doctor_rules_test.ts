@@ -6,9 +6,9 @@ import {
   fatesIn,
   hooked,
   type Probe,
-} from "../lib/server/doctor/flow.ts";
-import { parseIptablesSave } from "../lib/server/doctor/iptables_save.ts";
-import { parseNftJson } from "../lib/server/doctor/nft_json.ts";
+} from "../lib/firewall/host/flow.ts";
+import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
+import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 // What nft 1.0.6 prints of a ruleset with one of each kind of rule.
 import printed from "./doctor_ruleset.json" with { type: "json" };
@@ -27,7 +27,7 @@ function fates(
   about: Probe,
 ): Fate[] {
   return hooked(chains, kind, at)
-    .flatMap((base) => [...fatesIn(base, chains, about)]).sort();
+    .flatMap((base) => [...fatesIn(base, chains, about).keys()]).sort();
 }
 
 const nft: [port: string, family: 4 | 6, kind: string, fates: Fate[]][] = [
@@ -163,3 +163,40 @@ test("parseIptablesSave() never throws", () => {
     fates(chains, "filter", "input", probe("tcp/22"));
   }));
 });
+
+// What ufw writes for IPv6, and common hardening: none of it drops a first packet.
+const HARDENED = `*raw
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -m rpfilter --invert -j DROP
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:ufw6-before-input - [0:0]
+-A INPUT -j ufw6-before-input
+-A ufw6-before-input -m rt --rt-type 0 -j DROP
+-A ufw6-before-input -m rt ! --rt-type 2 -j DROP
+-A ufw6-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw6-before-input -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP
+-A ufw6-before-input -p tcp -m tcp --tcp-flags FIN,SYN FIN,SYN -j DROP
+-A ufw6-before-input -p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG NONE -j DROP
+-A ufw6-before-input -m pkttype --pkt-type multicast -j DROP
+-A ufw6-before-input -p udp -m udp --dport 5000 -m socket -j DROP
+-A ufw6-before-input -p tcp -m tcp --dport 1:9000 -j ACCEPT
+-A ufw6-before-input -p udp -m udp --dport 5000 -j ACCEPT
+COMMIT
+`;
+
+const hardened: [port: string, kind: string, at: string, fates: Fate[]][] = [
+  ["tcp/22", "filter", "input", ["accept"]],
+  ["tcp/22", "filter", "prerouting", ["accept"]],
+  ["tcp/9001", "filter", "input", ["drop"]],
+  ["udp/5000", "filter", "input", ["accept", "drop"]],
+  ["udp/22", "filter", "input", ["drop"]],
+];
+
+for (const [port, kind, at, want] of hardened) {
+  test(`fatesIn() iptables by IPv6: ${at} ${port}`, () => {
+    const chains = parseIptablesSave(HARDENED, 6);
+    assertEquals(fates(chains, kind, at, probe(port, 6)), want);
+  });
+}

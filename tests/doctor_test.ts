@@ -9,7 +9,7 @@ import { checkFirewall } from "../lib/server/doctor/check_firewall.ts";
 import { checkServer } from "../lib/server/doctor/check_server.ts";
 import { checkServices } from "../lib/server/doctor/check_services.ts";
 import type { Finding } from "../lib/server/doctor/finding.ts";
-import { parseIptablesSave } from "../lib/server/doctor/iptables_save.ts";
+import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
 import { parseSockets, type Socket } from "../lib/server/doctor/sockets.ts";
 import { openStore } from "../lib/server/store.ts";
 import { formatBase64url } from "../lib/values/base64url.ts";
@@ -170,7 +170,7 @@ for (const [name, server, sockets, counters, want] of servers) {
 const rules = (text: string, tables = ["inet knock"]) => ({
   chains: parseIptablesSave(text, 4),
   tables,
-  opaque: [],
+  local: [],
 });
 const CLOSED = `*filter\n:INPUT DROP [0:0]\n`;
 

@@ -1,10 +1,9 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { FirewallError } from "../lib/firewall/firewall.ts";
 import { formatHostChain, parseHostChain } from "../lib/firewall/nft_chain.ts";
 import { checkAccept } from "../lib/server/doctor/check_accept.ts";
-import { findDrops, findJump } from "../lib/firewall/nft_doctor.ts";
-import { readChains } from "../lib/firewall/nft_json.ts";
+import { findDrops, findJump } from "../lib/firewall/host/jump.ts";
+import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
 
 type Rule = readonly Record<string, unknown>[];
 
@@ -119,7 +118,7 @@ const jumps: [name: string, given: Given[], want: string | null][] = [
 
 for (const [name, given, want] of jumps) {
   test(`findJump() judges a jump ${name}`, () => {
-    const jump = findJump(readChains(listing(...given)), KNOCK);
+    const jump = findJump(parseNftJson(listing(...given))!, KNOCK);
     const said = jump.ok ? null : `${jump.problem.text}; ${jump.problem.hint}`;
     if (want === null) assertEquals(said, null);
     else assert(said?.includes(want), said ?? "no problem");
@@ -164,17 +163,12 @@ const drops: [name: string, given: Given, want: boolean][] = [
 
 for (const [name, given, want] of drops) {
   test(`findDrops() judges another table that ${name}`, () => {
-    const chains = readChains(listing(OURS, input([jump("knock")]), given));
+    const chains = parseNftJson(listing(OURS, input([jump("knock")]), given))!;
     const found = findDrops(chains, KNOCK);
     assertEquals(found.length, want ? 1 : 0);
     if (want) assert(found[0]!.text.includes("chain in of table"));
   });
 }
-
-test("readChains() says when there is no JSON", () => {
-  assertThrows(() => readChains("table inet filter {"), FirewallError, "JSON");
-  assertEquals(readChains("{}"), []);
-});
 
 const chains: [text: string, want: boolean][] = [
   ["inet filter knock", true],
@@ -217,7 +211,10 @@ test("checkAccept() tells of the jump, and of what is passed on", () => {
     },
   });
   const levels = (services: typeof nas[], text: string | null) =>
-    checkAccept({ firewall, services }, text).map(({ level }) => level);
+    checkAccept(
+      { firewall, services },
+      text === null ? null : parseNftJson(text),
+    ).map(({ level }) => level);
   assertEquals(levels([], JSON.stringify(forward)), ["ok"]);
   assertEquals(levels([nas], JSON.stringify(forward)), ["ok", "warn"]);
   const asks = input([jump("knock")]);
@@ -225,5 +222,8 @@ test("checkAccept() tells of the jump, and of what is passed on", () => {
   assertEquals(levels([nas], listing(OURS, input())), ["bad"]);
   assertEquals(levels([], null), []);
   const guard = { firewall: { ...firewall, mode: "guard" as const } };
-  assertEquals(checkAccept({ ...guard, services: [] }, listing()), []);
+  assertEquals(
+    checkAccept({ ...guard, services: [] }, parseNftJson(listing())),
+    [],
+  );
 });

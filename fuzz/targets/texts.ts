@@ -6,7 +6,7 @@ import { parseElements } from "../../lib/firewall/nft_elements.ts";
 import { findTable, readTable } from "../../lib/firewall/nft_listing.ts";
 import { parseHit } from "../../lib/sequences/sequence.ts";
 import { readTold } from "../../lib/sequences/told.ts";
-import { parseIptablesSave } from "../../lib/server/doctor/iptables_save.ts";
+import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
 import { parseEndpoint, parsePrefix } from "../../lib/values/address.ts";
 import { parseBase64url } from "../../lib/values/base64url.ts";
 import { parseDuration } from "../../lib/values/duration.ts";

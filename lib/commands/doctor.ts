@@ -2,6 +2,7 @@ import { readProfiles } from "../client/profiles.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { findConfig, profilesFile } from "../config/places.ts";
+import { readHost } from "../firewall/host/read.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { checkAccept } from "../server/doctor/check_accept.ts";
 import { checkBackend } from "../server/doctor/check_backend.ts";
@@ -20,7 +21,6 @@ import {
   unknown,
   warn,
 } from "../server/doctor/finding.ts";
-import { listNft, readRuleset } from "../server/doctor/ruleset.ts";
 import { readSockets } from "../server/doctor/sockets.ts";
 import { counted } from "../values/counted.ts";
 import { ConfigError, OperatorError } from "../values/errors.ts";
@@ -102,9 +102,7 @@ async function examine(
   }
   const { findings, state } = await checkState(runtime, config.state);
   const sockets = readSockets(runtime);
-  const ruleset = runtime.platform === "linux"
-    ? await readRuleset(runtime)
-    : null;
+  const ruleset = await readHost(runtime);
   const running = state?.server != null;
   return [
     ["configuration", [
@@ -122,7 +120,7 @@ async function examine(
     ["services", checkServices(config, sockets)],
     ["packet filter", [
       ...checkFirewall(config, ruleset, running),
-      ...checkAccept(config, await listNft(runtime)),
+      ...checkAccept(config, ruleset),
     ]],
     ["sequences", checkDoors(config, running ? state?.doors ?? [] : null)],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],

@@ -2,8 +2,9 @@
 
 import type { Nft } from "./libnftables.ts";
 import { type HostChain, hostTable } from "./nft_chain.ts";
-import { findDrops, findJump, type Problem } from "./nft_doctor.ts";
-import { readChains } from "./nft_json.ts";
+import { FirewallError } from "./firewall.ts";
+import { findDrops, findJump, type Problem } from "./host/jump.ts";
+import { parseNftJson } from "./host/nft_json.ts";
 import { findTable, readTable } from "./nft_listing.ts";
 
 /** How long what was looked at is trusted: a listing costs a millisecond. */
@@ -45,12 +46,18 @@ export class NftJump {
   async problem(nowMs: number): Promise<Problem | null> {
     const host = this.#host;
     if (!host) return null;
-    const chains = readChains(await this.#nft.run("list ruleset\n", "json"));
-    const jump = findJump(chains, host);
+    const rules = parseNftJson(await this.#nft.run("list ruleset\n", "json"));
+    if (!rules) {
+      throw new FirewallError(
+        "nft: its listing is no JSON",
+        "an nft that is built with JSON support",
+      );
+    }
+    const jump = findJump(rules, host);
     if (!jump.ok) return jump.problem;
-    const [drop] = findDrops(chains, host);
+    const [drop] = findDrops(rules, host);
     if (drop) return drop;
-    const names = [...jump.path.map(({ name }) => name), host.chain];
+    const names = [...jump.by, host.chain];
     const text = await this.#chains(host, names);
     this.#watched = { names, text, atMs: nowMs };
     return null;

@@ -1,8 +1,8 @@
 /** Whether this machine's clock is kept: packets are judged by it. */
 
+import { listing } from "../../firewall/host/read.ts";
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import { type Finding, ok, unknown, warn } from "./finding.ts";
-import { listing } from "./listing.ts";
 
 /** Made by systemd-timesyncd when it has set the clock. */
 const TIMESYNC = "/run/systemd/timesync/synchronized";

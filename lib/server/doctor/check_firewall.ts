@@ -1,14 +1,21 @@
 /** What else filters here: would it drop knocks, or what they open, or let everybody past us. */
 
 import type { Config } from "../../config/config.ts";
+import {
+  type Chain,
+  type Fate,
+  fatesIn,
+  hooked,
+  type HostRules,
+  type Own,
+  OWN_TABLE,
+  type Probe,
+} from "../../firewall/host/flow.ts";
+import { ELSEWHERE } from "../../firewall/host/nft_json.ts";
+import { ownOf } from "../../firewall/host/granted.ts";
 import { isIpv4 } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import { type Chain, type Fate, fatesIn, hooked, type Probe } from "./flow.ts";
-import type { Ruleset } from "./nft_json.ts";
-
-/** Our own table: what it drops is meant to be dropped. */
-const OWN_TABLE = "inet knock";
 
 /** Most ports of a range that are looked at. */
 const MAX_PROBED = 16;
@@ -16,7 +23,7 @@ const MAX_PROBED = 16;
 /** Judges the rest of the packet filter by what this configuration needs. */
 export function checkFirewall(
   config: Config,
-  ruleset: Ruleset | null,
+  ruleset: HostRules | null,
   running: boolean,
 ): Finding[] {
   if (!ruleset) {
@@ -34,12 +41,15 @@ export function checkFirewall(
   const knock = config.listen.flatMap(({ host, port }) =>
     familiesOf(host).map((family): Probe => ({ family, protocol: "udp", port }))
   );
-  findings.push(...checkOthers(chains, knock, "knocks to"));
+  const own = ownOf(firewall) ?? { chain: null, accepts: false };
+  findings.push(...checkOthers(chains, knock, "knocks to", own));
   const guarded = services.filter(({ to }) =>
     to === null || firewall.backend === "gate"
   ).flatMap(({ ports }) => ports);
   if (firewall.mode === "guard") {
-    findings.push(...checkOthers(chains, probesOf(guarded), "what is opened,"));
+    findings.push(
+      ...checkOthers(chains, probesOf(guarded), "what is opened,", own),
+    );
   }
   if (firewall.backend !== "gate") {
     findings.push(...checkBypass(chains, guarded));
@@ -48,7 +58,7 @@ export function checkFirewall(
 }
 
 function checkOwnTable(
-  { tables }: Ruleset,
+  { tables }: HostRules,
   guards: boolean,
   running: boolean,
 ): Finding[] {
@@ -72,12 +82,13 @@ function checkOthers(
   chains: readonly Chain[],
   probes: readonly Probe[],
   what: string,
+  own: Own,
 ): Finding[] {
   const bases = hooked(chains, "filter", "prerouting", "input");
   const findings = new Map<string, Finding>();
   for (const base of bases) {
     for (const probe of probes) {
-      const fates = fatesIn(base, chains, probe);
+      const fates = fatesIn(base, chains, probe, own);
       const finding = tell(base, probe, fates, what);
       if (finding) findings.set(finding.text, finding);
     }
@@ -97,12 +108,12 @@ function checkOthers(
 function tell(
   { table, name }: Chain,
   { family, protocol, port }: Probe,
-  fates: ReadonlySet<Fate>,
+  fates: ReadonlyMap<Fate, unknown>,
   what: string,
 ): Finding | null {
   const where = `chain ${name} of table ${table}`;
   const subject = `${what} ${protocol}/${port} by IPv${family}`;
-  const cure = cureFor(table, protocol, port);
+  const cure = cureFor(table, protocol, port ?? 0);
   if (fates.has("drop")) {
     return fates.size === 1
       ? bad(`${where} drops ${subject}`, cure)
@@ -132,8 +143,8 @@ function checkBypass(
   const findings = new Map<string, Finding>();
   for (const base of hooked(chains, "nat", "prerouting")) {
     for (const probe of probesOf(guarded)) {
-      const [to] = [...fatesIn(base, chains, probe)].filter((fate) =>
-        fate.startsWith("dnat ")
+      const [to] = [...fatesIn(base, chains, probe).keys()].filter((fate) =>
+        fate.startsWith("dnat ") && fate !== `dnat ${ELSEWHERE}`
       );
       if (to === undefined) continue;
       const port = `${probe.protocol}/${probe.port}`;

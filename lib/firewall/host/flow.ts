@@ -1,0 +1,369 @@
+/**
+ * One model of the host's packet filters, nftables and iptables alike, and one
+ * walk through it: would a new connection from outside to a port pass, and
+ * which rule decides? Conditions that the model cannot know count as "maybe".
+ * Pure.
+ * @module
+ */
+
+import { type Family, familyOf } from "../family.ts";
+import { parsePrefix, prefixContains } from "../../values/address.ts";
+import type { Protocol } from "../../values/ports.ts";
+
+/** First packet of a connection from another machine. */
+export interface Probe {
+  readonly family: Family;
+  readonly protocol: Protocol;
+  /** Null = any port, so that only rules for every port are certain. */
+  readonly port: number | null;
+  /** The sender's address, canonical; absent: any. */
+  readonly source?: string;
+  /** Set on the way through the forward hook: the new destination, null = unknown. */
+  readonly forwardedTo?: string | null;
+}
+
+/** Truth of a condition; maybe: for some sources, interfaces, rates or marks. */
+export type Match = "yes" | "no" | "maybe";
+
+/** Decision of a rule. */
+export type Action =
+  | { readonly do: "accept" | "drop" | "return" | "pass" | "unknown" }
+  | { readonly do: "jump" | "goto"; readonly chain: string }
+  /** To another machine or a container, past the input hook. */
+  | { readonly do: "dnat"; readonly to: string }
+  /** To another port of this machine; null = the same or unknown. */
+  | { readonly do: "redirect"; readonly port: number | null };
+
+/** A rule of the host. */
+export interface Rule {
+  readonly match: (probe: Probe) => Match;
+  readonly action: Action;
+  /** The rule for people, as its own tool writes it. */
+  readonly text: string;
+}
+
+/** A chain of the host. */
+export interface Chain {
+  /** Such as "inet filter"; "legacy ip filter" for the kernel's own iptables. */
+  readonly table: string;
+  readonly name: string;
+  readonly families: readonly Family[];
+  /** Kernel hook that calls it; null: only other chains do. */
+  readonly hook: { readonly kind: string; readonly at: string } | null;
+  readonly policy: "accept" | "drop";
+  readonly rules: readonly Rule[];
+}
+
+/** All of a host's packet filters. */
+export interface HostRules {
+  readonly chains: readonly Chain[];
+  /** Tables of nftables, as "inet knock". */
+  readonly tables: readonly string[];
+  /** This machine's own addresses; what is redirected to them stays here. */
+  readonly local: readonly string[];
+}
+
+/** This program's own rules, which decide by grants and not by the host's wishes. */
+export interface Own {
+  /** A chain in a table of the host, "inet filter knock", or a chain of iptables by name; null = none. */
+  readonly chain: string | null;
+  /** Whether a granted packet is accepted there; false: it returns to the host's rules. */
+  readonly accepts: boolean;
+}
+
+/** Table of this program alone; never part of the host's rules. */
+export const OWN_TABLE = "inet knock";
+
+/** The chain of the iptables backend in mode guard. */
+export const OWN_GUARD: Own = { chain: "KNOCK", accepts: false };
+
+/** Possible end of a packet; "ours": in this program's chain, which accepts it. */
+export type Fate =
+  | "accept"
+  | "drop"
+  | "unknown"
+  | "ours"
+  | `dnat ${string}`
+  | `redirect ${number | null}`;
+
+/** Rule that brings a fate about; `rule` null = the policy of the chain. */
+export interface Cause {
+  readonly chain: Chain;
+  readonly rule: string | null;
+}
+
+/** Answer to "would a granted packet pass?", with the rule that drops it. */
+export interface Passing {
+  readonly passes: Match;
+  /** The rule that drops it, or may; null when none does. */
+  readonly cause: Cause | null;
+  /** The chain that the kernel calls on the way to that rule. */
+  readonly base: Chain | null;
+}
+
+const PASSES: Passing = { passes: "yes", cause: null, base: null };
+
+/** Would a granted packet of this kind get past the host's own rules? */
+export function judgePassing(
+  host: HostRules,
+  probe: Probe,
+  own: Own,
+): Passing {
+  const chains = host.chains.filter(({ table }) => table !== OWN_TABLE);
+  const stage = (kind: string, at: readonly string[], about: Probe) =>
+    hooked(chains, kind, ...at)
+      .map((base) => passingOf(base, fatesIn(base, chains, about, own)))
+      .reduce(worse, PASSES);
+  if (probe.forwardedTo !== undefined) {
+    return stage("filter", ["forward"], probe);
+  }
+  const before = stage("filter", ["ingress", "prerouting"], probe);
+  if (before.passes === "no") return before;
+  const ways = natWays(host, chains, probe, own).map((way) =>
+    way.forwardedTo !== undefined
+      ? stage("filter", ["forward"], way)
+      : stage("filter", ["input"], way)
+  );
+  return worse(before, ways.reduce(either));
+}
+
+/** Cause in words: `rule "tcp dport 22 drop" of chain input, table inet filter`. */
+export function formatCause({ chain, rule }: Cause): string {
+  const where = `chain ${chain.name} of table ${chain.table}`;
+  return rule === null
+    ? `the policy of ${where}`
+    : `rule "${rule}" in ${where}`;
+}
+
+/** All that a chain which the kernel calls may do with a packet, and by which rule. */
+export function fatesIn(
+  base: Chain,
+  chains: readonly Chain[],
+  probe: Probe,
+  own: Own = OWN_GUARD,
+): ReadonlyMap<Fate, Cause> {
+  if (!base.families.includes(probe.family)) {
+    return new Map([["accept", { chain: base, rule: null }]]);
+  }
+  const walk: Walk = { chains, probe, own, fates: new Map(), seen: new Map() };
+  if (isComing(base, chains, own)) note(walk, "ours", base, null);
+  else if (follow(walk, base)) note(walk, base.policy, base, null);
+  return walk.fates;
+}
+
+/** The chains that the kernel calls for a packet at one place. */
+export function hooked(
+  chains: readonly Chain[],
+  kind: string,
+  ...places: readonly string[]
+): Chain[] {
+  return chains.filter(({ hook }) =>
+    hook?.kind === kind && places.includes(hook.at)
+  );
+}
+
+/** Truth of two conditions together. */
+export function both(a: Match, b: Match): Match {
+  if (a === "no" || b === "no") return "no";
+  return a === "yes" && b === "yes" ? "yes" : "maybe";
+}
+
+/** Truth of at least one condition. */
+export function any(all: readonly Match[]): Match {
+  if (all.includes("yes")) return "yes";
+  return all.includes("maybe") ? "maybe" : "no";
+}
+
+/** Truth of the opposite. */
+export function not(match: Match): Match {
+  return match === "maybe" ? match : match === "yes" ? "no" : "yes";
+}
+
+/** Certain truth. */
+export function sure(is: boolean): Match {
+  return is ? "yes" : "no";
+}
+
+/** Whether a port is in a range; maybe where any port is meant. */
+export function portWithin(
+  port: number | null,
+  first: number,
+  last: number,
+): Match {
+  if (port !== null) return sure(first <= port && port <= last);
+  return first <= 0 && last >= 65535 ? "yes" : "maybe";
+}
+
+/** Whether an address, null = unknown, is within "ADDRESS/BITS". */
+export function addressWithin(address: string | null, text: string): Match {
+  if (/\/0$/.test(text)) return "yes";
+  const prefix = parsePrefix(text);
+  return address === null || !prefix
+    ? "maybe"
+    : sure(prefixContains(prefix, address));
+}
+
+/** Where a packet may go after the nat chains: here, to another port of ours, elsewhere. */
+function natWays(
+  { local }: HostRules,
+  chains: readonly Chain[],
+  probe: Probe,
+  own: Own,
+): Probe[] {
+  const ways = new Map<string, Probe>();
+  const add = (way: Probe) => ways.set(JSON.stringify(way), way);
+  // The first chain that translates decides; of several each may be the first.
+  let stays = true;
+  for (const base of hooked(chains, "nat", "prerouting")) {
+    const fates = [...fatesIn(base, chains, probe, own).keys()];
+    for (const fate of fates) {
+      const [kind, to] = fate.split(" ", 2);
+      if (kind === "redirect") {
+        add({ ...probe, port: to === "null" ? probe.port : Number(to) });
+      } else if (kind === "dnat") add(translated(probe, to!, local));
+    }
+    stays &&= fates.some((fate) => !/^(redirect|dnat) /.test(fate));
+  }
+  return stays || ways.size === 0 ? [probe, ...ways.values()] : [
+    ...ways.values(),
+  ];
+}
+
+/** A probe behind DNAT to "ADDRESS", "ADDRESS:PORT" or something unknown. */
+function translated(
+  probe: Probe,
+  to: string,
+  local: readonly string[],
+): Probe {
+  const [, bracketed, bare, port] =
+    /^(?:\[([\da-f:]+)\]|([\d.]+|[\da-f]*:[\da-f:]+))(?::(\d+))?$/.exec(to) ??
+      [];
+  const address = bracketed ?? bare ?? null;
+  const isKnown = address !== null && familyOf(address) === probe.family;
+  const at = isKnown ? port === undefined ? probe.port : Number(port) : null;
+  if (isKnown && local.includes(address)) return { ...probe, port: at };
+  return { ...probe, port: at, forwardedTo: isKnown ? address : null };
+}
+
+function passingOf(base: Chain, fates: ReadonlyMap<Fate, Cause>): Passing {
+  const drop = fates.get("drop");
+  if (drop && fates.size === 1) return { passes: "no", cause: drop, base };
+  const passes = sure(!drop && !fates.has("unknown"));
+  return passes === "yes"
+    ? PASSES
+    : { passes: "maybe", cause: drop ?? fates.get("unknown")!, base };
+}
+
+/** Of two hooks in a row: the stricter. */
+function worse(a: Passing, b: Passing): Passing {
+  const rank = { yes: 0, maybe: 1, no: 2 } as const;
+  return rank[b.passes] > rank[a.passes] ? b : a;
+}
+
+/** Of two ways, one of which is taken. */
+function either(a: Passing, b: Passing): Passing {
+  if (a.passes === b.passes) return a;
+  const { cause, base } = a.passes === "yes" ? b : a;
+  return { passes: "maybe", cause, base };
+}
+
+/** A walk through the chains that one hook calls. */
+interface Walk {
+  readonly chains: readonly Chain[];
+  readonly probe: Probe;
+  readonly own: Own;
+  readonly fates: Map<Fate, Cause>;
+  /** Chains walked already, and whether a packet may come out at their end. */
+  readonly seen: Map<Chain, boolean>;
+}
+
+/** Collects what may happen; whether a packet may come out at the end. */
+function follow(walk: Walk, chain: Chain): boolean {
+  const known = walk.seen.get(chain);
+  if (known !== undefined) return known;
+  walk.seen.set(chain, true);
+  const comesOut = followRules(walk, chain);
+  walk.seen.set(chain, comesOut);
+  return comesOut;
+}
+
+function followRules(walk: Walk, chain: Chain): boolean {
+  let mayReturn = false;
+  for (const { match, action, text } of chain.rules) {
+    const matches = match(walk.probe);
+    if (matches === "no" || action.do === "pass") continue;
+    const comesBack = take(walk, chain, action, text);
+    const over = action.do !== "jump";
+    if (over && comesBack) mayReturn = true;
+    if (matches === "yes" && (over || !comesBack)) return mayReturn;
+  }
+  return true;
+}
+
+/** Whether a packet may come back from what a rule does. */
+function take(walk: Walk, chain: Chain, action: Action, text: string): boolean {
+  switch (action.do) {
+    case "accept":
+    case "drop":
+    case "unknown":
+      return note(walk, action.do, chain, text);
+    case "dnat":
+      return note(walk, `dnat ${action.to}`, chain, text);
+    case "redirect":
+      return note(walk, `redirect ${action.port}`, chain, text);
+    case "return":
+    case "pass":
+      return true;
+    case "jump":
+    case "goto": {
+      if (isOwn(chain.table, action.chain, walk.own)) {
+        return walk.own.accepts ? note(walk, "ours", chain, text) : true;
+      }
+      const target = walk.chains.find((other) =>
+        other.table === chain.table && other.name === action.chain
+      );
+      if (target) return follow(walk, target);
+      note(walk, "unknown", chain, text);
+      return true;
+    }
+  }
+}
+
+/** Notes what may happen, by the first rule that has it happen. */
+function note(
+  { fates }: Walk,
+  fate: Fate,
+  chain: Chain,
+  rule: string | null,
+): false {
+  if (!fates.has(fate)) fates.set(fate, { chain, rule });
+  return false;
+}
+
+const IPTABLES = /^(?:legacy )?ip6? (?:filter|mangle)$/;
+
+/** Whether a chain is this program's. */
+export function isOwn(table: string, name: string, { chain }: Own): boolean {
+  return chain !== null &&
+    (chain === `${table} ${name}` || chain === name && IPTABLES.test(table));
+}
+
+/**
+ * Whether the iptables backend in mode accept will jump to its own chain first
+ * here: it does so by itself when the server starts, so before that it counts.
+ */
+function isComing(
+  { table, name, hook }: Chain,
+  chains: readonly Chain[],
+  own: Own,
+): boolean {
+  if (!own.accepts || own.chain === null || own.chain.includes(" ")) {
+    return false;
+  }
+  const [, family] = /^(?:legacy )?(ip6?) filter$/.exec(table) ?? [];
+  return family !== undefined && name === "INPUT" && hook?.at === "input" &&
+    !chains.some((chain) =>
+      isOwn(chain.table, chain.name, own) &&
+      ` ${chain.table}`.includes(` ${family} `)
+    );
+}

@@ -1,0 +1,214 @@
+/**
+ * The question that the server, `check`, `init` and `doctor` ask of the model:
+ * which granted ports stay closed, by which of the host's own rules, and what
+ * lets them through. Pure.
+ * @module
+ */
+
+import { type Endpoint, parseAddress } from "../../values/address.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { FAMILIES, type Family, familyOf } from "../family.ts";
+import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables_rules.ts";
+import {
+  DEFAULT_CHAIN as HOST_CHAIN,
+  formatHostChain,
+  parseHostChain,
+} from "../nft_chain.ts";
+import {
+  type Chain,
+  formatCause,
+  type HostRules,
+  judgePassing,
+  type Own,
+  type Passing,
+  type Probe,
+} from "./flow.ts";
+import { findJump } from "./jump.ts";
+
+/** What a grant opens, or what is to be asked about. */
+export interface Wanted {
+  readonly ports: PortRange;
+  /** Where connections go instead of this machine; null = here. */
+  readonly to: Endpoint | null;
+}
+
+/** A port that stays closed whatever is granted. */
+export interface Blocked {
+  readonly ports: PortRange;
+  readonly family: Family;
+  /** The rule that drops it. */
+  readonly by: string;
+  /** What to type, or to write. */
+  readonly hint: string;
+  /** The chain that the kernel calls; null where a jump to ours is missing. */
+  readonly base: Chain | null;
+}
+
+/** A firewall as a configuration describes it. */
+interface Described {
+  readonly backend: "nft" | "iptables" | "gate" | "command";
+  readonly mode: "guard" | "accept";
+  readonly chain: string | null;
+}
+
+/** Ports of a range that are asked about, from each of its ends. */
+const PROBED = 8;
+
+/** This program's own rules under a configuration; null = a program of the user's keeps them. */
+export function ownOf({ backend, mode, chain }: Described): Own | null {
+  const accepts = mode === "accept";
+  switch (backend) {
+    case "command":
+      return null;
+    case "iptables":
+      return { chain: chain ?? OWN_CHAIN, accepts };
+    case "nft": {
+      const host = accepts ? parseHostChain(chain ?? HOST_CHAIN) : null;
+      return { chain: host && formatHostChain(host), accepts };
+    }
+    case "gate":
+      return { chain: null, accepts: false };
+  }
+}
+
+/** The families that this machine has addresses of; both where it shows none. */
+export function familiesHere({ local }: HostRules): readonly Family[] {
+  const found = FAMILIES.filter((family) =>
+    local.some((address) => familyOf(address) === family)
+  );
+  return found.length > 0 ? found : FAMILIES;
+}
+
+/** Answer for all ports of a range: "no" where each of them surely stays closed. */
+export function judgeWanted(
+  host: HostRules,
+  { ports: { protocol, first, last }, to }: Wanted,
+  about: Pick<Probe, "family" | "source">,
+  own: Own,
+): Passing {
+  const forwarding = to === null ? {} : forwardingTo(to, about.family);
+  const count = to !== null ? 1 : last - first + 1;
+  const offsets = Array.from(
+    { length: Math.min(count, 2 * PROBED) },
+    (_, at) =>
+      at < PROBED || count <= 2 * PROBED ? at : count - 2 * PROBED + at,
+  );
+  let answer: Passing | null = null;
+  for (const offset of offsets) {
+    const probe = { ...about, protocol, port: first + offset, ...forwarding };
+    const one = judgePassing(host, probe, own);
+    if (one.passes !== "no") return one;
+    answer ??= one;
+  }
+  return answer!;
+}
+
+/** The rule that has a granted port stay closed, and what to do; null = it may pass. */
+export function findBlocked(
+  host: HostRules,
+  wanted: Wanted,
+  about: Pick<Probe, "family" | "source">,
+  firewall: Described,
+): Blocked | null {
+  const own = ownOf(firewall);
+  if (!own) return null;
+  const { passes, cause, base } = judgeWanted(host, wanted, about, own);
+  if (passes !== "no" || !cause || !base) return null;
+  const { ports } = wanted;
+  const { family } = about;
+  const chain = firewall.backend === "nft" && own.chain !== null
+    ? parseHostChain(own.chain)
+    : null;
+  const jump = chain && findJump(host, chain);
+  if (jump && !jump.ok) {
+    const { text, hint } = jump.problem;
+    return { ports, family, by: text, hint, base: null };
+  }
+  const line = allowLine(host, base, family, wanted);
+  const mode = own.accepts ? null : acceptMode(host, base);
+  const hint = firewall.backend === "gate" || mode === null
+    ? `allow it there: ${line}`
+    : `allow it there, and knock alone opens it: ${line}; or let knock's own ` +
+      `rules accept it: firewall: { backend: ${mode.backend}, mode: accept }`;
+  return { ports, family, by: `dropped by ${formatCause(cause)}`, hint, base };
+}
+
+/** Backend whose mode accept can let a port through that a chain drops. */
+export interface AcceptMode {
+  readonly backend: "nft" | "iptables";
+  /** nft: the chain that the host's own chain has to jump to. */
+  readonly chain: string | null;
+}
+
+/** The mode accept that fits the chain which drops; null where none does. */
+export function acceptMode(host: HostRules, base: Chain): AcceptMode | null {
+  if (base.hook?.at !== "input" || base.hook.kind !== "filter") return null;
+  const { table } = base;
+  if (/^(legacy )?ip6? filter$/.test(table) && base.name === "INPUT") {
+    return { backend: "iptables", chain: null };
+  }
+  const isManaged = keeperOf(host, table) === "firewalld" ||
+    /^(legacy|netdev)/.test(table);
+  return isManaged ? null : { backend: "nft", chain: `${table} knock` };
+}
+
+/** What lets a port through where a chain drops it, in the words of the tool that keeps the chain. */
+export function allowLine(
+  host: HostRules,
+  { table, name, hook }: Chain,
+  family: Family,
+  { ports: { protocol, first, last }, to }: Wanted,
+): string {
+  const keeper = keeperOf(host, table);
+  const iptables = family === 4 ? "iptables" : "ip6tables";
+  const [, inner] = /^(?:legacy )?ip6? (filter|mangle|raw|security)$/
+    .exec(table) ?? [];
+  const isIptables = inner !== undefined && name === name.toUpperCase();
+  if (to !== null || hook?.at === "forward") {
+    return isIptables
+      ? `${iptables} -I ${name} -m conntrack --ctstate DNAT -j ACCEPT`
+      : `nft insert rule ${table} ${name} ct status dnat accept`;
+  }
+  const single = first === last;
+  switch (hook?.at === "input" ? keeper : null) {
+    case "ufw":
+      return `ufw allow ${single ? first : `${first}:${last}`}/${protocol}`;
+    case "firewalld":
+      return `firewall-cmd --permanent --add-port=${
+        single ? first : `${first}-${last}`
+      }/${protocol} && firewall-cmd --reload`;
+  }
+  if (!isIptables) {
+    const range = single ? first : `${first}-${last}`;
+    return `nft insert rule ${table} ${name} ${protocol} dport ${range} accept`;
+  }
+  const program = iptables + (inner === "filter" ? "" : ` -t ${inner}`);
+  const range = single ? first : `${first}:${last}`;
+  return `${program} -I ${name} -p ${protocol} --dport ${range} -j ACCEPT`;
+}
+
+/** The tool that writes the rules of a table, where its names tell. */
+export function keeperOf(
+  { chains }: Pick<HostRules, "chains">,
+  table: string,
+): "ufw" | "firewalld" | null {
+  if (table === "inet firewalld") return "firewalld";
+  const has = (pattern: RegExp) =>
+    chains.some((chain) => chain.table === table && pattern.test(chain.name));
+  if (has(/^ufw6?-/)) return "ufw";
+  return has(/^INPUT_ZONES$/) ? "firewalld" : null;
+}
+
+/** A probe's way to another machine; a name, or an address of the other family, is not known. */
+function forwardingTo(
+  { host, port }: Endpoint,
+  family: Family,
+): Pick<Probe, "port" | "forwardedTo"> {
+  const address = parseAddress(host);
+  return {
+    port,
+    forwardedTo: address !== null && familyOf(address) === family
+      ? address
+      : null,
+  };
+}

@@ -1,0 +1,448 @@
+/** The one reader of `nft -j list ruleset` (libnftables-json(5)). Pure. */
+
+import type { Family } from "../family.ts";
+import {
+  type Action,
+  addressWithin,
+  any,
+  both,
+  type Chain,
+  type HostRules,
+  type Match,
+  not,
+  portWithin,
+  type Probe,
+  type Rule,
+  sure,
+} from "./flow.ts";
+import { formatRule } from "./nft_text.ts";
+
+// deno-lint-ignore no-explicit-any -- what it does not know it takes as "maybe"
+export type Json = any;
+
+/** A ruleset of nftables, and what else must be asked to read all of it. */
+export interface NftRules extends Omit<HostRules, "local"> {
+  /** Tables with rules whose parts only iptables can print. */
+  readonly opaque: readonly string[];
+  /** Sets and maps of ports that rules use: "set inet filter ports". */
+  readonly lists: readonly string[];
+}
+
+/** Elements of named sets and maps, by their {@linkcode NftRules.lists} entry. */
+export type Elements = ReadonlyMap<string, readonly Json[]>;
+
+const BOTH: readonly Family[] = [4, 6];
+const FAMILIES: Readonly<Record<string, readonly Family[]>> = {
+  ip: [4],
+  ip6: [6],
+  inet: BOTH,
+  netdev: BOTH,
+};
+
+/** Reads the JSON; null if it is none. */
+export function parseNftJson(
+  text: string,
+  elements: Elements = new Map(),
+): NftRules | null {
+  const all = listed(text);
+  if (!all) return null;
+  const keyOf = ({ family, table }: Json) => `${family} ${table}`;
+  const rules = new Map<string, Rule[]>();
+  const opaque = new Set<string>();
+  const lists = new Map<string, string>();
+  for (const entry of all) {
+    const kind = entry.set ? "set" : "map";
+    const named = entry[kind];
+    if (named && isOfPorts(named)) {
+      lists.set(`${keyOf(named)} ${named.name}`, kind);
+    }
+  }
+  for (const { rule } of all) {
+    if (!rule) continue;
+    const key = `${keyOf(rule)} ${rule.chain}`;
+    const expr: Json[] = Array.isArray(rule.expr) ? rule.expr : [];
+    if (expr.some((part) => "xt" in part)) opaque.add(keyOf(rule));
+    const named = (name: string): readonly Json[] | null => {
+      const list = `${keyOf(rule)} ${name.slice(1)}`;
+      return elements.get(`${lists.get(list)} ${list}`) ?? null;
+    };
+    const own = rules.get(key);
+    if (own) own.push(...readRule(expr, named));
+    else rules.set(key, readRule(expr, named));
+  }
+  const chains = all.flatMap(({ chain }): Chain[] => {
+    const families = chain && FAMILIES[chain.family];
+    if (!families) return [];
+    const { name, type, hook, policy } = chain;
+    return [{
+      table: keyOf(chain),
+      name,
+      families,
+      hook: hook ? { kind: type, at: hook } : null,
+      policy: policy === "drop" ? "drop" : "accept",
+      rules: rules.get(`${keyOf(chain)} ${name}`) ?? [],
+    }];
+  });
+  const tables = all.flatMap(({ table }) =>
+    table ? [`${table.family} ${table.name}`] : []
+  );
+  return {
+    chains,
+    tables,
+    opaque: [...opaque],
+    lists: [...lists].map(([name, kind]) => `${kind} ${name}`),
+  };
+}
+
+/** Elements of the one set or map that `nft -j list set …` prints; null if none can be told. */
+export function parseElements(text: string): readonly Json[] | null {
+  for (const entry of listed(text) ?? []) {
+    const { elem } = entry.set ?? entry.map ?? {};
+    if (Array.isArray(elem)) return elem;
+  }
+  return null;
+}
+
+function listed(text: string): Json[] | null {
+  try {
+    const all = JSON.parse(text).nftables;
+    return Array.isArray(all) ? all : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether the elements can decide: ports and protocols that do not expire. */
+function isOfPorts({ type, flags }: Json): boolean {
+  const types = Array.isArray(type) ? type : [type];
+  const changes = [flags].flat().some((flag) =>
+    flag === "timeout" || flag === "dynamic"
+  );
+  return !changes && types.includes("inet_service") &&
+    types.every((one) => ["inet_service", "inet_proto"].includes(one));
+}
+
+type Named = (name: string) => readonly Json[] | null;
+
+/** A rule of the model for each decision that a rule of nftables may come to. */
+function readRule(expr: readonly Json[], named: Named): Rule[] {
+  const matches: ((probe: Probe) => Match)[] = [];
+  const text = formatRule(expr);
+  const all = (probe: Probe, last: Match = "yes") =>
+    matches.reduce((so, match) => both(so, match(probe)), last);
+  const each = (
+    key: Json,
+    data: Json,
+    act: (value: Json) => Action,
+  ): Rule[] => {
+    const entries = entriesOf(data, named);
+    if (entries === null) {
+      return [{ match: (probe) => all(probe, "maybe"), action: UNKNOWN, text }];
+    }
+    const last = (entry: Json) => elementOf(entry[0]) === ALL ? 1 : 0;
+    const sorted = entries.filter(Array.isArray)
+      .toSorted((a, b) => last(a) - last(b));
+    return sorted.map(([one, value]) => ({
+      match: (probe) => all(probe, is(key, elementOf(one), probe, named)),
+      action: act(value),
+      text,
+    }));
+  };
+  for (const part of expr) {
+    const [kind] = Object.keys(part ?? {});
+    const value = part?.[kind!];
+    const translation = kind === "dnat" && value?.addr?.map;
+    if (kind === "match") {
+      matches.push((probe) => compare(value, probe, named));
+    } else if (kind === "vmap") {
+      return each(value?.key, value?.data, (to) => readAction(to) ?? UNKNOWN);
+    } else if (translation) {
+      return each(
+        translation.key,
+        translation.data,
+        (addr) => ({ do: "dnat", to: target({ addr, port: value.port }) }),
+      ).map((rule) =>
+        rule.action === UNKNOWN
+          ? { ...rule, action: { do: "dnat", to: ELSEWHERE } }
+          : rule
+      );
+    } else if (kind === "xt" && !value?.type) {
+      // Not even whether it is a condition or a verdict of iptables.
+      return [{ match: (probe) => all(probe, "maybe"), action: UNKNOWN, text }];
+    } else if (isConditional(kind!, value)) {
+      matches.push(() => "maybe");
+    } else {
+      const action = readAction(part);
+      if (action) return [{ match: (probe) => all(probe), action, text }];
+    }
+  }
+  return [];
+}
+
+const UNKNOWN: Action = { do: "unknown" };
+
+/** Element of a set or map that stands for all values without one of their own. */
+const ALL = "*";
+
+/** Where a map leads whose elements are not known. */
+export const ELSEWHERE = "elsewhere";
+
+/** Statements after which a rule goes on in any case. */
+const PASSING: readonly string[] = [
+  ...["counter", "last", "log", "mangle", "notrack", "flow", "dup"],
+  ...["ct helper", "ct timeout", "ct expectation", "secmark", "tproxy"],
+];
+
+/** Whether a statement lets only some packets on to the next one. */
+function isConditional(kind: string, value: Json): boolean {
+  if (PASSING.includes(kind)) return false;
+  if (kind === "set" || kind === "map") {
+    // A limit for each element of a set that fills itself.
+    return Array.isArray(value?.stmt) && value.stmt.length > 0;
+  }
+  return kind === "xt" ? value?.type !== "target" : !VERDICTS.includes(kind);
+}
+
+/** Statements that end a rule. */
+const VERDICTS: readonly string[] = [
+  ...["accept", "drop", "return", "reject", "jump", "goto", "continue"],
+  ...["dnat", "redirect", "snat", "masquerade", "queue", "xt"],
+];
+
+function readAction(part: Json): Action | null {
+  const [kind] = Object.keys(part ?? {});
+  switch (kind) {
+    case "accept":
+    case "drop":
+    case "return":
+      return { do: kind };
+    case "reject":
+      return { do: "drop" };
+    case "continue":
+      return { do: "pass" };
+    case "jump":
+    case "goto":
+      return { do: kind, chain: String(part[kind]?.target) };
+    case "dnat":
+      return { do: "dnat", to: target(part.dnat) };
+    case "redirect": {
+      const port = part.redirect?.port;
+      return { do: kind, port: typeof port === "number" ? port : null };
+    }
+    case "xt":
+    case "queue":
+      return UNKNOWN;
+    default:
+      return null;
+  }
+}
+
+function target(statement: Json): string {
+  const { addr, port } = statement ?? {};
+  if (typeof addr !== "string") return ELSEWHERE;
+  if (typeof port !== "number") return addr;
+  return addr.includes(":") ? `[${addr}]:${port}` : `${addr}:${port}`;
+}
+
+/** Entries of a map, in the rule or by name; null = not known. */
+function entriesOf(data: Json, named: Named): readonly Json[] | null {
+  if (typeof data === "string") return named(data);
+  return Array.isArray(data?.set) && data.set.length > 0 ? data.set : null;
+}
+
+function elementOf(one: Json): Json {
+  return one?.elem?.val ?? one;
+}
+
+/** Whether a probe meets a condition. */
+function compare({ op, left, right }: Json, probe: Probe, named: Named): Match {
+  // A packet without such a header meets no condition about it.
+  if (isAbsent(left, probe)) return "no";
+  switch (op) {
+    case "==":
+    case "in":
+      return is(left, right, probe, named);
+    case "!=":
+      return not(is(left, right, probe, named));
+    case "<":
+    case ">":
+    case "<=":
+    case ">=": {
+      const value = valueOf(left, probe);
+      if (typeof value !== "number" || typeof right !== "number") {
+        return "maybe";
+      }
+      return sure(ORDER[op as keyof typeof ORDER](value, right));
+    }
+    default:
+      return "maybe";
+  }
+}
+
+const ORDER = {
+  "<": (a: number, b: number) => a < b,
+  ">": (a: number, b: number) => a > b,
+  "<=": (a: number, b: number) => a <= b,
+  ">=": (a: number, b: number) => a >= b,
+} as const;
+
+/** Whether the left side of a condition has a value, or one of a set. */
+function is(left: Json, right: Json, probe: Probe, named: Named): Match {
+  if (isAbsent(left, probe)) return "no";
+  if (right === ALL) return "yes";
+  const has = (one: Json) => is(left, one, probe, named);
+  if (left?.["&"]) return masked(left["&"], right);
+  if (isFlags(left)) return flagged(right);
+  if (Array.isArray(right)) return any(right.map(has));
+  if (Array.isArray(right?.set)) return any(right.set.map(has));
+  if (right?.elem) return has(right.elem.val);
+  if (typeof right === "string" && right.startsWith("@")) {
+    const elements = named(right);
+    return elements ? any(elements.map(has)) : "maybe";
+  }
+  if (Array.isArray(left?.concat)) {
+    const parts = right?.concat;
+    if (!Array.isArray(parts)) return "maybe";
+    return parts.reduce<Match>(
+      (so, part, index) => both(so, is(left.concat[index], part, probe, named)),
+      "yes",
+    );
+  }
+  return isValue(left, right, probe);
+}
+
+/** Whether one part of a packet has one value, or a value of a range. */
+function isValue(left: Json, right: Json, probe: Probe): Match {
+  const { payload, meta } = left ?? {};
+  if (meta?.key === "iif" || meta?.key === "iifname") {
+    // From outside: over any interface but the loopback.
+    return right === "lo" ? "no" : "maybe";
+  }
+  if (payload?.field === "saddr" || payload?.field === "daddr") {
+    const address = payload.field === "saddr"
+      ? probe.source
+      : probe.forwardedTo;
+    const { addr, len } = right?.prefix ?? {};
+    const text = addr === undefined ? right : `${addr}/${len}`;
+    if (typeof text !== "string") return "maybe";
+    return addressWithin(address ?? null, text);
+  }
+  const isPort = payload?.field === "dport";
+  const value = valueOf(left, probe);
+  if (Array.isArray(right?.range)) {
+    const [first, last] = right.range;
+    if (isPort) return portWithin(probe.port, first, last);
+    if (typeof value !== "number") return "maybe";
+    return sure(value >= first && value <= last);
+  }
+  if (value === undefined || right === null || typeof right === "object") {
+    return "maybe";
+  }
+  if (typeof value === "boolean" && typeof right !== "boolean") return "maybe";
+  return sure(value === (PROTOCOLS[right] ?? right));
+}
+
+const PROTOCOLS: Readonly<Record<string, string>> = { 6: "tcp", 17: "udp" };
+
+function isFlags(left: Json): boolean {
+  return left?.payload?.protocol === "tcp" && left.payload.field === "flags";
+}
+
+/** Whether one of these flags is set in a first packet: SYN alone, but for ECN's. */
+function flagged(right: Json): Match {
+  const words = wordsOf(right);
+  if (!words) return "maybe";
+  if (words.includes("syn")) return "yes";
+  return words.some((word) => ECN.includes(word)) ? "maybe" : "no";
+}
+
+/** Whether a packet's bits under a mask are these: flags of TCP, the offset of a fragment. */
+function masked([left, mask]: Json[], right: Json): Match {
+  if (left?.payload?.field === "frag-off") {
+    return mask === FRAGMENT_OFFSET && right === 0 ? "yes" : "maybe";
+  }
+  const asked = isFlags(left) ? wordsOf(mask) : null;
+  const wanted = right === 0 ? [] : wordsOf(right);
+  if (!asked || !wanted || asked.some((word) => ECN.includes(word))) {
+    return "maybe";
+  }
+  const bits = asked.includes("syn") ? ["syn"] : [];
+  return sure(bits.join() === wanted.join());
+}
+
+const ECN: readonly string[] = ["ecn", "cwr"];
+const FRAGMENT_OFFSET = 0x1fff;
+
+/** The words of flags: "syn", [ "fin", "syn" ], { "|": [ … ] } or { "set": [ … ] }. */
+function wordsOf(flags: Json): string[] | null {
+  if (typeof flags === "string") return [flags];
+  const parts = flags?.["|"] ?? flags?.set ?? flags;
+  if (!Array.isArray(parts)) return null;
+  const words = parts.map(wordsOf);
+  return words.includes(null) ? null : words.flat() as string[];
+}
+
+/** Whether a packet has no such header at all. */
+function isAbsent(left: Json, probe: Probe): boolean {
+  const { payload, exthdr, concat } = left ?? {};
+  if (left?.["&"]) return isAbsent(left["&"]?.[0], probe);
+  if (Array.isArray(concat)) {
+    return concat.some((part) => isAbsent(part, probe));
+  }
+  // An extension's field; whether it exists is a value of its own.
+  if (exthdr) return exthdr.field !== undefined;
+  if (left?.rt?.key === undefined && left?.rt) return true;
+  switch (payload?.protocol) {
+    case undefined:
+    case "th":
+    case "ether":
+    case "vlan":
+      return false;
+    case "ip":
+      return probe.family !== 4;
+    case "ip6":
+      return probe.family !== 6;
+    default:
+      return payload.protocol !== probe.protocol;
+  }
+}
+
+/** What a probe has in this place; undefined: that is not known. */
+function valueOf(
+  left: Json,
+  { protocol, family, port, forwardedTo }: Probe,
+): string | number | boolean | undefined {
+  const { payload, meta, ct, fib, exthdr } = left ?? {};
+  switch (payload?.field) {
+    case "dport":
+      return port ?? undefined;
+    case "protocol":
+    case "nexthdr":
+      return protocol;
+  }
+  switch (meta?.key) {
+    case "l4proto":
+      return protocol;
+    case "nfproto":
+      return family === 4 ? "ipv4" : "ipv6";
+    case "protocol":
+      return family === 4 ? "ip" : "ip6";
+    case "pkttype":
+      return "host";
+  }
+  switch (ct?.key) {
+    case "state":
+      return "new";
+    case "status":
+      return forwardedTo === undefined ? "none" : "dnat";
+    case "direction":
+      return "original";
+  }
+  if (exthdr) return false;
+  const fromSource = [fib?.flags].flat().includes("saddr");
+  if (fib?.result === "type") {
+    return fromSource || forwardedTo !== undefined ? "unicast" : "local";
+  }
+  // The way back to a sender whom an answer can reach.
+  return fib?.result === "oif" && fromSource ? true : undefined;
+}

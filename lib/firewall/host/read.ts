@@ -1,0 +1,180 @@
+/** The packet filters of this machine, as its programs list them: nft, and iptables in both of its kinds. */
+
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Family } from "../family.ts";
+import type { Chain, HostRules } from "./flow.ts";
+import { parseIptablesSave } from "./iptables_save.ts";
+import {
+  type Json,
+  type NftRules,
+  parseElements,
+  parseNftJson,
+} from "./nft_json.ts";
+
+/** Without counters and without the elements of sets: those of grants may be a hundred thousand. */
+const NFT = ["nft", "-j", "-s", "-t"];
+
+/** How long a listing may take. */
+const TIMEOUT_MS = 10_000;
+
+/** Most sets of ports that are listed. */
+const MAX_LISTS = 16;
+
+/** Where the programs are when the PATH does not say. */
+const FOLDER = "/usr/sbin/";
+
+/** Programs that print what only iptables can read of nftables' tables, the surest first. */
+const SAVERS: readonly [Family, ...string[]][] = [
+  [4, "iptables-nft-save", "iptables-save"],
+  [6, "ip6tables-nft-save", "ip6tables-save"],
+];
+
+/** The tables of the kernel's own iptables, where that is in use beside nftables. */
+const LEGACY: readonly [file: string, program: string, Family][] = [
+  ["/proc/net/ip_tables_names", "iptables-legacy-save", 4],
+  ["/proc/net/ip6_tables_names", "ip6tables-legacy-save", 6],
+];
+
+/** The packet filters of this machine, read once; null where they cannot be listed. */
+export function readHost(runtime: Runtime): Promise<HostRules | null> {
+  return new HostReader(runtime).read();
+}
+
+/** Reads them again and again; the model is built anew only when a listing has changed. */
+export class HostReader {
+  readonly #runtime: Runtime;
+  #nft: { text: string | null; rules: NftRules | null } = {
+    text: null,
+    rules: null,
+  };
+  #listings = "";
+  #rules: HostRules | null = null;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** The model of this moment: the same object while nothing has changed; null where nothing can be listed. */
+  async read(): Promise<HostRules | null> {
+    const runtime = this.#runtime;
+    if (runtime.platform !== "linux") return null;
+    const nft = await listing(runtime, [...NFT, "list", "ruleset"], TIMEOUT_MS);
+    // Tells which other programs must be asked.
+    if (nft !== this.#nft.text) {
+      this.#nft = { text: nft, rules: nft === null ? null : parseNftJson(nft) };
+    }
+    const first = this.#nft.rules;
+    const elements = new Map<string, readonly Json[]>();
+    const texts = [nft ?? ""];
+    for (const list of first?.lists.slice(0, MAX_LISTS) ?? []) {
+      const argv = [...NFT.slice(0, -1), "list", ...list.split(" ")];
+      const text = await listing(runtime, argv, TIMEOUT_MS) ?? "";
+      const found = parseElements(text);
+      if (found) elements.set(list, found);
+      texts.push(text);
+    }
+    const saved: [Family, string][] = [];
+    for (const [family, ...programs] of SAVERS) {
+      const prefix = family === 4 ? "ip " : "ip6 ";
+      if (!first?.opaque.some((table) => table.startsWith(prefix))) continue;
+      const text = await firstOf(runtime, programs);
+      if (text !== null) saved.push([family, text]);
+    }
+    const legacy: [Family, string][] = [];
+    for (const [names, program, family] of LEGACY) {
+      if (!hasTables(runtime, names)) continue;
+      const plain = program.replace("legacy-", "");
+      const text = await firstOf(
+        runtime,
+        nft === null ? [program, plain] : [program],
+      );
+      if (text !== null) legacy.push([family, text]);
+    }
+    const local = runtime.ownAddresses();
+    const all = [
+      ...texts,
+      ...[...saved, ...legacy].map(([, text]) => steady(text)),
+      ...local,
+    ].join("\n");
+    if (all === this.#listings) return this.#rules;
+    this.#listings = all;
+    const isSeen = first !== null || legacy.length > 0;
+    this.#rules = isSeen
+      ? build(
+        elements.size > 0 ? parseNftJson(nft!, elements) : first,
+        saved,
+        legacy,
+        local,
+      )
+      : null;
+    return this.#rules;
+  }
+}
+
+/** Standard output of a program; null where it fails or is not installed. */
+export async function listing(
+  runtime: Runtime,
+  argv: readonly string[],
+  timeoutMs: number,
+): Promise<string | null> {
+  const [program = "", ...args] = argv;
+  for (const path of [program, FOLDER + program]) {
+    try {
+      const options = { env: { LC_ALL: "C" }, timeoutMs };
+      const ran = await runtime.run([path, ...args], options);
+      return ran.code === 0 ? ran.stdout : null;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      if (error.code !== "ENOENT") return null;
+    }
+  }
+  return null;
+}
+
+function build(
+  nft: NftRules | null,
+  saved: readonly [Family, string][],
+  legacy: readonly [Family, string][],
+  local: readonly string[],
+): HostRules {
+  let chains: readonly Chain[] = nft?.chains ?? [];
+  for (const [family, text] of saved) {
+    const better = parseIptablesSave(text, family)
+      .filter(({ table }) => nft?.opaque.includes(table));
+    const tables = new Set(better.map(({ table }) => table));
+    chains = [...chains.filter(({ table }) => !tables.has(table)), ...better];
+  }
+  // Apart from tables of the same name in nftables: a packet goes by both.
+  const more = legacy.flatMap(([family, text]) =>
+    parseIptablesSave(text, family).map((chain) => ({
+      ...chain,
+      table: `legacy ${chain.table}`,
+    }))
+  );
+  return { chains: [...chains, ...more], tables: nft?.tables ?? [], local };
+}
+
+async function firstOf(
+  runtime: Runtime,
+  programs: readonly string[],
+): Promise<string | null> {
+  for (const program of programs) {
+    const text = await listing(runtime, [program], TIMEOUT_MS);
+    if (text !== null) return text;
+  }
+  return null;
+}
+
+/** A listing of iptables-save without what changes by itself: dates and counters. */
+function steady(text: string): string {
+  return text.replace(/^#.*$/gm, "").replace(/\[\d+:\d+\]/g, "");
+}
+
+function hasTables(runtime: Runtime, file: string): boolean {
+  try {
+    return runtime.files.readText(file).trim() !== "";
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return false;
+  }
+}
