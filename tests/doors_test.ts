@@ -97,6 +97,11 @@ for (const [keys, head, want] of WATCHED) {
 const many = (count: number) =>
   Array.from({ length: count }, (_, index) => `tcp/${9000 - index}`).join(", ");
 
+test("parseConfig() takes a port in use as a knock that is sniffed", () => {
+  withDoor("knock: [tcp/7000, tcp/22], open: ssh, watch: sniff");
+  withDoor("knock: [tcp/7000, tcp/8000], open: tcp/8000, watch: sniff");
+});
+
 const WRONG: [keys: string, want: string][] = [
   [
     "knock: [tcp/0, tcp/1]",

@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,10 +10,12 @@ import {
   readOpening,
 } from "../lib/config/convert/knockd_command.ts";
 import { readKnockdConf } from "../lib/config/convert/knockd_conf.ts";
+import { run } from "../lib/commands/convert.ts";
 import { serverSchema } from "../lib/config/server_schema.ts";
 import type { Mistake } from "../lib/config/mistake.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
+import { FakeRuntime } from "./fake_runtime.ts";
 import { KNOCKD_PROBES } from "./knockd_probes.ts";
 import { runtime } from "./runtime.ts";
 
@@ -92,6 +94,235 @@ test("convertKnockd() converts each sample into valid YAML", () => {
   }
 });
 
+/** Converts a file as the command does, which loads the result as check does. */
+async function convertFile(text: Uint8Array) {
+  const fake = new FakeRuntime();
+  fake.files.replace("/knockd.conf", text, 0o600);
+  const code = await run(["knockd", "/knockd.conf"], fake);
+  return { code, yaml: parse(fake.stdout) as Converted, err: fake.stderr };
+}
+
+interface Converted {
+  firewall: Record<string, string>;
+  listen: number[];
+  sequences: Record<string, Record<string, unknown>>;
+}
+
+const CASES: [name: string, want: Record<string, unknown>, words: string][] = [
+  ["a1-docker-user", { open: undefined, for: "30s" }, "chain DOCKER-USER"],
+  ["a3-nft-forward", { open: undefined }, "chain forward of table inet filter"],
+  ["b1-service-port-in-sequence", { open: ["ssh"] }, "knocked at tcp/22"],
+  ["b3-wide-range", { open: ["udp-60000-61000"] }, "behind all others"],
+  ["b5-seq-timeout-over-1h", { within: "1h", open: ["ssh"] }, "7200"],
+  ["e4-range-in-sequence", {
+    run: ["/usr/local/bin/x.sh", "{address}"],
+  }, `"7000-7002" as 7000`],
+  ["e5-stop-undoes-another", { open: undefined, for: "30s" }, "not undo"],
+  ["e7-comment-behind-command", { open: ["ssh"], for: "30s" }, "IPv6"],
+];
+
+for (const [name, want, words] of CASES) {
+  test(`knock convert knockd of the case ${name}`, async () => {
+    const file = join(dirname(VECTORS), "..", "cases", name, "knockd.conf");
+    const { code, yaml, err } = await convertFile(
+      runtime.files.readBytes(file),
+    );
+    assertEquals(code, 0);
+    const [door] = Object.values(yaml.sequences);
+    for (const [key, value] of Object.entries(want)) {
+      assertEquals(door![key], value, key);
+    }
+    assert(err.includes(words), err);
+  });
+}
+
+test("knock convert knockd finds its own port where every one is opened", async () => {
+  const text = `[a]\nsequence = 7000:udp,62201:udp\ncommand = iptables ` +
+    "-I INPUT -s %IP% -p udp --dport 1:65535 -j ACCEPT\n";
+  const { code, yaml } = await convertFile(bytes(text));
+  assertEquals([code, yaml.listen], [0, [62202]]);
+  assertEquals(yaml.sequences["a"]!["open"], ["udp/1-65535"]);
+});
+
+test("knock convert knockd chooses the firewall that the commands change", async () => {
+  const of = async (...commands: string[]) => {
+    const doors = commands.map((command, index) =>
+      `[d${index}]\nsequence = 7000,6${index}\ncommand = ${command}\n`
+    );
+    const { yaml, err } = await convertFile(bytes(doors.join("")));
+    const opens = Object.values(yaml.sequences).map(({ open }) => open);
+    return { firewall: yaml.firewall, opens, err };
+  };
+  const nft =
+    "nft insert rule inet filter input ip saddr %IP% tcp dport 22 accept";
+  const rich = `firewall-cmd --add-rich-rule='rule family="ipv4" source ` +
+    `address="%IP%" port port="22" protocol="tcp" accept'`;
+  const both = await of(nft, OPEN);
+  assertEquals(both.firewall, { backend: "iptables", mode: "accept" });
+  assertEquals(both.opens, [undefined, ["ssh"]]);
+  assert(both.err.includes("sequences.d0: stays a command"), both.err);
+  const alone = await of(nft);
+  assertEquals(alone.firewall, {
+    backend: "nft",
+    mode: "accept",
+    chain: "inet filter knock",
+  });
+  assert(alone.err.includes("nft insert rule inet filter input jump knock"));
+  const zone = await of(rich);
+  assertEquals(zone.firewall, { backend: "nft", mode: "guard" });
+  assert(zone.err.includes("--add-port=22/tcp"), zone.err);
+  assertEquals((await of("/usr/bin/x")).firewall, { backend: "gate" });
+});
+
+test("convertKnockd() keeps commands where a door closes what only they can", () => {
+  const { yaml, warnings } = converted(`[a]
+sequence = 7000,9000
+command = ${OPEN}
+[b]
+sequence = 7001,9001
+tcpflags = fin
+command = ${CLOSE}
+`);
+  assertEquals(yaml.sequences.a.open, undefined);
+  assertEquals(yaml.sequences.b.run[1], "-D");
+  assert(warnings.some((line) => line.includes("only commands can")));
+});
+
+test("knock convert knockd refuses bytes that are not UTF-8, with their line", async () => {
+  const file = join(
+    dirname(VECTORS),
+    "..",
+    "cases",
+    "e3-latin1-command",
+    "knockd.conf",
+  );
+  const bytes = runtime.files.readBytes(file);
+  await assertRejects(
+    () => convertFile(bytes),
+    ConfigError,
+    "line 4: has bytes",
+  );
+});
+
+test("knock convert knockd says what a byte order mark does to knockd", async () => {
+  await assertRejects(
+    () => convertFile(bytes("\ufeff[a]\nsequence=1\n")),
+    ConfigError,
+    "byte order mark",
+  );
+});
+
+test("knock convert knockd never writes what knock check refuses", async () => {
+  const protocol = fc.constantFrom(
+    "",
+    ":tcp",
+    ":udp",
+    ":UDP ",
+    ":sctp",
+    ":udp:x",
+  );
+  const number = fc.oneof(
+    fc.constantFrom("22", "80", "443", "62201", "62202", "0", "ssh", "-1", ""),
+    fc.constantFrom("7000-7002", "60500", "65535", "65536", " 8000 ", "+9"),
+    fc.integer({ min: 1, max: 65535 }).map(String),
+  );
+  const item = fc.tuple(number, protocol).map((parts) => parts.join(""));
+  const ports = fc.array(item, { minLength: 1, maxLength: 5 })
+    .map((items) => items.join(","));
+  const flag = fc.constantFrom("syn", "fin", "!ack", "!syn", "ack", "rst", "x");
+  const flags = fc.array(flag, { minLength: 1, maxLength: 3 })
+    .map((all) => all.join(","));
+  const port = fc.constantFrom(
+    "22",
+    "60000:61000",
+    "62201",
+    "80,443",
+    "1:65535",
+  );
+  const rule = fc.tuple(
+    fc.constantFrom("-I INPUT", "-A INPUT 2", "-D INPUT", "-I DOCKER-USER"),
+    fc.constantFrom("tcp", "udp", "TCP", "all"),
+    port,
+  ).map(([at, protocol, ports]) =>
+    `iptables ${at} -s %IP% -p ${protocol} -m multiport --dports ${ports} -j ACCEPT`
+  );
+  const other = fc.tuple(
+    fc.constantFrom(
+      "ufw allow from %IP% to any port",
+      "ufw delete allow from %IP% to any port",
+      "nft add rule inet filter input ip saddr %IP% tcp dport",
+      "nft insert rule ip filter INPUT ip saddr %IP% udp dport",
+      "nft add rule inet filter forward ip saddr %IP% tcp dport",
+    ),
+    fc.constantFrom("22", "22 accept", "22-90 accept", "60000:61000", "domain"),
+  ).map((parts) => parts.join(" "));
+  const rich = fc.constantFrom("add", "remove").map((how) =>
+    `firewall-cmd --${how}-rich-rule='rule family="ipv4" source address="%IP%" port port="22" protocol="tcp" accept'`
+  );
+  const plain = fc.constantFrom(
+    "",
+    "/usr/bin/x %IP%",
+    "a '' b",
+    'a ""',
+    'echo "${HOME} {x} {client}"',
+    "logger it's",
+    "x\t\u0007\u0085\u2028y: - [#",
+  );
+  const one = fc.oneof(
+    { weight: 5, arbitrary: rule },
+    { weight: 3, arbitrary: other },
+    rich,
+    plain,
+    fc.string({ maxLength: 30 }).map((text) => text.replace(/\n/g, "")),
+  );
+  const joint = fc.constantFrom(" && ", "; ", " || ", " | ", " # ");
+  const command = fc.oneof(
+    { weight: 3, arbitrary: one },
+    fc.tuple(one, joint, one).map((parts) => parts.join("")),
+    one.map((text) => `sudo ${text}`),
+    one.map((text) => `sh -c "${text}"`),
+  );
+  const seconds = fc.constantFrom("5", "0", "-3", "7200", "999999999", "x");
+  const line = fc.oneof(
+    fc.tuple(fc.constantFrom("sequence"), ports),
+    fc.tuple(fc.constantFrom("tcpflags"), flags),
+    fc.tuple(fc.constantFrom("seq_timeout", "cmd_timeout"), seconds),
+    fc.tuple(fc.constantFrom("target"), fc.constantFrom("192.0.2.1", "::1")),
+    {
+      weight: 3,
+      arbitrary: fc.tuple(
+        fc.constantFrom("start_command", "stop_command", "command_6"),
+        command,
+      ),
+    },
+  ).map((pair) => pair.join(" = "));
+  const name = fc.oneof(
+    fc.constantFrom("a", "b", "open SSH", "é", "1", "true", "x".repeat(200)),
+    fc.string({ minLength: 1, maxLength: 8 }),
+  );
+  const start = ports.filter((text) => !/sctp|65536/.test(text));
+  const door = fc.tuple(name, start, fc.array(line, { maxLength: 5 }))
+    .map(([name, ports, lines]) =>
+      [`[${name}]`, `sequence = ${ports}`, ...lines].join("\n")
+    );
+  let converts = 0;
+  await fc.assert(fc.asyncProperty(
+    fc.array(door, { maxLength: 4 }),
+    async (doors) => {
+      try {
+        const text = doors.join("\n") + "\n";
+        const { code } = await convertFile(bytes(text));
+        assertEquals(code, 0);
+        converts++;
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        assert(!error.message.includes("cannot be converted"), error.message);
+      }
+    },
+  ));
+  assert(converts > 0);
+});
+
 const OPEN = "/usr/sbin/iptables -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT";
 const CLOSE = OPEN.replace("-I", "-D");
 
@@ -113,10 +344,11 @@ command = ${CLOSE}
       open: ["ssh"],
       for: "8h",
       close: ["udp/9000", "tcp/7000"],
-      watch: "kernel",
+      watch: "sniff",
     },
   });
-  assertEquals(warnings.length, 1);
+  assertEquals(yaml.firewall, { backend: "iptables", mode: "accept" });
+  assertEquals(warnings.length, 2);
 });
 
 test("convertKnockd() opens for as long as the stop command waited", () => {
@@ -134,7 +366,7 @@ stop_command_6 = ${CLOSE.replace("iptables", "ip6tables").replace("22", "8080")}
     within: "25s",
     open: ["tcp-8080"],
     for: "1m",
-    watch: "kernel",
+    watch: "sniff",
   });
   assertEquals(warnings, []);
 });
@@ -214,9 +446,41 @@ const OPENINGS: [command: string, want: string | null][] = [
   ["iptables -I FORWARD -s %IP% -p tcp --dport 22 -j ACCEPT", null],
   ["iptables -I INPUT -s %IP% -j ACCEPT", null],
   ["iptables -t nat -I INPUT -s %IP% -p tcp --dport 22 -j ACCEPT", null],
+  [`${OPEN} && logger x`, "open tcp/22"],
+  [`sudo -n ${OPEN} # first rule`, "open tcp/22"],
+  [`sh -c "${OPEN}; sleep 9; ${CLOSE}"`, "open tcp/22"],
+  [`${OPEN.replace("-I", "-C")} || ${OPEN}`, "open tcp/22"],
+  [`${CLOSE}; ${OPEN} 2>/dev/null`, "open tcp/22"],
+  [`LC_ALL=C ${OPEN} || true`, "open tcp/22"],
+  [`/usr/local/bin/may %IP% && ${OPEN}`, null],
+  [`if x; then ${OPEN}; fi`, null],
+  [`${OPEN} | cat`, null],
+  [`for p in 1 2; do ${OPEN}; done`, null],
+  [
+    "iptables -t filter -I INPUT -j ACCEPT --dport=ssh -s %IP% -p 6",
+    "open tcp/22",
+  ],
+  ["iptables -I INPUT -s %IP%/24 -p tcp --dport 22 -j ACCEPT", null],
+  ["iptables -I DOCKER-USER -s %IP% -p tcp --dport 22 -j ACCEPT", null],
+  ["iptables -I forwarding_wan_rule -s %IP% -p tcp --dport 22 -j ACCEPT", null],
+  [
+    "iptables -I ufw-user-input -s %IP% -p tcp --dport 22 -j ACCEPT",
+    "open tcp/22",
+  ],
+  ["iptables -D INPUT 1", null],
+  ["ufw route allow from %IP% to any port 22", null],
+  [
+    "nft insert rule inet filter forward ip saddr %IP% tcp dport 22 accept",
+    null,
+  ],
+  [
+    "nft add rule inet filter input ip saddr %IP% tcp dport { 22, 80-90 } ct state new counter accept",
+    "open tcp/22 tcp/80-90",
+  ],
+  ["systemctl start ssh", null],
   ["iptables -I INPUT ! -s %IP% -p tcp --dport 22 -j ACCEPT", null],
   ["iptables -I INPUT -s %IP% -p tcp --dport 22 -i eth0 -j ACCEPT", null],
-  [`${OPEN}; logger x`, null],
+  [`${OPEN}; logger x`, "open tcp/22"],
   ["ufw allow from %IP% to any port 22 proto tcp", "open tcp/22"],
   ["ufw delete allow from %IP% to any port 22 proto tcp", "close tcp/22"],
   ["ufw insert 1 allow proto tcp from %IP% to any port 22", "open tcp/22"],

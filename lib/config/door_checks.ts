@@ -77,14 +77,18 @@ function checkHits(
     const among = (ports: readonly PortRange[]) =>
       ports.some((other) => overlapPorts(other, range));
     const service = services.find(({ ports }) => among(ports));
+    // What is sniffed may be a port that is in use.
+    const isSniffed = door.watch === "sniff";
     if (protocol === "udp" && yaml.listen.some((to) => to.port === port)) {
       say(place, `must not be the port that knocks come to, got "${shown}"`);
-    } else if (service) {
+    } else if (service && !isSniffed) {
       say(
         place,
         `must not be a port of the service "${service.name}", got "${shown}"`,
       );
-    } else if (door.opens.some(({ open }) => among(open))) {
+    } else if (
+      !isSniffed && door.opens.some(({ open }) => among(open))
+    ) {
       say(place, `must not be a port that it opens, got "${shown}"`);
     }
   }

@@ -17,7 +17,8 @@ import { argv, duration, opening } from "./shapes.ts";
 
 /** From the first hit to the last, seconds. */
 const WITHIN_SECONDS = 5;
-const MAX_WITHIN_SECONDS = 3600;
+/** The longest that may be asked for. */
+export const MAX_WITHIN_SECONDS = 3600;
 
 /** Who may look out for the hits. */
 export const WATCHES: readonly Watch[] = ["kernel", "sniff", "socket"];

@@ -69,7 +69,8 @@ export function knownPlaceholders(argv: readonly string[]): string[] {
   );
 }
 
-const PLACEHOLDER = /\{(\w+)\}/g;
+/** A word in braces; behind a dollar it is a shell's own. */
+const PLACEHOLDER = /(?<!\$)\{(\w+)\}/g;
 
 /** The values as environment variables: KNOCK_CLIENT, KNOCK_ADDRESS, … */
 export function toEnvironment(

@@ -1,22 +1,40 @@
 /** knockd.conf -> our configuration: sequences and services. */
 
+import { MAX_OPENED_PORTS } from "../../sequences/ruleset.ts";
 import { formatHit } from "../../sequences/sequence.ts";
 import { formatDuration } from "../../values/duration.ts";
-import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import { ConfigError } from "../../values/errors.ts";
+import {
+  formatPortRange,
+  overlapPorts,
+  type PortRange,
+} from "../../values/ports.ts";
+import { knownPlaceholders } from "../../firewall/placeholders.ts";
+import { MAX_WITHIN_SECONDS } from "../door_schema.ts";
 import { NAME } from "../shapes.ts";
 import { scalar } from "../write.ts";
-import { commandArgv } from "./knockd_command.ts";
+import { commandArgv, type Tool } from "./knockd_command.ts";
 import {
   type Door,
   type DoorPort,
+  type KnockdConf,
   type ReadFile,
   readKnockdConf,
 } from "./knockd_conf.ts";
-import { effectOf, type Entry, pairDoors } from "./knockd_doors.ts";
+import {
+  asCommands,
+  commonTool,
+  effectOf,
+  type Entry,
+  pairDoors,
+} from "./knockd_doors.ts";
 import { clampSeconds, doorWarnings, OPEN_SECONDS } from "./knockd_warnings.ts";
 
 /** What the kernel takes for the first packet of a connection, and more of the same. */
 const SYN_FLAGS = ["syn", "!ack", "!rst", "!fin"];
+
+/** The port of our own knocks, unless the file has it for something else. */
+const LISTEN_PORT = 62201;
 
 /** Names of well-known ports, for services. */
 const SERVICES: Readonly<Record<string, string>> = {
@@ -49,6 +67,7 @@ export function convertKnockd(
   readFile: ReadFile,
 ): KnockdConversion {
   const conf = readKnockdConf(bytes, file, readFile);
+  refuseCommands(conf, file);
   const writer = new Writer();
   if (conf.interface !== null) {
     writer.warnings.push(
@@ -69,8 +88,50 @@ export function convertKnockd(
     closer: null,
   }));
   const left = doors.filter((entry) => writer.isUsable(entry));
-  for (const entry of pairDoors(left)) writer.add(entry);
+  const tool = commonTool(left);
+  const entries = pairDoors(left.map((entry) => {
+    const other = entry.effect.opening?.tool;
+    return other === undefined || other === tool || tool === null ? entry : {
+      ...entry,
+      effect: asCommands(
+        `stays a command: it changes the rules of ${other}, and other doors ` +
+          `those of ${tool}`,
+      ),
+    };
+  }));
+  // Where nothing is opened any more, no firewall is needed.
+  writer.tool = commonTool(entries);
+  for (const entry of entries) writer.note(entry);
+  writer.chooseListen();
+  for (const entry of entries) writer.add(entry);
   return { text: writer.text(file), warnings: writer.warnings };
+}
+
+/** Throws ConfigError for commands that no configuration of ours can hold. */
+function refuseCommands({ doors }: KnockdConf, file: string): void {
+  const found: string[] = [];
+  for (const { name, line, notUtf8, start, start6, stop, stop6 } of doors) {
+    for (const number of notUtf8) {
+      found.push(
+        `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
+          "another file here",
+      );
+    }
+    const [braces] = knownPlaceholders(
+      [start, start6, stop, stop6].filter((text) => text !== null),
+    );
+    if (braces !== undefined) {
+      found.push(
+        `${file}: line ${line}: section "${name}" has "${braces}" in a ` +
+          "command, which is a placeholder here",
+      );
+    }
+  }
+  if (found.length === 0) return;
+  throw new ConfigError(
+    found,
+    "put the command into a script, and name that in its place",
+  );
 }
 
 class Writer {
@@ -78,6 +139,9 @@ class Writer {
   readonly #names = new Set<string>();
   readonly #services = new Map<string, string>();
   readonly #sequences: string[] = [];
+  readonly #hits: DoorPort[] = [];
+  #listen = LISTEN_PORT;
+  readonly #opened: PortRange[] = [];
 
   /** A name that ours may have, of its own. */
   nameOf(name: string): string {
@@ -92,37 +156,73 @@ class Writer {
     return found;
   }
 
+  /** The firewall whose rules the doors change; null: none. */
+  tool: Tool | null = null;
+
   /** Whether a door can be knocked at all; a warning where it cannot. */
   isUsable({ name, door }: Entry): boolean {
-    const all = door.oneTime ?? [door.ports];
-    if (all.every((ports) => ports.every(({ port }) => port > 0))) return true;
+    const all = (door.oneTime ?? [door.ports]).flat();
+    if (all.some(({ port }) => port === 0)) {
+      this.#warn(
+        name,
+        "has port 0, which knockd reads where there is no number, such as a " +
+          "service's name or nothing behind a comma: it is left out",
+      );
+      return false;
+    }
+    const flags = door.tcpFlags;
+    const isBoth = flags.some((flag) => flags.includes(`!${flag}`));
+    if (!isBoth || all.every(({ protocol }) => protocol === "udp")) return true;
     this.#warn(
       name,
-      "has port 0, which knockd reads where there is no number, such as a " +
-        "service's name or nothing behind a comma: it is left out",
+      "wants a flag to be both set and clear, which no packet is: it is left " +
+        "out",
     );
     return false;
   }
 
+  /** Notes the ports that a door opens and knocks at. */
+  note({ door, effect: { opening }, closer }: Entry): void {
+    this.#hits.push(
+      ...(door.oneTime ?? [door.ports]).flat(),
+      ...closer?.ports ?? [],
+    );
+    if (opening?.action === "open") this.#opened.push(...opening.ports);
+  }
+
   /** Writes a door; with it the one that closes it. */
   add({ name, door, effect, closer }: Entry): void {
-    const { opening, closes } = effect;
+    const { opening, seconds } = effect;
     const opens = opening?.action === "open";
     const within = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
     const lines: string[] = [
       door.oneTime
         ? `one_time: [${door.oneTime.map(hitsText).join(", ")}]`
         : `knock: ${hitsText(door.ports)}`,
-      `within: ${formatDuration(Math.max(1, within))}`,
+      `within: ${
+        formatDuration(Math.min(MAX_WITHIN_SECONDS, Math.max(1, within)))
+      }`,
     ];
     if (opens) {
       lines.push(`open: [${this.#serviceNames(opening.ports).join(", ")}]`);
-      const seconds = closes ? door.cmdTimeout : OPEN_SECONDS;
-      lines.push(`for: ${formatDuration(clampSeconds(seconds))}`);
+      lines.push(
+        `for: ${formatDuration(clampSeconds(seconds ?? OPEN_SECONDS))}`,
+      );
+      for (const key of ["run", "runAfter"] as const) {
+        if (effect[key] === "") continue;
+        const argv = commandArgv(effect[key]).map(scalar).join(", ");
+        lines.push(`${key === "run" ? "run" : "run_after"}: [${argv}]`);
+      }
     }
     if (closer) lines.push(`close: ${hitsText(closer.ports)}`);
     const runs = !opens && addPrograms(door, lines);
-    const flags = ownFlags(door.tcpFlags);
+    const hits = [
+      ...(door.oneTime ?? [door.ports]).flat(),
+      ...closer?.ports ?? [],
+    ];
+    const flags = hits.some(({ protocol }) => protocol === "tcp")
+      ? ownFlags(door.tcpFlags)
+      : null;
     if (flags) {
       const texts = flags.map((flag) => JSON.stringify(flag));
       lines.push(`flags: [${texts.join(", ")}]`);
@@ -130,11 +230,27 @@ class Writer {
     if (door.target !== null) {
       lines.push(`target: ${JSON.stringify(door.target)}`);
     }
-    const kernel = opens && !flags && door.target === null && !door.oneTime;
+    const served = hits.filter((hit) =>
+      this.#opened.some((range) => overlapPorts(range, rangeOf(hit)))
+    );
+    const isPlain = opens && !flags && door.target === null && !door.oneTime &&
+      served.length === 0 && effect.run + effect.runAfter === "";
+    const opened = (opening?.ports ?? [])
+      .reduce((sum, { first, last }) => sum + last - first + 1, 0);
+    const kernel = isPlain && this.tool === "firewalld" &&
+      opened <= MAX_OPENED_PORTS;
     lines.push(`watch: ${kernel ? "kernel" : "sniff"}`);
     this.#sequences.push(
       `  ${scalar(name)}:\n` + lines.map((line) => `    ${line}\n`).join(""),
     );
+    if (served.length > 0) {
+      const ports = [...new Set(served.map(formatHit))].join(", ");
+      this.#warn(
+        name,
+        `is knocked at ${ports}, which is opened, too: every new connection ` +
+          "there is a knock, and the kernel cannot judge it (watch: sniff)",
+      );
+    }
     for (const words of doorWarnings({ door, name, effect, closer }, runs)) {
       this.#warn(name, words);
     }
@@ -148,15 +264,10 @@ class Writer {
 # A port sequence goes in the clear: whoever listens can repeat it. Clients
 # that are enrolled ("knock client add NAME") need none.
 
-listen: [62201]
+listen: [${this.#listen}]
 key: server.key
 
-firewall:
-  # nftables: the kernel drops what is not open. Rules of your own that drop
-  # these ports must go, or let them through.
-  backend: nft
-  mode: guard
-
+${this.#firewall()}
 services:${services.length === 0 ? " {}" : ""}
 ${services.join("")}
 sequences:${this.#sequences.length === 0 ? " {}" : ""}
@@ -165,9 +276,84 @@ clients: {}
 `;
   }
 
+  /** Chooses the port of our own knocks: the first from 62201 on that is neither knocked at nor opened. */
+  chooseListen(): void {
+    const range = (port: number) => rangeOf({ protocol: "udp", port });
+    const isKnocked = (port: number) =>
+      this.#hits.some((hit) => overlapPorts(rangeOf(hit), range(port)));
+    const isOpened = (port: number) =>
+      this.#opened.some((other) => overlapPorts(other, range(port)));
+    const all = Array.from({ length: 64_000 }, (_, index) => {
+      const port = LISTEN_PORT + index;
+      return port > 65535 ? port - 65535 + 1023 : port;
+    });
+    const free = all.filter((port) => !isKnocked(port));
+    this.#listen = free.find((port) => !isOpened(port)) ?? free[0]!;
+    if (this.#listen === LISTEN_PORT) return;
+    this.warnings.push(
+      `listen: is ${this.#listen}, as udp/${LISTEN_PORT} is knocked at or ` +
+        "opened here",
+    );
+  }
+
+  #firewall(): string {
+    const ports = [...this.#services.keys()].join(", ");
+    if (this.tool === null) {
+      return `firewall:
+  # Nothing is opened, so no firewall is touched. With services of your own:
+  # backend: nft.
+  backend: gate
+`;
+    }
+    if (this.tool === "iptables") {
+      return `firewall:
+  # As knockd did, this only lets through what is opened, by rules of our own
+  # chain at the top of INPUT, and closes nothing: your own rules go on
+  # dropping these ports. "mode: guard" closes them without such rules.
+  backend: iptables
+  mode: accept
+`;
+    }
+    if (this.tool === "firewalld") {
+      const adds = [...this.#services.keys()].map((range) => {
+        const [protocol, port] = range.split("/");
+        return `--add-port=${port}/${protocol}`;
+      });
+      this.warnings.push(
+        `firewall: is guarded by our own table, and firewalld must let ${ports} ` +
+          "through, or it stays shut: once the server runs, firewall-cmd " +
+          `--permanent ${adds.join(" ")} && firewall-cmd --reload`,
+      );
+      return `firewall:
+  # Our own table drops what is not open. firewalld must let these ports
+  # through, as what it rejects nobody else can open.
+  backend: nft
+  mode: guard
+`;
+    }
+    const [family, table] = this.tool.replace("nft ", "").split(" ");
+    this.warnings.push(
+      `firewall: opens nothing before the host's chain leads to ours: ` +
+        `nft add chain ${family} ${table} knock && ` +
+        `nft insert rule ${family} ${table} input jump knock, and the same ` +
+        "in /etc/nftables.conf",
+    );
+    return `firewall:
+  # As knockd did, this only lets through what is opened, and closes nothing:
+  # your own rules go on dropping these ports. Your input chain must jump to
+  # ours: "jump knock" before whatever drops.
+  backend: nft
+  mode: accept
+  chain: ${family} ${table} knock
+`;
+  }
+
   #serviceNames(ports: readonly PortRange[]): string[] {
     return ports.map((range) => {
       const text = formatPortRange(range);
+      const listen = rangeOf({ protocol: "udp", port: this.#listen });
+      // No service may have the port of the knocks.
+      if (overlapPorts(range, listen)) return text;
       const name = this.#services.get(text) ?? SERVICES[text] ??
         text.replace("/", "-");
       this.#services.set(text, name);
@@ -201,6 +387,10 @@ function addPrograms(door: Door, lines: string[]): boolean {
     lines.push(`for: ${formatDuration(clampSeconds(door.cmdTimeout))}`);
   }
   return true;
+}
+
+function rangeOf({ protocol, port }: DoorPort): PortRange {
+  return { protocol, first: port, last: port };
 }
 
 function hitsText(ports: readonly DoorPort[]): string {

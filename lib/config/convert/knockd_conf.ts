@@ -37,6 +37,10 @@ export interface Door {
   readonly start6: string | null;
   readonly stop: string | null;
   readonly stop6: string | null;
+  /** Items of its sequences that are no plain ports, and what knockd reads there. */
+  readonly oddPorts: readonly string[];
+  /** The lines of commands and paths with bytes that are not UTF-8. */
+  readonly notUtf8: readonly number[];
 }
 
 export interface KnockdConf {
@@ -73,12 +77,18 @@ export function readKnockdConf(
     syslog: false,
   };
   let section = "";
-  for (const [index, raw] of cutLines(bytes).entries()) {
+  for (const [index, { text: raw, isUtf8 }] of cutLines(bytes).entries()) {
     const number = index + 1;
     const line = trim(raw);
-    const refuse = (words: string): never => {
-      throw new ConfigError([`${file}: line ${number}: ${words}`]);
+    const refuse = (words: string, hint?: string): never => {
+      throw new ConfigError([`${file}: line ${number}: ${words}`], hint);
     };
+    if (index === 0 && raw.startsWith("\ufeff")) {
+      refuse(
+        "begins with a byte order mark, which knockd takes for a part of it",
+        `take it out: sed -i '1s/^\\xef\\xbb\\xbf//' ${file}`,
+      );
+    }
     if (line === "" || line.startsWith("#")) continue;
     if (line.startsWith("[") && line.endsWith("]")) {
       section = line.slice(1, -1);
@@ -96,7 +106,11 @@ export function readKnockdConf(
       else if (key === "INTERFACE") options.interface = value;
       else if (key !== "PIDFILE") refuse(`unknown option "${key}"`);
     } else {
-      readDirective(doors.at(-1)!, key, value, readFile, refuse);
+      const door = doors.at(-1)!;
+      if (!isUtf8 && /COMMAND|ONE_TIME/.test(key)) {
+        door.notUtf8 = [...door.notUtf8, number];
+      }
+      readDirective(door, key, value, readFile, refuse);
     }
   }
   const empty = doors.find(({ ports }) => ports.length === 0);
@@ -122,6 +136,8 @@ function newDoor(name: string, line: number): Draft {
     start6: null,
     stop: null,
     stop6: null,
+    oddPorts: [],
+    notUtf8: [],
   };
 }
 
@@ -135,6 +151,7 @@ function readDirective(
   switch (key) {
     case "SEQUENCE":
       door.ports = readPorts(value, refuse);
+      door.oddPorts = oddPorts(value);
       return;
     case "ONE_TIME_SEQUENCES": {
       const bytes = readFile(value);
@@ -197,8 +214,18 @@ function readPorts(
   });
 }
 
+/** Items that are no plain ports, as `"7000-7002" as 7000`. */
+function oddPorts(text: string): string[] {
+  return text.split(",").flatMap((item) => {
+    const [number = "", , more] = item.split(":");
+    const port = atoi(number) & 0xffff;
+    const isPlain = more === undefined && /^\s*\+?\d{1,5}\s*$/.test(number);
+    return isPlain || port === 0 ? [] : [`"${trim(item)}" as ${port}`];
+  });
+}
+
 function readOneTime(bytes: Uint8Array): DoorPort[][] {
-  return cutLines(bytes).map(trim)
+  return cutLines(bytes).map(({ text }) => trim(text))
     .filter((line) => line !== "" && !line.startsWith("#"))
     .flatMap((line) => {
       const ports: DoorPort[][] = [];
@@ -235,17 +262,22 @@ function splitDirective(line: string): [key: string, value: string | null] {
 }
 
 /** Lines as fgets(3) cuts them, each up to a NUL. */
-function cutLines(bytes: Uint8Array): string[] {
-  const lines: string[] = [];
+function cutLines(bytes: Uint8Array): { text: string; isUtf8: boolean }[] {
+  const lines: { text: string; isUtf8: boolean }[] = [];
   for (let at = 0; at < bytes.length;) {
     const newline = bytes.indexOf(10, at);
     const end = Math.min(
       newline < 0 ? bytes.length : newline + 1,
       at + LINE_SIZE,
     );
-    const line = new TextDecoder("utf-8", { ignoreBOM: true })
-      .decode(bytes.subarray(at, end));
-    lines.push(line.replace(/\0.*/s, ""));
+    const line = bytes.subarray(at, end);
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(line);
+    const back = new TextEncoder().encode(text);
+    lines.push({
+      text: text.replace(/\0.*/s, ""),
+      isUtf8: back.length === line.length &&
+        back.every((b, i) => b === line[i]),
+    });
     at = end;
   }
   return lines;

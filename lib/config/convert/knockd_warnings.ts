@@ -1,12 +1,17 @@
 /** What has to be known about a door of knockd when it is converted. */
 
 import { formatDuration } from "../../values/duration.ts";
+import { MAX_WITHIN_SECONDS } from "../door_schema.ts";
 import { commandArgv } from "./knockd_command.ts";
 import type { DoorPort } from "./knockd_conf.ts";
 import type { Entry } from "./knockd_doors.ts";
 
 /** How long a door stays open that nothing but a closing sequence shuts, seconds. */
 export const OPEN_SECONDS = 8 * 3600;
+
+/** Where knockd ran its commands as root, for as long as they took. */
+const AS_SERVER =
+  "as the server's user (the packaged service's is no root), for 60s at most";
 
 /** Of knockd's timeout so much and less loses sequences, as it counts whole seconds. */
 const TINY_TIMEOUT = 1;
@@ -16,8 +21,8 @@ export function doorWarnings(
   { door, effect, closer }: Entry,
   runs: boolean,
 ): string[] {
-  const found: string[] = [];
-  const { opening, closes } = effect;
+  const found = [...effect.notes];
+  const { opening, seconds } = effect;
   const warn = (words: string) => void found.push(words);
   const all = [
     ...door.oneTime ?? [door.ports],
@@ -25,6 +30,19 @@ export function doorWarnings(
   ];
   if (all.some(isAscending)) {
     warn("its ports ascend: a scan of them in order is the sequence");
+  }
+  for (const odd of [...door.oddPorts, ...closer?.oddPorts ?? []]) {
+    warn(`knockd reads ${odd}, and so does this: it knows no ranges`);
+  }
+  if (closer && closer.seqTimeout !== door.seqTimeout) {
+    warn("its closing sequence has another seq_timeout: the longer one counts");
+  }
+  const longest = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
+  if (longest > MAX_WITHIN_SECONDS) {
+    warn(
+      `seq_timeout ${longest} is longer than a sequence may take: it is ` +
+        `${formatDuration(MAX_WITHIN_SECONDS)} here`,
+    );
   }
   if (door.oneTime) {
     warn(
@@ -49,7 +67,7 @@ export function doorWarnings(
         "here",
     );
   }
-  if (opening?.action === "open" && !closes) {
+  if (opening?.action === "open" && seconds === null) {
     const end = formatDuration(OPEN_SECONDS);
     warn(
       closer
@@ -57,12 +75,12 @@ export function doorWarnings(
         : `nothing closed what it opened: here it ends after ${end}`,
     );
   }
-  if (closes && door.cmdTimeout <= 0) {
-    warn(
-      `cmd_timeout ${door.cmdTimeout} is ${
-        formatDuration(clampSeconds(door.cmdTimeout))
-      } here`,
-    );
+  if (seconds !== null && seconds <= 0) {
+    const most = formatDuration(clampSeconds(seconds));
+    warn(`cmd_timeout ${seconds} is ${most} here`);
+  }
+  if (opening?.action === "open" && effect.run + effect.runAfter !== "") {
+    warn(`what it runs besides is run ${AS_SERVER}`);
   }
   if (opening?.action === "open") return found;
   if (!runs) warn("runs nothing: it is only noted in the history");
@@ -73,6 +91,7 @@ export function doorWarnings(
   if (argvs.some(([program]) => program === "/bin/sh")) {
     warn("its command needs a shell: look at how it treats {address}");
   }
+  if (runs) warn(`its command is run ${AS_SERVER}`);
   if (runs && !door.stop && !door.stop6 && opening?.action !== "close") {
     warn("runs a command that nothing takes back");
   }
