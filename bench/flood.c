@@ -1,11 +1,13 @@
 /*
- * Floods a UDP port with junk: random datagrams from many sources.
+ * Floods a UDP port: with random datagrams from many sources, or with given
+ * ones from a single source.
  *
- *   flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]
+ *   flood HOST PORT SIZE PER_SECOND SECONDS [SOURCE POOL]
  *
- * PER_SECOND 0 is as many as there go, from every processor. With TAG_HEX
- * every datagram begins with these bytes. The sources are SOURCES addresses
- * from 10.98.0.0 on, which must be this machine's. Ends early on SIGTERM.
+ * PER_SECOND 0 is as many as there go, from every processor. The sources are
+ * SOURCES addresses from 10.98.0.0 on, or SOURCE, which must be this machine's.
+ * POOL is a file of datagrams of SIZE bytes each, which are sent in turns.
+ * Ends early on SIGTERM.
  * Prints {"sent": N, "seconds": S, "perSecond": R}.
  */
 
@@ -44,8 +46,8 @@ static void stop(int signal) {
 
 /* What every thread sends, and how. */
 static struct sockaddr_in to = {.sin_family = AF_INET};
-static unsigned char tag[32];
-static int tag_size, size;
+static unsigned char *pool;
+static long pool_count, size;
 static double rate, seconds, start;
 
 /* A thread, with sockets of its own. */
@@ -78,10 +80,11 @@ static void *send_all(void *argument) {
       }
       if (due < count) count = due;
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; pool && i < count; i++)
+      parts[i].iov_base = pool + (own->sent + i) % pool_count * size;
+    for (int i = 0; !pool && i < count; i++) {
       uint64_t fresh[2] = {draw(&own->state), draw(&own->state)};
       memcpy(data[i], fresh, size < 16 ? size : 16);
-      memcpy(data[i], tag, tag_size);
     }
     int done = sendmmsg(own->sockets[turn % SOURCES], messages, count, 0);
     if (done > 0) own->sent += done;
@@ -90,9 +93,18 @@ static void *send_all(void *argument) {
   return NULL;
 }
 
+static int read_pool(const char *path) {
+  FILE *file = fopen(path, "rb");
+  if (!file || fseek(file, 0, SEEK_END)) return 0;
+  pool_count = ftell(file) / size;
+  pool = malloc(pool_count * size + 1);
+  rewind(file);
+  return pool_count > 0 && fread(pool, size, pool_count, file) == pool_count;
+}
+
 int main(int argc, char **argv) {
   if (argc < 6) {
-    fputs("usage: flood HOST PORT SIZE PER_SECOND SECONDS [TAG_HEX]\n", stderr);
+    fputs("usage: flood HOST PORT SIZE PER_SECOND SECONDS [SOURCE POOL]\n", stderr);
     return 2;
   }
   to.sin_port = htons(atoi(argv[2]));
@@ -100,12 +112,9 @@ int main(int argc, char **argv) {
   size = atoi(argv[3]);
   rate = atof(argv[4]), seconds = atof(argv[5]);
   if (size < 1 || size > MAX_SIZE) return 2;
-  for (const char *hex = argc > 6 ? argv[6] : ""; hex[0] && hex[1]; hex += 2) {
-    unsigned byte;
-    if (sscanf(hex, "%2x", &byte) != 1 || tag_size == sizeof tag) return 2;
-    tag[tag_size++] = byte;
-  }
-  if (tag_size > size) return 2;
+  struct in_addr single;
+  if (argc > 6 && inet_pton(AF_INET, argv[6], &single) != 1) return 2;
+  if (argc > 7 && !read_pool(argv[7])) return 2;
 
   int count = rate > 0 ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
   struct sender *senders = calloc(count, sizeof *senders);
@@ -114,6 +123,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < SOURCES; i++) {
       struct sockaddr_in from = {.sin_family = AF_INET};
       from.sin_addr.s_addr = htonl((10u << 24 | 98u << 16) + i + 1);
+      if (argc > 6) from.sin_addr = single;
       int one = senders[n].sockets[i] = socket(AF_INET, SOCK_DGRAM, 0);
       if (bind(one, (struct sockaddr *)&from, sizeof from) ||
           connect(one, (struct sockaddr *)&to, sizeof to)) {

@@ -1,7 +1,8 @@
 /** The flood: `flood.c`, compiled once and started in the client's namespace. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { Buffer } from "node:buffer";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pass } from "../tests/netns/netns.ts";
@@ -11,6 +12,12 @@ import type { Stage } from "./stage.ts";
 const SOURCE = fileURLToPath(new URL("flood.c", import.meta.url));
 /** Bytes of the junk: as long as a knock, so that nothing is told by length. */
 const SIZE = 216;
+/** Datagrams sent in turns, all of one size, from one address of the client's. */
+export interface Forgery {
+  readonly source: string;
+  readonly packets: readonly Uint8Array[];
+}
+
 /** It runs so long before anything is measured under it. */
 const SETTLE_MS = 500;
 
@@ -34,12 +41,21 @@ export function compileFlood(folder: string): string {
 export async function withFlood<T>(
   stage: Stage,
   binary: string,
-  { port, perSecond }: { readonly port: number; readonly perSecond: number },
+  { port, perSecond, forgery }: {
+    readonly port: number;
+    readonly perSecond: number;
+    readonly forgery?: Forgery;
+  },
   work: () => Promise<T>,
 ): Promise<{ readonly result: T; readonly flooded: Flooded }> {
+  const pool = `${binary}.pool`;
+  const packets = forgery?.packets ?? [];
+  if (forgery) writeFileSync(pool, Buffer.concat(packets));
+  const size = packets[0]?.length ?? SIZE;
   // deno-fmt-ignore
   const child = stage.pair.spawn(stage.pair.client, [
-    binary, KNOCK_HOST, String(port), String(SIZE), String(perSecond), "600",
+    binary, KNOCK_HOST, String(port), String(size), String(perSecond), "600",
+    ...forgery ? [forgery.source, pool] : [],
   ]);
   let said = "";
   child.stdout!.on("data", (text) => said += text);

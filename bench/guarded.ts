@@ -113,13 +113,19 @@ export class GuardedServer {
     }
   }
 
+  /** The server's public key. */
+  get publicKey(): Uint8Array {
+    return parseEnrolment(this.#program.enrolment(CLIENT)).server;
+  }
+
   /** A knock of this moment that opens the service for an address. */
   knock(
     address: string,
     wantsReply = false,
+    client = CLIENT,
   ): Extract<Trigger, { udp: string }> {
     const { server, key, psk, port } = parseEnrolment(
-      this.#program.enrolment(CLIENT),
+      this.#program.enrolment(client),
     );
     const { packet } = sealKnock(
       {

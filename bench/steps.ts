@@ -4,6 +4,7 @@ import type { Step } from "./step.ts";
 import { connections } from "./steps/connections.ts";
 import { dialectJunk } from "./steps/dialect_junk.ts";
 import { flood, peerFlood, sequenceFlood, ungated } from "./steps/flood.ts";
+import { forged, forgedPeers } from "./steps/forged.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
@@ -22,6 +23,8 @@ export const STEPS: readonly Step[] = [
   flood,
   ungated,
   dialectJunk,
+  forged,
+  forgedPeers,
   peerFlood,
   sequenceFlood,
   connections,

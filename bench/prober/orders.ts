@@ -13,6 +13,8 @@ export type ProbeOrder =
   | {
     readonly do: "open";
     readonly source: string;
+    /** Where the triggers come from, if not from there. */
+    readonly from?: string;
     readonly target: string;
     readonly port: number;
     readonly triggers: readonly Trigger[];

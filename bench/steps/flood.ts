@@ -20,7 +20,7 @@ const KNOCK_PORT = 62201;
 const ONE_TRY_MS = 1000;
 /** When a client knocks again, and when it gives up. */
 const AGAIN_MS = [1000, 3000];
-const THREE_TRIES_MS = 5000;
+export const THREE_TRIES_MS = 5000;
 /** Rates of the series, packets a second; 0: as many as there go. */
 const RATES = [1_000, 10_000, 50_000, 100_000, 300_000, 0];
 const UNGATED_RATES = [10_000, 50_000, 100_000];
@@ -207,19 +207,25 @@ export function knockThrice(
   );
 }
 
-/** Knocks from twenty addresses, one after the other; the times of those that opened. */
-async function knockAll(
+/**
+ * Knocks for twenty addresses, one after the other, from each of them or all
+ * from one; the times of those that opened.
+ */
+export async function knockAll(
   stage: Stage,
   timeoutMs: number,
   prepare: (source: string) => readonly (readonly Trigger[])[],
+  from?: string,
+  knocks = KNOCKS,
 ): Promise<number[]> {
   const found: number[] = [];
-  for (let knock = 0; knock < KNOCKS; knock++) {
+  for (let knock = 0; knock < knocks; knock++) {
     const source = stage.freshAddress();
     const [triggers, ...retries] = prepare(source);
     const { wasShut, ms } = await stage.ask<Opened>({
       do: "open",
       source,
+      ...(from !== undefined && { from }),
       target: KNOCK_HOST,
       port: SERVICE_PORT,
       triggers: triggers!,

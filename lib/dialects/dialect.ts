@@ -107,7 +107,7 @@ export interface Scene {
   readonly nowMs: number;
   /** Whether an identity was accepted before: refuses copies before the costly part. */
   readonly seen: (identity: Uint8Array) => boolean;
-  /** Whether this source may cause one more costly step; asked once a packet, before it. */
+  /** Whether this packet may cost more than a mac and a look-up; asked once, before it does. */
   readonly mayCost: () => boolean;
 }
 

@@ -38,8 +38,6 @@ export interface Guarded {
 export interface KernelGate {
   /** UDP ports at which only knock/1 is spoken. */
   readonly ports: readonly number[];
-  /** UDP ports at which other dialects are spoken, too: there only the rate of a source is capped. */
-  readonly otherPorts: readonly number[];
   /** The tags, 8 bytes each, that a packet may begin with now. */
   readonly tags: readonly Uint8Array[];
 }

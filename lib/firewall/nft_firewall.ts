@@ -120,9 +120,7 @@ export class NftFirewall implements Firewall {
   setGate(gate: KernelGate | null): Promise<void> {
     return this.#turns.take(async () => {
       this.#standing.checkSetUp();
-      const wanted = gate && gate.ports.length + gate.otherPorts.length > 0
-        ? gate
-        : null;
+      const wanted = gate && gate.ports.length > 0 ? gate : null;
       await this.#standing.change({ ...this.#standing.plan, gate: wanted });
     });
   }

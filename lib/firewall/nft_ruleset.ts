@@ -60,7 +60,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
     masquerade: true,
   }],
   hasTargets: true,
-  gate: { ports: [1], otherPorts: [], tags: [] },
+  gate: { ports: [1], tags: [] },
 });
 
 function ownText(plan: Plan): string {

@@ -1,58 +1,55 @@
 /**
- * How much of the server's time the costly steps of a dialect may take, all
- * sources together: whoever forges his source address has as many as he
- * likes, and a cap for each of them is none for him.
+ * Processor time for what cannot be refused cheaply: a Noise handshake, an
+ * HMAC for each client, RSA. Only packets that fail are charged, to their
+ * dialect and never to their source: anybody can forge a source, so a limit
+ * by source locks out whoever has that address.
  * @module
  */
 
 import type { DialectName } from "../dialects/dialect.ts";
 
 /**
- * Milliseconds of each second, and at once. Our own dialect has no such cap:
- * its costly step is only for who knows the server's public key.
+ * Milliseconds of each second that a dialect has for itself. What one does not
+ * use, any other may. All together leave a third of a processor to receive
+ * packets, to judge, and to change the firewall.
  */
-const MS_PER_SECOND: Readonly<Record<DialectName, number>> = {
-  knock: Infinity,
-  fwknop: 250,
-  openme: 200,
-  openspa: 200,
+export const SHARES: Readonly<Record<DialectName, number>> = {
+  knock: 300,
+  fwknop: 120,
+  openme: 120,
+  openspa: 120,
 };
-/** So long nothing else is done, at most, for what one dialect costs. */
+/** Longest time saved up, by a dialect and in the spare account. */
 const BURST_MS = 40;
+const DIALECTS = Object.keys(SHARES) as DialectName[];
 
-interface Account {
-  leftMs: number;
-  atMs: number;
-}
-
-/** What each dialect may still cost. Time is measured, not guessed. */
+/** Accounts of processor time, one a dialect, and a spare one that all share. */
 export class Budget {
-  readonly #accounts = new Map<DialectName, Account>();
+  readonly #left = new Map(DIALECTS.map((name) => [name, BURST_MS]));
+  #spareMs = BURST_MS;
+  #atMs = 0;
 
-  /** Whether a dialect may take a costly step at this time. */
+  /** Whether a dialect may take a costly step; `nowMs` is of a clock that does not jump. */
   allows(dialect: DialectName, nowMs: number): boolean {
-    if (MS_PER_SECOND[dialect] === Infinity) return true;
-    return this.#accountOf(dialect, nowMs).leftMs > 0;
+    this.#refill(nowMs);
+    return this.#left.get(dialect)! > 0 || this.#spareMs > 0;
   }
 
-  /** Books what a step took; it may overdraw the account, once. */
-  spend(dialect: DialectName, tookMs: number, nowMs: number): void {
-    if (MS_PER_SECOND[dialect] === Infinity) return;
-    this.#accountOf(dialect, nowMs).leftMs -= tookMs;
+  /** Charges a step that failed; it may overdraw the account, once. */
+  charge(dialect: DialectName, tookMs: number): void {
+    const left = this.#left.get(dialect)!;
+    if (left > 0) this.#left.set(dialect, left - tookMs);
+    else this.#spareMs -= tookMs;
   }
 
-  #accountOf(dialect: DialectName, nowMs: number): Account {
-    let account = this.#accounts.get(dialect);
-    if (!account) {
-      account = { leftMs: BURST_MS, atMs: nowMs };
-      this.#accounts.set(dialect, account);
+  #refill(nowMs: number): void {
+    const gone = Math.max(0, nowMs - this.#atMs) / 1000;
+    this.#atMs = nowMs;
+    for (const dialect of DIALECTS) {
+      const full = this.#left.get(dialect)! + gone * SHARES[dialect];
+      this.#left.set(dialect, Math.min(BURST_MS, full));
+      this.#spareMs += Math.max(0, full - BURST_MS);
     }
-    const gone = Math.max(0, nowMs - account.atMs) / 1000;
-    account.leftMs = Math.min(
-      BURST_MS,
-      account.leftMs + gone * MS_PER_SECOND[dialect],
-    );
-    account.atMs = nowMs;
-    return account;
+    this.#spareMs = Math.min(BURST_MS, this.#spareMs);
   }
 }

@@ -140,7 +140,8 @@ const REFUSED: Readonly<Record<PacketRefusal, string>> = {
   "tag": "its tag is not of this server's key now",
   "adk": "its ADK proof is not of this server's secret now",
   "mac": "its mac does not hold: another key, or damaged",
-  "rate": "too many costly packets come from its source",
+  "rate":
+    "too much of the server's time went into packets of this dialect that failed",
   "replay": "it was accepted before",
   "noise": "it cannot be opened: another key, or damaged",
   "unknown client": "its sender is no client here",

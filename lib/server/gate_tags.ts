@@ -24,9 +24,7 @@ export class GateTags {
   async set(config: Config, firewall: Firewall): Promise<void> {
     const nowMs = this.#runtime.nowMs();
     const gate = kernelGate(config, nowMs);
-    this.#window = gate.tags.length > 0 && firewall.setGate
-      ? windowOf(nowMs)
-      : null;
+    this.#window = gate && firewall.setGate ? windowOf(nowMs) : null;
     await firewall.setGate?.(gate);
   }
 
@@ -38,13 +36,11 @@ export class GateTags {
   }
 }
 
-/** What the kernel may sort out: all that is no knock/1, where nothing else is spoken; else what is too much. */
-function kernelGate(config: Config, nowMs: number): KernelGate {
+/** The gate of a configuration; null where a client speaks another dialect, which has no tags. */
+function kernelGate(config: Config, nowMs: number): KernelGate | null {
   const ports = config.listen.map(({ port }) => port);
   const used = config.clients.flatMap(dialectsOf);
-  if (used.some((dialect) => dialect !== "knock")) {
-    return { ports: [], otherPorts: ports, tags: [] };
-  }
+  if (used.some((dialect) => dialect !== "knock")) return null;
   const server = publicKeyOf(config.key);
   // One window more: the timer that renews them may be late.
   const windows = tagWindows(
@@ -53,7 +49,6 @@ function kernelGate(config: Config, nowMs: number): KernelGate {
   );
   return {
     ports,
-    otherPorts: [],
     tags: windows.map((window) => tagOf(server, window)),
   };
 }

@@ -1,64 +1,57 @@
-/** How much a single source may cost: a token bucket each, in bounded memory. */
+/** Rate limits by name, such as a client's: a token bucket each, in bounded memory. */
 
-import { addressToBytes, isIpv4 } from "../values/address.ts";
-
-/** How much there is for each, for long and at once. */
+/** Tokens a second, and most at once. */
 export interface Rate {
   readonly perSecond: number;
   readonly burst: number;
 }
 
-/** Costly packets of a source. */
-const COSTLY: Rate = { perSecond: 20, burst: 40 };
-/** How many sources are remembered; then the one that was quiet longest is forgotten. */
-const MAX_SOURCES = 65_536;
+/** Most names remembered; beyond it, the least recently used bucket is dropped. */
+const MAX_NAMES = 65_536;
 
 interface Bucket {
   tokens: number;
   atMs: number;
 }
 
-/** Token buckets by name, of sources or clients. A forgotten one begins anew with a full one. */
+/**
+ * Token buckets by name; a new one is full. The names are of clients, which
+ * are authenticated: a bucket by the source of a packet would let anybody who
+ * forges it lock that source out.
+ */
 export class RateCap {
   readonly #rate: Rate;
   readonly #buckets = new Map<string, Bucket>();
 
-  constructor(rate: Rate = COSTLY) {
+  constructor(rate: Rate) {
     this.#rate = rate;
   }
 
   /** Whether there is a token to be taken. */
-  has(source: string, nowMs: number): boolean {
-    return this.#tokensOf(source, nowMs) >= 1;
+  has(name: string, nowMs: number): boolean {
+    return this.#tokensOf(name, nowMs) >= 1;
   }
 
-  /** Takes a token; false when the source has used up its own. */
-  take(source: string, nowMs: number): boolean {
-    const tokens = this.#tokensOf(source, nowMs);
-    // Put in again, so that the map's order is from the quietest on.
-    this.#buckets.delete(source);
-    this.#buckets.set(source, {
+  /** Takes a token; false when the bucket is empty. */
+  take(name: string, nowMs: number): boolean {
+    const tokens = this.#tokensOf(name, nowMs);
+    // Deleted first, so that the map stays in the order of use.
+    this.#buckets.delete(name);
+    this.#buckets.set(name, {
       tokens: tokens < 1 ? tokens : tokens - 1,
       atMs: nowMs,
     });
-    if (this.#buckets.size > MAX_SOURCES) {
+    if (this.#buckets.size > MAX_NAMES) {
       this.#buckets.delete(this.#buckets.keys().next().value!);
     }
     return tokens >= 1;
   }
-  #tokensOf(source: string, nowMs: number): number {
+
+  #tokensOf(name: string, nowMs: number): number {
     const { perSecond, burst } = this.#rate;
-    const bucket = this.#buckets.get(source);
+    const bucket = this.#buckets.get(name);
     if (!bucket) return burst;
     const gained = Math.max(0, nowMs - bucket.atMs) / 1000 * perSecond;
     return Math.min(burst, bucket.tokens + gained);
   }
 }
-
-/** Who counts as one source: an address, of IPv6 its network of 64 bits, which whoever has one address has whole. */
-export function sourceOf(address: string): string {
-  const bytes = isIpv4(address) ? null : addressToBytes(address);
-  return bytes ? bytes.subarray(0, NETWORK_SIZE).toHex() : address;
-}
-
-const NETWORK_SIZE = 8;

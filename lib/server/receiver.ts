@@ -4,6 +4,7 @@
  * @module
  */
 
+import { hash } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import type { Dialect, Opened } from "../dialects/dialect.ts";
 import {
@@ -19,7 +20,6 @@ import { createDialects } from "./dialects.ts";
 import { Gpg } from "./gpg.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Log } from "./log.ts";
-import { RateCap, sourceOf } from "./rate.ts";
 import type { Store } from "./store.ts";
 import { attempt } from "./trouble.ts";
 
@@ -37,8 +37,8 @@ export interface ReceiverParts {
 export class Receiver {
   readonly #parts: ReceiverParts;
   readonly #gpg: Gpg;
-  readonly #rate = new RateCap();
   readonly #budget = new Budget();
+  readonly #copies = new Copies();
   /** What is opened later, and is not done yet. */
   readonly #opening = new Set<Promise<void>>();
   #dialects: readonly Dialect[];
@@ -67,7 +67,7 @@ export class Receiver {
     this.#parts.counters.add("received");
     let opened: Opened = { ok: false, why: "form" };
     for (const bytes of readings) {
-      opened = this.#open(bytes, source, nowMs);
+      opened = this.#open(bytes, nowMs);
       if (opened.ok || opened.later) break;
     }
     if (opened.ok || !opened.later) this.#decide(opened, source, socket);
@@ -80,25 +80,48 @@ export class Receiver {
   }
 
   /** Opens a packet in the first dialect that can; several may have its form. */
-  #open(bytes: Uint8Array, { host }: DatagramSource, nowMs: number): Opened {
+  #open(bytes: Uint8Array, nowMs: number): Opened {
     const { runtime, store: { replay } } = this.#parts;
     const seen = (identity: Uint8Array) => replay.seen(identity);
     let opened: Opened = { ok: false, why: "form" };
     for (const dialect of this.#dialects) {
       if (!dialect.recognises(bytes)) continue;
       const { name } = dialect;
-      let costs = false;
-      const mayCost = () =>
-        costs = this.#budget.allows(name, nowMs) &&
-          this.#rate.take(sourceOf(host), nowMs);
-      const startMs = runtime.monotonicMs();
+      let mark = "";
+      let isCopy = false;
+      let startMs = NaN;
+      const mayCost = () => {
+        mark = markOf(bytes);
+        isCopy = this.#copies.has(mark);
+        const nowMs = runtime.monotonicMs();
+        if (isCopy || !this.#budget.allows(name, nowMs)) return false;
+        startMs = nowMs;
+        return true;
+      };
       opened = dialect.open(bytes, { nowMs, seen, mayCost });
-      if (costs) {
-        this.#budget.spend(name, runtime.monotonicMs() - startMs, nowMs);
+      if (isCopy) return COPY;
+      if (!Number.isNaN(startMs)) {
+        const failed = !opened.ok && !opened.later && opened.why !== "replay";
+        if (failed) this.#budget.charge(name, runtime.monotonicMs() - startMs);
+        else this.#copies.add(mark);
       }
-      if (opened.ok || opened.later) break;
+      if (opened.ok) return opened;
+      if (opened.later) return this.#freeing(mark, opened.later);
     }
     return opened;
+  }
+
+  /** What is opened later; a packet that found no room may come again. */
+  #freeing(mark: string, later: () => Promise<Opened>): Opened {
+    return {
+      ok: false,
+      why: "busy",
+      later: async () => {
+        const opened = await later();
+        if (!opened.ok && opened.why === "busy") this.#copies.delete(mark);
+        return opened;
+      },
+    };
   }
 
   #openLater(
@@ -137,4 +160,36 @@ export class Receiver {
       counters.add("failed: reply");
     });
   }
+}
+
+const COPY: Opened = Object.freeze({ ok: false, why: "replay" });
+
+/** Most packets remembered byte for byte. */
+const MAX_COPIES = 8192;
+
+/**
+ * The authentic packets of late, by their SHA-256: refuses their copies for a
+ * look-up, whatever their dialect would have to do to recognise them, and
+ * whether they were accepted or refused by policy.
+ */
+class Copies {
+  readonly #marks = new Set<string>();
+
+  has(mark: string): boolean {
+    return this.#marks.has(mark);
+  }
+
+  add(mark: string): void {
+    this.#marks.add(mark);
+    if (this.#marks.size <= MAX_COPIES) return;
+    this.#marks.delete(this.#marks.values().next().value!);
+  }
+
+  delete(mark: string): void {
+    this.#marks.delete(mark);
+  }
+}
+
+function markOf(packet: Uint8Array): string {
+  return hash("sha256", packet, "base64");
 }

@@ -13,7 +13,7 @@ import type {
 } from "../runtime/runtime.ts";
 import { SystemError } from "../runtime/runtime.ts";
 import type { Counters } from "./counters.ts";
-import { sourceOf } from "./rate.ts";
+import { addressToBytes, isIpv4 } from "../values/address.ts";
 import { NOT_FOUND, readHttpPacket } from "../values/http_packet.ts";
 
 /** The most bytes that are read of a connection, and for how long. */
@@ -21,9 +21,8 @@ const MAX_BYTES = 2048;
 const TIMEOUT_MS = 3000;
 /** How often more is read, and not looked at, after the answer. */
 const MAX_DRAINED = 16;
-/** Connections at a time, of all and of one source; more are closed at once. */
+/** Most connections at a time; one more closes an old one. */
 const MAX_CONNECTIONS = 256;
-const MAX_OF_SOURCE = 8;
 
 /** Takes what a connection carried: readings of one packet, one of which may open. */
 export type Receive = (
@@ -36,6 +35,7 @@ export class Streams {
   readonly #runtime: Runtime;
   readonly #counters: Counters;
   readonly #receive: Receive;
+  /** Connections and their sources, the oldest first. */
   readonly #open = new Map<Stream, string>();
 
   constructor(runtime: Runtime, counters: Counters, receive: Receive) {
@@ -59,15 +59,29 @@ export class Streams {
     for (const connection of this.#open.keys()) connection.close();
   }
 
-  async #serve({ transport }: StreamListen, stream: Stream): Promise<void> {
-    const host = sourceOf(stream.peer.host);
-    const same = [...this.#open.values()].filter((other) => other === host);
-    if (this.#open.size >= MAX_CONNECTIONS || same.length >= MAX_OF_SOURCE) {
-      this.#counters.add("refused: connections");
-      stream.close();
-      return;
+  /**
+   * Closes the oldest connection of the source that has most. The newest one
+   * always finds room: whoever holds many sends nothing over them, and a
+   * client sends its packet at once. No source has a limit of its own, as
+   * clients share addresses with strangers.
+   */
+  #shed(): void {
+    const counts = new Map<string, number>();
+    for (const source of this.#open.values()) {
+      counts.set(source, (counts.get(source) ?? 0) + 1);
     }
-    this.#open.set(stream, host);
+    const most = Math.max(...counts.values());
+    for (const [stream, source] of this.#open) {
+      if (counts.get(source) !== most) continue;
+      this.#open.delete(stream);
+      this.#counters.add("refused: connections");
+      return stream.close();
+    }
+  }
+
+  async #serve({ transport }: StreamListen, stream: Stream): Promise<void> {
+    if (this.#open.size >= MAX_CONNECTIONS) this.#shed();
+    this.#open.set(stream, sourceOf(stream.peer.host));
     const timeout = new AbortController();
     // Closing ends the read that waits.
     const late = this.#runtime.sleep(TIMEOUT_MS, timeout.signal)
@@ -85,6 +99,12 @@ export class Streams {
       await late;
     }
   }
+}
+
+/** An address, or the /64 of an IPv6 one: its owner has all of it. */
+function sourceOf(address: string): string {
+  const bytes = isIpv4(address) ? null : addressToBytes(address);
+  return bytes ? bytes.subarray(0, 8).toHex() : address;
 }
 
 /** Answers, and lets the other end take it: closing with bytes unread would cut it short. */

@@ -1,8 +1,12 @@
 /** What must not come to pass, tried with the whole program and the real kernel. */
 
 import { assert, assertEquals } from "@std/assert";
+import { parseEnrolment } from "../../lib/client/enrolment.ts";
+import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop.ts";
+import { MAC_AT, macOf, sealKnock, tagOf } from "../../lib/dialects/knock1.ts";
+import { windowOf } from "../../lib/dialects/knock1_tag.ts";
 import { CLIENTS, type Pair } from "./netns.ts";
-import { type Program, programTest } from "./program.ts";
+import { KNOCK_PORT, type Program, programTest } from "./program.ts";
 
 const [HERE] = CLIENTS[4];
 
@@ -77,3 +81,74 @@ attack(
     assert(!await pair.canReach(HERE, 22));
   },
 );
+
+/** Packets of each kind; a limit of 20 a second for their source would last for minutes. */
+const FLOOD = 3000;
+
+const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+
+/** What a stranger sends from an address that is not its own, and a malicious client. */
+function forgeries(enrolment: string): Record<string, Uint8Array> {
+  const { server, key, psk } = parseEnrolment(enrolment);
+  const nowMs = Date.now();
+  const tagged = random(216);
+  tagged.set(tagOf(server, windowOf(nowMs)));
+  const withMac = new Uint8Array(tagged);
+  withMac.set(macOf(server)(withMac.subarray(0, MAC_AT)), MAC_AT);
+  const ports = [{ protocol: "tcp", first: 22, last: 22 }] as const;
+  const asked = { action: "open", ports, command: null, seconds: 0 } as const;
+  const keys = { server, key: key!, psk, ephemeral: random(32) };
+  const copy = { ...asked, address: null, code: null, wantsReply: false };
+  return {
+    "of fwknop's form": sealFwknop(
+      {
+        key: random(32),
+        mode: "cbc",
+        hmac: { type: "sha256", key: random(64) },
+      },
+      {
+        ...asked,
+        address: HERE,
+        forward: null,
+        user: "phone",
+        checksum: "sha256",
+      },
+      fwknopRandom(random(16)),
+      nowMs,
+    ),
+    "with the right tag": tagged,
+    "with the right tag and mac": withMac,
+    "that copy a knock": sealKnock(keys, copy, nowMs).packet,
+  };
+}
+
+for (
+  const [words, withFwknop] of [["", false], [", two dialects", true]] as const
+) {
+  attack(
+    `packets that bear a client's address do not lock it out${words}`,
+    async (program, pair) => {
+      const client = { policy: ["open: [ssh]", "for: 10m"] };
+      const fwknop = `fwknop: { key_base64: ${random(32).toBase64()}, ` +
+        `hmac_key_base64: ${random(64).toBase64()} }`;
+      program.configure("services: { ssh: tcp/22 }", [
+        { name: "alice", ...client },
+        { name: "bob", ...client },
+        ...withFwknop ? [{ name: "phone", keys: fwknop, ...client }] : [],
+      ]);
+      await program.enrol("alice");
+      await program.enrol("bob");
+      await program.serve();
+      const forged = Object.entries(forgeries(program.enrolment("alice")));
+      for (const [words, packet] of forged) {
+        await pair.send(HERE, KNOCK_PORT, FLOOD, packet.toHex());
+        for (const name of ["alice", "bob"]) {
+          const said = await program.client([name]);
+          assertEquals(said.code, 0, `${name}, ${words}: ${said.stderr}`);
+          assert(await pair.canReach(HERE, 22));
+          await program.client(["close", name]);
+        }
+      }
+    },
+  );
+}

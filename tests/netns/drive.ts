@@ -53,7 +53,6 @@ export interface Step {
   /** Tags in hexadecimal; null takes the gate away. */
   readonly gate?: {
     readonly ports?: number[];
-    readonly otherPorts?: number[];
     readonly tags?: string[];
   } | null;
 }
@@ -147,7 +146,6 @@ function readGate(gate: Step["gate"]): KernelGate | null {
   return gate
     ? {
       ports: gate.ports ?? [],
-      otherPorts: gate.otherPorts ?? [],
       tags: (gate.tags ?? []).map((hex) => Uint8Array.fromHex(hex)),
     }
     : null;
