@@ -81,6 +81,7 @@ export type PacketRefusal =
   | "unknown client"
   | "signature"
   | "cipher"
+  | "integrity"
   | "busy"
   | "payload";
 

@@ -1,6 +1,7 @@
 /**
- * What a knock of knock/1 asks for, the last 60 bytes of its payload
- * (docs/protocol.md §5): ports of 4 bytes each, or a command's name.
+ * Items of a knock of knock/1: the last 60 bytes of its payload
+ * (docs/protocol.md §5), or 32 in the web form: ports of 4 bytes each, or a
+ * command's name.
  * @module
  */
 
@@ -8,9 +9,9 @@ import { UsageError } from "../values/errors.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { Action } from "./dialect.ts";
 
-/** How many ports a knock can name. */
+/** Most ports that a knock names; 8 in the web form. */
 export const MAX_PORTS = 15;
-/** The longest name of a command, in bytes of UTF-8. */
+/** Longest name of a command, in bytes of UTF-8; 32 in the web form. */
 export const MAX_COMMAND_SIZE = 60;
 
 const PORT_ITEM_SIZE = 4;
@@ -42,7 +43,7 @@ export function readItems(
 
 function readPorts(count: number, bytes: Uint8Array): Items | null {
   const end = count * PORT_ITEM_SIZE;
-  if (count > MAX_PORTS || !isZero(bytes.subarray(end))) return null;
+  if (end > bytes.length || !isZero(bytes.subarray(end))) return null;
   const ports: PortRange[] = [];
   for (let at = 0; at < end; at += PORT_ITEM_SIZE) {
     const number = bytes[at];
@@ -56,7 +57,7 @@ function readPorts(count: number, bytes: Uint8Array): Items | null {
 }
 
 function readCommand(size: number, bytes: Uint8Array): Items | null {
-  if (size < 1 || size > MAX_COMMAND_SIZE) return null;
+  if (size < 1 || size > bytes.length) return null;
   if (!isZero(bytes.subarray(size))) return null;
   try {
     // A byte order mark is part of the name, or two forms would be one name.
@@ -89,9 +90,10 @@ export function writeItems(
 function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
   let count = 0;
   for (const { first, last } of ranges) count += last - first + 1;
-  if (count > MAX_PORTS) {
+  const most = Math.floor(bytes.length / PORT_ITEM_SIZE);
+  if (count > most) {
     throw new UsageError(
-      `a knock names at most ${MAX_PORTS} ports, got "${count}"`,
+      `a knock names at most ${most} ports, got "${count}"`,
       "leave the ports out to open all that the server allows you",
     );
   }
@@ -109,11 +111,10 @@ function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
 
 function writeCommand(bytes: Uint8Array, command: string): number {
   const name = new TextEncoder().encode(command);
-  if (
-    name.length < 1 || name.length > MAX_COMMAND_SIZE || !command.isWellFormed()
-  ) {
+  const most = bytes.length;
+  if (name.length < 1 || name.length > most || !command.isWellFormed()) {
     throw new UsageError(
-      `a command's name must have 1 to ${MAX_COMMAND_SIZE} bytes, got "${command}"`,
+      `a command's name must have 1 to ${most} bytes, got "${command}"`,
     );
   }
   bytes.set(name);

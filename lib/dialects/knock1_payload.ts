@@ -63,11 +63,11 @@ const STATUSES = ["done", "refused", "failed"] as const;
 const MAX_U32 = 0xffff_ffff;
 
 /**
- * Writes a knock's payload, 96 bytes. Throws UsageError for what does not go
- * into one; a range is written as its ports, one by one.
+ * Writes a knock's payload, 96 bytes, or 68 in the web form. Throws UsageError
+ * for a request that does not fit; a range is written as its ports, one by one.
  */
-export function encodeKnock(knock: Knock): Uint8Array {
-  const bytes = new Uint8Array(PAYLOAD_SIZE);
+export function encodeKnock(knock: Knock, size = PAYLOAD_SIZE): Uint8Array {
+  const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
   bytes[ACTION_AT] = ACTION_NUMBERS[knock.action];
   bytes[FLAGS_AT] = knock.wantsReply ? FLAG_REPLY : 0;
@@ -84,10 +84,13 @@ export function encodeKnock(knock: Knock): Uint8Array {
   return bytes;
 }
 
-/** Reads a knock's payload; null if it is not exactly one that has a meaning. */
-export function decodeKnock(bytes: Uint8Array): Knock | null {
-  if (bytes.length !== PAYLOAD_SIZE) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, PAYLOAD_SIZE);
+/** Reads a knock's payload of `size` bytes; null if it is not exactly one that has a meaning. */
+export function decodeKnock(
+  bytes: Uint8Array,
+  size = PAYLOAD_SIZE,
+): Knock | null {
+  if (bytes.length !== size) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, size);
   const action = ACTIONS[bytes[ACTION_AT]!];
   const flags = bytes[FLAGS_AT]!;
   const codeField = view.getUint32(CODE_AT);

@@ -56,6 +56,8 @@ export class CurrentTags<T> {
   readonly #key: Uint8Array;
   readonly #maxSkewMs: number;
   readonly #keep: (tag: Uint8Array) => T;
+  /** Bytes of a tag that count, 5 to 8. */
+  readonly #size: number;
   #first = 0;
   #last = -1;
   #slots: readonly Slot<T>[] = [];
@@ -65,10 +67,12 @@ export class CurrentTags<T> {
     serverPublic: Uint8Array,
     maxSkewMs: number,
     keep: (tag: Uint8Array) => T,
+    size = TAG_SIZE,
   ) {
     this.#key = deriveKey(TAG_LABEL, serverPublic);
     this.#maxSkewMs = maxSkewMs;
     this.#keep = keep;
+    this.#size = size;
   }
 
   /** What was kept with the tag that this packet starts with; null if it is none of now. */
@@ -77,7 +81,7 @@ export class CurrentTags<T> {
     const last = windowOf(nowMs + this.#maxSkewMs);
     if (first !== this.#first || last !== this.#last) this.#move(first, last);
     const head = readWord(packet, 0);
-    const tail = readWord(packet, 4);
+    const tail = this.#tailOf(packet);
     // No secret is compared: whoever sees a packet knows its tag.
     for (const slot of this.#slots) {
       if (slot.head === head && slot.tail === tail) return slot.kept;
@@ -98,7 +102,11 @@ export class CurrentTags<T> {
   #fill(window: number): Slot<T> {
     const tag = computeTag(this.#key, window);
     const kept = this.#keep(tag);
-    return { head: readWord(tag, 0), tail: readWord(tag, 4), kept };
+    return { head: readWord(tag, 0), tail: this.#tailOf(tag), kept };
+  }
+
+  #tailOf(packet: Uint8Array): number {
+    return readWord(packet, 4) >>> 8 * (TAG_SIZE - this.#size);
   }
 }
 

@@ -147,6 +147,7 @@ const REFUSED: Readonly<Record<PacketRefusal, string>> = {
   "unknown client": "its sender is no client here",
   "signature": "its signature is not that of its client's key",
   "cipher": "it cannot be decrypted: another key, or damaged",
+  "integrity": "its check is not signed with the password of its knock",
   "busy": "it takes gpg to open it, which the server alone runs",
   "payload": "what it says has no meaning here",
 };

@@ -1,0 +1,183 @@
+/**
+ * The web form of knock/1, both sides: 186 bytes in base64 as the ufrag of a
+ * browser's connectivity check, and the password that both ends derive from
+ * the handshake. docs/protocol.md §10. Times and randomness are arguments.
+ * @module
+ */
+
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { UsageError } from "../../../values/errors.ts";
+import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
+import type { Knock1Keys } from "../../knock1.ts";
+import { decodeKnock, encodeKnock, type Knock } from "../../knock1_payload.ts";
+import { CurrentTags, deriveKey, tagOf, windowOf } from "../../knock1_tag.ts";
+import {
+  beginHandshake,
+  type Chain,
+  type Initiator,
+  readMessage1,
+  writeMessage1,
+} from "../../noise.ts";
+import { concat, hmacSha256 } from "../../sha256.ts";
+import {
+  importPublicKey,
+  KEY_SIZE,
+  type KeyPair,
+  keyPairOf,
+} from "../../x25519.ts";
+import { type Check, holds, readCheck } from "./stun.ts";
+
+/** Bytes of every knock in the web form. */
+export const WEB_SIZE = 186;
+/** Characters of its ufrag: base64 without padding, for 186 is 62 times 3. */
+export const UFRAG_LENGTH = 248;
+/** Bytes of its payload: that of knock/1 with 32 bytes of items. */
+export const WEB_PAYLOAD_SIZE = 68;
+/** Bytes of its tag: the first of the minute's tag of knock/1. */
+export const WEB_TAG_SIZE = 6;
+
+const MAC_SIZE = 16;
+const MAC_AT = WEB_SIZE - MAC_SIZE;
+const PROLOGUE = new TextEncoder().encode("knock/1 web");
+const MAC_LABEL = "knock/1 web mac";
+const PWD_LABEL = "knock/1 web pwd";
+/** USERNAME is the remote ufrag, a colon, and the local ufrag of 4 or more. RFC 8445 §5.3. */
+const USERNAME = /^([A-Za-z0-9+/]{248}):[A-Za-z0-9+/]{4,256}$/;
+
+/** A knock taken out of a check. */
+export interface WebPacket {
+  /** 186 bytes. */
+  readonly packet: Uint8Array;
+  readonly check: Check;
+}
+
+/** Reads the knock in a datagram; null if it has not the form of one. */
+export function readWebPacket(datagram: Uint8Array): WebPacket | null {
+  const check = readCheck(datagram);
+  const ufrag = check && USERNAME.exec(check.username)?.[1];
+  return ufrag ? { packet: Uint8Array.fromBase64(ufrag), check } : null;
+}
+
+/** The identity of a knock for replay: its ephemeral key, 32 bytes, copied. */
+export function webIdentity({ packet }: WebPacket): Uint8Array {
+  return packet.slice(WEB_TAG_SIZE, WEB_TAG_SIZE + KEY_SIZE);
+}
+
+/** The base64 text, 8 characters, that a ufrag begins with in a minute: for the prefilter. */
+export function webTagText(tag: Uint8Array): string {
+  return tag.subarray(0, WEB_TAG_SIZE).toBase64();
+}
+
+/** The outcome of opening: a request and the password of its answers, or a refusal. */
+export type WebOpened =
+  | { readonly ok: true; readonly request: Request; readonly password: string }
+  | {
+    readonly ok: false;
+    readonly why: PacketRefusal;
+    readonly client?: string;
+  };
+
+/** A client that may knock from a browser, as the responder of Noise sees it. */
+export interface WebInitiator extends Initiator {
+  readonly name: string;
+}
+
+/**
+ * Makes the server's side for its own key pair. `find` looks up a client that
+ * may knock from a browser by its public key, 32 bytes; null for all others.
+ */
+export function webOpener(
+  own: KeyPair,
+  maxSkewMs: number,
+  find: (publicKey: Uint8Array) => WebInitiator | null,
+): (datagram: Uint8Array, scene: Scene) => WebOpened {
+  const mac = macOf(own.publicKey);
+  const tags = new CurrentTags(
+    own.publicKey,
+    maxSkewMs,
+    (tag) => begin(tag.subarray(0, WEB_TAG_SIZE), own.publicKey),
+    WEB_TAG_SIZE,
+  );
+  return (datagram, scene) => {
+    const read = readWebPacket(datagram);
+    if (!read) return refuse("form");
+    const { packet, check } = read;
+    const begun = tags.find(packet, scene.nowMs);
+    if (!begun) return refuse("tag");
+    const proof = mac(packet.subarray(0, MAC_AT));
+    if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return refuse("mac");
+    const identity = webIdentity(read);
+    if (scene.seen(identity)) return refuse("replay");
+    if (!scene.mayCost()) return refuse("rate");
+
+    const message = packet.subarray(WEB_TAG_SIZE, MAC_AT);
+    const opened = readMessage1(begun, own, message, find);
+    if (!opened.ok) {
+      if (opened.why === "unknown") return refuse("unknown client");
+      return refuse("noise", opened.initiator?.name);
+    }
+    const client = opened.initiator.name;
+    const password = passwordOf(opened.chain);
+    if (!holds(datagram, check, password)) return refuse("integrity", client);
+    const knock = decodeKnock(opened.payload, WEB_PAYLOAD_SIZE);
+    if (!knock?.wantsReply) return refuse("payload", client);
+    const request = { dialect: "knock", client, ...knock, identity } as const;
+    return { ok: true, request, password };
+  };
+}
+
+/** A knock for a browser to send: both texts of an ICE candidate. */
+export interface SealedWebKnock {
+  /** 248 characters. */
+  readonly ufrag: string;
+  /** 43 characters. */
+  readonly pwd: string;
+}
+
+/**
+ * Seals a knock in the web form at `nowMs`, Unix milliseconds. Throws
+ * UsageError for a request that does not fit: more than 8 ports, a command's
+ * name of more than 32 bytes.
+ */
+export function sealWebKnock(
+  keys: Knock1Keys,
+  request: Omit<Knock, "timestampMs" | "wantsReply">,
+  nowMs: number,
+): SealedWebKnock {
+  const knock = { ...request, timestampMs: nowMs, wantsReply: true };
+  const tag = tagOf(keys.server, windowOf(nowMs)).subarray(0, WEB_TAG_SIZE);
+  const sent = writeMessage1(
+    begin(tag, keys.server),
+    {
+      own: keyPairOf(keys.key),
+      ephemeral: keyPairOf(keys.ephemeral),
+      responder: importPublicKey(keys.server),
+      psk: keys.psk,
+    },
+    encodeKnock(knock, WEB_PAYLOAD_SIZE),
+  );
+  if (!sent) throw new UsageError("the server's public key is not usable");
+  const covered = concat(tag, sent.message);
+  const packet = concat(covered, macOf(keys.server)(covered));
+  return { ufrag: packet.toBase64(), pwd: passwordOf(sent.chain) };
+}
+
+function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
+  return beginHandshake(concat(PROLOGUE, tag), serverPublic);
+}
+
+function macOf(serverPublic: Uint8Array): (covered: Uint8Array) => Uint8Array {
+  const hmac = hmacSha256(deriveKey(MAC_LABEL, serverPublic));
+  return (covered) => hmac(covered).subarray(0, MAC_SIZE);
+}
+
+/** The password of a knock's checks and answers: only the two ends can compute it. */
+function passwordOf({ ck }: Chain): string {
+  return new Uint8Array(
+    createHmac("sha256", ck).update(PWD_LABEL).digest(),
+  ).toBase64({ omitPadding: true });
+}
+
+function refuse(why: PacketRefusal, client?: string): WebOpened {
+  return client === undefined ? { ok: false, why } : { ok: false, why, client };
+}
