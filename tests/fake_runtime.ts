@@ -128,6 +128,14 @@ export class FakeRuntime implements Runtime {
     return [...this.#options.ownAddresses ?? ["192.0.2.10"]];
   }
 
+  ownNetworks(): string[] {
+    return this.ownAddresses().map((address) =>
+      address.includes("/")
+        ? address
+        : `${address}/${address.includes(":") ? 64 : 24}`
+    );
+  }
+
   selfCommand(): string[] {
     return ["knock"];
   }

@@ -186,6 +186,7 @@ const machine = {
     ["reboot", ["reboot"]],
   ]) as ReadonlyMap<string, readonly [string, ...string[]]>,
   ownAddresses: ["2001:db8::1", "192.0.2.1", "192.0.2.2"],
+  taken: new Set<string>(),
 };
 const client = makeClient({
   open: [...ports("tcp/22"), ...ports("tcp/8443")],

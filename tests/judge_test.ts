@@ -1,11 +1,16 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import fc from "fast-check";
 import type { Client } from "../lib/config/config.ts";
-import { parseHours } from "../lib/config/hours.ts";
+import { hoursEnd, parseHours, withinHours } from "../lib/config/hours.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
-import { NO_MACHINE } from "../lib/server/forwarding.ts";
+import { NO_MACHINE, takenAddresses } from "../lib/server/forwarding.ts";
 import { isTimely, judge, type Verdict } from "../lib/server/judge.ts";
-import { parsePrefix } from "../lib/values/address.ts";
+import {
+  addressFromBytes,
+  parsePrefix,
+  prefixContains,
+} from "../lib/values/address.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { makeClient, makeRequest } from "./fixtures.ts";
 
@@ -148,7 +153,38 @@ const verdicts: [
     "source",
   ],
   ["the moment of expiry", { expiresMs: NOW }, {}, "expired"],
-  ["before expiry", { expiresMs: NOW + 1 }, {}, granted({})],
+  ["the last second before expiry", { expiresMs: NOW + 999 }, {}, "expired"],
+  [
+    "a ping right before expiry",
+    { expiresMs: NOW + 1 },
+    { action: "ping" },
+    granted({ ports: [], seconds: 0 }),
+  ],
+  [
+    "a close right before expiry",
+    { expiresMs: NOW + 1 },
+    { action: "close" },
+    granted({ seconds: 0 }),
+  ],
+  [
+    "more time than is left before expiry",
+    { expiresMs: NOW + 20_999 },
+    {},
+    granted({ seconds: 20 }),
+  ],
+  ["less than that", { expiresMs: NOW + 31_000 }, {}, granted({})],
+  [
+    "more time than is left of the hours",
+    { hours: friday("daily HH:00-HH:10") },
+    { seconds: 3600 },
+    granted({ seconds: 600 }),
+  ],
+  [
+    "both: the earlier end counts",
+    { hours: friday("daily HH:00-HH:10"), expiresMs: NOW + 60_000 },
+    { seconds: 3600 },
+    granted({ seconds: 60 }),
+  ],
   ["within the hours", { hours: friday("daily HH:00-24:00") }, {}, granted({})],
   [
     "outside the hours",
@@ -189,13 +225,105 @@ test("judge() takes a public address for a router's where no interface has one",
   assertEquals(judged("10.0.0.9").ok, false);
 });
 
-for (const address of ["0.0.0.0", "::"]) {
-  test(`judge() opens for nobody called ${address}`, () => {
-    const client = makeClient({ anyAddress: true });
-    const verdict = judge(makeRequest({ address }), client, SOURCE, NOW);
-    assertEquals(verdict, { ok: false, why: "address" });
+const TAKEN = ["192.0.2.10/24", "198.51.100.1/31", "2001:db8::10/64"];
+const machine = { ...NO_MACHINE, taken: takenAddresses(TAKEN) };
+
+/** Addresses that no client has. */
+// deno-fmt-ignore
+const NOBODYS = [
+  "0.0.0.0", "0.1.2.3", "255.255.255.255", "224.0.0.1", "239.255.255.255",
+  "::", "ff02::1", "ff0e::1",
+  "::102:304", "::ffff:0:102:304", // compatible, translated
+  "2002:7f00:1::1", "2002:e000:1::1", "64:ff9b::7f00:1", "64:ff9b::ffff:ffff",
+  "192.0.2.10", "192.0.2.255", "198.51.100.1", "2001:db8::10", // taken
+];
+
+for (const address of NOBODYS) {
+  for (const action of ["open", "close", "ping"] as const) {
+    test(`judge() does not ${action} for ${address}`, () => {
+      const want: Verdict = { ok: false, why: "address" };
+      const client = makeClient({ anyAddress: true });
+      const named = makeRequest({ address, action });
+      const bare = makeRequest({ action });
+      const own = makeClient();
+      assertEquals(judge(named, client, SOURCE, NOW, machine), want);
+      assertEquals(judge(bare, client, address, NOW, machine), want);
+      assertEquals(judge(named, own, address, NOW, machine), want);
+    });
+  }
+}
+
+for (
+  const address of [
+    "192.0.2.9",
+    "192.0.2.0",
+    "198.51.100.0",
+    "223.255.255.254",
+    "240.0.0.1",
+    "1.0.0.0",
+    "2001:db8::11",
+    "fe80::1",
+    "2002:c000:201::1",
+    "64:ff9b::c000:201",
+    "fec0::1",
+  ]
+) {
+  test(`judge() opens for ${address}`, () => {
+    const verdict = judge(makeRequest(), makeClient(), address, NOW, machine);
+    assertEquals(verdict, granted({ address }));
   });
 }
+
+test("judge() opens for a loopback address only to packets from one", () => {
+  const client = makeClient({ anyAddress: true });
+  const cases = [
+    ["127.0.0.1", "127.0.0.1", true],
+    ["127.0.0.2", "127.0.0.1", true],
+    ["::1", "::1", true],
+    ["127.0.0.1", SOURCE, false],
+    ["127.255.255.254", SOURCE, false],
+    ["::1", "2001:db8::11", false],
+  ] as const;
+  for (const [address, source, want] of cases) {
+    const got = judge(makeRequest({ address }), client, source, NOW, machine);
+    assertEquals(got.ok, want, `${address} from ${source}`);
+  }
+});
+
+test("judge() takes ::/0 for IPv6 alone, and 0.0.0.0/0 for IPv4 alone", () => {
+  const cases = [
+    ["::/0", SOURCE, false],
+    ["::/0", "2001:db8::11", true],
+    ["::/95", SOURCE, false],
+    ["::ffff:0:0/96", SOURCE, true],
+    ["0.0.0.0/0", SOURCE, true],
+    ["0.0.0.0/0", "2001:db8::11", false],
+  ] as const;
+  for (const [prefix, source, want] of cases) {
+    const client = makeClient({ from: [parsePrefix(prefix)!] });
+    const got = judge(makeRequest(), client, source, NOW, machine);
+    assertEquals(got.ok, want, `${source} in ${prefix}`);
+  }
+});
+
+test("prefixContains() compares every bit of a prefix, and no bit behind it", () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      fc.integer({ min: 0, max: 128 }),
+      fc.integer({ min: 0, max: 127 }),
+      (bytes, bits, flipped) => {
+        bytes[0] = 0x20; // IPv6
+        const prefix = { bytes, bits };
+        const other = bytes.slice();
+        other[flipped >> 3]! ^= 0x80 >> (flipped & 7);
+        if (addressFromBytes(other).includes(".")) return;
+        const contains = prefixContains(prefix, addressFromBytes(other));
+        assertEquals(contains, flipped >= bits);
+      },
+    ),
+  );
+});
 
 test("isTimely() allows the clock difference, and no more", () => {
   const cases = [[-120_000, true], [120_000, true], [-120_001, false], [
@@ -206,4 +334,34 @@ test("isTimely() allows the clock difference, and no more", () => {
     const request = makeRequest({ timestampMs: NOW + offset });
     assertEquals(isTimely(request, NOW, 120_000), want, `${offset}`);
   }
+});
+
+test("hoursEnd() finds the first minute outside, as withinHours() says", () => {
+  const time = fc.integer({ min: 0, max: 23 * 60 + 59 }).map((minute) =>
+    `${Math.floor(minute / 60)}`.padStart(2, "0") + ":" +
+    `${minute % 60}`.padStart(2, "0")
+  );
+  const span = fc.tuple(
+    fc.constantFrom("daily", "mon-fri", "sat,sun", "sun", "fri-mon"),
+    time,
+    fc.oneof(time, fc.constant("24:00")),
+  ).filter(([, from, to]) => from !== to)
+    .map(([days, from, to]) => `${days} ${from}-${to}`);
+  const text = fc.array(span, { minLength: 1, maxLength: 3 })
+    .map((spans) => spans.join(";"));
+  const days = 24 * 60 * 60 * 1000;
+  // A year, so that where clocks are put forward and back, they are in it.
+  const moment = fc.integer({ min: NOW, max: NOW + 366 * days });
+  fc.assert(
+    fc.property(text, moment, (text, nowMs) => {
+      const hours = parseHours(text)!;
+      const limitMs = nowMs + 2 * days;
+      let wantMs = nowMs;
+      while (wantMs < limitMs && withinHours(hours, new Date(wantMs))) {
+        wantMs = Math.floor(wantMs / 60_000) * 60_000 + 60_000;
+      }
+      const gotMs = hoursEnd(hours, nowMs, limitMs);
+      assertEquals(gotMs, Math.min(wantMs, limitMs), text);
+    }),
+  );
 });

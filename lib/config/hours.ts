@@ -1,5 +1,9 @@
 /** Hours of the week in which a client may knock: `mon-fri 08:00-18:00`. */
 
+const MINUTE_MS = 60_000;
+/** Minutes of a day. */
+const DAY = 24 * 60;
+
 const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"] as const;
 
 /** Days and minutes of the day, in the server's local time. */
@@ -47,6 +51,35 @@ export function withinHours(hours: Hours, date: Date): boolean {
       ? days[today]! && minute >= from && minute < to
       : days[today]! && minute >= from || days[yesterday]! && minute < to
   );
+}
+
+/**
+ * When the hours around a moment end, Unix milliseconds; `nowMs` where it is
+ * outside them, and `limitMs` where they go on until then. Goes by
+ * {@linkcode withinHours}, so that days of 23 and 25 hours come out right.
+ */
+export function hoursEnd(
+  hours: Hours,
+  nowMs: number,
+  limitMs: number,
+): number {
+  let endMs = nowMs;
+  while (endMs < limitMs && withinHours(hours, new Date(endMs))) {
+    const date = new Date(endMs);
+    const minute = date.getHours() * 60 + date.getMinutes();
+    const left = hours.spans.map(({ to }) =>
+      to > minute ? to - minute : to + DAY - minute
+    );
+    const thisMinute = Math.floor(endMs / MINUTE_MS) * MINUTE_MS;
+    let nextMs = thisMinute + Math.min(...left) * MINUTE_MS;
+    // The clock was put forward in between.
+    while (
+      nextMs > thisMinute + MINUTE_MS &&
+      !withinHours(hours, new Date(nextMs - MINUTE_MS))
+    ) nextMs -= MINUTE_MS;
+    endMs = nextMs;
+  }
+  return Math.min(endMs, limitMs);
 }
 
 function parseDays(text: string): boolean[] | null {

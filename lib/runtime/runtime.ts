@@ -27,6 +27,8 @@ export interface Runtime {
   hostName(): string;
   /** Addresses of this machine's interfaces but loopback, canonical. */
   ownAddresses(): string[];
+  /** Addresses of all interfaces, link-local and loopback too, with their prefix length: "192.0.2.10/24". */
+  ownNetworks(): string[];
   /** An argv that runs this very program again, up to its arguments. */
   selfCommand(): string[];
 

@@ -48,6 +48,10 @@ export const system: Shared = {
       .map((at) => parseAddress(at!.address))
       .filter((address) => address !== null && !address.startsWith("fe80:"))
       .map((address) => address!),
+  ownNetworks: () =>
+    Object.values(os().networkInterfaces()).flat()
+      .map((at) => at?.cidr?.replace(/%[^/]*/, "") ?? at?.address)
+      .filter((network) => network !== undefined),
 
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),

@@ -1,6 +1,6 @@
 /** IP packets, as far as port sequences look into them. Pure. */
 
-import { ADDRESS_SIZE, addressFromBytes } from "../values/address.ts";
+import { ADDRESS_SIZE, addressFromBytes, isIpv4 } from "../values/address.ts";
 import type { Protocol } from "../values/ports.ts";
 
 /** The head of a TCP or UDP packet. */
@@ -81,10 +81,13 @@ function decodeIpv6(bytes: Uint8Array): Packet | null {
     at += size;
   }
   const target = 8 + ADDRESS_SIZE;
+  const source = addressFromBytes(bytes.subarray(8, target));
+  // An IPv4 address in an IPv6 packet is forged.
+  if (isIpv4(source)) return null;
   return decodeTransport(
     bytes.subarray(at),
     next,
-    addressFromBytes(bytes.subarray(8, target)),
+    source,
     addressFromBytes(bytes.subarray(target, target + ADDRESS_SIZE)),
   );
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isLoopback } from "../values/address.ts";
 import { decodeIp, type Packet } from "./packet.ts";
 
 /** A packet of a capture. */
@@ -117,11 +118,11 @@ const LINKS: Readonly<Record<number, Decode>> = {
   14: behind(0),
   101: behind(0), // raw IP
   108: behind(4), // OpenBSD loopback
-  113: behind(16), // Linux cooked, version 1
+  113: cooked(16, 2), // Linux cooked, version 1
   228: behind(0), // raw IPv4
   229: behind(0), // raw IPv6
   239: nflog,
-  276: behind(20), // Linux cooked, version 2
+  276: cooked(20, 8), // Linux cooked, version 2
 };
 
 function behind(headerSize: number): Decode {
@@ -129,6 +130,22 @@ function behind(headerSize: number): Decode {
     packet: decodeIp(frame.subarray(headerSize)),
     prefix: null,
   });
+}
+
+/** ARPHRD_LOOPBACK of linux/if_arp.h. */
+const LOOPBACK_DEVICE = 772;
+
+/** Linux's cooked headers, which name the kind of the interface. */
+function cooked(headerSize: number, deviceAt: number): Decode {
+  const decode = behind(headerSize);
+  return (frame, little) => {
+    const captured = decode(frame, little);
+    const device = (frame[deviceAt] ?? 0) << 8 | (frame[deviceAt + 1] ?? 0);
+    // The kernel drops a loopback source that comes from outside; a capture shows it.
+    const forged = captured.packet && device !== LOOPBACK_DEVICE &&
+      isLoopback(captured.packet.source);
+    return forged ? { packet: null, prefix: null } : captured;
+  };
 }
 
 const ETHERNET_HEADER_SIZE = 14;

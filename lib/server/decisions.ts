@@ -14,7 +14,8 @@ import type { Counters } from "./counters.ts";
 import type { Claim, Granted } from "./deed.ts";
 import { Hush } from "./hush.ts";
 import type { InForce } from "./in_force.ts";
-import { isTimely, judge, type PolicyRefusal, type Verdict } from "./judge.ts";
+import { takenAddresses } from "./forwarding.ts";
+import { isClientAddress, isTimely, judge, type PolicyRefusal, type Verdict } from "./judge.ts";
 import type { Entry } from "./ledger.ts";
 import type { Log } from "./log.ts";
 import { explainRefusal, explainSkew } from "./messages.ts";
@@ -22,6 +23,9 @@ import { MAX_WAITING, type Queue } from "./queue.ts";
 import type { Records } from "./records.ts";
 import type { Store } from "./store.ts";
 import { stateTrouble } from "./trouble.ts";
+
+/** How long what the system said of its interfaces is taken for true. */
+const TAKEN_MS = 1000;
 
 /** What decisions are made with. */
 export interface DecisionsParts {
@@ -64,6 +68,8 @@ export class Decisions {
   readonly #parts: DecisionsParts;
   readonly #codes: Codes;
   readonly #hush: Hush;
+  #taken: ReadonlySet<string> = new Set();
+  #takenMs = -Infinity;
 
   constructor(parts: DecisionsParts) {
     this.#parts = parts;
@@ -137,6 +143,10 @@ export class Decisions {
   admit(claim: Claim, nowMs: number): Passed | Denied {
     const { store, records } = this.#parts;
     const { command, address, ports, seconds } = claim;
+    const machine = { taken: this.#takenAddresses() };
+    if (!isClientAddress(address, address, machine)) {
+      return this.#refuseClaim(claim, nowMs);
+    }
     const granted: Granted = {
       ok: true,
       address,
@@ -155,6 +165,18 @@ export class Decisions {
     } catch (error) {
       return this.#fail(claim, granted, error);
     }
+  }
+
+  /** Refuses what a sequence would do for an address that no client has. */
+  #refuseClaim(claim: Claim, nowMs: number): Denied {
+    const { counters, chronicle } = this.#parts;
+    const { client, address } = claim;
+    counters.add("refused: address");
+    if (this.#hush.tells(client, "policy", nowMs)) {
+      const words = explainRefusal("address");
+      chronicle.say("warn", "refused", claim, claim, words);
+    }
+    return { ok: false, status: "refused", address };
   }
 
   /** Step 8, and the record of what it says: within the transaction of step 7. */
@@ -195,7 +217,7 @@ export class Decisions {
     }
     const named = request.forward || request.target !== undefined;
     const ownAddresses = named ? runtime.ownAddresses() : [];
-    const machine = { ...config, ownAddresses };
+    const machine = { ...config, ownAddresses, taken: this.#takenAddresses() };
     const verdict = judge(request, client, source, nowMs, machine);
     if (isTry && !verdict.ok && verdict.why === "code") {
       this.#codes.noteWrong(name, nowMs);
@@ -204,6 +226,17 @@ export class Decisions {
     return this.#codes.use(name, verdict.codeStep, config.maxSkewMs, nowMs)
       ? verdict
       : { ok: false, why: "code used" };
+  }
+
+  /** Addresses that no client has, looked up once a second at most. */
+  #takenAddresses(): ReadonlySet<string> {
+    const { runtime } = this.#parts;
+    const nowMs = runtime.monotonicMs();
+    if (nowMs - this.#takenMs >= TAKEN_MS) {
+      this.#takenMs = nowMs;
+      this.#taken = takenAddresses(runtime.ownNetworks());
+    }
+    return this.#taken;
   }
 
   #silence(why: string): null {

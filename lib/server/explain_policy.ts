@@ -91,7 +91,7 @@ function tryJudge(
   // The machine's addresses may be others where this is asked.
   const named = [request.forward?.host, request.target];
   const ownAddresses = named.filter((address) => address !== undefined);
-  const machine = { ...config, ownAddresses };
+  const machine = { ...config, ownAddresses, taken: new Set<string>() };
   if (from !== null) return judge(request, client, from, nowMs, machine);
   // Where it came from is not known, so it cannot be held against `from`.
   const anywhere = { ...client, from: null };
@@ -99,7 +99,8 @@ function tryJudge(
   return verdict.ok ? { ...verdict, address: null } : verdict;
 }
 
-const NOWHERE = "0.0.0.0";
+/** A documentation address (RFC 5737): any will do. */
+const NOWHERE = "192.0.2.1";
 
 function stepOfReplay(copy: boolean | null): Step {
   if (copy === null) {

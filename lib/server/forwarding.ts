@@ -6,7 +6,14 @@
 
 import type { Client, Config } from "../config/config.ts";
 import type { Forward, Request } from "../dialects/dialect.ts";
-import { type Endpoint, isIpv4 } from "../values/address.ts";
+import {
+  addressFromBytes,
+  broadcastOf,
+  type Endpoint,
+  isIpv4,
+  isLoopback,
+  parsePrefix,
+} from "../values/address.ts";
 import {
   containsPorts,
   overlapPorts,
@@ -19,6 +26,8 @@ export interface Machine {
   readonly commands: Config["commands"];
   /** Addresses of this machine's interfaces, canonical. */
   readonly ownAddresses: readonly string[];
+  /** Addresses that no client has: this machine's own, and its networks' broadcast addresses. */
+  readonly taken: ReadonlySet<string>;
 }
 
 /** A machine with nothing on it. */
@@ -26,7 +35,23 @@ export const NO_MACHINE: Machine = {
   services: [],
   commands: new Map(),
   ownAddresses: [],
+  taken: new Set(),
 };
+
+/** Addresses that no client has, from what the system says of its interfaces. */
+export function takenAddresses(networks: readonly string[]): Set<string> {
+  const taken = new Set<string>();
+  for (const network of networks) {
+    const prefix = parsePrefix(network);
+    if (!prefix) continue;
+    const address = addressFromBytes(prefix.bytes);
+    // A client on this machine comes from loopback.
+    if (!isLoopback(address)) taken.add(address);
+    const broadcast = broadcastOf(prefix);
+    if (broadcast !== null) taken.add(broadcast);
+  }
+  return taken;
+}
 
 /** Ports below are known by their numbers, and stay what they are. */
 const FIRST_FREE_PORT = 1024;

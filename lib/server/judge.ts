@@ -6,10 +6,11 @@
  */
 
 import type { Client } from "../config/config.ts";
-import { withinHours } from "../config/hours.ts";
+import { hoursEnd, withinHours } from "../config/hours.ts";
 import type { Request } from "../dialects/dialect.ts";
 import { oneTimeCode, STEP_MS } from "../dialects/one_time_code.ts";
 import {
+  isHostAddress,
   isIpv4,
   isLoopback,
   isPrivate,
@@ -60,9 +61,6 @@ export type Verdict =
   }
   | { readonly ok: false; readonly why: PolicyRefusal };
 
-/** Addresses that are nobody's. */
-const UNSPECIFIED: readonly string[] = ["0.0.0.0", "::"];
-
 /** Step 6: whether the stamp is within the clock difference that is allowed. */
 export function isTimely(
   request: Request,
@@ -94,10 +92,7 @@ export function judge(
   }
   const address = request.address ?? source;
   if (address !== source && !client.anyAddress) return refuse("address");
-  // Other programs may take it for everybody.
-  if (request.address !== null && UNSPECIFIED.includes(request.address)) {
-    return refuse("address");
-  }
+  if (!isClientAddress(address, source, machine)) return refuse("address");
   if (
     client.from?.some((prefix) => prefixContains(prefix, address)) === false
   ) {
@@ -132,9 +127,14 @@ export function judge(
       }
       const ports = request.ports.length > 0 ? request.ports : client.open;
       if (ports.length === 0) return refuse("nothing to open");
-      const seconds = request.action === "close"
+      const wanted = request.action === "close"
         ? 0
         : Math.min(request.seconds || client.forSeconds, client.maxForSeconds);
+      const untilMs = latestEnd(client, nowMs, nowMs + wanted * 1000);
+      const seconds = Math.floor((untilMs - nowMs) / 1000);
+      if (seconds < 1 && wanted > 0) {
+        return refuse(untilMs === client.expiresMs ? "expired" : "hours");
+      }
       if (request.forward) {
         const [asked, ...more] = request.ports;
         const forwarding = asked && more.length === 0
@@ -165,6 +165,27 @@ function mayBeHere(
   if (own.includes(target) || isLoopback(target)) return true;
   const family = own.filter((one) => isIpv4(one) === isIpv4(target));
   return !isPrivate(target) && family.every(isPrivate);
+}
+
+/** Whether an address can be that of one client: a source may be forged, a named address may be any. */
+export function isClientAddress(
+  address: string,
+  source: string,
+  { taken }: Pick<Machine, "taken">,
+): boolean {
+  if (!isHostAddress(address) || taken.has(address)) return false;
+  // The kernel takes packets from loopback addresses from this machine only.
+  return !isLoopback(address) || isLoopback(source);
+}
+
+/** When a client's grant that should last until `untilMs` ends at the latest: it outlives neither its expiry nor its hours. */
+export function latestEnd(
+  { expiresMs, hours }: Pick<Client, "expiresMs" | "hours">,
+  nowMs: number,
+  untilMs: number,
+): number {
+  const endMs = Math.min(untilMs, expiresMs ?? Infinity);
+  return hours ? Math.min(endMs, hoursEnd(hours, nowMs, endMs)) : endMs;
 }
 
 /** The 30 s step whose code this is: before, of or after the time stamp; null if none. */

@@ -8,7 +8,7 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "expired": "this client has expired",
   "hours": "outside this client's hours",
   "address required": "this client must name its address",
-  "address": "the address named is not the packet's source",
+  "address": "the address is not the packet's source, or not that of another host",
   "source": "the address is not one of this client's",
   "ports": "a port that this client may not open",
   "protocol": "a protocol without ports, such as ICMP: only TCP and UDP open",

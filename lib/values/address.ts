@@ -26,6 +26,8 @@ const GROUP = /^[0-9a-f]{1,4}$/i;
 /** Groups of 16 bits in an IPv6 address. */
 const GROUPS = 8;
 
+/** Bits of the prefix that IPv4 is mapped into: a shorter prefix is one of IPv6. */
+const MAPPED_BITS = 96;
 const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
 
 /**
@@ -97,10 +99,64 @@ export function formatPrefix({ bytes, bits }: Prefix): string {
   return bits >= 96 ? `${address}/${bits - 96}` : `::ffff:${address}/${bits}`;
 }
 
-/** Whether a network holds an address. */
+/** Networks whose addresses belong to no single host. */
+const NOT_HOSTS = [
+  "0.0.0.0/8", // unspecified, "this network"
+  "224.0.0.0/4", // multicast
+  "255.255.255.255", // broadcast
+  "::", // unspecified
+  "ff00::/8", // multicast
+  "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
+].map((text) => parsePrefix(text)!);
+
+const LOOPBACK = ["127.0.0.0/8", "::1"].map((text) => parsePrefix(text)!);
+
+/** IPv4-compatible addresses, which nobody uses (RFC 4291 §2.5.5.1). */
+const COMPATIBLE = parsePrefix("::/96")!;
+
+/** Networks that carry an IPv4 address, and the byte that it begins at: 6to4, NAT64. */
+const CARRIERS = [
+  { prefix: parsePrefix("2002::/16")!, at: 2 },
+  { prefix: parsePrefix("64:ff9b::/96")!, at: 12 },
+] as const;
+
+/** Whether a canonical address is a loopback address. */
+export function isLoopback(address: string): boolean {
+  return LOOPBACK.some((prefix) => prefixContains(prefix, address));
+}
+
+/**
+ * Whether a canonical address may be that of one host: not unspecified, not
+ * multicast, not the broadcast address, and no IPv6 form of an IPv4 address
+ * that is one of these. Loopback addresses are host addresses.
+ */
+export function isHostAddress(address: string): boolean {
+  const bytes = addressToBytes(address);
+  if (!bytes || address.includes("%")) return false;
+  if (NOT_HOSTS.some((prefix) => prefixContains(prefix, address))) return false;
+  if (isIpv4(address)) return true;
+  if (isLoopback(address)) return true;
+  if (prefixContains(COMPATIBLE, address)) return false;
+  return CARRIERS.every(({ prefix, at }) => {
+    if (!prefixContains(prefix, address)) return true;
+    const carried = bytes.subarray(at, at + 4).join(".");
+    return isHostAddress(carried) && !isLoopback(carried);
+  });
+}
+
+/** The broadcast address of an IPv4 network; null where it has none. */
+export function broadcastOf({ bytes, bits }: Prefix): string | null {
+  const address = addressFromBytes(bytes);
+  if (!isIpv4(address) || bits < 97 || bits > 126) return null;
+  const last = bytes.slice();
+  for (let bit = bits; bit < 128; bit++) last[bit >> 3]! |= 0x80 >> (bit & 7);
+  return addressFromBytes(last);
+}
+
+/** Whether a network holds an address. IPv4 addresses are in IPv4 networks only. */
 export function prefixContains(prefix: Prefix, address: string): boolean {
   const bytes = addressToBytes(address);
-  if (!bytes) return false;
+  if (!bytes || isIpv4(address) && prefix.bits < MAPPED_BITS) return false;
   for (let bit = 0; bit < prefix.bits; bit += 8) {
     const mask = 0xff << Math.max(0, 8 - (prefix.bits - bit)) & 0xff;
     const index = bit >> 3;
