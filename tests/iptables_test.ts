@@ -114,7 +114,7 @@ test("applyScript() makes the chain and the jump in one step", () => {
     ),
     `*filter
 :KNOCK - [0:0]
--A KNOCK -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN
+-A KNOCK -m conntrack --ctstate ESTABLISHED -j RETURN
 -A KNOCK -i lo -j RETURN
 -A KNOCK ${RULE}
 -A KNOCK -p tcp -m tcp --dport 22:25 -j DROP

@@ -235,16 +235,59 @@ test("care() puts a changed firewall back", async () => {
   assert(lines.at(-1)!.startsWith("warn the firewall was changed"));
 });
 
-test("dropClients() ends the grants of who is gone", async () => {
+test("dropGrants() ends the grants of who is gone", async () => {
   const { ask, keeper, store, runtime } = await makeKeeper([
     makeClient(),
     makeClient({ name: "bob" }),
   ]);
   await ask({ ports: [SSH] });
   await ask({ client: "bob", ports: [SSH] });
-  await keeper.dropClients(makeConfig([makeClient({ name: "bob" })]));
+  await keeper.dropGrants(makeConfig([makeClient({ name: "bob" })]));
   const left = store.ledger.live(runtime.nowMs());
   assertEquals(left.map(({ client }) => client), ["bob"]);
+});
+
+test("dropGrants() ends grants as early as expires and hours say now", async () => {
+  const { ask, keeper, firewall, runtime, store } = await makeKeeper();
+  await ask({ ports: [SSH], seconds: 3600 });
+  const nowMs = runtime.nowMs();
+  const key = `${SOURCE} tcp/22`;
+  const adopt = async (over: Partial<Client>) => {
+    const config = makeConfig([makeClient(over)]);
+    await keeper.apply(config);
+    assertEquals(firewall.open_.get(key), end(over));
+    await keeper.dropGrants(config);
+    assertEquals(firewall.open_.get(key), end(over));
+    return store.ledger.live(nowMs).map(({ untilMs }) => untilMs - nowMs);
+  };
+  const end = ({ expiresMs }: Partial<Client>) =>
+    nowMs + Math.min(3_600_000, (expiresMs ?? Infinity) - nowMs);
+  assertEquals(await adopt({ expiresMs: nowMs + 7_200_000 }), [3_600_000]);
+  assertEquals(await adopt({ expiresMs: nowMs + 60_500 }), [60_500]);
+  const over = makeConfig([makeClient({ expiresMs: nowMs })]);
+  await keeper.dropGrants(over);
+  assertEquals(firewall.open_.size, 0);
+  assertEquals(store.ledger.live(nowMs), []);
+  assertEquals(
+    store.history.find({}).at(-1)!.reason,
+    "the client's time is over",
+  );
+});
+
+test("decide() extends a grant up to the client's expiry", async () => {
+  const expiresMs = START_MS + 60_000;
+  const { ask, firewall, lines, store } = await makeKeeper([
+    makeClient({ expiresMs }),
+  ]);
+  await ask({ ports: [SSH] });
+  const answer = await ask({ ports: [SSH], seconds: 3600 });
+  assertEquals(answer!.seconds, 60);
+  assertEquals([...firewall.open_.values()], [expiresMs]);
+  assertEquals(
+    lines.at(-1),
+    `info open alice ${SOURCE} tcp/22 until 2026-01-02T12:01:00.000Z (1m)`,
+  );
+  assertEquals(store.history.find({}).at(-1)!.seconds, 60);
 });
 
 test("sweep() closes what the firewall does not end, and runs the hook", async () => {
@@ -412,8 +455,28 @@ test("admit() opens for a sequence, under its name", async () => {
   ]);
   const [event] = store.history.find({});
   assertEquals([event!.client, event!.dialect], ["sequence door", "sequence"]);
-  await keeper.dropClients(makeConfig([]));
+  await keeper.dropGrants(makeConfig([]));
   assertEquals(store.ledger.live(nowMs), []);
+});
+
+test("admit() opens for no address that a client cannot have", async () => {
+  const { keeper, firewall, lines, runtime, store } = await makeKeeper();
+  const claim = {
+    client: "sequence door",
+    dialect: "sequence",
+    action: "open",
+    command: null,
+    ports: [SSH],
+    seconds: 10,
+  } as const;
+  const nobodys = ["0.0.0.0", "::", "192.0.2.10", "192.0.2.255", "ff02::1"];
+  for (const address of nobodys) {
+    assert(!await keeper.admit({ ...claim, address }, runtime.nowMs()));
+  }
+  assertEquals(firewall.open_.size, 0);
+  assertEquals(store.ledger.size, 0);
+  assertEquals(lines.length, nobodys.length);
+  assert(lines[0]!.startsWith("warn refused sequence door 0.0.0.0 tcp/22: "));
 });
 
 test("admit() leaves to the kernel what it has done, but what others have for longer", async () => {

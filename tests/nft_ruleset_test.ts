@@ -40,7 +40,7 @@ table inet knock {
   set once4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 65535; }
   set once6 { type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 65535; }
   chain guard {
-    ct state established,related accept
+    ct state established accept
     iif lo accept
     ip saddr . meta l4proto . th dport @allow4 accept
     ip6 saddr . meta l4proto . th dport @allow6 accept

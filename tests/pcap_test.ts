@@ -227,3 +227,25 @@ test("feed() never throws", () => {
     ),
   );
 });
+
+test("decodeIp() takes no IPv4 address in an IPv6 packet", () => {
+  const mapped = UDP6.slice();
+  mapped.set([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, 9], 8);
+  assertEquals(decodeIp(mapped), null);
+});
+
+test("a capture shows loopback sources of loopback alone", () => {
+  const local = TCP4.slice();
+  local.set([127, 0, 0, 1], 12);
+  const frame = (device: number) => {
+    const header = new Uint8Array(20 + local.length);
+    header.set([device >> 8, device & 0xff], 8);
+    header.set(local, 20);
+    return header;
+  };
+  const sources = [772, 1].map((device) => {
+    const [captured] = new PcapReader().feed(capture(276, [frame(device)]));
+    return captured!.packet?.source;
+  });
+  assertEquals(sources, ["127.0.0.1", undefined]);
+});

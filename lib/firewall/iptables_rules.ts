@@ -98,7 +98,7 @@ export function removeScript(chain: string, found: Found): string {
 /** The rules before the grants. */
 function headRules({ mode }: Style): string[] {
   return mode === "accept" ? [] : [
-    "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+    "-m conntrack --ctstate ESTABLISHED -j RETURN",
     "-i lo -j RETURN",
   ];
 }

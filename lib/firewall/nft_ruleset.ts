@@ -95,7 +95,9 @@ function ownChains(plan: Plan): ChainText[] {
     name: GUARD,
     hook: `type filter hook input priority ${PRIORITY}; policy accept;`,
     rules: [
-      `ct state established,related accept`,
+      // Not "related": what another connection has announced, such as FTP's
+      // data, needs a grant as well. ICMP errors are not to a guarded port.
+      `ct state established accept`,
       `iif lo accept`,
       ...landedRules(own, forwards),
       ...dropRule(forwards.flatMap(({ ports }) => ports)),

@@ -173,6 +173,10 @@ function setText(name: string, type: string): string[] {
   return [`  set ${name} { ${type}; ${SET_OPTIONS}; }`];
 }
 
+/** Sources that no client has, whatever this machine's networks are. */
+const NOBODYS4 = "0.0.0.0/8";
+const NOBODYS6 = ["::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"];
+
 const ELSEWHERE = `${PREFIX}elsewhere`;
 
 function forgetChain(
@@ -219,8 +223,12 @@ function baseChain(
   );
   return chainText(SEQUENCE_CHAIN, [
     `type filter hook input priority ${PRIORITY}; policy accept;`,
-    "ct state established,related accept",
+    "ct state established accept",
     "iif lo accept",
+    // Addresses that no client has; the kernel itself would open for them.
+    "fib saddr type { local, broadcast, anycast, multicast } accept",
+    `ip saddr ${NOBODYS4} accept`,
+    `ip6 saddr { ${NOBODYS6.join(", ")} } accept`,
     "meta l4proto != { tcp, udp } accept",
     "tcp flags & (fin | syn | rst | ack) != syn accept",
     `meta l4proto . th dport vmap { ${ways.join(", ")} }`,

@@ -139,9 +139,10 @@ export class Keeper {
     return this.#upkeep.sweep();
   }
 
-  /** Takes the grants of clients that a configuration does not name out of the ledger, and closes them. */
-  dropClients(config: Config): Promise<void> {
-    return this.#upkeep.dropClients(config);
+  /** Ends what a configuration no longer grants: all of clients that it does not name, and what outlives `expires` or `hours`. */
+  async dropGrants(config: Config): Promise<void> {
+    await this.#upkeep.dropClients(config);
+    await this.#upkeep.shortenGrants(config);
   }
 
   /** Puts the firewall back if somebody changed what is ours, and says what only the admin can mend. */

@@ -14,6 +14,7 @@ import { kernelRules } from "../sequences/ruleset.ts";
 import { formatPortRange, overlapPorts } from "../values/ports.ts";
 import type { Deed, Granted } from "./deed.ts";
 import { granteesOf, type InForce } from "./in_force.ts";
+import { latestEnd } from "./judge.ts";
 import { type Entry, isWithin, mergeEntries } from "./ledger.ts";
 import type { Store } from "./store.ts";
 
@@ -38,8 +39,15 @@ export class Orders {
     const nowMs = runtime.nowMs();
     firewall.setSequences?.(kernelRules(kernelSequences(config.doors)));
     const names = granteesOf(config);
-    const live = store.ledger.live(nowMs);
-    const grants = mergeEntries(live.filter(({ client }) => names.has(client)))
+    const clients = new Map(config.clients.map((one) => [one.name, one]));
+    const live = store.ledger.live(nowMs)
+      .filter(({ client }) => names.has(client))
+      .map((entry) => {
+        const client = clients.get(entry.client);
+        if (!client) return entry;
+        return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
+      });
+    const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
       .filter(({ to }) => !to || canForward(config));
     return firewall.apply(config.services, grants, nowMs);
   }

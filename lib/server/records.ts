@@ -92,15 +92,13 @@ export class Records {
     }
   }
 
-  /** Takes entries out of the ledger for good; throws SystemError. */
+  /** Takes entries out of the ledger for good. Belongs in a transaction: throws SystemError. */
   end(entries: readonly Entry[], reason: string): void {
     const { store, chronicle } = this.#parts;
-    store.transaction(() => {
-      for (const entry of entries) {
-        store.ledger.remove(entry);
-        chronicle.rememberEnd(entry, reason);
-      }
-    });
+    for (const entry of entries) {
+      store.ledger.remove(entry);
+      chronicle.rememberEnd(entry, reason);
+    }
   }
 
   /** What the ledger says of a deed that opens: an entry for each of its ports. */

@@ -103,7 +103,7 @@ export class Server {
     await this.#entrances.open(config);
     await orFailure(async () => {
       await keeper.apply();
-      await keeper.dropClients(config);
+      await keeper.dropGrants(config);
       await keeper.sweep();
       await this.#gate.set(config, firewall);
       await keeper.care();
@@ -159,7 +159,7 @@ export class Server {
       this.#receiver.adopt(config);
       keeper.adopt(config, firewall);
       // Who was removed may have knocked until this moment.
-      await this.#attempt(() => keeper.dropClients(config));
+      await this.#attempt(() => keeper.dropGrants(config));
       if (firewall !== before) await this.#retire(before, old);
       await this.#entrances.closeOthers(config);
       await this.#attempt(() => this.#doors.adopt(config));
@@ -184,7 +184,7 @@ export class Server {
         // The next would not know the chain in the host's table for its own.
         if (!same && old.firewall.mode === "accept") await before.remove();
         await keeper.apply(config, firewall);
-        await keeper.dropClients(config);
+        await keeper.dropGrants(config);
         await this.#gate.set(config, firewall);
         const { runtime, store } = this.#parts;
         store.replay.allow(config.maxSkewMs, runtime.nowMs());

@@ -9,6 +9,7 @@ import { FirewallError } from "../firewall/firewall.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { granteesOf, type InForce } from "./in_force.ts";
 import type { Entry } from "./ledger.ts";
+import { latestEnd } from "./judge.ts";
 import type { Log } from "./log.ts";
 import type { Orders } from "./orders.ts";
 import type { Records } from "./records.ts";
@@ -51,7 +52,7 @@ export class Upkeep {
       ? over
       : await this.#closeEach(over, nowMs);
     if (ended.length === 0) return;
-    records.end(ended, "");
+    store.transaction(() => records.end(ended, ""));
     this.#runHooks(ended);
   }
 
@@ -64,7 +65,7 @@ export class Upkeep {
       !names.has(client)
     );
     if (gone.length === 0) return;
-    records.end(gone, "the client was removed");
+    store.transaction(() => records.end(gone, "the client was removed"));
     try {
       await orders.close(gone, nowMs);
     } catch (error) {
@@ -74,6 +75,45 @@ export class Upkeep {
     this.#runHooks(gone);
     for (const client of new Set(gone.map((entry) => entry.client))) {
       log("info", `close ${client}: the client was removed`, { client });
+    }
+  }
+
+  /** Ends grants as early as their clients' `expires` and `hours` say in a configuration. */
+  async shortenGrants(config: Config): Promise<void> {
+    const { runtime, store, log, records, orders } = this.#parts;
+    const nowMs = runtime.nowMs();
+    const clients = new Map(config.clients.map((one) => [one.name, one]));
+    const shortened: Entry[] = [];
+    const ended: Entry[] = [];
+    const before: Entry[] = [];
+    for (const entry of store.ledger.live(nowMs)) {
+      const client = clients.get(entry.client);
+      const untilMs = client && latestEnd(client, nowMs, entry.untilMs);
+      if (untilMs === undefined || untilMs >= entry.untilMs) continue;
+      before.push(entry);
+      // A single-use grant may be used already: none is given again.
+      if (untilMs <= nowMs || entry.once) ended.push(entry);
+      else shortened.push({ ...entry, untilMs });
+    }
+    if (before.length === 0) return;
+    store.transaction(() => {
+      records.end(ended, "the client's time is over");
+      for (const entry of shortened) {
+        store.ledger.remove(entry);
+        store.ledger.put(entry);
+      }
+    });
+    try {
+      await orders.close(before, nowMs);
+    } catch (error) {
+      records.putBack(before);
+      throw error;
+    }
+    await orders.kill(ended);
+    this.#runHooks(ended);
+    for (const client of new Set(before.map((entry) => entry.client))) {
+      const words = `${client}: grants end earlier, by expires or hours`;
+      log("info", words, { client });
     }
   }
 
