@@ -35,3 +35,27 @@ test("ClockWatch adds up a clock that is set little by little", () => {
   );
   assertEquals(jumps, [0, 0, 1200]);
 });
+
+test("ClockWatch takes a clock that was set for right after two days", () => {
+  const settled = 48 * HOUR_MS;
+  const year = 365 * 24 * HOUR_MS;
+  const watch = new ClockWatch({ nowMs: 0, monotonicMs: 0 });
+  const at = (monotonicMs: number) => ({
+    nowMs: 56 * year + monotonicMs,
+    monotonicMs,
+  });
+  watch.note(at(10_000));
+  assertEquals(watch.surelyMs(at(10_000)), 10_000);
+  assertEquals(watch.surelyMs(at(settled)), settled);
+  // Adjustments do not put it off, another jump does.
+  const nudged = (ms: number) => ({ ...at(ms), nowMs: at(ms).nowMs + 2000 });
+  watch.note(nudged(settled));
+  assertEquals(watch.surelyMs(nudged(settled + 9_999)), settled + 9_999);
+  assertEquals(
+    watch.surelyMs(nudged(settled + 10_000)),
+    at(settled + 10_000).nowMs,
+  );
+  const back = { nowMs: 55 * year, monotonicMs: 2 * settled };
+  watch.note(back);
+  assertEquals(watch.surelyMs(back), back.nowMs);
+});

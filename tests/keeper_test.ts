@@ -7,6 +7,7 @@ import {
   type Grant,
 } from "../lib/firewall/firewall.ts";
 import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
+import { Codes } from "../lib/server/codes.ts";
 import { Counters } from "../lib/server/counters.ts";
 import type { Claim } from "../lib/server/deed.ts";
 import { Keeper } from "../lib/server/keeper.ts";
@@ -600,7 +601,7 @@ test("one client cannot fill the ledger for an address", async () => {
   assert(store.ledger.size < 1100, `${store.ledger.size}`);
 });
 
-test("one-time codes cannot be guessed: a few wrong ones, then one a minute", async () => {
+test("one-time codes cannot be guessed: a few wrong ones, then a delay that doubles", async () => {
   const code = new Uint8Array(20).fill(5);
   const { ask, runtime, store } = await makeKeeper([makeClient({ code })]);
   const right = () => oneTimeCode(code, runtime.nowMs());
@@ -611,14 +612,53 @@ test("one-time codes cannot be guessed: a few wrong ones, then one a minute", as
   assertEquals(await status(right()), "refused", "not even looked at");
   assertEquals(
     store.history.find({}).at(-1)?.reason,
-    "too many wrong one-time codes: wait a minute",
+    "too many wrong one-time codes: wait, up to an hour",
   );
   await runtime.clock.advance(60_000);
   assertEquals(await status(null), "refused", "none is no guess");
   assertEquals(await status(right()), "done");
-  assertEquals(await status(wrong()), "refused");
+  assertEquals(await status(wrong()), "refused", "the first of five again");
   await runtime.clock.advance(30_000);
-  assertEquals(await status(right()), "refused");
+  assertEquals(await status(right()), "done");
+});
+
+test("the delay after wrong one-time codes doubles up to an hour, over restarts", async () => {
+  const runtime = new FakeRuntime({ steps: "by hand" });
+  const store = await openStore(runtime, "/var/lib/knock");
+  let nowMs = START_MS;
+  let tries = 0;
+  const dayMs = 24 * 3_600_000;
+  const waits: number[] = [];
+  for (let triedMs = nowMs; nowMs < START_MS + dayMs; nowMs += 1000) {
+    // Each time as after a restart: what counts is in the state.
+    const codes = new Codes(store);
+    if (!codes.mayTry("alice", nowMs)) continue;
+    codes.noteWrong("alice", nowMs);
+    tries++;
+    waits.push((nowMs - triedMs) / 1000);
+    triedMs = nowMs;
+  }
+  // deno-fmt-ignore
+  assertEquals(waits.slice(0, 13), [
+    0, 1, 1, 1, 1, 60, 120, 240, 480, 960, 1920, 3600, 3600,
+  ]);
+  assertEquals(tries, 33, "with three right codes of a million: 0.01 % a day");
+  const codes = new Codes(store);
+  assert(codes.mayTry("bob", nowMs), "another client's are another's");
+  assert(!codes.mayTry("alice", START_MS), "a clock that was set back");
+  assert(codes.mayTry("alice", START_MS + 3_600_000), "waits an hour at most");
+  assert(codes.use("alice", 1, 120_000, START_MS));
+  codes.noteWrong("alice", START_MS + 1);
+  assert(codes.mayTry("alice", START_MS + 1), "a right one begins anew");
+});
+
+test("a ping is counted, and leaves no event", async () => {
+  const { ask, store } = await makeKeeper();
+  await ask({ ports: [SSH] });
+  for (let sent = 0; sent < 100; sent++) {
+    assertEquals((await ask({ action: "ping" }))?.status, "done");
+  }
+  assertEquals(store.history.find({}).map(({ event }) => event), ["open"]);
 });
 
 test("whoever is refused again and again is told of a few times, and counted", async () => {

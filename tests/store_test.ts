@@ -1,3 +1,4 @@
+import { fairShare, MAX_EVENTS_OF_CLIENT } from "../lib/server/history.ts";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "node:path";
@@ -259,4 +260,55 @@ test("Replay keeps in memory what a file that cannot be written does not take", 
   assert(!replay.record(numbered(0), 1000));
   replay.prune(1001);
   assert(!replay.seen(numbered(MANY)));
+});
+
+inFolder(
+  "the history of one client pushes nobody else's out",
+  async (folder) => {
+    const store = await openStore(runtime, folder);
+    const { history } = store;
+    const add = (client: string, count: number) =>
+      store.transaction(() => {
+        for (let added = 0; added < count; added++) {
+          history.add({
+            atMs: added,
+            event: "open",
+            client,
+            address: "192.0.2.1",
+            ports: "tcp/22",
+            seconds: 30,
+            dialect: "knock",
+            reason: "",
+          });
+        }
+      });
+    const count = (client: string) => history.find({ client }).length;
+    add("alice", 200);
+    add("mallory", MAX_EVENTS_OF_CLIENT + 500);
+    assertEquals(history.prune(), ["mallory"]);
+    assertEquals(count("alice"), 200);
+    assertEquals(count("mallory"), MAX_EVENTS_OF_CLIENT);
+    assertEquals(
+      history.find({ client: "mallory" })[0]!.atMs,
+      500,
+      "the oldest go",
+    );
+    add("mallory", 500);
+    assertEquals(history.prune(), [], "told once");
+    assertEquals(count("mallory"), MAX_EVENTS_OF_CLIENT);
+    store.close();
+  },
+);
+
+test("fairShare() cuts those that have most, and as little as it must", () => {
+  const cases = [
+    [[], 10, Infinity],
+    [[3, 7], 10, Infinity],
+    [[3, 8], 10, 7],
+    [[20, 1, 20], 11, 5],
+    [[5, 5, 5], 10, 3],
+  ] as const;
+  for (const [counts, limit, want] of cases) {
+    assertEquals(fairShare(counts, limit), want, `${counts}`);
+  }
 });

@@ -3,6 +3,12 @@
 /** What two looks may differ by without anybody having set the clock. */
 const TOLERANCE_MS = 1000;
 
+/** A jump by less is an adjustment: it does not begin the wait for a settled clock anew. */
+const SMALL_MS = 60_000;
+
+/** A clock that was set is taken for right after so long: twice the longest `max_skew`. */
+const SETTLED_MS = 48 * 60 * 60 * 1000;
+
 /** Two clocks at one moment. */
 export interface Clocks {
   /** Unix milliseconds. */
@@ -12,7 +18,9 @@ export interface Clocks {
 
 /** Compares the clock with one that only measures. */
 export class ClockWatch {
-  readonly #start: Clocks;
+  #start: Clocks;
+  /** When the clock was set last; null while that is settled. */
+  #set: Clocks | null = null;
   #last: Clocks;
 
   constructor(start: Clocks) {
@@ -33,14 +41,21 @@ export class ClockWatch {
 
   /** Takes the clock as it is set now. */
   note(now: Clocks): void {
+    if (!this.#set || Math.abs(this.look(now)) >= SMALL_MS) this.#set = now;
     this.#last = now;
   }
 
   /**
    * The time that has surely been reached: what is forgotten by it does not
-   * come back when the clock is set forward, and then back.
+   * come back when the clock is set forward, and then back. Two days after it was
+   * set, what was accepted before is too old either way: a machine that starts
+   * in 1970 does not keep its records for ever.
    */
   surelyMs({ nowMs, monotonicMs }: Clocks): number {
+    if (this.#set && monotonicMs - this.#set.monotonicMs >= SETTLED_MS) {
+      this.#start = this.#set;
+      this.#set = null;
+    }
     const { nowMs: startMs, monotonicMs: zeroMs } = this.#start;
     return Math.min(nowMs, startMs + monotonicMs - zeroMs);
   }

@@ -1,32 +1,44 @@
 /** One-time codes: how many wrong ones a client may try, and each right one once. */
 
 import { STEP_MS } from "../dialects/one_time_code.ts";
-import { type Rate, RateCap } from "./rate.ts";
-import { codeIdentity, type Replay } from "./replay.ts";
+import { codeIdentity } from "./replay.ts";
+import type { Store } from "./store.ts";
 
-/**
- * Wrong one-time codes of a client, or nobody would have to know the right
- * one: RFC 4226 §7.3.
- */
-const WRONG_CODES: Rate = { perSecond: 1 / 60, burst: 5 };
+/** Wrong codes in a row without a delay. */
+const FREE = 5;
+/** The delay after them, which doubles with each further one (RFC 4226 §7.3). */
+const FIRST_DELAY_MS = 60_000;
+const MAX_DELAY_MS = 3_600_000;
 
-/** What became of the clients' one-time codes. */
+/** A client's wrong codes since its last right one, and when the last of them came. */
+interface Wrong {
+  readonly count: number;
+  readonly atMs: number;
+}
+
+/** What became of the clients' one-time codes; in the state, so that a restart forgives none. */
 export class Codes {
-  readonly #replay: Replay;
-  readonly #wrong = new RateCap(WRONG_CODES);
+  readonly #store: Store;
 
-  constructor(replay: Replay) {
-    this.#replay = replay;
+  constructor(store: Store) {
+    this.#store = store;
   }
 
-  /** Whether a client may try one more. */
+  /** Whether a client may try one more. Throws SystemError. */
   mayTry(client: string, nowMs: number): boolean {
-    return this.#wrong.has(client, nowMs);
+    const { count, atMs } = this.#wrongOf(client);
+    // The clock was set back: the delay begins anew.
+    if (atMs > nowMs) {
+      this.#store.setFact(factOf(client), { count, atMs: nowMs });
+    }
+    return nowMs - Math.min(atMs, nowMs) >= delayMs(count);
   }
 
-  /** Counts a wrong one. */
+  /** Counts a wrong one. Throws SystemError. */
   noteWrong(client: string, nowMs: number): void {
-    this.#wrong.take(client, nowMs);
+    const { count } = this.#wrongOf(client);
+    const wrong: Wrong = { count: count + 1, atMs: nowMs };
+    this.#store.setFact(factOf(client), wrong);
   }
 
   /**
@@ -36,6 +48,28 @@ export class Codes {
    */
   use(client: string, step: number, maxSkewMs: number, nowMs: number): boolean {
     const untilMs = nowMs + 2 * maxSkewMs + 3 * STEP_MS;
-    return this.#replay.record(codeIdentity(client, step), untilMs);
+    const { replay } = this.#store;
+    if (!replay.record(codeIdentity(client, step), untilMs)) return false;
+    if (this.#wrongOf(client).count > 0) {
+      this.#store.setFact(factOf(client), NONE);
+    }
+    return true;
   }
+
+  #wrongOf(client: string): Wrong {
+    return this.#store.fact(factOf(client)) as Wrong | undefined ?? NONE;
+  }
+}
+
+const NONE: Wrong = { count: 0, atMs: 0 };
+
+function factOf(client: string): string {
+  return `wrong codes of ${client}`;
+}
+
+/** How long a client waits after so many wrong codes in a row. */
+export function delayMs(count: number): number {
+  return count < FREE
+    ? 0
+    : Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (count - FREE));
 }

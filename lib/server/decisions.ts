@@ -15,7 +15,13 @@ import type { Claim, Granted } from "./deed.ts";
 import { Hush } from "./hush.ts";
 import type { InForce } from "./in_force.ts";
 import { takenAddresses } from "./forwarding.ts";
-import { isClientAddress, isTimely, judge, type PolicyRefusal, type Verdict } from "./judge.ts";
+import {
+  isClientAddress,
+  isTimely,
+  judge,
+  type PolicyRefusal,
+  type Verdict,
+} from "./judge.ts";
 import type { Entry } from "./ledger.ts";
 import type { Log } from "./log.ts";
 import { explainRefusal, explainSkew } from "./messages.ts";
@@ -73,7 +79,7 @@ export class Decisions {
 
   constructor(parts: DecisionsParts) {
     this.#parts = parts;
-    this.#codes = new Codes(parts.store.replay);
+    this.#codes = new Codes(parts.store);
     this.#hush = new Hush(parts.log);
   }
 
@@ -130,7 +136,7 @@ export class Decisions {
       if (decided.ok) return decided;
       counters.add(`refused: ${decided.why}`);
       if (decided.told) {
-        const words = explainRefusal(decided.why);
+        const words = explainRefusal(decided.why, address);
         chronicle.say("warn", "refused", request, asked, words);
       }
       return { ok: false, status: "refused", address };
@@ -173,7 +179,7 @@ export class Decisions {
     const { client, address } = claim;
     counters.add("refused: address");
     if (this.#hush.tells(client, "policy", nowMs)) {
-      const words = explainRefusal("address");
+      const words = explainRefusal("address", address);
       chronicle.say("warn", "refused", claim, claim, words);
     }
     return { ok: false, status: "refused", address };
@@ -197,7 +203,8 @@ export class Decisions {
     const told = this.#hush.tells(client.name, "policy", nowMs);
     if (told) {
       const { chronicle } = this.#parts;
-      chronicle.remember("refused", request, asked, explainRefusal(why));
+      const words = explainRefusal(why, asked.address);
+      chronicle.remember("refused", request, asked, words);
     }
     return { ok: false, why, told };
   }

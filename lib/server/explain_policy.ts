@@ -136,7 +136,8 @@ function stepsOfPolicy(
   }
   if (would.why === "replay") return steps;
   const text = `the policy of "${client.name}" refuses it: ` +
-    explainRefusal(would.why) + cure(request, client, would.why);
+    explainRefusal(would.why, request.address ?? source ?? undefined) +
+    cure(request, client, would.why);
   return [...steps, { ok: false, text }];
 }
 

@@ -1,5 +1,6 @@
 /** What the log says of grants and refusals, in one place. */
 
+import { isLinkLocal } from "../values/address.ts";
 import type { PolicyRefusal } from "./judge.ts";
 import { formatDuration } from "../values/duration.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
@@ -8,7 +9,8 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "expired": "this client has expired",
   "hours": "outside this client's hours",
   "address required": "this client must name its address",
-  "address": "the address is not the packet's source, or not that of another host",
+  "address":
+    "the address is not the packet's source, or not that of another host",
   "source": "the address is not one of this client's",
   "ports": "a port that this client may not open",
   "protocol": "a protocol without ports, such as ICMP: only TCP and UDP open",
@@ -18,12 +20,14 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "command": "a command that this client may not run",
   "code": "the one-time code is missing or wrong",
   "code used": "the one-time code was used before",
-  "code tries": "too many wrong one-time codes: wait a minute",
+  "code tries": "too many wrong one-time codes: wait, up to an hour",
 };
 
 /** Why a request was refused, in words. */
-export function explainRefusal(why: PolicyRefusal): string {
-  return REASONS[why];
+export function explainRefusal(why: PolicyRefusal, address?: string): string {
+  return why === "address" && address && isLinkLocal(address)
+    ? `${address} is another host on every network: use an address that is not link-local`
+    : REASONS[why];
 }
 
 /** How far a time stamp is off, in words. */

@@ -49,7 +49,8 @@ export class Records {
    */
   record(deed: Deed, granted: Granted, nowMs: number): Entry[] {
     const { store: { ledger }, chronicle } = this.#parts;
-    chronicle.remember(deed.action, deed, granted);
+    // Pings are only counted: they would push all else out of the history.
+    if (deed.action !== "ping") chronicle.remember(deed.action, deed, granted);
     const own = ledger.ofAddress(granted.address, nowMs).filter(({ client }) =>
       client === deed.client
     );

@@ -14,6 +14,7 @@ import { Doors } from "./doors.ts";
 import { Entrances } from "./entrances.ts";
 import { GateTags } from "./gate_tags.ts";
 import { checkGpg } from "./gpg.ts";
+import { MAX_EVENTS_OF_CLIENT } from "./history.ts";
 import { Keeper } from "./keeper.ts";
 import type { Log } from "./log.ts";
 import { Receiver } from "./receiver.ts";
@@ -114,7 +115,7 @@ export class Server {
 
   #startTimers(): void {
     const keeper = this.#keeper;
-    const { store } = this.#parts;
+    const { store, log } = this.#parts;
     this.#every(SWEEP_MS, () =>
       keeper.enqueue(async () => {
         this.#clock.look();
@@ -125,7 +126,11 @@ export class Server {
     this.#every(REPORT_MS, () => this.#reports.writeCounts());
     this.#every(CARE_MS, () => {
       store.replay.prune(this.#clock.surelyMs());
-      store.history.prune();
+      for (const client of store.history.prune()) {
+        const words = `${client}: its part of the history is full: only its ` +
+          `latest ${MAX_EVENTS_OF_CLIENT} events are kept`;
+        log("warn", words, { client });
+      }
       return keeper.enqueue(() => keeper.care());
     });
   }

@@ -26,7 +26,7 @@ export const STATE_FILE = "state.db";
 const OTHERS_WRITE = 0o022;
 
 /** Raised with every change of the tables below. */
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const SCHEMA = `
   create table if not exists accepted (
@@ -58,6 +58,7 @@ const SCHEMA = `
     reason text not null
   );
   create index if not exists history_at on history (at_ms);
+  create index if not exists history_client on history (client);
   create table if not exists facts (
     name text primary key,
     value text not null

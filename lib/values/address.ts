@@ -106,6 +106,7 @@ const NOT_HOSTS = [
   "255.255.255.255", // broadcast
   "::", // unspecified
   "ff00::/8", // multicast
+  "fe80::/10", // link-local
   "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
 ].map((text) => parsePrefix(text)!);
 
@@ -125,10 +126,18 @@ export function isLoopback(address: string): boolean {
   return LOOPBACK.some((prefix) => prefixContains(prefix, address));
 }
 
+const LINK_LOCAL = parsePrefix("fe80::/10")!;
+
+/** Whether a canonical address is an IPv6 one that holds on a single link only. */
+export function isLinkLocal(address: string): boolean {
+  return prefixContains(LINK_LOCAL, address);
+}
+
 /**
  * Whether a canonical address may be that of one host: not unspecified, not
- * multicast, not the broadcast address, and no IPv6 form of an IPv4 address
- * that is one of these. Loopback addresses are host addresses.
+ * multicast, not the broadcast address, not IPv6 link-local (without its zone it
+ * is a host on every link), and no IPv6 form of an IPv4 address that is one of
+ * these. Loopback addresses are host addresses.
  */
 export function isHostAddress(address: string): boolean {
   const bytes = addressToBytes(address);
