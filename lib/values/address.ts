@@ -110,8 +110,6 @@ const NOT_HOSTS = [
   "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
 ].map((text) => parsePrefix(text)!);
 
-const LOOPBACK = ["127.0.0.0/8", "::1"].map((text) => parsePrefix(text)!);
-
 /** IPv4-compatible addresses, which nobody uses (RFC 4291 §2.5.5.1). */
 const COMPATIBLE = parsePrefix("::/96")!;
 
@@ -120,11 +118,6 @@ const CARRIERS = [
   { prefix: parsePrefix("2002::/16")!, at: 2 },
   { prefix: parsePrefix("64:ff9b::/96")!, at: 12 },
 ] as const;
-
-/** Whether a canonical address is a loopback address. */
-export function isLoopback(address: string): boolean {
-  return LOOPBACK.some((prefix) => prefixContains(prefix, address));
-}
 
 const LINK_LOCAL = parsePrefix("fe80::/10")!;
 
