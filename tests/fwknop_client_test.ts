@@ -56,6 +56,29 @@ test("sealerOf() seals fwknop's packets, which the server's dialect opens", asyn
   assertEquals(known.request?.ports, ask.ports);
 });
 
+test("sealerOf() names where a profile has the port led", async () => {
+  for (
+    const [key, kind] of [["nat_access", "nat"], [
+      "nat_local",
+      "local",
+    ]] as const
+  ) {
+    const home = profile(
+      `{ key_base64: "${KEY}", hmac_key_base64: "${MAC}", ${key}: "10.0.0.5:88" }`,
+    );
+    const sealer = await sealerOf(home);
+    const { packet } = await sealer.seal(ask, circumstances);
+    const { fwknop } = home;
+    if (!fwknop || !("key" in fwknop)) throw new Error("no keys");
+    const opened = fwknopDialect([{ ...fwknop, name: "c" }]).open(
+      packet,
+      scene,
+    );
+    if (!opened.ok) throw new Error(opened.why);
+    assertEquals(opened.request.forward, { kind, host: "10.0.0.5", port: 88 });
+  }
+});
+
 test("sealerOf() takes text keys, and refuses what fwknop cannot say", async () => {
   const sealer = await sealerOf(profile(`{ key: "a b", hmac: none }`));
   for (
@@ -77,6 +100,11 @@ test("sealerOf() takes text keys, and refuses what fwknop cannot say", async () 
 test("parseProfiles() refuses wrong keys of fwknop without showing them", () => {
   const cases: [string, string][] = [
     [`{ hmac: none }`, "home.fwknop.key_base64: is missing"],
+    [
+      `{ key: a, hmac: none, nat_local: "a:1", nat_access: "b:1" }`,
+      "home.fwknop.nat_local: must not be beside nat_access",
+    ],
+    [`{ key: a, hmac: none, nat_local: "a:0" }`, "must be HOST:PORT"],
     [`{ key_base64: "${KEY}" }`, "home.fwknop.hmac_key_base64: is missing"],
     [
       `{ key_base64: "${KEY}", hmac_key_base64: "${KEY}" }`,

@@ -5,7 +5,7 @@ import {
   type FwknopGpg,
   readFwknopKeys,
 } from "../config/fwknop_keys.ts";
-import type { Mistake } from "../config/mistake.ts";
+import { at, type Mistake } from "../config/mistake.ts";
 import {
   object,
   oneOf,
@@ -14,8 +14,10 @@ import {
   type Schema,
   text,
 } from "../config/schema.ts";
+import type { Forward } from "../dialects/dialect.ts";
 import type { FwknopKeys } from "../dialects/fwknop.ts";
 import { DIGEST_TYPES, type DigestType } from "../dialects/fwknop_digest.ts";
+import { parseEndpoint } from "../values/address.ts";
 
 /** The keys of fwknop, and what else its packets say. */
 export type FwknopProfileKeys =
@@ -24,6 +26,8 @@ export type FwknopProfileKeys =
     readonly user: string;
     /** The checksum; servers find it out by themselves. */
     readonly digest: DigestType;
+    /** Where the server is to lead the port that is asked for; null: nowhere else. */
+    readonly forward: Forward | null;
   }
   & (FwknopKeys | {
     readonly gpg: FwknopProfileGpg;
@@ -42,8 +46,15 @@ export interface FwknopProfileGpg {
 
 const words = text("text", (value) => value === "" ? null : value);
 
+const target = text("HOST:PORT", (value) => {
+  const endpoint = parseEndpoint(value);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+});
+
 const schema = object({
   ...FWKNOP_FIELDS,
+  nat_access: optional(target, null),
+  nat_local: optional(target, null),
   user: optional(words, "knock"),
   digest: optional(oneOf(DIGEST_TYPES), "sha256"),
   gpg: optional(
@@ -65,9 +76,17 @@ export const fwknopProfile: Schema<FwknopProfileKeys> = {
     const { user, digest, gpg } = yaml;
     const shared: FwknopGpg | null = gpg && { ...gpg, signers: [] };
     const keys = readFwknopKeys(yaml, shared, path, mistakes);
+    const { nat_access, nat_local } = yaml;
+    if (nat_access && nat_local) {
+      const text = "must not be beside nat_access";
+      mistakes.push({ path: at(path, "nat_local"), text });
+    }
+    const to = nat_access ?? nat_local;
+    const forward: Forward | null = to &&
+      { kind: nat_access ? "nat" : "local", ...to };
     if (!keys) return undefined;
     return "key" in keys
-      ? { ...keys, user, digest }
-      : { gpg: gpg!, hmac: keys.hmac, user, digest };
+      ? { ...keys, user, digest, forward }
+      : { gpg: gpg!, hmac: keys.hmac, user, digest, forward };
   },
 };

@@ -38,8 +38,8 @@ export function fwknopSealer(keys: FwknopProfileKeys): Sealer {
 }
 
 function readAsk(
-  { action, ports, command, seconds, address, code, forward = null }: Ask,
-  { user, digest }: FwknopProfileKeys,
+  { action, ports, command, seconds, address, code, forward }: Ask,
+  { user, digest, forward: always }: FwknopProfileKeys,
 ): FwknopRequest {
   if (action !== "open" && action !== "run") {
     throw new UsageError(`fwknop can only open and run, got "${action}"`);
@@ -49,7 +49,8 @@ function readAsk(
   }
   // deno-fmt-ignore
   return {
-    action, ports, command, seconds, address, forward, user, checksum: digest,
+    action, ports, command, seconds, address, user, checksum: digest,
+    forward: forward ?? always,
   };
 }
 

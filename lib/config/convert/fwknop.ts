@@ -5,17 +5,15 @@
  * @module
  */
 
-import { UsageError } from "../../values/errors.ts";
+import { ConfigError, UsageError } from "../../values/errors.ts";
 import { indent } from "../write.ts";
-import { convertAccess } from "./fwknop_access.ts";
-import { convertDaemon } from "./fwknop_daemon.ts";
+import { convertAccess, readStanzas } from "./fwknop_access.ts";
+import { convertDaemon, DAEMON_KEYWORD } from "./fwknop_daemon.ts";
 import {
   type Includes,
   readDirectives,
-  readWithIncludes,
   type SourceFile,
 } from "./fwknop_lines.ts";
-
 import { convertRc } from "./fwknop_rc.ts";
 
 export type { Includes, SourceFile } from "./fwknop_lines.ts";
@@ -33,11 +31,12 @@ export interface FwknopConversion {
 
 /** Tells by its content which of fwknop's files one is; null if it is none. */
 export function fwknopFileOf({ text }: SourceFile): FwknopFile | null {
-  if (/^\s*\[.+\]\s*$/m.test(text)) return "rc";
+  if (/^[ \t]*\[[^\]\n]+\]/m.test(text)) return "rc";
   if (/^\s*(SOURCE:?\s|%include)/m.test(text)) return "access";
   // As it is delivered, fwknopd.conf is comments alone.
   const settings = text.replace(/^\s*#.*$/gm, "").trim();
-  return settings === "" || /^[A-Z][A-Z_]+:?\s+\S.*;/m.test(settings)
+  return settings === "" || DAEMON_KEYWORD.test(settings) ||
+      /^[A-Z][A-Z_]+:?\s+\S.*;/m.test(settings)
     ? "daemon"
     : null;
 }
@@ -74,9 +73,12 @@ export function convertFwknop(
 function convertClient(files: readonly SourceFile[]): FwknopConversion {
   const warnings: string[] = [];
   const profiles = files.flatMap((file) => convertRc(file, warnings));
+  if (profiles.length === 0) {
+    throw nothingIn(files, warnings, "no stanza of it can be a profile");
+  }
   const head = "# Profiles, from fwknop's. They hold secrets: mode 0600.\n\n";
   return {
-    text: head + (profiles.join("\n") || "{}\n"),
+    text: head + profiles.join("\n"),
     warnings,
   };
 }
@@ -87,25 +89,42 @@ function convertServer(
   includes: Includes,
 ): FwknopConversion {
   const warnings: string[] = [];
-  const { listen, maxSkewSeconds, firewall } = convertDaemon(
+  const { listen, maxSkewSeconds, firewall, gpgHome } = convertDaemon(
     daemon.flatMap((file) => readDirectives(file, warnings)),
     warnings,
   );
-  const { clients, services } = convertAccess(
-    access.flatMap((file) => readWithIncludes(file, includes, warnings)),
-    warnings,
+  const stanzas = access.flatMap((file) =>
+    readStanzas(file, includes, warnings)
   );
-  const section = (name: string, entries: readonly string[]) =>
-    entries.length === 0
-      ? `${name}: {}\n`
-      : `${name}:\n${entries.map((entry) => indent(entry, 2)).join("")}`;
+  const clients = convertAccess(stanzas, gpgHome, warnings);
+  if (access.length === 0) {
+    warnings.push("no access.conf is among the files: nobody may knock");
+  } else if (clients.length === 0) {
+    throw nothingIn(access, warnings, "no stanza of it can be a client");
+  }
+  const entries = clients.length > 0
+    ? `clients:\n${clients.map((entry) => indent(entry, 2)).join("")}`
+    : "clients: {}\n";
   const text =
     `# The server's configuration, from fwknop's. It holds its clients' secrets:
 # mode 0600. "knock check" validates it.
+# IPv4 alone, as fwknopd; a port without an address is for IPv6, too.
 listen: [${listen}]
 key: server.key
 max_skew: ${maxSkewSeconds}s
+# As fwknopd: what is opened is added to the host's own rules, which close.
 firewall: ${firewall}
-${section("services", services)}${section("clients", clients)}`;
+services: {}
+${entries}`;
   return { text, warnings };
+}
+
+/** An error with the reasons: what opens nothing is no conversion. */
+function nothingIn(
+  files: readonly SourceFile[],
+  warnings: readonly string[],
+  words: string,
+): ConfigError {
+  const names = files.map(({ name }) => name).join(", ");
+  return new ConfigError([...warnings, `${names}: ${words}`]);
 }

@@ -1,7 +1,7 @@
 /** OpenPGP in access.conf and in .fwknoprc: keyrings in the place of a passphrase. */
 
 import { FINGERPRINT } from "../../dialects/fwknop_gpg.ts";
-import { isYes, type Settings } from "./fwknop_lines.ts";
+import { type Directive, isYes, type Settings } from "./fwknop_lines.ts";
 
 /** The keywords that {@linkcode convertServerGpg} and {@linkcode convertClientGpg} take. */
 export const GPG_KEYWORDS: readonly string[] = [
@@ -11,6 +11,10 @@ export const GPG_KEYWORDS: readonly string[] = [
   "GPG_HOME_DIR",
   "GPG_ALLOW_NO_PW",
   "GPG_REQUIRE_SIG",
+  "GPG_DISABLE_SIG",
+  "GPG_IGNORE_SIG_VERIFY_ERROR",
+  "GPG_DECRYPT_PW",
+  "GPG_EXE",
   "USE_GPG",
   "USE_GPG_AGENT",
   "GPG_RECIPIENT",
@@ -22,14 +26,42 @@ export const GPG_KEYWORDS: readonly string[] = [
 /** Where root's keyring is, which fwknopd takes by default. */
 const SERVER_HOME = "/root/.gnupg";
 
+/** What is not as it was, where it says so. */
+const NOTES: readonly [keyword: string, yes: boolean | null, words: string][] =
+  [
+    ["GPG_REQUIRE_SIG", false, "a good signature is always wanted here"],
+    ["GPG_DISABLE_SIG", true, "a good signature is always wanted here"],
+    [
+      "GPG_IGNORE_SIG_VERIFY_ERROR",
+      true,
+      "a good signature is always wanted here",
+    ],
+    [
+      "GPG_DECRYPT_PW",
+      null,
+      "not converted: the server's key must have no passphrase",
+    ],
+    ["GPG_EXE", null, "not converted: gpg is found by PATH"],
+  ];
+
 /**
  * The keyring of a stanza of access.conf as our YAML; null if it has none, or
- * none that can be taken, which a warning tells then.
+ * none that can be taken, which a warning tells then. `defaultHome`: GPG_HOME_DIR
+ * of fwknopd.conf.
  */
 export function convertServerGpg(
   settings: Settings,
+  defaultHome: string | null,
   warnings: string[],
 ): string | null {
+  const tell = ({ where, keyword }: Directive, words: string) =>
+    warnings.push(`${where}: ${keyword}: ${words}`);
+  for (const [keyword, yes, words] of NOTES) {
+    const directive = settings.get(keyword);
+    if (directive && (yes === null || isYes(directive) === yes)) {
+      tell(directive, words);
+    }
+  }
   const recipient = settings.get("GPG_DECRYPT_ID");
   if (!recipient) return null;
   const { where } = recipient;
@@ -48,7 +80,12 @@ export function convertServerGpg(
         "in GPG_FINGERPRINT_ID",
     );
   }
-  const home = settings.get("GPG_HOME_DIR")?.value ?? SERVER_HOME;
+  const ids = settings.get("GPG_REMOTE_ID");
+  if (ids) {
+    tell(ids, "not converted: GPG_FINGERPRINT_ID alone tells who may sign");
+  }
+  const home = settings.get("GPG_HOME_DIR")?.value ?? defaultHome ??
+    SERVER_HOME;
   return `{ home: ${JSON.stringify(home)}, recipient: ` +
     `${JSON.stringify(recipient.value)}, signers: [${
       signers.map((id) => JSON.stringify(id)).join(", ")
@@ -61,13 +98,13 @@ export function convertClientGpg(
   warnings: string[],
 ): string | null {
   const use = settings.get("USE_GPG");
-  if (!use || !isYes(use)) return null;
+  if (!/^y$/i.test(use?.value ?? "")) return null;
   const words = ["GPG_HOMEDIR", "GPG_RECIPIENT", "GPG_SIGNER"].map((keyword) =>
     settings.get(keyword)?.value
   );
   if (words.some((word) => word === undefined)) {
     warnings.push(
-      `${use.where}: USE_GPG: not converted without GPG_HOMEDIR, ` +
+      `${use!.where}: USE_GPG: not converted without GPG_HOMEDIR, ` +
         `GPG_RECIPIENT and GPG_SIGNER`,
     );
     return null;

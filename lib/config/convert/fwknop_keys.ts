@@ -4,7 +4,7 @@ import { CIPHER_MODES, type CipherMode } from "../../dialects/fwknop_cipher.ts";
 import { DIGEST_TYPES, type DigestType } from "../../dialects/fwknop_digest.ts";
 import { MAX_KEY_SIZE } from "../../dialects/fwknop_cipher.ts";
 import { MAX_HMAC_KEY_SIZE } from "../../dialects/fwknop_digest.ts";
-import type { Directive, Settings } from "./fwknop_lines.ts";
+import { type Directive, lastOf, type Settings } from "./fwknop_lines.ts";
 
 /** What both ends share, as our configuration says it. */
 export interface ConvertedKeys {
@@ -32,14 +32,20 @@ const PLACEHOLDER = "__CHANGEME__";
 
 /**
  * Converts the keys of a stanza; null, and a warning, if it cannot be used.
- * With `gpg` there is no passphrase.
+ * With `gpg` there is no passphrase. The key that was set last counts, as with
+ * fwknopd; `client`: the one that is text, as with fwknop's client.
  */
 export function convertKeys(
   settings: Settings,
   where: string,
   warnings: string[],
   gpg: string | null = null,
+  client = false,
 ): ConvertedKeys | null {
+  const keyOf = (name: string) =>
+    client && settings.has(name)
+      ? settings.get(name)
+      : lastOf(settings, name, `${name}_BASE64`);
   const say = (at: Directive | undefined, words: string) => {
     const place = at ? `${at.where}: ${at.keyword}` : where;
     warnings.push(`${place}: ${words}`);
@@ -52,15 +58,21 @@ export function convertKeys(
   if (!cipher) {
     return say(mode, `"${mode!.value}" is not supported, left out`);
   }
-  const key = gpg ? null : settings.get("KEY_BASE64") ?? settings.get("KEY");
+  const key = gpg ? null : keyOf("KEY");
   if (key === undefined) return say(key, "has no passphrase, left out");
-  if (key?.value === PLACEHOLDER) return say(key, "is not filled in, left out");
+  if (isPlaceholder(key)) return say(key!, "is not filled in, left out");
   const keyBase64 = key && toBase64(key, MAX_KEY_SIZE);
   if (key && !keyBase64) {
     return say(key, `not a key of 1 to ${MAX_KEY_SIZE} bytes, left out`);
   }
-  const macKey = settings.get("HMAC_KEY_BASE64") ?? settings.get("HMAC_KEY");
+  const macKey = keyOf("HMAC_KEY");
   const type = settings.get("HMAC_DIGEST_TYPE");
+  if (!macKey && client && /^y$/i.test(settings.get("USE_HMAC")?.value ?? "")) {
+    return say(
+      settings.get("USE_HMAC"),
+      "fwknop asks for the HMAC key; left out: put HMAC_KEY_BASE64 in",
+    );
+  }
   if (!macKey) {
     say(
       undefined,
@@ -70,7 +82,7 @@ export function convertKeys(
     const rest = { hmacKeyBase64: null, hmac: "none" } as const;
     return { keyBase64, gpg, ...rest, mode: cipher };
   }
-  if (macKey.value === PLACEHOLDER) {
+  if (isPlaceholder(macKey)) {
     return say(macKey, "is not filled in, left out");
   }
   const hmacKeyBase64 = toBase64(macKey, MAX_HMAC_KEY_SIZE);
@@ -78,6 +90,12 @@ export function convertKeys(
     return say(
       macKey,
       `not a key of 1 to ${MAX_HMAC_KEY_SIZE} bytes, left out`,
+    );
+  }
+  if (hmacKeyBase64 === keyBase64) {
+    return say(
+      macKey,
+      "is the passphrase, too, which fwknop refuses, left out",
     );
   }
   const name = type?.value.toLowerCase().replace("_", "-") ?? "sha256";
@@ -97,6 +115,10 @@ export function formatKeys(keys: ConvertedKeys, more = ""): string {
       `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
 }
 
+function isPlaceholder(key: Directive | null | undefined): boolean {
+  return key?.value.toUpperCase() === PLACEHOLDER;
+}
+
 function toBase64(
   { keyword, value }: Directive,
   longest: number,
@@ -109,6 +131,7 @@ function toBase64(
 }
 
 function fromBase64(text: string): Uint8Array | null {
+  if (!/^[A-Za-z0-9+/=]+$/.test(text)) return null;
   try {
     return Uint8Array.fromBase64(text, { lastChunkHandling: "loose" });
   } catch {
