@@ -10,7 +10,12 @@ import {
   sealMessage,
 } from "../lib/dialects/fwknop.ts";
 import { CIPHER_MODES, decrypt } from "../lib/dialects/fwknop_cipher.ts";
-import { DIGEST_TYPES, digestLength } from "../lib/dialects/fwknop_digest.ts";
+import { formatBase64 } from "../lib/dialects/fwknop_base64.ts";
+import {
+  digest,
+  DIGEST_TYPES,
+  digestLength,
+} from "../lib/dialects/fwknop_digest.ts";
 import type { DigestType } from "../lib/dialects/fwknop_digest.ts";
 import { decodeMessage, type Message } from "../lib/dialects/fwknop_message.ts";
 import { readSealed, splitPacket } from "../lib/dialects/fwknop_packet.ts";
@@ -507,6 +512,64 @@ test("decodeMessage() never throws, and refuses what it would not write", () => 
     assert(!decodeMessage(ascii(text)).ok);
   }));
 });
+
+const b64 = (text: string) => formatBase64(ascii(text));
+const fields = [
+  "0123456789012345",
+  b64("alice"),
+  "1790000000",
+  "3.0.0",
+  "1",
+  b64("192.0.2.9,tcp/22"),
+];
+const TIMED = "3";
+/** Messages with a good checksum: what is changed, by place; what is added. */
+const messages: readonly [
+  name: string,
+  change: Readonly<Record<number, string>>,
+  more: readonly string[],
+  ok: boolean,
+][] = [
+  ["nothing changed", {}, [], true],
+  ["a server's word", {}, [b64("word")], true],
+  ["a field more than there are", {}, [b64("word"), b64("more")], false],
+  ["a timestamp of 12 digits", { 2: "179000000000" }, [], true],
+  ["a timestamp of 13 digits", { 2: "1790000000000" }, [], false],
+  ["a timestamp below zero", { 2: "-1" }, [], false],
+  ["a version of 8 characters", { 3: "3.0.0.10" }, [], true],
+  ["a version of 9 characters", { 3: "3.0.0.100" }, [], false],
+  ["no version", { 3: "" }, [], false],
+  ["type 7", { 4: "7" }, [], false],
+  ["type 9", { 4: "9" }, [], false],
+  ["type 10", { 4: "10" }, [], false],
+  ["a type that is none", { 4: "x" }, [], false],
+  ["a user with a control character", { 1: b64("al\x1bice") }, [], false],
+  ["a user with a slash", { 1: b64("al/ice") }, [], false],
+  ["a request with a control character", { 5: b64("a\x1bb") }, [], false],
+  ["a request with DEL", { 5: b64("a\x7fb") }, [], false],
+  ["a request with a zero", { 5: b64("a\0b") }, [], false],
+  ["a request of 192 bytes", { 5: b64("a".repeat(192)) }, [], true],
+  ["a request of 193 bytes", { 5: b64("a".repeat(193)) }, [], false],
+  ["an empty request", { 5: "" }, [], false],
+  ["spare bits in a field", { 5: "AB" }, [], false],
+  ["a timeout", { 4: TIMED }, ["65535"], true],
+  ["the longest timeout", { 4: TIMED }, ["65536"], true],
+  ["a longer timeout", { 4: TIMED }, ["65537"], false],
+  ["a timeout of six digits", { 4: TIMED }, ["000030"], false],
+  ["a timeout that is no number", { 4: TIMED }, ["1e3"], false],
+  ["no timeout where its type has one", { 4: TIMED }, [], false],
+];
+for (const [name, change, more, ok] of messages) {
+  test(`decodeMessage() ${ok ? "reads" : "refuses"} a message with ${name}`, () => {
+    const body = [
+      ...fields.map((field, index) => change[index] ?? field),
+      ...more,
+    ].join(":");
+    const sum = formatBase64(digest("sha256", ascii(body)));
+    const decoded = decodeMessage(ascii(`${body}:${sum}`));
+    assertEquals(decoded.ok || decoded.why, ok || "payload");
+  });
+}
 
 test("fwknopRandom() makes 16 digits of any bytes", () => {
   assertEquals(fwknopRandom(fill(16, 0)).digits, "0000000000000000");

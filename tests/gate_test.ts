@@ -6,6 +6,7 @@ import {
   type Grant,
 } from "../lib/firewall/firewall.ts";
 import { gateFirewall } from "../lib/firewall/gate.ts";
+import { GateGrants } from "../lib/firewall/gate_grants.ts";
 import { MAX_CONNECTIONS_OF_ADDRESS } from "../lib/firewall/gate_room.ts";
 import type { Stream } from "../lib/runtime/runtime.ts";
 import { parseEndpoint } from "../lib/values/address.ts";
@@ -39,6 +40,38 @@ function grant(
     client: "alice",
   };
 }
+
+test("a grant is for its own ports, its own address and its own time", () => {
+  const grants = new GateGrants();
+  grants.adopt([grant("tcp/2222-2224")]);
+  const use = (port: number, address = ALICE, seconds = 0) =>
+    grants.use(
+      address,
+      { protocol: "tcp", first: port, last: port },
+      START_MS + seconds * 1000,
+    );
+  assertEquals([2221, 2222, 2224, 2225].map((port) => use(port)), [
+    false,
+    true,
+    true,
+    false,
+  ]);
+  assertEquals(use(2222, "198.51.100.8"), false);
+  assertEquals([use(2222, ALICE, 29.999), use(2222, ALICE, 30)], [true, false]);
+});
+
+test("a single use of before the start is none, one of this process stays", () => {
+  const grants = new GateGrants();
+  const single = grant("tcp/2222", { once: true });
+  const use = () => grants.use(ALICE, single.ports, START_MS);
+  grants.adopt([single]);
+  assertEquals(use(), false);
+  grants.replace([single], [single]);
+  grants.adopt([single]);
+  assertEquals([use(), use()], [true, false]);
+  grants.adopt([single]);
+  assertEquals(use(), false);
+});
 
 /** A gate for tcp/2222 in front of an echo service, on a network in memory. */
 async function setUp(steps: "by hand" | "alone" = "by hand") {

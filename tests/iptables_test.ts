@@ -8,6 +8,7 @@ import {
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
 import { iptablesFirewall } from "../lib/firewall/iptables.ts";
+import { changeHeld, hold } from "../lib/firewall/iptables_held.ts";
 import {
   type Found,
   isOurs,
@@ -103,6 +104,54 @@ test("grantRule() lets nothing but addresses and names into a script", () => {
     assertThrows(() => grantRule(given, GUARD), FirewallError);
   }
 });
+
+const HELD = ["tcp/22 30", "tcp/80 30"];
+/** What is held, with the seconds that are left, after a change at 0 s. */
+const changes: [
+  name: string,
+  touched: string[],
+  live: string[],
+  want: string[],
+][] = [
+  ["nothing", [], [], ["tcp/22 30", "tcp/80 30"]],
+  ["a close", ["tcp/22 30"], [], ["tcp/80 30"]],
+  ["a close of what another has for less time", ["tcp/22 30"], [
+    "tcp/22 10",
+  ], ["tcp/22 10", "tcp/80 30"]],
+  ["two that have it, the later first", ["tcp/22 30"], [
+    "tcp/22 60",
+    "tcp/22 40",
+  ], ["tcp/22 60", "tcp/80 30"]],
+  ["two that have it, the later last", ["tcp/22 30"], [
+    "tcp/22 40",
+    "tcp/22 60",
+  ], ["tcp/22 60", "tcp/80 30"]],
+  ["one whose time is over", ["tcp/22 30"], ["tcp/22 0"], ["tcp/80 30"]],
+  ["what was not touched", ["tcp/22 30"], ["tcp/80 90", "tcp/22 30"], [
+    "tcp/22 30",
+    "tcp/80 30",
+  ]],
+];
+for (const [name, touched, live, want] of changes) {
+  test(`changeHeld() after ${name} holds ${want.join(", ")}`, () => {
+    const read = (texts: string[]) =>
+      texts.map((text) => {
+        const [range, seconds] = text.split(" ");
+        return {
+          ...grant("192.0.2.1", range!),
+          untilMs: START_MS + Number(seconds) * 1000,
+        };
+      });
+    const held = hold(read(HELD));
+    const after = changeHeld(held, read(touched), read(live), START_MS);
+    const found = [...after.values()].map(({ ports, untilMs }) =>
+      `${ports.protocol}/${ports.first} ${(untilMs - START_MS) / 1000}`
+    );
+    assertEquals(found.sort(), want);
+    const later = changeHeld(after, [], [], START_MS + 3_600_000);
+    assertEquals(later.size, 0);
+  });
+}
 
 test("applyScript() makes the chain and the jump in one step", () => {
   assertEquals(

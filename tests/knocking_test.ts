@@ -220,6 +220,9 @@ test("knock proxy carries standard input and output, and knocks once", async () 
   fake.clock.set(fake.nowMs() + 27_500);
   await runProxy(args, fake);
   assertEquals(server.requests.length, 2, "shortly before the end");
+  fake.clock.set(START_MS - 1000);
+  await runProxy(args, fake);
+  assertEquals(server.requests.length, 3, "given at a time that is to come");
 });
 
 test("knock proxy knocks once for many at a time", async () => {

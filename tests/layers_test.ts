@@ -121,6 +121,47 @@ test("only lib/runtime touches the system", () => {
   assertEquals(wrong, []);
 });
 
+/** Where a mac or another secret of a packet's sender is compared. */
+const COMPARES_SECRETS = [
+  "lib/dialects/fwknop_enrolled.ts",
+  "lib/dialects/fwknop_explain.ts",
+  "lib/dialects/knock1.ts",
+  "lib/dialects/knock1_explain.ts",
+];
+
+/** Bytes that are compared one by one, or as text, and why that tells nothing. */
+const COMPARES_IN_THE_OPEN: Readonly<Record<string, string>> = {
+  "lib/client/stun.ts": "a transaction, which its answer bears in the clear",
+  "lib/commands/client_add.ts": "public keys, before anything listens",
+  "lib/config/fwknop_keys.ts": "the operator's own keys in one file",
+  "lib/dialects/knock1_explain.ts":
+    "a tag, which its packet bears in the clear",
+  "lib/values/address.ts": "an address",
+};
+const BYTE_BY_BYTE =
+  /\.(?:every|some)\(\(\w+, \w+\) =>[^;]{0,80}[!=]==|\.toHex\(\) [!=]==|[!=]== \w+\.toHex\(\)|\.(?:compare|equals)\(/;
+
+test("secrets are compared by timingSafeEqual() and by nothing else", () => {
+  const names = (pattern: RegExp) =>
+    files.filter(({ text }) => pattern.test(text)).map(({ name }) => name);
+  assertEquals(names(/\btimingSafeEqual\(/).sort(), COMPARES_SECRETS);
+  assertEquals(
+    names(BYTE_BY_BYTE).sort(),
+    Object.keys(COMPARES_IN_THE_OPEN),
+  );
+  // And one would be found.
+  for (
+    const wrong of [
+      "proof.some((b, i) => b !== packet[MAC_AT + i])",
+      "mac(covered).every((b, i) => b === sent[i])",
+      "proof.toHex() === sent.toHex()",
+      "Buffer.compare(proof, sent)",
+    ]
+  ) {
+    assert(BYTE_BY_BYTE.test(wrong), wrong);
+  }
+});
+
 test("what Deno does not see as an import, deno.json has it compile", () => {
   const hidden = files.flatMap(({ path, text }) =>
     [...text.matchAll(/import\(\s*"(\.[^"]+)" as string/g)].map(([, target]) =>

@@ -70,6 +70,19 @@ for (const [what, packets, want] of TABLE) {
   });
 }
 
+test("hear() takes no UDP for TCP where another sequence wants UDP there", () => {
+  const doors = [
+    makeSequence("tcp", "7000 8000"),
+    makeSequence("udp", "udp/8000 udp/8001"),
+  ];
+  const hear = (text: string) =>
+    completes(doors, text.split(" ").map((one) => packet(one)));
+  assertEquals(hear("7000 8000:udp"), []);
+  assertEquals(hear("7000 8000"), ["tcp"]);
+  assertEquals(hear("8000:udp 8001"), []);
+  assertEquals(hear("8000:udp 8001:udp"), ["udp"]);
+});
+
 test("hear() brings sequences that begin alike on together", () => {
   const doors = [
     makeSequence("web", "7000 8000 8443"),

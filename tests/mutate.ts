@@ -112,13 +112,17 @@ async function tryOut(folder: string, mutant: Mutant): Promise<string | null> {
   }
 }
 
+function print(text: string): void {
+  process.stdout.write(text + "\n");
+}
+
 async function main(): Promise<number> {
   const options = parseArgs(process.argv.slice(2), {
     string: ["part", "only"],
   });
   const wrong = mistakes();
   if (wrong.length > 0) {
-    console.log(wrong.join("\n"));
+    print(wrong.join("\n"));
     return 2;
   }
   const [part, parts] = (options.part ?? "1/1").split("/").map(Number);
@@ -135,7 +139,7 @@ async function main(): Promise<number> {
     const tests = [...new Set(chosen.flatMap((mutant) => mutant.tests))];
     const whole = await runTests(folders[0]!, tests);
     if (whole.code !== 0) {
-      console.log(`the tests fail without a mutant:\n${whole.text}`);
+      print(`the tests fail without a mutant:\n${whole.text}`);
       return 1;
     }
     const waiting = [...chosen];
@@ -143,12 +147,13 @@ async function main(): Promise<number> {
     await Promise.all(folders.map(async (folder) => {
       for (let one = waiting.shift(); one; one = waiting.shift()) {
         const failure = await tryOut(folder, one);
-        if (failure !== null) console.log(failure);
-        if (failure !== null) failures.push(failure);
+        if (failure === null) continue;
+        failures.push(failure);
+        print(failure);
       }
     }));
     const killed = chosen.length - failures.length;
-    console.log(`${killed} of ${chosen.length} killed`);
+    print(`${killed} of ${chosen.length} killed`);
     return failures.length === 0 && chosen.length > 0 ? 0 : 1;
   } finally {
     for (const folder of folders) fs.rmSync(folder, { recursive: true });

@@ -102,6 +102,7 @@ for (const address of notAddresses) {
 test("latestEnds() takes the latest end of all grants of a port", () => {
   const asked = [grant("192.0.2.1", "tcp/22", 10), grant("192.0.2.1", "udp/1")];
   const live = [
+    grant("192.0.2.1", "tcp/22", 15),
     grant("192.0.2.1", "tcp/22", 30),
     grant("192.0.2.1", "tcp/22", 20),
     grant("192.0.2.1", "tcp/2222", 50),

@@ -46,7 +46,9 @@ test("open() opens what node:crypto padded, and what sealSession() did", () => {
 
 const faults: [name: string, block: Uint8Array][] = [
   ["another first byte", block.with(0, 1)],
+  ["a first byte of high bits", block.with(0, 0x10)],
   ["another block type", block.with(1, 1)],
+  ["a block type of high bits", block.with(1, 0x82)],
   ["a zero at the start of the padding", block.with(2, 0)],
   ["a zero in the padding", block.with(100, 0)],
   ["a zero at the end of the padding", block.with(206, 0)],
@@ -66,13 +68,26 @@ for (const [name, block] of faults) {
   });
 }
 
-test("open() gives another session for each wrong padding", () => {
-  const got = new Set<string>();
+test("open() gives another session for each wrong padding, in key and IV", () => {
+  const keys = new Set<string>();
+  const ivs = new Set<string>();
   for (let byte = 1; byte <= 20; byte++) {
     const wrong = encrypt(block.with(1, 1).with(2, byte));
-    got.add(opener.open(wrong)!.toHex());
+    const session = opener.open(wrong)!;
+    ivs.add(session.subarray(0, 16).toHex());
+    keys.add(session.subarray(16, 32).toHex());
+    keys.add(session.subarray(32).toHex());
   }
-  assertEquals(got.size, 20);
+  assertEquals([ivs.size, keys.size], [20, 40]);
+});
+
+test("parseRsaPublicKey() refuses a file that holds a private key, too", () => {
+  const secret = String(key.export({ format: "pem", type: "pkcs8" }));
+  const open = String(publicKey.export({ format: "pem", type: "spki" }));
+  assertNotEquals(parseRsaPublicKey(open), null);
+  for (const pem of [secret, secret + open, open + secret]) {
+    assertEquals(parseRsaPublicKey(pem), null);
+  }
 });
 
 test("open() gives nothing for what is no size or number of this key", () => {

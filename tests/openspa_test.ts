@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { createHash } from "node:crypto";
+import { createCipheriv, createHash } from "node:crypto";
 import { test } from "node:test";
 import { adkProof, AdkProofs, parseAdkSecret } from "../lib/dialects/adk.ts";
 import type {
@@ -28,10 +28,18 @@ import {
   encodeRequest,
   encodeResponse,
 } from "../lib/dialects/openspa_payload.ts";
-import { SessionOpener } from "../lib/dialects/openspa_rsa.ts";
+import {
+  sealSession,
+  SessionOpener,
+  signRsa,
+} from "../lib/dialects/openspa_rsa.ts";
 import { writeItems } from "../lib/dialects/tlv8.ts";
 import { UsageError } from "../lib/values/errors.ts";
-import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
+import {
+  formatPortRange,
+  parsePortRange,
+  type PortRange,
+} from "../lib/values/ports.ts";
 import { bytesOf, requestOf, sceneAt, why } from "./packets.ts";
 import {
   CLIENT_PRIVATE as client,
@@ -434,6 +442,63 @@ test("openReply() opens the response to its request and no other", () => {
   }
   for (const size of [0, 1, 8, 300, reply.length - 1]) {
     assertEquals(sealed.openReply(reply.subarray(0, size)), null);
+  }
+});
+
+test("openReply() opens no response that grants other ports", () => {
+  const sealed = sealOpenspa(keys, asked, NOW_MS);
+  const { transaction } = outlineOpenspa(sealed.packet)!;
+  const header = writeHeader({
+    type: "response",
+    version: 2,
+    transaction,
+    suite: 1,
+    adkProof: 0,
+  });
+  const { protocol, first, last } = asked.ports;
+  const granted: [PortRange, boolean][] = [
+    [asked.ports, true],
+    [{ protocol, first, last: last + 1 }, false],
+    [{ protocol, first: first - 1, last }, false],
+    [{ protocol: protocol === "tcp" ? "udp" : "tcp", first, last }, false],
+  ];
+  for (const [ports, isOurs] of granted) {
+    const response = { ports, target: asked.target, seconds: 30 };
+    const reply = sealEnvelope(
+      header,
+      encodeResponse(response),
+      server,
+      clientPublic,
+      bytesOf("reply"),
+    );
+    assertEquals(sealed.openReply(reply) !== null, isOurs);
+  }
+});
+
+test("open() refuses a nonce of two bytes and takes one of three", () => {
+  const session = bytesOf("session").slice(0, 32);
+  const whole = new Uint8Array([...session, ...session.slice(0, 16)]);
+  const header = good.slice(0, 8);
+  const signature = signRsa(keys.key, new Uint8Array([...header, ...items]));
+  for (const [size, ok] of [[2, false], [3, true]] as const) {
+    const aes = createCipheriv(
+      "aes-256-cbc",
+      whole.subarray(16),
+      whole.subarray(0, 16),
+    );
+    const inner = writeItems(
+      [1, items],
+      [3, new Uint8Array(size)],
+      [2, signature],
+    );
+    const padding = (size: number) => new Uint8Array(size).fill(7);
+    const outer = writeItems(
+      [1, new Uint8Array([...aes.update(inner), ...aes.final()])],
+      [2, sealSession(keys.server, whole, padding)],
+    );
+    const packet = new Uint8Array([...header, ...outer]);
+    const opened = dialect.open(packet, nothingSeen);
+    assertEquals(opened.ok ? "ok" : opened.why, ok ? "ok" : "payload");
   }
 });
 

@@ -74,6 +74,21 @@ test("decodeIp() refuses what has no ports", () => {
   }
 });
 
+test("decodeIp() looks behind eight extension headers and no more", () => {
+  for (const [count, ok] of [[8, true], [9, false]] as const) {
+    const options = Array.from({ length: count }, (_, index) => {
+      const next = index === count - 1 ? 17 : 60;
+      return [next, 0, 1, 4, 0, 0, 0, 0];
+    }).flat();
+    const packet = new Uint8Array([
+      ...UDP6.with(6, 60).subarray(0, 40),
+      ...options,
+      ...UDP6.subarray(40),
+    ]);
+    assertEquals(decodeIp(packet), ok ? WANT_UDP6 : null);
+  }
+});
+
 test("decodeIp() never throws", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 120 }), (bytes) => {
     decodeIp(bytes);

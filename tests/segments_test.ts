@@ -1,8 +1,12 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { cutSegments, type Segment } from "../lib/firewall/segments.ts";
-import { parsePortRange } from "../lib/values/ports.ts";
+import {
+  cutSegments,
+  mergePorts,
+  type Segment,
+} from "../lib/firewall/segments.ts";
+import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
 
 function segment(text: string, untilMs: number): Segment {
   return { ...parsePortRange(text)!, untilMs };
@@ -82,3 +86,17 @@ test("cutSegments() keeps each port's latest end, in pieces that share none", ()
     }
   }));
 });
+
+const merges: [given: string[], want: string[]][] = [
+  [["tcp/22", "tcp/22"], ["tcp/22"]],
+  [["tcp/23", "tcp/22"], ["tcp/22-23"]],
+  [["tcp/22", "tcp/24"], ["tcp/22", "tcp/24"]],
+  [["tcp/20-30", "tcp/25", "tcp/31"], ["tcp/20-31"]],
+  [["udp/22", "tcp/23", "tcp/22"], ["tcp/22-23", "udp/22"]],
+];
+for (const [given, want] of merges) {
+  test(`mergePorts() makes ${want} of ${given}`, () => {
+    const merged = mergePorts(given.map((text) => parsePortRange(text)!));
+    assertEquals(merged.map(formatPortRange), want);
+  });
+}

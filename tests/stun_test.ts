@@ -75,6 +75,38 @@ for (const [name, offset, value] of forged) {
   });
 }
 
+const HEADER = "2112a442b7e7a701bc34d686fa87dfae";
+const MAPPED = "000100080001000ccb007105";
+/** A good address, and an attribute behind it. */
+const behind: [name: string, attribute: string, address: string | null][] = [
+  ["an optional attribute", "80220004616263ff", "203.0.113.5"],
+  ["one that is known and no matter", "00060004616263ff", "203.0.113.5"],
+  ["one that must be understood", "00020004616263ff", null],
+  ["one that must be understood, too", "7fff0004616263ff", null],
+  ["one that runs over the end", "80220005616263ff", null],
+  ["one of 65535 bytes", "8022ffff616263ff", null],
+];
+for (const [name, attribute, address] of behind) {
+  test(`readStunAnswer() reads ${address} before ${name}`, () => {
+    const bytes = Uint8Array.fromHex(`01010014${HEADER}${MAPPED}${attribute}`);
+    assertEquals(readStunAnswer(bytes, TRANSACTION), address);
+  });
+}
+
+test("findOwnAddress() takes no address of the other family than it asked over", async () => {
+  const fake = machine();
+  fake.network.world = ({ bytes }) => {
+    const ipv6 = Uint8Array.fromHex(
+      `01010018${"00".repeat(16)}000100140002000120010db8${"00".repeat(11)}05`,
+    );
+    ipv6.set(bytes.subarray(4, 20), 4);
+    assertEquals(readStunAnswer(ipv6, bytes.subarray(8, 20)), "2001:db8::5");
+    return [{ bytes: ipv6 }];
+  };
+  const profile = { ...PROFILE, resolve: { ...NOTHING, stun: STUN } };
+  await assertRejects(() => findOwnAddress(fake, profile), FailureError);
+});
+
 test("readStunAnswer() is null for every cut, and a byte too many", () => {
   for (const answer of [ANSWER4, ANSWER6]) {
     for (let size = 0; size < answer.length; size++) {
