@@ -22,6 +22,7 @@ import type {
   Stream,
 } from "../lib/runtime/runtime.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
+import { escapeLines } from "../lib/values/printable.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeDatabases } from "./fake_database.ts";
 import { FakeFiles } from "./fake_files.ts";
@@ -172,16 +173,21 @@ export class FakeRuntime implements Runtime {
   }
 
   out(text: string): void {
-    this.stdout += text;
+    this.paint("out", escapeLines(text));
   }
 
   err(text: string): void {
-    this.stderr += text;
+    this.paint("err", escapeLines(text));
+  }
+
+  paint(stream: "out" | "err", text: string): void {
+    if (stream === "out") this.stdout += text;
+    else this.stderr += text;
   }
 
   readonly log = {
     write: (text: string): boolean => {
-      this.err(text);
+      this.paint("err", text);
       return true;
     },
     flush: (): Promise<void> => Promise.resolve(),

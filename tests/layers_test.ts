@@ -162,6 +162,38 @@ test("secrets are compared by timingSafeEqual() and by nothing else", () => {
   }
 });
 
+/** JSON that is stored or compared, and printed nowhere. */
+const JSON_INSIDE = [
+  "lib/client/memory.ts",
+  "lib/config/edit.ts",
+  "lib/firewall/nft_verdicts.ts",
+  "lib/server/doctor/check_accept.ts",
+  "lib/server/doors.ts",
+  "lib/server/replay.ts",
+  "lib/server/server.ts",
+  "lib/server/store.ts",
+  "lib/server/watch.ts",
+];
+/** Where our own escape sequences are painted. */
+const PAINTERS = [
+  "lib/commands/client_words.ts",
+  "lib/commands/progress.ts",
+  "lib/commands/status_watch.ts",
+];
+
+test("output is escaped in one place, JSON in another", () => {
+  const names = (pattern: RegExp) =>
+    files.filter(({ name, text }) =>
+      !name.startsWith("lib/runtime/") && pattern.test(text)
+    ).map(({ name }) => name).sort();
+  assertEquals(names(/\.paint\(/), PAINTERS);
+  assertEquals(names(/\bprocess\.std|console\./), []);
+  assertEquals(
+    names(/\bJSON\.stringify\(/),
+    [...JSON_INSIDE, "lib/values/printable.ts"],
+  );
+});
+
 test("what Deno does not see as an import, deno.json has it compile", () => {
   const hidden = files.flatMap(({ path, text }) =>
     [...text.matchAll(/import\(\s*"(\.[^"]+)" as string/g)].map(([, target]) =>

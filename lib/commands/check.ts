@@ -2,6 +2,7 @@ import { loadConfig } from "../config/load.ts";
 import { needConfig } from "../config/places.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 
 /** The text of `knock help check`. */
 export const help = `Usage:
@@ -35,7 +36,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     needConfig(runtime, file ?? options.value("config")),
   );
   for (const warning of config.warnings) {
-    runtime.err(`knock: warning: ${config.file}: ${warning}\n`);
+    runtime.err(
+      `knock: warning: ${escapeUnsafe(`${config.file}: ${warning}`)}\n`,
+    );
   }
   runtime.out("configuration OK\n");
   return 0;

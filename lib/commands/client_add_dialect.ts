@@ -4,6 +4,7 @@ import { addClientText } from "../config/edit.ts";
 import { readConfigText } from "../config/load.ts";
 import { makeOwnKeys } from "../config/own_keys.ts";
 import { UsageError } from "../values/errors.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { replaceConfig, tellToReload } from "./client_remove.ts";
 import { showQr, tellByHand, tellServer } from "./client_words.ts";
 import { enrolFwknop } from "./enrol_fwknop.ts";
@@ -32,7 +33,9 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
     throw new UsageError(`a packet of ${dialect} has no place for a code`);
   }
   for (const path of makeOwnKeys(runtime, config, [dialect])) {
-    runtime.err(`made the key ${path}: keep a copy in a safe place\n`);
+    runtime.err(
+      `made the key ${escapeUnsafe(path)}: keep a copy in a safe place\n`,
+    );
   }
   const made = ENROLLERS[dialect]({
     ...adding,

@@ -11,6 +11,7 @@ import { formatDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { formatUuid } from "../values/uuid.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
 import { formatTable } from "./terminal.ts";
 
@@ -25,7 +26,9 @@ export function listClients(args: string[], runtime: Runtime): number {
   const { clients } = loadConfig(runtime, file);
   if (clients.length === 0) {
     runtime.err(
-      `no clients in ${file} yet: \`knock client add NAME\` enrols one\n`,
+      `no clients in ${
+        escapeUnsafe(file)
+      } yet: \`knock client add NAME\` enrols one\n`,
     );
     return 0;
   }

@@ -63,7 +63,8 @@ export function tellServer(
 /** Prints a QR code under what it is, on standard error. */
 export function showQr(runtime: Runtime, what: string, text: string): void {
   const terminal = runtime.isTerminal("err");
-  runtime.err(`${what}:\n${formatQr(text, terminal)}`);
+  runtime.err(`${what}:\n`);
+  runtime.paint("err", formatQr(text, terminal));
   const [wanted, columns] = [qrColumns(text), runtime.columns()];
   if (!terminal || wanted <= columns) return;
   runtime.err(

@@ -11,6 +11,7 @@ import { ConfigError, UsageError } from "../values/errors.ts";
 import { nearest, parseOptions } from "./command.ts";
 import { type Converted, CONVERTERS, type Sources } from "./converters.ts";
 import { createWith, type NewFile } from "./new_files.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 
 export const help = `Usage:
     knock convert TOOL FILE... [--dir DIR]
@@ -68,7 +69,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
   const dir = options.value("dir");
   for (const warning of converted.warnings) {
-    runtime.err(`knock: warning: ${warning}\n`);
+    runtime.err(`knock: warning: ${escapeUnsafe(warning)}\n`);
   }
   checkConverted(runtime, files, converted);
   if (dir === undefined) {
@@ -148,7 +149,7 @@ function writeTo(
     if (name === CONFIG_NAME) loadConfig(runtime, inDir(name));
     else readProfiles(runtime, inDir(name));
   });
-  for (const { path } of wanted) runtime.err(`wrote ${path}\n`);
+  for (const { path } of wanted) runtime.err(`wrote ${escapeUnsafe(path)}\n`);
 }
 
 function sourcesOf(runtime: Runtime): Sources {

@@ -16,6 +16,7 @@ import {
   readEveryWay,
   type Reading,
 } from "./packet_text.ts";
+import { formatJson } from "../values/printable.ts";
 
 export const help = `Usage:
     knock decode [--config FILE] [--profiles FILE] [--at TIME] [--from ADDRESS]
@@ -78,7 +79,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const size = packet.length;
   const at = new Date(nowMs).toISOString();
   const all = { ...shown, encoding, size, at };
-  runtime.out(JSON.stringify(all, null, 2) + "\n");
+  runtime.out(formatJson(all, 2) + "\n");
   return shown.verdict === "request" ? 0 : 1;
 }
 

@@ -26,6 +26,7 @@ import { counted } from "../values/counted.ts";
 import { ConfigError, OperatorError } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
 import { parseOptions, takePositionals } from "./command.ts";
+import { escapeUnsafe, formatJson } from "../values/printable.ts";
 
 export const help = `Usage:
     knock doctor [--json] [--config FILE] [--profiles FILE]
@@ -173,8 +174,8 @@ function showText(groups: Groups): string {
     if (findings.length === 0) continue;
     lines.push(group);
     for (const { level, text, cure } of findings) {
-      lines.push(`  ${MARKS[level]}  ${text}`);
-      if (cure !== undefined) lines.push(`        -> ${cure}`);
+      lines.push(`  ${MARKS[level]}  ${escapeUnsafe(text)}`);
+      if (cure !== undefined) lines.push(`        -> ${escapeUnsafe(cure)}`);
     }
   }
   const all = groups.flatMap(([, findings]) => findings);
@@ -191,6 +192,6 @@ function showJson(groups: Groups, isOk: boolean): string {
   const findings = groups.flatMap(([group, all]) =>
     all.map(({ level, text, cure = null }) => ({ group, level, text, cure }))
   );
-  return JSON.stringify({ ok: isOk, version: VERSION, findings }, null, 2) +
+  return formatJson({ ok: isOk, version: VERSION, findings }, 2) +
     "\n";
 }

@@ -12,6 +12,7 @@ import { formatBase64 } from "../values/base64.ts";
 import { counted } from "../values/counted.ts";
 import { UsageError } from "../values/errors.ts";
 import type { Adding, NewKeys } from "./enrolling.ts";
+import { formatJson } from "../values/printable.ts";
 
 /** Makes a client's keys, or takes its public one, and writes its client file. */
 export function enrolOpenme(adding: Adding): NewKeys {
@@ -36,7 +37,7 @@ export function enrolOpenme(adding: Adding): NewKeys {
     postKnock: null,
   };
   return {
-    keys: `openme: { key: ${JSON.stringify(formatBase64(key))} }`,
+    keys: `openme: { key: ${formatJson(formatBase64(key))} }`,
     server,
     files: [],
     out: formatOpenmeProfiles([profile]),

@@ -6,6 +6,7 @@ import type { NewService } from "../config/write.ts";
 import { defaultConfig, pathBeside, profilesFile } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { OperatorError } from "../values/errors.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { newConfiguration } from "./new_configuration.ts";
 
 /** The first client's name, and its profile's. */
@@ -40,7 +41,7 @@ export async function writeFirstConfiguration(
     runtime.files.create(line, `${formatEnrolment(enrolment!)}\n`, 0o600);
   }
   const profile = storeProfile(runtime, { ...enrolment!, host: "127.0.0.1" });
-  runtime.err(`no configuration found: wrote ${file}
+  runtime.err(`no configuration found: wrote ${escapeUnsafe(file)}
   tcp/${port} of this machine is now a gate to its ssh (127.0.0.1:22); nothing is closed
   next, in another terminal:
 ${

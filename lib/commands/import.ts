@@ -12,6 +12,7 @@ import { parseBase64url } from "../values/base64url.ts";
 import { counted } from "../values/counted.ts";
 import { ConfigError, UsageError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { importForeign } from "./import_foreign.ts";
 
@@ -73,8 +74,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const code = options.flag("ask-code") ? { code: ASK_CODE } : {};
   addProfile(runtime, file, name, { ...enrolment, key, ...code });
   const server = formatEndpoint(enrolment);
+  const shown = escapeUnsafe(name);
   runtime.err(
-    `profile "${name}" is stored: \`knock ${name}\` knocks at ${server}\n`,
+    `profile "${shown}" is stored: \`knock ${shown}\` knocks at ${server}\n`,
   );
   return 0;
 }

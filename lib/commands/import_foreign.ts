@@ -9,6 +9,7 @@ import { checkProfileName } from "../client/profiles.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import type { Options } from "./command.ts";
 
 /** Stores the profiles of another tool's file, and returns the exit status. */
@@ -37,12 +38,15 @@ export function importForeign(
   });
   for (const profile of profiles) {
     const { name, server, notes } = profile;
+    const shown = escapeUnsafe(name);
     addProfileText(runtime, file, name, formatForeignProfile(name, profile));
     runtime.err(
-      `profile "${name}" is stored: \`knock ${name}\` knocks at ` +
+      `profile "${shown}" is stored: \`knock ${shown}\` knocks at ` +
         `${formatEndpoint(server)}\n`,
     );
-    for (const note of notes) runtime.err(`knock: hint: ${note}\n`);
+    for (const note of notes) {
+      runtime.err(`knock: hint: ${escapeUnsafe(note)}\n`);
+    }
   }
   return 0;
 }

@@ -6,6 +6,7 @@ import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { parseEndpoint } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
 import { defaultServices, newConfiguration } from "./new_configuration.ts";
 
@@ -70,8 +71,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     port: readPort(options.value("listen")),
     services: services.length > 0 ? services : defaultServices(backend),
   });
-  const config = file === safeDefault(runtime) ? "" : ` --config ${file}`;
-  runtime.err(`wrote ${file} and ${keyFile}
+  const config = file === safeDefault(runtime)
+    ? ""
+    : ` --config ${escapeUnsafe(file)}`;
+  runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
 next:
     knock client add NAME${config}     enrol a client: prints a line for it
     knock check${config}               after every change of the file

@@ -4,7 +4,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Event } from "../server/history.ts";
 import { openExistingStore } from "../server/store.ts";
 import { formatDuration } from "../values/duration.ts";
-import { escapeUnsafe } from "../values/printable.ts";
+import { escapeUnsafe, formatJson } from "../values/printable.ts";
 import { findClient } from "./client_list.ts";
 import { parseOptions, readDuration, takePositionals } from "./command.ts";
 
@@ -61,7 +61,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   });
   store.close();
   if (events.length === 0) return nothing();
-  const write = json ? formatJson : formatLine;
+  const write = json ? formatEvent : formatLine;
   runtime.out(events.map((event) => write(event) + "\n").join(""));
   return 0;
 }
@@ -81,6 +81,6 @@ function formatLine(event: Event): string {
   return escapeUnsafe(line);
 }
 
-function formatJson({ atMs, ...event }: Event): string {
-  return JSON.stringify({ time: new Date(atMs).toISOString(), ...event });
+function formatEvent({ atMs, ...event }: Event): string {
+  return formatJson({ time: new Date(atMs).toISOString(), ...event });
 }

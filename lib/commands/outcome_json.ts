@@ -5,6 +5,7 @@ import type { Profile } from "../client/profile.ts";
 import type { Action } from "../dialects/dialect.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
+import { formatJson } from "../values/printable.ts";
 
 const SECOND_MS = 1000;
 
@@ -31,7 +32,7 @@ export function outcomeJson(
       addresses: outcome.addresses,
       tries: outcome.tries,
     };
-  return `${JSON.stringify({ ...told, ...became })}\n`;
+  return `${formatJson({ ...told, ...became })}\n`;
 }
 
 function tellAnswer(

@@ -2,6 +2,7 @@ import { knock } from "../client/knocking.ts";
 import { expectDone, formatMs, tellClock } from "../client/words.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { askedCode, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { outcomeJson } from "./outcome_json.ts";
@@ -68,7 +69,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (options.flag("json") || options.flag("quiet")) return 0;
   const { answer, from, roundTripMs, clockAheadMs } = outcome;
   runtime.out(
-    `${profile.name} answers from ${formatEndpoint(from)} ` +
+    `${escapeUnsafe(profile.name)} answers from ${formatEndpoint(from)} ` +
       `in ${formatMs(roundTripMs)}, and sees ${answer.address}\n`,
   );
   const clock = tellClock(clockAheadMs);

@@ -8,6 +8,7 @@ import { formatDuration } from "../values/duration.ts";
 import { formatPortRange } from "../values/ports.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { formatTable } from "./terminal.ts";
+import { escapeUnsafe, formatJson } from "../values/printable.ts";
 
 export const help = `Usage:
     knock profiles [--json|--names] [--profiles FILE]
@@ -40,15 +41,17 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const file = profilesFile(runtime, options.value("profiles"));
   const profiles = [...readProfiles(runtime, file).values()];
   if (options.flag("names")) {
-    runtime.out(profiles.map(({ name }) => `${name}\n`).join(""));
+    runtime.out(profiles.map(({ name }) => `${escapeUnsafe(name)}\n`).join(""));
     return 0;
   }
   if (options.flag("json")) {
-    runtime.out(`${JSON.stringify(profiles.map(describe), null, 2)}\n`);
+    runtime.out(`${formatJson(profiles.map(describe), 2)}\n`);
     return 0;
   }
   if (profiles.length === 0) {
-    runtime.err(`no profiles in ${file} yet: \`knock import\` stores one\n`);
+    runtime.err(
+      `no profiles in ${escapeUnsafe(file)} yet: \`knock import\` stores one\n`,
+    );
     return 0;
   }
   const rows = profiles.map((profile) => [

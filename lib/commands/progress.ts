@@ -1,6 +1,7 @@
 /** What a person sees while something takes its time: one line, on a terminal alone. */
 
 import type { Runtime, Stoppable } from "../runtime/runtime.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 
 /** How long all is silent, and how often the line is painted after that. */
 const QUIET_MS = 500;
@@ -38,7 +39,7 @@ export class Progress {
   /** Clears the line. */
   end(): void {
     this.#timer?.stop();
-    if (this.#painted) this.#runtime.err(CLEAR_LINE);
+    if (this.#painted) this.#runtime.paint("err", CLEAR_LINE);
     this.#painted = false;
   }
 
@@ -48,8 +49,11 @@ export class Progress {
     this.#painted = true;
     const seconds = `${Math.floor(elapsedMs / 1000)} s`;
     const room = this.#runtime.columns() - seconds.length - 2;
-    const line = `${this.#text.slice(0, Math.max(room, 0))} ${seconds}`;
-    this.#runtime.err(
+    const line = `${
+      escapeUnsafe(this.#text).slice(0, Math.max(room, 0))
+    } ${seconds}`;
+    this.#runtime.paint(
+      "err",
       CLEAR_LINE + (this.#colour ? `${DIM}${line}${PLAIN}` : line),
     );
   }

@@ -5,6 +5,7 @@ import { openExistingStore, type Store } from "../server/store.ts";
 import { parseOptions, takePositionals } from "./command.ts";
 import { describeStatus, readStatus } from "./status_text.ts";
 import { watch } from "./status_watch.ts";
+import { formatJson } from "../values/printable.ts";
 
 export const help = `Usage:
     knock status [--json] [--watch] [--config FILE]
@@ -55,7 +56,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     }
     const status = await look();
     runtime.out(
-      json ? JSON.stringify(status, null, 2) + "\n" : describeStatus(status),
+      json ? formatJson(status, 2) + "\n" : describeStatus(status),
     );
     return status.running ? 0 : 1;
   } finally {

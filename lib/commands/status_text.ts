@@ -7,6 +7,7 @@ import type { ServerFact } from "../server/reports.ts";
 import type { Store } from "../server/store.ts";
 import { counted } from "../values/counted.ts";
 import { formatPortRange } from "../values/ports.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import { formatTable } from "./terminal.ts";
 
 /** One thing that is open, as `--json` prints it. */
@@ -61,8 +62,8 @@ export function describeStatus(
   const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
     .map(([name, count]) => `${name} ${count}`).join(", ");
   const doors = sequences.map(describeDoor).join("");
-  return `${describeServer(server)}\n${open}${doors}${
-    counted && `counted: ${counted}\n`
+  return `${escapeUnsafe(describeServer(server))}\n${open}${doors}${
+    counted && `counted: ${escapeUnsafe(counted)}\n`
   }`;
 }
 
@@ -76,7 +77,8 @@ function describeDoor({ name, left, trouble }: DoorFact): string {
         : `${counted(left, "one-time sequence")} left`,
     ],
   ];
-  return words.map((each) => `sequence ${name}: ${each}\n`).join("");
+  return words.map((each) => escapeUnsafe(`sequence ${name}: ${each}`) + "\n")
+    .join("");
 }
 
 /** Whether a server runs, since when, how and where. */

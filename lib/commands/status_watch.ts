@@ -11,6 +11,7 @@ import {
   type OpenGrant,
   type Status,
 } from "./status_text.ts";
+import { escapeUnsafe, formatJson } from "../values/printable.ts";
 
 /** How often is looked. */
 const LOOK_MS = 1000;
@@ -39,17 +40,18 @@ export async function watch(
     runtime.onSignal(name, () => stop.abort())
   );
   let before: Status | null = null;
-  if (manner === "screen") runtime.out(ENTER);
+  if (manner === "screen") runtime.paint("out", ENTER);
   try {
     while (!stop.signal.aborted) {
       const status = await look();
       const text = show(manner, status, before, runtime.nowMs());
-      if (text !== "") runtime.out(text);
+      if (manner === "screen") runtime.paint("out", text);
+      else if (text !== "") runtime.out(text);
       before = status;
       await runtime.sleep(LOOK_MS, stop.signal);
     }
   } finally {
-    if (manner === "screen") runtime.out(LEAVE);
+    if (manner === "screen") runtime.paint("out", LEAVE);
     for (const signal of signals) signal.stop();
   }
 }
@@ -62,12 +64,12 @@ function show(
 ): string {
   switch (manner) {
     case "json":
-      return JSON.stringify(status) + "\n";
+      return formatJson(status) + "\n";
     case "screen":
       return paint(status, nowMs);
     case "lines":
       return changes(status, before).map((line) =>
-        `${new Date(nowMs).toISOString()} ${line}\n`
+        `${new Date(nowMs).toISOString()} ${escapeUnsafe(line)}\n`
       ).join("");
   }
 }
@@ -77,7 +79,8 @@ function paint(status: Status, nowMs: number): string {
   const head = `${new Date(nowMs).toISOString().slice(0, 19)}Z` +
     "  Ctrl-C ends";
   const lines = [head, "", ...describeStatus(status).trimEnd().split("\n")];
-  return HOME + lines.map((line) => line + CLEAR_LINE).join(NEXT_LINE) +
+  return HOME +
+    lines.map((line) => escapeUnsafe(line) + CLEAR_LINE).join(NEXT_LINE) +
     CLEAR_BELOW;
 }
 

@@ -3,6 +3,7 @@
 import type { Runtime } from "../runtime/runtime.ts";
 import { COMMAND_NAMES } from "../values/command_names.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
+import { escapeUnsafe } from "../values/printable.ts";
 import type { Command } from "./command.ts";
 
 /** A line of `knock help`, and the module behind it, loaded when it is used. */
@@ -131,7 +132,9 @@ export async function runCommand(
     const lines = error instanceof ConfigError
       ? error.mistakes
       : [error.message];
-    for (const line of lines) runtime.err(`knock: error: ${line}\n`);
+    for (const line of lines) {
+      runtime.err(`knock: error: ${escapeUnsafe(line)}\n`);
+    }
     if (error.hint !== undefined) {
       for (const hint of error.hint.split("\n")) {
         runtime.err(`knock: hint: ${hint}\n`);

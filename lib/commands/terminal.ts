@@ -1,11 +1,13 @@
 /** What is laid out for people: tables. */
 
+import { escapeUnsafe } from "../values/printable.ts";
+
 /** Columns padded to their widest cell, a line each. */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const lines = [head, ...rows];
+  const lines = [head, ...rows].map((line) => line.map(escapeUnsafe));
   const widths = head.map((_, column) =>
     Math.max(...lines.map((line) => line[column]!.length))
   );

@@ -2,6 +2,7 @@
 
 import { counted } from "../values/counted.ts";
 import { ConfigError } from "../values/errors.ts";
+import { formatJson } from "../values/printable.ts";
 
 /** One thing that is wrong in a file. */
 export interface Mistake {
@@ -44,7 +45,7 @@ export function show(value: unknown): string {
   if (value instanceof Date) return `"${String(value.getTime())}"`;
   if (typeof value === "object") return "a mapping";
   const words = String(value);
-  return JSON.stringify(words.length > 64 ? words.slice(0, 64) + "…" : words);
+  return formatJson(words.length > 64 ? words.slice(0, 64) + "…" : words);
 }
 
 /** Whether a value is a mapping as YAML makes them. */

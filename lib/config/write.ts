@@ -6,6 +6,7 @@ import { formatBase64url } from "../values/base64url.ts";
 import { formatDuration } from "../values/duration.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
 import type { BackendName, FirewallConfig, Service } from "./config.ts";
+import { formatJson } from "../values/printable.ts";
 
 /** What a new configuration says. */
 export interface NewConfig {
@@ -102,7 +103,7 @@ export function scalar(value: string): string {
     [parse(value), parse(value, { schema: "core" })].every((read) =>
       read === value
     );
-  return bare ? value : JSON.stringify(value);
+  return bare ? value : formatJson(value);
 }
 
 const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
@@ -135,5 +136,5 @@ function formatService({ name, ports, to }: NewService): string {
 }
 
 function target(to: Endpoint): string {
-  return JSON.stringify(formatEndpoint(to));
+  return formatJson(formatEndpoint(to));
 }

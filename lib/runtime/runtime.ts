@@ -45,10 +45,15 @@ export interface Runtime {
   /** Calls back every so many ms; does not keep the process alive. */
   every(ms: number, callback: () => void): Stoppable;
 
-  /** Writes to standard output, as it is. Never throws on a closed pipe. */
+  /**
+   * Writes to standard output; what acts on a terminal is escaped, but for
+   * newlines and tabs. Never throws on a closed pipe.
+   */
   out(text: string): void;
-  /** Writes to standard error, as it is. Never throws on a closed pipe. */
+  /** The same on standard error. */
   err(text: string): void;
+  /** Writes to a terminal as it is: text with escape sequences of our own. */
+  paint(stream: "out" | "err", text: string): void;
   /** Standard error again, for a server, which waits for no reader. */
   readonly log: LogPipe;
   isTerminal(stream: "in" | "out" | "err"): boolean;

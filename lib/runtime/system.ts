@@ -2,6 +2,7 @@
 
 import process from "node:process";
 import { parseAddress } from "../values/address.ts";
+import { escapeLines } from "../values/printable.ts";
 import { openDatabase } from "./database.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { files } from "./files.ts";
@@ -26,6 +27,7 @@ type Shared = Omit<
   | "prompt"
   | "out"
   | "err"
+  | "paint"
   | "log"
 >;
 
@@ -135,13 +137,19 @@ export interface Writing {
 /** Standard output and standard error, for commands and for the log. */
 export function standardOutput(
   { out, err, log: writeSome }: Writing,
-): Pick<Runtime, "out" | "err" | "log"> {
+): Pick<Runtime, "out" | "err" | "paint" | "log"> {
   const log = new LogQueue(writeSome);
-  return {
-    out: (text) => writeAll(out, text),
-    log,
+  const paint = (stream: "out" | "err", text: string) => {
+    if (stream === "out") writeAll(out, text);
     // Behind a log that nobody reads it would wait for ever.
-    err: (text) => log.isBusy ? void log.write(text) : writeAll(err, text),
+    else if (log.isBusy) log.write(text);
+    else writeAll(err, text);
+  };
+  return {
+    out: (text) => paint("out", escapeLines(text)),
+    err: (text) => paint("err", escapeLines(text)),
+    paint,
+    log,
   };
 }
 

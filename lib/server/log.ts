@@ -2,7 +2,7 @@
 
 import type { LogConfig } from "../config/config.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { escapeUnsafe } from "../values/printable.ts";
+import { escapeUnsafe, formatJson } from "../values/printable.ts";
 
 export type Level = LogConfig["level"];
 
@@ -27,7 +27,7 @@ export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
     const message = escapeUnsafe(words);
     const time = new Date(runtime.nowMs()).toISOString();
     return format === "json"
-      ? JSON.stringify({ time, level, message, ...fields }) + "\n"
+      ? formatJson({ time, level, message, ...fields }) + "\n"
       : `${time} ${level} ${message}\n`;
   };
   return (level, message, fields) => {
