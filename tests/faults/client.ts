@@ -44,7 +44,7 @@ export interface Knocked {
   readonly status: Answer["status"] | null;
 }
 
-const TIMEOUT_MS = 1000;
+const TIMEOUT_MS = 10_000;
 /** So many datagrams go out before the loop takes its turn. */
 const BURST = 64;
 

@@ -37,7 +37,7 @@ export interface Knocked {
   readonly connectedMs: number | null;
 }
 
-const CONNECT_MS = 300;
+const CONNECT_MS = 5000;
 const BURST_MS = 10;
 
 const libc = await runtime.openLibrary("libc.so.6", {

@@ -31,7 +31,7 @@ export const CLIENTS = {
 /** How long an attempt to connect may take before the port counts as shut. */
 const REACH_MS = 400;
 
-const TEST_MS = 60_000;
+const TEST_MS = 300_000;
 
 /** Why tests of this kind cannot run here; null when they can. */
 export function whyNot(programs: readonly string[] = []): string | null {

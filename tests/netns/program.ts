@@ -19,7 +19,7 @@ import {
 /** The UDP port of the knocks. */
 export const KNOCK_PORT = 62201;
 
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 
 /** A client of the test's server. */
 export interface TestClient {

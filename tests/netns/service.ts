@@ -38,6 +38,24 @@ export type Order =
 
 type Protocol = "tcp" | "udp";
 
+/** How long a tick of {@linkcode patience} is. */
+const TICK_MS = 20;
+
+/**
+ * Calls back when this process has waited for so long and heard nothing. Time
+ * in which a busy machine did not let it run does not count: each tick counts
+ * once, however late it comes, and what has come meanwhile is heard first.
+ */
+function patience(ms: number, over: () => void): () => void {
+  let ticks = Math.ceil(ms / TICK_MS);
+  const timer = setInterval(() => {
+    if (--ticks > 0) return;
+    clearInterval(timer);
+    over();
+  }, TICK_MS);
+  return () => clearInterval(timer);
+}
+
 /** Whether it went well. */
 export interface Outcome {
   readonly id: number;
@@ -95,12 +113,12 @@ function reachTcp(order: Reach): Promise<boolean> {
       localAddress: order.source,
     });
     const end = (ok: boolean) => {
-      clearTimeout(timer);
+      stop();
       if (ok && order.keep !== undefined) kept.set(order.keep, socket);
       else socket.destroy();
       resolve(ok);
     };
-    const timer = setTimeout(() => end(false), order.timeoutMs);
+    const stop = patience(order.timeoutMs, () => end(false));
     socket.on("error", () => end(false));
     socket.once("connect", () => end(true));
   });
@@ -112,11 +130,11 @@ function reachUdp(order: Reach): Promise<boolean> {
       net.isIPv6(order.target) ? "udp6" : "udp4",
     );
     const end = (ok: boolean) => {
-      clearTimeout(timer);
+      stop();
       socket.close();
       resolve(ok);
     };
-    const timer = setTimeout(() => end(false), order.timeoutMs);
+    const stop = patience(order.timeoutMs, () => end(false));
     socket.on("error", () => end(false));
     socket.once("message", () => end(true));
     socket.bind(0, order.source, () => {
@@ -151,10 +169,10 @@ async function send(
 function echoes(socket: net.Socket, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const end = (ok: boolean) => {
-      clearTimeout(timer);
+      stop();
       resolve(ok);
     };
-    const timer = setTimeout(() => end(false), timeoutMs);
+    const stop = patience(timeoutMs, () => end(false));
     socket.once("data", () => end(true));
     socket.write("ping");
   });
