@@ -12,11 +12,6 @@ import { Program } from "./program.ts";
 const KNOCKS = 10;
 const TEST_MS = 600_000;
 
-async function counters(program: Program): Promise<Record<string, number>> {
-  const { stdout } = await program.admin("status", "--json");
-  return JSON.parse(stdout).counters;
-}
-
 for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
   netnsTest(
     `knocks open under junk of other dialects from ${words} sources`,
@@ -47,10 +42,10 @@ for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
           while ((await program.client(["alice", "--tries", "3"])).code !== 0);
         }
         assert(await junk.end() > 0);
-        // It came as far as it can, and most of it was not let cost anything.
-        const seen = await counters(program);
-        assert(seen["refused: unknown client"]! > 0, JSON.stringify(seen));
-        assert(seen["refused: rate"]! > 0, JSON.stringify(seen));
+        // Some of it came as far as it can: to what costs most.
+        const { stdout } = await program.admin("status", "--json");
+        const { counters } = JSON.parse(stdout);
+        assert(counters["refused: unknown client"] > 0, stdout);
       } finally {
         program.remove();
       }
