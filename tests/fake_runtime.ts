@@ -272,8 +272,8 @@ export class FakeRuntime implements Runtime {
     return alive;
   }
 
-  listenDatagram(...args: Parameters<Runtime["listenDatagram"]>) {
-    return this.network.listenDatagram(...args);
+  listenDatagram(...[at, handler]: Parameters<Runtime["listenDatagram"]>) {
+    return this.network.listenDatagram(at, handler);
   }
 
   listenStream(...args: Parameters<Runtime["listenStream"]>) {

@@ -1,3 +1,5 @@
+import * as net from "node:net";
+import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Stream, SystemError } from "../lib/runtime/runtime.ts";
@@ -172,3 +174,65 @@ async function readAll(stream: Stream): Promise<string> {
   }
   return text;
 }
+
+test("listenDatagram() apart hears both families on one port, and answers them", async () => {
+  const heard: string[] = [];
+  const server = await runtime.listenDatagram(
+    { host: "::", port: 0 },
+    (bytes, source) => {
+      heard.push(source.host);
+      server.send(bytes, source);
+    },
+    { apart: true },
+  );
+  const { port } = server.at;
+  for (const host of ["127.0.0.1", "::1"]) {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const client = await runtime.listenDatagram(
+      { host, port: 0 },
+      (bytes) => resolve(bytes[0]!),
+    );
+    await client.send(Uint8Array.of(7), { host, port });
+    assertEquals(await promise, 7);
+    await client.close();
+  }
+  assertEquals(heard, ["127.0.0.1", "::1"]);
+  await assertRejects(
+    () =>
+      runtime.listenDatagram({ host: "::", port }, () => {}, { apart: true }),
+    SystemError,
+  );
+  await server.close();
+  const again = await runtime.listenDatagram({ host: "::", port }, () => {});
+  await again.close();
+});
+
+test("a connection has no buffer before it is read", async () => {
+  const CONNECTIONS = 200;
+  const held: Stream[] = [];
+  const listener = await runtime.listenStream(
+    { host: "127.0.0.1", port: 0 },
+    (connection) => void held.push(connection),
+  );
+  const used = () => {
+    const { external, arrayBuffers } = process.memoryUsage();
+    return external + (arrayBuffers ?? 0);
+  };
+  const before = used();
+  const sockets = Array.from(
+    { length: CONNECTIONS },
+    () => net.connect(listener.at.port, "127.0.0.1"),
+  );
+  await Promise.all(
+    sockets.map((socket) =>
+      new Promise((resolve) => socket.once("close", resolve).resume())
+    ).concat((async () => {
+      while (held.length < CONNECTIONS) await runtime.sleep(5);
+      const each = (used() - before) / CONNECTIONS;
+      for (const connection of held) connection.close();
+      // A buffer is 64 KiB.
+      assert(each < 32 * 1024, `${each} bytes a connection`);
+    })() as Promise<unknown>),
+  );
+  await listener.close();
+});

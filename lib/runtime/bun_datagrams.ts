@@ -6,11 +6,12 @@
 
 import { type Endpoint, isIpv4 } from "../values/address.ts";
 import { systemError, translating } from "./errors.ts";
-import { bareAddress, withoutIpv6 } from "./node_datagrams.ts";
+import { bareAddress, listenApart, withoutIpv6 } from "./node_datagrams.ts";
 import { paced } from "./pace.ts";
 import {
   type DatagramHandler,
   type Datagrams,
+  type ListenOptions,
   SystemError,
 } from "./runtime.ts";
 
@@ -26,6 +27,7 @@ interface UdpSocket {
 type OpenUdp = (options: {
   hostname: string;
   port: number;
+  flags: number;
   socket: {
     /** The bytes are new ones for every datagram. */
     data(own: UdpSocket, bytes: Uint8Array, port: number, host: string): void;
@@ -37,9 +39,23 @@ type OpenUdp = (options: {
 const EARLIER = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)$/;
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
-export async function listenDatagram(
+export function listenDatagram(
+  at: Endpoint,
+  handler: DatagramHandler,
+  { apart = false }: ListenOptions = {},
+): Promise<Datagrams> {
+  return apart && at.host === "::"
+    ? listenApart(at, handler, (at, handler) => bind(at, handler, IPV6_ONLY))
+    : bind(at, handler, 0);
+}
+
+/** Bun's flag for an IPv6 socket without IPv4; node:dgram uses it, too. */
+const IPV6_ONLY = 8;
+
+async function bind(
   { host, port }: Endpoint,
   handler: DatagramHandler,
+  flags: number,
 ): Promise<Datagrams> {
   const { udpSocket } = (globalThis as unknown as {
     Bun: { udpSocket: OpenUdp };
@@ -48,10 +64,12 @@ export async function listenDatagram(
     nowMs: () => performance.now(),
     next: (call) => void setImmediate(call),
   });
-  const socket = await withoutIpv6(host, (hostname) =>
+  const bindTo = flags === 0 ? withoutIpv6 : bindAsIs;
+  const socket = await bindTo(host, (hostname) =>
     udpSocket({
       hostname,
       port,
+      flags: hostname.includes(":") ? flags : 0,
       socket: {
         data: (_, bytes, port, from) => {
           try {
@@ -94,4 +112,16 @@ export async function listenDatagram(
       socket.close();
     },
   };
+}
+
+/** Binds to just this host. */
+async function bindAsIs<T>(
+  host: string,
+  bind: (host: string) => Promise<T>,
+): Promise<T> {
+  try {
+    return await bind(host);
+  } catch (error) {
+    throw systemError(error);
+  }
 }

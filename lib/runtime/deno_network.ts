@@ -8,7 +8,13 @@ import {
 } from "../values/address.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { Garbage } from "./garbage.ts";
-import { type Runtime, type Stream, SystemError } from "./runtime.ts";
+import {
+  type DatagramHandler,
+  type Datagrams,
+  type Runtime,
+  type Stream,
+  SystemError,
+} from "./runtime.ts";
 
 /** Largest UDP payload, bytes. */
 const DATAGRAM_SIZE = 65535;
@@ -22,14 +28,25 @@ type Network = Pick<
 >;
 
 export const network: Network = {
-  listenDatagram: (at, handler) => {
+  listenDatagram: async (at, handler, options = {}) => {
     // A script that is run by itself has no deno.json to turn this on.
     if (!("listenDatagram" in Deno)) {
-      return import("./node_datagrams.ts").then((node) =>
-        node.listenDatagram(at, handler)
+      const node = await import("./node_datagrams.ts");
+      return await node.listenDatagram(at, handler, options);
+    }
+    if (options.apart && at.host === "::") {
+      const node = await import("./node_datagrams.ts");
+      // Deno's own sockets cannot be of IPv6 alone.
+      return await node.listenApart(
+        at,
+        handler,
+        (at, handler) =>
+          isIpv4(at.host)
+            ? network.listenDatagram(at, handler)
+            : withGarbage(handler, (noted) => node.bindOne(at, noted)),
       );
     }
-    return translatingAsync(() => {
+    return await translatingAsync(() => {
       const socket = bindDatagram(at);
       const { hostname, port } = socket.addr as Deno.NetAddr;
       const mapped = hostname.includes(":");
@@ -77,11 +94,13 @@ export const network: Network = {
     translatingAsync(() => {
       const listener = bindStream(at);
       const { hostname, port } = listener.addr as Deno.NetAddr;
+      const garbage = new Garbage();
       let closed = false;
       const accept = async () => {
         while (!closed) {
           try {
             handler(denoStream(await listener.accept()));
+            garbage.note();
           } catch {
             if (closed) return;
             // Out of descriptors, or a connection that went away: go on.
@@ -96,6 +115,7 @@ export const network: Network = {
         at: { host: hostname, port },
         close: () => {
           closed = true;
+          garbage.stop();
           listener.close();
           return accepted;
         },
@@ -121,6 +141,25 @@ export const network: Network = {
       }
     }),
 };
+
+/** Has a socket's garbage collected; Deno's own do so by themselves. */
+async function withGarbage(
+  handler: DatagramHandler,
+  bind: (handler: DatagramHandler) => Promise<Datagrams>,
+): Promise<Datagrams> {
+  const garbage = new Garbage();
+  const socket = await bind((bytes, source) => {
+    handler(bytes, source);
+    garbage.note();
+  });
+  return {
+    ...socket,
+    close: () => {
+      garbage.stop();
+      return socket.close();
+    },
+  };
+}
 
 function bindDatagram({ host, port }: Endpoint): Deno.DatagramConn {
   const bind = (hostname: string) =>
@@ -150,11 +189,13 @@ function bareAddress(text: string): string {
 
 function denoStream(connection: Deno.Conn): Stream {
   const peer = connection.remoteAddr as Deno.NetAddr;
-  const buffer = new Uint8Array(65536);
+  // Most connections are closed unread: no buffer for these.
+  let buffer: Uint8Array<ArrayBuffer> | null = null;
   return {
     peer: { host: bareAddress(peer.hostname), port: peer.port },
     read: () =>
       translatingAsync(async () => {
+        buffer ??= new Uint8Array(65536);
         const count = await connection.read(buffer);
         return count === null ? null : buffer.slice(0, count);
       }),

@@ -4,6 +4,7 @@ import type * as net from "node:net";
 import process from "node:process";
 import type { Endpoint } from "../values/address.ts";
 import { systemError } from "./errors.ts";
+import { Garbage } from "./garbage.ts";
 import { bareAddress, withoutIpv6 } from "./node_datagrams.ts";
 import { type Runtime, type Stream, SystemError } from "./runtime.ts";
 
@@ -13,12 +14,17 @@ const networking = () => process.getBuiltinModule("node:net");
 export const streams: Pick<Runtime, "listenStream" | "connectStream"> = {
   listenStream: async (at, handler) => {
     const server = await withoutIpv6(at.host, (host) => bindStream(host, at));
-    server.on("connection", (socket) => handler(nodeStream(socket)));
+    const garbage = new Garbage();
+    server.on("connection", (socket) => {
+      handler(nodeStream(socket));
+      garbage.note();
+    });
     server.on("error", () => {});
     const { address, port } = server.address() as net.AddressInfo;
     return {
       at: { host: address, port },
       close: () => {
+        garbage.stop();
         server.close();
         return Promise.resolve(); // the port is free, connections may go on
       },
@@ -64,25 +70,31 @@ function nodeStream(socket: net.Socket): Stream {
   let failed: SystemError | null = null;
   let wake = () => {};
   let over = false;
-  socket.on("readable", () => wake());
-  socket.on("end", () => {
-    over = true;
-    wake();
-  });
-  socket.on("close", () => {
-    over = true;
-    wake();
-  });
+  let listens = false;
   socket.on("error", (error) => {
     failed = systemError(error);
     wake();
   });
+  /** Reads from now on: most connections are closed unread. */
+  const listen = () => {
+    if (listens) return;
+    listens = true;
+    over = socket.destroyed;
+    socket.on("readable", () => wake());
+    for (const event of ["end", "close"]) {
+      socket.on(event, () => {
+        over = true;
+        wake();
+      });
+    }
+  };
   return {
     peer: {
       host: bareAddress(socket.remoteAddress ?? ""),
       port: socket.remotePort ?? 0,
     },
     read: async () => {
+      listen();
       while (true) {
         const bytes = socket.read() as Uint8Array | null;
         if (bytes) return bytes;

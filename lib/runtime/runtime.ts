@@ -85,7 +85,11 @@ export interface Runtime {
    * the bytes are only valid until it returns. Host "::" is dual-stack where
    * the machine has IPv6, else IPv4 only. IPv4 sources are shown as IPv4.
    */
-  listenDatagram(at: Endpoint, handler: DatagramHandler): Promise<Datagrams>;
+  listenDatagram(
+    at: Endpoint,
+    handler: DatagramHandler,
+    options?: ListenOptions,
+  ): Promise<Datagrams>;
   /** Listens for TCP connections. */
   listenStream(
     at: Endpoint,
@@ -206,6 +210,14 @@ export type DatagramHandler = (
   bytes: Uint8Array,
   source: DatagramSource,
 ) => void;
+
+export interface ListenOptions {
+  /**
+   * At "::", a socket for each family: an IPv6 packet with an IPv4-mapped
+   * source is dropped, instead of being taken for an IPv4 packet.
+   */
+  readonly apart?: boolean;
+}
 
 export interface Datagrams {
   /** Where it listens; the port the system chose when 0 was asked for. */

@@ -175,7 +175,7 @@ function setText(name: string, type: string): string[] {
 
 /** Sources that no client has, whatever this machine's networks are. */
 const NOBODYS4 = "0.0.0.0/8";
-const NOBODYS6 = ["::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"];
+const NOBODYS6 = ["::/96", "fe80::/10", "::ffff:0:0/96", "::ffff:0:0:0/96"];
 
 const ELSEWHERE = `${PREFIX}elsewhere`;
 

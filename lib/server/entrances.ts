@@ -91,6 +91,7 @@ export class Entrances {
     const socket: Datagrams = await this.#runtime.listenDatagram(
       at,
       (bytes, source) => this.#receive([bytes], source, socket),
+      { apart: true },
     );
     return {
       words: formatEndpoint(socket.at),

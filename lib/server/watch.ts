@@ -139,6 +139,7 @@ async function watchSockets(setting: WatchSetting): Promise<Watcher> {
               flags: 0,
               sequenceNumber: 0,
             }),
+          { apart: true },
         ),
       );
     } catch (error) {
