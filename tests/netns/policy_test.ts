@@ -143,3 +143,45 @@ commands:
     await program.logged("a command that this client may not run");
   },
 );
+
+policy(
+  "a reload that shortens `expires` ends what is open, in the kernel",
+  async (program, pair) => {
+    const settings = "services: { ssh: tcp/22 }\nfirewall: { backend: nft }";
+    const expires = (ms: number) => `expires: ${new Date(ms).toISOString()}`;
+    const rules = ["open: [ssh]", "for: 10m"];
+    await start(program, settings, [...rules, expires(Date.now() + 300_000)]);
+    const said = await program.client(["alice", "--json"]);
+    const { seconds } = JSON.parse(said.stdout) as { seconds: number };
+    assert(seconds > 200 && seconds < 300, `${seconds} s, not the 600 of for`);
+    assert(await pair.canReach(HERE, 22));
+
+    /** Seconds that are left in the kernel, and by `status`. */
+    const left = async () => {
+      const set = ["nft", "list", "set", "inet", "knock", "allow4"];
+      const [, text = ""] = /expires (\w+)/.exec(await pair.onServer(set)) ??
+        [];
+      const [, m = "0", s = "0"] = /^(?:(\d+)m)?(?:(\d+)s)?/.exec(text)!;
+      const status = await program.admin("status", "--json");
+      const [grant] = JSON.parse(status.stdout).grants;
+      return [Number(m) * 60 + Number(s), grant?.seconds_left ?? 0];
+    };
+    const reload = async (endMs: number) => {
+      const from = program.log.length;
+      const policy = [...rules, expires(endMs)];
+      program.configure(settings, [{ name: "alice", policy }]);
+      await program.signal("SIGHUP");
+      await program.logged("info reloaded", from);
+    };
+    for (const one of await left()) assert(one > 200 && one <= 300, `${one}`);
+    await reload(Date.now() + 100_000);
+    for (const one of await left()) assert(one > 30 && one <= 100, `${one}`);
+    assert(await pair.canReach(HERE, 22), "still open");
+    await reload(Date.now() - 1000);
+    assertEquals(await left(), [0, 0]);
+    assert(!await pair.canReach(HERE, 22), "shut");
+    const refused = await program.client(["alice"]);
+    assertEquals(refused.code, 1);
+    await program.logged("this client has expired");
+  },
+);
