@@ -15,12 +15,16 @@ const COLLECT_FROM = 250;
 /** The same when none has come lately. */
 const COLLECT_QUIET_FROM = 25;
 
+/** How often more after a load: what it closed last is not garbage at once. */
+const COLLECT_AGAIN = 8;
+
 /** Counts what makes garbage, and has it collected now and then. */
 export class Garbage {
   /** Made when it is due: making it takes a client longer than its knock. */
   #collect: (() => void) | null = null;
   readonly #timer: ReturnType<typeof setInterval>;
   #made = 0;
+  #again = 0;
   #madeBefore = 0;
 
   constructor() {
@@ -42,7 +46,10 @@ export class Garbage {
   #look(): void {
     const isQuiet = this.#made === this.#madeBefore;
     this.#madeBefore = this.#made;
-    if (this.#made < (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM)) return;
+    const isDue = this.#made >= (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM);
+    if (isDue) this.#again = COLLECT_AGAIN;
+    else if (isQuiet && this.#again > 0) this.#again--;
+    else return;
     this.#made = this.#madeBefore = 0;
     this.#collect ??= collector();
     this.#collect();
