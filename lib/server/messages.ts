@@ -10,7 +10,7 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "hours": "outside this client's hours",
   "address required": "this client must name its address",
   "address":
-    "the address is not the packet's source, or not that of another host",
+    "the address named is not the packet's source, or not that of another host",
   "source": "the address is not one of this client's",
   "ports": "a port that this client may not open",
   "protocol": "a protocol without ports, such as ICMP: only TCP and UDP open",
