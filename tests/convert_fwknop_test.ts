@@ -79,7 +79,12 @@ REQUIRE_USERNAME    alice
     services: {},
     clients: {
       alice: {
-        fwknop: { ...fwknop, hmac: "sha3-512", mode: "ctr" },
+        fwknop: {
+          ...fwknop,
+          hmac: "sha3-512",
+          mode: "ctr",
+          require_username: "alice",
+        },
         open: ["tcp/22", "udp/51820"],
         for: "60s",
         max_for: "300s",
@@ -89,10 +94,7 @@ REQUIRE_USERNAME    alice
       },
     },
   });
-  assertEquals(warnings, [
-    "access.conf:12: REQUIRE_USERNAME: names the client here; its HMAC key " +
-    "tells who knocks, not the user name",
-  ]);
+  assertEquals(warnings, []);
 });
 
 const stanza = `SOURCE ANY\n${KEYS}OPEN_PORTS tcp/22\n`;
@@ -308,6 +310,7 @@ test("convertFwknop() gives no client more than the first of its stanzas", () =>
       "FW_ACCESS_TIMEOUT 9\n",
       "ACCESS_EXPIRE_EPOCH 9\n",
       "ENCRYPTION_MODE CTR\n",
+      "REQUIRE_USERNAME bob\n",
     ]
   ) {
     const { value, warnings } = convert(`${stanza}${web}${differs}${web}`);

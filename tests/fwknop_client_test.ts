@@ -56,6 +56,27 @@ test("sealerOf() seals fwknop's packets, which the server's dialect opens", asyn
   assertEquals(known.request?.ports, ask.ports);
 });
 
+test("fwknopDialect() wants the user that a client's packets must name", async () => {
+  const home = profile(
+    `{ key_base64: "${KEY}", hmac_key_base64: "${MAC}", user: bob }`,
+  );
+  const { packet } = await (await sealerOf(home)).seal(ask, circumstances);
+  const { fwknop } = home;
+  if (!fwknop || !("key" in fwknop)) throw new Error("no keys");
+  for (
+    const [requireUsername, why] of [
+      ["bob", null],
+      [null, null],
+      ["Bob", "unknown client"],
+      ["", "unknown client"],
+    ] as const
+  ) {
+    const opened = fwknopDialect([{ ...fwknop, name: "c", requireUsername }])
+      .open(packet, scene);
+    assertEquals(opened.ok ? null : opened.why, why);
+  }
+});
+
 test("sealerOf() names where a profile has the port led", async () => {
   for (
     const [key, kind] of [["nat_access", "nat"], [

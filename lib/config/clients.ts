@@ -61,13 +61,7 @@ export function readClient(
   return {
     name,
     knock: yaml.knock,
-    fwknop: yaml.fwknop &&
-      readFwknopKeys(
-        yaml.fwknop,
-        yaml.fwknop.gpg,
-        at(path, "fwknop"),
-        mistakes,
-      ),
+    fwknop: yaml.fwknop && readFwknop(yaml.fwknop, path, mistakes),
     openme: yaml.openme,
     openspa: yaml.openspa &&
       readOpenspa(yaml.openspa, path, surroundings, mistakes),
@@ -85,6 +79,17 @@ export function readClient(
     once: yaml.once,
     run: yaml.run,
   };
+}
+
+function readFwknop(
+  yaml: NonNullable<ClientYaml["fwknop"]>,
+  path: string,
+  mistakes: Mistake[],
+): Client["fwknop"] {
+  const keys = readFwknopKeys(yaml, yaml.gpg, at(path, "fwknop"), mistakes);
+  const { require_username } = yaml;
+  if (!keys || require_username === null) return keys;
+  return { ...keys, requireUsername: require_username };
 }
 
 function readCode(

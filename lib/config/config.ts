@@ -1,7 +1,11 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
 import type { DialectName } from "../dialects/dialect.ts";
-import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop.ts";
+import type {
+  FwknopGpgKeys,
+  FwknopKeys,
+  FwknopSender,
+} from "../dialects/fwknop.ts";
 import type { RsaKey } from "../dialects/openspa.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
@@ -125,7 +129,7 @@ export interface Client {
   /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
   readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
   /** fwknop: a shared passphrase, or keyrings of OpenPGP. */
-  readonly fwknop: FwknopKeys | FwknopGpgKeys | null;
+  readonly fwknop: ((FwknopKeys | FwknopGpgKeys) & FwknopSender) | null;
   /** openme: the client's Ed25519 public key, 32 bytes. */
   readonly openme: { readonly key: Uint8Array } | null;
   /** OpenSPA: the client's UUID, 16 bytes, and its RSA public key. */

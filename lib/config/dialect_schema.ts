@@ -42,6 +42,7 @@ const fingerprint = text(
 /** `clients.NAME.fwknop`. */
 export const fwknopClient = object({
   ...FWKNOP_FIELDS,
+  require_username: optional(file, null),
   gpg: optional(
     object({
       home: required(file),

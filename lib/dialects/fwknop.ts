@@ -34,7 +34,11 @@ import { sha256 } from "./sha256.ts";
 
 export type { CipherMode } from "./fwknop_cipher.ts";
 export type { DigestType } from "./fwknop_digest.ts";
-export type { FwknopClient, FwknopGpgClient } from "./fwknop_enrolled.ts";
+export type {
+  FwknopClient,
+  FwknopGpgClient,
+  Sender as FwknopSender,
+} from "./fwknop_enrolled.ts";
 export {
   type FwknopGpgKeys,
   gpgText,
@@ -140,5 +144,5 @@ function openSealed(
   // Without an HMAC the same text may come in blocks that differ: in padding.
   const identity = proved ?? sha256(text);
   if (!proved && scene.seen(identity)) return REFUSALS.replay;
-  return readOpened(name, decoded.message, identity, client);
+  return readOpened(name, keys, decoded.message, identity, client);
 }

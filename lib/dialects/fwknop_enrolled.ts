@@ -10,17 +10,23 @@ import { readRequest } from "./fwknop_request.ts";
 import type { FwknopKeys } from "./fwknop_seal.ts";
 
 /** A client as the dialect knows it. */
-export interface FwknopClient extends FwknopKeys {
+export interface FwknopClient extends FwknopKeys, Sender {
   readonly name: string;
 }
 
 /** A client that seals by OpenPGP. */
-export interface FwknopGpgClient extends FwknopGpgKeys {
+export interface FwknopGpgClient extends FwknopGpgKeys, Sender {
   readonly name: string;
 }
 
+/** What is wanted of a packet besides its proof. */
+export interface Sender {
+  /** The user that packets must name; null or absent: any. */
+  readonly requireUsername?: string | null;
+}
+
 /** An enrolled client; what depends on its HMAC key alone is computed once. */
-export interface Enrolled<Keys = FwknopKeys> {
+export interface Enrolled<Keys = FwknopKeys & Sender> {
   readonly name: string;
   readonly keys: Keys;
   readonly mac: ((covered: Uint8Array) => Uint8Array) | null;
@@ -50,6 +56,7 @@ export function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
 /** What an opened message asks for, with what marks its replay. */
 export function readOpened(
   name: string,
+  { requireUsername }: Sender,
   message: Message,
   identity: Uint8Array,
   client: { readonly client?: string },
@@ -57,6 +64,9 @@ export function readOpened(
   const asked = readRequest(message);
   if (!asked) return { ok: false, why: "payload", ...client };
   const { forward, ...rest } = asked;
+  if (typeof requireUsername === "string" && asked.user !== requireUsername) {
+    return { ok: false, why: "unknown client", ...client };
+  }
   return {
     ok: true,
     request: {

@@ -40,7 +40,8 @@ export function openGpg(
     // One run of gpg for each keyring.
     const runs = new Map<string, ReturnType<OpenPgp>>();
     let refusal: Opened = REFUSALS.cipher;
-    for (const { enrolled: { name, keys: { gpg } }, message } of candidates) {
+    for (const { enrolled: { name, keys }, message } of candidates) {
+      const { gpg } = keys;
       const run = runs.get(gpg.home) ?? openPgp(gpg.home, message);
       runs.set(gpg.home, run);
       const opened = await run;
@@ -55,7 +56,7 @@ export function openGpg(
       if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
       // The same text may be packed in other ways: without an HMAC it counts.
       const mark = identity ?? sha256(opened.text);
-      return readOpened(name, decoded.message, mark, client);
+      return readOpened(name, keys, decoded.message, mark, client);
     }
     return refusal;
   };

@@ -192,6 +192,7 @@ function convertStanza(
   const from = convertSource(settings.get("SOURCE")!, warnings);
   const open = convertOpen(settings, warnings);
   if (!from || !open) return null;
+  const user = settings.get("REQUIRE_USERNAME");
   const named = lastOf(settings, "REQUIRE_SOURCE_ADDRESS", "REQUIRE_SOURCE");
   const lines = [
     ...convertTimes(settings, warnings),
@@ -201,7 +202,10 @@ function convertStanza(
   ];
   return {
     name: "",
-    keys: formatKeys(keys),
+    keys: formatKeys(
+      keys,
+      user ? `, require_username: ${JSON.stringify(user.value)}` : "",
+    ),
     open,
     policy: lines.map((line) => `  ${line}\n`).join(""),
   };
@@ -419,6 +423,7 @@ const CONVERTED: ReadonlySet<string> = new Set([
   "RESTRICT_PORTS",
   "FW_ACCESS_TIMEOUT",
   "MAX_FW_TIMEOUT",
+  "REQUIRE_USERNAME",
   "CMD_CYCLE_OPEN",
   "FORCE_NAT",
   "FORCE_SNAT",
@@ -430,10 +435,6 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   [
     /^DESTINATION$/,
     "not converted: packets to every address of the machine count",
-  ],
-  [
-    /^REQUIRE_USERNAME$/,
-    "names the client here; its HMAC key tells who knocks, not the user name",
   ],
   [/^(FORWARD_ALL|DISABLE_DNAT)$/, "not converted: there is no gateway mode"],
   [
