@@ -14,7 +14,10 @@ import {
 } from "../lib/config/convert/fwknop.ts";
 import { withoutPorts } from "../lib/config/convert/fwknop_lines.ts";
 import type { Mistake } from "../lib/config/mistake.ts";
+import { parseConfig } from "../lib/config/parse.ts";
 import { serverSchema } from "../lib/config/server_schema.ts";
+import type { Request } from "../lib/dialects/dialect.ts";
+import { judge } from "../lib/server/judge.ts";
 import {
   ConfigError,
   OperatorError,
@@ -299,7 +302,8 @@ test("convertFwknop() makes one client of stanzas that have one key", () => {
   assertEquals(Object.keys(value.clients), ["client1", "client2"]);
   assertEquals(value.clients.client1.open, ["tcp/22", "tcp/80"]);
   assertEquals(warnings, [
-    'access.conf:11: has the keys of "client1", and is made one with it',
+    'access.conf:11: has the keys of "client1", and is made one with it: ' +
+    "it may ask for ports of both at once",
   ]);
 });
 
@@ -996,3 +1000,163 @@ test("what knock convert fwknop writes of a client is read by it", async () => {
   );
   assert(converted > 100, `${converted}`);
 });
+
+/** What SOURCE lets packets come from. */
+const SOURCES: Readonly<Record<string, (address: string) => boolean>> = {
+  "ANY": () => true,
+  "10.0.0.0/8": (address) => address.startsWith("10."),
+  "10.1.0.0/255.255.0.0": (address) => address.startsWith("10.1."),
+  "192.0.2.1,10.0.0.1": (address) =>
+    address === "192.0.2.1" || address === "10.0.0.1",
+};
+/** What fwknopd reads in lists of ports. */
+const LISTS: Readonly<Record<string, readonly string[]>> = {
+  "tcp/22": ["tcp/22"],
+  "tcp/22,tcp/80": ["tcp/22", "tcp/80"],
+  "tcp/80,udp/53": ["tcp/80", "udp/53"],
+  "udp/53-60": ["udp/53"],
+  "TCP/80 # x": ["tcp/80"],
+};
+const MACS = [MAC, MAC2];
+
+const maybe = <T>(some: fc.Arbitrary<T>): fc.Arbitrary<T | null> =>
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constant(null) },
+    { weight: 1, arbitrary: some },
+  );
+const anyStanza = fc.record({
+  SOURCE: fc.constantFrom(...Object.keys(SOURCES)),
+  HMAC_KEY_BASE64: fc.constantFrom(...MACS),
+  OPEN_PORTS: maybe(fc.constantFrom(...Object.keys(LISTS))),
+  RESTRICT_PORTS: maybe(fc.constantFrom("tcp/22", "tcp/80,udp/53")),
+  FW_ACCESS_TIMEOUT: maybe(fc.constantFrom(10, 60, 900)),
+  MAX_FW_TIMEOUT: maybe(fc.constantFrom(20, 60, 1000)),
+  REQUIRE_SOURCE_ADDRESS: maybe(fc.constantFrom("Y", "N")),
+  REQUIRE_USERNAME: maybe(fc.constantFrom("alice", "bob")),
+  ACCESS_EXPIRE: maybe(fc.constantFrom("3/1/2020", "3/1/2040")),
+  CMD_CYCLE_OPEN: maybe(fc.constant("/bin/x")),
+  FORCE_NAT: maybe(fc.constant("10.9.9.9 22")),
+});
+const anyPacket = fc.record({
+  mac: fc.constantFrom(...MACS),
+  source: fc.constantFrom("10.1.2.3", "10.2.2.3", "192.0.2.1", "203.0.113.9"),
+  address: fc.constantFrom(null, null, "10.1.2.3", "203.0.113.9"),
+  ports: fc.subarray(["tcp/22", "tcp/80", "udp/53", "udp/54"], {
+    minLength: 1,
+    maxLength: 2,
+  }),
+  seconds: fc.constantFrom(0, 0, 5, 50, 500, 5000),
+  user: fc.constantFrom("alice", "bob", "carol"),
+});
+type AnyStanza = typeof anyStanza extends fc.Arbitrary<infer T> ? T : never;
+type AnyPacket = typeof anyPacket extends fc.Arbitrary<infer T> ? T : never;
+
+/** What fwknopd opens on this machine: the first stanza that does not refuse decides. */
+function openedByFwknopd(
+  stanzas: readonly AnyStanza[],
+  { mac, source, address, ports, seconds, user }: AnyPacket,
+) {
+  for (const one of stanzas) {
+    const { OPEN_PORTS, RESTRICT_PORTS, REQUIRE_USERNAME } = one;
+    const refuses = !SOURCES[one.SOURCE]!(source) ||
+      one.ACCESS_EXPIRE === "3/1/2020" || one.HMAC_KEY_BASE64 !== mac ||
+      (address === null && one.REQUIRE_SOURCE_ADDRESS === "Y") ||
+      (REQUIRE_USERNAME && REQUIRE_USERNAME !== user);
+    if (refuses) continue;
+    if (one.CMD_CYCLE_OPEN) return null;
+    const within = (list: string) => (port: string) =>
+      LISTS[list]!.includes(port);
+    if (RESTRICT_PORTS && ports.some(within(RESTRICT_PORTS))) continue;
+    if (OPEN_PORTS && !ports.every(within(OPEN_PORTS))) continue;
+    if (one.FORCE_NAT) return null;
+    const own = one.FW_ACCESS_TIMEOUT ?? 30;
+    const most = one.MAX_FW_TIMEOUT ?? 300;
+    const given = seconds > 0 ? Math.min(seconds, most) : own;
+    return { address: address ?? source, ports, given, own };
+  }
+  return null;
+}
+
+test("the converted server opens what fwknopd opens, or less with a warning", () => {
+  let granted = 0;
+  const packets = fc.array(anyPacket, { minLength: 10, maxLength: 10 });
+  const stanzas = fc.array(anyStanza, { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(stanzas, packets, (stanzas, packets) => {
+      const text = stanzas.map((one) =>
+        Object.entries({ ...one, KEY_BASE64: KEY })
+          .flatMap(([keyword, value]) =>
+            value === null ? [] : [[keyword, value]]
+          )
+          .map((words) => `${words.join(" ")}\n`).join("")
+      ).join("");
+      let converted;
+      try {
+        converted = convertFwknop([{ name: "access.conf", text }], none);
+      } catch (error) {
+        if (error instanceof ConfigError) return;
+        throw error;
+      }
+      const { clients } = parseConfig(converted.text, {
+        file: "server.yaml",
+        readKey: () => new Uint8Array(32),
+        readCode: () => ({ text: "" }),
+        stateFolder: () => "/",
+      });
+      const warned = (words: RegExp) =>
+        assert(
+          converted.warnings.some((line) => words.test(line)),
+          converted.warnings.join("\n"),
+        );
+      for (const packet of packets) {
+        const theirs = openedByFwknopd(stanzas, packet);
+        const client = clients.find(({ fwknop }) =>
+          fwknop?.hmac?.key.toBase64() === packet.mac
+        );
+        const user = client?.fwknop?.requireUsername ?? packet.user;
+        const ours = client && user === packet.user
+          ? judge(requestOf(packet), client, packet.source, NOW_MS)
+          : null;
+        if (!ours?.ok) {
+          if (theirs) warned(/SOURCE: limits here|left out/);
+          continue;
+        }
+        granted++;
+        if (!theirs) {
+          // A port of this stanza and one of that, in one packet.
+          warned(/ports of both at once/);
+          for (const port of packet.ports) {
+            assert(openedByFwknopd(stanzas, { ...packet, ports: [port] }));
+          }
+          continue;
+        }
+        assertEquals(ours.address, theirs.address);
+        assertEquals(ours.ports.map(formatPortRange), theirs.ports);
+        if (ours.seconds === theirs.given) continue;
+        warned(/FW_ACCESS_TIMEOUT: .* is what a client may ask for, too/);
+        assert(ours.seconds <= theirs.own);
+      }
+    }),
+    { numRuns: 300 },
+  );
+  assert(granted > 50, `${granted}`);
+});
+
+const NOW_MS = Date.UTC(2026, 5, 1);
+
+function requestOf({ address, ports, seconds, user }: AnyPacket): Request {
+  return {
+    dialect: "fwknop",
+    client: "",
+    action: "open",
+    ports: ports.map((port) => parsePortRange(port)!),
+    command: null,
+    seconds,
+    timestampMs: NOW_MS,
+    address,
+    code: null,
+    identity: new Uint8Array(32),
+    wantsReply: false,
+    user,
+  };
+}

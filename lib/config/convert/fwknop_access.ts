@@ -140,7 +140,8 @@ export function convertAccess(
       if (all) warnOfAll(owner, where, warnings);
       owner.open = [...new Set([...owner.open, ...client.open])];
       warnings.push(
-        `${where}: has the keys of "${owner.name}", and is made one with it`,
+        `${where}: has the keys of "${owner.name}", and is made one with it: ` +
+          `it may ask for ports of both at once`,
       );
     } else {
       // In fwknopd the first stanza that does not refuse decides.
