@@ -979,9 +979,9 @@ test("what knock convert fwknop writes of a server passes knock check", async ()
         assertEquals(await runCheck(["/new/server.yaml"], fake), 0);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 150 },
   );
-  assert(converted > 100, `${converted}`);
+  assert(converted > 20, `${converted}`);
 });
 
 test("what knock convert fwknop writes of a client is read by it", async () => {
@@ -996,9 +996,9 @@ test("what knock convert fwknop writes of a client is read by it", async () => {
         assert(readProfiles(fake, "/new/profiles.yaml").size > 0);
       },
     ),
-    { numRuns: 500 },
+    { numRuns: 150 },
   );
-  assert(converted > 100, `${converted}`);
+  assert(converted > 20, `${converted}`);
 });
 
 /** What SOURCE lets packets come from. */
@@ -1137,9 +1137,9 @@ test("the converted server opens what fwknopd opens, or less with a warning", ()
         assert(ours.seconds <= theirs.own);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   );
-  assert(granted > 50, `${granted}`);
+  assert(granted > 20, `${granted}`);
 });
 
 const NOW_MS = Date.UTC(2026, 5, 1);
