@@ -67,6 +67,12 @@ const RULE = `-s 192.0.2.1/32 -p tcp -m tcp --dport 22 ` +
 const rules: [string, string, Grant, Style][] = [
   ["one address and port", RULE, grant("192.0.2.1"), GUARD],
   [
+    "a port sequence's grant",
+    RULE.replace("knock alice", "knock sequence door"),
+    { ...grant("192.0.2.1"), client: "sequence door" },
+    GUARD,
+  ],
+  [
     "a range and IPv6, in mode accept",
     `-s 2001:db8::1/128 -p udp -m udp --dport 8000:8010 ` +
     `-m time --datestop 2026-01-02T12:00:29 ` +

@@ -79,7 +79,7 @@ export function portray(rules: readonly string[]): Portrait {
 
 // Between these words, versions of iptables differ in how they write a rule.
 const GRANT_RULE =
-  /^-s (\S+)\/(?:32|128) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock \S+ until=\d+)".* -j (\w+)$/;
+  /^-s (\S+)\/(?:32|128) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
 
 function isMark(rule: string): boolean {
   return rule.endsWith(MARK);

@@ -28,7 +28,8 @@ export interface Style {
 
 /**
  * The rule that lets a grant's packets through: back to the host's own rules
- * in guard mode. Its comment is `knock CLIENT until=SECONDS`.
+ * in guard mode. Its comment is `knock CLIENT until=SECONDS`, of a port
+ * sequence `knock sequence NAME until=SECONDS`.
  */
 export function grantRule(
   { address, ports, untilMs, client }: Grant,
@@ -38,7 +39,7 @@ export function grantRule(
   if (parseAddress(address) !== address) {
     throw new FirewallError(`not an address: "${address}"`);
   }
-  if (!/^[\w.-]+$/.test(client)) {
+  if (!/^(sequence )?[\w.-]+$/.test(client)) {
     throw new FirewallError(`not a client's name: "${client}"`);
   }
   const seconds = Math.ceil(untilMs / 1000);

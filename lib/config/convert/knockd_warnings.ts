@@ -92,6 +92,12 @@ export function doorWarnings(
     warn("its command needs a shell: look at how it treats {address}");
   }
   if (runs) warn(`its command is run ${AS_SERVER}`);
+  if (runs && (door.stop || door.stop6)) {
+    warn(
+      "its stop command waits for the server where that was killed: it is run " +
+        "when it starts again",
+    );
+  }
   if (runs && !door.stop && !door.stop6 && opening?.action !== "close") {
     warn("runs a command that nothing takes back");
   }
