@@ -49,6 +49,36 @@ test("parseSockets() reads who listens, on IPv4 and IPv6", () => {
   );
 });
 
+test("the doctor finds nothing bad in sequences without clients", () => {
+  const door = {
+    name: "a",
+    watch: "sniff",
+    opens: [],
+    oneTime: false,
+    closes: null,
+    run: { ipv4: null, ipv6: null },
+    runAfter: { ipv4: null, ipv6: null },
+    every: null,
+  } as const;
+  const config = makeConfig([], { doors: [door] });
+  assertEquals(told(checkClients(config, START_MS)), [
+    "ok none is enrolled: port sequences alone open here",
+  ]);
+  const server = { sinceMs: START_MS, backend: "gate" };
+  const found = told(
+    checkServer(config, { server: server as never, counters: {} }, []),
+  );
+  assertEquals(found.length, 1);
+  assertMatch(found[0]!, /^ok the server runs/);
+  const drops = parseIptablesSave("*filter\n:INPUT DROP\nCOMMIT\n", 4);
+  const ruleset = { chains: drops, tables: [] };
+  assertEquals(
+    told(checkFirewall(config, ruleset as never, true))
+      .filter((line) => line.startsWith("bad")),
+    [],
+  );
+});
+
 // --- services
 
 const at = (address: string, port: number, protocol = "tcp"): Socket => ({

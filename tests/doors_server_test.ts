@@ -44,10 +44,12 @@ async function machine(config: Config) {
       return Promise.resolve(true);
     },
   } as unknown as Keeper;
+  const counted: string[] = [];
   const doors = new Doors({
     runtime,
     store,
     keeper,
+    counters: { add: (name) => void counted.push(name) },
     log: (level, message) => void said.push(`${level} ${message}`),
     runner: {
       hook: () => {},
@@ -66,7 +68,7 @@ async function machine(config: Config) {
     await Promise.resolve();
     await Promise.resolve();
   };
-  return { runtime, store, doors, claims, ran, said, knock };
+  return { runtime, store, doors, claims, ran, said, knock, counted };
 }
 
 test("Doors opens by sockets, and forgets who comes to a port beside", async () => {
@@ -80,6 +82,26 @@ test("Doors opens by sockets, and forgets who comes to a port beside", async () 
   assertEquals(claims, []);
   await knock(7000, 9000);
   assertEquals(claims, [`open sequence a ${HERE} tcp/22 60`]);
+});
+
+test("Doors runs a program once in the time of every, and counts what is left out", async () => {
+  const { runtime, claims, counted, knock, ran, said } = await machine(
+    configure(
+      "a: { knock: [udp/7000, udp/9000], run: [wake, x], every: 10s, watch: socket }",
+    ),
+  );
+  await knock(7000, 9000);
+  await knock(7000, 9000);
+  await knock(7000, 9000);
+  assertEquals([ran.length, claims.length], [1, 1]);
+  assertEquals(counted, ["left out: every", "left out: every"]);
+  assertEquals(
+    said.filter((line) => line.includes("left out")),
+    [`info sequences.a: run for ${HERE} left out, every 10s`],
+  );
+  await runtime.clock.advance(10_000);
+  await knock(7000, 9000);
+  assertEquals(ran.length, 2);
 });
 
 test("Doors uses up one-time sequences, in their order, and says so", async () => {

@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { isDropIn, runDropIn } from "../lib/commands/drop_in.ts";
 import { run } from "../lib/commands/seq.ts";
 import { runCommand } from "../lib/commands/table.ts";
@@ -66,6 +66,39 @@ for (const [args, want] of SEQ) {
     assertEquals(hits, want);
     assertEquals(fake.stdout + fake.stderr, "");
     assertEquals(fake.network.open, 0);
+  });
+}
+
+test("run() of seq takes an IPv6 address in brackets", async () => {
+  const { fake, hits } = machine();
+  assertEquals(await run(["[2001:db8::1]", "7000"], fake), 0);
+  assertEquals(hits, ["0 tcp 2001:db8::1 7000"]);
+});
+
+test("run() of seq fails where nothing can be sent", async () => {
+  const { fake } = machine();
+  fake.connectStream = () =>
+    Promise.reject(new SystemError("ENETUNREACH", "network is unreachable"));
+  await assertRejects(
+    () => run(["192.0.2.1", "7000"], fake),
+    FailureError,
+    "network is unreachable",
+  );
+});
+
+const HINTS: [args: string, hint: string][] = [
+  ["seq gate 7000:UDP", "in small letters: 7000:udp"],
+  ["seq \u2013v gate 7000", "type it anew: -v"],
+  ["\u2013v 192.0.2.1 7000", "type it anew: -v"],
+  ["seq gate 7000 \u2014delay 1s", "type it anew: --delay"],
+];
+
+for (const [args, hint] of HINTS) {
+  test(`knock ${args} says what to type`, async () => {
+    const { fake, hits } = machine();
+    assertEquals(await runCommand(args.split(" "), fake), 2);
+    assertEquals(hits, []);
+    assert(fake.stderr.includes(`knock: hint: ${hint}`), fake.stderr);
   });
 }
 

@@ -39,6 +39,9 @@ export interface Options {
   list(name: string): readonly string[];
 }
 
+/** A dash that a text program made of a hyphen, before an option's name. */
+const PASTED_DASH = /^[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]+(?=[A-Za-z0-9])/;
+
 /** Reads a command's arguments; throws UsageError with the nearest option as the hint. */
 export function parseOptions(
   args: readonly string[],
@@ -66,6 +69,14 @@ export function parseOptions(
     },
   }) as Record<string, unknown> & { _: string[] };
 
+  const pasted = parsed._.find((word) => PASTED_DASH.test(word));
+  if (pasted !== undefined && !names.stopEarly) {
+    const typed = pasted.replace(PASTED_DASH, "-");
+    throw new UsageError(
+      `unknown option "${pasted}": its dash is no hyphen`,
+      `type it anew: ${/^-[a-z]{2}/.test(typed) ? `-${typed}` : typed}`,
+    );
+  }
   const given = (name: string) => (parsed[name] ?? []) as string[];
   for (const name of Object.keys(valued)) {
     if (given(name).includes("")) {

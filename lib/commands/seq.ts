@@ -24,7 +24,8 @@ PORT is 1 to 65535, by TCP unless it says otherwise; 7000:udp, udp/7000 and a
 service's name are the same to it. knockd's own client's command line works
 too: knock [-u] [-d MS] [-4|-6] [-v] HOST PORT[:udp|:tcp] ...
 
-Ends with 0 when all was sent: nobody answers a sequence.
+Ends with 0 when all was sent: nobody answers a sequence; with 1 where there is
+no way to HOST.
 
 Example:
     $ knock seq gate.example.org 7000 8000/udp 9000
@@ -98,9 +99,14 @@ export async function knockAt(
         );
       });
     }
-  } finally {
-    await knocker.close();
+  } catch (error) {
+    await knocker.close().catch(() => {});
+    throw error;
   }
+  await knocker.close().catch((error) => {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot knock at ${address}: ${error.message}`);
+  });
   return 0;
 }
 
@@ -113,9 +119,11 @@ export function readHits(
   return texts.map((text) => {
     const hit = parseHit(text) ?? serviceHit(runtime, text);
     if (hit) return udp ? { ...hit, protocol: "udp" } : hit;
+    const lower = text.toLowerCase();
     throw new UsageError(
       `PORT must be 1 to 65535, with /udp or /tcp behind it where needed, ` +
         `got "${text}"`,
+      parseHit(lower) ? `in small letters: ${lower}` : undefined,
     );
   });
 }
@@ -150,7 +158,7 @@ async function resolveOnce(
 ): Promise<string> {
   let found: string[];
   try {
-    found = await runtime.resolve(host);
+    found = await runtime.resolve(/^\[(.*)\]$/.exec(host)?.[1] ?? host);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw new FailureError(`no address for "${host}"`);

@@ -96,6 +96,8 @@ export interface Door {
   readonly run: DoorPrograms;
   /** Run when its time is over. */
   readonly runAfter: DoorPrograms;
+  /** Seconds in which `run` is run once for a source; null = each time. */
+  readonly every: number | null;
 }
 
 /** What is run for an IPv4 and for an IPv6 source; null = nothing. */

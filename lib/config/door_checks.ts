@@ -42,6 +42,9 @@ export function checkDoor(
     if (hits) checkHits(door, key, hits, setting, say);
   }
   checkWatch(door, yaml, say);
+  if (yaml.every !== null && !yaml.run && !yaml.run_ipv6) {
+    say("every", "is for a door that runs something");
+  }
   if (yaml.close && yaml.open.length === 0) {
     say("close", "is for a door that opens something");
   }

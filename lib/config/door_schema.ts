@@ -60,6 +60,7 @@ export const door = object({
   run_ipv6: optional(program, null),
   run_after: optional(program, null),
   run_after_ipv6: optional(program, null),
+  every: optional(duration(), null),
   flags: optional(oneOrMore(flag), null),
   target: optional(address, null),
   watch: optional(oneOf(WATCHES), null),

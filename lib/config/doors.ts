@@ -93,6 +93,7 @@ function readDoor(
     closes: yaml.close && sequence("close", yaml.close, open),
     run: readPrograms(yaml.run, yaml.run_ipv6),
     runAfter: readPrograms(yaml.run_after, yaml.run_after_ipv6),
+    every: yaml.every,
   };
 }
 

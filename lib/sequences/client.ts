@@ -5,11 +5,16 @@
  * @module
  */
 
-import type { NativeLibrary, Runtime } from "../runtime/runtime.ts";
+import {
+  type NativeLibrary,
+  type Runtime,
+  SystemError,
+} from "../runtime/runtime.ts";
 import type { Hit } from "./sequence.ts";
 import {
   AF_INET,
   AF_INET6,
+  SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socketAddress,
@@ -18,9 +23,9 @@ import { isIpv4 } from "../values/address.ts";
 
 /** Knocks at one address. */
 export interface Knocker {
-  /** Makes one hit. Nobody can tell whether it was heard; throws SystemError when a datagram cannot be sent. */
+  /** Makes one hit. Nobody can tell whether it was heard; throws SystemError when it cannot be sent. */
   hit(hit: Hit): Promise<void>;
-  /** Ends what is under way. */
+  /** Ends what is under way; throws SystemError when some of it was not sent. */
   close(): Promise<void>;
 }
 
@@ -36,6 +41,10 @@ const CONNECT_MS = 250;
 /** The C library, by which a connection can be begun and ended at once. */
 const LIBRARIES: readonly string[] = ["libc.so.6", "libc.so"];
 
+/** Why a connection could not even be begun: nothing was sent. */
+const UNSENT =
+  /^E(NETUNREACH|HOSTUNREACH|NETDOWN|ADDRNOTAVAIL|ACCES|PERM|INVAL)$/;
+
 const SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
@@ -48,7 +57,7 @@ export async function openKnocker(
   address: string,
 ): Promise<Knocker> {
   const library = await openLibc(runtime);
-  const begun: Promise<void>[] = [];
+  const begun: Promise<SystemError | null>[] = [];
   const touch = library === null
     ? (port: number) => void begun.push(connect(runtime, address, port))
     : (port: number) => touchNative(library, address, port);
@@ -58,8 +67,9 @@ export async function openKnocker(
       else await sendDatagram(runtime, address, port);
     },
     close: async () => {
-      await Promise.all(begun);
       library?.close();
+      const [unsent] = (await Promise.all(begun)).filter((one) => one !== null);
+      if (unsent) throw unsent;
     },
   };
 }
@@ -80,23 +90,32 @@ function touchNative(
   port: number,
 ): void {
   const family = isIpv4(address) ? AF_INET : AF_INET6;
-  const socket = library.call("socket", family, SOCK_STREAM | SOCK_NONBLOCK, 0);
   const to = socketAddress(address, port);
-  library.call("connect", socket, to, to.length);
-  library.call("close", socket);
+  const touch = (type: number) => {
+    const socket = library.call("socket", family, type | SOCK_NONBLOCK, 0);
+    const result = library.call("connect", socket, to, to.length);
+    library.call("close", socket);
+    return result;
+  };
+  // One that is begun fails at first, too. Only where there is no way to the
+  // address, a socket of UDP, which sends nothing by that, fails as well.
+  if (touch(SOCK_STREAM) === 0 || touch(SOCK_DGRAM) === 0) return;
+  throw new SystemError("ENETUNREACH", "there is no route to it");
 }
 
 async function connect(
   runtime: Runtime,
   host: string,
   port: number,
-): Promise<void> {
+): Promise<SystemError | null> {
   try {
     const options = { timeoutMs: CONNECT_MS };
     (await runtime.connectStream({ host, port }, options)).close();
-  } catch {
+  } catch (error) {
     // Refused or not answered: the SYN was sent, and that is all.
+    if (error instanceof SystemError && UNSENT.test(error.code)) return error;
   }
+  return null;
 }
 
 async function sendDatagram(

@@ -6,6 +6,7 @@ import { addressToBytes, isIpv4 } from "../values/address.ts";
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;
 
 /** sockaddr_in is 16 bytes, sockaddr_in6 is 28; both on little-endian machines. */

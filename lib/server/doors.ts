@@ -13,7 +13,9 @@ import {
   type SequenceAction,
 } from "../sequences/sequence.ts";
 import { isIpv4 } from "../values/address.ts";
+import { formatDuration } from "../values/duration.ts";
 import { counted } from "../values/counted.ts";
+import type { Counters } from "./counters.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Log } from "./log.ts";
 import { formatPorts } from "./messages.ts";
@@ -38,6 +40,16 @@ export interface DoorsParts {
   readonly log: Log;
   readonly runner: Runner;
   readonly keeper: Keeper;
+  readonly counters?: Pick<Counters, "add">;
+}
+
+/** The most sources whose last run is remembered; the oldest is forgotten first. */
+const MAX_RUNS = 65_536;
+
+/** When a door ran its program for a source, and whether a further one was told of. */
+interface LastRun {
+  readonly atMs: number;
+  told: boolean;
 }
 
 /** All doors of a server. */
@@ -47,6 +59,7 @@ export class Doors {
   #doors: readonly Door[] = [];
   #hasAdopted = false;
   #watchers: readonly Watcher[] = [];
+  readonly #runs = new Map<string, LastRun>();
 
   constructor(parts: DoorsParts) {
     this.#parts = parts;
@@ -110,9 +123,13 @@ export class Doors {
     const nowMs = runtime.nowMs();
     const { open, forSeconds } = model;
     const argv = programFor(door.run, address);
+    const leftOut = action === "open" && argv !== null &&
+      this.#isTooSoon(door, address);
+    if (leftOut && open.length === 0 && !door.oneTime) return;
     const record = () => {
       if (action === "close") return;
       if (door.oneTime && sequence) store.doors.burn(sequence);
+      if (leftOut && open.length === 0) return;
       if (!programFor(door.runAfter, address)) return;
       store.doors.remind(name, address, nowMs + forSeconds * 1000);
     };
@@ -128,11 +145,38 @@ export class Doors {
       inKernel,
       record,
     }, nowMs).then((done) => {
-      if (done) this.#follow(door, action, address);
+      if (done && !leftOut) this.#follow(door, action, address);
     });
     if (!door.oneTime || action === "close") return;
     this.#sayWhenUsedUp(door);
     this.#announce();
+  }
+
+  /** Whether `every` leaves a run out; that is counted, and told once a time. */
+  #isTooSoon({ name, every }: Door, address: string): boolean {
+    if (!every) return false;
+    const { runtime, counters, log } = this.#parts;
+    const key = `${name} ${address}`;
+    const nowMs = runtime.monotonicMs();
+    const last = this.#runs.get(key);
+    if (last && nowMs - last.atMs < every * 1000) {
+      counters?.add("left out: every");
+      if (!last.told) {
+        log(
+          "info",
+          `sequences.${name}: run for ${address} left out, every ` +
+            formatDuration(every),
+        );
+      }
+      last.told = true;
+      return true;
+    }
+    this.#runs.delete(key);
+    this.#runs.set(key, { atMs: nowMs, told: false });
+    if (this.#runs.size > MAX_RUNS) {
+      this.#runs.delete(this.#runs.keys().next().value!);
+    }
+    return false;
   }
 
   /** What comes behind the firewall. */

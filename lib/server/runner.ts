@@ -9,6 +9,7 @@ import {
 } from "../firewall/placeholders.ts";
 import { runProgram } from "../firewall/program.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Counters } from "./counters.ts";
 import type { Log } from "./log.ts";
 
 const HOOK_MS = 10_000;
@@ -36,7 +37,11 @@ export interface Caller {
 }
 
 /** Makes a runner. Hooks run one after the other, commands by themselves. */
-export function createRunner(runtime: Runtime, log: Log): Runner {
+export function createRunner(
+  runtime: Runtime,
+  log: Log,
+  counters?: Pick<Counters, "add">,
+): Runner {
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
   let running = 0;
@@ -54,6 +59,7 @@ export function createRunner(runtime: Runtime, log: Log): Runner {
     hook(argv, grant) {
       if (!argv) return;
       if (waiting >= MAX_WAITING) {
+        counters?.add("left out: hook");
         log("error", `hook ${argv[0]}: left out, ${waiting} wait already`);
         return;
       }
@@ -63,6 +69,7 @@ export function createRunner(runtime: Runtime, log: Log): Runner {
 
     async run(name, argv, { client, address }) {
       if (running >= MAX_COMMANDS) {
+        counters?.add("left out: busy");
         log("error", `command ${name}: left out, ${running} run already`);
         return false;
       }

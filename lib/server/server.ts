@@ -54,7 +54,7 @@ export class Server {
   private constructor(parts: ServerParts, config: Config, firewall: Firewall) {
     const { runtime, log } = parts;
     const counters = new Counters();
-    const runner = createRunner(runtime, log);
+    const runner = createRunner(runtime, log, counters);
     const keeper = new Keeper({ ...parts, counters, runner }, config, firewall);
     const clock = new ClockJumps({ ...parts, keeper });
     const receiver = new Receiver(
@@ -70,7 +70,7 @@ export class Server {
       counters,
       (readings, source, socket) => receiver.receive(readings, source, socket),
     );
-    this.#doors = new Doors({ ...parts, runner, keeper });
+    this.#doors = new Doors({ ...parts, runner, keeper, counters });
     this.#gate = new GateTags(runtime);
     this.#reports = new Reports({ ...parts, counters, keeper });
   }

@@ -15,6 +15,7 @@ import { ELSEWHERE } from "../../firewall/host/nft_json.ts";
 import { ownOf } from "../../firewall/host/granted.ts";
 import { isIpv4 } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
+import { hasSequencesAlone } from "./check_clients.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 
 /** Most ports of a range that are looked at. */
@@ -38,7 +39,8 @@ export function checkFirewall(
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
   const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
-  const knock = config.listen.flatMap(({ host, port }) =>
+  const listen = hasSequencesAlone(config) ? [] : config.listen;
+  const knock = listen.flatMap(({ host, port }) =>
     familiesOf(host).map((family): Probe => ({ family, protocol: "udp", port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };

@@ -5,6 +5,7 @@ import { formatEndpoint } from "../../values/address.ts";
 import { counted } from "../../values/counted.ts";
 import type { DoorFact } from "../doors.ts";
 import type { ServerFact } from "../reports.ts";
+import { hasSequencesAlone } from "./check_clients.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { isEverywhere, type Socket } from "./sockets.ts";
 
@@ -20,10 +21,11 @@ export interface ServerState {
 
 /** Compares what the state, the sockets and the configuration say. */
 export function checkServer(
-  { listen, maxSkewMs }: Config,
+  config: Config,
   { server, counters }: ServerState,
   sockets: readonly Socket[] | null,
 ): Finding[] {
+  const { listen, maxSkewMs } = config;
   const findings: Finding[] = [];
   if (server) {
     const since = new Date(server.sinceMs).toISOString();
@@ -34,6 +36,8 @@ export function checkServer(
       "systemctl start knock, or: knock serve",
     ));
   }
+  // Without clients nobody sends anything there.
+  if (hasSequencesAlone(config)) return findings;
   for (const at of listen) {
     findings.push(checkPort(at, server !== null, sockets));
   }
