@@ -17,6 +17,12 @@ const PUBLIC = formatBase64(publicKeyOf(bytesOf("server")));
 const ALICE = formatBase64(bytesOf("alice"));
 const BOB = formatBase64(bytesOf("bob"));
 
+const ALWAYS = [
+  `the health port is not opened: \`openme status\` finds it closed`,
+  `a knock that names another address than its source is refused: a client ` +
+  `that does it (openme knock --ip) needs any_address: true`,
+];
+
 const newer = `
 server:
   host: gw.example.org
@@ -48,11 +54,12 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
     key: "server.key",
     max_skew: "45s",
     openme: { key: "openme.key" },
-    firewall: { backend: "nft" },
+    firewall: { backend: "nft", mode: "guard" },
     services: {
       default: ["tcp/22"],
       admin: ["tcp/443", "tcp/8080-8090", "udp/8080-8090", "udp/53"],
       "xmy-group": ["tcp/25"],
+      "port-tcp-9000-9001": ["tcp/9000-9001"],
     },
     defaults: { for: "90s", max_for: "8h" },
     clients: {
@@ -67,9 +74,15 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
   assertEquals([...files], [["openme.key", `${PRIVATE}\n`]]);
   assertEquals(warnings, [
     `ports.my group is called "xmy-group" now`,
-    `clients.alice: tcp/9000-9001 is in no group, so nothing closes it: ` +
-    `name it under services where it shall be hidden`,
-    `the health port is not opened: \`openme status\` finds it closed`,
+    `server.drop_ports was on, so firewall.mode is guard, which closes the ` +
+    `ports and opens none that the host's own rules drop: on a host with ` +
+    `INPUT DROP, set it to accept`,
+    `connections outlive their grant in mode guard; openme's drop rules ` +
+    `ended them, unless a rule before let established ones pass`,
+    `openme let udp/54155 in through the host's firewall; this server does ` +
+    `not: where the host's rules drop it, nft insert rule inet filter input ` +
+    `udp dport 54155 accept`,
+    ...ALWAYS,
   ]);
   assert(!text.includes(PRIVATE) && !warnings.join().includes(PRIVATE));
 });
@@ -101,7 +114,7 @@ clients:
   };
   assertEquals(listen, [54154]);
   assertEquals(max_skew, "1m");
-  assertEquals(firewall, { backend: "iptables" });
+  assertEquals(firewall, { backend: "iptables", mode: "accept" });
   assertEquals(services, { default: ["tcp/22"] });
   assertEquals(Object.values(clients).map(({ open }) => open), [
     ["default"],
@@ -120,7 +133,7 @@ test("convertOpenme() tells every mistake at once, and no secret", () => {
     () =>
       convertOpenme(
         `
-server: { udp_port: 0, private_key: "c2VjcmV0", firewall: pf, knock_timeout: 5 }
+server: { udp_port: 0, private_key: "c2VjcmV0", firewall: pf, knock_timeout: 5, drop_ports: 1 }
 ports: { default: [22/sctp] }
 clients:
   a: { ed25519_pubkey: x, allowed_ports: [nobody] }
@@ -136,11 +149,10 @@ clients:
     `config.yaml: server.firewall: must be "nft" or "iptables", got "pf"`,
     `config.yaml: server.private_key: must be a key of 32 bytes in base64, ` +
     `got 8 characters`,
+    `config.yaml: server.drop_ports: must be true or false, got "1"`,
     `config.yaml: ports.default: must be ports such as 22/tcp, got "22/sctp"`,
     `config.yaml: clients.a.ed25519_pubkey: must be a key of 32 bytes in ` +
     `base64, got "x"`,
-    `config.yaml: clients.a.allowed_ports: must be groups and ports such as ` +
-    `22/tcp, got "nobody"`,
   ]);
 });
 
@@ -149,7 +161,9 @@ for (
     ["30s", 30],
     ["1m0s", 60],
     ["1h30m0s", 5400],
-    ["1.5s", 2],
+    ["1.5s", 1],
+    ["+.5m", 30],
+    ["0s", null],
     ["500ms", 1],
     ["30", null],
     ["", null],

@@ -40,11 +40,10 @@ export class Foreign {
     return this.raw(key) !== undefined;
   }
 
-  /** A value as YAML made it; undefined where it is missing or empty. */
+  /** A value, its scalars as text; undefined where it is missing or null. */
   raw(key: string): unknown {
-    return Object.hasOwn(this.#mapping, key)
-      ? this.#mapping[key] ?? undefined
-      : undefined;
+    const value = Object.hasOwn(this.#mapping, key) ? this.#mapping[key] : null;
+    return NULLS.includes(value) ? undefined : value;
   }
 
   /** A mapping under a key; an empty one where it is missing. */
@@ -96,7 +95,8 @@ export function readForeign<T>(
   file: string,
   read: (root: Foreign) => T | undefined,
 ): T {
-  const yaml = parseYaml(text);
+  // As text: the other tool may read 022 or yes in another way than YAML 1.2.
+  const yaml = parseYaml(text, "failsafe");
   if (!yaml.ok) throw configError(file, [yaml.mistake]);
   const mistakes: Mistake[] = [];
   if (!isMapping(yaml.value)) {
@@ -108,6 +108,9 @@ export function readForeign<T>(
   if (result === undefined) throw new ConfigError([`${file}: cannot be read`]);
   return result;
 }
+
+/** Values that YAML calls null. */
+const NULLS: readonly unknown[] = [null, "~", "null", "Null", "NULL"];
 
 /** Reads a port, 1 to 65535; null if it is none. */
 export function parsePort(text: string): number | null {

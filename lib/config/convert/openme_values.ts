@@ -1,10 +1,21 @@
 /** Ports and durations as openme's configuration writes them. */
 
 import type { PortRange } from "../../values/ports.ts";
+import { MAX_SECONDS } from "../../values/duration.ts";
 import { isMapping } from "../mistake.ts";
 import { parsePort } from "./foreign.ts";
 
-const UNITS = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, ns: 1e-9 } as const;
+const UNITS: Readonly<Record<string, number>> = {
+  h: 3600,
+  m: 60,
+  s: 1,
+  ms: 1e-3,
+  us: 1e-6,
+  "\u00b5s": 1e-6,
+  "\u03bcs": 1e-6,
+  ns: 1e-9,
+};
+const PART = /(\d+\.?\d*|\.\d+)(h|ms|[u\u00b5\u03bc]s|ns|m|s)/g;
 
 /**
  * Reads `22/tcp`, `80` (both protocols), `8080-8090/udp`, or the older
@@ -25,12 +36,23 @@ export function parseSpec(entry: unknown): PortRange[] | null {
   return protocols.map((protocol) => ({ protocol, first, last }));
 }
 
-/** Reads a duration of Go, `30s` or `1h30m0s`, in whole seconds, at least one; null if it is none. */
-export function parseGoDuration(text: string): number | null {
-  if (!/^(\d+(\.\d+)?(h|ms|us|ns|m|s))+$/.test(text)) return null;
+/** Reads a duration of Go, `30s` or `1h30m0s`, in seconds; null if it is none. */
+export function goSeconds(text: string): number | null {
+  const plain = text.replace(/^\+/, "");
+  if (plain === "" || plain.replace(PART, "") !== "") return null;
   let seconds = 0;
-  for (const [, value, unit] of text.matchAll(/([\d.]+)(h|ms|us|ns|m|s)/g)) {
-    seconds += Number(value) * UNITS[unit as keyof typeof UNITS];
+  for (const [, value, unit] of plain.matchAll(PART)) {
+    seconds += Number(value) * UNITS[unit!]!;
   }
-  return Math.max(1, Math.ceil(seconds));
+  return seconds;
+}
+
+/**
+ * Reads a duration of Go in whole seconds, rounded down but to at least one;
+ * null for none, and for nothing at all, with which openme opens nothing.
+ */
+export function parseGoDuration(text: string): number | null {
+  const seconds = goSeconds(text);
+  if (!seconds || seconds > MAX_SECONDS) return null;
+  return Math.max(1, Math.floor(seconds));
 }

@@ -11,7 +11,7 @@ export const OPENME_KEY_FILE = "openme.key";
 /** What our configurations say unless somebody wants more. */
 const MAX_FOR = 8 * 3600;
 /** Longest `max_skew` that our configuration takes, in seconds. */
-const MAX_SKEW = 86400;
+export const MAX_SKEW = 86400;
 
 /** A client of openme's. */
 export interface Client {
@@ -31,11 +31,13 @@ export interface Basics {
   readonly seconds: number;
   readonly window: number;
   readonly backend: string;
+  /** Whether openme closed the ports itself. */
+  readonly drops: boolean;
 }
 
 /** Writes the configuration. */
 export function writeConverted(
-  { port, seconds, window, backend }: Basics,
+  { port, seconds, window, backend, drops }: Basics,
   groups: Groups,
   clients: readonly Client[],
 ): string {
@@ -53,6 +55,7 @@ openme: { key: ${OPENME_KEY_FILE} }
 
 firewall:
   backend: ${backend}
+  mode: ${drops ? "guard" : "accept"}
 
 services:${services.length === 0 ? " {}" : ""}
 ${services.join("")}
