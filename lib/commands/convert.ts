@@ -24,6 +24,9 @@ tool is changed.
     fwknop FILE...   access.conf, and fwknopd.conf where it was changed; or a
                      client's .fwknoprc, which becomes profiles.yaml
     openme FILE      config.yaml of its server
+    openspa FILE [FOLDER]
+                     config.yaml of its server, and the folder of its clients'
+                     keys where it is not the one named there
 
 Options:
     -d, --dir DIR    Write new files there instead, for the owner alone:

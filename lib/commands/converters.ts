@@ -7,6 +7,7 @@ import {
 } from "../config/convert/fwknop.ts";
 import { convertKnockd } from "../config/convert/knockd.ts";
 import { convertOpenme } from "../config/convert/openme.ts";
+import { convertOpenspa } from "../config/convert/openspa.ts";
 import { UsageError } from "../values/errors.ts";
 
 /** Our configuration, and what did not go into it. */
@@ -56,6 +57,21 @@ export const CONVERTERS: Readonly<Record<string, Convert>> = {
   openme: (files, { read }) => {
     const file = takeOne(files, "openme");
     return convertOpenme(textOf(read(file)), file);
+  },
+  openspa: ([file, folder, extra], { read, find, list }) => {
+    if (extra !== undefined) {
+      throw new UsageError(
+        `openspa has one configuration and one folder, got "${extra}" besides`,
+      );
+    }
+    const text = (path: string) => {
+      const bytes = find(path);
+      return bytes && textOf(bytes);
+    };
+    return convertOpenspa(textOf(read(file!)), file!, folder ?? null, {
+      read: text,
+      list,
+    });
   },
 };
 

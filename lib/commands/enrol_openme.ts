@@ -14,6 +14,9 @@ import { UsageError } from "../values/errors.ts";
 import type { Adding, NewKeys } from "./enrolling.ts";
 import { formatJson } from "../values/printable.ts";
 
+/** The profile that openme's command line takes where none is named. */
+const PROFILE = "default";
+
 /** Makes a client's keys, or takes its public one, and writes its client file. */
 export function enrolOpenme(adding: Adding): NewKeys {
   const { runtime, options, config, policy } = adding;
@@ -29,7 +32,7 @@ export function enrolOpenme(adding: Adding): NewKeys {
   }
   const server = adding.server(OPENME_PORT);
   const profile = {
-    name: policy.name,
+    name: PROFILE,
     server,
     serverKey: publicKeyOf(config.openme.key!),
     seed,
@@ -42,6 +45,11 @@ export function enrolOpenme(adding: Adding): NewKeys {
     files: [],
     out: formatOpenmeProfiles([profile]),
     qr: seed ? formatOpenmeQr(profile) : null,
-    hints: [],
+    hints: [
+      `the client file is ~/.openme/config.yaml there, 0600; then type: ` +
+      `openme knock`,
+      `where it has a profile "${PROFILE}" already, call this one ` +
+      `"${policy.name}", and type: openme knock ${policy.name}`,
+    ],
   };
 }

@@ -55,7 +55,8 @@ export function enrolOpenspa(adding: Adding): NewKeys {
       `remove it here`,
       ...adkSecret ? [] : [
         "without openspa.adk_secret strangers cost this server an RSA each: " +
-        "set one before more clients are enrolled, as their files hold it",
+        "set one that `knock keygen --adk` makes before more clients are " +
+        "enrolled, as their files hold it",
       ],
     ],
   };

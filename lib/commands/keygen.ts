@@ -1,3 +1,4 @@
+import { ADK_SECRET_SIZE, formatAdkSecret } from "../dialects/adk.ts";
 import { publicKeyOf } from "../dialects/x25519.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
@@ -6,12 +7,16 @@ import { parseOptions, takePositionals } from "./command.ts";
 
 /** The text of `knock help keygen`. */
 export const help = `Usage:
-    knock keygen
+    knock keygen [--adk]
 
 Prints a new private key, 43 characters, and its public key on standard error.
 
 A client that makes its own key keeps it: only the public key goes to the
 server, for \`knock client add NAME --key PUBLIC\`.
+
+Options:
+        --adk    Print a new ADK secret of OpenSPA's instead, 7 characters, for
+                 openspa.adk_secret: all OpenSPA clients of a server share it.
 
 Example:
     $ (umask 077; knock keygen > laptop.key)
@@ -19,12 +24,17 @@ Example:
 `;
 
 /** The names of its options. */
-export const optionNames = {};
+export const optionNames = { flags: { adk: "" } };
 
 /** Runs `knock keygen`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  takePositionals(parseOptions(args, optionNames), []);
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  if (options.flag("adk")) {
+    runtime.out(`${formatAdkSecret(runtime.random(ADK_SECRET_SIZE))}\n`);
+    return 0;
+  }
   const key = runtime.random(KEY_SIZE);
   runtime.out(`${formatBase64url(key)}\n`);
   runtime.err(`public key: ${formatBase64url(publicKeyOf(key))}\n`);

@@ -1,0 +1,330 @@
+/**
+ * OpenSPA's server configuration and its folder of clients' keys -> ours. Its
+ * server asks nothing but the signature: who has a key opens any port, for any
+ * address, so that is what is written, and told.
+ * @module
+ */
+
+import {
+  OPENSPA_PORT,
+  parseAdkSecret,
+  parseRsaPrivateKey,
+  parseRsaPublicKey,
+} from "../../dialects/openspa.ts";
+import { formatEndpoint, parseAddress } from "../../values/address.ts";
+import { formatDuration } from "../../values/duration.ts";
+import { scalar } from "../write.ts";
+import { type Foreign, parsePort, readForeign } from "./foreign.ts";
+import { goSeconds } from "./openme_values.ts";
+
+/** The file that the converted configuration names for the server's key. */
+const KEY_FILE = "openspa.pem";
+/** The longest duration of OpenSPA, in seconds: 24 bits. */
+const MAX_DURATION = 0xff_ffff;
+/** What its authorization "none" gives, in seconds. */
+const NONE_DURATION = 3;
+/** What our configurations say unless somebody wants more. */
+const MAX_FOR = 8 * 3600;
+
+/** Our configuration, and what has to be known about it. */
+export interface OpenspaConversion {
+  readonly text: string;
+  /** One line each, no secrets. */
+  readonly warnings: readonly string[];
+  /** Keys that the text names, by name. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+/** Files that the configuration names. */
+export interface OpenspaSources {
+  /** Null if it cannot be read. */
+  readonly read: (path: string) => string | null;
+  /** The names in a folder, null if it cannot be read. */
+  readonly list: (path: string) => readonly string[] | null;
+}
+
+interface Enrolled {
+  readonly uuid: string;
+  /** In PEM. */
+  readonly key: string;
+}
+
+/**
+ * Converts a server configuration; `folder` is where the clients' keys are now,
+ * null: where it says. Throws ConfigError with every mistake.
+ */
+export function convertOpenspa(
+  text: string,
+  file: string,
+  folder: string | null,
+  sources: OpenspaSources,
+): OpenspaConversion {
+  return readForeign(text, file, (root) => {
+    const warnings: string[] = [];
+    const server = root.section("server");
+    const host = server.value("ip", "an address", parseAddress, {
+      fallback: "::",
+    });
+    const port = server.value("port", "1 to 65535", parsePort, {
+      fallback: OPENSPA_PORT,
+    });
+    const adkSecret = server.section("adk").value(
+      "secret",
+      "7 characters of base32",
+      (text) => parseAdkSecret(text) ? text : null,
+      { fallback: null, secret: true },
+    );
+    readFirewall(root.section("firewall"), warnings);
+    const decided = readAuthorization(root.section("authorization"), warnings);
+    const rsa = root.section("crypto").section("rsa");
+    const privateKey = readServerKey(rsa.section("server"), file, sources);
+    const clients = readClients(
+      rsa.section("client"),
+      file,
+      folder,
+      sources,
+      warnings,
+    );
+    if (!host || !port || adkSecret === undefined) return undefined;
+    if (!decided || !privateKey || !clients) return undefined;
+    warn(server, clients, decided.any, warnings);
+    const listen = host === "::" ? `${port}` : formatEndpoint({ host, port });
+    const files = new Map([[KEY_FILE, privateKey]]);
+    for (const { uuid, key } of clients) files.set(keyFileOf(uuid), key);
+    const written = write(
+      listen.includes(":") ? JSON.stringify(listen) : listen,
+      adkSecret,
+      decided,
+      clients,
+    );
+    return { text: written, warnings, files };
+  });
+}
+
+/** How long a grant lasts, and whether every signed request gets one. */
+interface Decided {
+  readonly seconds: number;
+  readonly any: boolean;
+}
+
+function readFirewall(firewall: Foreign, warnings: string[]): void {
+  const backend = firewall.raw("backend");
+  if (backend !== "iptables") {
+    const why = backend === "command"
+      ? `is "command", whose programs read JSON on their standard input: ours ` +
+        `get arguments, so write firewall.open and firewall.close by hand, ` +
+        `with "iptables" here to convert the rest`
+      : `must be "iptables", got ${JSON.stringify(backend ?? null)}`;
+    return firewall.wrong("backend", why);
+  }
+  const chain = firewall.section("iptables").raw("chain") ?? "OPENSPA-ALLOW";
+  warnings.push(
+    `grants are rules of the chain KNOCK, which INPUT asks first; the chain ` +
+      `${JSON.stringify(chain)} is used no more: take it and the rules that ` +
+      `lead to it away`,
+    `connections outlive their grant where the host's rules let established ` +
+      `ones pass: OpenSPA ended them`,
+  );
+}
+
+function readAuthorization(
+  authorization: Foreign,
+  warnings: string[],
+): Decided | undefined {
+  const backend = authorization.value(
+    "backend",
+    `"simple", "command" or "none"`,
+    (text) => ["simple", "command", "none"].includes(text) ? text : null,
+  );
+  switch (backend) {
+    case "simple": {
+      const seconds = authorization.section("simple").value(
+        "duration",
+        `a duration such as 1h, 1s to ${MAX_DURATION}s`,
+        (text) => {
+          const seconds = goSeconds(text);
+          return seconds && seconds >= 1 && seconds <= MAX_DURATION
+            ? seconds
+            : null;
+        },
+      );
+      if (seconds === undefined) return undefined;
+      const whole = Math.floor(seconds);
+      if (whole !== seconds) {
+        warnings.push(`authorization.simple.duration is rounded to ${whole}s`);
+      }
+      return { seconds: whole, any: true };
+    }
+    case "command":
+      warnings.push(
+        `authorization.command decided on each request, and for how long; that ` +
+          `program is not asked any more, so the clients may open nothing ` +
+          `until their open and for say what it allowed`,
+      );
+      return { seconds: 30, any: false };
+    case "none":
+      return { seconds: NONE_DURATION, any: true };
+    default:
+      return undefined;
+  }
+}
+
+function readServerKey(
+  server: Foreign,
+  file: string,
+  { read }: OpenspaSources,
+): string | undefined {
+  const path = server.value("privateKeyPath", "a file", (text) => text);
+  if (path === undefined) return undefined;
+  const key = firstOf(path, file, read);
+  if (key !== null && parseRsaPrivateKey(key)) return `${key.trim()}\n`;
+  server.wrong(
+    "privateKeyPath",
+    key === null
+      ? `${JSON.stringify(path)} cannot be read`
+      : `${JSON.stringify(path)} must hold a private key in PEM, of RSA with ` +
+        `2048 to 4096 bits`,
+  );
+  return undefined;
+}
+
+/** The keys that OpenSPA finds: the first file for each UUID, by name. */
+function readClients(
+  client: Foreign,
+  file: string,
+  folder: string | null,
+  { read, list }: OpenspaSources,
+  warnings: string[],
+): Enrolled[] | undefined {
+  const path = folder ??
+    client.value("publicKeyLookupDir", "a folder", (text) => text);
+  if (path === undefined) return undefined;
+  const found = folder === null
+    ? firstOf(path, file, (at) => pair(at, list(at)))
+    : pair(folder, list(folder));
+  if (!found) {
+    client.wrong(
+      "publicKeyLookupDir",
+      `${JSON.stringify(path)} cannot be read: name the folder behind FILE`,
+    );
+    return undefined;
+  }
+  const [place, names] = found;
+  const clients = new Map<string, Enrolled | null>();
+  for (const name of [...names].sort()) {
+    const uuid = FILE_NAME.exec(name)?.[1];
+    if (uuid === undefined || clients.has(uuid)) {
+      warnings.push(
+        `${place}/${name} is left out: OpenSPA looks for UUID or UUID.EXT, ` +
+          `lowercase, and takes the first`,
+      );
+      continue;
+    }
+    const key = read(`${place}/${name}`);
+    const good = key !== null && parseRsaPublicKey(key);
+    clients.set(uuid, good ? { uuid, key: `${key.trim()}\n` } : null);
+    if (!good) {
+      warnings.push(
+        `${place}/${name} is left out: it holds no public key in PEM, of RSA ` +
+          `with 2048 to 4096 bits`,
+      );
+    }
+  }
+  warnings.push(
+    `OpenSPA looks for a key with each request; here a client is added with ` +
+      `\`knock client add --dialect openspa\` and taken away with ` +
+      `\`knock client remove\`, not by the folder ${JSON.stringify(place)}`,
+  );
+  return [...clients.values()].filter((one) => one !== null);
+}
+
+function warn(
+  server: Foreign,
+  clients: readonly Enrolled[],
+  any: boolean,
+  warnings: string[],
+): void {
+  if (clients.length === 0) warnings.push("there is no client");
+  if (any && clients.length > 0) {
+    warnings.push(
+      `OpenSPA let every client open any port for any address, and so does ` +
+        `the new file: narrow open, and take any_address away where clients ` +
+        `name the address that they come from`,
+    );
+  }
+  warnings.push(
+    `a grant is for every address of this machine, not for the one that the ` +
+      `request names; a service on another machine is refused: it becomes one ` +
+      `of services, with to`,
+    `ICMP is not opened`,
+    `a time stamp more than two minutes off is refused (max_skew); OpenSPA ` +
+      `looked at none`,
+  );
+  const http = server.section("http");
+  if (/^(true|y|yes|on)$/i.test(String(http.raw("enable")))) {
+    warnings.push(`server.http is not there: see metrics in the manual`);
+  }
+  if (server.section("adk").has("xdp")) {
+    warnings.push(`server.adk.xdp has no counterpart`);
+  }
+}
+
+function write(
+  listen: string,
+  adkSecret: string | null,
+  { seconds, any }: Decided,
+  clients: readonly Enrolled[],
+): string {
+  const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
+  const most = formatDuration(Math.max(seconds, MAX_FOR));
+  return `# Converted from OpenSPA's configuration; "knock check" validates it.
+
+listen: [${listen}]
+key: server.key
+openspa: { key: ${KEY_FILE}${adk} }
+
+firewall:
+  backend: iptables
+  mode: accept
+
+services: {}
+
+defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
+
+clients:${clients.length === 0 ? " {}" : ""}
+${clients.map((client) => writeClient(client, any)).join("")}`;
+}
+
+function writeClient({ uuid }: Enrolled, any: boolean): string {
+  return `  ${scalar(uuid)}:
+    openspa: { uuid: "${uuid}", key: ${keyFileOf(uuid)} }
+    open: ${any ? "[tcp/1-65535, udp/1-65535]" : "[]"}
+    any_address: true
+`;
+}
+
+function keyFileOf(uuid: string): string {
+  return `openspa/${uuid}.pem`;
+}
+
+/** What is found first: as it stands, beside the configuration, by its last name there. */
+function firstOf<T>(
+  path: string,
+  file: string,
+  look: (path: string) => T | null,
+): T | null {
+  const beside = file.replace(/[^/]*$/, "");
+  const last = path.replace(/\/+$/, "").replace(/^.*\//, "");
+  for (const at of [path, `${beside}${path}`, `${beside}${last}`]) {
+    const found = look(at);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+function pair<T>(path: string, found: T | null): [string, T] | null {
+  return found === null ? null : [path.replace(/\/+$/, ""), found];
+}
+
+const FILE_NAME =
+  /^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?:\.[^.]*)?$/;
