@@ -50,7 +50,9 @@ test("knock client add --dialect openme prints the client file", async () => {
   const config = loadConfig(fake, FILE);
   const [profile, ...more] = parseOpenmeProfiles(fake.stdout, "out");
   assertEquals(more, []);
-  assertEquals(profile!.name, "tablet");
+  assertEquals(profile!.name, "default", "which openme knock takes");
+  assertStringIncludes(fake.stderr, "~/.openme/config.yaml");
+  assertStringIncludes(fake.stderr, "type: openme knock\n");
   assertEquals(profile!.server, { host: "a.example", port: 54154 });
   assertEquals(profile!.serverKey, publicKeyOf(config.openme.key!));
   assertEquals(config.clients[0]!.openme!.key, profile!.key);

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { run as check } from "../lib/commands/check.ts";
 import { run as keygen } from "../lib/commands/keygen.ts";
 import { run as pubkey } from "../lib/commands/pubkey.ts";
+import { parseAdkSecret } from "../lib/dialects/adk.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 
@@ -17,6 +18,13 @@ test("keygen prints a private key, and pubkey its public one", async () => {
   const other = new FakeRuntime({ stdin: runtime.stdout });
   assertEquals(await pubkey([], other), 0);
   assertEquals(runtime.stderr, `public key: ${other.stdout}`);
+});
+
+test("keygen --adk prints a secret for openspa.adk_secret", async () => {
+  const runtime = new FakeRuntime();
+  assertEquals(await keygen(["--adk"], runtime), 0);
+  assertEquals(parseAdkSecret(runtime.stdout.trim())?.length, 4);
+  assertEquals(runtime.stderr, "");
 });
 
 for (const stdin of [PRIVATE, `${PRIVATE}\n`, ` ${PRIVATE}\r\n`]) {

@@ -63,8 +63,10 @@ function readOspa(text: string, file: string): ForeignProfile {
   };
   const name = /([^/\\]+)\.(?:ospa|ya?ml)$/i.exec(file)?.[1] ?? null;
   const notes = [
-    "OpenSPA names one port with each knock: --open tcp/22, or open: tcp/22 " +
-    "in the profile",
+    "OpenSPA names one port or range with each knock: --open tcp/22, or " +
+    "open: tcp/22 in the profile",
+    "its client asks a web server for the address to open for: where the " +
+    "server sees another than this machine has, from: resolve does so here",
   ];
   return { name, server, keys: { openspa }, notes };
 }

@@ -164,6 +164,7 @@ door(
       `server:
   udp_port: ${OPENME_PORT}
   knock_timeout: 2s
+  drop_ports: true
   private_key: ${key.toBase64()}
 ports: { default: [22/tcp] }
 clients:
