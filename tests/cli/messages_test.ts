@@ -69,14 +69,14 @@ const cases: Case[] = [
     status: 2,
     err: [
       "TOOL is missing",
-      "it is knockd, fwknop or openme",
+      "it is knockd, fwknop, openme or openspa",
     ],
   },
   {
     argv: "convert foo x",
     status: 2,
     err: [
-      'TOOL must be knockd, fwknop or openme, got "foo"',
+      'TOOL must be knockd, fwknop, openme or openspa, got "foo"',
     ],
   },
   { argv: "seq host", status: 2, err: ["PORT is missing"] },
