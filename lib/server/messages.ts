@@ -14,7 +14,7 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "source": "the address is not one of this client's",
   "ports": "a port that this client may not open",
   "protocol": "a protocol without ports, such as ICMP: only TCP and UDP open",
-  "target": "the service's address named is not one of this machine",
+  "target": "the service's address named is not one of this machine's",
   "nothing to open": "this client may open nothing",
   "forward": "this client may not have a port passed on",
   "command": "a command that this client may not run",
