@@ -60,10 +60,10 @@ export function describeStatus(
     ) => [client, address, ports, `${seconds_left}s`]),
   );
   const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([name, count]) => `${name} ${count}`).join(", ");
+    .map(([name, count]) => escapeUnsafe(`${name} ${count}`)).join(", ");
   const doors = sequences.map(describeDoor).join("");
-  return `${escapeUnsafe(describeServer(server))}\n${open}${doors}${
-    counted && `counted: ${escapeUnsafe(counted)}\n`
+  return `${describeServer(server)}\n${open}${doors}${
+    counted && `counted: ${counted}\n`
   }`;
 }
 
@@ -86,7 +86,10 @@ export function describeServer(server: ServerFact | null): string {
   if (!server) return "the server does not run";
   const { sinceMs, backend, listen } = server;
   const since = new Date(sinceMs).toISOString();
-  return `the server runs since ${since}: ${backend}, udp ${listen.join(", ")}`;
+  const words = `the server runs since ${since}: ${backend}, udp ${
+    listen.join(", ")
+  }`;
+  return escapeUnsafe(words);
 }
 
 function row(
