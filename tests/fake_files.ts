@@ -3,7 +3,9 @@
 import {
   type FileInfo,
   type Files,
+  type Place,
   SystemError,
+  type Way,
 } from "../lib/runtime/runtime.ts";
 
 interface Entry {
@@ -11,6 +13,7 @@ interface Entry {
   bytes: Uint8Array<ArrayBuffer> | null;
   mode: number;
   owner: number;
+  group: number;
 }
 
 const encoder = new TextEncoder();
@@ -28,7 +31,7 @@ export class FakeFiles implements Files {
 
   constructor(owner: number) {
     this.#owner = owner;
-    this.makeFolder("/tmp", 0o777);
+    this.makeFolder("/tmp", 0o1777);
   }
 
   /** Puts a file in place for a test, with the folders above it. */
@@ -40,6 +43,11 @@ export class FakeFiles implements Files {
   /** Changes the mode of what is at this path. */
   chmod(path: string, mode: number): void {
     this.#at(path).mode = mode;
+  }
+
+  /** Changes the owner of what is at this path, and the group. */
+  chown(path: string, owner: number, group = owner): void {
+    Object.assign(this.#at(path), { owner, group });
   }
 
   /** The paths of all files, sorted; folders are left out. */
@@ -58,27 +66,49 @@ export class FakeFiles implements Files {
     return bytes.slice();
   }
 
-  replace(path: string, data: string | Uint8Array, mode: number): void {
+  replace(
+    path: string,
+    data: string | Uint8Array,
+    mode: number,
+    group?: number,
+  ): void {
     const old = this.#entries.get(path);
-    this.#write(path, data, old?.mode ?? mode, old?.owner ?? this.#owner);
+    const owner = old?.owner ?? this.#owner;
+    const kept = group === undefined ? old?.mode : undefined;
+    this.#write(path, data, kept ?? mode, owner, group ?? old?.group);
   }
 
-  create(path: string, data: string | Uint8Array, mode: number): void {
+  create(
+    path: string,
+    data: string | Uint8Array,
+    mode: number,
+    group?: number,
+  ): void {
     if (this.stat(path)) throw new SystemError("EEXIST", "file exists");
-    this.#write(path, data, mode, this.#owner);
+    this.#write(path, data, mode, this.#owner, group);
+  }
+
+  way(path: string): Way {
+    const places: Place[] = [];
+    for (let at = clean(path);; at = parent(at)) {
+      const info = this.stat(at);
+      if (info) places.unshift({ ...info, path: at, isLink: false });
+      if (at === "/") return { places, isWhole: this.stat(path) !== null };
+    }
   }
 
   stat(path: string): FileInfo | null {
     this.#check(path);
     const entry = this.#entries.get(clean(path));
     if (!entry) return null;
-    const { bytes, mode, owner } = entry;
+    const { bytes, mode, owner, group } = entry;
     return {
       isFile: bytes !== null,
       isFolder: bytes === null,
       size: bytes?.length ?? 0,
       mode,
       owner,
+      group,
     };
   }
 
@@ -89,14 +119,15 @@ export class FakeFiles implements Files {
       .map((other) => other.slice(other.lastIndexOf("/") + 1)).sort();
   }
 
-  makeFolder(path: string, mode: number): void {
+  makeFolder(path: string, mode: number, group = this.#owner): void {
     path = clean(path);
     this.#check(path, true);
     const entry = this.#entries.get(path);
     if (entry?.bytes) throw new SystemError("ENOTDIR", "not a folder");
     if (entry) return;
     if (path !== "/") this.makeFolder(parent(path), mode);
-    this.#entries.set(path, { bytes: null, mode, owner: this.#owner });
+    const owner = this.#owner;
+    this.#entries.set(path, { bytes: null, mode, owner, group });
   }
 
   remove(path: string): void {
@@ -125,6 +156,7 @@ export class FakeFiles implements Files {
     data: string | Uint8Array,
     mode: number,
     owner: number,
+    group = owner,
   ): void {
     path = clean(path);
     this.#check(path, true);
@@ -132,7 +164,7 @@ export class FakeFiles implements Files {
       throw new SystemError("ENOENT", "no such folder");
     }
     const bytes = typeof data === "string" ? encoder.encode(data) : data;
-    this.#entries.set(path, { bytes: bytes.slice(), mode, owner });
+    this.#entries.set(path, { bytes: bytes.slice(), mode, owner, group });
   }
 
   #at(path: string): Entry {

@@ -121,6 +121,14 @@ export class FakeRuntime implements Runtime {
     return this.#options.userId === undefined ? 1000 : this.#options.userId;
   }
 
+  groupId(): number | null {
+    return this.userId();
+  }
+
+  actAs(): Stoppable {
+    return { stop: () => {} };
+  }
+
   hostName(): string {
     return "fake-host";
   }

@@ -187,6 +187,7 @@ inFolder("Replay forgets nothing by a larger max_skew", async (folder) => {
 inFolder("a state that others can write opens nothing", async (folder) => {
   const fake = new FakeRuntime();
   const [state, path] = ["/srv/state", `/srv/state/${STATE_FILE}`];
+  fake.files.makeFolder("/srv", 0o755);
   fake.files.makeFolder(state, 0o777);
   const refused = async (what: string) => {
     const error = await assertRejects(

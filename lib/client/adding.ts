@@ -1,6 +1,8 @@
 /** Adding a profile to the file of profiles, and leaving the rest as it is. */
 
 import { stringify as stringifyYaml } from "@std/yaml";
+import { folderOf } from "../config/places.ts";
+import { makeOwnFolder, replaceOwn } from "../config/rights.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { formatBase64url } from "../values/base64url.ts";
@@ -8,9 +10,6 @@ import { FailureError, UsageError } from "../values/errors.ts";
 import type { Enrolment } from "./enrolment.ts";
 import { parseProfiles } from "./profile.ts";
 import { checkProfileName, readPrivateFile } from "./profiles.ts";
-
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
 
 const HEADER = "# knock's profiles: this file holds private keys\n";
 
@@ -57,11 +56,8 @@ export function addProfileText(
     );
   }
   try {
-    const folder = file.replace(/[/\\][^/\\]*$/, "");
-    if (folder !== file && folder !== "") {
-      runtime.files.makeFolder(folder, FOLDER_MODE);
-    }
-    runtime.files.replace(file, content, FILE_MODE);
+    makeOwnFolder(runtime, folderOf(runtime, file));
+    replaceOwn(runtime, file, content);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw new FailureError(`cannot write ${file}: ${error.message}`);

@@ -1,6 +1,8 @@
 /** Grants that this client remembers, and one knock for all who want the same at once. */
 
 import { clientFile, folderOf } from "../config/places.ts";
+import { createOwn, makeOwnFolder } from "../config/rights.ts";
+import { OperatorError } from "../values/errors.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { forget, memoryName, recall, remember } from "./memory.ts";
 import type { Outcome } from "./outcome.ts";
@@ -12,9 +14,6 @@ const MARGIN_MS = 3000;
 /** How often another process's knock is looked for, and how long it is waited for. */
 const LOOK_MS = 25;
 const PATIENCE_MS = 15_000;
-
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
 
 /** A TCP port that the server opened, as it is remembered. */
 export interface Grant {
@@ -100,11 +99,12 @@ function take(
   file: string,
 ): "ours" | "theirs" | "impossible" {
   try {
-    runtime.files.makeFolder(folderOf(runtime, file), FOLDER_MODE);
+    makeOwnFolder(runtime, folderOf(runtime, file));
     const holder = `${runtime.pid} ${Math.floor(runtime.nowMs())}\n`;
-    runtime.files.create(file, holder, FILE_MODE);
+    createOwn(runtime, file, holder);
     return "ours";
   } catch (error) {
+    if (error instanceof OperatorError) return "impossible";
     if (!(error instanceof SystemError)) throw error;
     if (error.code !== "EEXIST") return "impossible";
   }

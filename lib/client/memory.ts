@@ -6,11 +6,11 @@
 
 import { clientFile, folderOf } from "../config/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import { makeOwnFolder, replaceOwn } from "../config/rights.ts";
+import { OperatorError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
 import type { Profile } from "./profile.ts";
 
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
 /** Permission bits that let others than the owner use a file. */
 const OTHERS = 0o077;
 /** Far more than any of these files has. */
@@ -39,6 +39,7 @@ export function recall(
     const info = runtime.files.stat(file);
     if (!info?.isFile || info.size > MAX_SIZE) return null;
     if (info.mode !== null && (info.mode & OTHERS) !== 0) return null;
+    if (info.owner !== runtime.userId()) return null;
     const found = JSON.parse(runtime.files.readText(file)) as unknown;
     if (typeof found !== "object" || found === null) return null;
     const memory = found as Memory;
@@ -64,11 +65,13 @@ export function remember(
   if (file === null || !profile.remember) return false;
   const content = { ...circumstances(runtime, profile), ...memory };
   try {
-    runtime.files.makeFolder(folderOf(runtime, file), FOLDER_MODE);
-    runtime.files.replace(file, JSON.stringify(content) + "\n", FILE_MODE);
+    makeOwnFolder(runtime, folderOf(runtime, file));
+    replaceOwn(runtime, file, JSON.stringify(content) + "\n");
     return true;
   } catch (error) {
-    if (error instanceof SystemError) return false;
+    if (error instanceof SystemError || error instanceof OperatorError) {
+      return false;
+    }
     throw error;
   }
 }

@@ -79,7 +79,7 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
     if (info.isFolder) {
       throw new ConfigError([`${file}: is a folder, not a file`]);
     }
-    const rights = rightsMistake(file, info);
+    const rights = rightsMistake(runtime, file, info);
     if (rights) throw configError(file, [{ path: "", ...rights }]);
     return runtime.files.readText(file);
   } catch (error) {

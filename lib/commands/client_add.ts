@@ -100,7 +100,9 @@ export function addClient(args: string[], runtime: Runtime): number {
       path: pathBeside(runtime, file, entry.code!),
       data: `${code}\n`,
     }],
-    ...png === undefined ? [] : [{ path: png, data: formatQrPng(enrolment) }],
+    ...png === undefined
+      ? []
+      : [{ path: png, data: formatQrPng(enrolment), isOutput: true }],
   ], () => {
     // What the new text means is judged before it replaces the old one.
     readConfigText(runtime, file, edited);

@@ -55,7 +55,9 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
   }
   createWith(runtime, [
     ...made.files,
-    ...png === undefined ? [] : [{ path: png, data: formatQrPng(made.qr!) }],
+    ...png === undefined
+      ? []
+      : [{ path: png, data: formatQrPng(made.qr!), isOutput: true }],
   ], () => {
     readConfigText(runtime, config.file, edited);
     replaceConfig(runtime, config.file, edited);

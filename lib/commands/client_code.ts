@@ -2,6 +2,7 @@
 
 import { clientFiles } from "../config/edit.ts";
 import { pathBeside } from "../config/places.ts";
+import { checkPlace } from "../config/rights.ts";
 import {
   CODE_SECRET_SIZE,
   formatCodeSecret,
@@ -45,6 +46,7 @@ export function removeClientFiles(
     const others = [...clientFiles(after, kind).values()];
     if (others.some((name) => at(name) === path)) continue;
     try {
+      checkPlace(runtime, path);
       if (runtime.files.stat(path)) runtime.files.remove(path);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;

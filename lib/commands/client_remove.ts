@@ -3,6 +3,7 @@
 import { removeClientText } from "../config/edit.ts";
 import { readConfigText, readFile } from "../config/load.ts";
 import { needConfig } from "../config/places.ts";
+import { replaceOwn } from "../config/rights.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 import { parseOptions, takePositionals } from "./command.ts";
@@ -37,7 +38,7 @@ export function replaceConfig(
   text: string,
 ): void {
   try {
-    runtime.files.replace(file, text, 0o600);
+    replaceOwn(runtime, file, text);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw new FailureError(`cannot write ${file}: ${error.message}`);

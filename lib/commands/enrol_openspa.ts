@@ -46,7 +46,7 @@ export function enrolOpenspa(adding: Adding): NewKeys {
     server,
     files: [
       { path: pathBeside(runtime, config.file, keyFile), data: publicKey },
-      { path: file, data: ospa },
+      { path: file, data: ospa, isOutput: true },
     ],
     out: `${file}\n`,
     qr: null,

@@ -4,6 +4,7 @@ import { addProfile } from "../client/adding.ts";
 import { formatEnrolment } from "../client/enrolment.ts";
 import type { NewService } from "../config/write.ts";
 import { defaultConfig, pathBeside, profilesFile } from "../config/places.ts";
+import { createOwn } from "../config/rights.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { OperatorError } from "../values/errors.ts";
 import { escapeUnsafe } from "../values/printable.ts";
@@ -38,7 +39,7 @@ export async function writeFirstConfiguration(
   });
   const line = pathBeside(runtime, file, `${CLIENT}.knock`);
   if (!runtime.files.stat(line)) {
-    runtime.files.create(line, `${formatEnrolment(enrolment!)}\n`, 0o600);
+    createOwn(runtime, line, `${formatEnrolment(enrolment!)}\n`);
   }
   const profile = storeProfile(runtime, { ...enrolment!, host: "127.0.0.1" });
   runtime.err(`no configuration found: wrote ${escapeUnsafe(file)}

@@ -4,6 +4,7 @@ import type { Enrolled } from "../client/adding.ts";
 import type { BackendName, FirewallConfig } from "../config/config.ts";
 import { parseConfig } from "../config/parse.ts";
 import { pathBeside } from "../config/places.ts";
+import { createOwn, makeOwnFolder } from "../config/rights.ts";
 import { DEFAULT_PORT } from "../config/server_schema.ts";
 import { KEY_SIZE } from "../dialects/x25519.ts";
 import { formatConfig, type NewService } from "../config/write.ts";
@@ -12,9 +13,6 @@ import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatBase64url } from "../values/base64url.ts";
 import { FailureError } from "../values/errors.ts";
 import { enrol, type NewKeys, ownHost } from "./enrol.ts";
-
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
 
 export interface NewConfiguration {
   /** Where to; its folder is made if it is not there. */
@@ -38,7 +36,7 @@ export interface Written {
 }
 
 /**
- * Writes a configuration and its key as new files, 0600. Throws FailureError
+ * Writes a configuration and its key as new files. Throws FailureError
  * when one of them exists, or cannot be written: then there is neither.
  */
 export function newConfiguration(
@@ -106,9 +104,9 @@ function writeBoth(
       );
     }
     const folder = pathBeside(runtime, files[0]![0], ".");
-    runtime.files.makeFolder(folder, FOLDER_MODE);
+    makeOwnFolder(runtime, folder);
     for (const [path, data] of files) {
-      runtime.files.create(path, data, FILE_MODE);
+      createOwn(runtime, path, data);
       made.push(path);
     }
   } catch (error) {

@@ -1,20 +1,22 @@
 /** New files that are there together with what they are made for, or not at all. */
 
 import { pathBeside } from "../config/places.ts";
+import { createOwn, makeOwnFolder } from "../config/rights.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { FailureError } from "../values/errors.ts";
 
 const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
 
 /** A file that is not there yet; it holds secrets. */
 export interface NewFile {
   readonly path: string;
   readonly data: string | Uint8Array;
+  /** Whether it is for somebody to take away, so that its folder may be anybody's. */
+  readonly isOutput?: boolean;
 }
 
 /**
- * Makes files (0600, their folders 0700), then does the rest. Throws
+ * Makes files and their folders, then does the rest. Throws
  * FailureError when one exists or cannot be written, and what the rest throws:
  * then none of them is left, nor a folder that was made for them.
  */
@@ -25,12 +27,13 @@ export function createWith(
 ): void {
   const undo: (() => void)[] = [];
   try {
-    for (const { path, data } of files) {
+    for (const file of files) {
+      const { path } = file;
       const folder = pathBeside(runtime, path, ".");
       if (makeFolder(runtime, folder)) {
         undo.unshift(() => removeEmpty(runtime, folder));
       }
-      create(runtime, path, data);
+      create(runtime, file);
       undo.unshift(() => runtime.files.remove(path));
     }
     rest();
@@ -50,7 +53,7 @@ export function createWith(
 function makeFolder(runtime: Runtime, folder: string): boolean {
   try {
     if (runtime.files.stat(folder)) return false;
-    runtime.files.makeFolder(folder, FOLDER_MODE);
+    makeOwnFolder(runtime, folder);
     return true;
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
@@ -60,11 +63,11 @@ function makeFolder(runtime: Runtime, folder: string): boolean {
 
 function create(
   runtime: Runtime,
-  path: string,
-  data: string | Uint8Array,
+  { path, data, isOutput = false }: NewFile,
 ): void {
   try {
-    runtime.files.create(path, data, FILE_MODE);
+    if (isOutput) runtime.files.create(path, data, FILE_MODE);
+    else createOwn(runtime, path, data);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw error.code === "EEXIST"

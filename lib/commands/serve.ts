@@ -6,7 +6,7 @@ import type { Runtime, SignalName } from "../runtime/runtime.ts";
 import { openBackend } from "../server/backends.ts";
 import { createLog, type Log } from "../server/log.ts";
 import { Server } from "../server/server.ts";
-import { openStore } from "../server/store.ts";
+import { openServerStore } from "../server/store.ts";
 import { formatDuration } from "../values/duration.ts";
 import { ConfigError, FailureError, OperatorError } from "../values/errors.ts";
 import { VERSION } from "../values/version.ts";
@@ -56,7 +56,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
     await (await import("./first.ts")).writeFirstConfiguration(runtime);
 
   const { config, log } = loadServing(runtime, file);
-  const store = await openStore(runtime, config.state);
+  const store = await openServerStore(runtime, config.state);
   const createFirewall = (config: Config) => openBackend(runtime, config);
   const server = await Server.start(
     { runtime, store, log, createFirewall },

@@ -3,7 +3,7 @@
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { counted } from "../values/counted.ts";
 import type { Mistake } from "./mistake.ts";
-import { rightsMistake } from "./rights.ts";
+import { trustMistake } from "./rights.ts";
 
 /** What a file with a key must hold. */
 export interface KeyKind<T extends object> {
@@ -41,8 +41,11 @@ export function readKeyIn<T extends object>(
     const info = runtime.files.stat(file);
     if (!info) return { ok: true, key: null };
     if (info.isFolder) return wrong("is a folder, not a file");
-    const rights = secret ? rightsMistake(file, info) : null;
-    if (rights) return wrong(rights.text, rights.hint);
+    const trust = trustMistake(runtime, file, { secret });
+    if (trust) {
+      const { place, text, hint } = trust;
+      return { ok: false, mistake: { text: `"${place}" ${text}`, hint } };
+    }
     const text = runtime.files.readText(file);
     const key = parse(text.trim());
     if (key) return { ok: true, key };

@@ -8,7 +8,7 @@ import { readKeyIn } from "./key_file.ts";
 import { configError, type Mistake } from "./mistake.ts";
 import { parseConfig } from "./parse.ts";
 import { pathBeside, stateFolder } from "./places.ts";
-import { rightsMistake } from "./rights.ts";
+import { type PlaceMistake, trustMistake } from "./rights.ts";
 import { parseKey } from "./server_schema.ts";
 
 const NEW_KEY =
@@ -48,6 +48,11 @@ export function readConfigText(
 export function readFile(runtime: Runtime, file: string): string {
   const failure = lookAt(runtime, file);
   if (failure) throw configError(file, [{ path: "", ...failure }]);
+  // Before it is read: what is at this place stays there. What is wrong with
+  // the file itself is told with its other mistakes.
+  if ((trustOf(runtime, file)?.place ?? file) !== file) {
+    throw configError(file, checkRights(runtime, file));
+  }
   try {
     return runtime.files.readText(file);
   } catch (error) {
@@ -55,10 +60,16 @@ export function readFile(runtime: Runtime, file: string): string {
   }
 }
 
-/** What is wrong with the rights of a file that holds secrets. */
+/** What lets others read a file that holds secrets, or change it. */
 export function checkRights(runtime: Runtime, file: string): Mistake[] {
-  const rights = rightsMistake(file, statOf(runtime, file) ?? { mode: null });
-  return rights ? [{ path: "", ...rights }] : [];
+  const wrong = trustOf(runtime, file);
+  if (!wrong) return [];
+  const { place, text, hint } = wrong;
+  return [{
+    path: "",
+    text: place === file ? text : `"${place}" ${text}`,
+    hint,
+  }];
 }
 
 function readKeyFile(
@@ -103,8 +114,10 @@ function readSecret(
   if (failure) {
     return { text: `"${file}" ${failure.text}`, hint: missing };
   }
-  const [rights] = checkRights(runtime, file);
-  if (rights) return { ...rights, text: `"${file}" ${rights.text}` };
+  const wrong = trustOf(runtime, file);
+  if (wrong) {
+    return { text: `"${wrong.place}" ${wrong.text}`, hint: wrong.hint };
+  }
   let text: string;
   try {
     text = runtime.files.readText(file);
@@ -147,11 +160,12 @@ function unreadable(error: unknown): { text: string; hint?: string } {
     : { text };
 }
 
-function statOf(runtime: Runtime, file: string) {
+function trustOf(runtime: Runtime, file: string): PlaceMistake | null {
   try {
-    return runtime.files.stat(file);
-  } catch {
-    return null;
+    return trustMistake(runtime, file, { secret: true });
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return null; // who reads it says why
   }
 }
 

@@ -6,8 +6,8 @@ import { formatBase64 } from "../values/base64.ts";
 import { FailureError } from "../values/errors.ts";
 import { type Config, dialectsOf } from "./config.ts";
 import { pathBeside } from "./places.ts";
+import { createOwn } from "./rights.ts";
 
-const FILE_MODE = 0o600;
 /** Bytes of an X25519 private key. */
 const OPENME_KEY_SIZE = 32;
 /** More would make each packet several times as costly. */
@@ -24,7 +24,7 @@ const NEW_KEYS: Readonly<Record<KeyedDialect, (runtime: Runtime) => string>> = {
 
 /**
  * Makes the keys that are missing for what a configuration's clients use, and
- * those of `also`, as new files, 0600. The paths of what it made: then the
+ * those of `also`, as new files. The paths of what it made: then the
  * configuration has to be read again. Throws FailureError if it cannot.
  */
 export function makeOwnKeys(
@@ -38,12 +38,13 @@ export function makeOwnKeys(
     .map((dialect) => {
       const path = pathBeside(runtime, config.file, config[dialect].file);
       try {
-        runtime.files.create(path, NEW_KEYS[dialect](runtime), FILE_MODE);
+        createOwn(runtime, path, NEW_KEYS[dialect](runtime));
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
         throw new FailureError(
           `cannot write ${path}, the server's key for ${dialect}: ` +
             error.message,
+          `as root: knock client add NAME --dialect ${dialect}, which makes it`,
         );
       }
       return path;

@@ -12,7 +12,9 @@ export async function openDatabase(path: string): Promise<Database> {
   // Loaded late: the client never needs it, and starts quicker without.
   const { DatabaseSync } = await import("node:sqlite");
   return translating(() => {
-    fs().closeSync(fs().openSync(path, "a", 0o600));
+    // A link is not followed: SQLite would write where it leads.
+    const { O_RDWR, O_CREAT, O_NOFOLLOW = 0 } = fs().constants;
+    fs().closeSync(fs().openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600));
     const database = new DatabaseSync(path);
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     return {

@@ -14,7 +14,7 @@ export const denoFiles: Files = {
   readBytes,
   stat: (path) => {
     try {
-      const { isFile, isDirectory, size, mode, uid } = Deno.statSync(path);
+      const { isFile, isDirectory, size, mode, uid, gid } = Deno.statSync(path);
       const posix = Deno.build.os !== "windows";
       return {
         isFile,
@@ -22,6 +22,7 @@ export const denoFiles: Files = {
         size,
         mode: posix ? mode! & 0o7777 : null,
         owner: posix ? uid : null,
+        group: posix ? gid : null,
       };
     } catch (error) {
       return error instanceof Deno.errors.NotFound ? null : files.stat(path);

@@ -1,48 +1,50 @@
 /** Files by node:fs, the same in Deno and Bun. */
 
-import { basename, dirname, join } from "node:path";
+import type { Stats } from "node:fs";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import process from "node:process";
 import { translating } from "./errors.ts";
 import { fs, os } from "./late.ts";
-import type { Files } from "./runtime.ts";
+import { type Files, type Place, SystemError, type Way } from "./runtime.ts";
 
 /** Largest file read whole, in bytes: no file of ours comes near. */
 export const MAX_FILE_SIZE = 64 * 1024 * 1024;
 
+/** O_PATH of Linux, for open(2): enough to name what is in a folder. */
+const O_PATH = 0o10000000;
+
+/** Links on the way to one file, as of the kernel; more are a circle. */
+const MAX_LINKS = 40;
+
+const posix = process.platform !== "win32";
+
 export const files: Files = {
   readText: (path) => new TextDecoder().decode(read(path)),
   readBytes: (path) => read(path),
-  replace: (path, data, mode) => translating(() => replace(path, data, mode)),
-  create: (path, data, mode) =>
-    translating(() => {
-      const fd = fs().openSync(path, "wx", mode);
-      try {
-        fs().writeFileSync(fd, data);
-        fs().fsyncSync(fd);
-      } catch (error) {
-        fs().rmSync(path, { force: true });
-        throw error;
-      } finally {
-        fs().closeSync(fd);
-      }
-    }),
+  replace: (path, data, mode, group) =>
+    translating(() => replace(path, data, mode, group)),
+  create: (path, data, mode, group) =>
+    translating(() =>
+      inFolder(path, (at, name) => {
+        write(at(name), data, { mode, group });
+      })
+    ),
   stat: (path) =>
     translating(() => {
       const stat = fs().statSync(path, { throwIfNoEntry: false });
-      if (!stat) return null;
-      const posix = process.platform !== "win32";
-      return {
-        isFile: stat.isFile(),
-        isFolder: stat.isDirectory(),
-        size: stat.size,
-        mode: posix ? stat.mode & 0o7777 : null,
-        owner: posix ? stat.uid : null,
-      };
+      return stat ? infoOf(stat) : null;
     }),
+  way: (path) => translating(() => posix ? wayTo(path) : NO_WAY),
   list: (path) => translating(() => fs().readdirSync(path).sort()),
-  makeFolder: (path, mode) =>
-    translating(() => void fs().mkdirSync(path, { recursive: true, mode })),
-  remove: (path) => translating(() => fs().rmSync(path)),
+  makeFolder: (path, mode, group) =>
+    translating(() => {
+      const first = fs().mkdirSync(path, { recursive: true, mode });
+      if (first === undefined || group === undefined) return;
+      fs().lchownSync(path, process.geteuid!(), group);
+      fs().chmodSync(path, mode);
+    }),
+  remove: (path) =>
+    translating(() => inFolder(path, (at, name) => fs().unlinkSync(at(name)))),
   makeTemporaryFolder: () =>
     translating(() => fs().mkdtempSync(join(os().tmpdir(), "knock-"))),
   removeFolder: (path) =>
@@ -58,26 +60,138 @@ function read(path: string): Uint8Array<ArrayBuffer> {
   });
 }
 
-function replace(path: string, data: string | Uint8Array, mode: number): void {
-  // A link stays a link: what it leads to is replaced.
-  const target = fs().existsSync(path) ? fs().realpathSync(path) : path;
-  const old = fs().statSync(target, { throwIfNoEntry: false });
-  const fresh = join(
-    dirname(target),
-    `.${basename(target)}.${process.pid}.new`,
-  );
-  try {
-    const fd = fs().openSync(fresh, "wx", old ? old.mode & 0o7777 : mode);
-    try {
-      fs().writeFileSync(fd, data);
-      if (old) fs().fchownSync(fd, old.uid, old.gid);
-      fs().fsyncSync(fd);
-    } finally {
-      fs().closeSync(fd);
-    }
-    fs().renameSync(fresh, target);
-  } catch (error) {
-    fs().rmSync(fresh, { force: true });
-    throw error;
+function infoOf(stat: Stats) {
+  return {
+    isFile: stat.isFile(),
+    isFolder: stat.isDirectory(),
+    size: stat.size,
+    mode: posix ? stat.mode & 0o7777 : null,
+    owner: posix ? stat.uid : null,
+    group: posix ? stat.gid : null,
+  };
+}
+
+/**
+ * Calls with paths into the folder that a path names now: whoever puts another
+ * folder or a link in its place meanwhile changes nothing.
+ */
+function inFolder<T>(
+  path: string,
+  act: (at: (name: string) => string, name: string) => T,
+): T {
+  const folder = dirname(path);
+  const name = basename(path);
+  if (process.platform !== "linux") {
+    return act((name) => join(folder, name), name);
   }
+  const fd = fs().openSync(folder, O_PATH | fs().constants.O_DIRECTORY);
+  try {
+    const held = `/proc/self/fd/${fd}`;
+    // Without /proc, or with Deno's permissions, which leave it out.
+    const base = exists(`${held}/.`) ? held : folder;
+    return act((name) => `${base}/${name}`, name);
+  } finally {
+    fs().closeSync(fd);
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return fs().existsSync(path);
+  } catch {
+    return false;
+  }
+}
+
+/** Writes a file that is not there yet. */
+function write(
+  path: string,
+  data: string | Uint8Array,
+  { mode, owner, group }: {
+    readonly mode: number;
+    readonly owner?: number | undefined;
+    readonly group?: number | undefined;
+  },
+): void {
+  // O_CREAT with O_EXCL follows no link.
+  const fd = fs().openSync(path, "wx", 0o600 & mode);
+  try {
+    fs().writeFileSync(fd, data);
+    if (posix) {
+      const stat = fs().fstatSync(fd);
+      const to = [owner ?? stat.uid, group ?? stat.gid] as const;
+      if (to[0] !== stat.uid || to[1] !== stat.gid) fs().fchownSync(fd, ...to);
+      // After the owner: a group is let in when it is the right one.
+      fs().fchmodSync(fd, mode);
+    }
+    fs().fsyncSync(fd);
+  } catch (error) {
+    fs().rmSync(path, { force: true });
+    throw error;
+  } finally {
+    fs().closeSync(fd);
+  }
+}
+
+function replace(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  group: number | undefined,
+): void {
+  inFolder(path, (at, name) => {
+    const old = fs().lstatSync(at(name), { throwIfNoEntry: false });
+    if (old?.isSymbolicLink()) {
+      throw new SystemError(
+        "ELOOP",
+        "is a link: name the file that it leads to",
+      );
+    }
+    if (old && !old.isFile()) throw new SystemError("EINVAL", "is not a file");
+    const random = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    const fresh = at(`.${name}.${random}.new`);
+    write(fresh, data, {
+      mode: old && group === undefined ? old.mode & 0o777 : mode,
+      owner: old?.uid,
+      group: group ?? old?.gid,
+    });
+    try {
+      fs().renameSync(fresh, at(name));
+    } catch (error) {
+      fs().rmSync(fresh, { force: true });
+      throw error;
+    }
+  });
+}
+
+const NO_WAY: Way = { places: [], isWhole: true };
+
+/** Where the kernel's own links lead, such as those of open pipes in /proc. */
+const NOWHERE = /^\w+:\[?/;
+
+function wayTo(path: string): Way {
+  const places: Place[] = [];
+  const names = resolve(path).split("/");
+  let folder = "/";
+  let links = 0;
+  while (names.length > 0) {
+    const name = names.shift()!;
+    const next = join(folder, name);
+    const stat = fs().lstatSync(next, { throwIfNoEntry: false });
+    if (!stat) return { places, isWhole: false };
+    const isLink = stat.isSymbolicLink();
+    places.push({ ...infoOf(stat), path: next, isLink });
+    if (!isLink) {
+      folder = next;
+      continue;
+    }
+    if (++links > MAX_LINKS) {
+      throw new SystemError("ELOOP", "too many symbolic links encountered");
+    }
+    const target = fs().readlinkSync(next);
+    if (NOWHERE.test(target)) break;
+    names.unshift(...target.split("/").filter((part) => part !== ""));
+    if (isAbsolute(target)) folder = "/";
+  }
+  return { places, isWhole: true };
 }

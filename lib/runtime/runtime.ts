@@ -23,6 +23,10 @@ export interface Runtime {
   env(name: string): string | undefined;
   /** The effective user id; null where there is none (Windows). */
   userId(): number | null;
+  /** The effective group id; null where there is none, or nobody may ask. */
+  groupId(): number | null;
+  /** Does what follows with the rights of another user and group, until stopped; for root. Throws {@linkcode SystemError}. */
+  actAs(user: number, group: number): Stoppable;
   /** This machine's name. */
   hostName(): string;
   /** Addresses of this machine's interfaces but loopback, canonical. */
@@ -141,15 +145,31 @@ export interface LogPipe {
 export interface Files {
   readText(path: string): string;
   readBytes(path: string): Uint8Array<ArrayBuffer>;
-  /** Replaces a file whole: a new file beside it, synced, renamed over it. Keeps mode and owner of an old one. */
-  replace(path: string, data: string | Uint8Array, mode: number): void;
-  /** Makes a new file with this mode; EEXIST when there is one. */
-  create(path: string, data: string | Uint8Array, mode: number): void;
+  /**
+   * Replaces a file whole: a new file in the same folder, synced, renamed over
+   * it. Keeps the owner of an old one, and mode and group unless a group is
+   * given. Refuses what is no file: a link is not followed.
+   */
+  replace(
+    path: string,
+    data: string | Uint8Array,
+    mode: number,
+    group?: number,
+  ): void;
+  /** Makes a new file with this mode, and this group; EEXIST when there is anything, a link too. */
+  create(
+    path: string,
+    data: string | Uint8Array,
+    mode: number,
+    group?: number,
+  ): void;
   /** Null when there is nothing at this path. */
   stat(path: string): FileInfo | null;
+  /** The folders and links that lead to a path, from the root on, and what is there. */
+  way(path: string): Way;
   list(path: string): string[];
-  /** Makes a folder and its parents, with this mode for what is new. */
-  makeFolder(path: string, mode: number): void;
+  /** Makes a folder and its parents, with this mode for what is new, and this group for the last. */
+  makeFolder(path: string, mode: number, group?: number): void;
   remove(path: string): void;
   /** A fresh folder for temporary files, 0700. */
   makeTemporaryFolder(): string;
@@ -164,6 +184,21 @@ export interface FileInfo {
   readonly mode: number | null;
   /** The owner's user id; null on Windows. */
   readonly owner: number | null;
+  /** The group's id; null on Windows. */
+  readonly group: number | null;
+}
+
+/** How a path leads to a file; no places on Windows. */
+export interface Way {
+  readonly places: readonly Place[];
+  /** Whether there is something at its end; else the places are those that are there. */
+  readonly isWhole: boolean;
+}
+
+/** A folder or link on the way to a file, or the file. */
+export interface Place extends FileInfo {
+  readonly path: string;
+  readonly isLink: boolean;
 }
 
 export interface RunOptions {

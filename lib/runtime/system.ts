@@ -4,7 +4,7 @@ import process from "node:process";
 import { parseAddress } from "../values/address.ts";
 import { escapeLines } from "../values/printable.ts";
 import { openDatabase } from "./database.ts";
-import { systemError, translatingAsync } from "./errors.ts";
+import { systemError, translating, translatingAsync } from "./errors.ts";
 import { files } from "./files.ts";
 import { fetchText, lookUp } from "./internet.ts";
 import { os } from "./late.ts";
@@ -43,6 +43,32 @@ export const system: Shared = {
 
   env: (name) => process.env[name] || undefined,
   userId: () => process.geteuid?.() ?? null,
+  groupId: () => {
+    try {
+      return process.getegid?.() ?? null;
+    } catch {
+      return null; // by Deno's permissions
+    }
+  },
+  actAs: (user, group) =>
+    translating(() => {
+      const [userBefore, groupBefore] = [
+        process.geteuid!(),
+        process.getegid!(),
+      ];
+      const back = () => {
+        process.seteuid!(userBefore);
+        process.setegid!(groupBefore);
+      };
+      process.setegid!(group);
+      try {
+        process.seteuid!(user);
+      } catch (error) {
+        back();
+        throw error;
+      }
+      return { stop: back };
+    }),
   hostName: () => os().hostname(),
   ownAddresses: () =>
     Object.values(os().networkInterfaces()).flat()

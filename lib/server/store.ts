@@ -13,6 +13,7 @@ import {
   type SqlValue,
   SystemError,
 } from "../runtime/runtime.ts";
+import { checkPlace, makeOwnFolder } from "../config/rights.ts";
 import { FailureError } from "../values/errors.ts";
 import { DoorBook } from "./door_book.ts";
 import { History } from "./history.ts";
@@ -22,8 +23,12 @@ import { Replay } from "./replay.ts";
 /** The state file's name in the state folder. */
 export const STATE_FILE = "state.db";
 
-/** Permission bits by which others could change a file. */
-const OTHERS_WRITE = 0o022;
+/** Beside it: a database that a server keeps locked, with its process id as user_version. */
+export const LOCK_FILE = "server.lock";
+/** How long another server's end is waited for. */
+const LOCK_WAIT_MS = 500;
+/** Where user_version is in a database: SQLite's file format, 1.3. */
+const USER_VERSION_AT = 60;
 
 /** Raised with every change of the tables below. */
 const SCHEMA_VERSION = 3;
@@ -84,9 +89,12 @@ export class Store {
   readonly history: History;
   readonly doors: DoorBook;
   readonly #database: Database;
+  readonly #closed: () => void;
 
-  constructor(database: Database) {
+  /** `closed` is called when it has closed. */
+  constructor(database: Database, closed: () => void = () => {}) {
     this.#database = database;
+    this.#closed = closed;
     this.replay = new Replay(database);
     this.ledger = new Ledger(database);
     this.history = new History(database);
@@ -123,19 +131,41 @@ export class Store {
   }
 
   close(): void {
-    this.#database.close();
+    try {
+      this.#database.close();
+    } finally {
+      this.#closed();
+    }
   }
 }
 
-/** Opens the state of a folder, making both where they are not. Throws FailureError with the cure. */
-export async function openStore(
+/**
+ * Opens the state of a folder, making both where they are not. Throws
+ * FailureError with the cure, also where others could change it.
+ */
+export function openStore(runtime: Runtime, folder: string): Promise<Store> {
+  return open(runtime, folder, () => Promise.resolve(() => {}));
+}
+
+/** As {@linkcode openStore}, for a server: throws FailureError where another one uses the folder. */
+export function openServerStore(
   runtime: Runtime,
   folder: string,
 ): Promise<Store> {
+  return open(runtime, folder, () => lock(runtime, folder));
+}
+
+async function open(
+  runtime: Runtime,
+  folder: string,
+  begin: () => Promise<() => void>,
+): Promise<Store> {
   const path = join(folder, STATE_FILE);
+  let end = () => {};
   try {
-    runtime.files.makeFolder(folder, 0o700);
-    for (const place of [folder, path]) checkRights(runtime, place);
+    makeOwnFolder(runtime, folder);
+    checkPlace(runtime, path);
+    end = await begin();
     const database = await runtime.openDatabase(path);
     database.exec("pragma journal_mode = wal");
     // A process that is killed loses nothing; a power cut may lose the last
@@ -156,13 +186,10 @@ export async function openStore(
       throw new SystemError("SQLITE_CORRUPT", String(Object.values(check)[0]));
     }
     if (version < SCHEMA_VERSION) database.exec(SCHEMA);
-    return new Store(database);
+    return new Store(database, end);
   } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `${path}: cannot use the state file: ${error.message}`,
-      cure(error, path),
-    );
+    end();
+    throw unusable(path, error);
   }
 }
 
@@ -172,34 +199,80 @@ export async function openExistingStore(
   folder: string,
 ): Promise<Store | null> {
   const path = join(folder, STATE_FILE);
+  let back = () => {};
   try {
     if (!runtime.files.stat(path)) return null;
+    back = asOwner(runtime, folder);
   } catch (error) {
-    throw new FailureError(
-      `${path}: cannot use the state file: ${(error as Error).message}`,
-      cure(error as SystemError, path),
-    );
+    throw unusable(path, error);
   }
-  return await openStore(runtime, folder);
+  try {
+    return await open(runtime, folder, () => Promise.resolve(back));
+  } catch (error) {
+    back();
+    throw error;
+  }
 }
 
-/** Throws where others could write grants down, which the server would open. */
-function checkRights(runtime: Runtime, path: string): void {
-  const mode = runtime.files.stat(path)?.mode ?? 0;
-  if ((mode & OTHERS_WRITE) === 0) return;
-  throw new FailureError(
-    `${path}: must not be writable by other users, got mode "0${
-      (mode & 0o777).toString(8)
-    }"`,
-    `chmod go-w ${path}`,
+/**
+ * Has root look with the rights of the folder's owner, who could put a link in
+ * the place of any file there while root opens it. Calling the result ends it.
+ */
+function asOwner(runtime: Runtime, folder: string): () => void {
+  const found = runtime.files.stat(folder);
+  if (runtime.userId() !== 0 || !found?.owner) return () => {};
+  const acting = runtime.actAs(found.owner, found.group!);
+  return () => acting.stop();
+}
+
+/** Locks a folder for this process. The kernel ends the lock with the process, however that ends. */
+async function lock(runtime: Runtime, folder: string): Promise<() => void> {
+  const path = join(folder, LOCK_FILE);
+  checkPlace(runtime, path);
+  const database = await runtime.openDatabase(path);
+  try {
+    // One that is just ending is waited for.
+    database.exec(`pragma busy_timeout = ${LOCK_WAIT_MS}`);
+    database.exec("pragma locking_mode = exclusive");
+    // What it holds is worth nothing after a power cut.
+    database.exec("pragma synchronous = off");
+    database.exec("pragma journal_mode = memory");
+    // With locking_mode, the lock of this change is kept.
+    database.exec(`pragma user_version = ${runtime.pid}`);
+    return () => database.close();
+  } catch (error) {
+    database.close();
+    if (!(error instanceof SystemError) || !isLocked(error)) throw error;
+    const bytes = runtime.files.readBytes(path);
+    const pid = bytes.length > USER_VERSION_AT + 3
+      ? new DataView(bytes.buffer).getUint32(USER_VERSION_AT)
+      : 0;
+    throw new FailureError(
+      `${folder}: in use by the server with process id ${pid || "unknown"}`,
+      `end that server first${pid ? ` (kill ${pid})` : ""}, or give this one ` +
+        "a folder of its own with `state: FOLDER`",
+    );
+  }
+}
+
+function unusable(path: string, error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  return new FailureError(
+    `${path}: cannot use the state file: ${error.message}`,
+    cure(error, path),
   );
 }
 
-function cure({ code, message }: SystemError, path: string): string {
+function isLocked({ message }: SystemError): boolean {
+  return /locked|busy/.test(message);
+}
+
+function cure(error: SystemError, path: string): string {
+  const { code, message } = error;
   if (code === "EACCES" || code === "EPERM" || /readonly/.test(message)) {
     return "run it as the user that the server runs as, or as root";
   }
-  if (/locked|busy/.test(message)) {
+  if (isLocked(error)) {
     return "another process holds it: is a second server running?";
   }
   if (code === "ENOSPC" || /full/.test(message)) return "make room on the disk";

@@ -6,11 +6,18 @@
 
 import { after, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { VERSION } from "../../lib/values/version.ts";
+import { SWAP_ATTACK } from "../../tests/swap_attack.ts";
 import { build, MACHINE, run, whyNot } from "./build.ts";
 
 const SUITE = "bookworm";
@@ -57,6 +64,7 @@ test("a Debian is made", { skip }, () => {
   run("cp", ["-a", kept, root]);
   folder = build(`${MACHINE},deb`).folder;
   copyFileSync(join(folder, deb), join(root, "root", deb));
+  writeFileSync(join(root, "swap.pl"), SWAP_ATTACK);
 });
 
 test(
@@ -79,14 +87,14 @@ test("installing it starts nothing, closes nothing and makes the user", {
     dpkg -i /root/${deb} >/dev/null
     knock version
     getent passwd knock
-    stat -c '%n %a %U' /etc/knock /var/lib/knock
+    stat -c '%n %a %U:%G' /etc/knock /var/lib/knock
     echo "files: $(ls /etc/knock | wc -l)"
     echo "ruleset: $(nft list ruleset | wc -l)"
     echo "running: $(cat /proc/[0-9]*/comm | grep -c knock || true)"`);
   assertMatch(stdout, /^knock \d/m);
   assertMatch(stdout, /^knock:x:\d+:\d+:[^:]*:\/var\/lib\/knock:.*nologin$/m);
-  assertMatch(stdout, /^\/etc\/knock 750 knock$/m);
-  assertMatch(stdout, /^\/var\/lib\/knock 750 knock$/m);
+  assertMatch(stdout, /^\/etc\/knock 750 root:knock$/m);
+  assertMatch(stdout, /^\/var\/lib\/knock 700 root:root$/m);
   assertMatch(stdout, /^files: 0\nruleset: 0\nrunning: 0$/m);
 });
 
@@ -101,7 +109,9 @@ test("the example is a good configuration", { skip }, () => {
 
 /** What knock.service does, as far as it goes without systemd. */
 const SERVE = `
-  chown -R knock:knock /etc/knock /var/lib/knock
+  # systemd.exec(5), StateDirectory=: only where the folder is another user's.
+  [ "$(stat -c %U /var/lib/knock)" = knock ] ||
+    chown -R knock:knock /var/lib/knock
   caps=+net_admin,+net_raw,+net_bind_service
   timeout --signal TERM 3 setpriv --reuid knock --regid knock --clear-groups \\
     --inh-caps "$caps" --ambient-caps "$caps" --bounding-set "-all,$caps" \\
@@ -114,14 +124,117 @@ test("the service runs as its own user, with libnftables", { skip }, () => {
     knock client add laptop --server 192.0.2.1 >/dev/null
     ${SERVE}
     nft list table inet knock
-    stat -c '%n %a %U' /etc/knock/server.yaml /etc/knock/server.key
-    knock client add phone --server 192.0.2.1 >/dev/null
+    stat -c '%n %a %U:%G' /etc/knock/*
+    knock client add phone --code --server 192.0.2.1 >/dev/null
     knock log >/dev/null
+    knock status || [ $? = 1 ]
+    stat -c 'state of %U' /var/lib/knock /var/lib/knock/* | sort -u
     ${SERVE}`);
   assertEquals(stderr.match(/libnftables/g)?.length, 2, stderr);
   assertMatch(stdout, /table inet knock/);
-  assertMatch(stdout, /^\/etc\/knock\/server.yaml 600 knock$/m);
+  assertMatch(stdout, /^\/etc\/knock\/server.key 640 root:knock$/m);
+  assertMatch(stdout, /^\/etc\/knock\/server.yaml 640 root:knock$/m);
+  assertMatch(stdout, /^server not running|does not run/m);
+  assertEquals(stdout.match(/^state of .*/gm), ["state of knock"]);
 });
+
+/** Runs what follows as the service's user, with its capabilities. */
+const AS_KNOCK = "setpriv --reuid knock --regid knock --clear-groups " +
+  "--inh-caps=-all --bounding-set=-all,+net_admin";
+
+test("the service's user cannot change the configuration", { skip }, () => {
+  const { stdout } = inDebian(`
+    cat /etc/knock/server.* /etc/knock/code/* | md5sum
+    for attempt in 'echo >>/etc/knock/server.yaml' 'echo >/etc/knock/new' \
+      'rm -f /etc/knock/server.key' 'mv /etc/knock/code /etc/knock/c' \
+      'echo >/etc/knock/code/phone.secret' 'chmod 777 /etc/knock'; do
+      ! ${AS_KNOCK} sh -c "$attempt" 2>/dev/null
+    done
+    cat /etc/knock/server.* /etc/knock/code/* | md5sum
+    ls -A /etc/knock | wc -l`);
+  const [before, after, count] = stdout.trim().split("\n");
+  assertEquals(after, before);
+  assertEquals(count, "3");
+});
+
+test("the service's user gains nothing from what root does", { skip }, () => {
+  const { stdout } = inDebian(`
+    mkdir /victim
+    (umask 077; echo secret >/victim/secret)
+    install -d -o knock -g knock /var/lib/knock/store /var/lib/knock/store2
+    attack() { ${AS_KNOCK} perl /swap.pl "$@" >/dev/null 2>&1 & }
+    attack /etc/knock /victim /var/lib/knock/store
+    attack /var/lib/knock /victim /var/lib/knock/store2
+    sleep 1
+    for turn in 1 2 3 4 5; do
+      knock client add "a$turn" --code --server 192.0.2.1 >/dev/null
+      knock client add "b$turn" --dialect openspa --server 192.0.2.1 >/dev/null
+      knock client remove "a$turn"
+      knock log >/dev/null || true
+      knock status >/dev/null || true
+    done
+    knock init --dir /etc/knock || [ $? = 1 ]
+    jobs -r | grep -c . || true
+    kill %1 %2
+    wait || true
+    rm -r /var/lib/knock
+    mkdir -m 700 /var/lib/knock
+    find /victim -printf '%p %m %U %s\n'
+    cat /victim/secret
+    knock check
+    find /etc/knock ! -user root -o ! -group knock -o -perm /7027 -o -type l`);
+  assertEquals(stdout.match(/^\/victim.*|^secret$/gm), [
+    "/victim 755 0 4096",
+    "/victim/secret 600 0 7",
+    "secret",
+  ], stdout);
+  assertMatch(stdout, /^2$/m, "both attacked to the end");
+  assertMatch(stdout, /configuration OK/);
+  assert(
+    !/^\/etc\/knock/m.test(stdout.replace(/^.*configuration OK.*$/m, "")),
+    stdout,
+  );
+});
+
+test(
+  "an upgrade takes the configuration from the service's user",
+  { skip },
+  () => {
+    const { stdout, stderr } = inDebian(`
+    chown -R knock:knock /etc/knock
+    chmod 700 /etc/knock /etc/knock/code
+    find /etc/knock -type f -exec chmod 600 {} +
+    rm /etc/knock/code/a* 2>/dev/null || true
+    # What the user may have prepared.
+    (umask 077; echo shadow >/victim/shadow)
+    ln -s /victim/shadow /etc/knock/link
+    ln -s /victim /etc/knock/folder
+    ln /victim/shadow /etc/knock/hard
+    mkfifo /etc/knock/pipe
+    ${AS_KNOCK} sh -c 'exec 3>>/etc/knock/server.yaml; : >/tmp/held
+      while [ -e /tmp/held ]; do sleep 0.1; done; echo "evil: 1" >&3' &
+    while [ ! -e /tmp/held ]; do sleep 0.1; done
+    dpkg -i /root/${deb} >/dev/null
+    rm /tmp/held
+    wait
+    rm /etc/knock/link /etc/knock/folder /etc/knock/hard /etc/knock/pipe
+    find /etc/knock ! -user root -o ! -group knock -o -perm /7027
+    stat -c '%n %a %U:%G %s' /victim /victim/shadow
+    knock check
+    ${SERVE}`);
+    assertMatch(stderr, /\/etc\/knock\/link is a link: left/);
+    assertMatch(
+      stderr,
+      /\/etc\/knock\/hard is another user's, or has other names/,
+    );
+    assertMatch(
+      stdout,
+      /^\/victim 755 root:root \d+\n\/victim\/shadow 600 root:root 7$/m,
+    );
+    assertMatch(stdout, /configuration OK/);
+    assertEquals(stdout.match(/^\/etc\/knock(?!.*configuration OK).*/gm), null);
+  },
+);
 
 test(
   "knock-guard.service closes what the configuration guards",
