@@ -242,6 +242,10 @@ export class FakeRuntime implements Runtime {
     return this.#answers.shift() ?? null;
   }
 
+  promptSecret(question: string): Promise<string | null> {
+    return Promise.resolve(this.prompt(question));
+  }
+
   onSignal(name: SignalName, callback: () => void): Stoppable {
     const entry = { name, callback };
     this.#signals.push(entry);

@@ -232,6 +232,12 @@ const ways: [way: string, fake: FakeRuntime, args: string[]][] = [
   ["an argument", new FakeRuntime(), [LINE]],
   ["standard input", new FakeRuntime({ stdin: `${LINE}\n` }), ["-"]],
   ["a file", new FakeRuntime({ files: { "/tmp/line": LINE } }), ["/tmp/line"]],
+  ["a pipe", new FakeRuntime({ stdin: `${LINE}\n` }), []],
+  [
+    "the terminal",
+    new FakeRuntime({ terminals: ["in"], answers: [` ${LINE}`] }),
+    [],
+  ],
 ];
 for (const [way, fake, args] of ways) {
   test(`knock import stores an enrolment from ${way}`, async () => {
@@ -263,7 +269,7 @@ test("knock import takes the client's own key from a file or from input", async 
 });
 
 const refusedImports: [args: string[], message: string][] = [
-  [[], "is missing"],
+  [[], "the enrolment is empty"],
   [[LINE, "x"], 'unexpected argument "x"'],
   [["/tmp/none"], "/tmp/none: cannot be read"],
   [["/tmp/long"], "has 70000 bytes"],

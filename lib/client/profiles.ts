@@ -46,7 +46,7 @@ export function findProfile(
 }
 
 const HOW_TO_BEGIN = "`knock client add NAME` on the server prints a line, " +
-  "`knock import LINE` stores it here";
+  "`knock import` asks for it here";
 
 /** Throws UsageError when no profile can have this name. */
 export function checkProfileName(name: string): void {

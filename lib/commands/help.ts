@@ -26,7 +26,7 @@ Exit status: 0 done, 1 it failed, 2 usage or configuration.
 Example:
     $ knock serve                    # on the server
     $ knock client add alice         # prints one line for alice
-    $ knock import 'knock://…'       # at alice's
+    $ knock import                   # at alice's: asks for the line
     $ knock alice && ssh HOST
 `;
 

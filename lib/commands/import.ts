@@ -17,11 +17,15 @@ import { parseOptions, takePositionals } from "./command.ts";
 import { importForeign } from "./import_foreign.ts";
 
 export const help = `Usage:
-    knock import LINE|FILE|- [OPTIONS]
+    knock import [LINE|FILE|-] [OPTIONS]
 
 Stores an enrolment, the line that \`knock client add\` printed on the server,
-as a profile to knock with. "-" reads it from standard input, which keeps it
-out of the list of processes and of the shell's history.
+as a profile to knock with. Without an argument, the line is read from the
+terminal, which does not show it, or from a pipe, as with "-".
+
+The line is a secret: as an argument, all users of this machine can read it in
+the list of processes while the command runs, and the shell may keep it in its
+history.
 
 The client files of other tools are taken, too: OpenSPA's (.ospa), openme's
 config.yaml, and the JSON of its QR codes.
@@ -39,7 +43,7 @@ Options:
 The file of profiles is made when there is none, for its owner alone.
 
 Example:
-    $ ssh server knock client add laptop | knock import - --name home
+    $ ssh server knock client add laptop | knock import --name home
     profile "home" is stored: \`knock home\` knocks at home.example.org:62201
 `;
 
@@ -56,17 +60,19 @@ export const optionNames = {
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
-  const [source] = takePositionals(options, ["LINE, FILE or -"]);
+  const [source = "-"] = takePositionals(options, ["LINE, FILE or -"], 1);
   const keyFile = options.value("key");
   if (source === "-" && keyFile === "-") {
     throw new UsageError("standard input cannot be both enrolment and key");
   }
   const file = profilesFile(runtime, options.value("profiles"));
-  const text = looksLikeEnrolment(source!)
-    ? source!
-    : await read(runtime, source!);
+  const text = options.positionals.length === 0 && runtime.isTerminal("in")
+    ? await ask(runtime)
+    : looksLikeEnrolment(source)
+    ? source
+    : await read(runtime, source);
   if (looksForeign(text)) {
-    return importForeign(runtime, file, options, { text, source: source! });
+    return importForeign(runtime, file, options, { text, source });
   }
   const enrolment = parseEnrolment(text);
   const key = await findKey(runtime, enrolment, keyFile);
@@ -79,6 +85,17 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     `profile "${shown}" is stored: \`knock ${shown}\` knocks at ${server}\n`,
   );
   return 0;
+}
+
+async function ask(runtime: Runtime): Promise<string> {
+  const typed = await runtime.promptSecret(
+    "the line that `knock client add` printed (not shown):",
+  );
+  if (typed !== null && typed.trim() !== "") return typed.trim();
+  throw new UsageError(
+    "no enrolment was entered",
+    "paste the line that `knock client add` printed on the server, and press Enter",
+  );
 }
 
 async function findKey(

@@ -69,6 +69,8 @@ export interface Runtime {
   standard(): Stream;
   /** Asks on the terminal; null when there is none. */
   prompt(question: string): string | null;
+  /** As {@linkcode prompt}, of what the terminal shall not show; null also at its end. */
+  promptSecret(question: string): Promise<string | null>;
   /** Calls back on a signal, until stopped. SIGHUP is never on Windows. */
   onSignal(name: SignalName, callback: () => void): Stoppable;
 

@@ -120,6 +120,9 @@ export const system: Shared = {
     }
     return new Uint8Array(Buffer.concat(chunks));
   },
+  // Late: Deno needs nothing else of it.
+  promptSecret: async (question) =>
+    await (await import("./terminal.ts")).promptSecret(question),
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };

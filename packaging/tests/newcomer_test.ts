@@ -81,7 +81,7 @@ netnsTest(
 
       assertEquals((await atClient(install)).code, 0); // 5
       const line = added.stdout.trim();
-      assertEquals((await atClient(`knock import '${line}'`)).code, 0); // 6
+      assertEquals((await atClient(`echo '${line}' | knock import`)).code, 0); // 6
       const knocked = await atClient("knock laptop --for 10m"); // 7
       assertEquals([knocked.code, knocked.stderr], [0, ""]);
       assert(await pair.canReach(HERE, 22, { keep: "ssh" }), "open");
