@@ -12,7 +12,7 @@ export const SWAP_ATTACK = String.raw`
 use strict; use POSIX;
 my ($target, $victim, $store) = @ARGV;
 my @names = ("server.yaml", "server.key", "code", "openspa", "code/a.secret",
-  "openspa/a.pem", "openspa.key", "openme.key", "state.db", "server.lock");
+  "openspa/a.pem", "openspa.pem", "openme.key", "state.db", "server.lock");
 my $turn = 0;
 $| = 1; print "attacking\n";
 while (1) {

@@ -164,7 +164,9 @@ test("the service's user gains nothing from what root does", { skip }, () => {
     install -d -o knock -g knock /var/lib/knock/store /var/lib/knock/store2
     attack() { ${AS_KNOCK} perl /swap.pl "$@" >/dev/null 2>&1 & }
     attack /etc/knock /victim /var/lib/knock/store
+    first=$!
     attack /var/lib/knock /victim /var/lib/knock/store2
+    second=$!
     sleep 1
     for turn in 1 2 3 4 5; do
       knock client add "a$turn" --code --server 192.0.2.1 >/dev/null
@@ -174,8 +176,8 @@ test("the service's user gains nothing from what root does", { skip }, () => {
       knock status >/dev/null || true
     done
     knock init --dir /etc/knock || [ $? = 1 ]
-    jobs -r | grep -c . || true
-    kill %1 %2
+    # Both have attacked to the end, or this fails.
+    kill $first $second
     wait || true
     rm -r /var/lib/knock
     mkdir -m 700 /var/lib/knock
@@ -188,7 +190,6 @@ test("the service's user gains nothing from what root does", { skip }, () => {
     "/victim/secret 600 0 7",
     "secret",
   ], stdout);
-  assertMatch(stdout, /^2$/m, "both attacked to the end");
   assertMatch(stdout, /configuration OK/);
   assert(
     !/^\/etc\/knock/m.test(stdout.replace(/^.*configuration OK.*$/m, "")),
@@ -253,11 +254,14 @@ test(
 
 test("installing it again keeps the configuration", { skip }, () => {
   const { stdout } = inDebian(`
-    md5sum /etc/knock/*
+    sums() { find /etc/knock -type f -exec md5sum {} + | sort; }
+    sums
     dpkg -i /root/${deb} >/dev/null
-    md5sum /etc/knock/*`);
+    sums`);
   const lines = stdout.trim().split("\n");
-  assertEquals(lines.slice(0, 2), lines.slice(2));
+  const half = lines.length / 2;
+  assert(half > 5);
+  assertEquals(lines.slice(0, half), lines.slice(half));
 });
 
 test(
@@ -270,7 +274,7 @@ test(
     ls /etc/knock
     ! command -v knock
     echo "ruleset: $(nft list ruleset | wc -l)"`);
-    assertMatch(stdout, /^server\.key\nserver\.yaml\n/);
+    assertMatch(stdout, /^server\.key\nserver\.yaml\n/m);
     assertMatch(stdout, /^ruleset: 0$/m);
   },
 );
