@@ -428,7 +428,6 @@ test(
               ["client", "remove", "a", "-c", config],
               ["init", "--dir", target, "--backend", "gate"],
               ["convert", "fwknop", source, "--dir", target],
-              ["import", "-", "--profiles", config],
               ["serve", "-c", config],
             ]
           ) {
@@ -598,4 +597,39 @@ test("root looks into a service's state with that user's rights alone", {
       ],
       [STRANGER],
     );
+  }));
+
+test("root's import into a user's folder works with that user's rights alone", {
+  skip,
+  timeout: LIMIT_MS,
+}, () =>
+  inFolder((folder) => {
+    const dir = join(folder, "etc");
+    knock(["init", "--dir", dir, "--backend", "gate"]);
+    const config = join(dir, "server.yaml");
+    const on = ["--server", "192.0.2.1", "-c", config];
+    const input = knock(["client", "add", "a", ...on]).stdout;
+    const home = join(folder, "home");
+    fs.mkdirSync(home);
+    fs.chownSync(home, STRANGER, STRANGER);
+    const profiles = join(home, ".config/knock/profiles.yaml");
+    const args = ["import", "--profiles", profiles, "--name"];
+    assertEquals(knock([...args, "one"], { input }).status, 0);
+    for (const path of [profiles, join(home, ".config")]) {
+      assertEquals(fs.statSync(path).uid, STRANGER);
+    }
+    // Neither read nor written: root's profiles, where the user put a link.
+    const own = join(folder, "profiles.yaml");
+    fs.copyFileSync(profiles, own);
+    fs.chmodSync(own, 0o600);
+    const before = fs.readFileSync(own, "utf8");
+    fs.rmSync(profiles);
+    fs.symlinkSync(own, profiles);
+    assertEquals(knock([...args, "two"], { input }).status, 2);
+    assertEquals(fs.readFileSync(own, "utf8"), before);
+    fs.rmSync(join(home, ".config"), { recursive: true });
+    fs.mkdirSync(join(folder, "victim"), { mode: 0o755 });
+    fs.symlinkSync(join(folder, "victim"), join(home, ".config"));
+    knock([...args, "three"], { input });
+    assertEquals(fs.readdirSync(join(folder, "victim")), []);
   }));

@@ -2,7 +2,7 @@
 
 import { stringify as stringifyYaml } from "@std/yaml";
 import { folderOf } from "../config/places.ts";
-import { makeOwnFolder, replaceOwn } from "../config/rights.ts";
+import { asOwner, makeOwnFolder, replaceOwn } from "../config/rights.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { formatBase64url } from "../values/base64url.ts";
@@ -20,7 +20,8 @@ export type Enrolled = Enrolment & { readonly key: Uint8Array };
  * Adds a profile to a file, which is made when there is none (0600, its folder
  * 0700); other profiles and all comments stay. Throws UsageError when the name
  * cannot be one or is taken, ConfigError when the file is wrong, and
- * FailureError when it cannot be written; the file is then as it was.
+ * FailureError when it cannot be written; the file is then as it was. In another
+ * user's folder, root does this with that user's rights.
  */
 export function addProfile(
   runtime: Runtime,
@@ -39,6 +40,20 @@ export function addProfileText(
   text: string,
 ): void {
   checkProfileName(name);
+  const back = asOwner(runtime, folderOf(runtime, file));
+  try {
+    add(runtime, file, name, text);
+  } finally {
+    back();
+  }
+}
+
+function add(
+  runtime: Runtime,
+  file: string,
+  name: string,
+  text: string,
+): void {
   const old = readPrivateFile(runtime, file);
   const names = old === null ? [] : [...parseProfiles(old, file).keys()];
   if (names.includes(name)) {

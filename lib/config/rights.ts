@@ -175,6 +175,18 @@ export function makeOwnFolder(runtime: Runtime, folder: string): void {
 }
 
 /**
+ * Has root work with the rights of a folder's owner, who could put a link in
+ * the place of any file there while root opens it; of the nearest folder above,
+ * where there is none. Calling the result ends it.
+ */
+export function asOwner(runtime: Runtime, folder: string): () => void {
+  const found = runtime.files.way(folder).places.at(-1);
+  if (runtime.userId() !== 0 || !found?.owner) return () => {};
+  const acting = runtime.actAs(found.owner, found.group!);
+  return () => acting.stop();
+}
+
+/**
  * The group that reads what root writes into a file's folder: the folder is
  * root's, and root gave it to that group to read, and to nobody else, as the
  * package does with /etc/knock.

@@ -13,7 +13,7 @@ import {
   type SqlValue,
   SystemError,
 } from "../runtime/runtime.ts";
-import { checkPlace, makeOwnFolder } from "../config/rights.ts";
+import { asOwner, checkPlace, makeOwnFolder } from "../config/rights.ts";
 import { FailureError } from "../values/errors.ts";
 import { DoorBook } from "./door_book.ts";
 import { History } from "./history.ts";
@@ -212,17 +212,6 @@ export async function openExistingStore(
     back();
     throw error;
   }
-}
-
-/**
- * Has root look with the rights of the folder's owner, who could put a link in
- * the place of any file there while root opens it. Calling the result ends it.
- */
-function asOwner(runtime: Runtime, folder: string): () => void {
-  const found = runtime.files.stat(folder);
-  if (runtime.userId() !== 0 || !found?.owner) return () => {};
-  const acting = runtime.actAs(found.owner, found.group!);
-  return () => acting.stop();
 }
 
 /** Locks a folder for this process. The kernel ends the lock with the process, however that ends. */
