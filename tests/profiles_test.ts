@@ -269,7 +269,7 @@ test("knock import takes the client's own key from a file or from input", async 
 });
 
 const refusedImports: [args: string[], message: string][] = [
-  [[], "the enrolment is empty"],
+  [[], "is missing"],
   [[LINE, "x"], 'unexpected argument "x"'],
   [["/tmp/none"], "/tmp/none: cannot be read"],
   [["/tmp/long"], "has 70000 bytes"],

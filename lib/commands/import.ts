@@ -51,6 +51,9 @@ Example:
 const KEY_SIZE = 32;
 const MAX_INPUT = 65_536;
 
+/** What it takes; without it, standard input says. */
+const WANTED = "LINE, FILE or -";
+
 /** The names of its options. */
 export const optionNames = {
   flags: { "ask-code": "" },
@@ -60,7 +63,7 @@ export const optionNames = {
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
-  const [source = "-"] = takePositionals(options, ["LINE, FILE or -"], 1);
+  const [source = "-"] = takePositionals(options, [WANTED], 1);
   const keyFile = options.value("key");
   if (source === "-" && keyFile === "-") {
     throw new UsageError("standard input cannot be both enrolment and key");
@@ -71,6 +74,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     : looksLikeEnrolment(source)
     ? source
     : await read(runtime, source);
+  if (options.positionals.length === 0 && text.trim() === "") {
+    throw new UsageError(`${WANTED} is missing`);
+  }
   if (looksForeign(text)) {
     return importForeign(runtime, file, options, { text, source });
   }
