@@ -4,14 +4,19 @@
  */
 
 import { test } from "node:test";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { placeMistake, rightsMistake } from "../lib/config/rights.ts";
+import {
+  createOwn,
+  placeMistake,
+  rightsMistake,
+} from "../lib/config/rights.ts";
+import { SystemError } from "../lib/runtime/runtime.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";
 import { SWAP_ATTACK } from "./swap_attack.ts";
@@ -198,6 +203,17 @@ test("rightsMistake() lets the server's own group read what is root's", () => {
       JSON.stringify([userId, owner, group, mode, folder]),
     );
   }
+});
+
+test("createOwn() makes nothing in a folder that others could have made meanwhile", () => {
+  const fake = new FakeRuntime({ userId: 0 });
+  fake.files.makeFolder("/tmp/etc", 0o700);
+  // A moment before, when it was looked at, there was only /tmp.
+  const { places } = fake.files.way("/tmp");
+  fake.files.way = () => ({ places, isWhole: false });
+  const make = () => createOwn(fake, "/tmp/etc/server.key", "secret");
+  assertThrows(make, SystemError, "no such folder");
+  assertEquals(fake.files.paths(), []);
 });
 
 test("way() shows each folder and link, and whether it is whole", {
