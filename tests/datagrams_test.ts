@@ -1,7 +1,7 @@
 /** UDP by each runtime's own sockets, and by node:dgram, which Deno takes where its own is not turned on. */
 
 import { test } from "node:test";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { listenDatagram } from "../lib/runtime/node_datagrams.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { runtime } from "./runtime.ts";
@@ -70,5 +70,37 @@ for (const [name, listen] of SOCKETS) {
     } finally {
       await Promise.all([ear.close(), mouth.close()]);
     }
+  });
+}
+
+for (const host of ["127.0.0.1", "::1", "::"]) {
+  test(`${runtime.name} at ${host} and a port of its own hears, answers and ends`, async () => {
+    const listen = runtime.listenDatagram;
+    const free = await listen({ host: "127.0.0.1", port: 0 }, () => {});
+    const at = { host, port: free.at.port };
+    await free.close();
+    const server = await listen(at, (bytes, source) => {
+      heard.push(bytes.length);
+      void server.send(bytes, source);
+    }, { apart: true });
+    const heard: number[] = [];
+    for (const to of host === "::" ? ["127.0.0.1", "::1"] : [host]) {
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const mouth = await listen({ host: to, port: 0 }, (bytes, source) => {
+        if (bytes.length === 5) resolve(source.host);
+      });
+      await mouth.send(new Uint8Array(9000), { host: to, port: at.port });
+      await mouth.send(new Uint8Array(0), { host: to, port: at.port });
+      const bytes = new TextEncoder().encode("knock");
+      await mouth.send(bytes, { host: to, port: at.port });
+      assertEquals(await promise, to);
+      await mouth.close();
+    }
+    // A long one may be cut: no packet is so long.
+    const [long = 0, ...rest] = heard.toSorted((a, b) => b - a);
+    assert(long >= 2048 && rest.includes(5) && rest.includes(0), `${heard}`);
+    await server.close();
+    await assertRejects(() => server.send(new Uint8Array(1), at), SystemError);
+    await (await listen(at, () => {}, { apart: true })).close();
   });
 }

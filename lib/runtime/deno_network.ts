@@ -8,6 +8,7 @@ import {
 } from "../values/address.ts";
 import { systemError, translatingAsync } from "./errors.ts";
 import { Garbage } from "./garbage.ts";
+import { listenLinux } from "./linux_datagrams.ts";
 import {
   type DatagramHandler,
   type Datagrams,
@@ -29,6 +30,11 @@ type Network = Pick<
 
 export const network: Network = {
   listenDatagram: async (at, handler, options = {}) => {
+    // A server's; a client's socket is there sooner without a library.
+    if (options.apart) {
+      const own = await withGarbage(handler, (noted) => listenLinux(at, noted));
+      if (own) return own;
+    }
     // A script that is run by itself has no deno.json to turn this on.
     if (!("listenDatagram" in Deno)) {
       const node = await import("./node_datagrams.ts");
@@ -143,16 +149,17 @@ export const network: Network = {
 };
 
 /** Has a socket's garbage collected; Deno's own do so by themselves. */
-async function withGarbage(
+async function withGarbage<T extends Datagrams | null>(
   handler: DatagramHandler,
-  bind: (handler: DatagramHandler) => Promise<Datagrams>,
-): Promise<Datagrams> {
+  bind: (handler: DatagramHandler) => T | Promise<T>,
+): Promise<T> {
   const garbage = new Garbage();
   const socket = await bind((bytes, source) => {
     handler(bytes, source);
     garbage.note();
   });
-  return {
+  if (!socket) garbage.stop();
+  return socket && {
     ...socket,
     close: () => {
       garbage.stop();
