@@ -18,7 +18,6 @@ const FILL_SOURCES = 250;
 export function fill(order: Extract<ProbeOrder, { do: "fill" }>): Filled {
   const { enrolment, from, count, port, seconds } = order;
   const { server, key, psk, host, port: knockPort } = parseEnrolment(enrolment);
-  // A server lets each source cost it only so much.
   const sockets = Array.from(
     { length: FILL_SOURCES },
     (_, index) => openDatagram(clientAddress(0x10000 + index), host, knockPort),

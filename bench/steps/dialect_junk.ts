@@ -10,7 +10,7 @@ import { Stage } from "../stage.ts";
 import type { Step } from "../step.ts";
 import { knockThrice } from "./flood.ts";
 
-/** So many that no limit for a single address holds it up. */
+/** Addresses that the junk comes from. */
 const SOURCES = 2000;
 
 export const dialectJunk: Step = {

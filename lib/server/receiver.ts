@@ -91,12 +91,13 @@ export class Receiver {
       let isCopy = false;
       let startMs = NaN;
       const mayCost = () => {
+        const nowMs = runtime.monotonicMs();
+        // First, as it costs least: a copy is refused either way.
+        if (!this.#budget.allows(name, nowMs)) return false;
         mark = markOf(bytes);
         isCopy = this.#copies.has(mark);
-        const nowMs = runtime.monotonicMs();
-        if (isCopy || !this.#budget.allows(name, nowMs)) return false;
-        startMs = nowMs;
-        return true;
+        if (!isCopy) startMs = nowMs;
+        return !isCopy;
       };
       opened = dialect.open(bytes, { nowMs, seen, mayCost });
       if (isCopy) return COPY;
