@@ -230,6 +230,7 @@ test("addProfile() says that the disk is full, and changes nothing", () => {
 
 const ways: [way: string, fake: FakeRuntime, args: string[]][] = [
   ["an argument", new FakeRuntime(), [LINE]],
+  ["an argument at a terminal", new FakeRuntime({ terminals: ["in"] }), [LINE]],
   ["standard input", new FakeRuntime({ stdin: `${LINE}\n` }), ["-"]],
   ["a file", new FakeRuntime({ files: { "/tmp/line": LINE } }), ["/tmp/line"]],
   ["a pipe", new FakeRuntime({ stdin: `${LINE}\n` }), []],
