@@ -146,6 +146,7 @@ test("changes() is nothing where nothing changed but the time left", () => {
     server: null,
     grants: [{ ...grant, seconds_left }],
     sequences: [],
+    dropped_by_host: [],
     counters: {},
   });
   assertEquals(changes(at(3), at(4)), []);

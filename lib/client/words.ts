@@ -36,7 +36,8 @@ export function expectDone(
     case "failed":
       throw new FailureError(
         `the server's ${FAILED[action]} failed`,
-        "`knock log` and `knock doctor` on the server say why",
+        "run `knock log` and `knock doctor` on the server: its own rules may " +
+          "drop what was to be opened",
       );
   }
 }

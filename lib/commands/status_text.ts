@@ -2,6 +2,7 @@
 
 import type { Runtime } from "../runtime/runtime.ts";
 import type { DoorFact } from "../server/doors.ts";
+import { describeHostFact, type HostFact } from "../server/host_watch.ts";
 import type { Entry } from "../server/ledger.ts";
 import type { ServerFact } from "../server/reports.ts";
 import type { Store } from "../server/store.ts";
@@ -26,6 +27,8 @@ export interface Status {
   readonly grants: readonly OpenGrant[];
   /** What port sequences open, and whether they are heard. */
   readonly sequences: readonly DoorFact[];
+  /** What the host's own rules keep closed, whatever is granted. */
+  readonly dropped_by_host: readonly HostFact[];
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -34,7 +37,7 @@ export function readStatus(runtime: Runtime, store: Store | null): Status {
   if (!store) {
     return {
       ...{ running: false, server: null },
-      ...{ grants: [], sequences: [], counters: {} },
+      ...{ grants: [], sequences: [], dropped_by_host: [], counters: {} },
     };
   }
   const nowMs = runtime.nowMs();
@@ -45,13 +48,14 @@ export function readStatus(runtime: Runtime, store: Store | null): Status {
     server: running ? server : null,
     grants: store.ledger.live(nowMs).map((entry) => row(entry, nowMs)),
     sequences: running ? (store.fact("doors") ?? []) as DoorFact[] : [],
+    dropped_by_host: running ? (store.fact("host") ?? []) as HostFact[] : [],
     counters: (store.fact("counters") ?? {}) as Record<string, number>,
   };
 }
 
 /** The status in lines for people. */
 export function describeStatus(
-  { server, grants, sequences, counters }: Status,
+  { server, grants, sequences, dropped_by_host, counters }: Status,
 ): string {
   const open = grants.length === 0 ? "nothing is open\n" : formatTable(
     ["CLIENT", "ADDRESS", "PORTS", "LEFT"],
@@ -62,7 +66,10 @@ export function describeStatus(
   const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
     .map(([name, count]) => escapeUnsafe(`${name} ${count}`)).join(", ");
   const doors = sequences.map(describeDoor).join("");
-  return `${describeServer(server)}\n${open}${doors}${
+  const dropped = dropped_by_host.map((fact) =>
+    `warning: ${escapeUnsafe(describeHostFact(fact))}\n`
+  ).join("");
+  return `${describeServer(server)}\n${dropped}${open}${doors}${
     counted && `counted: ${counted}\n`
   }`;
 }

@@ -1,7 +1,7 @@
 /** Where forwards lead: names become addresses, and what cannot be is said. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
-import { formatEndpoint, parseAddress } from "../values/address.ts";
+import { formatEndpoint, isLoopback, parseAddress } from "../values/address.ts";
 import { type Family, familyOf } from "./family.ts";
 import { type Endpoint, FirewallError, type Guarded } from "./firewall.ts";
 import type { Forward, Target } from "./nft_forwards.ts";
@@ -89,10 +89,6 @@ async function addressesOf(runtime: Runtime, to: Endpoint): Promise<string[]> {
       "an address needs no name service",
     );
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === "::1" || address.startsWith("127.");
 }
 
 function isOn(runtime: Runtime, path: string): boolean {

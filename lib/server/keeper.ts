@@ -14,6 +14,7 @@ import { Chronicle } from "./chronicle.ts";
 import type { Counters } from "./counters.ts";
 import { Decisions, type Passed } from "./decisions.ts";
 import type { Claim, Deed, Granted } from "./deed.ts";
+import { HostWatch } from "./host_watch.ts";
 import { InForce } from "./in_force.ts";
 import type { Entry } from "./ledger.ts";
 import type { Log } from "./log.ts";
@@ -45,6 +46,7 @@ export class Keeper {
   readonly #orders: Orders;
   readonly #decisions: Decisions;
   readonly #upkeep: Upkeep;
+  readonly #host: HostWatch;
   #hasOpened = false;
 
   constructor(parts: KeeperParts, config: Config, firewall: Firewall) {
@@ -61,6 +63,7 @@ export class Keeper {
     this.#orders = orders;
     this.#decisions = new Decisions({ ...shared, queue: this.#queue });
     this.#upkeep = new Upkeep(shared);
+    this.#host = new HostWatch(shared);
   }
 
   /** The configuration that is judged by. */
@@ -150,6 +153,11 @@ export class Keeper {
     return this.#upkeep.care();
   }
 
+  /** Reads the host's own rules; beside the queue, so that no knock waits for it. */
+  lookAtHost(): Promise<void> {
+    return this.#host.look();
+  }
+
   /** Step 9; whether it was done. What could not be opened is taken out of the ledger again. */
   async #carryOut(deed: Deed, { granted, before }: Passed): Promise<boolean> {
     const { runtime, counters } = this.#parts;
@@ -177,6 +185,7 @@ export class Keeper {
   }
 
   async #open(deed: Deed, granted: Granted, nowMs: number): Promise<void> {
+    await this.#host.check(granted);
     if (deed.inKernel) await this.#orders.prolong(granted, nowMs);
     else await this.#orders.open(deed, granted, nowMs);
     this.#hasOpened = true;

@@ -108,6 +108,7 @@ export class Server {
       await keeper.sweep();
       await this.#gate.set(config, firewall);
       await keeper.care();
+      await keeper.lookAtHost();
     });
     await this.#doors.adopt(config);
     await this.#reports.setMetrics(config);
@@ -133,6 +134,7 @@ export class Server {
       }
       return keeper.enqueue(() => keeper.care());
     });
+    this.#every(CARE_MS, () => keeper.lookAtHost());
   }
 
   /** The backend in use, in words. */
@@ -169,6 +171,7 @@ export class Server {
       await this.#entrances.closeOthers(config);
       await this.#attempt(() => this.#doors.adopt(config));
       await this.#attempt(() => this.#reports.setMetrics(config));
+      await this.#attempt(() => keeper.lookAtHost());
       this.#reports.announce(this.listening);
     });
   }

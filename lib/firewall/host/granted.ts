@@ -15,6 +15,7 @@ import {
   parseHostChain,
 } from "../nft_chain.ts";
 import {
+  type Cause,
   type Chain,
   formatCause,
   type HostRules,
@@ -86,7 +87,7 @@ export function judgeWanted(
   about: Pick<Probe, "family" | "source">,
   own: Own,
 ): Passing {
-  const forwarding = to === null ? {} : forwardingTo(to, about.family);
+  const forwarding = to === null ? {} : forwardingTo(host, to, about.family);
   const count = to !== null ? 1 : last - first + 1;
   const offsets = Array.from(
     { length: Math.min(count, 2 * PROBED) },
@@ -130,7 +131,14 @@ export function findBlocked(
     ? `allow it there: ${line}`
     : `allow it there, and knock alone opens it: ${line}; or let knock's own ` +
       `rules accept it: firewall: { backend: ${mode.backend}, mode: accept }`;
-  return { ports, family, by: `dropped by ${formatCause(cause)}`, hint, base };
+  return { ports, family, by: dropWords(cause), hint, base };
+}
+
+function dropWords(cause: Cause): string {
+  const words = formatCause(cause);
+  return cause.rule === null
+    ? `dropped by the host's own rules: ${words}`
+    : `dropped by the host's own ${words}`;
 }
 
 /** Backend whose mode accept can let a port through that a chain drops. */
@@ -199,16 +207,14 @@ export function keeperOf(
   return has(/^INPUT_ZONES$/) ? "firewalld" : null;
 }
 
-/** A probe's way to another machine; a name, or an address of the other family, is not known. */
+/** A probe's way to where a service is; a name, or an address of the other family, is not known. */
 function forwardingTo(
+  { local }: HostRules,
   { host, port }: Endpoint,
   family: Family,
 ): Pick<Probe, "port" | "forwardedTo"> {
   const address = parseAddress(host);
-  return {
-    port,
-    forwardedTo: address !== null && familyOf(address) === family
-      ? address
-      : null,
-  };
+  if (address !== null && local.includes(address)) return { port };
+  const isKnown = address !== null && familyOf(address) === family;
+  return { port, forwardedTo: isKnown ? address : null };
 }

@@ -1,10 +1,10 @@
 /** Whether there is something behind the guarded ports, and whether it can be reached. */
 
 import type { Config, Service } from "../../config/config.ts";
-import { formatEndpoint } from "../../values/address.ts";
+import { formatEndpoint, isLoopback } from "../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { type Finding, ok, unknown, warn } from "./finding.ts";
-import { isEverywhere, isLoopback, listensIn, type Socket } from "./sockets.ts";
+import { isEverywhere, listensIn, type Socket } from "./sockets.ts";
 
 /** Looks at every port of every service. */
 export function checkServices(

@@ -63,10 +63,6 @@ export function listensIn(socket: Socket, ports: PortRange): boolean {
     socket.port <= ports.last;
 }
 
-export function isLoopback(address: string): boolean {
-  return address === "::1" || address.startsWith("127.");
-}
-
 export function isEverywhere(address: string): boolean {
   return address === "::" || address === "0.0.0.0";
 }
