@@ -2,12 +2,14 @@ import type { BackendName, FirewallConfig } from "../config/config.ts";
 import type { NewService } from "../config/write.ts";
 import { configIn, defaultConfig } from "../config/places.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../config/server_schema.ts";
+import { listing, readHost } from "../firewall/host/read.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { parseEndpoint } from "../values/address.ts";
 import { UsageError } from "../values/errors.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import { escapeUnsafe } from "../values/printable.ts";
 import { nearest, parseOptions, takePositionals } from "./command.ts";
+import { chooseFirewall } from "./host_choice.ts";
 import { defaultServices, newConfiguration } from "./new_configuration.ts";
 
 /** The text of `knock help init`. */
@@ -23,7 +25,9 @@ Options:
                                ~/.config/knock for others.
     -b, --backend NAME         nft, iptables, gate or command. Default: nft for
                                root on Linux where it works, else gate.
-    -m, --mode MODE            nft, iptables: guard (default) or accept.
+    -m, --mode MODE            nft, iptables: guard or accept. Default: guard;
+                               accept where this host's own rules drop the
+                               services' ports and knock's can accept them.
     -s, --service NAME=PORTS   What is closed until somebody knocks, such as
                                ssh=tcp/22 or web=tcp/80,tcp/443. With gate it
                                also says where connections go:
@@ -50,10 +54,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const file = dir === undefined
     ? defaultConfig(runtime)
     : configIn(runtime, dir);
-  const backend = readBackend(options.value("backend")) ??
-    await usualBackend(runtime);
+  const named = readBackend(options.value("backend"));
+  const usual = named ?? await usualBackend(runtime);
   const services = options.list("service").map((text) =>
-    parseService(text, backend)
+    parseService(text, usual)
   );
   const twice = services.find(({ name }, index) =>
     services.findIndex((other) => other.name === name) < index
@@ -64,18 +68,30 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       `several ports go into one: --service ${twice.name}=tcp/80,tcp/443`,
     );
   }
+  const given = {
+    port: readPort(options.value("listen")),
+    services: services.length > 0 ? services : defaultServices(usual),
+  };
+  const { notes, ...firewall } = chooseFirewall(
+    runtime.userId() === 0 ? await readHost(runtime) : null,
+    {
+      ...given,
+      backend: usual,
+      isNamed: named !== undefined,
+      mode: readMode(options.value("mode"), usual),
+      isLegacy: await hasLegacy(runtime),
+    },
+  );
   const { keyFile } = newConfiguration(runtime, {
     file,
-    backend,
-    mode: readMode(options.value("mode"), backend),
-    port: readPort(options.value("listen")),
-    services: services.length > 0 ? services : defaultServices(backend),
+    ...given,
+    ...firewall,
   });
   const config = file === safeDefault(runtime)
     ? ""
     : ` --config ${escapeUnsafe(file)}`;
   runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
-next:
+${notes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
     knock client add NAME${config}     enrol a client: prints a line for it
     knock check${config}               after every change of the file
     knock serve${config}               run the server
@@ -142,8 +158,8 @@ function readBackend(value: string | undefined): BackendName | undefined {
 function readMode(
   value: string | undefined,
   backend: BackendName,
-): FirewallConfig["mode"] {
-  if (value === undefined) return "guard";
+): FirewallConfig["mode"] | null {
+  if (value === undefined) return null;
   if (value !== "guard" && value !== "accept") {
     throw new UsageError(`--mode must be guard or accept, got "${value}"`);
   }
@@ -173,6 +189,12 @@ async function usualBackend(runtime: Runtime): Promise<BackendName> {
     if (!(error instanceof SystemError)) throw error;
     return "gate";
   }
+}
+
+/** Whether `iptables` here works on the kernel's own tables, beside nftables. */
+async function hasLegacy(runtime: Runtime): Promise<boolean> {
+  const said = await listing(runtime, ["iptables", "--version"], 5000);
+  return said !== null && !said.includes("nf_tables");
 }
 
 function safeDefault(runtime: Runtime): string | null {

@@ -20,6 +20,8 @@ export interface NewConfiguration {
   readonly backend: BackendName;
   /** Default: guard. */
   readonly mode?: FirewallConfig["mode"];
+  /** The host's chain of mode accept; null or absent: the default. */
+  readonly chain?: string | null;
   /** Default: {@linkcode DEFAULT_PORT}. */
   readonly port?: number;
   /** Default: {@linkcode defaultServices}. */
@@ -54,6 +56,7 @@ export function newConfiguration(
     port,
     backend,
     mode,
+    chain: options.chain ?? null,
     services,
     clients: client ? [client.entry] : [],
   });

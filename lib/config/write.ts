@@ -13,6 +13,8 @@ export interface NewConfig {
   readonly port: number;
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];
+  /** The host's chain of mode accept; null or absent: the default. */
+  readonly chain?: string | null;
   readonly services: readonly NewService[];
   readonly clients: readonly NewClient[];
 }
@@ -43,7 +45,7 @@ export interface NewClient extends Omit<NewEntry, "keys"> {
 
 /** Writes a new `server.yaml`, with comments for who edits it next. */
 export function formatConfig(config: NewConfig): string {
-  const { port, backend, mode, services, clients } = config;
+  const { port, backend, mode, chain = null, services, clients } = config;
   return `# The server's configuration. It holds its clients' secrets: mode 0600.
 # "knock check" validates it; every key is explained in docs/configuration.md.
 
@@ -56,7 +58,7 @@ key: server.key
 firewall:
   # ${BACKEND_WORDS[backend]}
   backend: ${backend}
-${formatBackend(backend, mode)}
+${formatBackend(backend, mode, chain)}
 # What is closed to everybody but for who knocked.
 services:${services.length === 0 ? " {}" : ""}
 ${services.map(formatService).join("")}
@@ -117,8 +119,12 @@ const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
 function formatBackend(
   backend: BackendName,
   mode: FirewallConfig["mode"],
+  chain: string | null,
 ): string {
-  if (backend === "nft" || backend === "iptables") return `  mode: ${mode}\n`;
+  if (backend === "nft" || backend === "iptables") {
+    const line = chain === null ? "" : `  chain: ${chain}\n`;
+    return `  mode: ${mode}\n${line}`;
+  }
   if (backend === "gate") return "";
   const words = '"{address}", "{protocol}", "{port}"';
   return `  # yours to write; docs/backends.md says what they have to do

@@ -1,7 +1,8 @@
 /** Truth at the server: what it calls open is open; what the host drops is "failed". */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { readFileSync } from "node:fs";
+import { CLIENTS, type Pair, pass, scriptCommand } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 
 const [A] = CLIENTS[4];
@@ -211,3 +212,86 @@ job(
     assert(!await pair.canReach(A, 22));
   },
 );
+
+const inits: [
+  name: string,
+  host: Host | null,
+  args: string[],
+  want: RegExp,
+  says: RegExp,
+][] = [
+  ["plain", null, [], /backend: nft\n {2}mode: guard\n/, /^wrote .*\nnext:/],
+  [
+    "iptables drops",
+    async (pair) => {
+      for (const kind of ["iptables", "ip6tables"]) {
+        const rules = SAVE_DROPS.replace(
+          "COMMIT",
+          "-A INPUT -p ipv6-icmp -j ACCEPT\nCOMMIT",
+        );
+        await pair.onServer([`${kind}-restore`], rules);
+      }
+    },
+    [],
+    /backend: iptables\n {2}mode: accept\n/,
+    /mode accept, as tcp\/22 is dropped by .*policy of chain INPUT of table ip filter/,
+  ],
+  [
+    "iptables drops IPv4 alone",
+    iptables(SAVE_DROPS),
+    [],
+    /backend: nft\n {2}mode: guard\n/,
+    /tcp\/22 is dropped .*; allow it there: iptables -I INPUT -p tcp --dport 22 -j ACCEPT\n/,
+  ],
+  [
+    "nft drops",
+    nft(NFT_DROPS),
+    [],
+    /backend: nft\n {2}mode: accept\n/,
+    /nft insert rule inet filter input jump knock\n/,
+  ],
+  [
+    "nft drops in another table",
+    nft(NFT_DROPS.replace("inet filter", "inet house")),
+    [],
+    /backend: nft\n {2}mode: accept\n {2}chain: inet house knock\n/,
+    /nft insert rule inet house input jump knock\n/,
+  ],
+  [
+    "nft drops, guard is wanted",
+    nft(NFT_DROPS),
+    ["--mode", "guard"],
+    /backend: nft\n {2}mode: guard\n/,
+    /allow it there: nft insert rule inet filter input tcp dport 22 accept\n/,
+  ],
+];
+
+for (const [name, host, args, want, says] of inits) {
+  programTest(
+    `init asks the host's rules: ${name}`,
+    async (program, pair) => {
+      await host?.(pair);
+      const dir = `${program.folder}/new`;
+      const said = await pair.exec(
+        pair.server,
+        scriptCommand("../../main.ts", "init", "--dir", dir, ...args),
+      );
+      assertEquals(said.code, 0, said.stderr);
+      assertMatch(readFileSync(`${dir}/server.yaml`, "utf8"), want);
+      assertMatch(said.stderr, says);
+      // What it says to type is all that is missing.
+      const lines = said.stderr.matchAll(
+        /(?:^ {4}|there: )((?:nft|iptables) .*)$/gm,
+      );
+      for (const [, line] of lines) {
+        await pair.exec(pair.server, ["sh", "-c", line!]);
+      }
+      const checked = await pair.exec(
+        pair.server,
+        scriptCommand("../../main.ts", "check", "--host", `${dir}/server.yaml`),
+      );
+      assertEquals(checked.code, 0, checked.stderr);
+    },
+    ["iptables"],
+  );
+}
