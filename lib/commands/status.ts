@@ -18,7 +18,8 @@ Options:
     -c, --config FILE    The configuration; KNOCK_CONFIG names it too.
 
 Says whether the server runs, what is open now, for whom, and how long still;
-which ports the host's own rules keep closed; and what came in, counted. The exit status is 0 when the server runs, else 1.
+which ports the host's own rules keep closed; and what came in, counted. The
+exit status is 0 when the server runs, else 1.
 
 Example:
     $ knock status
