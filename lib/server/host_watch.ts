@@ -111,7 +111,11 @@ export class HostWatch {
   async #read(): Promise<void> {
     const { runtime, inForce: { config } } = this.#parts;
     const sinceMs = runtime.monotonicMs();
-    const rules = ownOf(config.firewall) ? await this.#reader.read() : null;
+    const own = ownOf(config.firewall);
+    const isChain = config.firewall.backend === "iptables";
+    const rules = own
+      ? await this.#reader.read(isChain ? own.chain : null)
+      : null;
     const nowMs = runtime.monotonicMs();
     this.#readMs = nowMs;
     this.#notBeforeMs = nowMs + PAUSE * (nowMs - sinceMs);

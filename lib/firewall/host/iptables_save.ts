@@ -39,8 +39,12 @@ const ABSENT = /^(rt|frag|hbh|dst|mh|ipv6header|ah|esp|sctp|dccp)$/;
 /** Options that say something about others, and match nothing themselves. */
 const IGNORED = /^(--comment|--loose|--validmark|--accept-local|--invert)$/;
 
-/** Reads the chains of all tables, of one family. */
-export function parseIptablesSave(text: string, family: Family): Chain[] {
+/** Reads the chains of all tables, of one family; the rules of a chain to skip are left out. */
+export function parseIptablesSave(
+  text: string,
+  family: Family,
+  skip: string | null = null,
+): Chain[] {
   const named = new Map<string, Map<string, Built>>();
   let table = "";
   for (const line of text.split("\n")) {
@@ -59,7 +63,7 @@ export function parseIptablesSave(text: string, family: Family): Chain[] {
       const known = named.get(chain.table) ?? new Map<string, Built>();
       named.set(chain.table, known.set(name, { ...chain, rules: [] }));
     }
-    if (!line.startsWith("-A ")) continue;
+    if (!line.startsWith("-A ") || isOfChain(line, skip)) continue;
     const [, chain, ...rest] = tokens(line);
     const here = named.get(nameOf(table, family));
     here?.get(chain?.text ?? "")?.rules.push(
@@ -67,6 +71,11 @@ export function parseIptablesSave(text: string, family: Family): Chain[] {
     );
   }
   return [...named.values()].flatMap((chains) => [...chains.values()]);
+}
+
+/** Whether a line is a rule of a chain. */
+export function isOfChain(line: string, chain: string | null): boolean {
+  return chain !== null && line.startsWith(`-A ${chain} `);
 }
 
 type Built = Chain & { readonly rules: Rule[] };

@@ -39,10 +39,11 @@ const FAMILIES: Readonly<Record<string, readonly Family[]>> = {
   netdev: BOTH,
 };
 
-/** Reads the JSON; null if it is none. */
+/** Reads the JSON, but for the rules of a chain to skip; null if it is none. */
 export function parseNftJson(
   text: string,
   elements: Elements = new Map(),
+  skip: string | null = null,
 ): NftRules | null {
   const all = listed(text);
   if (!all) return null;
@@ -58,7 +59,7 @@ export function parseNftJson(
     }
   }
   for (const { rule } of all) {
-    if (!rule) continue;
+    if (!rule || rule.chain === skip) continue;
     const key = `${keyOf(rule)} ${rule.chain}`;
     const expr: Json[] = Array.isArray(rule.expr) ? rule.expr : [];
     if (expr.some((part) => "xt" in part)) opaque.add(keyOf(rule));

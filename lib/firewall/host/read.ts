@@ -3,7 +3,7 @@
 import { type Runtime, SystemError } from "../../runtime/runtime.ts";
 import type { Family } from "../family.ts";
 import type { Chain, HostRules } from "./flow.ts";
-import { parseIptablesSave } from "./iptables_save.ts";
+import { isOfChain, parseIptablesSave } from "./iptables_save.ts";
 import {
   type Json,
   type NftRules,
@@ -54,14 +54,21 @@ export class HostReader {
     this.#runtime = runtime;
   }
 
-  /** The model of this moment: the same object while nothing has changed; null where nothing can be listed. */
-  async read(): Promise<HostRules | null> {
+  /**
+   * The model of this moment: the same object while nothing has changed; null
+   * where nothing can be listed. The rules of the chain `skip`, one for each
+   * grant of the iptables backend, are left out.
+   */
+  async read(skip: string | null = null): Promise<HostRules | null> {
     const runtime = this.#runtime;
     if (runtime.platform !== "linux") return null;
     const nft = await listing(runtime, [...NFT, "list", "ruleset"], TIMEOUT_MS);
     // Tells which other programs must be asked.
     if (nft !== this.#nft.text) {
-      this.#nft = { text: nft, rules: nft === null ? null : parseNftJson(nft) };
+      this.#nft = {
+        text: nft,
+        rules: nft === null ? null : parseNftJson(nft, new Map(), skip),
+      };
     }
     const first = this.#nft.rules;
     const elements = new Map<string, readonly Json[]>();
@@ -93,7 +100,7 @@ export class HostReader {
     const local = runtime.ownAddresses();
     const all = [
       ...texts,
-      ...[...saved, ...legacy].map(([, text]) => steady(text)),
+      ...[...saved, ...legacy].map(([, text]) => steady(text, skip)),
       ...local,
     ].join("\n");
     if (all === this.#listings) return this.#rules;
@@ -101,10 +108,11 @@ export class HostReader {
     const isSeen = first !== null || legacy.length > 0;
     this.#rules = isSeen
       ? build(
-        elements.size > 0 ? parseNftJson(nft!, elements) : first,
+        elements.size > 0 ? parseNftJson(nft!, elements, skip) : first,
         saved,
         legacy,
         local,
+        skip,
       )
       : null;
     return this.#rules;
@@ -136,17 +144,18 @@ function build(
   saved: readonly [Family, string][],
   legacy: readonly [Family, string][],
   local: readonly string[],
+  skip: string | null,
 ): HostRules {
   let chains: readonly Chain[] = nft?.chains ?? [];
   for (const [family, text] of saved) {
-    const better = parseIptablesSave(text, family)
+    const better = parseIptablesSave(text, family, skip)
       .filter(({ table }) => nft?.opaque.includes(table));
     const tables = new Set(better.map(({ table }) => table));
     chains = [...chains.filter(({ table }) => !tables.has(table)), ...better];
   }
   // Apart from tables of the same name in nftables: a packet goes by both.
   const more = legacy.flatMap(([family, text]) =>
-    parseIptablesSave(text, family).map((chain) => ({
+    parseIptablesSave(text, family, skip).map((chain) => ({
       ...chain,
       table: `legacy ${chain.table}`,
     }))
@@ -165,9 +174,11 @@ async function firstOf(
   return null;
 }
 
-/** A listing of iptables-save without what changes by itself: dates and counters. */
-function steady(text: string): string {
-  return text.replace(/^#.*$/gm, "").replace(/\[\d+:\d+\]/g, "");
+/** A listing of iptables-save without what changes by itself: dates, counters and a skipped chain's rules. */
+function steady(text: string, skip: string | null): string {
+  return text.split("\n").filter((line) =>
+    !line.startsWith("#") && !isOfChain(line, skip)
+  ).join("\n").replace(/\[\d+:\d+\]/g, "");
 }
 
 function hasTables(runtime: Runtime, file: string): boolean {
