@@ -63,8 +63,9 @@ async function checkHost(runtime: Runtime, config: Config): Promise<number> {
   for (const fact of facts) {
     const level = fact.what === "service" ? "error" : "warning";
     runtime.err(
-      `knock: ${level}: ${describeHostFact({ ...fact, hint: null })}\n` +
-        `knock: hint: ${fact.hint}\n`,
+      `knock: ${level}: ${
+        escapeUnsafe(describeHostFact({ ...fact, hint: null }))
+      }\nknock: hint: ${escapeUnsafe(fact.hint)}\n`,
     );
   }
   return facts.some(({ what }) => what === "service") ? 1 : 0;
