@@ -4,16 +4,22 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { parseHours } from "../lib/config/hours.ts";
 import type { Action } from "../lib/dialects/dialect.ts";
+import { publicKeyOf, sealKnock } from "../lib/dialects/knock1.ts";
 import { oneTimeCode, STEP_MS } from "../lib/dialects/one_time_code.ts";
 import { Budget, SHARES } from "../lib/server/budget.ts";
+import type { ClockJumps } from "../lib/server/clock_jumps.ts";
 import { Codes, delayMs } from "../lib/server/codes.ts";
+import { Counters } from "../lib/server/counters.ts";
 import { isTimely, judge } from "../lib/server/judge.ts";
+import type { Keeper } from "../lib/server/keeper.ts";
 import { type Entry, mergeEntries } from "../lib/server/ledger.ts";
 import { MAX_WAITING, Queue } from "../lib/server/queue.ts";
 import { RateCap } from "../lib/server/rate.ts";
+import { Receiver } from "../lib/server/receiver.ts";
 import { openStore } from "../lib/server/store.ts";
+import type { Datagrams } from "../lib/runtime/runtime.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
-import { makeClient, makeRequest } from "./fixtures.ts";
+import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
 
 const SOURCE = "203.0.113.9";
 const ACTIONS: readonly Action[] = ["open", "close", "ping", "run"];
@@ -342,3 +348,73 @@ test("a client has so many wait, and one less when one is done", async () => {
   await Promise.all(all);
   assert(!queue.isFull("alice"));
 });
+
+for (
+  const [reply, wantsReply, replies] of [
+    [true, true, 1],
+    [true, false, 0],
+    [false, true, 0],
+    [false, false, 0],
+  ] as const
+) {
+  test(
+    `with reply: ${reply}, a knock that ${
+      wantsReply ? "wants" : "wants no"
+    } reply gets ${replies}`,
+    async () => {
+      const psk = new Uint8Array(32).fill(8);
+      const key = new Uint8Array(32).fill(9);
+      const alice = makeClient({ knock: { key: publicKeyOf(key), psk } });
+      const config = makeConfig([alice], { reply });
+      const { store } = await states();
+      store.replay.begin(START_MS, false);
+      const sent: Uint8Array[] = [];
+      const socket = {
+        send: (bytes: Uint8Array) => {
+          sent.push(bytes);
+          return Promise.resolve();
+        },
+      } as unknown as Datagrams;
+      const answer = {
+        status: "done",
+        count: 1,
+        seconds: 30,
+        timeMs: START_MS,
+        address: SOURCE,
+      } as const;
+      const receiver = new Receiver({
+        runtime: runtimes,
+        store,
+        log: () => {},
+        counters: new Counters(),
+        keeper: {
+          config,
+          decide: () => Promise.resolve(answer),
+        } as unknown as Keeper,
+        clock: { look: () => {} } as unknown as ClockJumps,
+      }, config);
+      const { packet } = sealKnock(
+        {
+          server: publicKeyOf(config.key),
+          key,
+          psk,
+          ephemeral: new Uint8Array(32).fill(3),
+        },
+        {
+          action: "ping",
+          ports: [],
+          command: null,
+          seconds: 0,
+          address: null,
+          code: null,
+          wantsReply,
+        },
+        START_MS,
+      );
+      runtimes.clock.set(START_MS);
+      receiver.receive([packet], { host: SOURCE, port: 4000 }, socket);
+      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+      assertEquals(sent.length, replies);
+    },
+  );
+}

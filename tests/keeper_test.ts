@@ -704,3 +704,36 @@ test("a client's requests that wait for the firewall are so many at most", async
   assertEquals((await bob)?.status, "done");
   assertEquals((await ask({ ports: [SSH] }))?.status, "done", "again");
 });
+
+for (const aheadMs of [-119_000, -1, 0, 1, 119_000]) {
+  test(`a packet stamped ${aheadMs} ms ahead is taken once, as long as its stamp is timely`, async () => {
+    const { ask, runtime, store } = await makeKeeper();
+    const timestampMs = runtime.nowMs() + aheadMs;
+    const identity = new Uint8Array(32).fill(77);
+    const copy = () => ask({ timestampMs, identity, ports: [SSH] });
+    assert(copy() !== null);
+    const lastMs = timestampMs + 120_000;
+    for (const ms of [runtime.nowMs() + 1, lastMs - 1, lastMs]) {
+      runtime.clock.set(ms);
+      store.replay.prune(ms);
+      assertEquals(copy(), null, `${ms - timestampMs} ms after its stamp`);
+    }
+  });
+}
+
+test("a packet that only the file knows is a replay", async () => {
+  const { ask, store, firewall, runtime } = await makeKeeper();
+  const identity = new Uint8Array(32).fill(78);
+  store.replay.record(identity, runtime.nowMs() + 60_000);
+  assert(!store.replay.seen(identity));
+  assertEquals(ask({ identity, ports: [SSH] }), null);
+  assertEquals(firewall.open_.size, 0);
+});
+
+test("a packet stamped before the machine's start is out of time", async () => {
+  const { ask, store, runtime } = await makeKeeper();
+  const nowMs = runtime.nowMs();
+  store.replay.begin(nowMs, true);
+  assertEquals(ask({ timestampMs: nowMs }), null);
+  assert(ask({ timestampMs: nowMs + 1 }) !== null);
+});
