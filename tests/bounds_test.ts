@@ -294,7 +294,10 @@ test("wrong codes are five, then a delay that doubles up to an hour, over restar
   assert(next.use("alice", 7, 60_000, START_MS));
   assert(!next.use("alice", 7, 60_000, START_MS));
   assert(next.use("bob", 7, 60_000, START_MS), "each client has its own");
-  assert(next.mayTry("alice", START_MS), "a right one forgives");
+  for (let wrong = 0; wrong < 5; wrong++) next.noteWrong("carol", START_MS);
+  assert(!next.mayTry("carol", START_MS));
+  assert(next.use("carol", 7, 60_000, START_MS));
+  assert(next.mayTry("carol", START_MS), "a right one forgives");
 });
 
 test("a used code is remembered for as long as it could come again", async () => {
@@ -311,6 +314,7 @@ test("a bucket holds its burst, refills at its rate, and is bounded in number", 
   assertEquals([0, 0, 0, 0].map((ms) => take(ms)), [true, true, true, false]);
   assertEquals([499, 500, 500].map((ms) => take(ms)), [false, true, false]);
   assertEquals([take(100), take(0)], [false, false], "a clock set back");
+  assert(take(500), "which takes nothing away");
   const full = Array.from({ length: 5 }, () => take(3_600_000));
   assertEquals(full, [true, true, true, false, false]);
   for (let other = 0; other < 65_536; other++) take(3_600_000, `${other}`);
