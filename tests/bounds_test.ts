@@ -422,3 +422,46 @@ for (
     },
   );
 }
+
+test("what fails is charged to its dialect, and refused when its time is used up", async () => {
+  const config = makeConfig([
+    makeClient({ knock: { key: new Uint8Array(32).fill(9), psk: id(8) } }),
+  ]);
+  const server = publicKeyOf(config.key);
+  const { store } = await states();
+  const counters = new Counters();
+  // Time passes while a packet is opened, 10 ms each, and at no other time.
+  let timeMs = 0;
+  let looks = 0;
+  const runtime = Object.assign(Object.create(runtimes), {
+    monotonicMs: () => looks++ === 0 ? timeMs : timeMs += 10,
+    nowMs: () => START_MS,
+  }) as FakeRuntime;
+  const receiver = new Receiver({
+    runtime,
+    store,
+    log: () => {},
+    counters,
+    keeper: { config } as unknown as Keeper,
+    clock: {} as unknown as ClockJumps,
+  }, config);
+  for (let sent = 0; sent < 1000; sent++) {
+    const { packet } = sealKnock(
+      { server, key: id(1), psk: id(2), ephemeral: id(sent % 250 + 1) },
+      {
+        action: "ping",
+        ports: [],
+        command: null,
+        seconds: 0,
+        address: null,
+        code: null,
+        wantsReply: false,
+      },
+      START_MS,
+    );
+    looks = 0;
+    receiver.receive([packet], { host: SOURCE, port: 1 }, null);
+  }
+  const { "refused: rate": rate = 0, ...others } = counters.all;
+  assert(rate > 100, JSON.stringify({ rate, ...others }));
+});
