@@ -73,13 +73,14 @@ const SYMBOLS = {
 
 /**
  * Binds UDP sockets at a port, at "::" one for each family; null where that
- * cannot be done, for whatever reason.
+ * cannot be done, for whatever reason. Port 0 is one: each family would get a
+ * port of its own.
  */
 export function listenLinux(
   at: Endpoint,
   handler: DatagramHandler,
 ): Datagrams | null {
-  const libc = openLibrary();
+  const libc = at.port === 0 ? null : openLibrary();
   if (!libc) return null;
   const hosts = at.host === "::" ? ["0.0.0.0", "::"] : [at.host];
   const sockets: Datagrams[] = [];
