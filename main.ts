@@ -7,7 +7,7 @@ async function chooseRuntime(): Promise<Runtime> {
   if ("Deno" in globalThis) {
     return (await import("./lib/runtime/deno.ts")).denoRuntime;
   }
-  return (await import("./lib/runtime/node.ts")).nodeRuntime;
+  return (await import("./lib/runtime/bun.ts")).nodeRuntime;
 }
 
 async function main(): Promise<never> {

@@ -8,15 +8,15 @@
 import { constants, publicEncrypt } from "node:crypto";
 import process from "node:process";
 import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
-import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
-import { openmeDialect, sealOpenme } from "../lib/dialects/openme.ts";
+import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
+import { openmeDialect, sealOpenme } from "../lib/dialects/openme/open.ts";
 import {
   openspaDialect,
   parseAdkSecret,
   sealOpenspa,
-} from "../lib/dialects/openspa.ts";
-import { writeItems } from "../lib/dialects/tlv8.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
+} from "../lib/dialects/openspa/open.ts";
+import { writeItems } from "../lib/dialects/openspa/tlv.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import {
   CLIENT_PRIVATE,

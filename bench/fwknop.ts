@@ -12,7 +12,7 @@ import {
   fwknopDialect,
   fwknopRandom,
   sealFwknop,
-} from "../lib/dialects/fwknop.ts";
+} from "../lib/dialects/fwknop/open.ts";
 import { sceneAt } from "../tests/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
 

@@ -2,8 +2,8 @@
 
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseEnrolment } from "../lib/client/enrolment.ts";
-import { sealKnock } from "../lib/dialects/knock1.ts";
+import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
+import { sealKnock } from "../lib/dialects/knock1/open.ts";
 import { Program, type TestClient } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
 import { fwknopKnock } from "./peers/fwknop_packet.ts";

@@ -10,7 +10,7 @@ import {
   knock1Dialect,
   publicKeyOf,
   sealKnock,
-} from "../lib/dialects/knock1.ts";
+} from "../lib/dialects/knock1/open.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
 

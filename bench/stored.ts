@@ -11,12 +11,12 @@ import {
   knock1Dialect,
   publicKeyOf,
   sealKnock,
-} from "../lib/dialects/knock1.ts";
+} from "../lib/dialects/knock1/open.ts";
 import type { Firewall } from "../lib/firewall/firewall.ts";
-import { Counters } from "../lib/server/counters.ts";
-import { Keeper } from "../lib/server/keeper.ts";
+import { Counters } from "../lib/server/report/counters.ts";
+import { Keeper } from "../lib/server/grants/keeper.ts";
 import { createRunner } from "../lib/server/runner.ts";
-import { openStore } from "../lib/server/store.ts";
+import { openStore } from "../lib/server/state/store.ts";
 import { makeClient, makeConfig } from "../tests/fixtures.ts";
 import { bytesOf } from "../tests/packets.ts";
 import { runtime } from "../tests/runtime.ts";

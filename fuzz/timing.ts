@@ -14,16 +14,16 @@ import {
   fwknopDialect,
   fwknopRandom,
   sealFwknop,
-} from "../lib/dialects/fwknop.ts";
+} from "../lib/dialects/fwknop/open.ts";
 import {
   knock1Dialect,
   publicKeyOf,
   sealKnock,
-} from "../lib/dialects/knock1.ts";
-import { openspaDialect } from "../lib/dialects/openspa.ts";
-import { HEADER_SIZE } from "../lib/dialects/openspa_envelope.ts";
-import { sealSession } from "../lib/dialects/openspa_rsa.ts";
-import { readItems, writeItems } from "../lib/dialects/tlv8.ts";
+} from "../lib/dialects/knock1/open.ts";
+import { openspaDialect } from "../lib/dialects/openspa/open.ts";
+import { HEADER_SIZE } from "../lib/dialects/openspa/envelope.ts";
+import { sealSession } from "../lib/dialects/crypto/rsa.ts";
+import { readItems, writeItems } from "../lib/dialects/openspa/tlv.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import { CLIENT_PUBLIC, RSA_PRIVATE, RSA_PUBLIC } from "../tests/rsa.ts";
 import openspa from "../tests/vectors/openspa.json" with { type: "json" };

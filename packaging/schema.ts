@@ -8,8 +8,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PROFILES } from "../lib/client/profile.ts";
-import { serverSchema } from "../lib/config/server_schema.ts";
+import { PROFILES } from "../lib/client/profile/profile.ts";
+import { serverSchema } from "../lib/config/shape.ts";
 
 const DIALECT = "https://json-schema.org/draft/2020-12/schema";
 

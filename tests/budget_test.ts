@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { Budget, SHARES } from "../lib/server/budget.ts";
+import { Budget, SHARES } from "../lib/server/packet/limits.ts";
 import type { DialectName } from "../lib/dialects/dialect.ts";
 
 const DIALECTS = Object.keys(SHARES) as DialectName[];

@@ -1,8 +1,8 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Door, Watch } from "../lib/config/config.ts";
-import { checkDoors } from "../lib/server/doctor/check_doors.ts";
-import type { DoorFact } from "../lib/server/doors.ts";
+import { checkDoors } from "../lib/commands/operator/doctor/check_doors.ts";
+import type { DoorFact } from "../lib/server/doors/doors.ts";
 import { makeConfig } from "./fixtures.ts";
 
 function door(watch: Watch): Door {

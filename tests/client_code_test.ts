@@ -7,12 +7,12 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { test } from "node:test";
-import { parseEnrolment } from "../lib/client/enrolment.ts";
-import { run } from "../lib/commands/client.ts";
-import { formatQr, formatQrPng } from "../lib/commands/qr.ts";
-import { loadConfig } from "../lib/config/load.ts";
-import { parseCodeSecret } from "../lib/dialects/one_time_code.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
+import { run } from "../lib/commands/enrol/client.ts";
+import { formatQr, formatQrPng } from "../lib/commands/enrol/qr_.ts";
+import { loadConfig } from "../lib/config/files/load.ts";
+import { parseCodeSecret } from "../lib/dialects/codes.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import {
   ConfigError,
   FailureError,

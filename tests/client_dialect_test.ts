@@ -7,15 +7,15 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { test } from "node:test";
-import { run } from "../lib/commands/client.ts";
-import { formatQr } from "../lib/commands/qr.ts";
+import { run } from "../lib/commands/enrol/client.ts";
+import { formatQr } from "../lib/commands/enrol/qr_.ts";
 import {
   formatOpenmeQr,
   parseOpenmeProfiles,
-} from "../lib/config/convert/openme_client.ts";
+} from "../lib/config/convert/openme/client.ts";
 import { parseOspa } from "../lib/config/convert/ospa.ts";
-import { loadConfig } from "../lib/config/load.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
+import { loadConfig } from "../lib/config/files/load.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { OperatorError } from "../lib/values/errors.ts";
 import { formatUuid } from "../lib/values/uuid.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

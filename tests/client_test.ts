@@ -1,10 +1,10 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { parseEnrolment } from "../lib/client/enrolment.ts";
-import { run } from "../lib/commands/client.ts";
-import { loadConfig } from "../lib/config/load.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
+import { run } from "../lib/commands/enrol/client.ts";
+import { loadConfig } from "../lib/config/files/load.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import {
   ConfigError,
   FailureError,

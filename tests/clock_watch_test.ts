@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { ClockWatch } from "../lib/server/clock_watch.ts";
+import { ClockWatch } from "../lib/server/clock.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -3,21 +3,21 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import fc from "fast-check";
-import { parseProfiles } from "../lib/client/profile.ts";
-import { readProfiles } from "../lib/client/profiles.ts";
-import { run as runCheck } from "../lib/commands/check.ts";
-import { run } from "../lib/commands/convert.ts";
+import { parseProfiles } from "../lib/client/profile/profile.ts";
+import { readProfiles } from "../lib/client/profile/profiles.ts";
+import { run as runCheck } from "../lib/commands/operator/check.ts";
+import { run } from "../lib/commands/operator/convert.ts";
 import {
   convertFwknop,
   fwknopFileOf,
   type Includes,
-} from "../lib/config/convert/fwknop.ts";
-import { withoutPorts } from "../lib/config/convert/fwknop_lines.ts";
-import type { Mistake } from "../lib/config/mistake.ts";
+} from "../lib/config/convert/fwknop/convert.ts";
+import { withoutPorts } from "../lib/config/convert/fwknop/lines.ts";
+import type { Mistake } from "../lib/values/mistake.ts";
 import { parseConfig } from "../lib/config/parse.ts";
-import { serverSchema } from "../lib/config/server_schema.ts";
+import { serverSchema } from "../lib/config/shape.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
-import { judge } from "../lib/server/judge.ts";
+import { judge } from "../lib/server/packet/judge.ts";
 import {
   ConfigError,
   OperatorError,

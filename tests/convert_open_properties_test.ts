@@ -3,10 +3,10 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { run } from "../lib/commands/convert.ts";
-import { run as runCheck } from "../lib/commands/check.ts";
+import { run } from "../lib/commands/operator/convert.ts";
+import { run as runCheck } from "../lib/commands/operator/check.ts";
 import type { Config } from "../lib/config/config.ts";
-import { loadConfig } from "../lib/config/load.ts";
+import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import type { PortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

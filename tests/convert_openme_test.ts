@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import { test } from "node:test";
-import { convertOpenme } from "../lib/config/convert/openme.ts";
+import { convertOpenme } from "../lib/config/convert/openme/server.ts";
 import {
   parseGoDuration,
   parseSpec,
-} from "../lib/config/convert/openme_values.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
+} from "../lib/config/convert/openme/openme_values.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { formatBase64 } from "../lib/values/base64.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";

@@ -2,7 +2,7 @@
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { listenDatagram } from "../lib/runtime/node_datagrams.ts";
+import { listenDatagram } from "../lib/runtime/sockets/node.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { runtime } from "./runtime.ts";
 

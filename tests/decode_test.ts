@@ -1,13 +1,17 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { formatEnrolment } from "../lib/client/enrolment.ts";
-import { run as importProfile } from "../lib/commands/import.ts";
-import { run } from "../lib/commands/decode.ts";
-import { publicKeyOf, sealKnock, sealPayload } from "../lib/dialects/knock1.ts";
-import { encodeKnock, type Knock } from "../lib/dialects/knock1_payload.ts";
-import { windowOf } from "../lib/dialects/knock1_tag.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
+import { run as importProfile } from "../lib/commands/profiles/import.ts";
+import { run } from "../lib/commands/tools/decode.ts";
+import {
+  publicKeyOf,
+  sealKnock,
+  sealPayload,
+} from "../lib/dialects/knock1/open.ts";
+import { encodeKnock, type Knock } from "../lib/dialects/knock1/payload.ts";
+import { windowOf } from "../lib/dialects/knock1/tag.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";

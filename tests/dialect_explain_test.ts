@@ -4,19 +4,19 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { recognisePacket } from "../lib/client/explain.ts";
-import { parseProfiles } from "../lib/client/profile.ts";
+import { parseProfiles } from "../lib/client/profile/profile.ts";
 import type { Config } from "../lib/config/config.ts";
-import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
-import { sealOpenme } from "../lib/dialects/openme.ts";
-import { formatOpenmeSeed } from "../lib/dialects/openme_keys.ts";
+import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
+import { sealOpenme } from "../lib/dialects/openme/open.ts";
+import { formatOpenmeSeed } from "../lib/dialects/openme/keys.ts";
 import {
   parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
   sealOpenspa,
-} from "../lib/dialects/openspa.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
-import { explainPacket } from "../lib/server/explain.ts";
+} from "../lib/dialects/openspa/open.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { explainPacket } from "../lib/server/explain/packet.ts";
 import { parseUuid } from "../lib/values/uuid.ts";
 import { START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";

@@ -1,18 +1,21 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { Config } from "../lib/config/config.ts";
-import { run } from "../lib/commands/doctor.ts";
-import { mayAdministerNetwork } from "../lib/firewall/rights.ts";
-import { checkClients } from "../lib/server/doctor/check_clients.ts";
-import { checkClock } from "../lib/server/doctor/check_clock.ts";
-import { checkFirewall } from "../lib/server/doctor/check_firewall.ts";
-import { checkServer } from "../lib/server/doctor/check_server.ts";
-import { checkServices } from "../lib/server/doctor/check_services.ts";
-import type { Finding } from "../lib/server/doctor/finding.ts";
+import { run } from "../lib/commands/operator/doctor/doctor.ts";
+import { mayAdministerNetwork } from "../lib/firewall/nft/rights.ts";
+import { checkClients } from "../lib/commands/operator/doctor/check_clients.ts";
+import { checkClock } from "../lib/commands/operator/doctor/check_clock.ts";
+import { checkFirewall } from "../lib/commands/operator/doctor/filter.ts";
+import { checkServer } from "../lib/commands/operator/doctor/server.ts";
+import { checkServices } from "../lib/commands/operator/doctor/services.ts";
+import type { Finding } from "../lib/commands/operator/doctor/finding.ts";
 import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
-import { parseSockets, type Socket } from "../lib/server/doctor/sockets.ts";
-import { openStore } from "../lib/server/store.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import {
+  parseSockets,
+  type Socket,
+} from "../lib/commands/operator/doctor/sockets.ts";
+import { openStore } from "../lib/server/state/store.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";

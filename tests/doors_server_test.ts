@@ -3,10 +3,10 @@ import { assert, assertEquals } from "@std/assert";
 import { parseConfig } from "../lib/config/parse.ts";
 import type { Config } from "../lib/config/config.ts";
 import { type Child, SystemError } from "../lib/runtime/runtime.ts";
-import { Doors } from "../lib/server/doors.ts";
-import type { Claim } from "../lib/server/deed.ts";
-import type { Keeper } from "../lib/server/keeper.ts";
-import { openStore } from "../lib/server/store.ts";
+import { Doors } from "../lib/server/doors/doors.ts";
+import type { Claim } from "../lib/server/grants/deed_.ts";
+import type { Keeper } from "../lib/server/grants/keeper.ts";
+import { openStore } from "../lib/server/state/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 

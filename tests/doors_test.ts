@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Config } from "../lib/config/config.ts";
-import { convertKnockd } from "../lib/config/convert/knockd.ts";
+import { convertKnockd } from "../lib/config/convert/knockd/convert.ts";
 import { parseConfig } from "../lib/config/parse.ts";
 import { formatHit } from "../lib/sequences/sequence.ts";
 import { ConfigError } from "../lib/values/errors.ts";

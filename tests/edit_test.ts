@@ -2,8 +2,12 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { parse } from "@std/yaml";
-import { addClientText, removeClientText } from "../lib/config/edit.ts";
-import { formatClient, indent, type NewClient } from "../lib/config/write.ts";
+import { addClientText, removeClientText } from "../lib/config/files/edit.ts";
+import {
+  formatClient,
+  indent,
+  type NewClient,
+} from "../lib/config/files/write.ts";
 
 const KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 const PSK = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";

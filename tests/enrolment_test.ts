@@ -5,7 +5,7 @@ import {
   type Enrolment,
   formatEnrolment,
   parseEnrolment,
-} from "../lib/client/enrolment.ts";
+} from "../lib/client/profile/enrolment.ts";
 import { OperatorError, UsageError } from "../lib/values/errors.ts";
 
 const key = (fill: number) => new Uint8Array(32).fill(fill);

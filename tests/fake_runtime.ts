@@ -22,7 +22,7 @@ import type {
   Stream,
 } from "../lib/runtime/runtime.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
-import { escapeLines } from "../lib/values/printable.ts";
+import { escapeLines } from "../lib/values/text.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeDatabases } from "./fake_database.ts";
 import { FakeFiles } from "./fake_files.ts";

@@ -6,8 +6,8 @@ import {
   type CipherMode,
   decrypt,
   encrypt,
-} from "../lib/dialects/fwknop_cipher.ts";
-import { DIGEST_TYPES, hmac } from "../lib/dialects/fwknop_digest.ts";
+} from "../lib/dialects/fwknop/cipher.ts";
+import { DIGEST_TYPES, hmac } from "../lib/dialects/crypto/hash.ts";
 import { createHmac } from "node:crypto";
 
 const hex = (text: string) => Uint8Array.fromHex(text);

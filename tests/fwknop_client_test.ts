@@ -3,10 +3,10 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { recognisePacket } from "../lib/client/explain.ts";
-import { parseProfiles } from "../lib/client/profile.ts";
-import { sealerOf } from "../lib/client/sealers.ts";
-import { parseTransport } from "../lib/client/transport.ts";
-import { fwknopDialect } from "../lib/dialects/fwknop.ts";
+import { parseProfiles } from "../lib/client/profile/profile.ts";
+import { sealerOf } from "../lib/client/knock/sealers.ts";
+import { parseTransport } from "../lib/client/knock/transport.ts";
+import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
 import { START_MS } from "./fake_runtime.ts";
 import { sceneAt } from "./packets.ts";

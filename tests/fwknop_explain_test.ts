@@ -6,8 +6,8 @@ import {
   fwknopRandom,
   type FwknopRequest,
   sealFwknop,
-} from "../lib/dialects/fwknop.ts";
-import { explainFwknop } from "../lib/dialects/fwknop_explain.ts";
+} from "../lib/dialects/fwknop/open.ts";
+import { explainFwknop } from "../lib/dialects/fwknop/explain.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { sceneAt } from "./packets.ts";
 

@@ -4,15 +4,19 @@ import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parseConfig } from "../lib/config/parse.ts";
 import type { Forward } from "../lib/dialects/dialect.ts";
-import { fwknopDialect, gpgText, sealGpg } from "../lib/dialects/fwknop.ts";
-import { readArmour, readGpgSigner } from "../lib/dialects/fwknop_gpg.ts";
-import { Counters } from "../lib/server/counters.ts";
-import { checkGpg, Gpg } from "../lib/server/gpg.ts";
-import { judge } from "../lib/server/judge.ts";
-import { Streams } from "../lib/server/streams.ts";
+import {
+  fwknopDialect,
+  gpgText,
+  sealGpg,
+} from "../lib/dialects/fwknop/open.ts";
+import { readArmour, readGpgSigner } from "../lib/dialects/fwknop/gpg.ts";
+import { Counters } from "../lib/server/report/counters.ts";
+import { checkGpg, Gpg } from "../lib/server/packet/gpg.ts";
+import { judge } from "../lib/server/packet/judge.ts";
+import { Streams } from "../lib/server/packet/streams.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { ConfigError, FailureError } from "../lib/values/errors.ts";
-import { httpPath, readHttpPacket } from "../lib/values/http_packet.ts";
+import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";

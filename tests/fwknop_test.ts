@@ -8,18 +8,18 @@ import {
   type FwknopRequest,
   sealFwknop,
   sealMessage,
-} from "../lib/dialects/fwknop.ts";
-import { CIPHER_MODES, decrypt } from "../lib/dialects/fwknop_cipher.ts";
-import { formatBase64 } from "../lib/dialects/fwknop_base64.ts";
+} from "../lib/dialects/fwknop/open.ts";
+import { CIPHER_MODES, decrypt } from "../lib/dialects/fwknop/cipher.ts";
+import { formatBase64 } from "../lib/values/fwknop_base64.ts";
 import {
   digest,
   DIGEST_TYPES,
   digestLength,
-} from "../lib/dialects/fwknop_digest.ts";
-import type { DigestType } from "../lib/dialects/fwknop_digest.ts";
-import { decodeMessage, type Message } from "../lib/dialects/fwknop_message.ts";
-import { readSealed, splitPacket } from "../lib/dialects/fwknop_packet.ts";
-import type { CipherMode } from "../lib/dialects/fwknop_cipher.ts";
+} from "../lib/dialects/crypto/hash.ts";
+import type { DigestType } from "../lib/dialects/crypto/hash.ts";
+import { decodeMessage, type Message } from "../lib/dialects/fwknop/message.ts";
+import { readSealed, splitPacket } from "../lib/dialects/fwknop/packet.ts";
+import type { CipherMode } from "../lib/dialects/fwknop/cipher.ts";
 import type { PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";

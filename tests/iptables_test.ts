@@ -7,23 +7,23 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
-import { iptablesFirewall } from "../lib/firewall/iptables.ts";
-import { changeHeld, hold } from "../lib/firewall/iptables_held.ts";
+import { iptablesFirewall } from "../lib/firewall/iptables/iptables.ts";
+import { changeHeld, hold } from "../lib/firewall/iptables/iptables_held.ts";
 import {
   type Found,
   isOurs,
   ourChains,
   portray,
   readListing,
-} from "../lib/firewall/iptables_listing.ts";
-import { iptablesError } from "../lib/firewall/iptables_program.ts";
+} from "../lib/firewall/iptables/listing.ts";
+import { iptablesError } from "../lib/firewall/iptables/program.ts";
 import {
   applyScript,
   changeScript,
   grantRule,
   removeScript,
   type Style,
-} from "../lib/firewall/iptables_rules.ts";
+} from "../lib/firewall/iptables/rules.ts";
 import type { RunOptions } from "../lib/runtime/runtime.ts";
 import { parsePortRange, type PortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";

@@ -2,10 +2,10 @@ import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Client } from "../lib/config/config.ts";
-import { hoursEnd, parseHours, withinHours } from "../lib/config/hours.ts";
+import { hoursEnd, parseHours, withinHours } from "../lib/values/time.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
-import { NO_MACHINE, takenAddresses } from "../lib/server/forwarding.ts";
-import { isTimely, judge, type Verdict } from "../lib/server/judge.ts";
+import { NO_MACHINE, takenAddresses } from "../lib/server/packet/forwarding.ts";
+import { isTimely, judge, type Verdict } from "../lib/server/packet/judge.ts";
 import {
   addressFromBytes,
   parsePrefix,

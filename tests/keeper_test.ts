@@ -6,12 +6,12 @@ import {
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import { oneTimeCode } from "../lib/dialects/one_time_code.ts";
-import { Codes } from "../lib/server/codes.ts";
-import { Counters } from "../lib/server/counters.ts";
-import type { Claim } from "../lib/server/deed.ts";
-import { Keeper } from "../lib/server/keeper.ts";
-import { openStore } from "../lib/server/store.ts";
+import { oneTimeCode } from "../lib/dialects/codes.ts";
+import { Codes } from "../lib/server/packet/codes.ts";
+import { Counters } from "../lib/server/report/counters.ts";
+import type { Claim } from "../lib/server/grants/deed_.ts";
+import { Keeper } from "../lib/server/grants/keeper.ts";
+import { openStore } from "../lib/server/state/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";

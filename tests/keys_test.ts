@@ -1,9 +1,9 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { run as check } from "../lib/commands/check.ts";
-import { run as keygen } from "../lib/commands/keygen.ts";
-import { run as pubkey } from "../lib/commands/pubkey.ts";
-import { parseAdkSecret } from "../lib/dialects/adk.ts";
+import { run as check } from "../lib/commands/operator/check.ts";
+import { run as keygen } from "../lib/commands/tools/keygen.ts";
+import { run as pubkey } from "../lib/commands/tools/pubkey.ts";
+import { parseAdkSecret } from "../lib/dialects/openspa/adk.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 

@@ -20,14 +20,14 @@ import {
   sealPayload,
   tagOf,
   tagWindows,
-} from "../lib/dialects/knock1.ts";
+} from "../lib/dialects/knock1/open.ts";
 import {
   decodeReply,
   encodeKnock,
   encodeReply,
   type Knock,
-} from "../lib/dialects/knock1_payload.ts";
-import { hmacSha256 } from "../lib/dialects/sha256.ts";
+} from "../lib/dialects/knock1/payload.ts";
+import { hmacSha256 } from "../lib/dialects/crypto/sha256.ts";
 import { parseAddress } from "../lib/values/address.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";

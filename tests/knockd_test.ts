@@ -4,15 +4,15 @@ import { parse } from "@std/yaml";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { convertKnockd } from "../lib/config/convert/knockd.ts";
+import { convertKnockd } from "../lib/config/convert/knockd/convert.ts";
 import {
   commandArgv,
   readOpening,
-} from "../lib/config/convert/knockd_command.ts";
-import { readKnockdConf } from "../lib/config/convert/knockd_conf.ts";
-import { run } from "../lib/commands/convert.ts";
-import { serverSchema } from "../lib/config/server_schema.ts";
-import type { Mistake } from "../lib/config/mistake.ts";
+} from "../lib/config/convert/knockd/command.ts";
+import { readKnockdConf } from "../lib/config/convert/knockd/conf.ts";
+import { run } from "../lib/commands/operator/convert.ts";
+import { serverSchema } from "../lib/config/shape.ts";
+import type { Mistake } from "../lib/values/mistake.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assertEquals, assertThrows } from "@std/assert";
-import { loadConfig } from "../lib/config/load.ts";
+import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { LogQueue } from "../lib/runtime/log_queue.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
-import { createLog } from "../lib/server/log.ts";
+import { createLog } from "../lib/server/report/log.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 
 /** A reader that takes so many bytes a write, and nothing while it is stopped. */

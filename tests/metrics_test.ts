@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { formatMetrics, serveMetrics } from "../lib/server/metrics.ts";
+import { formatMetrics, serveMetrics } from "../lib/server/report/metrics.ts";
 import { FailureError } from "../lib/values/errors.ts";
 import { runtime } from "./runtime.ts";
 

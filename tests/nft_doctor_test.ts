@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { formatHostChain, parseHostChain } from "../lib/firewall/nft_chain.ts";
-import { checkAccept } from "../lib/server/doctor/check_accept.ts";
+import {
+  formatHostChain,
+  parseHostChain,
+} from "../lib/firewall/nft/rules/nft_chain.ts";
+import { checkAccept } from "../lib/commands/operator/doctor/check_accept.ts";
 import { findDrops, findJump } from "../lib/firewall/host/jump.ts";
 import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
 

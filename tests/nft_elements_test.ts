@@ -7,10 +7,10 @@ import {
   latestEnds,
   parseElements,
   replaceElements,
-} from "../lib/firewall/nft_elements.ts";
-import { changeSegments } from "../lib/firewall/nft_ranges.ts";
-import { OWN_KINDS, ownPlace } from "../lib/firewall/nft_sets.ts";
-import type { Segment } from "../lib/firewall/segments.ts";
+} from "../lib/firewall/nft/grants/elements.ts";
+import { changeSegments } from "../lib/firewall/nft/grants/ranges.ts";
+import { OWN_KINDS, ownPlace } from "../lib/firewall/nft/rules/sets.ts";
+import type { Segment } from "../lib/values/segments.ts";
 import {
   formatPortRange,
   parsePortRange,

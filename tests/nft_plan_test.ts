@@ -2,23 +2,23 @@
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { run } from "../lib/commands/rules.ts";
+import { run } from "../lib/commands/operator/rules.ts";
 import { FirewallError } from "../lib/firewall/firewall.ts";
-import { parseHostChain } from "../lib/firewall/nft_chain.ts";
-import { readCounters } from "../lib/firewall/nft_gate.ts";
-import { leadText, type Led } from "../lib/firewall/nft_leads.ts";
-import { hostObjects, readTable } from "../lib/firewall/nft_listing.ts";
+import { parseHostChain } from "../lib/firewall/nft/rules/nft_chain.ts";
+import { readCounters } from "../lib/firewall/nft/rules/prefilter.ts";
+import { leadText, type Led } from "../lib/firewall/nft/grants/targets.ts";
+import { hostObjects, readTable } from "../lib/firewall/nft/listing.ts";
 import {
   guardPlan,
   knownHostPlace,
   type Plan,
-} from "../lib/firewall/nft_plan.ts";
-import { unwantedText } from "../lib/firewall/nft_removal.ts";
+} from "../lib/firewall/nft/rules/nft_plan.ts";
+import { unwantedText } from "../lib/firewall/nft/nft_removal.ts";
 import {
   KNOWN_NAMES,
   ownNames,
   rulesetText,
-} from "../lib/firewall/nft_ruleset.ts";
+} from "../lib/firewall/nft/rules/ruleset.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

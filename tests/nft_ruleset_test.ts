@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { guardPlan } from "../lib/firewall/nft_plan.ts";
-import { rulesetText } from "../lib/firewall/nft_ruleset.ts";
-import { mergePorts } from "../lib/firewall/segments.ts";
+import { guardPlan } from "../lib/firewall/nft/rules/nft_plan.ts";
+import { rulesetText } from "../lib/firewall/nft/rules/ruleset.ts";
+import { mergePorts } from "../lib/values/segments.ts";
 import {
   formatPortRange,
   parsePortRange,

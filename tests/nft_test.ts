@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
-import { nftError, openNft } from "../lib/firewall/libnftables.ts";
-import { nftFirewall } from "../lib/firewall/nft.ts";
+import { nftError, openNft } from "../lib/firewall/nft/library.ts";
+import { nftFirewall } from "../lib/firewall/nft/nft.ts";
 import { parsePortRange, type PortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 

@@ -8,14 +8,14 @@ import {
   splitChain,
   writeMessage1,
   writeMessage2,
-} from "../lib/dialects/noise.ts";
-import { decrypt, encrypt } from "../lib/dialects/noise_symmetric.ts";
+} from "../lib/dialects/knock1/noise.ts";
+import { decrypt, encrypt } from "../lib/dialects/crypto/aead.ts";
 import {
   agree,
   importPublicKey,
   keyPairOf,
   publicKeyOf,
-} from "../lib/dialects/x25519.ts";
+} from "../lib/dialects/crypto/curve25519.ts";
 import vectors from "./vectors/noise-ikpsk1.json" with { type: "json" };
 
 const hex = (text: string) => Uint8Array.fromHex(text);

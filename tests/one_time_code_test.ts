@@ -7,7 +7,7 @@ import {
   oneTimeCode,
   parseCode,
   parseCodeSecret,
-} from "../lib/dialects/one_time_code.ts";
+} from "../lib/dialects/codes.ts";
 
 const SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

@@ -5,15 +5,15 @@ import {
   formatOpenmeQr,
   type OpenmeProfile,
   parseOpenmeProfiles,
-} from "../lib/config/convert/openme_client.ts";
-import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
+} from "../lib/config/convert/openme/client.ts";
+import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
 import {
   formatOpenmeSeed,
   openmeFingerprint,
   parseOpenmeKey,
   parseOpenmeSeed,
-} from "../lib/dialects/openme_keys.ts";
-import { publicKeyOf } from "../lib/dialects/x25519.ts";
+} from "../lib/dialects/openme/keys.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { formatBase64 } from "../lib/values/base64.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { bytesOf } from "./packets.ts";

@@ -8,7 +8,7 @@ import {
   sealSession,
   SESSION_SIZE,
   SessionOpener,
-} from "../lib/dialects/openspa_rsa.ts";
+} from "../lib/dialects/crypto/rsa.ts";
 import { bytesOf } from "./packets.ts";
 import { RSA_PRIVATE as key, RSA_PUBLIC as publicKey } from "./rsa.ts";
 

@@ -2,7 +2,11 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { createCipheriv, createHash } from "node:crypto";
 import { test } from "node:test";
-import { adkProof, AdkProofs, parseAdkSecret } from "../lib/dialects/adk.ts";
+import {
+  adkProof,
+  AdkProofs,
+  parseAdkSecret,
+} from "../lib/dialects/openspa/adk.ts";
 import type {
   Answer,
   PacketRefusal,
@@ -15,25 +19,25 @@ import {
   type OpenspaKeys,
   outlineOpenspa,
   sealOpenspa,
-} from "../lib/dialects/openspa.ts";
+} from "../lib/dialects/openspa/open.ts";
 import {
   openEnvelope,
   readHeader,
   sealEnvelope,
   writeHeader,
-} from "../lib/dialects/openspa_envelope.ts";
+} from "../lib/dialects/openspa/envelope.ts";
 import {
   decodeRequest,
   decodeResponse,
   encodeRequest,
   encodeResponse,
-} from "../lib/dialects/openspa_payload.ts";
+} from "../lib/dialects/openspa/payload.ts";
 import {
   sealSession,
   SessionOpener,
   signRsa,
-} from "../lib/dialects/openspa_rsa.ts";
-import { writeItems } from "../lib/dialects/tlv8.ts";
+} from "../lib/dialects/crypto/rsa.ts";
+import { writeItems } from "../lib/dialects/openspa/tlv.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import {
   formatPortRange,

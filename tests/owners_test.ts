@@ -15,7 +15,7 @@ import {
   createOwn,
   placeMistake,
   rightsMistake,
-} from "../lib/config/rights.ts";
+} from "../lib/config/files/rights.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";

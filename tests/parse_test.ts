@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { parseConfig, readConfig } from "../lib/config/parse.ts";
 import type { Surroundings } from "../lib/config/surroundings.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 
 const KEY = new Uint8Array(32).fill(7);

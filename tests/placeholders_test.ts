@@ -8,7 +8,7 @@ import {
   PLACEHOLDERS,
   toEnvironment,
   unknownPlaceholders,
-} from "../lib/firewall/placeholders.ts";
+} from "../lib/firewall/programs.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { START_MS } from "./fake_runtime.ts";
 

@@ -7,7 +7,7 @@ import {
   pathBeside,
   profilesFile,
   stateFolder,
-} from "../lib/config/places.ts";
+} from "../lib/config/files/places.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 

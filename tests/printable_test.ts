@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { createLog } from "../lib/server/log.ts";
-import { escapeUnsafe } from "../lib/values/printable.ts";
+import { createLog } from "../lib/server/report/log.ts";
+import { escapeUnsafe } from "../lib/values/text.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 
 const unsafe: readonly [text: string, want: string][] = [

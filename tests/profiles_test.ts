@@ -7,14 +7,14 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { addProfile, formatProfile } from "../lib/client/adding.ts";
-import { formatEnrolment } from "../lib/client/enrolment.ts";
-import { parseProfiles } from "../lib/client/profile.ts";
-import { findProfile, readProfiles } from "../lib/client/profiles.ts";
-import { run as runImport } from "../lib/commands/import.ts";
-import { COMMAND_NAMES } from "../lib/commands/names.ts";
-import { run as runProfiles } from "../lib/commands/profiles.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { addProfile, formatProfile } from "../lib/client/profile/file.ts";
+import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
+import { parseProfiles } from "../lib/client/profile/profile.ts";
+import { findProfile, readProfiles } from "../lib/client/profile/profiles.ts";
+import { run as runImport } from "../lib/commands/profiles/import.ts";
+import { COMMAND_NAMES } from "../lib/values/names.ts";
+import { run as runProfiles } from "../lib/commands/profiles/profiles.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import {
   ConfigError,
   FailureError,

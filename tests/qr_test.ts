@@ -6,10 +6,10 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
-import { formatEnrolment } from "../lib/client/enrolment.ts";
-import { formatPng } from "../lib/commands/png.ts";
-import { formatQr, formatQrPng, qrColumns } from "../lib/commands/qr.ts";
-import { formatOtpauth } from "../lib/dialects/one_time_code.ts";
+import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
+import { formatPng } from "../lib/commands/enrol/qr.ts";
+import { formatQr, formatQrPng, qrColumns } from "../lib/commands/enrol/qr_.ts";
+import { formatOtpauth } from "../lib/dialects/codes.ts";
 import { ENROLMENT } from "./fake_server.ts";
 
 const CODE = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";

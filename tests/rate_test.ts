@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { RateCap } from "../lib/server/rate.ts";
+import { RateCap } from "../lib/server/packet/rate.ts";
 
 const RATE = { perSecond: 20, burst: 40 };
 

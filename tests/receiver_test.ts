@@ -2,21 +2,21 @@
 
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { verifyingKeyOf } from "../lib/dialects/ed25519.ts";
-import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop.ts";
+import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
+import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/open.ts";
 import {
   MAC_AT,
   macOf,
   publicKeyOf,
   sealKnock,
   tagOf,
-} from "../lib/dialects/knock1.ts";
-import { windowOf } from "../lib/dialects/knock1_tag.ts";
-import { sealOpenme } from "../lib/dialects/openme.ts";
-import { Counters } from "../lib/server/counters.ts";
+} from "../lib/dialects/knock1/open.ts";
+import { windowOf } from "../lib/dialects/knock1/tag.ts";
+import { sealOpenme } from "../lib/dialects/openme/open.ts";
+import { Counters } from "../lib/server/report/counters.ts";
 import { Server } from "../lib/server/server.ts";
-import { openStore } from "../lib/server/store.ts";
-import { Streams } from "../lib/server/streams.ts";
+import { openStore } from "../lib/server/state/store.ts";
+import { Streams } from "../lib/server/packet/streams.ts";
 import type { Stream } from "../lib/runtime/runtime.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";

@@ -4,10 +4,10 @@ import {
   clearSequencesText,
   sequencesText,
   whyNotInKernel,
-} from "../lib/sequences/ruleset.ts";
+} from "../lib/firewall/nft/sequences/rules.ts";
 import { FLAG, formatHit, type Sequence } from "../lib/sequences/sequence.ts";
-import { readTold } from "../lib/sequences/told.ts";
-import { growTree } from "../lib/sequences/tree.ts";
+import { readTold } from "../lib/firewall/nft/sequences/told.ts";
+import { growTree } from "../lib/firewall/nft/sequences/tree.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { makeSequence } from "./fixtures.ts";
 

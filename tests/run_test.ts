@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { formatProfile } from "../lib/client/adding.ts";
-import { run } from "../lib/commands/run.ts";
+import { formatProfile } from "../lib/client/profile/file.ts";
+import { run } from "../lib/commands/knock/run.ts";
 import { FailureError, UsageError } from "../lib/values/errors.ts";
 import { type FakeOptions, FakeRuntime } from "./fake_runtime.ts";
 import { ENROLMENT, FakeServer, type Manner } from "./fake_server.ts";

@@ -4,4 +4,4 @@ import type { Runtime } from "../lib/runtime/runtime.ts";
 
 export const runtime: Runtime = "Deno" in globalThis
   ? (await import("../lib/runtime/deno.ts")).denoRuntime
-  : (await import("../lib/runtime/node.ts")).nodeRuntime;
+  : (await import("../lib/runtime/bun.ts")).nodeRuntime;

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Mistake } from "../lib/config/mistake.ts";
+import type { Mistake } from "../lib/values/mistake.ts";
 import {
   bool,
   list,
@@ -15,7 +15,7 @@ import {
   type Schema,
   section,
   text,
-} from "../lib/config/schema.ts";
+} from "../lib/values/schema.ts";
 
 const digits = text("digits", (words) => /^\d+$/.test(words) ? words : null);
 const secret = text("a key", () => null as string | null, { secret: true });

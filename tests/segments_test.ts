@@ -5,7 +5,7 @@ import {
   cutSegments,
   mergePorts,
   type Segment,
-} from "../lib/firewall/segments.ts";
+} from "../lib/values/segments.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
 
 function segment(text: string, untilMs: number): Segment {

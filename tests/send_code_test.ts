@@ -7,15 +7,15 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { test } from "node:test";
-import { formatProfile } from "../lib/client/adding.ts";
-import { formatEnrolment } from "../lib/client/enrolment.ts";
-import { type Ask, sendKnock } from "../lib/client/send.ts";
-import { readProfiles } from "../lib/client/profiles.ts";
-import { run as runClose } from "../lib/commands/close.ts";
-import { run as runImport } from "../lib/commands/import.ts";
-import { run as runPing } from "../lib/commands/ping.ts";
-import { run as runSend } from "../lib/commands/send.ts";
-import { oneTimeCode, parseCodeSecret } from "../lib/dialects/one_time_code.ts";
+import { formatProfile } from "../lib/client/profile/file.ts";
+import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
+import { type Ask, sendKnock } from "../lib/client/knock/send.ts";
+import { readProfiles } from "../lib/client/profile/profiles.ts";
+import { run as runClose } from "../lib/commands/knock/close.ts";
+import { run as runImport } from "../lib/commands/profiles/import.ts";
+import { run as runPing } from "../lib/commands/knock/ping.ts";
+import { run as runSend } from "../lib/commands/knock/send.ts";
+import { oneTimeCode, parseCodeSecret } from "../lib/dialects/codes.ts";
 import { type Runtime, SystemError } from "../lib/runtime/runtime.ts";
 import {
   FailureError,

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { isDropIn, runDropIn } from "../lib/commands/drop_in.ts";
-import { run } from "../lib/commands/seq.ts";
+import { isDropIn, runDropIn } from "../lib/commands/tools/drop_in.ts";
+import { run } from "../lib/commands/tools/seq.ts";
 import { runCommand } from "../lib/commands/table.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { formatHit, parseHit } from "../lib/sequences/sequence.ts";

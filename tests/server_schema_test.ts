@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseListen, serverSchema } from "../lib/config/server_schema.ts";
+import { parseListen, serverSchema } from "../lib/config/shape.ts";
 import { runtime } from "./runtime.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");

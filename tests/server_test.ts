@@ -3,15 +3,15 @@
 import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Config } from "../lib/config/config.ts";
-import { publicKeyOf, sealKnock } from "../lib/dialects/knock1.ts";
+import { publicKeyOf, sealKnock } from "../lib/dialects/knock1/open.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import type { ServerFact } from "../lib/server/reports.ts";
+import type { ServerFact } from "../lib/server/report/reports.ts";
 import { Server } from "../lib/server/server.ts";
-import { openStore } from "../lib/server/store.ts";
+import { openStore } from "../lib/server/state/store.ts";
 import { OperatorError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";

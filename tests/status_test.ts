@@ -1,10 +1,13 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { run } from "../lib/commands/status.ts";
-import { changes } from "../lib/commands/status_watch.ts";
-import type { OpenGrant, Status } from "../lib/commands/status_text.ts";
-import { openStore } from "../lib/server/store.ts";
-import { formatBase64url } from "../lib/values/base64url.ts";
+import { run } from "../lib/commands/operator/status/status.ts";
+import { changes } from "../lib/commands/operator/status/watch.ts";
+import type {
+  OpenGrant,
+  Status,
+} from "../lib/commands/operator/status/text.ts";
+import { openStore } from "../lib/server/state/store.ts";
+import { formatBase64url } from "../lib/values/bytes.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { settle } from "./fake_clock.ts";
 

@@ -1,4 +1,7 @@
-import { fairShare, MAX_EVENTS_OF_CLIENT } from "../lib/server/history.ts";
+import {
+  fairShare,
+  MAX_EVENTS_OF_CLIENT,
+} from "../lib/server/state/history.ts";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "node:path";
@@ -6,7 +9,7 @@ import {
   openExistingStore,
   openStore,
   STATE_FILE,
-} from "../lib/server/store.ts";
+} from "../lib/server/state/store.ts";
 import { FailureError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";

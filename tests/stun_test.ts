@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { findOwnAddress } from "../lib/client/find_address.ts";
-import { readStunAnswer, stunRequest } from "../lib/client/stun.ts";
+import { findOwnAddress } from "../lib/client/address/find.ts";
+import { readStunAnswer, stunRequest } from "../lib/client/address/stun.ts";
 import { SystemError } from "../lib/runtime/runtime.ts";
 import { FailureError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { readItems, writeItems } from "../lib/dialects/tlv8.ts";
+import { readItems, writeItems } from "../lib/dialects/openspa/tlv.ts";
 import vectors from "./vectors/openspa.json" with { type: "json" };
 
 const hex = (text: string) => Uint8Array.fromHex(text);

@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { parseHours, withinHours } from "../lib/config/hours.ts";
+import { parseHours, withinHours } from "../lib/values/time.ts";
 import {
   addressFromBytes,
   formatPrefix,
@@ -13,9 +13,9 @@ import {
   prefixContains,
 } from "../lib/values/address.ts";
 import { formatBase64, parseBase64 } from "../lib/values/base64.ts";
-import { formatBase64url, parseBase64url } from "../lib/values/base64url.ts";
+import { formatBase64url, parseBase64url } from "../lib/values/bytes.ts";
 import { MAX_SECONDS, parseDuration } from "../lib/values/duration.ts";
-import { httpPath, readHttpPacket } from "../lib/values/http_packet.ts";
+import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
 import {
   containsPorts,
   formatPortRange,

@@ -16,9 +16,13 @@ import {
   successAnswer,
   writeCheck,
 } from "../lib/dialects/knock1/web/stun.ts";
-import { tagOf } from "../lib/dialects/knock1.ts";
-import { agree, importPublicKey, keyPairOf } from "../lib/dialects/x25519.ts";
-import { readStunAnswer } from "../lib/client/stun.ts";
+import { tagOf } from "../lib/dialects/knock1/open.ts";
+import {
+  agree,
+  importPublicKey,
+  keyPairOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import { readStunAnswer } from "../lib/client/address/stun.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
 import { sceneAt } from "./packets.ts";

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { parseConfig } from "../lib/config/parse.ts";
-import { formatConfig, indent, scalar } from "../lib/config/write.ts";
+import { formatConfig, indent, scalar } from "../lib/config/files/write.ts";
 
 const surroundings = {
   file: "server.yaml",

@@ -4,7 +4,7 @@ import {
   type FwknopKeys,
   fwknopRandom,
   sealFwknop,
-} from "../../lib/dialects/fwknop.ts";
+} from "../../lib/dialects/fwknop/open.ts";
 import type { Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT } from "../stage.ts";
 

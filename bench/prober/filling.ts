@@ -1,7 +1,7 @@
 /** Opening a port for many addresses, by valid knocks. */
 
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
-import { sealKnock } from "../../lib/dialects/knock1.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { close, openDatagram, receive, send } from "../native.ts";
 import {
   clientAddress,

@@ -8,8 +8,8 @@ import {
   macOf,
   PACKET_SIZE,
   tagOf,
-} from "../../lib/dialects/knock1.ts";
-import { windowOf } from "../../lib/dialects/knock1_tag.ts";
+} from "../../lib/dialects/knock1/open.ts";
+import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import type { TestClient } from "../../tests/netns/program.ts";
 import { compileFlood, withFlood } from "../flood.ts";
 import { GuardedServer } from "../guarded.ts";

@@ -5,8 +5,8 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { formatEnrolment } from "../../lib/client/enrolment.ts";
-import { publicKeyOf } from "../../lib/dialects/knock1.ts";
+import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { publicKeyOf } from "../../lib/dialects/knock1/open.ts";
 import { Compiler, TARGETS } from "../../packaging/compile.ts";
 import type { Step } from "../step.ts";
 

@@ -1,11 +1,11 @@
 /** Parsers of files: this program's own, and other tools'. */
 
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
-import { parseProfiles } from "../../lib/client/profile.ts";
-import { convertFwknop } from "../../lib/config/convert/fwknop.ts";
-import { convertKnockd } from "../../lib/config/convert/knockd.ts";
-import { convertOpenme } from "../../lib/config/convert/openme.ts";
-import { parseOpenmeProfiles } from "../../lib/config/convert/openme_client.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { parseProfiles } from "../../lib/client/profile/profile.ts";
+import { convertFwknop } from "../../lib/config/convert/fwknop/convert.ts";
+import { convertKnockd } from "../../lib/config/convert/knockd/convert.ts";
+import { convertOpenme } from "../../lib/config/convert/openme/server.ts";
+import { parseOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
 import { parseOspa } from "../../lib/config/convert/ospa.ts";
 import { parseConfig } from "../../lib/config/parse.ts";
 import { bytesOf } from "../../tests/packets.ts";

@@ -5,10 +5,10 @@ import {
   publicKeyOf,
   sealKnock,
   sealPayload,
-} from "../../lib/dialects/knock1.ts";
-import { explainKnock1 } from "../../lib/dialects/knock1_explain.ts";
-import { decodeKnock, decodeReply } from "../../lib/dialects/knock1_payload.ts";
-import { windowOf } from "../../lib/dialects/knock1_tag.ts";
+} from "../../lib/dialects/knock1/open.ts";
+import { explainKnock1 } from "../../lib/dialects/knock1/explain.ts";
+import { decodeKnock, decodeReply } from "../../lib/dialects/knock1/payload.ts";
+import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { bytesOf } from "../../tests/packets.ts";
 import { NOW_MS, open, scene } from "./samples.ts";
 import type { Target } from "./target.ts";

@@ -1,9 +1,9 @@
 /** Parsers of what else comes from the network: other packets, captures, answers, requests. */
 
-import { readStunAnswer, stunRequest } from "../../lib/client/stun.ts";
+import { readStunAnswer, stunRequest } from "../../lib/client/address/stun.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";
 import { PcapReader } from "../../lib/sequences/pcap.ts";
-import { readHttpPacket } from "../../lib/values/http_packet.ts";
+import { readHttpPacket } from "../../lib/dialects/http.ts";
 import { bytesOf } from "../../tests/packets.ts";
 import { corpus } from "./samples.ts";
 import type { Target } from "./target.ts";

@@ -1,12 +1,12 @@
 /** Parsers of OpenSPA's packets. */
 
-import { openspaDialect } from "../../lib/dialects/openspa.ts";
-import { readHeader } from "../../lib/dialects/openspa_envelope.ts";
+import { openspaDialect } from "../../lib/dialects/openspa/open.ts";
+import { readHeader } from "../../lib/dialects/openspa/envelope.ts";
 import {
   decodeRequest,
   decodeResponse,
-} from "../../lib/dialects/openspa_payload.ts";
-import { readItems } from "../../lib/dialects/tlv8.ts";
+} from "../../lib/dialects/openspa/payload.ts";
+import { readItems } from "../../lib/dialects/openspa/tlv.ts";
 import { CLIENT_PUBLIC, RSA_PRIVATE } from "../../tests/rsa.ts";
 import openspa from "../../tests/vectors/openspa.json" with { type: "json" };
 import { open } from "./samples.ts";

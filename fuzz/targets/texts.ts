@@ -1,14 +1,14 @@
 /** Parsers of words, and of what the firewall prints. */
 
-import { parseHours } from "../../lib/config/hours.ts";
-import { parseTime } from "../../lib/config/time.ts";
-import { parseElements } from "../../lib/firewall/nft_elements.ts";
-import { findTable, readTable } from "../../lib/firewall/nft_listing.ts";
+import { parseHours } from "../../lib/values/time.ts";
+import { parseTime } from "../../lib/values/time_.ts";
+import { parseElements } from "../../lib/firewall/nft/grants/elements.ts";
+import { findTable, readTable } from "../../lib/firewall/nft/listing.ts";
 import { parseHit } from "../../lib/sequences/sequence.ts";
-import { readTold } from "../../lib/sequences/told.ts";
+import { readTold } from "../../lib/firewall/nft/sequences/told.ts";
 import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
 import { parseEndpoint, parsePrefix } from "../../lib/values/address.ts";
-import { parseBase64url } from "../../lib/values/base64url.ts";
+import { parseBase64url } from "../../lib/values/bytes.ts";
 import { parseDuration } from "../../lib/values/duration.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { parseUuid } from "../../lib/values/uuid.ts";

@@ -10,15 +10,15 @@ import type {
   PacketRefusal,
   Request,
 } from "../dialects/dialect.ts";
-import { explainFwknop } from "../dialects/fwknop_explain.ts";
-import { hasForm } from "../dialects/fwknop_packet.ts";
-import { PACKET_SIZE } from "../dialects/knock1.ts";
-import { outlineKnock1 } from "../dialects/knock1_explain.ts";
-import { PACKET_SIZE as OPENME_SIZE } from "../dialects/openme.ts";
-import { recogniseOpenme } from "../dialects/openme_explain.ts";
-import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa.ts";
-import { outlineSteps } from "../dialects/openspa_explain.ts";
-import type { Profile } from "./profile.ts";
+import { explainFwknop } from "../dialects/fwknop/explain.ts";
+import { hasForm } from "../dialects/fwknop/packet.ts";
+import { PACKET_SIZE } from "../dialects/knock1/open.ts";
+import { outlineKnock1 } from "../dialects/knock1/explain.ts";
+import { PACKET_SIZE as OPENME_SIZE } from "../dialects/openme/open.ts";
+import { recogniseOpenme } from "../dialects/openme/explain.ts";
+import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa/open.ts";
+import { outlineSteps } from "../dialects/openspa/explain.ts";
+import type { Profile } from "./profile/profile.ts";
 
 /** The clock difference that servers allow where they say nothing else. */
 const USUAL_SKEW_MS = 120_000;

@@ -4,12 +4,12 @@
  * @module
  */
 
-import { clientFile, folderOf } from "../config/places.ts";
+import { clientFile, folderOf } from "../config/files/places.ts";
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
-import { makeOwnFolder, replaceOwn } from "../config/rights.ts";
+import { makeOwnFolder, replaceOwn } from "../config/files/rights.ts";
 import { OperatorError } from "../values/errors.ts";
 import { formatEndpoint } from "../values/address.ts";
-import type { Profile } from "./profile.ts";
+import type { Profile } from "./profile/profile.ts";
 
 /** Permission bits that let others than the owner use a file. */
 const OTHERS = 0o077;

@@ -1,9 +1,9 @@
 /** The table of commands: dispatch and help. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { COMMAND_NAMES } from "../values/command_names.ts";
+import { COMMAND_NAMES } from "../values/program.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
-import { escapeUnsafe } from "../values/printable.ts";
+import { escapeUnsafe } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
 /** A line of `knock help`, and the module behind it, loaded when it is used. */
@@ -20,103 +20,103 @@ export interface Entry {
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   serve: {
     summary: "run the server in the foreground",
-    load: () => import("./serve.ts" as string),
+    load: () => import("./operator/serve.ts" as string),
   },
   init: {
     summary: "write a new configuration and its key",
-    load: () => import("./init.ts" as string),
+    load: () => import("./operator/init.ts" as string),
   },
   check: {
     summary: "validate a configuration",
-    load: () => import("./check.ts" as string),
+    load: () => import("./operator/check.ts" as string),
   },
   client: {
     summary: "enrol, list, show and remove clients",
-    load: () => import("./client.ts" as string),
+    load: () => import("./enrol/client.ts" as string),
   },
   status: {
     summary: "what is open now, for whom, how long still",
-    load: () => import("./status.ts" as string),
+    load: () => import("./operator/status/status.ts" as string),
   },
   log: {
     summary: "who opened what, and what was refused",
-    load: () => import("./log.ts" as string),
+    load: () => import("./operator/log.ts" as string),
   },
   doctor: {
     summary: "what is wrong with this machine's set-up, and the cure",
-    load: () => import("./doctor.ts" as string),
+    load: () => import("./operator/doctor/doctor.ts" as string),
   },
   convert: {
     summary: "other tools' configuration into ours",
-    load: () => import("./convert.ts" as string),
+    load: () => import("./operator/convert.ts" as string),
   },
   rules: {
     summary: "print the nftables ruleset for boot",
-    load: () => import("./rules.ts" as string),
+    load: () => import("./operator/rules.ts" as string),
   },
   import: {
     summary: "store what `client add` printed",
-    load: () => import("./import.ts" as string),
+    load: () => import("./profiles/import.ts" as string),
   },
   send: {
     summary: "knock: open ports for a while",
-    load: () => import("./send.ts" as string),
+    load: () => import("./knock/send.ts" as string),
   },
   close: {
     summary: "close them again at once",
-    load: () => import("./close.ts" as string),
+    load: () => import("./knock/close.ts" as string),
   },
   ping: {
     summary: "ask whether the server answers",
-    load: () => import("./ping.ts" as string),
+    load: () => import("./knock/ping.ts" as string),
   },
   run: {
     summary: "have the server run one of its commands",
-    load: () => import("./run.ts" as string),
+    load: () => import("./knock/run.ts" as string),
   },
   seq: {
     summary: "knock at ports in an order",
-    load: () => import("./seq.ts" as string),
+    load: () => import("./tools/seq.ts" as string),
   },
   exec: {
     summary: "knock, wait until open, run a command",
-    load: () => import("./exec.ts" as string),
+    load: () => import("./knock/exec.ts" as string),
   },
   proxy: {
     summary: "knock and connect, for ssh's ProxyCommand",
-    load: () => import("./proxy.ts" as string),
+    load: () => import("./knock/proxy.ts" as string),
   },
   profiles: {
     summary: "list the servers to knock at",
-    load: () => import("./profiles.ts" as string),
+    load: () => import("./profiles/profiles.ts" as string),
   },
   decode: {
     summary: "what a packet is, and why it would be refused",
-    load: () => import("./decode.ts" as string),
+    load: () => import("./tools/decode.ts" as string),
   },
   keygen: {
     summary: "make a private key",
-    load: () => import("./keygen.ts" as string),
+    load: () => import("./tools/keygen.ts" as string),
   },
   pubkey: {
     summary: "print the public key of a private one",
-    load: () => import("./pubkey.ts" as string),
+    load: () => import("./tools/pubkey.ts" as string),
   },
   demo: {
     summary: "show the whole job with real parts",
-    load: () => import("./demo.ts" as string),
+    load: () => import("./demo/demo.ts" as string),
   },
   completion: {
     summary: "a script that completes command lines in your shell",
-    load: () => import("./completion.ts" as string),
+    load: () => import("./completion/completion.ts" as string),
   },
   version: {
     summary: "print the version",
-    load: () => import("./version.ts" as string),
+    load: () => import("./tools/version.ts" as string),
   },
   help: {
     summary: "explain a command",
-    load: () => import("./help.ts" as string),
+    load: () => import("./tools/help.ts" as string),
   },
 };
 
@@ -175,7 +175,7 @@ async function dispatch(
   }
   // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
   if (rest.some((one) => /^-?\d/.test(one))) {
-    const dropIn = await import("./drop_in.ts" as string);
+    const dropIn = await import("./tools/drop_in.ts" as string);
     if (dropIn.isDropIn(args)) return await dropIn.runDropIn(args, runtime);
   }
   if (first.startsWith("-")) {

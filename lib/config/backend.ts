@@ -4,11 +4,11 @@ import {
   knownPlaceholders,
   PLACEHOLDERS,
   unknownPlaceholders,
-} from "../firewall/placeholders.ts";
+} from "../firewall/programs.ts";
 import { formatEndpoint } from "../values/address.ts";
 import { nearest } from "../values/nearest.ts";
-import { at, type Mistake, show } from "./mistake.ts";
-import type { ServerYaml } from "./server_schema.ts";
+import { at, type Mistake, show } from "../values/mistake.ts";
+import type { ServerYaml } from "./shape.ts";
 
 /** Longest name of a chain in iptables, characters. */
 const MAX_CHAIN = 28;

@@ -7,8 +7,8 @@ import {
   type PortRange,
 } from "../values/ports.ts";
 import type { Listen } from "./config.ts";
-import { at, type Mistake } from "./mistake.ts";
-import type { ServerYaml } from "./server_schema.ts";
+import { at, type Mistake } from "../values/mistake.ts";
+import type { ServerYaml } from "./shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
 export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {

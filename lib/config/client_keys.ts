@@ -2,7 +2,7 @@
 
 import { formatUuid } from "../values/uuid.ts";
 import type { Client } from "./config.ts";
-import { at, type Mistake } from "./mistake.ts";
+import { at, type Mistake } from "../values/mistake.ts";
 
 /** What tells a client in each dialect, where it has keys for it. */
 const MARKS: readonly {

@@ -5,12 +5,12 @@ import type {
   FwknopGpgKeys,
   FwknopKeys,
   FwknopSender,
-} from "../dialects/fwknop.ts";
-import type { RsaKey } from "../dialects/openspa.ts";
+} from "../dialects/fwknop/open.ts";
+import type { RsaKey } from "../dialects/openspa/open.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { Sequence } from "../sequences/sequence.ts";
-import type { Hours } from "./hours.ts";
+import type { Hours } from "../values/time.ts";
 
 export interface Config {
   /** The file it was read from. */

@@ -1,10 +1,10 @@
 /** Keys of dialects other than our own, from the files that hold them. */
 
-import type { RsaKey } from "../dialects/openspa.ts";
+import type { RsaKey } from "../dialects/openspa/open.ts";
 import type { Client, OwnKey } from "./config.ts";
-import { OPENSPA_CLIENT_KEY } from "./dialect_schema.ts";
-import type { KeyKind, ReadKey } from "./key_file.ts";
-import type { Mistake } from "./mistake.ts";
+import { OPENSPA_CLIENT_KEY } from "../dialects/openspa/keys.ts";
+import type { KeyKind, ReadKey } from "./files/key_file.ts";
+import type { Mistake } from "../values/mistake.ts";
 
 /** Where keys come from. */
 interface Source {

@@ -12,7 +12,7 @@ import {
   optional,
   type Schema,
   text,
-} from "./schema.ts";
+} from "../values/schema.ts";
 import { argv, duration, opening } from "./shapes.ts";
 
 /** From the first hit to the last, seconds. */

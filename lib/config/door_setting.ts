@@ -1,7 +1,7 @@
 /** The rest of the configuration, as its doors see it. */
 
 import type { Service } from "./config.ts";
-import type { ServerYaml } from "./server_schema.ts";
+import type { ServerYaml } from "./shape.ts";
 
 /** What doors are held against. */
 export interface DoorSetting {

@@ -1,6 +1,6 @@
 /** `sequences` -> doors, with every mistake in them. */
 
-import { whyNotInKernel } from "../sequences/ruleset.ts";
+import { whyNotInKernel } from "../firewall/nft/sequences/rules.ts";
 import {
   FIRST_PACKET,
   FLAG,
@@ -12,10 +12,10 @@ import {
 import { nearest } from "../values/nearest.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
 import type { Argv, Door, DoorPrograms, Watch } from "./config.ts";
-import { checkDoor } from "./door_checks.ts";
+import { checkDoor } from "./door_checks_.ts";
 import type { DoorYaml, FlagWord } from "./door_schema.ts";
 import type { DoorSetting } from "./door_setting.ts";
-import { at, type Mistake, show } from "./mistake.ts";
+import { at, type Mistake, show } from "../values/mistake.ts";
 
 /** Reads all doors, in the file's order. */
 export function readDoors(

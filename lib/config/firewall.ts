@@ -1,9 +1,12 @@
 /** The firewall that a configuration names, and how it is to work. */
 
-import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft_chain.ts";
+import {
+  DEFAULT_CHAIN,
+  parseHostChain,
+} from "../firewall/nft/rules/nft_chain.ts";
 import type { Config } from "./config.ts";
-import { type Mistake, show } from "./mistake.ts";
-import type { ServerYaml } from "./server_schema.ts";
+import { type Mistake, show } from "../values/mistake.ts";
+import type { ServerYaml } from "./shape.ts";
 
 /** Reads it, and notes what does not go together. */
 export function readFirewall(

@@ -3,18 +3,18 @@
 import { checkBackend, checkPrograms } from "./backend.ts";
 import { checkListen, checkServices } from "./checks.ts";
 import { checkKeys } from "./client_keys.ts";
-import { checkDialects, checkRun, readClient } from "./clients.ts";
+import { checkDialects, checkRun, readClient } from "./read.ts";
 import type { Config, Service } from "./config.ts";
 import { readOwnKey } from "./dialect_keys.ts";
-import { OPENME_KEY, OPENSPA_KEY } from "./dialect_schema.ts";
-import { doorWarnings } from "./door_checks.ts";
+import { OPENME_KEY, OPENSPA_KEY } from "../dialects/openspa/keys.ts";
+import { doorWarnings } from "./door_checks_.ts";
 import { readDoors } from "./doors.ts";
 import { readFirewall } from "./firewall.ts";
-import { warnOfFwknop } from "./fwknop_keys.ts";
-import { configError, isMapping, type Mistake } from "./mistake.ts";
-import { serverSchema, type ServiceYaml } from "./server_schema.ts";
+import { warnOfFwknop } from "../dialects/fwknop/keys.ts";
+import { configError, isMapping, type Mistake } from "../values/mistake.ts";
+import { serverSchema, type ServiceYaml } from "./shape.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { parseYaml } from "./yaml.ts";
+import { parseYaml } from "../values/yaml.ts";
 
 /** Reads a configuration. Throws ConfigError with every mistake. */
 export function parseConfig(text: string, surroundings: Surroundings): Config {

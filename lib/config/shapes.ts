@@ -3,7 +3,7 @@
 import { parseDuration } from "../values/duration.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import type { Argv } from "./config.ts";
-import { list, type Schema, text } from "./schema.ts";
+import { list, type Schema, text } from "../values/schema.ts";
 
 /** What clients, services, commands and sequences may be called. */
 export const NAME = {

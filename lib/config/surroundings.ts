@@ -1,7 +1,7 @@
 /** What a configuration needs to know that is not in its text. */
 
-import type { ReadKey } from "./key_file.ts";
-import type { Mistake } from "./mistake.ts";
+import type { ReadKey } from "./files/key_file.ts";
+import type { Mistake } from "../values/mistake.ts";
 
 /** What the text alone does not say. */
 export interface Surroundings {

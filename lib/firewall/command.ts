@@ -14,7 +14,7 @@ import {
   type Guarded,
 } from "./firewall.ts";
 import { openingKey } from "./opening.ts";
-import { describeGrant, fillIn, toEnvironment } from "./placeholders.ts";
+import { describeGrant, fillIn, toEnvironment } from "./programs.ts";
 import { runProgram } from "./program.ts";
 import { Turns } from "./turns.ts";
 

@@ -1,7 +1,7 @@
 /** Programs of the configuration: argv, never a shell, and not for longer than a limit. */
 
 import { type Runtime, SystemError } from "../runtime/runtime.ts";
-import { escapeUnsafe } from "../values/printable.ts";
+import { escapeUnsafe } from "../values/text.ts";
 
 /** What became of a program. */
 export interface Ended {

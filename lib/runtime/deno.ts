@@ -1,11 +1,11 @@
 /** The runtime in Deno: native subprocesses and FFI; UDP and TCP are in deno_network.ts. */
 
 import { denoFiles } from "./deno_files.ts";
-import { network } from "./deno_network.ts";
+import { network } from "./sockets/deno.ts";
 import { translating, translatingAsync } from "./errors.ts";
 import type { NativeType, Runtime } from "./runtime.ts";
-import { standardStream } from "./standard.ts";
-import { selfCommand, signalNumber, standardOutput, system } from "./system.ts";
+import { standardStream } from "./output.ts";
+import { selfCommand, signalNumber, standardOutput, system } from "./shared.ts";
 
 const NATIVE: Record<NativeType, Deno.NativeResultType> = {
   pointer: "pointer",

@@ -1,6 +1,6 @@
 /** How tcpdump is asked for what sequences need (pcap-filter(7)). Pure. */
 
-import { mergePorts } from "../firewall/segments.ts";
+import { mergePorts } from "../values/segments.ts";
 import type { Hit } from "./sequence.ts";
 
 /** So much of a packet is needed: headers, with extensions of IPv6. */

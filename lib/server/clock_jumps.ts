@@ -1,11 +1,11 @@
 /** What is done when the clock was set: time that is left stays left, and nobody gains any. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { type Clocks, ClockWatch } from "./clock_watch.ts";
-import type { Keeper } from "./keeper.ts";
-import type { Log } from "./log.ts";
-import type { Store } from "./store.ts";
-import { attempt } from "./trouble.ts";
+import { type Clocks, ClockWatch } from "./clock.ts";
+import type { Keeper } from "./grants/keeper.ts";
+import type { Log } from "./report/log.ts";
+import type { Store } from "./state/store.ts";
+import { attempt } from "./report/trouble.ts";
 
 /** What goes along with the clock. */
 export interface ClockJumpsParts {

@@ -2,15 +2,11 @@
 
 import type { Argv } from "../config/config.ts";
 import type { Grant } from "../firewall/firewall.ts";
-import {
-  describeGrant,
-  fillIn,
-  toEnvironment,
-} from "../firewall/placeholders.ts";
+import { describeGrant, fillIn, toEnvironment } from "../firewall/programs.ts";
 import { runProgram } from "../firewall/program.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Counters } from "./counters.ts";
-import type { Log } from "./log.ts";
+import type { Counters } from "./report/counters.ts";
+import type { Log } from "./report/log.ts";
 
 const HOOK_MS = 10_000;
 const COMMAND_MS = 60_000;

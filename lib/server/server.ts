@@ -7,21 +7,21 @@
 import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { Runtime, Stoppable } from "../runtime/runtime.ts";
-import { noteBoot } from "./boot.ts";
+import { noteBoot } from "./state/boot.ts";
 import { ClockJumps } from "./clock_jumps.ts";
-import { Counters } from "./counters.ts";
-import { Doors } from "./doors.ts";
-import { Entrances } from "./entrances.ts";
-import { GateTags } from "./gate_tags.ts";
-import { checkGpg } from "./gpg.ts";
-import { MAX_EVENTS_OF_CLIENT } from "./history.ts";
-import { Keeper } from "./keeper.ts";
-import type { Log } from "./log.ts";
-import { Receiver } from "./receiver.ts";
-import { Reports } from "./reports.ts";
+import { Counters } from "./report/counters.ts";
+import { Doors } from "./doors/doors.ts";
+import { Entrances } from "./packet/entrances.ts";
+import { GateTags } from "./packet/prefilter.ts";
+import { checkGpg } from "./packet/gpg.ts";
+import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
+import { Keeper } from "./grants/keeper.ts";
+import type { Log } from "./report/log.ts";
+import { Receiver } from "./packet/receiver.ts";
+import { Reports } from "./report/reports.ts";
 import { createRunner } from "./runner.ts";
-import type { Store } from "./store.ts";
-import { attempt, orFailure } from "./trouble.ts";
+import type { Store } from "./state/store.ts";
+import { attempt, orFailure } from "./report/trouble.ts";
 
 /** How often ended grants are taken out of the ledger. */
 const SWEEP_MS = 1000;

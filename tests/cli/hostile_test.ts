@@ -9,11 +9,11 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Command, OptionNames } from "../../lib/commands/command.ts";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";
-import { publicKeyOf, sealKnock } from "../../lib/dialects/knock1.ts";
-import { createLog } from "../../lib/server/log.ts";
-import { openStore } from "../../lib/server/store.ts";
-import { formatBase64url } from "../../lib/values/base64url.ts";
-import { formatJson } from "../../lib/values/printable.ts";
+import { publicKeyOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
+import { createLog } from "../../lib/server/report/log.ts";
+import { openStore } from "../../lib/server/state/store.ts";
+import { formatBase64url } from "../../lib/values/bytes.ts";
+import { formatJson } from "../../lib/values/text.ts";
 import { type FakeOptions, FakeRuntime, START_MS } from "../fake_runtime.ts";
 
 const NASTY = [

@@ -7,9 +7,9 @@
 import * as dgram from "node:dgram";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import type { Answer } from "../../lib/dialects/dialect.ts";
-import { type SealedKnock, sealKnock } from "../../lib/dialects/knock1.ts";
+import { type SealedKnock, sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 
 /** What the program is asked to do. */

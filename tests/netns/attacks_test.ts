@@ -1,10 +1,15 @@
 /** What must not come to pass, tried with the whole program and the real kernel. */
 
 import { assert, assertEquals } from "@std/assert";
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
-import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop.ts";
-import { MAC_AT, macOf, sealKnock, tagOf } from "../../lib/dialects/knock1.ts";
-import { windowOf } from "../../lib/dialects/knock1_tag.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/open.ts";
+import {
+  MAC_AT,
+  macOf,
+  sealKnock,
+  tagOf,
+} from "../../lib/dialects/knock1/open.ts";
+import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { CLIENTS, type Pair } from "./netns.ts";
 import { KNOCK_PORT, type Program, programTest } from "./program.ts";
 

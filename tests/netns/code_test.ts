@@ -3,12 +3,12 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import {
   oneTimeCode,
   parseCodeSecret,
   STEP_MS,
-} from "../../lib/dialects/one_time_code.ts";
+} from "../../lib/dialects/codes.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 

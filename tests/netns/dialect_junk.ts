@@ -6,16 +6,16 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { verifyingKeyOf } from "../../lib/dialects/ed25519.ts";
-import { sealOpenme } from "../../lib/dialects/openme.ts";
-import { parseOpenmeKey } from "../../lib/dialects/openme_keys.ts";
+import { verifyingKeyOf } from "../../lib/dialects/crypto/ed25519.ts";
+import { sealOpenme } from "../../lib/dialects/openme/open.ts";
+import { parseOpenmeKey } from "../../lib/dialects/openme/keys.ts";
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
   rsaPublicPem,
   sealOpenspa,
-} from "../../lib/dialects/openspa.ts";
-import { publicKeyOf } from "../../lib/dialects/x25519.ts";
+} from "../../lib/dialects/openspa/open.ts";
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { parseUuid } from "../../lib/values/uuid.ts";
 import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../rsa.ts";
 import type { Junk } from "./junk.ts";

@@ -1,7 +1,7 @@
 /** Drives the iptables backend, as drive.ts says: `drive_iptables.ts VARIANT MODE CHAIN`. */
 
 import process from "node:process";
-import { iptablesFirewall } from "../../lib/firewall/iptables.ts";
+import { iptablesFirewall } from "../../lib/firewall/iptables/iptables.ts";
 import { runtime } from "../runtime.ts";
 import { follow } from "./drive.ts";
 

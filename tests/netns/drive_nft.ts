@@ -4,7 +4,7 @@
  */
 
 import process from "node:process";
-import { nftFirewall } from "../../lib/firewall/nft.ts";
+import { nftFirewall } from "../../lib/firewall/nft/nft.ts";
 import { runtime } from "../runtime.ts";
 import { follow } from "./drive.ts";
 

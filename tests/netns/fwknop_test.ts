@@ -9,9 +9,9 @@ import {
   fwknopDialect,
   fwknopRandom,
   sealFwknop,
-} from "../../lib/dialects/fwknop.ts";
-import { CIPHER_MODES } from "../../lib/dialects/fwknop_cipher.ts";
-import { DIGEST_TYPES } from "../../lib/dialects/fwknop_digest.ts";
+} from "../../lib/dialects/fwknop/open.ts";
+import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
+import { DIGEST_TYPES } from "../../lib/dialects/crypto/hash.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { sceneAt } from "../packets.ts";
 import { netnsTest, pass, scriptCommand, SERVER } from "./netns.ts";

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { join } from "node:path";
-import { readKnockdConf } from "../../lib/config/convert/knockd_conf.ts";
+import { readKnockdConf } from "../../lib/config/convert/knockd/conf.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { KNOCKD_PROBES } from "../knockd_probes.ts";
 import { runtime } from "../runtime.ts";

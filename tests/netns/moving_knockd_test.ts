@@ -9,7 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import process from "node:process";
 import { BEHIND, CLIENTS, netnsTest, Pair, pass, SERVER } from "./netns.ts";
-import { run as convert } from "../../lib/commands/convert.ts";
+import { run as convert } from "../../lib/commands/operator/convert.ts";
 import { runtime } from "../runtime.ts";
 import { Program } from "./program.ts";
 

@@ -11,7 +11,7 @@ import {
   parseRsaPublicKey,
   rsaPublicPem,
   sealOpenspa,
-} from "../../lib/dialects/openspa.ts";
+} from "../../lib/dialects/openspa/open.ts";
 import { parseUuid } from "../../lib/values/uuid.ts";
 import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../rsa.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";

@@ -5,9 +5,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { formatEnrolment } from "../../lib/client/enrolment.ts";
-import { publicKeyOf } from "../../lib/dialects/knock1.ts";
-import { formatBase64url } from "../../lib/values/base64url.ts";
+import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { publicKeyOf } from "../../lib/dialects/knock1/open.ts";
+import { formatBase64url } from "../../lib/values/bytes.ts";
 import {
   netnsTest,
   type Pair,

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { parseEnrolment } from "../../lib/client/enrolment.ts";
-import { sealKnock } from "../../lib/dialects/knock1.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { KNOCK_PORT, type Program, programTest } from "./program.ts";
 

@@ -11,8 +11,8 @@ import {
   isMapping,
   type Mistake,
   mistake,
-} from "../mistake.ts";
-import { parseYaml } from "../yaml.ts";
+} from "../../values/mistake.ts";
+import { parseYaml } from "../../values/yaml.ts";
 
 /** A mapping of another tool's file, with its path in it. */
 export class Foreign {

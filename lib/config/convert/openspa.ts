@@ -10,12 +10,12 @@ import {
   parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
-} from "../../dialects/openspa.ts";
+} from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { formatDuration } from "../../values/duration.ts";
-import { scalar } from "../write.ts";
+import { scalar } from "../files/write.ts";
 import { type Foreign, parsePort, readForeign } from "./foreign.ts";
-import { goSeconds } from "./openme_values.ts";
+import { goSeconds } from "./openme/openme_values.ts";
 
 /** The file that the converted configuration names for the server's key. */
 const KEY_FILE = "openspa.pem";

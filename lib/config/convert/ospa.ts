@@ -5,7 +5,7 @@ import {
   parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
-} from "../../dialects/openspa.ts";
+} from "../../dialects/openspa/open.ts";
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
 import { formatUuid, parseUuid } from "../../values/uuid.ts";
 import { parsePort, readForeign } from "./foreign.ts";

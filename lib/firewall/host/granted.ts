@@ -8,12 +8,12 @@
 import { type Endpoint, parseAddress } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { FAMILIES, type Family, familyOf } from "../family.ts";
-import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables_rules.ts";
+import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables/rules.ts";
 import {
   DEFAULT_CHAIN as HOST_CHAIN,
   formatHostChain,
   parseHostChain,
-} from "../nft_chain.ts";
+} from "../nft/rules/nft_chain.ts";
 import {
   type Cause,
   type Chain,

@@ -5,7 +5,11 @@
  */
 
 import { FAMILIES } from "../family.ts";
-import { formatHostChain, type HostChain, hostTable } from "../nft_chain.ts";
+import {
+  formatHostChain,
+  type HostChain,
+  hostTable,
+} from "../nft/rules/nft_chain.ts";
 import {
   type Chain,
   type Fate,

@@ -8,23 +8,23 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { UsageError } from "../../../values/errors.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
-import type { Knock1Keys } from "../../knock1.ts";
-import { decodeKnock, encodeKnock, type Knock } from "../../knock1_payload.ts";
-import { CurrentTags, deriveKey, tagOf, windowOf } from "../../knock1_tag.ts";
+import type { Knock1Keys } from "../open.ts";
+import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
+import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
 import {
   beginHandshake,
   type Chain,
   type Initiator,
   readMessage1,
   writeMessage1,
-} from "../../noise.ts";
-import { concat, hmacSha256 } from "../../sha256.ts";
+} from "../noise.ts";
+import { concat, hmacSha256 } from "../../crypto/sha256.ts";
 import {
   importPublicKey,
   KEY_SIZE,
   type KeyPair,
   keyPairOf,
-} from "../../x25519.ts";
+} from "../../crypto/curve25519.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
 
 /** Bytes of every knock in the web form. */

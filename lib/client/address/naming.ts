@@ -1,0 +1,83 @@
+/**
+ * The address that packets name, so that nobody on the way can have them open
+ * for another: the one that the server's last reply reported.
+ * @module
+ */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import { isIpv4, parseAddress } from "../../values/address.ts";
+import { recall, remember } from "../memory.ts";
+import type { Answered } from "../knock/outcome_.ts";
+import type { Profile } from "../profile/profile.ts";
+
+export type Family = "IPv4" | "IPv6";
+
+/** An address to name, by the family that the packet goes over; absent: none. */
+export type Naming = Readonly<Partial<Record<Family, string>>>;
+
+const KIND = "address";
+
+/**
+ * How long an address counts after a reply to a packet that named none. A
+ * client that may open for any address gets no refusal when it is wrong.
+ */
+const TRUST_MS = 3_600_000;
+
+/** How old the memory is when it is written anew, though nothing changed. */
+const REFRESH_MS = 600_000;
+
+const FAMILIES = ["IPv4", "IPv6"] as const;
+
+/** The family of an address. */
+export function familyOf(address: string): Family {
+  return isIpv4(address) ? "IPv4" : "IPv6";
+}
+
+/** The addresses that the server saw last from this network. */
+export function rememberedNaming(runtime: Runtime, profile: Profile): Naming {
+  return Object.fromEntries(
+    entries(runtime, profile).map(([family, { address }]) => [family, address]),
+  );
+}
+
+/** Remembers what a server said that it saw, in reply to a packet that named nothing. */
+export function rememberNaming(
+  runtime: Runtime,
+  profile: Profile,
+  { answer }: Answered,
+): void {
+  const address = parseAddress(answer.address);
+  if (address === null || answer.status !== "done") return;
+  const known = Object.fromEntries(entries(runtime, profile));
+  const family = familyOf(address);
+  const old = known[family];
+  const atMs = runtime.nowMs();
+  if (old?.address === address && atMs - old.atMs < REFRESH_MS) return;
+  remember(runtime, profile, KIND, { ...known, [family]: { address, atMs } });
+}
+
+interface Seen {
+  readonly address: string;
+  /** Unix milliseconds. */
+  readonly atMs: number;
+}
+
+function entries(runtime: Runtime, profile: Profile): [Family, Seen][] {
+  const memory = recall(runtime, profile, KIND);
+  if (!memory) return [];
+  const nowMs = runtime.nowMs();
+  return FAMILIES.flatMap((family): [Family, Seen][] => {
+    const seen = readSeen(memory[family]);
+    if (!seen || familyOf(seen.address) !== family) return [];
+    const ageMs = nowMs - seen.atMs;
+    return ageMs >= 0 && ageMs < TRUST_MS ? [[family, seen]] : [];
+  });
+}
+
+function readSeen(value: unknown): Seen | null {
+  if (typeof value !== "object" || value === null) return null;
+  const { address, atMs } = value as Record<string, unknown>;
+  if (typeof address !== "string" || typeof atMs !== "number") return null;
+  const canonical = parseAddress(address);
+  return canonical === null ? null : { address: canonical, atMs };
+}

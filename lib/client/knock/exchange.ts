@@ -1,0 +1,166 @@
+/** One exchange with a server: packets from one socket, until one is answered. */
+
+import {
+  type Datagrams,
+  type Runtime,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import { FailureError } from "../../values/errors.ts";
+import type { Codes } from "./codes.ts";
+import { Ear } from "./answers.ts";
+import { familyOf, type Naming } from "../address/naming.ts";
+import type { CodeUse, Outcome } from "./outcome_.ts";
+import type { Profile } from "../profile/profile.ts";
+import type { Ask, Sealed, Sealer } from "./sealers.ts";
+import { deliver, type Transport } from "./transport.ts";
+
+/** How long the first try waits for an answer, and each further one. */
+const FIRST_WAIT_MS = 1000;
+const NEXT_WAIT_MS = 2000;
+
+/** What is sent, how, and where to. */
+export interface Exchange {
+  readonly profile: Profile;
+  readonly ask: Ask;
+  readonly sealer: Sealer;
+  readonly transport: Transport;
+  readonly reply: boolean;
+  readonly addresses: readonly string[];
+  readonly codes: Codes;
+  readonly naming: Naming;
+  readonly tries: number;
+  readonly patienceMs: number | undefined;
+}
+
+/** Sends packets until one is answered; throws FailureError when none could be sent. */
+export async function exchange(
+  runtime: Runtime,
+  knock: Exchange,
+): Promise<Outcome> {
+  const { profile, ask, sealer, transport, reply, codes, tries } = knock;
+  const { addresses, naming, patienceMs } = knock;
+  const ear = new Ear(runtime);
+  const socket = await openSocket(runtime, ear);
+  const failures: string[] = [];
+  let sent = false;
+  try {
+    const once = onlyOnce(ask);
+    for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
+      for (let tried = 0; tried < tries; tried++) {
+        const code = codes.next(runtime.nowMs());
+        const seal = (server: string) => {
+          const address = ask.address ?? naming[familyOf(server)] ?? null;
+          return sealer.seal({ ...ask, address, code: code.code }, {
+            nowMs: runtime.nowMs(),
+            random: (size) => runtime.random(size),
+            wantsReply: reply,
+            server,
+            own: () => runtime.ownAddresses(),
+            run: (argv, options) => runtime.run(argv, options),
+          });
+        };
+        const round = {
+          addresses: group,
+          next: once(seal),
+          send: (packet: Uint8Array<ArrayBuffer>, host: string) => {
+            const port = transport.port ?? profile.server.port;
+            const to = { host, port };
+            return deliver(runtime, socket, packet, to, transport, sealer);
+          },
+        };
+        const failed = await sendRound(round, ear, code.use);
+        // A family that cannot be sent to is not waited for.
+        if (failed.length === group.length && tried === 0) {
+          failures.push(...failed);
+          break;
+        }
+        sent = true;
+        codes.spend(code);
+        if (!reply) return { kind: "sent", addresses: group };
+        const waitMs = tried === tries - 1 && patienceMs
+          ? patienceMs
+          : tried === 0
+          ? FIRST_WAIT_MS
+          : NEXT_WAIT_MS;
+        const answered = await ear.wait(waitMs);
+        if (answered) return answered;
+      }
+    }
+  } finally {
+    await socket.close();
+  }
+  if (sent) return { kind: "silent", addresses, tries };
+  throw new FailureError(
+    `cannot send to ${profile.server.host}: ${failures.join("; ")}`,
+    transport.kind === "udp"
+      ? "is this machine connected, and does its own firewall let UDP out?"
+      : `does the server listen on ${transport.kind}/${
+        transport.port ?? profile.server.port
+      }? \`listen\` in its configuration must name it`,
+  );
+}
+
+// A server takes a one-time code once: over both families at a time it would
+// open for the one whose packet is faster, and refuse the other.
+function byFamily(addresses: readonly string[]): string[][] {
+  const groups = Map.groupBy(addresses, familyOf);
+  return [...groups.values()];
+}
+
+// One packet for each address and try, so that each may open its own family's
+// source. To run a command all get the same one, and the server takes it once,
+// however long the command runs and the answer takes.
+function onlyOnce(ask: Ask): (seal: Seal) => Seal {
+  if (ask.action !== "run") return (seal) => seal;
+  let only: ReturnType<Seal> | undefined;
+  return (seal) => (server) => only ??= seal(server);
+}
+
+type Seal = (server: string) => Sealed | Promise<Sealed>;
+
+interface Round {
+  readonly addresses: readonly string[];
+  /** The packet for an address. */
+  readonly next: Seal;
+  readonly send: (
+    packet: Uint8Array<ArrayBuffer>,
+    address: string,
+  ) => Promise<void>;
+}
+
+/** Sends a packet to each address; why that failed, where it did. */
+async function sendRound(
+  { addresses, next, send }: Round,
+  ear: Ear,
+  code: CodeUse,
+): Promise<string[]> {
+  const failures: string[] = [];
+  for (const address of addresses) {
+    let forget = () => {};
+    try {
+      const sealed = await next(address);
+      forget = ear.expect(sealed, code);
+      await send(sealed.packet, address);
+    } catch (error) {
+      // A dialect may have nothing to say to an address, and to another it has.
+      if (!(error instanceof SystemError || error instanceof FailureError)) {
+        throw error;
+      }
+      forget();
+      failures.push(`${address}: ${error.message}`);
+    }
+  }
+  return failures;
+}
+
+async function openSocket(runtime: Runtime, ear: Ear): Promise<Datagrams> {
+  try {
+    return await runtime.listenDatagram(
+      { host: "::", port: 0 },
+      (bytes, source) => ear.hear(bytes, source),
+    );
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot open a UDP socket: ${error.message}`);
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * A knock with all that this client knows: the address that it names, found
+ * out or remembered, and both families where that is wanted.
+ * @module
+ */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import {
+  type Family,
+  familyOf,
+  type Naming,
+  rememberedNaming,
+  rememberNaming,
+} from "../address/naming.ts";
+import type { Answered, Outcome } from "./outcome_.ts";
+import type { From, Profile } from "../profile/profile.ts";
+import { type Ask, sendKnock, type SendOptions } from "./send.ts";
+
+/** Whom to open for. */
+export interface Whom {
+  readonly from: From;
+  /** Whether packets may name the address that the server saw last. */
+  readonly mayGuess: boolean;
+}
+
+export interface KnockOptions extends SendOptions, Whom {
+  /** Have both families opened, and wait for both answers. */
+  readonly both?: boolean;
+}
+
+/** What became of a knock. */
+export interface Knocked {
+  readonly outcome: Outcome;
+  /** Whether it was done for an address that was remembered. */
+  readonly guessed: boolean;
+  /** The other family's answer, where both were wanted and both are done. */
+  readonly also: Answered | null;
+  /** Why the other family is not open, where both were wanted. */
+  readonly without: string | null;
+}
+
+/** A question to the server, without the address. */
+export type Wish = Omit<Ask, "address">;
+
+/** Knocks; throws what {@linkcode sendKnock} and finding the own address do. */
+export async function knock(
+  runtime: Runtime,
+  profile: Profile,
+  wish: Wish,
+  options: KnockOptions,
+): Promise<Knocked> {
+  const sending = await nameAddress(runtime, profile, options);
+  const address = typeof options.from === "string"
+    ? null
+    : options.from.address;
+  const ask = { ...wish, address };
+  if (options.both) return await knockBoth(runtime, profile, ask, sending);
+  const outcome = await sendKnock(runtime, profile, ask, sending);
+  const guessed = learn(runtime, profile, ask, sending, outcome);
+  return { outcome, guessed, also: null, without: null };
+}
+
+async function nameAddress(
+  runtime: Runtime,
+  profile: Profile,
+  options: KnockOptions,
+): Promise<SendOptions> {
+  const { from, mayGuess, both = false } = options;
+  if (from === "resolve") {
+    const { findOwnAddress } = await import("../address/find.ts");
+    const naming = await findOwnAddress(runtime, profile);
+    const found = Object.keys(naming) as Family[];
+    const only = found.length === 1 && !both ? found[0] : undefined;
+    // A packet over the other family would name nothing.
+    return { ...options, naming, family: options.family ?? only };
+  }
+  // Without a reply nobody says that it is another address by now.
+  if (from !== "source" || !mayGuess || options.reply === false) return options;
+  return { ...options, guess: rememberedNaming(runtime, profile) };
+}
+
+/** Remembers what the server saw; whether it was told so by this client. */
+function learn(
+  runtime: Runtime,
+  profile: Profile,
+  ask: Ask,
+  { naming, guess }: SendOptions,
+  outcome: Outcome,
+): boolean {
+  if (outcome.kind !== "answered" || outcome.answer.status !== "done") {
+    return false;
+  }
+  const { address } = outcome.answer;
+  if (isNamed(guess, address)) return true;
+  if (ask.address === null && !isNamed(naming, address)) {
+    rememberNaming(runtime, profile, outcome);
+  }
+  return false;
+}
+
+function isNamed(naming: Naming = {}, address: string): boolean {
+  return naming[familyOf(address)] === address;
+}
+
+async function knockBoth(
+  runtime: Runtime,
+  profile: Profile,
+  ask: Ask,
+  options: SendOptions,
+): Promise<Knocked> {
+  if (ask.code !== null || profile.code !== null) {
+    throw new UsageError(
+      "--both cannot go with one-time codes: each is good for one family",
+      "knock with -6, and with the next code with -4",
+    );
+  }
+  const knocks = (["IPv6", "IPv4"] as const).map(async (family) => {
+    const chosen = { ...options, family };
+    const outcome = await sendKnock(runtime, profile, ask, chosen);
+    return { family, outcome };
+  });
+  const ended = await Promise.allSettled(knocks);
+  const got = ended.filter((one) => one.status === "fulfilled")
+    .map(({ value }) => value);
+  const failed = ended.filter((one) => one.status === "rejected")
+    .map(({ reason }) => reason as Error);
+  const strange = failed.find((error) => !(error instanceof FailureError));
+  if (strange) throw strange;
+  const done = got.filter(({ outcome }) => isDone(outcome));
+  const [main, other] = [...done, ...got.filter((one) => !done.includes(one))];
+  if (!main) throw failed[0]!;
+  const guesses = done.map(({ outcome }) =>
+    learn(runtime, profile, ask, options, outcome)
+  );
+  return {
+    outcome: main.outcome,
+    guessed: guesses[0] ?? false,
+    also: done.length === 2 && other!.outcome.kind === "answered"
+      ? other!.outcome
+      : null,
+    without: done.length === 2 || !isDone(main.outcome)
+      ? null
+      : other
+      ? `${other.family}: ${tellUndone(other.outcome)}`
+      : failed[0]!.message,
+  };
+}
+
+function isDone(outcome: Outcome): boolean {
+  return outcome.kind === "sent" ||
+    outcome.kind === "answered" && outcome.answer.status === "done";
+}
+
+function tellUndone(outcome: Outcome): string {
+  return outcome.kind === "answered" ? outcome.answer.status : "no answer";
+}

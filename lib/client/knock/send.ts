@@ -1,0 +1,109 @@
+/**
+ * Sending a knock: a fresh packet every try, to every address of the server,
+ * until an answer comes that proves itself.
+ * @module
+ */
+
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { FailureError } from "../../values/errors.ts";
+import { Codes } from "./codes.ts";
+import { exchange } from "./exchange.ts";
+import { type Family, familyOf, type Naming } from "../address/naming.ts";
+import type { Outcome } from "./outcome_.ts";
+import type { Profile } from "../profile/profile.ts";
+import { type Ask, sealerOf } from "./sealers.ts";
+import type { Transport } from "./transport.ts";
+
+export type { Family } from "../address/naming.ts";
+export type { Ask } from "./sealers.ts";
+
+export interface SendOptions {
+  /** How many packets, at most, to each address. Default {@linkcode DEFAULT_TRIES}. */
+  readonly tries?: number;
+  /** False: one packet to each address, and no waiting. Default true. */
+  readonly reply?: boolean;
+  /** Only addresses of this family. Default both. */
+  readonly family?: Family | undefined;
+  /** How packets are carried. Default: the profile's way. */
+  readonly transport?: Transport | undefined;
+  /** How long to wait for an answer to the last packet. Default as to the others. */
+  readonly patienceMs?: number;
+  /** What packets name as this client's address where the ask names none. */
+  readonly naming?: Naming;
+  /**
+   * What they name at first, and no longer than until the server refuses or is
+   * silent: it may be another address by now. Only with a reply.
+   */
+  readonly guess?: Naming;
+}
+
+export const DEFAULT_TRIES = 3;
+
+/**
+ * Knocks at a profile's server and tells what became of it. An answer counts
+ * from wherever it comes and however late, if it opens with the keys of any
+ * packet sent. Throws FailureError when the server's name has no address, or
+ * none that this machine can send to; one that it cannot is no matter while
+ * another works. With one-time codes the families take turns, the resolver's
+ * first one first: the next is tried when no answer came.
+ */
+export async function sendKnock(
+  runtime: Runtime,
+  profile: Profile,
+  ask: Ask,
+  options: SendOptions = {},
+): Promise<Outcome> {
+  const { tries = DEFAULT_TRIES, family, naming = {}, guess = {} } = options;
+  const sealer = await sealerOf(profile);
+  const transport = options.transport ?? profile.transport;
+  // Servers answer nothing to a connection.
+  const answers = sealer.answers && transport.kind === "udp";
+  const reply = answers && options.reply !== false;
+  const addresses = await findAddresses(runtime, profile, family);
+  const { patienceMs } = options;
+  const knock = { profile, ask, sealer, transport, reply, addresses };
+  const codes = new Codes(profile, ask.code);
+  const guessed = reply && tries > 1 && ask.address === null &&
+    addresses.some((address) => guess[familyOf(address)] !== undefined);
+  if (!guessed) {
+    const plain = { ...knock, codes, naming, tries, patienceMs };
+    return await exchange(runtime, plain);
+  }
+  const first = { ...knock, codes, naming: guess, tries: 1, patienceMs };
+  const outcome = await exchange(runtime, first);
+  if (outcome.kind === "answered") {
+    if (outcome.answer.status !== "refused") return outcome;
+    const again = { ...first, codes: new Codes(profile, ask.code) };
+    return await exchange(runtime, { ...again, naming, tries });
+  }
+  const second = await exchange(runtime, {
+    ...first,
+    naming,
+    tries: tries - 1,
+  });
+  return second.kind === "silent" ? { ...second, tries } : second;
+}
+
+async function findAddresses(
+  runtime: Runtime,
+  profile: Profile,
+  family: Family | undefined,
+): Promise<string[]> {
+  const { host } = profile.server;
+  let found: string[];
+  try {
+    found = [...new Set(await runtime.resolve(host))];
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(
+      `the server's name "${host}" does not resolve: ${error.message}`,
+      `is this machine connected, and is the name right in profile "${profile.name}"?`,
+    );
+  }
+  if (!family) return found;
+  const chosen = found.filter((address) => familyOf(address) === family);
+  if (chosen.length > 0) return chosen;
+  throw new FailureError(
+    `the server "${host}" has no ${family} address: it has ${found.join(", ")}`,
+  );
+}

@@ -1,0 +1,96 @@
+/** The way through for ssh's ProxyCommand: a connection, after a knock if need be. */
+
+import {
+  type Runtime,
+  type Stream,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import { parseAddress } from "../../values/address.ts";
+import { UsageError } from "../../values/errors.ts";
+import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
+import type { KnockOptions, Wish } from "../knock/knock.ts";
+import { openDoor, type Target } from "./opening.ts";
+import type { Profile } from "../profile/profile.ts";
+import { connectOnce } from "./wait.ts";
+
+/** How long a port that should be open may take to accept. */
+const REMEMBERED_WAIT_MS = 1000;
+
+/**
+ * Connects to a TCP port of a profile's server. Where a grant is remembered it
+ * connects at once, and knocks if that fails; several at a time knock once.
+ */
+export async function connectThrough(
+  runtime: Runtime,
+  profile: Profile,
+  wish: Wish,
+  options: KnockOptions,
+  target: Target,
+): Promise<Stream> {
+  const { port } = target;
+  const startMs = runtime.nowMs();
+  let tried = -Infinity;
+  const remembered = async () => {
+    const grant = recallGrant(runtime, profile, port);
+    // What did not let this connection in is not tried twice.
+    if (!grant || grant.atMs <= tried) return null;
+    tried = grant.atMs;
+    const addresses = await addressesOf(runtime, profile, target);
+    if (addresses.length === 0) return null;
+    const door = { addresses, port };
+    const entrance = await connectOnce(runtime, door, REMEMBERED_WAIT_MS);
+    return entrance.ok ? entrance.stream : null;
+  };
+  const open = async () => {
+    // Not one that another process got in the meantime.
+    if (tried < startMs) forgetGrant(runtime, profile, port);
+    const opening = await openDoor(runtime, profile, wish, options, target);
+    const { outcome } = opening.knocked;
+    rememberGrant(runtime, profile, port, outcome, wish.seconds);
+    return opening.stream;
+  };
+  return await remembered() ??
+    await once(runtime, profile, port, open, remembered);
+}
+
+/**
+ * The address that a proxy's HOST means: null where it is the profile's server
+ * itself. Throws UsageError when it is another host.
+ */
+export async function targetAddress(
+  runtime: Runtime,
+  profile: Profile,
+  host: string,
+): Promise<string | null> {
+  const own = profile.server.host;
+  const bare = host.replace(/^\[(.*)\]$/, "$1");
+  const address = parseAddress(bare);
+  if (bare.toLowerCase() === own.toLowerCase()) return null;
+  if (address !== null && address === parseAddress(own)) return null;
+  if (address !== null) {
+    const known = await runtime.resolve(own).catch((error) => {
+      if (!(error instanceof SystemError)) throw error;
+      return [] as string[];
+    });
+    if (known.includes(address)) return address;
+  }
+  throw new UsageError(
+    `HOST must be the server of profile "${profile.name}", "${own}" or an ` +
+      `address of it, got "${host}"`,
+    `in ~/.ssh/config write: HostName ${own}`,
+  );
+}
+
+async function addressesOf(
+  runtime: Runtime,
+  { server: { host } }: Profile,
+  { address }: Target,
+): Promise<readonly string[]> {
+  if (address !== null) return [address];
+  try {
+    return await runtime.resolve(host);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return []; // the knock will say it
+  }
+}

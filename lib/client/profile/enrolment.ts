@@ -1,0 +1,199 @@
+/**
+ * An enrolment: one line that carries all a client needs from the server's
+ * side to its own, `knock://HOST:PORT/?server=PUBLIC43&key=PRIVATE43&psk=PSK43#NAME`.
+ * It holds secrets, so no message ever repeats a part of it but names.
+ * @module
+ */
+
+import { parseCodeSecret } from "../../dialects/codes.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  parseEndpoint,
+} from "../../values/address.ts";
+import { formatBase64url, parseBase64url } from "../../values/bytes.ts";
+import { counted } from "../../values/counted.ts";
+import { UsageError } from "../../values/errors.ts";
+
+/** What a server gives to one client. */
+export interface Enrolment extends Endpoint {
+  /** The client's name on the server, and the profile's by default. */
+  readonly name: string;
+  /** The server's public key, 32 bytes. */
+  readonly server: Uint8Array;
+  /** The client's private key, 32 bytes; null when the client made its own. */
+  readonly key: Uint8Array | null;
+  /** 32 bytes that the two share. */
+  readonly psk: Uint8Array;
+  /** The secret of one-time codes, in base32, where the client needs them. */
+  readonly code?: string;
+}
+
+/** Bytes of a key or psk, and its characters in base64url. */
+const KEY_SIZE = 32;
+const KEY_CHARACTERS = 43;
+
+const PARAMETERS = ["server", "key", "psk", "code"] as const;
+type Parameter = typeof PARAMETERS[number];
+
+const SCHEME = "knock://";
+/** Far more than the longest enrolment. */
+const MAX_CHARACTERS = 2048;
+const MAX_NAME = 64;
+
+const WHOLE =
+  "copy the whole line, from knock:// to the name after the #, and put it " +
+  "in single quotes: a shell cuts it at the first &";
+
+/** Writes an enrolment as one line, without a newline at its end. */
+export function formatEnrolment(enrolment: Enrolment): string {
+  const { name, server, key, psk, code } = enrolment;
+  const parameters = [`server=${formatBase64url(server)}`];
+  if (key) parameters.push(`key=${formatBase64url(key)}`);
+  parameters.push(`psk=${formatBase64url(psk)}`);
+  if (code !== undefined) parameters.push(`code=${code}`);
+  return `${SCHEME}${formatEndpoint(enrolment)}/?${parameters.join("&")}#` +
+    encodeURIComponent(name);
+}
+
+/** Whether a text means to be an enrolment, not the path of a file. */
+export function looksLikeEnrolment(text: string): boolean {
+  return /^\s*knock:/i.test(text);
+}
+
+/**
+ * Reads what {@linkcode formatEnrolment} wrote; white space around it is no
+ * matter. Throws UsageError, each mistake in its own words and no secret in
+ * any of them.
+ */
+export function parseEnrolment(text: string): Enrolment {
+  text = text.trim();
+  if (text === "") throw new UsageError("the enrolment is empty", WHOLE);
+  if (!text.startsWith(SCHEME)) {
+    throw new UsageError('the enrolment must start with "knock://"', WHOLE);
+  }
+  if (/\s/.test(text)) {
+    throw new UsageError("the enrolment has white space in it", WHOLE);
+  }
+  if (text.length > MAX_CHARACTERS) {
+    throw new UsageError(
+      `the enrolment has ${text.length} characters, wanted at most ${MAX_CHARACTERS}`,
+    );
+  }
+  const match = /^([^/?#]*)(\/?)(\??)([^#]*)(#?)(.*)$/s
+    .exec(text.slice(SCHEME.length))!;
+  const [, authority, slash, question, query, hash, fragment] = match;
+  const endpoint = readEndpoint(authority!);
+  if (!slash || !question) {
+    throw new UsageError(
+      'the enrolment has no "/?" after its server: it was cut short or changed',
+      WHOLE,
+    );
+  }
+  const parameters = readParameters(query!);
+  if (!hash || !fragment) {
+    throw new UsageError(
+      "the enrolment ends before the client's name: it was cut short",
+      WHOLE,
+    );
+  }
+  const server = readKey(parameters, "server");
+  const key = parameters.has("key") ? readKey(parameters, "key") : null;
+  const psk = readKey(parameters, "psk");
+  const name = readName(fragment);
+  const code = parameters.get("code");
+  if (code === undefined) return { ...endpoint, name, server, key, psk };
+  if (!parseCodeSecret(code)) {
+    throw new UsageError(
+      `the enrolment's code must be 16 to 128 characters of base32, got ${
+        counted(code.length, "character")
+      }`,
+      WHOLE,
+    );
+  }
+  return { ...endpoint, name, server, key, psk, code };
+}
+
+function readEndpoint(authority: string): Endpoint {
+  // What stands before an @ could be a password: it is not repeated.
+  const shown = authority.replace(/^.*@/s, "…@");
+  if (authority === "") {
+    throw new UsageError("the enrolment names no server", WHOLE);
+  }
+  const endpoint = parseEndpoint(authority);
+  if (!endpoint || endpoint.port === 0) {
+    throw new UsageError(
+      `the enrolment's server must be HOST:PORT or [IPV6]:PORT, got "${shown}"`,
+      WHOLE,
+    );
+  }
+  return endpoint;
+}
+
+function readParameters(query: string): Map<Parameter, string> {
+  const found = new Map<Parameter, string>();
+  for (const part of query === "" ? [] : query.split("&")) {
+    const at = part.indexOf("=");
+    const name = at < 0 ? part : part.slice(0, at);
+    const known = PARAMETERS.find((parameter) => parameter === name);
+    if (!known) {
+      // A longer word may be a key whose name got lost.
+      const shown = /^[a-z_]{1,12}$/.test(name) ? ` "${name}"` : "";
+      throw new UsageError(
+        `the enrolment has an unknown parameter${shown}`,
+        shown ? "it may be of a newer knock: update this one" : WHOLE,
+      );
+    }
+    if (found.has(known)) {
+      throw new UsageError(`the enrolment has "${known}" twice`, WHOLE);
+    }
+    found.set(known, at < 0 ? "" : part.slice(at + 1));
+  }
+  return found;
+}
+
+function readKey(
+  parameters: ReadonlyMap<Parameter, string>,
+  name: Parameter,
+): Uint8Array {
+  const text = parameters.get(name);
+  if (text === undefined) {
+    throw new UsageError(`the enrolment has no "${name}"`, WHOLE);
+  }
+  if (text.length !== KEY_CHARACTERS) {
+    throw new UsageError(
+      `the enrolment's ${name} must have ${KEY_CHARACTERS} characters, got ${text.length}`,
+      WHOLE,
+    );
+  }
+  const bytes = parseBase64url(text, KEY_SIZE);
+  if (!bytes) {
+    throw new UsageError(
+      `the enrolment's ${name} is not base64url: a character was changed`,
+      WHOLE,
+    );
+  }
+  return bytes;
+}
+
+function readName(fragment: string): string {
+  let name: string;
+  try {
+    name = decodeURIComponent(fragment);
+  } catch {
+    throw new UsageError(
+      "the client's name after the # is not well percent-encoded",
+      WHOLE,
+    );
+  }
+  const visible = name.replaceAll(" ", "");
+  if (
+    visible === "" || name.length > MAX_NAME || /[\p{C}\p{Z}]/u.test(visible)
+  ) {
+    throw new UsageError(
+      `the client's name after the # must be 1 to ${MAX_NAME} visible characters`,
+      WHOLE,
+    );
+  }
+  return name;
+}

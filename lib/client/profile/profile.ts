@@ -1,0 +1,199 @@
+/**
+ * A profile, and profiles.yaml: the servers that this client can knock at,
+ * by name. The file holds private keys.
+ *
+ *     home:
+ *       server: home.example.org:62201
+ *       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
+ *                          # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
+ *                          # openme: { server, key }, with base64, or
+ *                          # openspa: { uuid, key, server, adk_secret }, with PEM
+ *       open: [tcp/22]     # what to ask for; absent: all that it may open
+ *       for: 1h            # how long; absent: the server's default
+ *       from: source       # or an address, or resolve
+ *       transport: udp     # or tcp, or http/8080
+ *       remember: true     # this client's address and grants, between runs
+ *       code: BASE32       # the secret of one-time codes, where they are wanted;
+ *                          # or ask: an app shows them, and they are typed
+ *     resolve:               # who tells this client its address, for --from resolve
+ *       stun: stun.example.org
+ * @module
+ */
+
+import {
+  at,
+  configError,
+  isMapping,
+  type Mistake,
+} from "../../values/mistake.ts";
+import {
+  named,
+  object,
+  oneOrMore,
+  optional,
+  required,
+  text,
+} from "../../values/schema.ts";
+import { NAME } from "../../config/shapes.ts";
+import { parseYaml } from "../../values/yaml.ts";
+import { parseCodeSecret } from "../../dialects/codes.ts";
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+} from "../../values/address.ts";
+import { COMMAND_NAMES } from "../../values/program.ts";
+import { parseDuration } from "../../values/duration.ts";
+import { parsePortRange, type PortRange } from "../../values/ports.ts";
+import {
+  PROFILE_DIALECTS,
+  PROFILE_KEYS,
+  type ProfileKeys,
+} from "../../dialects/knock1/keys.ts";
+import { RESOLVE_KEY, type Resolving, resolving } from "./resolving.ts";
+import {
+  parseTransport,
+  type Transport,
+  TRANSPORT_WORDS,
+  UDP,
+} from "../knock/transport.ts";
+
+/** How to knock at one server. */
+export interface Profile extends ProfileKeys {
+  readonly name: string;
+  readonly server: Endpoint;
+  /** The secret of one-time codes, in base32, or {@linkcode ASK_CODE}; null where none is wanted. */
+  readonly code: string | null;
+  /** Single ports to ask for; empty: all that this client may open. */
+  readonly open: readonly PortRange[];
+  /** Seconds to ask for; 0: the server's default. */
+  readonly seconds: number;
+  readonly from: From;
+  readonly transport: Transport;
+  /** Whether this client keeps what it learns of the server: its own address, and grants. */
+  readonly remember: boolean;
+  /** Who tells this client its address; null where nobody is named. */
+  readonly resolve: Resolving | null;
+}
+
+/** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
+export type From = "source" | "resolve" | { readonly address: string };
+
+/** In the place of a secret: the person who knocks types each code. */
+export const ASK_CODE = "ask";
+
+/** The most ports that one knock can name. Protocol, "The knock". */
+export const MAX_PORTS = 15;
+
+const ENTRIES = named(
+  NAME,
+  object({
+    server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
+    ...PROFILE_KEYS,
+    code: optional(
+      text("ask, or base32 of 16 to 128 characters", parseCode, {
+        secret: true,
+      }),
+      null,
+    ),
+    open: optional(
+      oneOrMore(text("tcp/PORT or udp/PORT", parsePortRange)),
+      [],
+    ),
+    for: optional(text("a duration such as 30s, 5m or 8h", parseDuration), 0),
+    from: optional(text("source, resolve or an address", parseFrom), "source"),
+    transport: optional(text(TRANSPORT_WORDS, parseTransport), UDP),
+    remember: optional(text("true or false", parseTruth), true),
+    [RESOLVE_KEY]: optional(resolving, null),
+  }),
+);
+
+/** The whole of `profiles.yaml`; what is for all profiles is read beside it. */
+export const PROFILES: typeof ENTRIES = {
+  read: ENTRIES.read,
+  json: { ...ENTRIES.json, properties: { [RESOLVE_KEY]: resolving.json } },
+};
+
+/** Reads the text of a file of profiles; `file` is for the messages. */
+export function parseProfiles(
+  content: string,
+  file: string,
+): ReadonlyMap<string, Profile> {
+  // All scalars stay text: no key or name turns into a number or a date.
+  const raw = parseYaml(content, "failsafe");
+  if (!raw.ok) throw configError(file, [raw.mistake]);
+  let yaml = raw.value;
+  const mistakes: Mistake[] = [];
+  const shared = readShared(yaml, mistakes);
+  yaml = withoutShared(yaml);
+  const read = PROFILES.read(yaml, "", mistakes) ?? new Map();
+  checkDialects(yaml, mistakes);
+  const profiles = new Map<string, Profile>();
+  for (const [name, { for: seconds, ...rest }] of read) {
+    if (COMMAND_NAMES.includes(name)) {
+      mistakes.push({
+        path: name,
+        text: "is the name of a command, and cannot be a profile's",
+      });
+    }
+    if (rest.open.length > MAX_PORTS) {
+      const got = `got ${rest.open.length}`;
+      const text = `must be at most ${MAX_PORTS} ports, ${got}`;
+      mistakes.push({ path: `${name}.open`, text });
+    }
+    const resolve = rest.resolve ?? shared;
+    profiles.set(name, { name, seconds, ...rest, resolve });
+  }
+  if (mistakes.length > 0) throw configError(file, mistakes);
+  return profiles;
+}
+
+/** Reads what is for all profiles, beside them. */
+function readShared(yaml: unknown, mistakes: Mistake[]): Resolving | null {
+  if (!isMapping(yaml) || !Object.hasOwn(yaml, RESOLVE_KEY)) return null;
+  return resolving.read(yaml[RESOLVE_KEY], RESOLVE_KEY, mistakes) ?? null;
+}
+
+function withoutShared(yaml: unknown): unknown {
+  if (!isMapping(yaml)) return yaml;
+  const { [RESOLVE_KEY]: _, ...profiles } = yaml;
+  return profiles;
+}
+
+/** Checks that each profile has the keys of one dialect, right or wrong. */
+function checkDialects(yaml: unknown, mistakes: Mistake[]): void {
+  if (!isMapping(yaml)) return;
+  for (const [name, profile] of Object.entries(yaml)) {
+    if (!isMapping(profile)) continue;
+    const found = PROFILE_DIALECTS.filter((dialect) =>
+      Object.hasOwn(profile, dialect)
+    );
+    if (found.length === 0) {
+      mistakes.push({ path: at(name, "knock"), text: "is missing" });
+    }
+    if (found.length > 1) {
+      const text = `must have the keys of one dialect, got ${found.join(", ")}`;
+      mistakes.push({ path: name, text });
+    }
+  }
+}
+
+/** Reads `source`, `resolve` or an address; null if it is none. */
+export function parseFrom(words: string): From | null {
+  if (words === "source" || words === "resolve") return words;
+  const address = parseAddress(words);
+  return address === null ? null : { address };
+}
+
+function parseServer(words: string): Endpoint | null {
+  const endpoint = parseEndpoint(words);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+}
+
+function parseTruth(words: string): boolean | null {
+  return words === "true" ? true : words === "false" ? false : null;
+}
+
+function parseCode(words: string): string | null {
+  return words === ASK_CODE || parseCodeSecret(words) ? words : null;
+}

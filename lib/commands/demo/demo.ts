@@ -1,0 +1,90 @@
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, OperatorError } from "../../values/errors.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { type Stage, stageHere } from "./stage.ts";
+import { stageNamespaces } from "./namespaces.ts";
+import { greet, listen } from "./service.ts";
+
+export const help = `Usage:
+    knock demo
+
+Shows the whole job with real parts in a few seconds: a service, the server
+and the client; closed, knock, open, expired, closed.
+
+As root on Linux with nftables it works in two network namespaces that it makes
+and removes; elsewhere over loopback, with the gate. Nothing of the machine is
+changed.
+
+Example:
+    $ knock demo
+`;
+
+/** How long the demo's grant lasts. */
+const OPEN_SECONDS = 2;
+
+/** The names of its options. */
+export const optionNames = {};
+
+/** Runs `knock demo`, and returns the exit status: 0 when all went as it should. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  // The demo's own helpers, which it runs inside its namespaces.
+  if (args[0] === "--serve") return await listen(runtime, args[1]!);
+  if (args[0] === "--greet") return await greet(runtime, args[1]!);
+
+  takePositionals(parseOptions(args, optionNames), []);
+  const stage = await chooseStage(runtime);
+  try {
+    return await play(runtime, stage);
+  } finally {
+    await stage.remove();
+  }
+}
+
+async function chooseStage(runtime: Runtime): Promise<Stage> {
+  if (runtime.platform === "linux" && runtime.userId() === 0) {
+    try {
+      return await stageNamespaces(runtime, OPEN_SECONDS);
+    } catch (error) {
+      if (!(error instanceof OperatorError)) throw error;
+      runtime.err(`no network namespaces here (${error.message})\n`);
+    }
+  }
+  return await stageHere(runtime, OPEN_SECONDS);
+}
+
+async function play(runtime: Runtime, stage: Stage): Promise<number> {
+  let asItShould = true;
+  const say = (text: string) => runtime.out(`${text}\n`);
+  const show = (what: string, found: string, wanted: boolean) => {
+    asItShould &&= wanted;
+    say(`  ${what.padEnd(44)} ${found}${wanted ? "" : "   <- wrong"}`);
+  };
+  const reach = async (what: string, wanted: boolean, other = false) => {
+    const heard = await stage.reach(other);
+    const found = heard === null ? "closed" : `open: "${heard}"`;
+    show(what, found, (heard !== null) === wanted);
+  };
+
+  say(stage.words);
+  await reach("the service, before a knock:", false);
+  const beforeMs = runtime.monotonicMs();
+  const status = await stage.knock();
+  const tookMs = Math.round(runtime.monotonicMs() - beforeMs);
+  show(
+    "knock:",
+    status === 0 ? `done in ${tookMs} ms, program start included` : "failed",
+    status === 0,
+  );
+  await reach("the service, after the knock:", true);
+  if (stage.hasNeighbour) {
+    await reach("the same, from a neighbour's address:", false, true);
+  }
+  await runtime.sleep(OPEN_SECONDS * 1000);
+  await reach(`the service, ${OPEN_SECONDS} s later:`, false);
+  if (!asItShould) {
+    throw new FailureError("the demo did not go as it should", stage.log());
+  }
+  say("closed -> knock -> open -> expired -> closed: all as it should be");
+  say("next: `knock serve` on a server, `knock help` for the rest");
+  return 0;
+}

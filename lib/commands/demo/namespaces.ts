@@ -1,0 +1,103 @@
+/** The demo in two network namespaces of its own, with real nftables. */
+
+import { join } from "node:path";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { FailureError } from "../../values/errors.ts";
+import { type Stage, Troupe, writeDemo } from "./stage.ts";
+
+const PORT = 62201;
+const SERVICE_PORT = 8022;
+const SERVER = "10.77.0.1";
+const CLIENT = "10.77.0.2";
+/** The client's second address, used for the server's second one. */
+const NEIGHBOUR = "10.77.0.3";
+const SERVER_FOR_NEIGHBOUR = "10.77.1.1";
+
+/** Makes the namespaces and starts everything in them; throws an OperatorError where that cannot be. */
+export async function stageNamespaces(
+  runtime: Runtime,
+  seconds: number,
+): Promise<Stage> {
+  const server = `knock-demo-${runtime.pid}-server`;
+  const client = `knock-demo-${runtime.pid}-client`;
+  const inServer = ["ip", "netns", "exec", server];
+  const inClient = ["ip", "netns", "exec", client];
+  const folder = runtime.files.makeTemporaryFolder();
+  const troupe = new Troupe(runtime, folder);
+  const remove = async () => {
+    await troupe.end();
+    for (const name of [server, client]) {
+      await runtime.run(["ip", "netns", "delete", name]).catch(() => {});
+    }
+    runtime.files.removeFolder(folder);
+  };
+  try {
+    await connect(runtime, server, client);
+    const enrolment = writeDemo(runtime, folder, {
+      backend: "nft",
+      service: {
+        name: "hello",
+        ports: [{ protocol: "tcp", first: SERVICE_PORT, last: SERVICE_PORT }],
+        to: null,
+      },
+      host: SERVER,
+      port: PORT,
+      seconds,
+    });
+    const service = ["demo", "--serve", `0.0.0.0:${SERVICE_PORT}`];
+    const config = join(folder, "server.yaml");
+    await troupe.start(inServer, service, "ready");
+    await troupe.start(inServer, ["serve", "--config", config], "listens on");
+    await troupe.run([], ["import", "-"], enrolment);
+    return {
+      words: `a server with tcp/${SERVICE_PORT} at ${SERVER}, a client at ` +
+        `${CLIENT}, in two network namespaces, with nftables:`,
+      hasNeighbour: true,
+      reach: async (fromNeighbour) => {
+        const host = fromNeighbour ? SERVER_FOR_NEIGHBOUR : SERVER;
+        const greet = ["demo", "--greet", `${host}:${SERVICE_PORT}`];
+        const { code, stdout } = await troupe.run(inClient, greet);
+        return code === 0 ? stdout : null;
+      },
+      knock: async () => (await troupe.run(inClient, ["send", "visitor"])).code,
+      log: () => troupe.said,
+      remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+async function connect(
+  runtime: Runtime,
+  server: string,
+  client: string,
+): Promise<void> {
+  const ip = async (words: string) => {
+    try {
+      const ran = await runtime.run(["ip", ...words.split(" ")]);
+      if (ran.code === 0) return;
+      throw new FailureError(`ip ${words}: ${ran.stderr.trim()}`);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      throw new FailureError("the program ip is missing");
+    }
+  };
+  await ip(`netns add ${server}`);
+  await ip(`netns add ${client}`);
+  await ip(
+    `link add veth0 netns ${server} type veth peer name veth0 netns ${client}`,
+  );
+  await ip(`-n ${server} address add ${SERVER}/24 dev veth0`);
+  await ip(`-n ${server} address add ${SERVER_FOR_NEIGHBOUR}/32 dev veth0`);
+  await ip(`-n ${client} address add ${CLIENT}/24 dev veth0`);
+  await ip(`-n ${client} address add ${NEIGHBOUR}/24 dev veth0`);
+  for (const name of [server, client]) {
+    await ip(`-n ${name} link set lo up`);
+    await ip(`-n ${name} link set veth0 up`);
+  }
+  await ip(
+    `-n ${client} route add ${SERVER_FOR_NEIGHBOUR} dev veth0 src ${NEIGHBOUR}`,
+  );
+}

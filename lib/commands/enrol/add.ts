@@ -1,0 +1,199 @@
+/** `knock client add`: new keys into the configuration, the enrolment out. */
+
+import { formatEnrolment } from "../../client/profile/enrolment.ts";
+import type { Config } from "../../config/config.ts";
+import { addClientText } from "../../config/files/edit.ts";
+import { readConfigText, readFile } from "../../config/files/load.ts";
+import { needConfig, pathBeside } from "../../config/files/places.ts";
+import { NAME, parseKey } from "../../config/shape.ts";
+import type { NewClient } from "../../config/files/write.ts";
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type Endpoint, parseEndpoint } from "../../values/address.ts";
+import { counted } from "../../values/counted.ts";
+import { parseDuration } from "../../values/duration.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import { parsePortRange } from "../../values/ports.ts";
+import { nearest, type Options, parseOptions } from "../command.ts";
+import { takePositionals } from "../command.ts";
+import { replaceConfig, tellToReload } from "./remove.ts";
+import { codeFileOf, newCodeSecret } from "./client_code.ts";
+import { enrol, ownHost } from "./enrol.ts";
+import { addInDialect, NEW_DIALECTS, type NewDialect } from "./add_dialect.ts";
+import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
+import { createWith } from "./new_files.ts";
+import { formatQrPng } from "./qr_.ts";
+
+/** The names of its options. */
+export const addOptionNames = {
+  flags: { code: "", qr: "" },
+  values: {
+    config: "c",
+    open: "o",
+    for: "f",
+    key: "k",
+    server: "s",
+    dialect: "",
+    png: "",
+  },
+};
+
+/** Runs `knock client add`. */
+export function addClient(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, addOptionNames);
+  const name = takePositionals(options, ["NAME"])[0]!;
+  if (!NAME.pattern.test(name)) {
+    throw new UsageError(`NAME must be ${NAME.wanted}, got "${name}"`);
+  }
+  const file = needConfig(runtime, options.value("config"));
+  const text = readFile(runtime, file);
+  const config = readConfigText(runtime, file, text);
+  if (config.clients.some((client) => client.name === name)) {
+    throw new FailureError(
+      `there is a client "${name}" in ${file} already`,
+      `\`knock client remove ${name}\` removes it; its old keys then end`,
+    );
+  }
+  const open = readOpen(options, config);
+  const forSeconds = readFor(options);
+  const dialect = readDialect(options);
+  if (dialect !== "knock") {
+    return addInDialect(dialect, {
+      runtime,
+      options,
+      config,
+      text,
+      policy: { name, open, forSeconds: forSeconds ?? null },
+      server: (port) => readServer(options, config, runtime, port),
+    });
+  }
+  const publicKey = readKey(options, config);
+  const server = readServer(options, config, runtime);
+
+  const code = options.flag("code") ? newCodeSecret(runtime) : null;
+
+  const { entry, privateKey } = enrol(runtime, name, open, {
+    publicKey,
+    ...forSeconds === undefined ? {} : { forSeconds },
+    ...code === null ? {} : { code: codeFileOf(name) },
+  });
+  const enrolment = formatEnrolment({
+    ...server,
+    name,
+    server: publicKeyOf(config.key),
+    key: privateKey,
+    psk: entry.psk,
+    ...code === null ? {} : { code },
+  });
+  const edited = addClientText(text, entry);
+  if (edited === null) {
+    runtime.out(`${enrolment}\n`);
+    throw tellByHand(runtime, file, entry, code);
+  }
+  const png = options.value("png");
+  createWith(runtime, [
+    ...code === null ? [] : [{
+      path: pathBeside(runtime, file, entry.code!),
+      data: `${code}\n`,
+    }],
+    ...png === undefined
+      ? []
+      : [{ path: png, data: formatQrPng(enrolment), isOutput: true }],
+  ], () => {
+    // What the new text means is judged before it replaces the old one.
+    readConfigText(runtime, file, edited);
+    replaceConfig(runtime, file, edited);
+  });
+  runtime.out(`${enrolment}\n`);
+  const qr = options.flag("qr");
+  if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
+  if (code !== null) showCode(runtime, name, code, qr);
+  tellServer(runtime, options, server);
+  tellToReload(runtime);
+  return 0;
+}
+
+function readDialect(options: Options): "knock" | NewDialect {
+  const given = options.value("dialect") ?? "knock";
+  const known = ["knock", ...NEW_DIALECTS] as const;
+  const found = known.find((dialect) => dialect === given);
+  if (found) return found;
+  throw new UsageError(
+    `--dialect must be ${known.slice(0, -1).join(", ")} or ${
+      known.at(-1)
+    }, got "${given}"`,
+    nearest(given, known),
+  );
+}
+
+function readOpen(options: Options, config: Config): NewClient["open"] {
+  const names = config.services.map(({ name }) => name);
+  const given = options.value("open");
+  if (given === undefined && names.length === 0) {
+    throw new UsageError(
+      "there is no service that the client could open",
+      `add one under "services:", or give ports: --open tcp/22`,
+    );
+  }
+  return given === undefined ? names : given.split(",").map((part) => {
+    const found = part.includes("/")
+      ? parsePortRange(part)
+      : names.find((name) => name === part);
+    if (found) return found;
+    throw new UsageError(
+      `--open must be services, tcp/PORT or udp/PORT, got "${part}"`,
+      nearest(part, names) ??
+        (names.length > 0
+          ? `the services are ${names.join(", ")}`
+          : `there are no services: give ports, as tcp/22`),
+    );
+  });
+}
+
+function readFor(options: Options): number | undefined {
+  const given = options.value("for");
+  if (given === undefined) return undefined;
+  const seconds = parseDuration(given);
+  if (seconds) return seconds;
+  throw new UsageError(
+    `--for must be a duration such as 30s, 5m or 8h, got "${given}"`,
+  );
+}
+
+function readKey(options: Options, config: Config): Uint8Array | undefined {
+  const given = options.value("key");
+  if (given === undefined) return undefined;
+  const key = parseKey(given);
+  if (!key) {
+    // It may be the private key by mistake: it is not repeated.
+    throw new UsageError(
+      `--key must be a public key of 43 base64url characters, ` +
+        `got ${counted(given.length, "character")}`,
+      "`knock pubkey < PRIVATE` prints it",
+    );
+  }
+  const owner = config.clients.find(({ knock }) =>
+    knock?.key.every((byte, index) => byte === key[index])
+  );
+  if (!owner) return key;
+  throw new UsageError(`--key is already the key of client "${owner.name}"`);
+}
+
+function readServer(
+  options: Options,
+  config: Config,
+  runtime: Runtime,
+  usualPort?: number,
+): Endpoint {
+  const usual = config.listen.find(({ port }) => port === usualPort);
+  const { port } = usual ?? config.listen[0] ?? config.streams[0]!;
+  const given = options.value("server");
+  if (given === undefined) {
+    return { host: ownHost(runtime, config.listen), port };
+  }
+  const server = parseEndpoint(given, port);
+  if (server && server.port > 0) return server;
+  throw new UsageError(
+    `--server must be HOST, HOST:PORT or [IPV6]:PORT, got "${given}"`,
+  );
+}

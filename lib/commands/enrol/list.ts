@@ -1,0 +1,98 @@
+/** `knock client list` and `knock client show`. */
+
+import { type Client, type Config, dialectsOf } from "../../config/config.ts";
+import { loadConfig } from "../../config/files/load.ts";
+import { needConfig } from "../../config/files/places.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatPrefix } from "../../values/address.ts";
+import { formatBase64 } from "../../values/base64.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { formatDuration } from "../../values/duration.ts";
+import { UsageError } from "../../values/errors.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { formatUuid } from "../../values/uuid.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { nearest, parseOptions, takePositionals } from "../command.ts";
+import { formatTable } from "../../values/terminal.ts";
+
+/** The names of the options of list, show and remove. */
+export const fileOptionNames = { values: { config: "c" } };
+
+/** Runs `knock client list`. */
+export function listClients(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, fileOptionNames);
+  takePositionals(options, []);
+  const file = needConfig(runtime, options.value("config"));
+  const { clients } = loadConfig(runtime, file);
+  if (clients.length === 0) {
+    runtime.err(
+      `no clients in ${
+        escapeUnsafe(file)
+      } yet: \`knock client add NAME\` enrols one\n`,
+    );
+    return 0;
+  }
+  runtime.out(formatTable(
+    ["CLIENT", "DIALECTS", "OPEN", "FOR", "EXPIRES"],
+    clients.map((client) => [
+      client.name,
+      dialectsOf(client).join(","),
+      openOf(client),
+      formatDuration(client.forSeconds),
+      expiryOf(client),
+    ]),
+  ));
+  return 0;
+}
+
+/** Runs `knock client show`. */
+export function showClient(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, fileOptionNames);
+  const name = takePositionals(options, ["NAME"])[0]!;
+  const file = needConfig(runtime, options.value("config"));
+  const client = findClient(loadConfig(runtime, file), name);
+  const { from } = client;
+  runtime.out(formatTable(["name", client.name], [
+    ["dialects", dialectsOf(client).join(", ")],
+    ...client.knock
+      ? [["public key", formatBase64url(client.knock.key)], ["psk", "(hidden)"]]
+      : [],
+    ...client.openme ? [["openme key", formatBase64(client.openme.key)]] : [],
+    ...client.openspa
+      ? [["openspa uuid", formatUuid(client.openspa.uuid)]]
+      : [],
+    ["open", openOf(client)],
+    ["for", formatDuration(client.forSeconds)],
+    ["max_for", formatDuration(client.maxForSeconds)],
+    ["from", from === null ? "any" : from.map(formatPrefix).join(", ")],
+    ["require_address", String(client.requireAddress)],
+    ["any_address", String(client.anyAddress)],
+    ["expires", expiryOf(client)],
+    ["hours", client.hours?.text ?? "any"],
+    ["once", String(client.once)],
+    ["run", client.run.join(", ") || "-"],
+    ...client.code ? [["code", "(hidden)"]] : [],
+  ]));
+  return 0;
+}
+
+/** Finds a client by its name; throws UsageError with the nearest one. */
+export function findClient(config: Config, name: string): Client {
+  const found = config.clients.find((client) => client.name === name);
+  if (found) return found;
+  const names = config.clients.map((client) => client.name);
+  throw new UsageError(
+    `there is no client "${name}" in ${config.file}`,
+    nearest(name, names) ?? "`knock client list` lists them",
+  );
+}
+
+function openOf({ open }: Client): string {
+  return open.length === 0 ? "-" : open.map(formatPortRange).join(",");
+}
+
+function expiryOf({ expiresMs }: Client): string {
+  return expiresMs === null
+    ? "never"
+    : new Date(expiresMs).toISOString().replace(".000Z", "Z");
+}

@@ -1,0 +1,56 @@
+/** `knock client remove`, and how an edited configuration is put in place. */
+
+import { removeClientText } from "../../config/files/edit.ts";
+import { readConfigText, readFile } from "../../config/files/load.ts";
+import { needConfig } from "../../config/files/places.ts";
+import { replaceOwn } from "../../config/files/rights.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { FailureError } from "../../values/errors.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { removeClientFiles } from "./client_code.ts";
+import { fileOptionNames, findClient } from "./list.ts";
+
+/** Runs `knock client remove`. */
+export function removeClient(args: string[], runtime: Runtime): number {
+  const options = parseOptions(args, fileOptionNames);
+  const name = takePositionals(options, ["NAME"])[0]!;
+  const file = needConfig(runtime, options.value("config"));
+  const text = readFile(runtime, file);
+  const edited = removeClientText(text, name);
+  if (edited === null) {
+    findClient(readConfigText(runtime, file, text), name);
+    throw new FailureError(
+      `${file} is not in a form that can be edited: it is as it was`,
+      `take the entry "${name}" out of "clients:" by hand`,
+    );
+  }
+  readConfigText(runtime, file, edited);
+  replaceConfig(runtime, file, edited);
+  removeClientFiles(runtime, file, name, { before: text, after: edited });
+  tellToReload(runtime);
+  return 0;
+}
+
+/** Replaces the configuration's text; throws FailureError, the old text stays. */
+export function replaceConfig(
+  runtime: Runtime,
+  file: string,
+  text: string,
+): void {
+  try {
+    replaceOwn(runtime, file, text);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot write ${file}: ${error.message}`);
+  }
+}
+
+/** Says how a running server learns of the change. */
+export function tellToReload(runtime: Runtime): void {
+  runtime.err(
+    runtime.platform === "windows"
+      ? "knock: hint: start a running server again to apply it\n"
+      : "knock: hint: a running server applies it on `systemctl reload knock` " +
+        "or `kill -HUP`\n",
+  );
+}

@@ -1,0 +1,74 @@
+/** What `knock client add` says beside the enrolment. */
+
+import { pathBeside } from "../../config/files/places.ts";
+import {
+  formatClient,
+  indent,
+  type NewClient,
+  type NewEntry,
+} from "../../config/files/write.ts";
+import { formatOtpauth } from "../../dialects/codes.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { Endpoint } from "../../values/address.ts";
+import { FailureError } from "../../values/errors.ts";
+import type { Options } from "../command.ts";
+import { codeFileOf } from "./client_code.ts";
+import { formatQr, qrColumns } from "./qr_.ts";
+
+/** What the operator has to write where the configuration cannot be added to. */
+export function tellByHand(
+  runtime: Runtime,
+  file: string,
+  entry: NewClient | NewEntry,
+  code: string | null,
+): FailureError {
+  return new FailureError(
+    `${file} is not in a form that can be added to: it is as it was`,
+    `add these lines by hand, under "clients:":\n` +
+      indent(formatClient(entry), 2).trimEnd() +
+      (code === null
+        ? ""
+        : `\nand make ${
+          pathBeside(runtime, file, codeFileOf(entry.name))
+        }, mode 600, with this line:\n  ${code}`),
+  );
+}
+
+/** Shows how an authenticator app learns the secret. */
+export function showCode(
+  runtime: Runtime,
+  name: string,
+  code: string,
+  qr: boolean,
+): void {
+  const uri = formatOtpauth(name, code);
+  const what = `the one-time codes of ${name}, for an authenticator app`;
+  if (qr) showQr(runtime, what, uri);
+  runtime.err(`${what}:\n    ${uri}\n`);
+}
+
+/** Says which address the client got, where nobody named one. */
+export function tellServer(
+  runtime: Runtime,
+  options: Options,
+  { host }: Endpoint,
+): void {
+  if (options.value("server") !== undefined) return;
+  runtime.err(
+    `knock: hint: the client will knock at ${host}: ` +
+      `--server HOST names another\n`,
+  );
+}
+
+/** Prints a QR code under what it is, on standard error. */
+export function showQr(runtime: Runtime, what: string, text: string): void {
+  const terminal = runtime.isTerminal("err");
+  runtime.err(`${what}:\n`);
+  runtime.paint("err", formatQr(text, terminal));
+  const [wanted, columns] = [qrColumns(text), runtime.columns()];
+  if (!terminal || wanted <= columns) return;
+  runtime.err(
+    `knock: hint: this QR code is ${wanted} columns wide and the terminal ` +
+      `${columns}: make it wider, or draw a picture with --png FILE\n`,
+  );
+}

@@ -1,0 +1,179 @@
+/** The options that the client's commands share, and what they mean. */
+
+import { profilesFile } from "../../config/files/places.ts";
+import { MAX_PORTS } from "../../dialects/knock1/items.ts";
+import { parseCode } from "../../dialects/codes.ts";
+import {
+  ASK_CODE,
+  parseFrom,
+  type Profile,
+} from "../../client/profile/profile.ts";
+import type { KnockOptions, Whom, Wish } from "../../client/knock/knock.ts";
+import { findProfile } from "../../client/profile/profiles.ts";
+import { DEFAULT_TRIES, type SendOptions } from "../../client/knock/send.ts";
+import {
+  parseTransport,
+  type Transport,
+  TRANSPORT_WORDS,
+} from "../../client/knock/transport.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { counted } from "../../values/counted.ts";
+import { UsageError } from "../../values/errors.ts";
+import {
+  formatPortRange,
+  parsePortRange,
+  type PortRange,
+} from "../../values/ports.ts";
+import { type Options, readDuration } from "../command.ts";
+
+const MAX_TRIES = 10;
+
+/** Options of every command that sends a packet; for parseOptions. */
+export const SENDING = {
+  flags: { ipv4: "4", ipv6: "6" },
+  values: { transport: "", tries: "", profiles: "", code: "" },
+} as const;
+
+/** Whom a command asks, and how it sends. */
+export interface Asked {
+  readonly profile: Profile;
+  readonly sending: SendOptions;
+}
+
+/**
+ * The profile of a name, from the file that `--profiles` or the environment
+ * says, and what `--tries`, `--transport`, `--no-reply`, `-4` and `-6` say.
+ */
+export function askedServer(
+  runtime: Runtime,
+  options: Options,
+  name: string,
+): Asked {
+  const reply = !options.flag("no-reply");
+  const sending = { ...readSending(options), reply };
+  const file = profilesFile(runtime, options.value("profiles"));
+  return { profile: findProfile(runtime, file, name), sending };
+}
+
+/** The opening that is asked for, of these ports: what is wished, and how to knock for it. */
+export function askedOpening(
+  runtime: Runtime,
+  options: Options,
+  { profile, sending }: Asked,
+  ports: readonly PortRange[],
+): { readonly wish: Wish; readonly knocking: KnockOptions } {
+  const wish = {
+    action: "open",
+    ports,
+    command: null,
+    seconds: readDuration(options, "for") ?? profile.seconds,
+    code: askedCode(runtime, options, profile),
+  } as const;
+  const whom = askedWhom(options, profile);
+  return {
+    wish,
+    knocking: { ...sending, ...whom, both: options.flag("both") },
+  };
+}
+
+function readSending(options: Options): SendOptions {
+  const words = options.value("tries") ?? String(DEFAULT_TRIES);
+  const tries = Number(words);
+  if (!/^\d{1,2}$/.test(words) || tries < 1 || tries > MAX_TRIES) {
+    throw new UsageError(
+      `--tries must be 1 to ${MAX_TRIES}, got "${words}"`,
+    );
+  }
+  if (options.flag("ipv4") && options.flag("ipv6")) {
+    throw new UsageError("options -4 and -6 exclude each other");
+  }
+  const family = options.flag("ipv4")
+    ? "IPv4"
+    : options.flag("ipv6")
+    ? "IPv6"
+    : undefined;
+  return { tries, family, transport: readTransport(options) };
+}
+
+function readTransport(options: Options): Transport | undefined {
+  const words = options.value("transport");
+  if (words === undefined) return undefined;
+  const transport = parseTransport(words);
+  if (transport) return transport;
+  throw new UsageError(
+    `--transport must be ${TRANSPORT_WORDS}, got "${words}"`,
+  );
+}
+
+/** The ports of `--open`, given several times or with commas; the profile's where it is absent. */
+export function askedPorts(
+  options: Options,
+  profile: Profile,
+): readonly PortRange[] {
+  const words = options.list("open").flatMap((list) => list.split(","));
+  if (words.length === 0) return profile.open;
+  const ports = words.map(readPort).filter((port, index, all) =>
+    all.findIndex((other) =>
+      formatPortRange(other) === formatPortRange(port)
+    ) === index
+  );
+  if (ports.length <= MAX_PORTS) return ports;
+  throw new UsageError(
+    `--open takes at most ${MAX_PORTS} ports, got ${ports.length}`,
+    "without --open, all that this client may open is opened",
+  );
+}
+
+/** Whom `--from` says to open for, or the profile; the remembered address may be named where neither says. */
+export function askedWhom(options: Options, profile: Profile): Whom {
+  const words = options.value("from");
+  if (words === undefined) {
+    return { from: profile.from, mayGuess: profile.from === "source" };
+  }
+  const from = parseFrom(words);
+  if (from !== null) return { from, mayGuess: false };
+  throw new UsageError(
+    `--from must be an address, source or resolve, got "${words}"`,
+  );
+}
+
+/**
+ * The one-time code of `--code`, or what is typed where the profile says to
+ * ask; null = the profile's own secret makes it, or none is wanted. Throws
+ * UsageError where there is nobody to ask.
+ */
+export function askedCode(
+  runtime: Runtime,
+  options: Options,
+  profile: Profile,
+): number | null {
+  const given = options.value("code");
+  if (given !== undefined) return readCode("--code", given);
+  if (profile.code !== ASK_CODE) return null;
+  const typed = runtime.prompt("one-time code:");
+  if (typed !== null) return readCode("the one-time code", typed.trim());
+  throw new UsageError(
+    `profile "${profile.name}" needs a one-time code, and there is no ` +
+      "terminal to ask for it",
+    "give the six digits that the authenticator app shows: --code 123456",
+  );
+}
+
+// The words are not repeated: they may be a password in the wrong place.
+function readCode(what: string, words: string): number {
+  const code = parseCode(words);
+  if (code !== null) return code;
+  throw new UsageError(
+    `${what} must be the six digits that the authenticator app shows, ` +
+      `got ${counted(words.length, "character")}`,
+  );
+}
+
+function readPort(words: string): PortRange {
+  const port = parsePortRange(words);
+  if (port) return port;
+  throw new UsageError(
+    `--open must be tcp/PORT or udp/PORT, got "${words}"`,
+    "as in --open tcp/22; a service's name is known on the server alone",
+  );
+}

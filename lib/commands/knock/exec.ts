@@ -1,0 +1,122 @@
+import { openDoor } from "../../client/open/opening.ts";
+import { knock } from "../../client/knock/knock.ts";
+import { firstTcpPort } from "../../client/open/wait.ts";
+import { expectDone } from "../../client/knock/outcome.ts";
+import {
+  type Ran,
+  type Runtime,
+  type SignalName,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { withProgress } from "./progress.ts";
+
+export const help = `Usage:
+    knock exec PROFILE [OPTIONS] -- COMMAND...
+
+Knocks, waits until the port is open, and runs a command with this terminal.
+
+Options:
+    --open PORTS       What to open, such as tcp/22; default: the profile's, or
+                       all that the client may. The first TCP port is waited
+                       for, 10 s at most; where none is named, the server's
+                       answer is enough.
+    --for DURATION     For how long; default: the profile's, or the server's.
+    --from ADDRESS     For which address; see \`knock help send\`.
+    --both             Open for both families, IPv4 and IPv6.
+    --tries N          Packets to send until an answer comes, 1 to 10;
+                       default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080.
+    --code CODE        The one-time code, where the server wants one.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    -q, --quiet        Show no progress.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Ends with the command's exit status, or 128 and the number of the signal that
+ended it; with 1 when it is not open or the command cannot be run. Signals
+reach the command.
+
+Example:
+    $ knock exec home -- rsync -a photos/ home.example.org:photos/
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, both: "", quiet: "q" },
+  values: { ...SENDING.values, for: "", from: "" },
+  lists: { open: "" },
+};
+
+const FORWARDED: readonly SignalName[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+/** As shells count the end by a signal. */
+const SIGNALLED = 128;
+
+/** Runs `knock exec`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const { own, command } = splitCommand(args);
+  const options = parseOptions(own, optionNames);
+  const [name] = takePositionals(options, ["PROFILE"]);
+  if (command.length === 0) {
+    throw new UsageError(
+      "COMMAND is missing",
+      `knock exec ${name} -- COMMAND...`,
+    );
+  }
+  const asked = askedServer(runtime, options, name!);
+  const { profile } = asked;
+  const ports = askedPorts(options, profile);
+  const { wish, knocking } = askedOpening(runtime, options, asked, ports);
+  const port = firstTcpPort(ports);
+  const text = `opening ${profile.name}`;
+  await withProgress(runtime, text, options.flag("quiet"), async () => {
+    if (port === null) {
+      const { outcome } = await knock(runtime, profile, wish, knocking);
+      expectDone(profile, "open", outcome, runtime.nowMs());
+      return;
+    }
+    const target = { port, address: null };
+    const opening = await openDoor(runtime, profile, wish, knocking, target);
+    opening.stream.close();
+  });
+  const { code, signal } = await runCommand(runtime, command);
+  return code ?? SIGNALLED + (signal ?? 0);
+}
+
+/** What is before and behind the first `--`. */
+function splitCommand(args: readonly string[]) {
+  const at = args.indexOf("--");
+  if (at >= 0) return { own: args.slice(0, at), command: args.slice(at + 1) };
+  // A slip in an option is the nearer cause.
+  parseOptions(args, { ...optionNames, stopEarly: true });
+  throw new UsageError(
+    'the command must come behind "--"',
+    "knock exec PROFILE -- COMMAND...",
+  );
+}
+
+async function runCommand(
+  runtime: Runtime,
+  command: readonly string[],
+): Promise<Ran> {
+  let pid: number | null = null;
+  const signals = FORWARDED.map((name) =>
+    runtime.onSignal(name, () => {
+      // What is typed on a terminal reaches all of its programs at once.
+      const typed = name === "SIGINT" && runtime.isTerminal("in");
+      if (pid !== null && !typed) runtime.signalProcess(pid, name);
+    })
+  );
+  try {
+    const started = (id: number) => void (pid = id);
+    return await runtime.run(command, { inherit: true, started });
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot run "${command[0]}": ${error.message}`);
+  } finally {
+    for (const signal of signals) signal.stop();
+  }
+}

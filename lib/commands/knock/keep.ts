@@ -1,0 +1,88 @@
+/** `knock send --keep`: open until it is stopped. */
+
+import { keepOpen } from "../../client/open/keep.ts";
+import {
+  knock,
+  type KnockOptions,
+  type Wish,
+} from "../../client/knock/knock.ts";
+import type { Profile } from "../../client/profile/profile.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { expectDone, formatUntil } from "../../client/knock/outcome.ts";
+import type { Answer } from "../../dialects/dialect.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type OperatorError, UsageError } from "../../values/errors.ts";
+import { Progress } from "./progress.ts";
+import type { Telling } from "./send.ts";
+
+/** What is told, and how to close at the end; null: it ends by itself. */
+interface Manner extends Telling {
+  readonly close: KnockOptions | null;
+}
+
+/** Keeps open what a knock opens, until SIGINT or SIGTERM; the exit status. */
+export async function keep(
+  runtime: Runtime,
+  profile: Profile,
+  wish: Wish,
+  once: (again: boolean) => Promise<Answer | null>,
+  { quiet, reply, close }: Manner,
+): Promise<number> {
+  checkKeeping(profile, wish, reply);
+  const stop = new AbortController();
+  const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
+    runtime.onSignal(name, () => stop.abort())
+  );
+  const progress = new Progress(runtime, `keeping ${profile.name} open`, quiet);
+  let trouble: string | null = null;
+  let knocks = 0;
+  try {
+    await keepOpen(runtime, {
+      knock: () => once(knocks++ > 0),
+      seconds: wish.seconds,
+      opened: (_, untilMs) => {
+        const until = formatUntil(untilMs, runtime.nowMs());
+        progress.show(`keeping ${profile.name} open, now until ${until},`);
+        if (trouble !== null) runtime.err("knock: open again\n");
+        trouble = null;
+      },
+      failed: (error: OperatorError) => {
+        // The same trouble is told once.
+        if (error.message === trouble) return;
+        trouble = error.message;
+        runtime.err(`knock: trying again: ${error.message}\n`);
+      },
+    }, stop.signal);
+  } finally {
+    progress.end();
+    for (const signal of signals) signal.stop();
+  }
+  if (close) {
+    const closing = { ...wish, action: "close", seconds: 0 } as const;
+    const knocking = { ...close, mayGuess: false };
+    const { outcome } = await knock(runtime, profile, closing, knocking);
+    expectDone(profile, "close", outcome, runtime.nowMs());
+  }
+  return 0;
+}
+
+function checkKeeping(
+  profile: Profile,
+  { seconds, code }: Wish,
+  reply: boolean,
+): void {
+  if (code !== null) {
+    throw new UsageError(
+      "--keep cannot go with a one-time code that is typed: each is good once",
+      "store the secret in the profile, or open for longer with --for",
+    );
+  }
+  const answers = ["knock", "openspa"].includes(dialectOf(profile)) &&
+    profile.transport.kind === "udp";
+  if (seconds === 0 && !(reply && answers)) {
+    throw new UsageError(
+      "--keep must know for how long it is open, and no answer says it",
+      "say it with --for DURATION",
+    );
+  }
+}

@@ -1,0 +1,78 @@
+import { knock } from "../../client/knock/knock.ts";
+import { expectDone, formatMs, tellClock } from "../../client/knock/outcome.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatEndpoint } from "../../values/address.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { askedCode, askedServer, SENDING } from "./asking.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { outcomeJson } from "./outcome_json.ts";
+import { withProgress } from "./progress.ts";
+
+export const help = `Usage:
+    knock ping PROFILE [OPTIONS]
+
+Asks whether the profile's server answers this client. Opens nothing.
+
+Options:
+    --tries N          Packets to send until an answer comes, 1 to 10;
+                       default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
+    -4, --ipv4         Ask only over IPv4.
+    -6, --ipv6         Ask only over IPv6.
+    --json             Print one JSON object, also when no answer came.
+    -q, --quiet        Print nothing when it answers.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Prints how long the answer took, and how the clocks differ when it is by more
+than a second. Ends with 1 when no answer came.
+
+Example:
+    $ knock ping home
+    home answers from 198.51.100.7:62201 in 12 ms, and sees 203.0.113.9
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, json: "", quiet: "q" },
+  values: SENDING.values,
+};
+
+/** Runs `knock ping`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [name] = takePositionals(options, ["PROFILE"]);
+  const { profile, sending } = askedServer(runtime, options, name!);
+  const wish = {
+    action: "ping",
+    ports: [],
+    command: null,
+    seconds: 0,
+    code: askedCode(runtime, options, profile),
+  } as const;
+  const knocking = { ...sending, from: "source", mayGuess: false } as const;
+  const text = `asking ${profile.name}`;
+  const { outcome } = await withProgress(
+    runtime,
+    text,
+    options.flag("quiet"),
+    () => knock(runtime, profile, wish, knocking),
+  );
+  const nowMs = runtime.nowMs();
+  if (options.flag("json")) {
+    runtime.out(outcomeJson(profile, "ping", [], outcome, nowMs));
+  }
+  expectDone(profile, "ping", outcome, nowMs);
+  if (outcome.kind !== "answered") return 1;
+  if (options.flag("json") || options.flag("quiet")) return 0;
+  const { answer, from, roundTripMs, clockAheadMs } = outcome;
+  runtime.out(
+    `${escapeUnsafe(profile.name)} answers from ${formatEndpoint(from)} ` +
+      `in ${formatMs(roundTripMs)}, and sees ${answer.address}\n`,
+  );
+  const clock = tellClock(clockAheadMs);
+  if (clock) runtime.out(`${clock}\n`);
+  return 0;
+}

@@ -1,0 +1,75 @@
+/** What a person sees while something takes its time: one line, on a terminal alone. */
+
+import type { Runtime, Stoppable } from "../../runtime/runtime.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+
+/** How long all is silent, and how often the line is painted after that. */
+const QUIET_MS = 500;
+const PAINT_MS = 250;
+
+const CLEAR_LINE = "\r\x1b[K";
+const DIM = "\x1b[2m";
+const PLAIN = "\x1b[m";
+
+/** A line on standard error that goes away again; nothing where that is no terminal. */
+export class Progress {
+  readonly #runtime: Runtime;
+  readonly #startMs: number;
+  readonly #colour: boolean;
+  readonly #timer: Stoppable | null = null;
+  #text: string;
+  #painted = false;
+
+  constructor(runtime: Runtime, text: string, quiet = false) {
+    this.#runtime = runtime;
+    this.#text = text;
+    this.#startMs = runtime.monotonicMs();
+    // https://no-color.org
+    this.#colour = runtime.env("NO_COLOR") === undefined &&
+      runtime.env("TERM") !== "dumb";
+    if (quiet || !runtime.isTerminal("err")) return;
+    this.#timer = runtime.every(PAINT_MS, () => this.#paint());
+  }
+
+  /** Says something else from now on. */
+  show(text: string): void {
+    this.#text = text;
+  }
+
+  /** Clears the line. */
+  end(): void {
+    this.#timer?.stop();
+    if (this.#painted) this.#runtime.paint("err", CLEAR_LINE);
+    this.#painted = false;
+  }
+
+  #paint(): void {
+    const elapsedMs = this.#runtime.monotonicMs() - this.#startMs;
+    if (elapsedMs < QUIET_MS) return;
+    this.#painted = true;
+    const seconds = `${Math.floor(elapsedMs / 1000)} s`;
+    const room = this.#runtime.columns() - seconds.length - 2;
+    const line = `${
+      escapeUnsafe(this.#text).slice(0, Math.max(room, 0))
+    } ${seconds}`;
+    this.#runtime.paint(
+      "err",
+      CLEAR_LINE + (this.#colour ? `${DIM}${line}${PLAIN}` : line),
+    );
+  }
+}
+
+/** Shows a line until this is done. */
+export async function withProgress<T>(
+  runtime: Runtime,
+  text: string,
+  quiet: boolean,
+  work: (progress: Progress) => Promise<T>,
+): Promise<T> {
+  const progress = new Progress(runtime, text, quiet);
+  try {
+    return await work(progress);
+  } finally {
+    progress.end();
+  }
+}

@@ -1,0 +1,71 @@
+import { MAX_COMMAND_SIZE } from "../../dialects/knock1/items.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { UsageError } from "../../values/errors.ts";
+import { askedServer, SENDING } from "./asking.ts";
+import { parseOptions, readDuration, takePositionals } from "../command.ts";
+import { order } from "./ordering.ts";
+
+/** Longer than the server lets a command run. */
+const PATIENCE_SECONDS = 65;
+
+export const help = `Usage:
+    knock run PROFILE COMMAND [OPTIONS]
+
+Has the profile's server run a command of its configuration, and waits until
+it has ended. COMMAND is its name under commands there.
+
+Options:
+    --timeout DURATION
+                       How long to wait for its end; default: ${PATIENCE_SECONDS}s, which is
+                       longer than a command may run.
+    --from ADDRESS     The address that the command is told; "source" (the
+                       default) is where the packet comes from as the server
+                       sees it.
+    --no-reply         Send one packet and do not wait for the answer.
+    --tries N          How often to send the packet until an answer comes, 1
+                       to 10; default: 3. The command runs once.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    -q, --quiet        Print nothing when it is done.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Ends with 0 when the command ended with 0, and 1 when it failed, or the server
+refused or did not answer. What it printed is in the server's log.
+
+Example:
+    $ knock run home restart-web
+    restart-web: done
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
+  values: { ...SENDING.values, from: "", timeout: "" },
+};
+
+/** Runs `knock run`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
+  checkCommand(command!);
+  const patience = readDuration(options, "timeout", 1) ?? PATIENCE_SECONDS;
+  const { profile, sending } = askedServer(runtime, options, name!);
+  const patient = { ...sending, patienceMs: patience * 1000 };
+  const asked = { profile, sending: patient };
+  const wish = { action: "run", ports: [], command: command! } as const;
+  const answer = await order(runtime, options, asked, wish);
+  if (answer) runtime.out(`${command}: done\n`);
+  return 0;
+}
+
+function checkCommand(name: string): void {
+  const size = new TextEncoder().encode(name).length;
+  if (size >= 1 && size <= MAX_COMMAND_SIZE) return;
+  throw new UsageError(
+    `COMMAND must be 1 to ${MAX_COMMAND_SIZE} bytes, got ${size} of them`,
+  );
+}

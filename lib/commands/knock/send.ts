@@ -1,0 +1,201 @@
+import {
+  knock,
+  type KnockOptions,
+  type Wish,
+} from "../../client/knock/knock.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
+import type { Profile } from "../../client/profile/profile.ts";
+import { firstTcpPort } from "../../client/open/wait.ts";
+import {
+  expectDone,
+  tellOpened,
+  tellSent,
+} from "../../client/knock/outcome.ts";
+import type { Answer, Forward } from "../../dialects/dialect.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { parseEndpoint } from "../../values/address.ts";
+import { UsageError } from "../../values/errors.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
+import { type Options, parseOptions, takePositionals } from "../command.ts";
+import { outcomeJson } from "./outcome_json.ts";
+import { withProgress } from "./progress.ts";
+
+export const help = `Usage:
+    knock PROFILE [OPTIONS]
+    knock send PROFILE [OPTIONS]
+
+Knocks: asks the profile's server to open ports for a while.
+
+Options:
+    --open PORTS       What to open, such as tcp/22 or tcp/80,tcp/443;
+                       default: the profile's, or all that the client may.
+    --for DURATION     For how long, such as 90, 30s, 5m, 8h or 1d;
+                       default: the profile's, or the server's.
+    --from ADDRESS     For which address; "source" (the default) is where
+                       the packet comes from as the server sees it, and
+                       "resolve" asks who is under resolve in profiles.yaml.
+    --both             Open for both families, and wait for both answers;
+                       without it a packet goes over each family, and the
+                       first answer counts. What one family opens the other
+                       cannot use.
+    --wait             Then connect to the first TCP port until it is open;
+                       ends with 1 when it is not after 10 s.
+    --keep             Stay, and knock again before each end and whenever this
+                       machine's addresses change, until Ctrl-C; ends with 0.
+    --close            With --keep: close when it is stopped.
+    --no-reply         Send one packet and do not wait for the answer.
+    --tries N          Packets to send until an answer comes, 1 to 10;
+                       default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp. Over tcp and http no
+                       server answers.
+    --nat HOST:PORT    Have the port of --open passed on to there (fwknop).
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    --json             Print one JSON object, also when no answer came.
+    -q, --quiet        Print nothing when it is open.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Ends with 0 when it is open, and 1 when the server refused or did not answer.
+Servers of openme and fwknop never answer: 0 says that the packet is sent.
+On a terminal, says what is open, for whom and until when.
+
+Example:
+    $ knock home --open tcp/22 --for 1h
+    open tcp/22 for 203.0.113.9 until 15:04:05
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  flags: {
+    ...SENDING.flags,
+    "no-reply": "",
+    quiet: "q",
+    wait: "",
+    both: "",
+    keep: "",
+    close: "",
+    json: "",
+  },
+  values: { ...SENDING.values, for: "", from: "", nat: "" },
+  lists: { open: "" },
+};
+
+/** What is told of it. */
+export interface Telling {
+  readonly quiet: boolean;
+  readonly json: boolean;
+  /** Whether an answer was wanted. */
+  readonly reply: boolean;
+}
+
+/** Runs `knock send`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [name] = takePositionals(options, ["PROFILE"]);
+  const asked = askedServer(runtime, options, name!);
+  const { profile } = asked;
+  const ports = askedPorts(options, profile);
+  const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
+  const forward = askedForward(options, profile);
+  const opening = askedOpening(runtime, options, asked, ports);
+  const wish = { ...opening.wish, forward };
+  const { knocking } = opening;
+  const telling = {
+    quiet: options.flag("quiet"),
+    json: options.flag("json"),
+    reply: !options.flag("no-reply"),
+  };
+  const once = (again = false) => {
+    // What is only renewed is not told.
+    const silent = { ...telling, quiet: telling.quiet || again };
+    const how = { wish, knocking, waitFor, telling: silent };
+    return open(runtime, profile, how);
+  };
+  if (!options.flag("keep")) {
+    if (options.flag("close")) {
+      throw new UsageError(
+        "--close goes with --keep",
+        `\`knock close ${profile.name}\` closes at once`,
+      );
+    }
+    await once();
+    return 0;
+  }
+  const { keep } = await import("./keep.ts");
+  return await keep(runtime, profile, wish, once, {
+    ...telling,
+    close: options.flag("close") ? knocking : null,
+  });
+}
+
+interface Opening {
+  readonly wish: Wish;
+  readonly knocking: KnockOptions;
+  /** The TCP port to wait for; null: none. */
+  readonly waitFor: number | null;
+  readonly telling: Telling;
+}
+
+/** Opens once, and tells it; null where no server answers. */
+async function open(
+  runtime: Runtime,
+  profile: Profile,
+  { wish, knocking, waitFor, telling }: Opening,
+): Promise<Answer | null> {
+  const { ports } = wish;
+  const { quiet, json, reply } = telling;
+  const text = `knocking at ${profile.name}`;
+  const silent = quiet || !reply && waitFor === null;
+  const opened = await withProgress(runtime, text, silent, async (progress) => {
+    const knocked = await knock(runtime, profile, wish, knocking);
+    const nowMs = runtime.nowMs();
+    const { outcome } = knocked;
+    if (json) {
+      runtime.out(outcomeJson(profile, "open", ports, outcome, nowMs));
+    }
+    const answer = expectDone(profile, "open", outcome, nowMs);
+    if (waitFor === null) return { knocked, answer, nowMs, reached: null };
+    progress.show(`waiting for tcp/${waitFor} of ${profile.name}`);
+    const { reach } = await import("../../client/open/opening.ts");
+    const [port, wait] = [waitFor, { profile, wish, knocking, knocked }];
+    const reached = await reach(runtime, wait, port);
+    return { knocked, answer, nowMs, reached };
+  });
+  const { knocked: { also, without }, answer, nowMs, reached } = opened;
+  if (quiet) return answer;
+  if (without !== null) runtime.err(`knock: not for both: ${without}\n`);
+  if (json || !runtime.isTerminal("out")) return answer;
+  if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+  else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
+  else if (reply) runtime.out(`${tellSent(profile)}\n`);
+  if (also) runtime.out(`${tellOpened(ports, also.answer, nowMs)}\n`);
+  return answer;
+}
+
+/** What `--nat` says; only fwknop's packets can. */
+function askedForward(options: Options, profile: Profile): Forward | null {
+  const words = options.value("nat");
+  if (words === undefined) return null;
+  if (dialectOf(profile) !== "fwknop") {
+    throw new UsageError(
+      `--nat is for profiles of fwknop, and "${profile.name}" is none`,
+      "a service of the server says where its connections go",
+    );
+  }
+  const target = parseEndpoint(words);
+  if (target && target.port > 0) return { kind: "nat", ...target };
+  throw new UsageError(`--nat must be HOST:PORT, got "${words}"`);
+}
+
+function needTcpPort(ports: readonly PortRange[]): number {
+  const port = firstTcpPort(ports);
+  if (port !== null) return port;
+  throw new UsageError(
+    `--wait needs to know a TCP port`,
+    "name it with --open tcp/22, or in the profile",
+  );
+}

@@ -1,0 +1,194 @@
+import { parseProfiles } from "../../client/profile/profile.ts";
+import { readProfiles } from "../../client/profile/profiles.ts";
+import type { KeyRead } from "../../config/files/key_file.ts";
+import { loadConfig } from "../../config/files/load.ts";
+import { parseConfig } from "../../config/parse.ts";
+import {
+  CONFIG_NAME,
+  pathBeside,
+  stateFolder,
+} from "../../config/files/places.ts";
+import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { ConfigError, UsageError } from "../../values/errors.ts";
+import { nearest, parseOptions } from "../command.ts";
+import {
+  type Converted,
+  CONVERTERS,
+  type Sources,
+} from "../../config/convert/table.ts";
+import { createWith, type NewFile } from "../enrol/new_files.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+
+export const help = `Usage:
+    knock convert TOOL FILE... [--dir DIR]
+
+Writes another tool's configuration as ours, on standard output. What does not
+go into it, or wants a look, is told on standard error. Nothing of the other
+tool is changed.
+
+    knockd FILE      knockd.conf
+    fwknop FILE...   access.conf, and fwknopd.conf where it was changed; or a
+                     client's .fwknoprc, which becomes profiles.yaml
+    openme FILE      config.yaml of its server
+    openspa FILE [FOLDER]
+                     config.yaml of its server, and the folder of its clients'
+                     keys where it is not the one named there
+
+Options:
+    -d, --dir DIR    Write new files there instead, for the owner alone:
+                     server.yaml, and the keys that it names.
+
+The keys of enrolled clients are taken over: they go on working, and no phone
+has to be set up again. What a server has to know besides is in
+docs/migrating.md.
+
+What is written passes \`knock check\`: the result is loaded as the server and
+the client load it, and nothing is written where that fails.
+
+Exit status: 0, with warnings too; 2 when a file cannot be read or is refused,
+or when what it says cannot be written as a configuration of ours.
+
+Example:
+    # knock convert openme /etc/openme/config.yaml --dir /etc/knock
+    # knock check /etc/knock/server.yaml
+    configuration OK
+`;
+
+const KEY_NAME = "server.key";
+
+/** The names of its options. */
+export const optionNames = { values: { dir: "d" } };
+
+/** Runs `knock convert`, and returns the exit status. */
+// deno-lint-ignore require-await -- so that a throw is a rejection
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [tool, ...files] = options.positionals;
+  const tools = Object.keys(CONVERTERS);
+  const names = `${tools.slice(0, -1).join(", ")} or ${tools.at(-1)}`;
+  if (tool === undefined || !Object.hasOwn(CONVERTERS, tool)) {
+    throw new UsageError(
+      tool === undefined
+        ? "TOOL is missing"
+        : `TOOL must be ${names}, got "${tool}"`,
+      tool === undefined ? `it is ${names}` : nearest(tool, tools),
+    );
+  }
+  if (files.length === 0) throw new UsageError("FILE is missing");
+  const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
+  const dir = options.value("dir");
+  for (const warning of converted.warnings) {
+    runtime.err(`knock: warning: ${escapeUnsafe(warning)}\n`);
+  }
+  checkConverted(runtime, files, converted);
+  if (dir === undefined) {
+    runtime.out(converted.text);
+  } else {
+    writeTo(runtime, dir, converted);
+  }
+  const named = [...converted.files?.keys() ?? []];
+  if (dir === undefined && named.length > 0) {
+    const names = named.join(", ");
+    runtime.err(
+      `knock: hint: it names ${names}, with a key of ${tool}'s: ` +
+        `--dir DIR writes that file, too\n`,
+    );
+  }
+  return 0;
+}
+
+/**
+ * Loads the result as `check` loads it, from memory. Throws ConfigError with
+ * every mistake when it would not pass.
+ */
+export function checkConverted(
+  runtime: Runtime,
+  sources: readonly string[],
+  { text, files, name = CONFIG_NAME }: Converted,
+): void {
+  try {
+    if (name !== CONFIG_NAME) {
+      parseProfiles(text, name);
+      return;
+    }
+    parseConfig(text, {
+      file: name,
+      readKey: () => new Uint8Array(KEY_SIZE),
+      readCode: (file) => ({ text: `"${file}" is missing` }),
+      readOther: (file, { parse, wanted }): KeyRead<never> => {
+        const written = files?.get(file);
+        if (written === undefined) return { ok: true, key: null };
+        const key = parse(written.trim());
+        return key
+          ? { ok: true, key: key as never }
+          : { ok: false, mistake: { text: `"${file}" must hold ${wanted}` } };
+      },
+      stateFolder: (written) => stateFolder(runtime, name, written),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(
+      error.mistakes.map((mistake) =>
+        `${sources.join(", ")}: cannot be converted: ${mistake}`
+      ),
+      "nothing was written: change what is named, and convert again",
+    );
+  }
+}
+
+/** Writes the files of a conversion; a key of our own, where there is none. */
+function writeTo(
+  runtime: Runtime,
+  dir: string,
+  { text, files, name = CONFIG_NAME }: Converted,
+): void {
+  const inDir = (name: string) => pathBeside(runtime, `${dir}/x`, name);
+  const wanted: NewFile[] = [...files ?? []].map(([name, data]) => ({
+    path: inDir(name),
+    data,
+  }));
+  const keyFile = inDir(KEY_NAME);
+  if (name === CONFIG_NAME && !runtime.files.stat(keyFile)) {
+    const key = formatBase64url(runtime.random(KEY_SIZE));
+    wanted.push({ path: keyFile, data: `${key}\n` });
+  }
+  wanted.push({ path: inDir(name), data: text });
+  createWith(runtime, wanted, () => {
+    // With the files that were there before: a key of ours, for one.
+    if (name === CONFIG_NAME) loadConfig(runtime, inDir(name));
+    else readProfiles(runtime, inDir(name));
+  });
+  for (const { path } of wanted) runtime.err(`wrote ${escapeUnsafe(path)}\n`);
+}
+
+function sourcesOf(runtime: Runtime): Sources {
+  const { files } = runtime;
+  return {
+    read(path) {
+      try {
+        if (files.stat(path)?.isFolder) {
+          throw new ConfigError([`${path}: is a folder, not a file`]);
+        }
+        const bytes = files.readBytes(path);
+        if (bytes.length > 0) return bytes;
+        throw new ConfigError([`${path}: is empty`]);
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        throw new ConfigError([`${path}: cannot be read: ${error.message}`]);
+      }
+    },
+    find: (path) => orNull(() => files.readBytes(path)),
+    list: (path) => orNull(() => files.list(path)),
+  };
+}
+
+function orNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return null;
+  }
+}

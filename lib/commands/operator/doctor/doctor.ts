@@ -1,0 +1,190 @@
+import { readProfiles } from "../../../client/profile/profiles.ts";
+import type { Config } from "../../../config/config.ts";
+import { loadConfig } from "../../../config/files/load.ts";
+import { findConfig, profilesFile } from "../../../config/files/places.ts";
+import { readHost } from "../../../firewall/host/read.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
+import { checkAccept } from "./check_accept.ts";
+import { checkBackend } from "./backend.ts";
+import { checkClients } from "./check_clients.ts";
+import { checkClock } from "./check_clock.ts";
+import { checkDoors } from "./check_doors.ts";
+import { checkState } from "./files.ts";
+import { checkFirewall } from "./filter.ts";
+import { checkServer } from "./server.ts";
+import { checkServices } from "./services.ts";
+import { bad, type Finding, type Level, ok, unknown, warn } from "./finding.ts";
+import { readSockets } from "./sockets.ts";
+import { counted } from "../../../values/counted.ts";
+import { ConfigError, OperatorError } from "../../../values/errors.ts";
+import { VERSION } from "../../../values/version.ts";
+import { parseOptions, takePositionals } from "../../command.ts";
+import { escapeUnsafe, formatJson } from "../../../values/text.ts";
+
+export const help = `Usage:
+    knock doctor [--json] [--config FILE] [--profiles FILE]
+
+Says what is wrong with this machine's set-up, and what to type against it:
+files, the backend and its rights, the server and its port, the services, other
+packet filters, containers that are open past the guard, the clock, clients and
+profiles. Nothing is changed.
+
+Options:
+        --json             One JSON object: { "ok": …, "findings": [ … ] }.
+    -c, --config FILE      The server's configuration; or set KNOCK_CONFIG.
+        --profiles FILE    The client's profiles; or set KNOCK_PROFILES.
+
+"?" marks what it could not look at; as root it sees the most. Exit status: 0
+when nothing is bad, else 1.
+
+Example:
+    # knock doctor
+    server
+      ok    the server runs since 2026-11-21T14:00:02.000Z (nft (libnftables 1.0.6))
+      BAD   chain INPUT of table ip filter drops knocks to udp/62201 by IPv4
+            -> with ufw: ufw allow 62201/udp; …
+`;
+
+/** Findings by what they are about, in the order in which they are shown. */
+type Groups =
+  readonly (readonly [group: string, findings: readonly Finding[]])[];
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { json: "" },
+  values: { config: "c", profiles: "" },
+};
+
+/** Runs `knock doctor`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  const profiles = options.value("profiles");
+  const groups: Groups = [
+    ...await examine(runtime, options.value("config"), hasProfiles(runtime)),
+    ["client", checkProfiles(runtime, profiles)],
+  ];
+  const isOk = groups.every(([, all]) =>
+    all.every(({ level }) => level !== "bad")
+  );
+  runtime.out(
+    options.flag("json") ? showJson(groups, isOk) : showText(groups),
+  );
+  return isOk ? 0 : 1;
+}
+
+/** Everything about the server of a configuration. */
+async function examine(
+  runtime: Runtime,
+  named: string | undefined,
+  isClient: boolean,
+): Promise<Groups> {
+  let config: Config;
+  try {
+    const file = findConfig(runtime, named);
+    if (file === null) {
+      return [["configuration", [
+        isClient
+          ? ok("there is no server's configuration here")
+          : bad("there is no configuration", "knock init, or: knock serve"),
+      ]]];
+    }
+    config = loadConfig(runtime, file);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return [["configuration", explainMistakes(error)]];
+  }
+  const { findings, state } = await checkState(runtime, config.state);
+  const sockets = readSockets(runtime);
+  const ruleset = await readHost(runtime);
+  const running = state?.server != null;
+  return [
+    ["configuration", [
+      ok(`${config.file}: valid, and closed to others`),
+      ...config.warnings.map((text) => warn(text)),
+      ...findings,
+    ]],
+    ["backend", await checkBackend(runtime, config)],
+    [
+      "server",
+      state
+        ? checkServer(config, state, sockets)
+        : [unknown("whether the server runs is not known")],
+    ],
+    ["services", checkServices(config, sockets)],
+    ["packet filter", [
+      ...checkFirewall(config, ruleset, running),
+      ...checkAccept(config, ruleset),
+    ]],
+    ["sequences", checkDoors(config, running ? state?.doors ?? [] : null)],
+    ["clock", [await checkClock(runtime, config.maxSkewMs)]],
+    ["clients", checkClients(config, runtime.nowMs())],
+  ];
+}
+
+function explainMistakes(error: OperatorError): Finding[] {
+  const lines = error instanceof ConfigError ? error.mistakes : [error.message];
+  return lines.map((line, index) =>
+    bad(line, index === lines.length - 1 ? error.hint : undefined)
+  );
+}
+
+function hasProfiles(runtime: Runtime): boolean {
+  try {
+    return runtime.files.stat(profilesFile(runtime, undefined)) !== null;
+  } catch {
+    return false; // no home, or a folder of somebody else's
+  }
+}
+
+function checkProfiles(
+  runtime: Runtime,
+  named: string | undefined,
+): Finding[] {
+  try {
+    const file = profilesFile(runtime, named);
+    if (!runtime.files.stat(file)) return [ok(`no profiles in ${file}`)];
+    const { size } = readProfiles(runtime, file);
+    return [ok(`${file}: ${counted(size, "profile")}, closed to others`)];
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return error instanceof ConfigError
+      ? explainMistakes(error)
+      : [unknown(error.message, error.hint)];
+  }
+}
+
+const MARKS: Readonly<Record<Level, string>> = {
+  ok: "ok  ",
+  warn: "warn",
+  bad: "BAD ",
+  unknown: "?   ",
+};
+
+function showText(groups: Groups): string {
+  const lines = [`knock ${VERSION}`];
+  for (const [group, findings] of groups) {
+    if (findings.length === 0) continue;
+    lines.push(group);
+    for (const { level, text, cure } of findings) {
+      lines.push(`  ${MARKS[level]}  ${escapeUnsafe(text)}`);
+      if (cure !== undefined) lines.push(`        -> ${escapeUnsafe(cure)}`);
+    }
+  }
+  const all = groups.flatMap(([, findings]) => findings);
+  const count = (level: Level) =>
+    all.filter((finding) => finding.level === level).length;
+  lines.push(
+    `${count("bad")} bad, ${count("warn")} to look at, ` +
+      `${count("unknown")} not known, ${count("ok")} ok`,
+  );
+  return lines.join("\n") + "\n";
+}
+
+function showJson(groups: Groups, isOk: boolean): string {
+  const findings = groups.flatMap(([group, all]) =>
+    all.map(({ level, text, cure = null }) => ({ group, level, text, cure }))
+  );
+  return formatJson({ ok: isOk, version: VERSION, findings }, 2) +
+    "\n";
+}

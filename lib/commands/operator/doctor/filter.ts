@@ -1,0 +1,184 @@
+/** What else filters here: would it drop knocks, or what they open, or let everybody past us. */
+
+import type { Config } from "../../../config/config.ts";
+import {
+  type Chain,
+  type Fate,
+  fatesIn,
+  hooked,
+  type HostRules,
+  type Own,
+  OWN_TABLE,
+  type Probe,
+} from "../../../firewall/host/flow.ts";
+import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
+import { ownOf } from "../../../firewall/host/granted.ts";
+import { isIpv4 } from "../../../values/address.ts";
+import type { PortRange } from "../../../values/ports.ts";
+import { hasSequencesAlone } from "./check_clients.ts";
+import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+
+/** Most ports of a range that are looked at. */
+const MAX_PROBED = 16;
+
+/** Judges the rest of the packet filter by what this configuration needs. */
+export function checkFirewall(
+  config: Config,
+  ruleset: HostRules | null,
+  running: boolean,
+): Finding[] {
+  if (!ruleset) {
+    return [unknown(
+      "the packet filter of this machine cannot be looked at",
+      "run it as root, with the program nft installed",
+    )];
+  }
+  const { firewall, services } = config;
+  const findings: Finding[] = [];
+  if (firewall.backend === "nft" && firewall.mode === "guard") {
+    findings.push(...checkOwnTable(ruleset, services.length > 0, running));
+  }
+  const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
+  const listen = hasSequencesAlone(config) ? [] : config.listen;
+  const knock = listen.flatMap(({ host, port }) =>
+    familiesOf(host).map((family): Probe => ({ family, protocol: "udp", port }))
+  );
+  const own = ownOf(firewall) ?? { chain: null, accepts: false };
+  findings.push(...checkOthers(chains, knock, "knocks to", own));
+  const guarded = services.filter(({ to }) =>
+    to === null || firewall.backend === "gate"
+  ).flatMap(({ ports }) => ports);
+  if (firewall.mode === "guard") {
+    findings.push(
+      ...checkOthers(chains, probesOf(guarded), "what is opened,", own),
+    );
+  }
+  if (firewall.backend !== "gate") {
+    findings.push(...checkBypass(chains, guarded));
+  }
+  return findings;
+}
+
+function checkOwnTable(
+  { tables }: HostRules,
+  guards: boolean,
+  running: boolean,
+): Finding[] {
+  if (tables.includes(OWN_TABLE)) return [ok(`table ${OWN_TABLE} is in place`)];
+  if (running) {
+    return [bad(
+      `table ${OWN_TABLE} is gone while the server runs`,
+      "it is put back within 10 s; find out who flushes the ruleset",
+    )];
+  }
+  return guards
+    ? [warn(
+      "nothing is guarded before the server's first start",
+      "knock rules prints the ruleset to be loaded at boot",
+    )]
+    : [];
+}
+
+/** Whether others let packets through that we need. */
+function checkOthers(
+  chains: readonly Chain[],
+  probes: readonly Probe[],
+  what: string,
+  own: Own,
+): Finding[] {
+  const bases = hooked(chains, "filter", "prerouting", "input");
+  const findings = new Map<string, Finding>();
+  for (const base of bases) {
+    for (const probe of probes) {
+      const fates = fatesIn(base, chains, probe, own);
+      const finding = tell(base, probe, fates, what);
+      if (finding) findings.set(finding.text, finding);
+    }
+  }
+  if (findings.size > 0 || probes.length === 0) return [...findings.values()];
+  const ports = new Set(
+    probes.map(({ protocol, port }) => `${protocol}/${port}`),
+  );
+  const list = [...ports].slice(0, MAX_PROBED).join(", ");
+  return [ok(
+    bases.length === 0
+      ? `no other packet filter stands before ${what} ${list}`
+      : `the other packet filters let ${what} ${list}, through`,
+  )];
+}
+
+function tell(
+  { table, name }: Chain,
+  { family, protocol, port }: Probe,
+  fates: ReadonlyMap<Fate, unknown>,
+  what: string,
+): Finding | null {
+  const where = `chain ${name} of table ${table}`;
+  const subject = `${what} ${protocol}/${port} by IPv${family}`;
+  const cure = cureFor(table, protocol, port ?? 0);
+  if (fates.has("drop")) {
+    return fates.size === 1
+      ? bad(`${where} drops ${subject}`, cure)
+      : warn(`${where} drops ${subject} from some sources or interfaces`, cure);
+  }
+  return fates.has("unknown")
+    ? unknown(`${where}: what it does with ${subject} is not known`)
+    : null;
+}
+
+/** The words of whoever keeps these rules. */
+function cureFor(table: string, protocol: string, port: number): string {
+  if (table === "inet firewalld") {
+    return `firewall-cmd --permanent --add-port=${port}/${protocol} && firewall-cmd --reload`;
+  }
+  const nft = /^inet /.test(table)
+    ? `nft insert rule ${table} input ${protocol} dport ${port} accept`
+    : `iptables -I INPUT -p ${protocol} --dport ${port} -j ACCEPT (and ip6tables)`;
+  return `with ufw: ufw allow ${port}/${protocol}; else: ${nft}`;
+}
+
+/** Ports that are passed on before any input chain: containers'. */
+function checkBypass(
+  chains: readonly Chain[],
+  guarded: readonly PortRange[],
+): Finding[] {
+  const findings = new Map<string, Finding>();
+  for (const base of hooked(chains, "nat", "prerouting")) {
+    for (const probe of probesOf(guarded)) {
+      const [to] = [...fatesIn(base, chains, probe).keys()].filter((fate) =>
+        fate.startsWith("dnat ") && fate !== `dnat ${ELSEWHERE}`
+      );
+      if (to === undefined) continue;
+      const port = `${probe.protocol}/${probe.port}`;
+      const target = to.slice("dnat ".length);
+      findings.set(
+        port,
+        bad(
+          `${port} is passed on to ${target} before the guard sees it, as Docker ` +
+            "and Podman do with published ports: it is open to everybody",
+          `publish it as 127.0.0.1:${probe.port}:…, and let knock pass it on: ` +
+            `services: { NAME: { listen: ${port}, to: "${target}" } }`,
+        ),
+      );
+    }
+  }
+  return [...findings.values()];
+}
+
+function probesOf(ports: readonly PortRange[]): Probe[] {
+  return ports.flatMap((range) => {
+    const { protocol, first, last } = range;
+    const all = Array.from(
+      { length: Math.min(last - first + 1, MAX_PROBED) },
+      (_, index) => first + index,
+    );
+    return all.flatMap((port) =>
+      ([4, 6] as const).map((family) => ({ family, protocol, port }))
+    );
+  });
+}
+
+function familiesOf(host: string): readonly (4 | 6)[] {
+  if (host === "::") return [4, 6];
+  return isIpv4(host) ? [4] : [6];
+}

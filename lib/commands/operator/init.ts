@@ -1,0 +1,206 @@
+import type { BackendName, FirewallConfig } from "../../config/config.ts";
+import type { NewService } from "../../config/files/write.ts";
+import { configIn, defaultConfig } from "../../config/files/places.ts";
+import { BACKENDS, DEFAULT_PORT, NAME } from "../../config/shape.ts";
+import { listing, readHost } from "../../firewall/host/read.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { parseEndpoint } from "../../values/address.ts";
+import { UsageError } from "../../values/errors.ts";
+import { parsePortRange, type PortRange } from "../../values/ports.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { nearest, parseOptions, takePositionals } from "../command.ts";
+import { chooseFirewall } from "../../firewall/host/choice.ts";
+import { defaultServices, newConfiguration } from "./new_configuration.ts";
+
+/** The text of `knock help init`. */
+export const help = `Usage:
+    knock init [--dir DIR] [--backend NAME] [--mode guard|accept]
+               [--service NAME=PORTS ...] [--listen PORT]
+
+Writes a new configuration, DIR/server.yaml, and a new key, DIR/server.key.
+Files that exist are never changed.
+
+Options:
+    -d, --dir DIR              The folder. Default: /etc/knock for root,
+                               ~/.config/knock for others.
+    -b, --backend NAME         nft, iptables, gate or command. Default: nft for
+                               root on Linux where it works, else gate.
+    -m, --mode MODE            nft, iptables: guard or accept. Default: guard;
+                               accept where this host's own rules drop the
+                               services' ports and knock's can accept them.
+    -s, --service NAME=PORTS   What is closed until somebody knocks, such as
+                               ssh=tcp/22 or web=tcp/80,tcp/443. With gate it
+                               also says where connections go:
+                               ssh=tcp/2222,127.0.0.1:22. May be repeated.
+                               Default: ssh.
+    -l, --listen PORT          The UDP port of the knocks. Default: ${DEFAULT_PORT}.
+
+Example:
+    $ sudo knock init --service ssh=tcp/22
+    $ sudo knock client add laptop --server home.example.org
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  values: { dir: "d", backend: "b", mode: "m", listen: "l" },
+  lists: { service: "s" },
+};
+
+/** Runs `knock init`. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  const dir = options.value("dir");
+  const file = dir === undefined
+    ? defaultConfig(runtime)
+    : configIn(runtime, dir);
+  const named = readBackend(options.value("backend"));
+  const usual = named ?? await usualBackend(runtime);
+  const services = options.list("service").map((text) =>
+    parseService(text, usual)
+  );
+  const twice = services.find(({ name }, index) =>
+    services.findIndex((other) => other.name === name) < index
+  );
+  if (twice) {
+    throw new UsageError(
+      `--service names "${twice.name}" twice`,
+      `several ports go into one: --service ${twice.name}=tcp/80,tcp/443`,
+    );
+  }
+  const given = {
+    port: readPort(options.value("listen")),
+    services: services.length > 0 ? services : defaultServices(usual),
+  };
+  const { notes, ...firewall } = chooseFirewall(
+    runtime.userId() === 0 ? await readHost(runtime) : null,
+    {
+      ...given,
+      backend: usual,
+      isNamed: named !== undefined,
+      mode: readMode(options.value("mode"), usual),
+      isLegacy: await hasLegacy(runtime),
+    },
+  );
+  const { keyFile } = newConfiguration(runtime, {
+    file,
+    ...given,
+    ...firewall,
+  });
+  const config = file === safeDefault(runtime)
+    ? ""
+    : ` --config ${escapeUnsafe(file)}`;
+  runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
+${notes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
+    knock client add NAME${config}     enrol a client: prints a line for it
+    knock check${config}               after every change of the file
+    knock serve${config}               run the server
+`);
+  return 0;
+}
+
+/**
+ * Reads `NAME=PORTS[,HOST:PORT]`. Throws UsageError; with the gate the
+ * HOST:PORT must be there.
+ */
+export function parseService(text: string, backend: BackendName): NewService {
+  const hint = backend === "gate"
+    ? "as in --service ssh=tcp/2222,127.0.0.1:22"
+    : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
+  const equals = text.indexOf("=");
+  const name = text.slice(0, Math.max(equals, 0));
+  if (!NAME.pattern.test(name)) {
+    throw new UsageError(
+      `--service must be NAME=tcp/PORT or NAME=udp/PORT, got "${text}"`,
+      hint,
+    );
+  }
+  const ports: PortRange[] = [];
+  let to: NewService["to"] = null;
+  for (const part of text.slice(equals + 1).split(",")) {
+    const range = parsePortRange(part);
+    const target = parseEndpoint(part);
+    if (range) ports.push(range);
+    else if (target && target.port > 0 && to === null) to = target;
+    else {
+      throw new UsageError(
+        `--service ${name} must be tcp/PORT or udp/PORT, got "${part}"`,
+        hint,
+      );
+    }
+  }
+  if (ports.length === 0) {
+    throw new UsageError(
+      `--service ${name} must have a tcp/PORT or udp/PORT, got "${text}"`,
+      hint,
+    );
+  }
+  if (backend === "gate" && to === null) {
+    throw new UsageError(
+      `--service ${name} must say where connections go with the gate ` +
+        `backend, got "${text}"`,
+      hint,
+    );
+  }
+  return { name, ports, to };
+}
+
+function readBackend(value: string | undefined): BackendName | undefined {
+  const found = BACKENDS.find((name) => name === value);
+  if (value === undefined || found) return found;
+  throw new UsageError(
+    `--backend must be ${BACKENDS.slice(0, -1).join(", ")} or ` +
+      `${BACKENDS.at(-1)}, got "${value}"`,
+    nearest(value, BACKENDS),
+  );
+}
+
+function readMode(
+  value: string | undefined,
+  backend: BackendName,
+): FirewallConfig["mode"] | null {
+  if (value === undefined) return null;
+  if (value !== "guard" && value !== "accept") {
+    throw new UsageError(`--mode must be guard or accept, got "${value}"`);
+  }
+  if (backend !== "nft" && backend !== "iptables") {
+    throw new UsageError(
+      `--mode is for --backend nft or iptables, got "${backend}"`,
+    );
+  }
+  return value;
+}
+
+function readPort(value: string | undefined): number {
+  const port = value === undefined ? DEFAULT_PORT : Number(value);
+  if (/^\d{1,5}$/.test(value ?? "1") && port >= 1 && port <= 65535) return port;
+  throw new UsageError(`--listen must be a port, 1 to 65535, got "${value}"`);
+}
+
+/** nft where this user can use it now, else the gate, which needs nothing. */
+async function usualBackend(runtime: Runtime): Promise<BackendName> {
+  if (runtime.platform !== "linux" || runtime.userId() !== 0) return "gate";
+  try {
+    const { code } = await runtime.run(["nft", "list", "tables"], {
+      timeoutMs: 5000,
+    });
+    return code === 0 ? "nft" : "gate";
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return "gate";
+  }
+}
+
+/** Whether `iptables` here works on the kernel's own tables, beside nftables. */
+async function hasLegacy(runtime: Runtime): Promise<boolean> {
+  const said = await listing(runtime, ["iptables", "--version"], 5000);
+  return said !== null && !said.includes("nf_tables");
+}
+
+function safeDefault(runtime: Runtime): string | null {
+  try {
+    return defaultConfig(runtime);
+  } catch {
+    return null;
+  }
+}

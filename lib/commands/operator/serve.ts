@@ -1,0 +1,180 @@
+import type { Config } from "../../config/config.ts";
+import { loadConfig } from "../../config/files/load.ts";
+import { makeOwnKeys } from "../../config/files/own_keys.ts";
+import { findConfig } from "../../config/files/places.ts";
+import type { Runtime, SignalName } from "../../runtime/runtime.ts";
+import { openBackend } from "../../firewall/open.ts";
+import { createLog, type Log } from "../../server/report/log.ts";
+import { Server } from "../../server/server.ts";
+import { openServerStore } from "../../server/state/store.ts";
+import { formatDuration } from "../../values/duration.ts";
+import {
+  ConfigError,
+  FailureError,
+  OperatorError,
+} from "../../values/errors.ts";
+import { VERSION } from "../../values/version.ts";
+import { parseOptions, readDuration, takePositionals } from "../command.ts";
+
+export const help = `Usage:
+    knock serve [--config FILE] [--trial DURATION]
+
+Options:
+    -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
+        --trial DURATION    Unless a knock has opened something by then, take
+                            guarding back and end with status 1: nothing can
+                            lock you out.
+
+Runs the server in the foreground, and logs to standard error. Where there is
+no configuration it writes one with fresh keys and a first client, which opens
+a gate of its own and closes nothing of this machine.
+
+SIGHUP reads the configuration again: a bad one changes nothing, grants stay,
+a client that was removed is closed at once. SIGTERM and SIGINT stop the
+server: guarded services stay guarded, grants end in their time.
+
+Example:
+    $ knock serve --config /etc/knock/server.yaml --trial 5m
+`;
+
+/** The names of its options. */
+export const optionNames = { values: { config: "c", trial: "" } };
+
+/** How long the end waits for whoever reads the log. */
+const LAST_WORDS_MS = 1000;
+
+/** Runs `knock serve` until a signal, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  try {
+    return await serve(args, runtime);
+  } finally {
+    await runtime.log.flush(LAST_WORDS_MS);
+  }
+}
+
+async function serve(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  const trialSeconds = readDuration(options, "trial", 1) ?? null;
+  const file = findConfig(runtime, options.value("config")) ??
+    await (await import("./first.ts")).writeFirstConfiguration(runtime);
+
+  const { config, log } = loadServing(runtime, file);
+  const store = await openServerStore(runtime, config.state);
+  const createFirewall = (config: Config) => openBackend(runtime, config);
+  const server = await Server.start(
+    { runtime, store, log, createFirewall },
+    config,
+  );
+  log(
+    "info",
+    `knock ${VERSION}: ${server.backend}, ${
+      shuts(config) ? "guards" : "opens"
+    } ${
+      config.services.map(({ name }) => name).join(", ") || "nothing"
+    }, listens on udp ${server.listening.join(", ")}`,
+  );
+
+  warn(config, log);
+
+  const reload = runtime.onSignal("SIGHUP", () => {
+    reloadServer(runtime, server, file, log);
+  });
+  const stopped = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
+  const signal = trialSeconds === null
+    ? await stopped
+    : await duringTrial(runtime, server, log, trialSeconds, stopped);
+  const proven = trialSeconds === null || server.hasOpened;
+  log(
+    "info",
+    (signal ? `${signal}: stopping; ` : "") +
+      (proven
+        ? "what is guarded stays guarded"
+        : "no knock has opened anything: what was guarded is as it was before"),
+  );
+  reload.stop();
+  if (!proven) await server.unguard();
+  await server.stop();
+  store.close();
+  if (signal !== null) return 0;
+  throw new FailureError(
+    `no knock has opened anything within ${
+      formatDuration(trialSeconds!)
+    }: the services are reachable as before`,
+    "`knock ping PROFILE` at the client and `knock log` here tell more; then try again",
+  );
+}
+
+/** Waits for a signal, or for the end of a trial in which nothing was opened: null. */
+async function duringTrial(
+  runtime: Runtime,
+  server: Server,
+  log: Log,
+  seconds: number,
+  stopped: Promise<SignalName>,
+): Promise<SignalName | null> {
+  log(
+    "info",
+    `on trial: guarding is taken back unless a knock opens something within ${
+      formatDuration(seconds)
+    }`,
+  );
+  const over = runtime.sleep(seconds * 1000).then(() => null);
+  const signal = await Promise.race([stopped, over]);
+  if (signal !== null || !server.hasOpened) return signal;
+  log("info", "the trial is over: a knock has opened, and guarding stays");
+  return await stopped;
+}
+
+/** Whether the services are shut by this program, and not by the host's own rules. */
+function shuts({ firewall: { backend, mode } }: Config): boolean {
+  return backend !== "command" && mode === "guard";
+}
+
+/** Reads the configuration; keys of the server's own that it lacks are made. */
+function loadServing(
+  runtime: Runtime,
+  file: string,
+): { config: Config; log: Log } {
+  const config = loadConfig(runtime, file);
+  const log = createLog(runtime, config.log);
+  const made = makeOwnKeys(runtime, config);
+  for (const path of made) {
+    log("info", `made the key "${path}": keep a copy in a safe place`);
+  }
+  return { config: made.length > 0 ? loadConfig(runtime, file) : config, log };
+}
+
+async function reloadServer(
+  runtime: Runtime,
+  server: Server,
+  file: string,
+  log: Log,
+): Promise<void> {
+  try {
+    const { config } = loadServing(runtime, file);
+    await server.reload(config);
+    log("info", `reloaded "${file}"`);
+    warn(config, log);
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    const lines = error instanceof ConfigError
+      ? error.mistakes
+      : [error.message];
+    for (const line of lines) log("error", line);
+    log("error", "not reloaded: the server goes on as it was");
+  }
+}
+
+function warn({ file, warnings }: Config, log: Log): void {
+  for (const warning of warnings) log("warn", `${file}: ${warning}`);
+}
+
+function firstSignal(
+  runtime: Runtime,
+  names: readonly SignalName[],
+): Promise<SignalName> {
+  return new Promise((resolve) => {
+    for (const name of names) runtime.onSignal(name, () => resolve(name));
+  });
+}

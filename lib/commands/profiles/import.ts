@@ -1,0 +1,155 @@
+import { addProfile } from "../../client/profile/file.ts";
+import {
+  type Enrolment,
+  looksLikeEnrolment,
+  parseEnrolment,
+} from "../../client/profile/enrolment.ts";
+import { looksForeign } from "../../client/profile/foreign.ts";
+import { ASK_CODE } from "../../client/profile/profile.ts";
+import { profilesFile } from "../../config/files/places.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { parseBase64url } from "../../values/bytes.ts";
+import { counted } from "../../values/counted.ts";
+import { ConfigError, UsageError } from "../../values/errors.ts";
+import { formatEndpoint } from "../../values/address.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { importForeign } from "./import_foreign.ts";
+
+export const help = `Usage:
+    knock import [LINE|FILE|-] [OPTIONS]
+
+Stores an enrolment, the line that \`knock client add\` printed on the server,
+as a profile to knock with. Without an argument, the line is read from the
+terminal, which does not show it, or from a pipe, as with "-".
+
+The line is a secret: as an argument, all users of this machine can read it in
+the list of processes while the command runs, and the shell may keep it in its
+history.
+
+The client files of other tools are taken, too: OpenSPA's (.ospa), openme's
+config.yaml, and the JSON of its QR codes.
+
+Options:
+    --name PROFILE     The profile's name; default: the client's on the server.
+    --key FILE         The client's own private key, as \`knock keygen\` wrote
+                       it, for an enrolment without one; --key=- is standard
+                       input.
+    --ask-code         Ask for the one-time code with every knock, and do not
+                       store the secret that makes them: what is stored here
+                       opens nothing without the authenticator app.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+The file of profiles is made when there is none, for its owner alone.
+
+Example:
+    $ ssh server knock client add laptop | knock import --name home
+    profile "home" is stored: \`knock home\` knocks at home.example.org:62201
+`;
+
+/** Bytes of an X25519 key, and of all that is read from a file or from input. */
+const KEY_SIZE = 32;
+const MAX_INPUT = 65_536;
+
+/** What it takes; without it, standard input says. */
+const WANTED = "LINE, FILE or -";
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { "ask-code": "" },
+  values: { name: "", key: "", profiles: "" },
+};
+
+/** Runs `knock import`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [source = "-"] = takePositionals(options, [WANTED], 1);
+  const keyFile = options.value("key");
+  if (source === "-" && keyFile === "-") {
+    throw new UsageError("standard input cannot be both enrolment and key");
+  }
+  const file = profilesFile(runtime, options.value("profiles"));
+  const text = options.positionals.length === 0 && runtime.isTerminal("in")
+    ? await ask(runtime)
+    : looksLikeEnrolment(source)
+    ? source
+    : await read(runtime, source);
+  if (options.positionals.length === 0 && text.trim() === "") {
+    throw new UsageError(`${WANTED} is missing`);
+  }
+  if (looksForeign(text)) {
+    return importForeign(runtime, file, options, { text, source });
+  }
+  const enrolment = parseEnrolment(text);
+  const key = await findKey(runtime, enrolment, keyFile);
+  const name = options.value("name") ?? enrolment.name;
+  const code = options.flag("ask-code") ? { code: ASK_CODE } : {};
+  addProfile(runtime, file, name, { ...enrolment, key, ...code });
+  const server = formatEndpoint(enrolment);
+  const shown = escapeUnsafe(name);
+  runtime.err(
+    `profile "${shown}" is stored: \`knock ${shown}\` knocks at ${server}\n`,
+  );
+  return 0;
+}
+
+async function ask(runtime: Runtime): Promise<string> {
+  const typed = await runtime.promptSecret(
+    "the line that `knock client add` printed (not shown):",
+  );
+  if (typed !== null && typed.trim() !== "") return typed.trim();
+  throw new UsageError(
+    "no enrolment was entered",
+    "paste the line that `knock client add` printed on the server, and press Enter",
+  );
+}
+
+async function findKey(
+  runtime: Runtime,
+  enrolment: Enrolment,
+  file: string | undefined,
+): Promise<Uint8Array> {
+  if (file === undefined) {
+    if (enrolment.key) return enrolment.key;
+    throw new UsageError(
+      "the enrolment has no private key: the client made its own",
+      "name the file that holds it with --key FILE",
+    );
+  }
+  if (enrolment.key) {
+    throw new UsageError(
+      "the enrolment has a private key already: leave --key out",
+    );
+  }
+  const words = (await read(runtime, file)).trim();
+  const key = parseBase64url(words, KEY_SIZE);
+  if (key) return key;
+  throw new UsageError(
+    `${file === "-" ? "standard input" : file} must hold a private key ` +
+      `of 43 characters (base64url), got ${counted(words.length, "character")}`,
+  );
+}
+
+async function read(runtime: Runtime, source: string): Promise<string> {
+  try {
+    if (source === "-") {
+      return new TextDecoder().decode(await runtime.readStdin(MAX_INPUT));
+    }
+    const info = runtime.files.stat(source);
+    if (info && info.size > MAX_INPUT) {
+      throw new UsageError(
+        `${source} has ${info.size} bytes: it is no enrolment or key`,
+      );
+    }
+    return runtime.files.readText(source);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    const shown = source === "-" ? "standard input" : source;
+    throw new ConfigError(
+      [`${shown}: cannot be read: ${error.message}`],
+      error.code === "ENOENT"
+        ? 'an enrolment starts with "knock://"; anything else is a file'
+        : undefined,
+    );
+  }
+}

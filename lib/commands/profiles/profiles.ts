@@ -1,0 +1,89 @@
+import type { From, Profile } from "../../client/profile/profile.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { readProfiles } from "../../client/profile/profiles.ts";
+import { profilesFile } from "../../config/files/places.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatEndpoint } from "../../values/address.ts";
+import { formatDuration } from "../../values/duration.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { formatTable } from "../../values/terminal.ts";
+import { escapeUnsafe, formatJson } from "../../values/text.ts";
+
+export const help = `Usage:
+    knock profiles [--json|--names] [--profiles FILE]
+
+Lists the servers that this client can knock at. Secrets are never shown.
+
+Options:
+    --json             One JSON list, for programs.
+    --names            The names alone, one a line.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+
+Example:
+    $ knock profiles
+    NAME    SERVER                  DIALECT  DEFAULTS
+    home    home.example.org:62201  knock    tcp/22 for 1h
+    office  [2001:db8::7]:62201     knock
+`;
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { json: "", names: "" },
+  values: { profiles: "" },
+};
+
+/** Runs `knock profiles`, and returns the exit status. */
+// deno-lint-ignore require-await -- as all commands
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  const file = profilesFile(runtime, options.value("profiles"));
+  const profiles = [...readProfiles(runtime, file).values()];
+  if (options.flag("names")) {
+    runtime.out(profiles.map(({ name }) => `${escapeUnsafe(name)}\n`).join(""));
+    return 0;
+  }
+  if (options.flag("json")) {
+    runtime.out(`${formatJson(profiles.map(describe), 2)}\n`);
+    return 0;
+  }
+  if (profiles.length === 0) {
+    runtime.err(
+      `no profiles in ${escapeUnsafe(file)} yet: \`knock import\` stores one\n`,
+    );
+    return 0;
+  }
+  const rows = profiles.map((profile) => [
+    profile.name,
+    formatEndpoint(profile.server),
+    dialectOf(profile),
+    tellDefaults(profile),
+  ]);
+  runtime.out(formatTable(["NAME", "SERVER", "DIALECT", "DEFAULTS"], rows));
+  return 0;
+}
+
+function describe(profile: Profile) {
+  const { name, server, open, seconds, from } = profile;
+  return {
+    name,
+    server: formatEndpoint(server),
+    dialect: dialectOf(profile),
+    open: open.map(formatPortRange),
+    seconds,
+    from: tellFrom(from),
+  };
+}
+
+function tellDefaults({ open, seconds, from }: Profile): string {
+  return [
+    open.map(formatPortRange).join(","),
+    seconds > 0 ? `for ${formatDuration(seconds)}` : "",
+    from === "source" ? "" : `from ${tellFrom(from)}`,
+  ].filter(Boolean).join(" ");
+}
+
+function tellFrom(from: From): string {
+  return typeof from === "string" ? from : from.address;
+}

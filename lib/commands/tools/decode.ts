@@ -1,0 +1,211 @@
+import { recognisePacket } from "../../client/explain.ts";
+import { readProfiles } from "../../client/profile/profiles.ts";
+import { loadConfig } from "../../config/files/load.ts";
+import {
+  findConfig,
+  needConfig,
+  profilesFile,
+} from "../../config/files/places.ts";
+import { parseTime } from "../../values/time_.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { explainPacket, rank } from "../../server/explain/packet.ts";
+import { openExistingStore } from "../../server/state/store.ts";
+import { parseAddress } from "../../values/address.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import { type Options, parseOptions, takePositionals } from "../command.ts";
+import { showExplained, showRequest } from "./decode_json.ts";
+import {
+  type Encoding,
+  readAs,
+  readEveryWay,
+  type Reading,
+} from "./packet_text.ts";
+import { formatJson } from "../../values/text.ts";
+
+export const help = `Usage:
+    knock decode [--config FILE] [--profiles FILE] [--at TIME] [--from ADDRESS]
+                 [--hex|--base64|--raw]
+
+Says what a packet on standard input is, what it asks, and why it would be
+refused, as one JSON object. It answers "the app says sent, the server says
+nothing". Nothing is opened or recorded.
+
+Options:
+    -c, --config FILE  The server's configuration; or set KNOCK_CONFIG.
+    --profiles FILE    The client's profiles: they tell for which server a
+                       packet is, but only that server can open it.
+    --at TIME          The clock to judge by: Unix milliseconds, or a time such
+                       as 2026-11-21T14:05:00Z. Default: now.
+    --from ADDRESS     Where the packet came from.
+    --hex, --base64, --raw
+                       How the packet is written. Default: it is found out, and
+                       said in "encoding".
+
+"verdict" is "request", or the first refusal of the packet's form, its proofs
+and its time: form, length, version, tag, mac, noise, unknown client,
+signature, cipher, payload, time. What the client's policy makes of the request
+is in "would". "steps" tells each check in order. With profiles alone it is
+"sealed" when all is right that a client can check.
+
+Exit status: 0 for a request, 1 for all else, 2 for a mistake in the usage.
+
+Example:
+    # tcpdump -i any -c 1 -w - udp port 62201 | tail -c 216 | knock decode
+    { "dialect": "knock", "verdict": "time", "client": "phone", ... }
+`;
+
+/** Most bytes of standard input: the largest packet, in hexadecimal, with room. */
+const MAX_INPUT = 65_536;
+
+const ENCODINGS: readonly Encoding[] = ["hex", "base64", "raw"];
+
+/** The names of its options. */
+export const optionNames = {
+  flags: { hex: "", base64: "", raw: "" },
+  values: { config: "c", profiles: "", at: "", from: "" },
+};
+
+/** Runs `knock decode`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  takePositionals(options, []);
+  const asked = readAt(options.value("at"));
+  const source = readSource(options.value("from"));
+  const explainAt = explainer(runtime, options, source);
+  const readings = await readInput(runtime, options);
+  // Only now: whoever pipes tcpdump into this waits for the packet.
+  const nowMs = asked ?? runtime.nowMs();
+  const explain = await explainAt(nowMs);
+  const [best] = readings
+    .map(({ encoding, packet }) => ({ encoding, packet, ...explain(packet) }))
+    .sort((a, b) => b.rank - a.rank);
+  const { encoding, packet, shown } = best!;
+  const size = packet.length;
+  const at = new Date(nowMs).toISOString();
+  const all = { ...shown, encoding, size, at };
+  runtime.out(formatJson(all, 2) + "\n");
+  return shown.verdict === "request" ? 0 : 1;
+}
+
+type Explain = (packet: Uint8Array) => {
+  readonly rank: number;
+  readonly shown: { readonly verdict: string };
+};
+
+/** The server's view where there is a configuration, else the client's. */
+function explainer(
+  runtime: Runtime,
+  options: Options,
+  source: string | null,
+): (nowMs: number) => Promise<Explain> {
+  const named = options.value("config");
+  const profiles = options.value("profiles");
+  const file = named === undefined && profiles !== undefined
+    ? null
+    : findConfig(runtime, named);
+  if (file !== null) {
+    const config = loadConfig(runtime, file);
+    return async (nowMs) => {
+      const seen = await readRecord(runtime, config.state, nowMs);
+      return (packet) => {
+        const explained = explainPacket(config, packet, {
+          nowMs,
+          source,
+          seen,
+        });
+        return { rank: rank(explained), shown: showExplained(explained) };
+      };
+    };
+  }
+  const found = readProfiles(runtime, profilesFile(runtime, profiles));
+  // Says that there is no configuration, and where it was looked for.
+  if (found.size === 0 && profiles === undefined) needConfig(runtime, named);
+  // deno-lint-ignore require-await -- as with a server's configuration
+  return async (nowMs) => (packet) => {
+    const known = recognisePacket([...found.values()], packet, nowMs);
+    const { dialect, verdict, profile, steps } = known;
+    const request = known.request && showRequest(known.request);
+    const right = steps.filter(({ ok }) => ok).length;
+    const shown = { dialect, verdict, client: null, request, profile };
+    return { rank: right, shown: { ...shown, would: null, steps } };
+  };
+}
+
+/** Whether an identity is in the server's record; null where that cannot be read. */
+async function readRecord(
+  runtime: Runtime,
+  folder: string,
+  nowMs: number,
+): Promise<((identity: Uint8Array) => boolean) | null> {
+  try {
+    const store = await openExistingStore(runtime, folder);
+    if (!store) return () => false;
+    store.replay.begin(nowMs, false);
+    store.close();
+    return (identity) => store.replay.seen(identity);
+  } catch (error) {
+    // Not everybody who may look at a packet may look at the state.
+    if (error instanceof FailureError || error instanceof SystemError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+async function readInput(
+  runtime: Runtime,
+  options: Options,
+): Promise<readonly Reading[]> {
+  const chosen = ENCODINGS.filter((name) => options.flag(name));
+  if (chosen.length > 1) {
+    throw new UsageError(
+      `--${chosen[0]} and --${chosen[1]} exclude each other`,
+    );
+  }
+  if (runtime.isTerminal("in")) {
+    runtime.err("paste a packet in hexadecimal or base64, then type Ctrl-D\n");
+  }
+  const input = await readLimited(runtime);
+  if (input.length === 0) {
+    throw new UsageError(
+      "there is no packet on standard input",
+      "knock decode < FILE",
+    );
+  }
+  const [encoding] = chosen;
+  if (!encoding) return readEveryWay(input);
+  const packet = readAs(encoding, input);
+  if (packet) return [{ encoding, packet }];
+  throw new UsageError(
+    `standard input must be ${encoding} with --${encoding}, got "${input.length}" other bytes`,
+    "without it, the encoding is found out",
+  );
+}
+
+async function readLimited(runtime: Runtime): Promise<Uint8Array> {
+  try {
+    return await runtime.readStdin(MAX_INPUT);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new UsageError(`standard input must be one packet: ${error.message}`);
+  }
+}
+
+function readAt(words: string | undefined): number | null {
+  if (words === undefined) return null;
+  const ms = /^\d{1,15}$/.test(words) ? Number(words) : parseTime(words);
+  if (ms !== null) return ms;
+  throw new UsageError(
+    `--at must be Unix milliseconds or a time such as ` +
+      `2026-11-21T14:05:00Z, got "${words}"`,
+  );
+}
+
+function readSource(words: string | undefined): string | null {
+  if (words === undefined) return null;
+  const address = parseAddress(words);
+  if (address !== null) return address;
+  throw new UsageError(
+    `--from must be an IP address, got "${words}"`,
+  );
+}

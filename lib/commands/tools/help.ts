@@ -1,0 +1,55 @@
+import type { Runtime } from "../../runtime/runtime.ts";
+import { UsageError } from "../../values/errors.ts";
+import { nearest } from "../../values/nearest.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+import { COMMANDS } from "../table.ts";
+
+const WIDTH = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+
+const LIST = Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `    ${name.padEnd(WIDTH)}  ${summary}`)
+  .join("\n");
+
+export const help = `Usage:
+    knock COMMAND [ARGUMENTS]
+    knock PROFILE [OPTIONS]
+
+Hides network services, and opens them for a while to whoever proves who they
+are. The server and the client are this one program.
+
+Commands:
+${LIST}
+
+Exit status: 0 done, 1 it failed, 2 usage or configuration.
+\`knock help COMMAND\` explains a command.
+
+Example:
+    $ knock serve                    # on the server
+    $ knock client add alice         # prints one line for alice
+    $ knock import                   # at alice's: asks for the line
+    $ knock alice && ssh HOST
+`;
+
+/** The names of its options. */
+export const optionNames = {};
+
+/** Runs `knock help`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const [name] = takePositionals(
+    parseOptions(args, optionNames),
+    ["COMMAND"],
+    1,
+  );
+  if (name === undefined) {
+    runtime.out(help);
+    return 0;
+  }
+  if (!Object.hasOwn(COMMANDS, name)) {
+    throw new UsageError(
+      `there is no command "${name}"`,
+      nearest(name, Object.keys(COMMANDS)),
+    );
+  }
+  runtime.out((await COMMANDS[name]!.load()).help);
+  return 0;
+}

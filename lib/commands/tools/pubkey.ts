@@ -1,0 +1,48 @@
+import { parseKey } from "../../config/shape.ts";
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { counted } from "../../values/counted.ts";
+import { UsageError } from "../../values/errors.ts";
+import { parseOptions, takePositionals } from "../command.ts";
+
+/** The text of `knock help pubkey`. */
+export const help = `Usage:
+    knock pubkey < PRIVATE
+
+Reads a private key on standard input and prints its public key.
+
+Example:
+    $ knock pubkey < /etc/knock/server.key
+    9nM1Y0o3kz3OOZ6ADFl2Uu7YQo6Hq1zyA0jwLQn6kGw
+`;
+
+/** Far more than a key and its newline, in bytes. */
+const MAX_INPUT = 4096;
+
+const WANTED =
+  "standard input must be a private key of 43 base64url characters";
+
+/** The names of its options. */
+export const optionNames = {};
+
+/** Runs `knock pubkey`. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  takePositionals(parseOptions(args, optionNames), []);
+  let input: Uint8Array;
+  try {
+    input = await runtime.readStdin(MAX_INPUT);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new UsageError(`${WANTED}: ${error.message}`);
+  }
+  const text = new TextDecoder().decode(input).trim();
+  const key = parseKey(text);
+  // The input is a secret even where it is not a key: only its length is told.
+  if (!key) {
+    const got = text === "" ? "nothing" : counted(text.length, "character");
+    throw new UsageError(`${WANTED}, got ${got}`, "`knock keygen` makes one");
+  }
+  runtime.out(`${formatBase64url(publicKeyOf(key))}\n`);
+  return 0;
+}

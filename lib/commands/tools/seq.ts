@@ -1,0 +1,187 @@
+import { formatHit, type Hit, parseHit } from "../../sequences/sequence.ts";
+import { openKnocker } from "../../sequences/send.ts";
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { isIpv4 } from "../../values/address.ts";
+import { parseDuration } from "../../values/duration.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import { parseOptions } from "../command.ts";
+
+export const help = `Usage:
+    knock seq HOST PORT[/udp|/tcp] ... [OPTIONS]
+
+Knocks at ports in an order, for a server that waits for a port sequence
+(ours, or knockd). A sequence goes in the clear: whoever listens can repeat it.
+
+Options:
+    --delay DURATION    The pause between two knocks, such as 250ms or 1s;
+                        default: 100ms, so that they arrive in their order.
+    -u, --udp           Knock by UDP at every port.
+    -4, --ipv4          Knock only over IPv4.
+    -6, --ipv6          Knock only over IPv6.
+    -v, --verbose       Tell of each knock.
+
+PORT is 1 to 65535, by TCP unless it says otherwise; 7000:udp, udp/7000 and a
+service's name are the same to it. knockd's own client's command line works
+too: knock [-u] [-d MS] [-4|-6] [-v] HOST PORT[:udp|:tcp] ...
+
+Ends with 0 when all was sent: nobody answers a sequence; with 1 where there is
+no way to HOST.
+
+Example:
+    $ knock seq gate.example.org 7000 8000/udp 9000
+`;
+
+/** Options of both command lines. */
+export const SEQ_FLAGS = {
+  udp: "u",
+  ipv4: "4",
+  ipv6: "6",
+  verbose: "v",
+} as const;
+
+/** Milliseconds between two hits unless it is said: against reordering. */
+const DELAY_MS = 100;
+
+/** The longest pause, one hour. */
+const MAX_DELAY_MS = 3_600_000;
+
+/** Where service names are, with their ports. */
+const SERVICES = "/etc/services";
+
+/** What to knock at and how. */
+export interface Knocking {
+  readonly host: string;
+  readonly hits: readonly Hit[];
+  readonly delayMs: number;
+  readonly family: 4 | 6 | null;
+  readonly verbose: boolean;
+}
+
+/** The names of its options. */
+export const optionNames = {
+  flags: SEQ_FLAGS,
+  values: { delay: "" },
+};
+
+/** Runs `knock seq`, and returns the exit status. */
+export async function run(args: string[], runtime: Runtime): Promise<number> {
+  const options = parseOptions(args, optionNames);
+  const [host, ...ports] = options.positionals;
+  if (host === undefined) throw new UsageError("HOST is missing");
+  if (ports.length === 0) throw new UsageError("PORT is missing");
+  const delay = options.value("delay");
+  return await knockAt(runtime, {
+    host,
+    hits: readHits(runtime, ports, options.flag("udp")),
+    delayMs: delay === undefined ? DELAY_MS : readDelay(delay),
+    family: readFamily(options.flag("ipv4"), options.flag("ipv6")),
+    verbose: options.flag("verbose"),
+  });
+}
+
+/** Knocks at every port in its turn. */
+export async function knockAt(
+  runtime: Runtime,
+  { host, hits, delayMs, family, verbose }: Knocking,
+): Promise<number> {
+  const address = await resolveOnce(runtime, host, family);
+  const knocker = await openKnocker(runtime, address);
+  try {
+    for (const [index, hit] of hits.entries()) {
+      if (index > 0 && delayMs > 0) await runtime.sleep(delayMs);
+      if (verbose) {
+        runtime.out(`hitting ${hit.protocol} ${address}:${hit.port}\n`);
+      }
+      await knocker.hit(hit).catch((error) => {
+        if (!(error instanceof SystemError)) throw error;
+        throw new FailureError(
+          `cannot knock at ${formatHit(hit)} of ${address}: ${error.message}`,
+        );
+      });
+    }
+  } catch (error) {
+    await knocker.close().catch(() => {});
+    throw error;
+  }
+  await knocker.close().catch((error) => {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`cannot knock at ${address}: ${error.message}`);
+  });
+  return 0;
+}
+
+/** Reads ports, or throws a UsageError. */
+export function readHits(
+  runtime: Runtime,
+  texts: readonly string[],
+  udp: boolean,
+): Hit[] {
+  return texts.map((text) => {
+    const hit = parseHit(text) ?? serviceHit(runtime, text);
+    if (hit) return udp ? { ...hit, protocol: "udp" } : hit;
+    const lower = text.toLowerCase();
+    throw new UsageError(
+      `PORT must be 1 to 65535, with /udp or /tcp behind it where needed, ` +
+        `got "${text}"`,
+      parseHit(lower) ? `in small letters: ${lower}` : undefined,
+    );
+  });
+}
+
+/** The family that is wanted; throws a UsageError when both are. */
+export function readFamily(four: boolean, six: boolean): 4 | 6 | null {
+  if (four && six) {
+    throw new UsageError(`options "--ipv4" and "--ipv6" exclude each other`);
+  }
+  return four ? 4 : six ? 6 : null;
+}
+
+function readDelay(text: string): number {
+  const ms = /^(\d{1,7})ms$/.exec(text);
+  const seconds = parseDuration(text);
+  const delayMs = ms
+    ? Number(ms[1])
+    : seconds === null
+    ? Infinity
+    : seconds * 1000;
+  if (delayMs <= MAX_DELAY_MS) return delayMs;
+  throw new UsageError(
+    `--delay must be a duration such as 250ms or 1s, at most 1h, ` +
+      `got "${text}"`,
+  );
+}
+
+async function resolveOnce(
+  runtime: Runtime,
+  host: string,
+  family: 4 | 6 | null,
+): Promise<string> {
+  let found: string[];
+  try {
+    found = await runtime.resolve(/^\[(.*)\]$/.exec(host)?.[1] ?? host);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(`no address for "${host}"`);
+  }
+  const address = found.find((address) =>
+    family === null || isIpv4(address) === (family === 4)
+  );
+  if (address !== undefined) return address;
+  throw new FailureError(
+    `no ${family === null ? "" : `IPv${family} `}address for "${host}"`,
+  );
+}
+
+/** A hit at a service of /etc/services, such as `ssh` or `domain:udp`. */
+function serviceHit(runtime: Runtime, text: string): Hit | null {
+  const match = /^([A-Za-z][\w.+-]*)(?:[:/](tcp|udp))?$/.exec(text);
+  if (!match || runtime.files.stat(SERVICES) === null) return null;
+  const [, name, protocol = "tcp"] = match;
+  for (const line of runtime.files.readText(SERVICES).split("\n")) {
+    const [first, port, ...others] = line.replace(/#.*/, "").trim()
+      .split(/\s+/);
+    if (!port?.endsWith(`/${protocol}`)) continue;
+    if (first === name || others.includes(name!)) return parseHit(port);
+  }
+  return null;
+}

@@ -1,0 +1,146 @@
+/** The keys of a stanza, in access.conf and in .fwknoprc. */
+
+import {
+  CIPHER_MODES,
+  type CipherMode,
+} from "../../../dialects/fwknop/cipher.ts";
+import {
+  DIGEST_TYPES,
+  type DigestType,
+} from "../../../dialects/crypto/hash.ts";
+import { MAX_KEY_SIZE } from "../../../dialects/fwknop/cipher.ts";
+import { MAX_HMAC_KEY_SIZE } from "../../../dialects/crypto/hash.ts";
+import { type Directive, lastOf, type Settings } from "./lines.ts";
+
+/** What both ends share, as our configuration says it. */
+export interface ConvertedKeys {
+  /** Null with OpenPGP. */
+  readonly keyBase64: string | null;
+  /** The keyring as YAML; null with a passphrase. */
+  readonly gpg: string | null;
+  readonly hmacKeyBase64: string | null;
+  readonly hmac: DigestType | "none";
+  readonly mode: CipherMode;
+}
+
+/** The keywords that {@linkcode convertKeys} takes. */
+export const KEY_KEYWORDS: readonly string[] = [
+  "KEY",
+  "KEY_BASE64",
+  "HMAC_KEY",
+  "HMAC_KEY_BASE64",
+  "HMAC_DIGEST_TYPE",
+  "ENCRYPTION_MODE",
+];
+
+/** What stands in files that nobody filled in. */
+const PLACEHOLDER = "__CHANGEME__";
+
+/**
+ * Converts the keys of a stanza; null, and a warning, if it cannot be used.
+ * With `gpg` there is no passphrase. The key that was set last counts, as with
+ * fwknopd; `client`: the one that is text, as with fwknop's client.
+ */
+export function convertKeys(
+  settings: Settings,
+  where: string,
+  warnings: string[],
+  gpg: string | null = null,
+  client = false,
+): ConvertedKeys | null {
+  const keyOf = (name: string) =>
+    client && settings.has(name)
+      ? settings.get(name)
+      : lastOf(settings, name, `${name}_BASE64`);
+  const say = (at: Directive | undefined, words: string) => {
+    const place = at ? `${at.where}: ${at.keyword}` : where;
+    warnings.push(`${place}: ${words}`);
+    return null;
+  };
+  const mode = settings.get("ENCRYPTION_MODE");
+  const cipher = CIPHER_MODES.find((name) =>
+    name === (gpg ? "cbc" : mode?.value.toLowerCase() ?? "cbc")
+  );
+  if (!cipher) {
+    return say(mode, `"${mode!.value}" is not supported, left out`);
+  }
+  const key = gpg ? null : keyOf("KEY");
+  if (key === undefined) return say(key, "has no passphrase, left out");
+  if (isPlaceholder(key)) return say(key!, "is not filled in, left out");
+  const keyBase64 = key && toBase64(key, MAX_KEY_SIZE);
+  if (key && !keyBase64) {
+    return say(key, `not a key of 1 to ${MAX_KEY_SIZE} bytes, left out`);
+  }
+  const macKey = keyOf("HMAC_KEY");
+  const type = settings.get("HMAC_DIGEST_TYPE");
+  if (!macKey && client && /^y$/i.test(settings.get("USE_HMAC")?.value ?? "")) {
+    return say(
+      settings.get("USE_HMAC"),
+      "fwknop asks for the HMAC key; left out: put HMAC_KEY_BASE64 in",
+    );
+  }
+  if (!macKey) {
+    say(
+      undefined,
+      "has no HMAC key: whoever records a packet may be able to change it; " +
+        "give it one on both sides",
+    );
+    const rest = { hmacKeyBase64: null, hmac: "none" } as const;
+    return { keyBase64, gpg, ...rest, mode: cipher };
+  }
+  if (isPlaceholder(macKey)) {
+    return say(macKey, "is not filled in, left out");
+  }
+  const hmacKeyBase64 = toBase64(macKey, MAX_HMAC_KEY_SIZE);
+  if (!hmacKeyBase64) {
+    return say(
+      macKey,
+      `not a key of 1 to ${MAX_HMAC_KEY_SIZE} bytes, left out`,
+    );
+  }
+  if (hmacKeyBase64 === keyBase64) {
+    return say(
+      macKey,
+      "is the passphrase, too, which fwknop refuses, left out",
+    );
+  }
+  const name = type?.value.toLowerCase().replace("_", "-") ?? "sha256";
+  const hmac = DIGEST_TYPES.find((other) => other === name);
+  if (!hmac) return say(type, `"${type!.value}" is not known, left out`);
+  return { keyBase64, gpg, hmacKeyBase64, hmac, mode: cipher };
+}
+
+/** Writes keys as one line of YAML, with more entries after them. */
+export function formatKeys(keys: ConvertedKeys, more = ""): string {
+  const mac = keys.hmacKeyBase64 === null
+    ? ""
+    : `hmac_key_base64: "${keys.hmacKeyBase64}", `;
+  return keys.gpg
+    ? `fwknop: { ${mac}hmac: ${keys.hmac}, gpg: ${keys.gpg}${more} }`
+    : `fwknop: { key_base64: "${keys.keyBase64}", ${mac}` +
+      `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
+}
+
+function isPlaceholder(key: Directive | null | undefined): boolean {
+  return key?.value.toUpperCase() === PLACEHOLDER;
+}
+
+function toBase64(
+  { keyword, value }: Directive,
+  longest: number,
+): string | null {
+  const bytes = keyword.endsWith("_BASE64")
+    ? fromBase64(value)
+    : new TextEncoder().encode(value);
+  const fits = bytes && bytes.length >= 1 && bytes.length <= longest;
+  return fits ? bytes.toBase64() : null;
+}
+
+function fromBase64(text: string): Uint8Array | null {
+  if (!/^[A-Za-z0-9+/=]+$/.test(text)) return null;
+  try {
+    return Uint8Array.fromBase64(text, { lastChunkHandling: "loose" });
+  } catch {
+    return null;
+  }
+}

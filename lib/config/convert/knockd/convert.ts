@@ -1,0 +1,405 @@
+/** knockd.conf -> our configuration: sequences and services. */
+
+import { MAX_OPENED_PORTS } from "../../../firewall/nft/sequences/rules.ts";
+import { formatHit } from "../../../sequences/sequence.ts";
+import { formatDuration } from "../../../values/duration.ts";
+import { ConfigError } from "../../../values/errors.ts";
+import {
+  formatPortRange,
+  overlapPorts,
+  type PortRange,
+} from "../../../values/ports.ts";
+import { knownPlaceholders } from "../../../firewall/programs.ts";
+import { MAX_WITHIN_SECONDS } from "../../door_schema.ts";
+import { NAME } from "../../shapes.ts";
+import { scalar } from "../../files/write.ts";
+import { commandArgv, type Tool } from "./command.ts";
+import {
+  type Door,
+  type DoorPort,
+  type KnockdConf,
+  type ReadFile,
+  readKnockdConf,
+} from "./conf.ts";
+import {
+  asCommands,
+  commonTool,
+  effectOf,
+  type Entry,
+  pairDoors,
+} from "./doors.ts";
+import { clampSeconds, doorWarnings, OPEN_SECONDS } from "./knockd_warnings.ts";
+
+/** What the kernel takes for the first packet of a connection, and more of the same. */
+const SYN_FLAGS = ["syn", "!ack", "!rst", "!fin"];
+
+/** The port of our own knocks, unless the file has it for something else. */
+const LISTEN_PORT = 62201;
+
+/** Names of well-known ports, for services. */
+const SERVICES: Readonly<Record<string, string>> = {
+  "tcp/21": "ftp",
+  "tcp/22": "ssh",
+  "tcp/25": "smtp",
+  "tcp/80": "http",
+  "tcp/443": "https",
+  "tcp/3389": "rdp",
+  "tcp/5900": "vnc",
+  "udp/1194": "openvpn",
+  "udp/51820": "wireguard",
+};
+
+/** Our configuration, and what has to be known about it. */
+export interface KnockdConversion {
+  /** The text of `server.yaml`, without secrets but the sequences. */
+  readonly text: string;
+  /** What was not carried over, or wants a look; one line each. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Converts a knockd.conf; `readFile` gives the files of one-time sequences.
+ * Throws ConfigError, with the line, for what knockd refuses.
+ */
+export function convertKnockd(
+  bytes: Uint8Array,
+  file: string,
+  readFile: ReadFile,
+): KnockdConversion {
+  const conf = readKnockdConf(bytes, file, readFile);
+  refuseCommands(conf, file);
+  const writer = new Writer();
+  if (conf.interface !== null) {
+    writer.warnings.push(
+      `options: interface "${conf.interface}" is not carried over: ` +
+        `sequences are heard on every interface`,
+    );
+  }
+  if (conf.logFile !== null) {
+    writer.warnings.push(
+      `options: logfile "${conf.logFile}" is not carried over: ` +
+        `"knock log" shows who opened what`,
+    );
+  }
+  const doors = conf.doors.map((door): Entry => ({
+    door,
+    name: writer.nameOf(door.name),
+    effect: effectOf(door),
+    closer: null,
+  }));
+  const left = doors.filter((entry) => writer.isUsable(entry));
+  const tool = commonTool(left);
+  const entries = pairDoors(left.map((entry) => {
+    const other = entry.effect.opening?.tool;
+    return other === undefined || other === tool || tool === null ? entry : {
+      ...entry,
+      effect: asCommands(
+        `stays a command: it changes the rules of ${other}, and other doors ` +
+          `those of ${tool}`,
+      ),
+    };
+  }));
+  // Where nothing is opened any more, no firewall is needed.
+  writer.tool = commonTool(entries);
+  for (const entry of entries) writer.note(entry);
+  writer.chooseListen();
+  for (const entry of entries) writer.add(entry);
+  return { text: writer.text(file), warnings: writer.warnings };
+}
+
+/** Throws ConfigError for commands that no configuration of ours can hold. */
+function refuseCommands({ doors }: KnockdConf, file: string): void {
+  const found: string[] = [];
+  for (const { name, line, notUtf8, start, start6, stop, stop6 } of doors) {
+    for (const number of notUtf8) {
+      found.push(
+        `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
+          "another file here",
+      );
+    }
+    const [braces] = knownPlaceholders(
+      [start, start6, stop, stop6].filter((text) => text !== null),
+    );
+    if (braces !== undefined) {
+      found.push(
+        `${file}: line ${line}: section "${name}" has "${braces}" in a ` +
+          "command, which is a placeholder here",
+      );
+    }
+  }
+  if (found.length === 0) return;
+  throw new ConfigError(
+    found,
+    "put the command into a script, and name that in its place",
+  );
+}
+
+class Writer {
+  readonly warnings: string[] = [];
+  readonly #names = new Set<string>();
+  readonly #services = new Map<string, string>();
+  readonly #sequences: string[] = [];
+  readonly #hits: DoorPort[] = [];
+  #listen = LISTEN_PORT;
+  readonly #opened: PortRange[] = [];
+
+  /** A name that ours may have, of its own. */
+  nameOf(name: string): string {
+    const clean = name.replace(/[^A-Za-z0-9._-]+/g, "-")
+      .replace(/^[^A-Za-z0-9]+/, "").slice(0, 48) || "door";
+    let found = clean;
+    for (let i = 2; this.#names.has(found); i++) found = `${clean}-${i}`;
+    this.#names.add(found);
+    if (found !== name || !NAME.pattern.test(found)) {
+      this.warnings.push(`[${name}]: is called "${found}" here`);
+    }
+    return found;
+  }
+
+  /** The firewall whose rules the doors change; null: none. */
+  tool: Tool | null = null;
+
+  /** Whether a door can be knocked at all; a warning where it cannot. */
+  isUsable({ name, door }: Entry): boolean {
+    const all = (door.oneTime ?? [door.ports]).flat();
+    if (all.some(({ port }) => port === 0)) {
+      this.#warn(
+        name,
+        "has port 0, which knockd reads where there is no number, such as a " +
+          "service's name or nothing behind a comma: it is left out",
+      );
+      return false;
+    }
+    const flags = door.tcpFlags;
+    const isBoth = flags.some((flag) => flags.includes(`!${flag}`));
+    if (!isBoth || all.every(({ protocol }) => protocol === "udp")) return true;
+    this.#warn(
+      name,
+      "wants a flag to be both set and clear, which no packet is: it is left " +
+        "out",
+    );
+    return false;
+  }
+
+  /** Notes the ports that a door opens and knocks at. */
+  note({ door, effect: { opening }, closer }: Entry): void {
+    this.#hits.push(
+      ...(door.oneTime ?? [door.ports]).flat(),
+      ...closer?.ports ?? [],
+    );
+    if (opening?.action === "open") this.#opened.push(...opening.ports);
+  }
+
+  /** Writes a door; with it the one that closes it. */
+  add({ name, door, effect, closer }: Entry): void {
+    const { opening, seconds } = effect;
+    const opens = opening?.action === "open";
+    const within = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
+    const lines: string[] = [
+      door.oneTime
+        ? `one_time: [${door.oneTime.map(hitsText).join(", ")}]`
+        : `knock: ${hitsText(door.ports)}`,
+      `within: ${
+        formatDuration(Math.min(MAX_WITHIN_SECONDS, Math.max(1, within)))
+      }`,
+    ];
+    if (opens) {
+      lines.push(`open: [${this.#serviceNames(opening.ports).join(", ")}]`);
+      lines.push(
+        `for: ${formatDuration(clampSeconds(seconds ?? OPEN_SECONDS))}`,
+      );
+      for (const key of ["run", "runAfter"] as const) {
+        if (effect[key] === "") continue;
+        const argv = commandArgv(effect[key]).map(scalar).join(", ");
+        lines.push(`${key === "run" ? "run" : "run_after"}: [${argv}]`);
+      }
+    }
+    if (closer) lines.push(`close: ${hitsText(closer.ports)}`);
+    const runs = !opens && addPrograms(door, lines);
+    const hits = [
+      ...(door.oneTime ?? [door.ports]).flat(),
+      ...closer?.ports ?? [],
+    ];
+    const flags = hits.some(({ protocol }) => protocol === "tcp")
+      ? ownFlags(door.tcpFlags)
+      : null;
+    if (flags) {
+      const texts = flags.map((flag) => JSON.stringify(flag));
+      lines.push(`flags: [${texts.join(", ")}]`);
+    }
+    if (door.target !== null) {
+      lines.push(`target: ${JSON.stringify(door.target)}`);
+    }
+    const served = hits.filter((hit) =>
+      this.#opened.some((range) => overlapPorts(range, rangeOf(hit)))
+    );
+    const isPlain = opens && !flags && door.target === null && !door.oneTime &&
+      served.length === 0 && effect.run + effect.runAfter === "";
+    const opened = (opening?.ports ?? [])
+      .reduce((sum, { first, last }) => sum + last - first + 1, 0);
+    const kernel = isPlain && this.tool === "firewalld" &&
+      opened <= MAX_OPENED_PORTS;
+    lines.push(`watch: ${kernel ? "kernel" : "sniff"}`);
+    this.#sequences.push(
+      `  ${scalar(name)}:\n` + lines.map((line) => `    ${line}\n`).join(""),
+    );
+    if (served.length > 0) {
+      const ports = [...new Set(served.map(formatHit))].join(", ");
+      this.#warn(
+        name,
+        `is knocked at ${ports}, which is opened, too: every new connection ` +
+          "there is a knock, and the kernel cannot judge it (watch: sniff)",
+      );
+    }
+    for (const words of doorWarnings({ door, name, effect, closer }, runs)) {
+      this.#warn(name, words);
+    }
+  }
+
+  text(file: string): string {
+    const services = [...this.#services].map(([ports, name]) =>
+      `  ${name}: ${ports}\n`
+    );
+    return `# Converted from ${JSON.stringify(file)} of knockd.
+# A port sequence goes in the clear: whoever listens can repeat it. Clients
+# that are enrolled ("knock client add NAME") need none.
+
+listen: [${this.#listen}]
+key: server.key
+
+${this.#firewall()}
+services:${services.length === 0 ? " {}" : ""}
+${services.join("")}
+sequences:${this.#sequences.length === 0 ? " {}" : ""}
+${this.#sequences.join("")}
+clients: {}
+`;
+  }
+
+  /** Chooses the port of our own knocks: the first from 62201 on that is neither knocked at nor opened. */
+  chooseListen(): void {
+    const range = (port: number) => rangeOf({ protocol: "udp", port });
+    const isKnocked = (port: number) =>
+      this.#hits.some((hit) => overlapPorts(rangeOf(hit), range(port)));
+    const isOpened = (port: number) =>
+      this.#opened.some((other) => overlapPorts(other, range(port)));
+    const all = Array.from({ length: 64_000 }, (_, index) => {
+      const port = LISTEN_PORT + index;
+      return port > 65535 ? port - 65535 + 1023 : port;
+    });
+    const free = all.filter((port) => !isKnocked(port));
+    this.#listen = free.find((port) => !isOpened(port)) ?? free[0]!;
+    if (this.#listen === LISTEN_PORT) return;
+    this.warnings.push(
+      `listen: is ${this.#listen}, as udp/${LISTEN_PORT} is knocked at or ` +
+        "opened here",
+    );
+  }
+
+  #firewall(): string {
+    const ports = [...this.#services.keys()].join(", ");
+    if (this.tool === null) {
+      return `firewall:
+  # Nothing is opened, so no firewall is touched. With services of your own:
+  # backend: nft.
+  backend: gate
+`;
+    }
+    if (this.tool === "iptables") {
+      return `firewall:
+  # As knockd did, this only lets through what is opened, by rules of our own
+  # chain at the top of INPUT, and closes nothing: your own rules go on
+  # dropping these ports. "mode: guard" closes them without such rules.
+  backend: iptables
+  mode: accept
+`;
+    }
+    if (this.tool === "firewalld") {
+      const adds = [...this.#services.keys()].map((range) => {
+        const [protocol, port] = range.split("/");
+        return `--add-port=${port}/${protocol}`;
+      });
+      this.warnings.push(
+        `firewall: is guarded by our own table, and firewalld must let ${ports} ` +
+          "through, or it stays shut: once the server runs, firewall-cmd " +
+          `--permanent ${adds.join(" ")} && firewall-cmd --reload`,
+      );
+      return `firewall:
+  # Our own table drops what is not open. firewalld must let these ports
+  # through, as what it rejects nobody else can open.
+  backend: nft
+  mode: guard
+`;
+    }
+    const [family, table] = this.tool.replace("nft ", "").split(" ");
+    this.warnings.push(
+      `firewall: opens nothing before the host's chain leads to ours: ` +
+        `nft add chain ${family} ${table} knock && ` +
+        `nft insert rule ${family} ${table} input jump knock, and the same ` +
+        "in /etc/nftables.conf",
+    );
+    return `firewall:
+  # As knockd did, this only lets through what is opened, and closes nothing:
+  # your own rules go on dropping these ports. Your input chain must jump to
+  # ours: "jump knock" before whatever drops.
+  backend: nft
+  mode: accept
+  chain: ${family} ${table} knock
+`;
+  }
+
+  #serviceNames(ports: readonly PortRange[]): string[] {
+    return ports.map((range) => {
+      const text = formatPortRange(range);
+      const listen = rangeOf({ protocol: "udp", port: this.#listen });
+      // No service may have the port of the knocks.
+      if (overlapPorts(range, listen)) return text;
+      const name = this.#services.get(text) ?? SERVICES[text] ??
+        text.replace("/", "-");
+      this.#services.set(text, name);
+      return name;
+    });
+  }
+
+  #warn(name: string, words: string): void {
+    this.warnings.push(`sequences.${name}: ${words}`);
+  }
+}
+
+/** Writes the programs that a door runs; whether there are any. */
+function addPrograms(door: Door, lines: string[]): boolean {
+  const add = (key: string, command: string | null) => {
+    if (command === null) return false;
+    // An empty one for IPv6 says that nothing is to be run.
+    if (command === "") {
+      if (key.endsWith("6")) lines.push(`${key}: false`);
+      return false;
+    }
+    lines.push(`${key}: [${commandArgv(command).map(scalar).join(", ")}]`);
+    return true;
+  };
+  const starts = add("run", door.start);
+  const starts6 = add("run_ipv6", door.start6);
+  if (!starts && !starts6) return false;
+  const stops = add("run_after", door.stop);
+  const stops6 = add("run_after_ipv6", door.stop6);
+  if (stops || stops6) {
+    lines.push(`for: ${formatDuration(clampSeconds(door.cmdTimeout))}`);
+  }
+  return true;
+}
+
+function rangeOf({ protocol, port }: DoorPort): PortRange {
+  return { protocol, first: port, last: port };
+}
+
+function hitsText(ports: readonly DoorPort[]): string {
+  return `[${ports.map(formatHit).join(", ")}]`;
+}
+
+/** Flags that are not those of a first packet; null where they are, or are none. */
+function ownFlags(flags: readonly string[]): string[] | null {
+  const plain = flags.length === 0 ||
+    flags.includes("syn") && flags.every((flag) => SYN_FLAGS.includes(flag));
+  return plain ? null : [...new Set(flags)];
+}

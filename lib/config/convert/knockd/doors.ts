@@ -1,0 +1,192 @@
+/** Doors of knockd: what each comes down to, and which of them belong together. */
+
+import { formatPortRange, overlapPorts } from "../../../values/ports.ts";
+import { type Opening, readCommand, type Tool } from "./command.ts";
+import type { Door } from "./conf.ts";
+
+/** What a door's commands come down to: a plain opening, or programs to run. */
+export interface Effect {
+  readonly opening: Opening | null;
+  /** Seconds until its own commands close again; null: they do not. */
+  readonly seconds: number | null;
+  /** What the commands run beside opening and closing, as shell lines; "" for nothing. */
+  readonly run: string;
+  readonly runAfter: string;
+  /** What has to be known of it, a line each. */
+  readonly notes: readonly string[];
+}
+
+/** A door, and what becomes of it. */
+export interface Entry {
+  readonly door: Door;
+  readonly name: string;
+  readonly effect: Effect;
+  /** The door that closes what this one opens. */
+  readonly closer: Door | null;
+}
+
+/** A door whose commands stay commands, and why. */
+export function asCommands(...notes: readonly string[]): Effect {
+  return { opening: null, seconds: null, run: "", runAfter: "", notes };
+}
+
+/** What a door's commands come down to. */
+export function effectOf(door: Door): Effect {
+  const start = readCommand(door.start ?? "");
+  const start6 = door.start6 === null ? start : readCommand(door.start6);
+  const why = start.why ?? start6.why;
+  if (why !== null) return asCommands(`stays a command: ${why}`);
+  const { opening } = start;
+  if (!opening) {
+    return start6.opening
+      ? asCommands("stays a command: it opens for IPv6 alone")
+      : asCommands();
+  }
+  // The commands for IPv6 must do the same, or they are not carried over.
+  if (!start6.opening || !sameOpening(opening, start6.opening)) {
+    return asCommands("stays a command: another one runs for IPv6");
+  }
+  const rest = start.rest === start6.rest ? start.rest : null;
+  if (rest === null) {
+    return asCommands("stays a command: another one runs for IPv6");
+  }
+  const notes = opening.action === "close" ? [] : [
+    ...onlyFor(opening, start6.opening),
+    ...(opening.appended || start6.opening.appended)
+      ? [
+        "its rule went behind all others (-A): where one of them drops the " +
+        "port, it opened nothing; here it comes first",
+      ]
+      : [],
+  ];
+  const lacksProtocol = opening.lacksProtocol || start6.opening.lacksProtocol;
+  const common = { opening: { ...opening, lacksProtocol }, run: rest };
+  if (!door.stop && !door.stop6) {
+    return { ...common, seconds: opening.seconds, runAfter: "", notes };
+  }
+  if (opening.action === "close") return asCommands();
+  const stop = readCommand(door.stop ?? "");
+  const stop6 = door.stop6 === null ? stop : readCommand(door.stop6);
+  const undoes = opening.seconds === null &&
+    [stop, stop6].every(({ opening: closed }) =>
+      closed?.action === "close" && samePorts(closed, opening)
+    ) && stop.rest === stop6.rest;
+  if (!undoes) {
+    return asCommands(
+      "its stop command does not undo its start command: what that does " +
+        "stays, as it did",
+    );
+  }
+  const exact = isExact(stop.opening!, opening) &&
+    isExact(stop6.opening!, start6.opening);
+  return {
+    ...common,
+    seconds: door.cmdTimeout,
+    runAfter: stop.rest,
+    notes: exact ? notes : [...notes, `its stop command ${INEXACT}`],
+  };
+}
+
+/** A difference to knockd that closes more than it did. */
+const INEXACT =
+  "names another rule than the one that opens: what knockd left " +
+  "open ends here";
+
+/** Families that the commands could not open for, and ours does. */
+function onlyFor(start: Opening, start6: Opening): string[] {
+  const found: string[] = [];
+  if (!start.families.includes(4)) {
+    found.push("opens over IPv4, too, where its command could not");
+  }
+  if (!start6.families.includes(6)) {
+    found.push("opens over IPv6, too, where its command could not");
+  }
+  return found;
+}
+
+function sameOpening(a: Opening, b: Opening): boolean {
+  return a.action === b.action && a.tool === b.tool &&
+    a.seconds === b.seconds && samePorts(a, b);
+}
+
+function isExact(a: Opening, b: Opening): boolean {
+  return a.specs.join() === b.specs.join();
+}
+
+function samePorts(a: Opening, b: Opening): boolean {
+  const key = ({ ports }: Opening) => ports.map(formatPortRange).sort().join();
+  return key(a) === key(b);
+}
+
+/** The firewall whose rules most of the doors change: one server has one. */
+export function commonTool(entries: readonly Entry[]): Tool | null {
+  const tools = entries.flatMap(({ effect: { opening } }) =>
+    opening?.action === "open" ? [opening.tool] : []
+  );
+  return tools.includes("iptables") ? "iptables" : tools[0] ?? null;
+}
+
+/**
+ * Puts a door that only closes to the one that opens the same. One that
+ * closes what it can not be put to stays a command, and so must whatever
+ * opens its ports: it would find no rule to take away.
+ */
+export function pairDoors(entries: readonly Entry[]): Entry[] {
+  const closers = new Map<Entry, Entry>();
+  const left: Entry[] = [];
+  for (const entry of entries) {
+    const { opening } = entry.effect;
+    if (opening?.action !== "close") continue;
+    const taken = [...closers.values()];
+    const opener = entries.find((other) =>
+      !taken.includes(other) && isPair(other, entry, opening)
+    );
+    if (opener) closers.set(entry, opener);
+    else left.push(entry);
+  }
+  const loose = entries.filter(({ effect: { opening } }) =>
+    opening?.action === "open" &&
+    left.some(({ effect }) =>
+      effect.opening!.ports.some((port) =>
+        opening.ports.some((other) => overlapPorts(port, other))
+      )
+    )
+  );
+  const other = "stays a command: another door closes what it opens in a way " +
+    "that only commands can";
+  return entries.flatMap((entry): Entry[] => {
+    const opener = closers.get(entry);
+    if (opener && !loose.includes(opener)) return [];
+    if (opener || loose.includes(entry) || left.includes(entry)) {
+      const notes = loose.includes(entry) ? [other] : [];
+      return [{ ...entry, effect: asCommands(...notes) }];
+    }
+    const [closer] = [...closers].find(([, opener]) => opener === entry) ?? [];
+    if (!closer) return [entry];
+    const { effect } = entry;
+    const notes = [
+      ...effect.notes,
+      ...isExact(closer.effect.opening!, effect.opening!)
+        ? []
+        : [`the command of "${closer.door.name}" ${INEXACT}`],
+      ...closer.effect.run
+        ? [`what "${closer.door.name}" runs besides is not carried over`]
+        : [],
+    ];
+    return [{ ...entry, effect: { ...effect, notes }, closer: closer.door }];
+  });
+}
+
+function isPair(
+  { door, effect }: Entry,
+  { door: closer }: Entry,
+  opening: Opening,
+): boolean {
+  const order = ({ ports }: Door) =>
+    ports.map(({ protocol, port }) => `${protocol}/${port}`).join();
+  return effect.opening?.action === "open" && !door.oneTime &&
+    !closer.oneTime && samePorts(effect.opening, opening) &&
+    effect.opening.tool === opening.tool && door.target === closer.target &&
+    door.tcpFlags.join() === closer.tcpFlags.join() &&
+    order(door) !== order(closer);
+}

@@ -1,0 +1,73 @@
+/** The text of a `server.yaml` that openme's configuration becomes. */
+
+import { formatBase64 } from "../../../values/base64.ts";
+import { formatDuration } from "../../../values/duration.ts";
+import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import { scalar } from "../../files/write.ts";
+
+/** The file that the converted configuration names for the server's key. */
+export const OPENME_KEY_FILE = "openme.key";
+
+/** What our configurations say unless somebody wants more. */
+const MAX_FOR = 8 * 3600;
+/** Longest `max_skew` that our configuration takes, in seconds. */
+export const MAX_SKEW = 86400;
+
+/** A client of openme's. */
+export interface Client {
+  readonly name: string;
+  readonly key: Uint8Array;
+  readonly open: readonly string[];
+  /** As it was written. */
+  readonly expires: string | null;
+}
+
+/** Groups of ports by name: our services. */
+export type Groups = ReadonlyMap<string, readonly PortRange[]>;
+
+/** What the file says besides; durations are seconds. */
+export interface Basics {
+  readonly port: number;
+  readonly seconds: number;
+  readonly window: number;
+  readonly backend: string;
+  /** Whether openme closed the ports itself. */
+  readonly drops: boolean;
+}
+
+/** Writes the configuration. */
+export function writeConverted(
+  { port, seconds, window, backend, drops }: Basics,
+  groups: Groups,
+  clients: readonly Client[],
+): string {
+  const services = [...groups].filter(([, ports]) => ports.length > 0)
+    .map(([name, ports]) =>
+      `  ${scalar(name)}: [${ports.map(formatPortRange).join(", ")}]\n`
+    );
+  const most = formatDuration(Math.max(seconds, MAX_FOR));
+  return `# Converted from openme's configuration; "knock check" validates it.
+
+listen: [${port}]
+key: server.key
+max_skew: ${formatDuration(Math.min(window, MAX_SKEW))}
+openme: { key: ${OPENME_KEY_FILE} }
+
+firewall:
+  backend: ${backend}
+  mode: ${drops ? "guard" : "accept"}
+
+services:${services.length === 0 ? " {}" : ""}
+${services.join("")}
+defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
+
+clients:${clients.length === 0 ? " {}" : ""}
+${clients.map(writeClient).join("")}`;
+}
+
+function writeClient({ name, key, open, expires }: Client): string {
+  return `  ${scalar(name)}:
+    openme: { key: ${JSON.stringify(formatBase64(key))} }
+    open: [${open.map(scalar).join(", ")}]
+` + (expires === null ? "" : `    expires: ${expires}\n`);
+}

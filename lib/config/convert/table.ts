@@ -1,0 +1,88 @@
+/** The tools whose configuration can be converted. */
+
+import {
+  convertFwknop,
+  fwknopFileOf,
+  type SourceFile,
+} from "./fwknop/convert.ts";
+import { convertKnockd } from "./knockd/convert.ts";
+import { convertOpenme } from "./openme/server.ts";
+import { convertOpenspa } from "./openspa.ts";
+import { UsageError } from "../../values/errors.ts";
+
+/** Our configuration, and what did not go into it. */
+export interface Converted {
+  readonly text: string;
+  /** One line each, no secrets. */
+  readonly warnings: readonly string[];
+  /** Files that the text names, beside it, by name. */
+  readonly files?: ReadonlyMap<string, string>;
+  /** What its file is called. Default server.yaml. */
+  readonly name?: string;
+}
+
+/** Files of the tool's that were given, or that those name. */
+export interface Sources {
+  /** Throws ConfigError if it cannot be read. */
+  readonly read: (path: string) => Uint8Array;
+  /** Null if it cannot be read. */
+  readonly find: (path: string) => Uint8Array | null;
+  /** The names in a folder, null if it cannot be read. */
+  readonly list: (path: string) => readonly string[] | null;
+}
+
+/** Converts files. Throws OperatorErrors of status 2. */
+type Convert = (files: readonly string[], sources: Sources) => Converted;
+
+/** Each tool's name, and how its files are converted. */
+export const CONVERTERS: Readonly<Record<string, Convert>> = {
+  knockd: (files, { read, find }) => {
+    const file = takeOne(files, "knockd");
+    return convertKnockd(read(file), file, find);
+  },
+  fwknop: (files, { read, find, list }) => {
+    const texts = files.map((name): SourceFile => ({
+      name,
+      text: textOf(read(name)),
+    }));
+    const found = (name: string) => {
+      const bytes = find(name);
+      return bytes && textOf(bytes);
+    };
+    const converted = convertFwknop(texts, { read: found, list });
+    return texts.some((text) => fwknopFileOf(text) === "rc")
+      ? { ...converted, name: "profiles.yaml" }
+      : converted;
+  },
+  openme: (files, { read }) => {
+    const file = takeOne(files, "openme");
+    return convertOpenme(textOf(read(file)), file);
+  },
+  openspa: ([file, folder, extra], { read, find, list }) => {
+    if (extra !== undefined) {
+      throw new UsageError(
+        `openspa has one configuration and one folder, got "${extra}" besides`,
+      );
+    }
+    const text = (path: string) => {
+      const bytes = find(path);
+      return bytes && textOf(bytes);
+    };
+    return convertOpenspa(textOf(read(file!)), file!, folder ?? null, {
+      read: text,
+      list,
+    });
+  },
+};
+
+function takeOne(files: readonly string[], tool: string): string {
+  const [file, extra] = files;
+  if (extra === undefined) return file!;
+  throw new UsageError(
+    `${tool} has one configuration file, got "${extra}" besides`,
+  );
+}
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}

@@ -1,0 +1,146 @@
+/** The text of new configurations, and of the entries in them. */
+
+import { parse } from "@std/yaml/parse";
+import { type Endpoint, formatEndpoint } from "../../values/address.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { formatDuration } from "../../values/duration.ts";
+import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import type { BackendName, FirewallConfig, Service } from "../config.ts";
+import { formatJson } from "../../values/text.ts";
+
+/** What a new configuration says. */
+export interface NewConfig {
+  readonly port: number;
+  readonly backend: BackendName;
+  readonly mode: FirewallConfig["mode"];
+  /** The host's chain of mode accept; null or absent: the default. */
+  readonly chain?: string | null;
+  readonly services: readonly NewService[];
+  readonly clients: readonly NewClient[];
+}
+
+/** What a new service's entry says. */
+export type NewService = Pick<Service, "name" | "ports" | "to">;
+
+/** What the entry of a new client says, in whatever dialect. */
+export interface NewEntry {
+  readonly name: string;
+  /** Its keys as a line of YAML, such as `openme: { key: … }`. */
+  readonly keys: string;
+  /** Names of services, and ports. */
+  readonly open: readonly (string | PortRange)[];
+  /** Null = the default. */
+  readonly forSeconds: number | null;
+  /** The file with the secret of its one-time codes, where it has one. */
+  readonly code?: string;
+}
+
+/** What the entry of a new client of knock/1 says. */
+export interface NewClient extends Omit<NewEntry, "keys"> {
+  /** The client's public key, 32 bytes. */
+  readonly key: Uint8Array;
+  /** 32 bytes. */
+  readonly psk: Uint8Array;
+}
+
+/** Writes a new `server.yaml`, with comments for who edits it next. */
+export function formatConfig(config: NewConfig): string {
+  const { port, backend, mode, chain = null, services, clients } = config;
+  return `# The server's configuration. It holds its clients' secrets: mode 0600.
+# "knock check" validates it; every key is explained in docs/configuration.md.
+
+# UDP, on every address. Let it through your other firewalls.
+listen: [${port}]
+
+# The server's private key, beside this file. Keep a copy in a safe place.
+key: server.key
+
+firewall:
+  # ${BACKEND_WORDS[backend]}
+  backend: ${backend}
+${formatBackend(backend, mode, chain)}
+# What is closed to everybody but for who knocked.
+services:${services.length === 0 ? " {}" : ""}
+${services.map(formatService).join("")}
+# How long a service stays open when a client does not say, and at most.
+defaults: { for: 30s, max_for: 8h }
+
+# "knock client add NAME" writes an entry here and prints what to give to NAME.
+clients:${clients.length === 0 ? " {}" : ""}
+${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
+}
+
+/** Writes a client's entry as lines of block YAML from column 0 on. */
+export function formatClient(client: NewClient | NewEntry): string {
+  const open = client.open.map((entry) =>
+    typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
+  );
+  return `${scalar(client.name)}:
+  ${"keys" in client ? client.keys : knockKeys(client)}
+  open: [${open.join(", ")}]
+` +
+    (client.forSeconds === null
+      ? ""
+      : `  for: ${formatDuration(client.forSeconds)}\n`) +
+    (client.code === undefined ? "" : `  code: ${scalar(client.code)}\n`);
+}
+
+function knockKeys(client: NewClient): string {
+  const key = scalar(formatBase64url(client.key));
+  const psk = scalar(formatBase64url(client.psk));
+  return `knock: { key: ${key}, psk: ${psk} }`;
+}
+
+/** Puts more space before each line, and doubles what is there for wide indents. */
+export function indent(block: string, columns: number): string {
+  return block.replace(
+    /^( *)(?=\S)/gm,
+    (inner) => " ".repeat(columns + (inner.length / 2) * columns),
+  );
+}
+
+/** Writes text as a YAML scalar: bare where it reads back as the same text. */
+export function scalar(value: string): string {
+  const bare = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(value) &&
+    [parse(value), parse(value, { schema: "core" })].every((read) =>
+      read === value
+    );
+  return bare ? value : formatJson(value);
+}
+
+const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
+  nft: "nftables: the kernel drops what is not open, beside your own rules",
+  iptables: "iptables and ip6tables, in a chain of our own",
+  gate: "no firewall: knock itself listens and passes connections on",
+  command: "your own program, on open and on close",
+};
+
+/** What a backend needs to be told beside its name. */
+function formatBackend(
+  backend: BackendName,
+  mode: FirewallConfig["mode"],
+  chain: string | null,
+): string {
+  if (backend === "nft" || backend === "iptables") {
+    const line = chain === null ? "" : `  chain: ${chain}\n`;
+    return `  mode: ${mode}\n${line}`;
+  }
+  if (backend === "gate") return "";
+  const words = '"{address}", "{protocol}", "{port}"';
+  return `  # yours to write; docs/backends.md says what they have to do
+  open: [/usr/local/bin/knock-open, ${words}]
+  close: [/usr/local/bin/knock-close, ${words}]
+`;
+}
+
+function formatService({ name, ports, to }: NewService): string {
+  const ranges = ports.map(formatPortRange);
+  const listen = ranges.length === 1 ? ranges[0] : `[${ranges.join(", ")}]`;
+  return to === null
+    ? `  ${scalar(name)}: ${listen}\n`
+    : `  ${scalar(name)}: { listen: ${listen}, to: ${target(to)} }\n`;
+}
+
+function target(to: Endpoint): string {
+  return formatJson(formatEndpoint(to));
+}

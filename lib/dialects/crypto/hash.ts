@@ -1,0 +1,93 @@
+/**
+ * The hashes of fwknop: an unkeyed digest inside of the encryption, which is a
+ * checksum, and an HMAC (RFC 2104) around it, which is the proof.
+ * @module
+ */
+
+import { hash } from "node:crypto";
+import { base64Length, formatBase64 } from "../../values/fwknop_base64.ts";
+import { concat } from "./sha256.ts";
+
+/** The hashes of fwknop 2.6, by the names of our configuration. */
+export type DigestType =
+  | "md5"
+  | "sha1"
+  | "sha256"
+  | "sha384"
+  | "sha512"
+  | "sha3-256"
+  | "sha3-512";
+
+/** Bytes of each hash and of its blocks (RFC 1321, FIPS 180-4, FIPS 202). */
+const SIZES: Readonly<Record<DigestType, { digest: number; block: number }>> = {
+  "md5": { digest: 16, block: 64 },
+  "sha1": { digest: 20, block: 64 },
+  "sha256": { digest: 32, block: 64 },
+  "sha384": { digest: 48, block: 128 },
+  "sha512": { digest: 64, block: 128 },
+  "sha3-256": { digest: 32, block: 136 },
+  "sha3-512": { digest: 64, block: 72 },
+};
+
+/** Every hash, in the order in which fwknop tries those of one size. */
+export const DIGEST_TYPES = Object.keys(SIZES) as readonly DigestType[];
+
+/** The longest key of an HMAC, in bytes. */
+export const MAX_HMAC_KEY_SIZE = 128;
+
+/** Computes a hash of the parts one after the other. */
+export function digest(
+  type: DigestType,
+  ...parts: readonly Uint8Array[]
+): Uint8Array {
+  // Hexadecimal and back is quicker than a buffer under Deno: see sha256.ts.
+  return Uint8Array.fromHex(hash(type, concat(...parts), "hex"));
+}
+
+/** How many characters a hash of this type takes in base64. */
+export function digestLength(type: DigestType): number {
+  return base64Length(SIZES[type].digest);
+}
+
+/**
+ * Finds the type of the checksum, base64 text, of a body: the length tells
+ * which it may be. Null if it is the checksum of another body.
+ */
+export function checksumType(
+  body: Uint8Array,
+  checksum: string,
+): DigestType | null {
+  return DIGEST_TYPES.find((type) =>
+    digestLength(type) === checksum.length &&
+    formatBase64(digest(type, body)) === checksum
+  ) ?? null;
+}
+
+/**
+ * Makes the HMAC of one key, of any length, for many messages. It works in
+ * memory of its own: allocating takes longer than hashing here.
+ */
+export function hmac(
+  type: DigestType,
+  key: Uint8Array,
+): (message: Uint8Array) => Uint8Array {
+  const { block, digest: size } = SIZES[type];
+  const short = key.length > block ? digest(type, key) : key;
+  let inner = new Uint8Array(block + COMMON_SIZE).fill(0x36, 0, block);
+  const outer = new Uint8Array(block + size).fill(0x5c);
+  const middle = outer.subarray(block);
+  short.forEach((byte, index) => {
+    inner[index] = byte ^ 0x36;
+    outer[index] = byte ^ 0x5c;
+  });
+  return (message) => {
+    const end = block + message.length;
+    if (end > inner.length) inner = concat(inner.subarray(0, block), message);
+    else inner.set(message, block);
+    middle.setFromHex(hash(type, inner.subarray(0, end), "hex"));
+    return Uint8Array.fromHex(hash(type, outer, "hex"));
+  };
+}
+
+/** Bytes that most messages are within. */
+const COMMON_SIZE = 512;

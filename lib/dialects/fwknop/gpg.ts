@@ -1,0 +1,197 @@
+/**
+ * fwknop's packets in OpenPGP: the same text, encrypted and signed by gpg,
+ * which is a program: what is here is pure, whoever runs gpg is handed in.
+ * @module
+ */
+
+import { formatBase64, parseBase64 } from "../../values/fwknop_base64.ts";
+import { hmac } from "../crypto/hash.ts";
+import { encodeMessage } from "./message.ts";
+import { FIRST_CHARACTERS, MAX_PACKET_SIZE } from "./packet.ts";
+import type { Split } from "./packet.ts";
+import { type FwknopRequest, writeRequest } from "./request.ts";
+import type { FwknopKeys } from "./fwknop_seal.ts";
+import { UsageError } from "../../values/errors.ts";
+import { concat } from "../crypto/sha256.ts";
+
+/** What a client in OpenPGP and its server share; the rest is in their keyrings. */
+export interface FwknopGpgKeys {
+  readonly gpg: {
+    /** The folder of the keyring. */
+    readonly home: string;
+    /** Whom packets are encrypted for: the server, as gpg knows it. */
+    readonly recipient: string;
+    /** Fingerprints of the primary keys that may sign, 40 or 64 capital hexadecimal digits. */
+    readonly signers: readonly string[];
+  };
+  readonly hmac: FwknopKeys["hmac"];
+}
+
+/** What gpg made of a message. */
+export interface GpgOpened {
+  readonly text: Uint8Array;
+  /** Fingerprint of the primary key that signed it. */
+  readonly signer: string;
+}
+
+/**
+ * Decrypts a message, and checks its signature. Null when it is not one
+ * encrypted and well signed message; "busy" when gpg has too much to do.
+ */
+export type OpenPgp = (
+  home: string,
+  message: Uint8Array,
+) => Promise<GpgOpened | "busy" | null>;
+
+/** Below so many characters without its HMAC, a packet is none of OpenPGP. */
+export const MIN_GPG_SIZE = 400;
+
+/** What is left out: how every message to an RSA key starts in base64. */
+const LEFT_OUT = "hQ";
+const encoder = new TextEncoder();
+
+/** Whether a packet could be one in OpenPGP: length, alphabet, first character. */
+export function hasGpgForm(packet: Uint8Array): boolean {
+  if (packet.length < MIN_GPG_SIZE || packet.length > MAX_PACKET_SIZE) {
+    return false;
+  }
+  const text = asciiOf(packet);
+  return /^[A-Za-z0-9+/]+$/.test(text) && !FIRST_CHARACTERS.includes(text[0]!);
+}
+
+/** Splits a packet with an HMAC of so many characters; null if it cannot be. */
+export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
+  const end = packet.length - macLength;
+  if (end < MIN_GPG_SIZE) return null;
+  const mac = parseBase64(asciiOf(packet.subarray(end)));
+  if (!mac) return null;
+  return {
+    covered: concat(encoder.encode(LEFT_OUT), packet.subarray(0, end)),
+    mac,
+  };
+}
+
+/** The OpenPGP message that an HMAC covers; null if it has spare bits. */
+export function readGpg(covered: Uint8Array): Uint8Array | null {
+  return parseBase64(asciiOf(covered));
+}
+
+/** The text that a client has gpg encrypt and sign. */
+export function gpgText(
+  request: FwknopRequest,
+  digits: string,
+  nowMs: number,
+): Uint8Array<ArrayBuffer> {
+  return concat(encodeMessage(writeRequest(request, digits, nowMs)));
+}
+
+/** Makes the packet of what gpg made of the text. Throws UsageError if it cannot be one. */
+export function sealGpg(
+  keys: Pick<FwknopKeys, "hmac">,
+  message: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const text = formatBase64(message);
+  if (!text.startsWith(LEFT_OUT)) {
+    throw new UsageError(
+      "fwknop's OpenPGP packets are encrypted for RSA keys alone",
+      "make a key of that kind: gpg --quick-generate-key NAME rsa3072",
+    );
+  }
+  const covered = encoder.encode(text);
+  const mac = keys.hmac
+    ? hmac(keys.hmac.type, keys.hmac.key)(covered)
+    : new Uint8Array();
+  const packet = concat(
+    covered.subarray(LEFT_OUT.length),
+    encoder.encode(formatBase64(mac)),
+  );
+  if (packet.length <= MAX_PACKET_SIZE) return packet;
+  throw new UsageError(
+    `a packet of fwknop's must have at most ${MAX_PACKET_SIZE} bytes, got ` +
+      `"${packet.length}"`,
+    "keys of 2048 or 3072 bits make shorter ones",
+  );
+}
+
+/** The arguments of gpg that decrypt standard input; its status goes to standard error. */
+export function decryptArguments(home: string): string[] {
+  // deno-fmt-ignore
+  return [
+    ...common(home), "--pinentry-mode", "error",
+    "--max-output", `${MAX_TEXT_SIZE}`, "--decrypt",
+  ];
+}
+
+/** The arguments of gpg that encrypt and sign standard input, as armoured text. */
+export function encryptArguments(
+  home: string,
+  recipient: string,
+  signer: string,
+): string[] {
+  // deno-fmt-ignore
+  return [
+    ...common(home), "--armor", "--no-emit-version",
+    "--recipient", recipient, "--local-user", signer, "--sign", "--encrypt",
+  ];
+}
+
+/** No text is longer: what gpg unpacks from a few bytes may be. */
+const MAX_TEXT_SIZE = 2048;
+
+// Only the status lines are on standard error: what else gpg says there may
+// hold words of the message.
+function common(home: string): string[] {
+  // deno-fmt-ignore
+  return [
+    "gpg", "--homedir", home, "--batch", "--no-tty", "--no-options",
+    "--no-auto-key-retrieve", "--trust-model", "always",
+    "--status-fd", "2", "--logger-file", "/dev/null",
+  ];
+}
+
+/**
+ * The primary key that signed, by gpg's status lines: one message, encrypted,
+ * not changed on the way, with one good signature. Null for anything else.
+ */
+export function readGpgSigner(status: string): string | null {
+  const of = (word: string) =>
+    status.split("\n").filter((line) =>
+      line === `[GNUPG:] ${word}` || line.startsWith(`[GNUPG:] ${word} `)
+    ).map((line) => line.split(" ").slice(2));
+  const once = [
+    "DECRYPTION_OKAY",
+    "GOODMDC",
+    "PLAINTEXT",
+    "NEWSIG",
+    "GOODSIG",
+    "VALIDSIG",
+  ];
+  if (once.some((word) => of(word).length !== 1)) return null;
+  // The last of its fields: the signing key may be a subkey.
+  const signer = of("VALIDSIG")[0]![9];
+  return signer !== undefined && FINGERPRINT.test(signer) ? signer : null;
+}
+
+/** A fingerprint of OpenPGP, version 4 or 5. */
+export const FINGERPRINT = /^([0-9A-F]{40}|[0-9A-F]{64})$/;
+
+/** Reads ASCII armour (RFC 9580 §6); null if it is none. */
+export function readArmour(text: string): Uint8Array | null {
+  const lines = text.split(/\r?\n/);
+  const first = lines.indexOf("-----BEGIN PGP MESSAGE-----");
+  const gap = lines.indexOf("", first);
+  const last = lines.indexOf("-----END PGP MESSAGE-----", gap);
+  if (first < 0 || gap < 0 || last < 0) return null;
+  const body = lines.slice(gap + 1, last).filter((line) =>
+    !line.startsWith("=")
+  );
+  try {
+    return Uint8Array.fromBase64(body.join(""));
+  } catch {
+    return null;
+  }
+}
+
+function asciiOf(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}

@@ -1,0 +1,138 @@
+/**
+ * The dialect of fwknop 2.x with a shared passphrase (Rijndael) or OpenPGP:
+ * base64 text, encrypted and then authenticated by an HMAC, without a reply.
+ *
+ * Stricter than fwknopd: one packet has one encoding, the HMAC is always
+ * looked at first where there is one, and its key tells who sent the packet.
+ * A client without one is known by what its key decrypts, and whoever records
+ * such a packet may be able to change it: its mode decides how much.
+ * @module
+ */
+
+import type { Dialect, Opened, Scene } from "../dialect.ts";
+import { decrypt } from "./cipher.ts";
+import { DIGEST_TYPES, digestLength } from "../crypto/hash.ts";
+import {
+  enrol,
+  type Enrolled,
+  type FwknopClient,
+  type FwknopGpgClient,
+  macLengthOf,
+  readOpened,
+  REFUSALS,
+} from "./fwknop_enrolled.ts";
+import { hasGpgForm, type OpenPgp } from "./gpg.ts";
+import { decodeMessage } from "./message.ts";
+import { openGpg } from "./fwknop_openpgp.ts";
+import { hasForm, holdsBlocks, readSealed, splitPacket } from "./packet.ts";
+import { sha256 } from "../crypto/sha256.ts";
+
+export type { CipherMode } from "./cipher.ts";
+export type { DigestType } from "../crypto/hash.ts";
+export type {
+  FwknopClient,
+  FwknopGpgClient,
+  Sender as FwknopSender,
+} from "./fwknop_enrolled.ts";
+export { type FwknopGpgKeys, gpgText, type OpenPgp, sealGpg } from "./gpg.ts";
+export type { FwknopRequest } from "./request.ts";
+export {
+  type FwknopKeys,
+  type FwknopRandom,
+  fwknopRandom,
+  RANDOM_SIZE,
+  sealFwknop,
+  sealMessage,
+} from "./fwknop_seal.ts";
+
+/**
+ * Makes the server's side. A packet costs one HMAC for each client, until one
+ * holds; clients without an HMAC are tried last, by decrypting. Packets in
+ * OpenPGP are opened later, by `openPgp`.
+ */
+export function fwknopDialect(
+  clients: readonly (FwknopClient | FwknopGpgClient)[],
+  openPgp: OpenPgp = () => Promise.resolve("busy"),
+): Dialect {
+  const passphrases = clients.filter((client) => "key" in client);
+  const groups = groupClients(passphrases);
+  const proof = passphrases.some((client) => client.hmac);
+  const signers = clients.filter((client) => "gpg" in client).map(enrol);
+
+  function open(packet: Uint8Array, scene: Scene): Opened {
+    if (hasGpgForm(packet)) return openGpg(packet, scene, signers, openPgp);
+    if (!hasForm(packet)) return REFUSALS.form;
+    let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
+    let asked = false;
+    for (const { macLength, enrolled } of groups) {
+      const split = splitPacket(packet, macLength);
+      if (!split) continue;
+      // Every client may cost an HMAC, or a decryption.
+      if (!asked && !scene.mayCost()) return REFUSALS.rate;
+      asked = true;
+      for (const client of enrolled) {
+        if (client.proves(split)) {
+          const opened = openSealed(client, split.covered, scene);
+          if (opened.ok || client.mac || opened.why !== "cipher") return opened;
+        }
+        refusal = client.mac || refusal === REFUSALS.mac
+          ? REFUSALS.mac
+          : REFUSALS.cipher;
+      }
+    }
+    return refusal;
+  }
+
+  const recognises = (packet: Uint8Array) =>
+    hasForm(packet) || (signers.length > 0 && hasGpgForm(packet));
+  return { name: "fwknop", recognises, open };
+}
+
+/** Clients whose packets end in an HMAC of the same length. */
+interface Group {
+  readonly macLength: number;
+  readonly enrolled: readonly Enrolled[];
+}
+
+/** Whether its length is one of fwknop's, with whatever HMAC its client is set to. */
+function mayBeOurs(packet: Uint8Array): boolean {
+  return MAC_LENGTHS.some((length) => holdsBlocks(packet.length, length));
+}
+
+const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];
+
+function groupClients(clients: readonly FwknopClient[]): Group[] {
+  const groups = new Map<number, Enrolled[]>();
+  for (const client of clients) {
+    const length = macLengthOf(client);
+    const group = groups.get(length) ?? [];
+    groups.set(length, [...group, enrol(client)]);
+  }
+  return [...groups]
+    .map(([macLength, enrolled]) => ({ macLength, enrolled }))
+    // Without an HMAC: last, so that it never shadows a client with a proof.
+    .sort((a, b) => Number(a.macLength === 0) - Number(b.macLength === 0));
+}
+
+function openSealed(
+  { name, keys, mac }: Enrolled,
+  covered: Uint8Array,
+  scene: Scene,
+): Opened {
+  // Who sent it is proved by the HMAC, or only by what decrypts.
+  const client = mac ? { client: name } : {};
+  const sealed = readSealed(covered);
+  if (!sealed) return { ok: false, why: "form", ...client };
+  const { salt, ciphertext, bytes } = sealed;
+  const proved = mac && sha256(bytes);
+  // A copy of an accepted packet costs this look-up and no more.
+  if (proved && scene.seen(proved)) return REFUSALS.replay;
+
+  const text = decrypt(keys.mode, keys.key, salt, ciphertext);
+  const decoded = decodeMessage(text);
+  if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
+  // Without an HMAC the same text may come in blocks that differ: in padding.
+  const identity = proved ?? sha256(text);
+  if (!proved && scene.seen(identity)) return REFUSALS.replay;
+  return readOpened(name, keys, decoded.message, identity, client);
+}

@@ -1,0 +1,121 @@
+/**
+ * The outside of a packet of fwknop's: base64 of "Salted__", a salt and a
+ * ciphertext, without the ten characters that are the same in every packet,
+ * and then the HMAC of all that.
+ * @module
+ */
+
+import {
+  base64Length,
+  formatBase64,
+  parseBase64,
+} from "../../values/fwknop_base64.ts";
+import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
+import { concat } from "../crypto/sha256.ts";
+
+/** The shortest and the longest packet that fwknopd takes, in characters. */
+export const MIN_PACKET_SIZE = 140;
+export const MAX_PACKET_SIZE = 1500;
+
+/** What every OpenSSL ciphertext starts with, and its part that is left out. */
+const MAGIC = new TextEncoder().encode("Salted__");
+const LEFT_OUT = new TextEncoder().encode("U2FsdGVkX1");
+
+/** What a packet starts with: it holds the last bits of the magic. */
+export const FIRST_CHARACTERS = "89+/";
+const FIRST = charactersOf(FIRST_CHARACTERS);
+const ALPHABET = charactersOf(
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+);
+
+/** The parts of a packet. */
+export interface Split {
+  /** What the HMAC is computed over: the text with the characters left out. */
+  readonly covered: Uint8Array;
+  /** The HMAC as it was sent; empty where there is none. */
+  readonly mac: Uint8Array;
+}
+
+/** The salt and the ciphertext. */
+export interface Sealed {
+  /** 8 bytes. */
+  readonly salt: Uint8Array;
+  /** Whole blocks of 16 bytes. */
+  readonly ciphertext: Uint8Array;
+  /** Both, one after the other. */
+  readonly bytes: Uint8Array;
+}
+
+/** Whether a packet could be one of fwknop's: length, alphabet, first character. */
+export function hasForm(packet: Uint8Array): boolean {
+  if (packet.length < MIN_PACKET_SIZE || packet.length > MAX_PACKET_SIZE) {
+    return false;
+  }
+  if (FIRST[packet[0]!] === 0) return false;
+  for (let at = 1; at < packet.length; at++) {
+    if (ALPHABET[packet[at]!] === 0) return false;
+  }
+  return true;
+}
+
+/** Whether a packet of this length, with an HMAC of so many characters, holds whole blocks. */
+export function holdsBlocks(length: number, macLength: number): boolean {
+  const characters = length - macLength + LEFT_OUT.length;
+  const size = Math.floor(characters * 3 / 4);
+  return size >= MAGIC.length + SALT_SIZE + BLOCK_SIZE &&
+    size % BLOCK_SIZE === 0 && base64Length(size) === characters;
+}
+
+/**
+ * Splits a packet that has the form, before an HMAC of so many characters;
+ * null if what is left cannot be whole blocks, or if the HMAC has spare bits.
+ */
+export function splitPacket(
+  packet: Uint8Array,
+  macLength: number,
+): Split | null {
+  if (!holdsBlocks(packet.length, macLength)) return null;
+  const end = packet.length - macLength;
+  const mac = parseBase64(textOf(packet.subarray(end)));
+  if (!mac) return null;
+  return { covered: concat(LEFT_OUT, packet.subarray(0, end)), mac };
+}
+
+/** Reads what the HMAC covers; null if it has spare bits. */
+export function readSealed(covered: Uint8Array): Sealed | null {
+  const bytes = parseBase64(textOf(covered))?.subarray(MAGIC.length);
+  return bytes
+    ? {
+      salt: bytes.subarray(0, SALT_SIZE),
+      ciphertext: bytes.subarray(SALT_SIZE),
+      bytes,
+    }
+    : null;
+}
+
+/** Writes what {@linkcode readSealed} reads. */
+export function writeSealed(
+  salt: Uint8Array,
+  ciphertext: Uint8Array,
+): Uint8Array {
+  return bytesOf(formatBase64(concat(MAGIC, salt, ciphertext)));
+}
+
+/** Writes what {@linkcode splitPacket} splits. */
+export function joinPacket({ covered, mac }: Split): Uint8Array<ArrayBuffer> {
+  return concat(covered.subarray(LEFT_OUT.length), bytesOf(formatBase64(mac)));
+}
+
+function charactersOf(text: string): Uint8Array {
+  const table = new Uint8Array(256);
+  for (const byte of bytesOf(text)) table[byte] = 1;
+  return table;
+}
+
+function bytesOf(ascii: string): Uint8Array {
+  return new TextEncoder().encode(ascii);
+}
+
+function textOf(ascii: Uint8Array): string {
+  return String.fromCharCode(...ascii);
+}

@@ -1,0 +1,215 @@
+/**
+ * What a packet of knock/1 is, gate by gate, for the person who asks why it
+ * does not open: the server's view, and what a client can tell.
+ * @module
+ */
+
+import { timingSafeEqual } from "node:crypto";
+import { formatBase64url } from "../../values/bytes.ts";
+import type { Opened, Scene } from "../dialect.ts";
+import type { Explanation, Step } from "../explanation.ts";
+import {
+  begin,
+  type Knock1Client,
+  knock1Dialect,
+  MAC_AT,
+  macOf,
+  PACKET_SIZE,
+} from "./open.ts";
+import { deriveKey, TAG_LABEL, TAG_SIZE, WINDOW_MS } from "./tag.ts";
+import { type Initiator, readMessage1 } from "./noise.ts";
+import { hmacSha256 } from "../crypto/sha256.ts";
+import { keyPairOf } from "../crypto/curve25519.ts";
+
+/** How far from now a tag is looked for: a packet may have been kept for a while. */
+const SEARCH_DAYS = 40;
+/** Machines without a clock start in 1970. */
+const EPOCH_DAYS = 2;
+const DAY_MS = 86_400_000;
+
+/** What shows of a packet to all who know the server's public key. */
+export interface Knock1Outline {
+  /** The start of the minute that the tag is of, Unix milliseconds; null: of none. */
+  readonly minuteMs: number | null;
+  /** Whether it was made for this server and came through whole. */
+  readonly whole: boolean;
+  readonly steps: readonly Step[];
+}
+
+/** Explains a packet to the owner of the server's private key. Never throws. */
+export function explainKnock1(
+  serverPrivate: Uint8Array,
+  clients: readonly Knock1Client[],
+  maxSkewMs: number,
+  packet: Uint8Array,
+  scene: Scene,
+): Explanation {
+  const dialect = knock1Dialect(serverPrivate, clients, maxSkewMs);
+  const now = dialect.open(packet, scene);
+  const verdict = now.ok ? "request" : now.why;
+  const own = keyPairOf(serverPrivate);
+  const outline = outlineKnock1(own.publicKey, packet, scene.nowMs, maxSkewMs);
+  const { minuteMs, whole, steps } = outline;
+  const explanation: Omit<Explanation, "steps"> = {
+    verdict,
+    client: null,
+    request: null,
+    fields: null,
+  };
+  if (minuteMs === null) return { ...explanation, steps };
+  const tag_time = new Date(minuteMs).toISOString();
+  if (!whole) return { ...explanation, fields: { tag_time }, steps };
+
+  // A packet that is too old was good once, and says who made it.
+  const opened = verdict === "tag"
+    ? dialect.open(packet, { ...scene, nowMs: minuteMs })
+    : now;
+  const sender = senderOf(serverPrivate, packet);
+  const client_key = sender && formatBase64url(sender);
+  return {
+    verdict,
+    client: opened.ok ? opened.request.client : opened.client ?? null,
+    request: opened.ok ? opened.request : null,
+    fields: { tag_time, ...client_key !== null && { client_key } },
+    steps: [...steps, ...stepsOfSeal(opened, client_key)],
+  };
+}
+
+/** Looks at a packet as all can who know the server's public key, 32 bytes. */
+export function outlineKnock1(
+  serverPublic: Uint8Array,
+  packet: Uint8Array,
+  nowMs: number,
+  maxSkewMs: number,
+): Knock1Outline {
+  const { length } = packet;
+  if (length !== PACKET_SIZE) {
+    const text = `has ${length} bytes, and a knock has ${PACKET_SIZE}`;
+    return { minuteMs: null, whole: false, steps: [{ ok: false, text }] };
+  }
+  const minuteMs = findMinute(serverPublic, packet, nowMs, maxSkewMs);
+  const proof = macOf(serverPublic)(packet.subarray(0, MAC_AT));
+  const whole = timingSafeEqual(proof, packet.subarray(MAC_AT));
+  return {
+    minuteMs,
+    whole,
+    steps: [
+      { ok: true, text: `has the ${PACKET_SIZE} bytes of a knock` },
+      stepOfTag(minuteMs, nowMs, maxSkewMs),
+      stepOfMac(minuteMs, whole),
+    ],
+  };
+}
+
+/** The minute whose tag a packet bears, the nearest first. */
+function findMinute(
+  serverPublic: Uint8Array,
+  packet: Uint8Array,
+  nowMs: number,
+  maxSkewMs: number,
+): number | null {
+  const hmac = hmacSha256(deriveKey(TAG_LABEL, serverPublic));
+  const counter = new Uint8Array(TAG_SIZE);
+  const view = new DataView(counter.buffer);
+  const wanted = packet.subarray(0, TAG_SIZE);
+  const isOf = (window: number) => {
+    if (window < 0) return false;
+    view.setBigUint64(0, BigInt(window));
+    const tag = hmac(counter);
+    return wanted.every((byte, index) => byte === tag[index]);
+  };
+  const here = Math.floor(nowMs / WINDOW_MS);
+  const far = Math.ceil(
+    Math.max(SEARCH_DAYS * DAY_MS, maxSkewMs) / WINDOW_MS,
+  );
+  for (let off = 0; off <= far; off++) {
+    if (isOf(here - off)) return (here - off) * WINDOW_MS;
+    if (isOf(here + off)) return (here + off) * WINDOW_MS;
+  }
+  for (let window = 0; window < EPOCH_DAYS * DAY_MS / WINDOW_MS; window++) {
+    if (isOf(window)) return window * WINDOW_MS;
+  }
+  return null;
+}
+
+function stepOfTag(
+  minuteMs: number | null,
+  nowMs: number,
+  maxSkewMs: number,
+): Step {
+  if (minuteMs === null) {
+    return {
+      ok: false,
+      text: `its tag is not of this server's key in any minute within ` +
+        `${SEARCH_DAYS} days: made for another server, or damaged`,
+    };
+  }
+  const minutes = Math.floor(nowMs / WINDOW_MS) - minuteMs / WINDOW_MS;
+  const far = minutes === 0
+    ? "this minute"
+    : `${Math.abs(minutes)} min ${minutes > 0 ? "ago" : "ahead"}`;
+  const when = new Date(minuteMs).toISOString().slice(0, 16) + "Z";
+  const ok = minuteMs + WINDOW_MS > nowMs - maxSkewMs &&
+    minuteMs <= nowMs + maxSkewMs;
+  const text = `its tag is of this server's key at ${when}, ${far}`;
+  return ok ? { ok, text } : {
+    ok,
+    text: `${text}: further than max_skew, ${maxSkewMs / 1000} s; it is a ` +
+      `packet that was kept, or the clock of the client or of the server is off`,
+  };
+}
+
+function stepOfMac(minuteMs: number | null, whole: boolean): Step {
+  if (whole) {
+    return { ok: true, text: "its mac is of this server's key: it is whole" };
+  }
+  return {
+    ok: false,
+    text: minuteMs === null
+      ? "its mac is not of this server's key either"
+      : "its mac does not hold: damaged, or made by somebody who saw a tag",
+  };
+}
+
+function stepsOfSeal(opened: Opened, clientKey: string | null): Step[] {
+  if (clientKey === null) {
+    const text = "it cannot be opened with this server's private key: forged";
+    return [{ ok: false, text }];
+  }
+  const sealed = {
+    ok: true,
+    text: "it is sealed for this server's private key",
+  };
+  if (!opened.ok && opened.client === undefined) {
+    const text = `its client key is of no client here: ${clientKey}`;
+    return [sealed, { ok: false, text }];
+  }
+  const name = opened.ok ? opened.request.client : opened.client;
+  const known = { ok: true, text: `its client key is that of "${name}"` };
+  if (!opened.ok && opened.why === "noise") {
+    const text =
+      `it does not prove to be from "${name}": another psk, or forged`;
+    return [sealed, known, { ok: false, text }];
+  }
+  const proved = { ok: true, text: `it proves to be from "${name}"` };
+  const payload = opened.ok
+    ? { ok: true, text: "its payload has the form of a request" }
+    : { ok: false, text: "its payload has no meaning: a later version's?" };
+  return [sealed, known, proved, payload];
+}
+
+/** The client's public key that a packet names; null if it is not for this server. */
+function senderOf(
+  serverPrivate: Uint8Array,
+  packet: Uint8Array,
+): Uint8Array | null {
+  const own = keyPairOf(serverPrivate);
+  const begun = begin(packet.subarray(0, TAG_SIZE), own.publicKey);
+  const message = packet.subarray(TAG_SIZE, MAC_AT);
+  let sender: Uint8Array | null = null;
+  readMessage1<Initiator>(begun, own, message, (key) => {
+    sender = new Uint8Array(key);
+    return null;
+  });
+  return sender;
+}

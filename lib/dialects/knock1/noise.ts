@@ -1,0 +1,222 @@
+/**
+ * The handshake Noise_IKpsk1_25519_AESGCM_SHA256 (the Noise protocol
+ * framework, revision 34), both sides:
+ *
+ *     <- s
+ *     ...
+ *     -> e, es, s, ss, psk
+ *     <- e, ee, se
+ *
+ * Pure and synchronous: ephemeral keys are arguments. What does not prove
+ * itself is a returned null or refusal, never a throw.
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { KeyObject } from "node:crypto";
+import { decrypt, derive, encrypt, TAG_SIZE } from "../crypto/aead.ts";
+import { concat, sha256 } from "../crypto/sha256.ts";
+import {
+  agree,
+  importPublicKey,
+  KEY_SIZE,
+  type KeyPair,
+} from "../crypto/curve25519.ts";
+
+/** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
+export const MESSAGE_1_OVERHEAD = 96;
+/** Bytes that a handshake adds to a payload in message 2: e and a tag. */
+export const MESSAGE_2_OVERHEAD = 48;
+
+/** Exactly as long as a hash, so it is the first h and ck as it stands. */
+const PROTOCOL_NAME = Buffer.from("Noise_IKpsk1_25519_AESGCM_SHA256");
+const SEALED_STATIC_SIZE = KEY_SIZE + TAG_SIZE;
+const NOTHING = new Uint8Array(0);
+const FORGED = { ok: false, why: "forged", initiator: null } as const;
+
+/** The chaining key and the handshake hash, 32 bytes each; never changed. */
+export interface Chain {
+  readonly ck: Uint8Array;
+  readonly h: Uint8Array;
+}
+
+/** What the initiator brings. */
+export interface InitiatorKeys {
+  readonly own: KeyPair;
+  /** Fresh for every handshake. */
+  readonly ephemeral: KeyPair;
+  readonly responder: KeyObject;
+  /** 32 bytes. */
+  readonly psk: Uint8Array;
+}
+
+/** What the responder knows of an initiator. */
+export interface Initiator {
+  readonly publicKey: KeyObject;
+  /** 32 bytes. */
+  readonly psk: Uint8Array;
+  /** The shared secret of both static keys; null if it is all zero. */
+  staticSecret(): Uint8Array | null;
+}
+
+/** A message, and what its writer goes on with. */
+export interface Written {
+  readonly message: Uint8Array<ArrayBuffer>;
+  readonly chain: Chain;
+}
+
+/** What the responder made of message 1. */
+export type ReadMessage1<T extends Initiator> =
+  | {
+    readonly ok: true;
+    readonly payload: Uint8Array;
+    readonly initiator: T;
+    readonly ephemeral: KeyObject;
+    readonly chain: Chain;
+  }
+  | { readonly ok: false; readonly why: "unknown" }
+  | Forged<T>;
+
+/** Message 1 did not prove itself. */
+export interface Forged<T extends Initiator> {
+  readonly ok: false;
+  readonly why: "forged";
+  /** Where the static key was proved and known before it went wrong. */
+  readonly initiator: T | null;
+}
+
+/** Starts a handshake: its result is the same on both sides, and may be kept. */
+export function beginHandshake(
+  prologue: Uint8Array,
+  responderPublic: Uint8Array,
+): Chain {
+  const h = sha256(sha256(PROTOCOL_NAME, prologue), responderPublic);
+  return { ck: PROTOCOL_NAME, h };
+}
+
+/** Writes message 1: payload + 96 bytes. Null if a shared secret is all zero. */
+export function writeMessage1(
+  begun: Chain,
+  keys: InitiatorKeys,
+  payload: Uint8Array,
+): Written | null {
+  const { own, ephemeral, responder } = keys;
+  const es = agree(ephemeral.secret, responder);
+  const ss = agree(own.secret, responder);
+  if (!es || !ss) return null;
+
+  let h = sha256(begun.h, ephemeral.publicKey);
+  let [ck] = derive(begun.ck, ephemeral.publicKey, 1);
+  let k: Uint8Array, mixed: Uint8Array;
+  [ck, k] = derive(ck, es, 2);
+  const sealedStatic = encrypt(k, 0, h, own.publicKey);
+  h = sha256(h, sealedStatic);
+  [ck] = derive(ck, ss, 1);
+  [ck, mixed, k] = derive(ck, keys.psk, 3);
+  h = sha256(h, mixed);
+  const sealed = encrypt(k, 0, h, payload);
+  h = sha256(h, sealed);
+  return {
+    message: concat(ephemeral.publicKey, sealedStatic, sealed),
+    chain: { ck, h },
+  };
+}
+
+/**
+ * Reads message 1. `find` looks up the initiator by its static public key, 32
+ * bytes; an unknown one ends here, before any psk is used.
+ */
+export function readMessage1<T extends Initiator>(
+  begun: Chain,
+  own: KeyPair,
+  message: Uint8Array,
+  find: (publicKey: Uint8Array) => T | null,
+): ReadMessage1<T> {
+  if (message.length < MESSAGE_1_OVERHEAD) return FORGED;
+  const e = message.subarray(0, KEY_SIZE);
+  const sealedStatic = message.subarray(
+    KEY_SIZE,
+    KEY_SIZE + SEALED_STATIC_SIZE,
+  );
+  const sealed = message.subarray(KEY_SIZE + SEALED_STATIC_SIZE);
+
+  const ephemeral = importPublicKey(e);
+  const es = agree(own.secret, ephemeral);
+  if (!es) return FORGED;
+  let h = sha256(begun.h, e);
+  let [ck] = derive(begun.ck, e, 1);
+  let k: Uint8Array, mixed: Uint8Array;
+  [ck, k] = derive(ck, es, 2);
+  const s = decrypt(k, 0, h, sealedStatic);
+  if (!s) return FORGED;
+  h = sha256(h, sealedStatic);
+
+  const initiator = find(s);
+  if (!initiator) return { ok: false, why: "unknown" };
+  const ss = initiator.staticSecret();
+  if (!ss) return { ok: false, why: "forged", initiator };
+  [ck] = derive(ck, ss, 1);
+  [ck, mixed, k] = derive(ck, initiator.psk, 3);
+  h = sha256(h, mixed);
+  const payload = decrypt(k, 0, h, sealed);
+  if (!payload) return { ok: false, why: "forged", initiator };
+  h = sha256(h, sealed);
+  return { ok: true, payload, initiator, ephemeral, chain: { ck, h } };
+}
+
+/**
+ * Writes message 2, the responder's: payload + 48 bytes. Null if a shared
+ * secret is all zero, which message 1 has ruled out.
+ */
+export function writeMessage2(
+  chain: Chain,
+  ephemeral: KeyPair,
+  theirs: { readonly ephemeral: KeyObject; readonly static: KeyObject },
+  payload: Uint8Array,
+): Written | null {
+  const ee = agree(ephemeral.secret, theirs.ephemeral);
+  const se = agree(ephemeral.secret, theirs.static);
+  if (!ee || !se) return null;
+  const { ck, k, h } = mixMessage2(chain, ephemeral.publicKey, ee, se);
+  const sealed = encrypt(k, 0, h, payload);
+  return {
+    message: concat(ephemeral.publicKey, sealed),
+    chain: { ck, h: sha256(h, sealed) },
+  };
+}
+
+/** Reads message 2, on the initiator's side. Null if it does not prove itself. */
+export function readMessage2(
+  chain: Chain,
+  ours: { readonly ephemeral: KeyPair; readonly static: KeyPair },
+  message: Uint8Array,
+): { readonly payload: Uint8Array; readonly chain: Chain } | null {
+  if (message.length < MESSAGE_2_OVERHEAD) return null;
+  const e = message.subarray(0, KEY_SIZE);
+  const sealed = message.subarray(KEY_SIZE);
+  const theirs = importPublicKey(e);
+  const ee = agree(ours.ephemeral.secret, theirs);
+  const se = agree(ours.static.secret, theirs);
+  if (!ee || !se) return null;
+  const { ck, k, h } = mixMessage2(chain, e, ee, se);
+  const payload = decrypt(k, 0, h, sealed);
+  return payload && { payload, chain: { ck, h: sha256(h, sealed) } };
+}
+
+/** The two keys after the handshake: the initiator's to send, then the responder's. */
+export function splitChain(chain: Chain): [Uint8Array, Uint8Array] {
+  return derive(chain.ck, NOTHING, 2);
+}
+
+function mixMessage2(
+  chain: Chain,
+  e: Uint8Array,
+  ee: Uint8Array,
+  se: Uint8Array,
+): Chain & { readonly k: Uint8Array } {
+  const h = sha256(chain.h, e);
+  const [ckE] = derive(chain.ck, e, 1);
+  const [ckEe] = derive(ckE, ee, 1);
+  const [ck, k] = derive(ckEe, se, 2);
+  return { ck, k, h };
+}

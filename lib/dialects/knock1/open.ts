@@ -1,0 +1,256 @@
+/**
+ * The dialect knock/1: one datagram of 216 bytes that passes three gates, and
+ * a reply of 80 bytes. The specification is `docs/protocol.md`, "Protocol" here.
+ * @module
+ */
+
+import { type KeyObject, timingSafeEqual } from "node:crypto";
+import type {
+  Answer,
+  Dialect,
+  Opened,
+  PacketRefusal,
+  Scene,
+} from "../dialect.ts";
+import {
+  decodeKnock,
+  decodeReply,
+  encodeKnock,
+  encodeReply,
+  type Knock,
+} from "./payload.ts";
+import { CurrentTags, deriveKey, TAG_SIZE, tagOf, windowOf } from "./tag.ts";
+import {
+  beginHandshake,
+  type Chain,
+  type Initiator,
+  readMessage1,
+  readMessage2,
+  writeMessage1,
+  writeMessage2,
+} from "./noise.ts";
+import { concat, hmacSha256 } from "../crypto/sha256.ts";
+import {
+  agree,
+  importPublicKey,
+  KEY_SIZE,
+  keyPairOf,
+} from "../crypto/curve25519.ts";
+import { UsageError } from "../../values/errors.ts";
+
+export { publicKeyOf } from "../crypto/curve25519.ts";
+export { tagOf, tagWindows, WINDOW_MS } from "./tag.ts";
+
+/** Bytes of every knock, whatever it asks for. Protocol §4. */
+export const PACKET_SIZE = 216;
+/** Bytes of every reply. Protocol §7. */
+export const REPLY_SIZE = 80;
+
+const MAC_SIZE = 16;
+/** Where the mac is: it covers all before it. */
+export const MAC_AT = PACKET_SIZE - MAC_SIZE;
+const PROLOGUE = new TextEncoder().encode("knock/1");
+const MAC_LABEL = "knock/1 mac";
+
+/** A client as the dialect knows it. */
+export interface Knock1Client {
+  readonly name: string;
+  /** Its public key, 32 bytes. No two clients share one. */
+  readonly key: Uint8Array;
+  /** 32 bytes, shared with this client alone. */
+  readonly psk: Uint8Array;
+}
+
+/** The keys that a client seals a knock with, 32 bytes each. */
+export interface Knock1Keys {
+  /** The server's public key. */
+  readonly server: Uint8Array;
+  /** The client's private key. */
+  readonly key: Uint8Array;
+  readonly psk: Uint8Array;
+  /** Fresh random bytes for every packet, a retry too. */
+  readonly ephemeral: Uint8Array;
+}
+
+/** A sealed knock. */
+export interface SealedKnock {
+  /** 216 bytes. */
+  readonly packet: Uint8Array<ArrayBuffer>;
+  /** Opens the reply to this very packet; null if it is none. Never throws. */
+  openReply(bytes: Uint8Array): Answer | null;
+}
+
+/** Makes the server's side: its private key, 32 bytes, and its clients. */
+export function knock1Dialect(
+  serverPrivate: Uint8Array,
+  clients: readonly Knock1Client[],
+  maxSkewMs: number,
+): Dialect {
+  const own = keyPairOf(serverPrivate);
+  const mac = macOf(own.publicKey);
+  const enrolled = new Map<string, Enrolled>();
+  for (const client of clients) {
+    enrolled.set(client.key.toHex(), new Enrolled(client, own.secret));
+  }
+  const find = (key: Uint8Array) => enrolled.get(key.toHex()) ?? null;
+  const tags = new CurrentTags(
+    own.publicKey,
+    maxSkewMs,
+    (tag) => begin(tag, own.publicKey),
+  );
+
+  // Protocol §6, steps 1 to 5; the later ones are the judge's.
+  function open(packet: Uint8Array, scene: Scene): Opened {
+    if (packet.length !== PACKET_SIZE) return REFUSALS.length;
+    const begun = tags.find(packet, scene.nowMs);
+    if (!begun) return REFUSALS.tag;
+    const proof = mac(packet.subarray(0, MAC_AT));
+    if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return REFUSALS.mac;
+    // A copy: slice() of a Buffer would be a view of what the next packet fills.
+    const identity = new Uint8Array(
+      packet.subarray(TAG_SIZE, TAG_SIZE + KEY_SIZE),
+    );
+    // A copy of an accepted packet costs this look-up and no more.
+    if (scene.seen(identity)) return REFUSALS.replay;
+    if (!scene.mayCost()) return REFUSALS.rate;
+
+    const message = packet.subarray(TAG_SIZE, MAC_AT);
+    const read = readMessage1(begun, own, message, find);
+    if (!read.ok) {
+      if (read.why === "unknown") return REFUSALS["unknown client"];
+      if (!read.initiator) return REFUSALS.noise;
+      return { ok: false, why: "noise", client: read.initiator.name };
+    }
+    const client = read.initiator.name;
+    const knock = decodeKnock(read.payload);
+    if (!knock) return { ok: false, why: "payload", client };
+    const theirs = {
+      ephemeral: read.ephemeral,
+      static: read.initiator.publicKey,
+    };
+    return {
+      ok: true,
+      request: { dialect: "knock", client, ...knock, identity },
+      seal: (answer, random) => sealReply(read.chain, theirs, answer, random),
+    };
+  }
+
+  return {
+    name: "knock",
+    recognises: (packet) => packet.length === PACKET_SIZE,
+    open,
+  };
+}
+
+/**
+ * Seals a knock made at `nowMs`, Unix milliseconds. Throws UsageError for a
+ * request that does not go into a packet, or a server key that is none.
+ */
+export function sealKnock(
+  keys: Knock1Keys,
+  request: Omit<Knock, "timestampMs">,
+  nowMs: number,
+): SealedKnock {
+  return sealPayload(
+    keys,
+    encodeKnock({ ...request, timestampMs: nowMs }),
+    windowOf(nowMs),
+  );
+}
+
+/** Seals any payload in any window. For tests and tools; others use {@linkcode sealKnock}. */
+export function sealPayload(
+  keys: Knock1Keys,
+  payload: Uint8Array,
+  window: number,
+): SealedKnock {
+  const own = keyPairOf(keys.key);
+  const ephemeral = keyPairOf(keys.ephemeral);
+  const responder = importPublicKey(keys.server);
+  const tag = tagOf(keys.server, window);
+  const sent = writeMessage1(
+    begin(tag, keys.server),
+    { own, ephemeral, responder, psk: keys.psk },
+    payload,
+  );
+  if (!sent) throw new UsageError("the server's public key is not usable");
+
+  const covered = concat(tag, sent.message);
+  const packet = concat(covered, macOf(keys.server)(covered));
+  return {
+    packet,
+    openReply(bytes) {
+      if (bytes.length !== REPLY_SIZE) return null;
+      const read = readMessage2(sent.chain, { ephemeral, static: own }, bytes);
+      return read && decodeReply(read.payload);
+    },
+  };
+}
+
+/** An enrolled client; what both static keys agree on is computed once. */
+class Enrolled implements Initiator {
+  readonly name: string;
+  readonly psk: Uint8Array;
+  readonly #key: Uint8Array;
+  readonly #serverSecret: KeyObject;
+  #publicKey: KeyObject | undefined;
+  #shared: Uint8Array | null | undefined;
+
+  constructor(client: Knock1Client, serverSecret: KeyObject) {
+    this.name = client.name;
+    this.psk = new Uint8Array(client.psk);
+    this.#key = new Uint8Array(client.key);
+    this.#serverSecret = serverSecret;
+  }
+
+  get publicKey(): KeyObject {
+    return this.#publicKey ??= importPublicKey(this.#key);
+  }
+
+  staticSecret(): Uint8Array | null {
+    if (this.#shared === undefined) {
+      this.#shared = agree(this.#serverSecret, this.publicKey);
+    }
+    return this.#shared;
+  }
+}
+
+const REFUSALS = {
+  length: refuse("length"),
+  tag: refuse("tag"),
+  mac: refuse("mac"),
+  replay: refuse("replay"),
+  rate: refuse("rate"),
+  noise: refuse("noise"),
+  "unknown client": refuse("unknown client"),
+};
+
+function refuse(why: PacketRefusal): Opened {
+  return Object.freeze({ ok: false, why });
+}
+
+/** Starts the handshake that a packet with this tag goes on with. */
+export function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
+  return beginHandshake(concat(PROLOGUE, tag), serverPublic);
+}
+
+/** Makes the macs, 16 bytes, of packets to one server, by its public key. */
+export function macOf(
+  serverPublic: Uint8Array,
+): (covered: Uint8Array) => Uint8Array {
+  const hmac = hmacSha256(deriveKey(MAC_LABEL, serverPublic));
+  return (covered) => hmac(covered).subarray(0, MAC_SIZE);
+}
+
+function sealReply(
+  chain: Chain,
+  theirs: { readonly ephemeral: KeyObject; readonly static: KeyObject },
+  answer: Answer,
+  random: Uint8Array,
+): Uint8Array {
+  const payload = encodeReply(answer);
+  const sent = writeMessage2(chain, keyPairOf(random), theirs, payload);
+  // Both public keys agreed to something with the server's in message 1.
+  if (!sent) throw new Error("a key of low order came through message 1");
+  return sent.message;
+}

@@ -1,0 +1,171 @@
+/** What a packet of OpenSPA's is, step by step, for who asks why it does not open. */
+
+import { formatPortRange } from "../../values/ports.ts";
+import { formatUuid } from "../../values/uuid.ts";
+import { adkProof, AdkProofs } from "./adk.ts";
+import type { Scene } from "../dialect.ts";
+import type { Explanation, Step } from "../explanation.ts";
+import {
+  MAX_PACKET_SIZE,
+  MIN_PACKET_SIZE,
+  type OpenspaClient,
+  openspaDialect,
+  outlineOpenspa,
+  type RsaKey,
+} from "./open.ts";
+import { openEnvelope } from "./envelope.ts";
+import { decodeRequest } from "./payload.ts";
+import { SessionOpener } from "../crypto/rsa.ts";
+
+const MINUTE_MS = 60_000;
+type Said = NonNullable<ReturnType<typeof decodeRequest>>;
+
+/** How far from now a proof is looked for. */
+const SEARCH_MINUTES = 24 * 60;
+
+/** Explains a packet to the owner of the server's private key. Never throws. */
+export function explainOpenspa(
+  serverPrivate: RsaKey,
+  clients: readonly OpenspaClient[],
+  adkSecret: Uint8Array | null,
+  packet: Uint8Array,
+  scene: Scene,
+): Explanation {
+  const strict = openspaDialect(serverPrivate, clients, adkSecret)
+    .open(packet, scene);
+  const verdict: Explanation["verdict"] = strict.ok ? "request" : strict.why;
+  const steps: Step[] = [formStep(packet)];
+  const nothing = {
+    verdict,
+    client: null,
+    request: null,
+    fields: null,
+  } as const;
+  if (!steps[0]!.ok) return { ...nothing, steps };
+  if (adkSecret) steps.push(adkStep(adkSecret, packet, scene.nowMs));
+
+  // What is behind a wrong proof helps to find out why it is wrong.
+  const opened = strict.ok
+    ? strict
+    : openspaDialect(serverPrivate, clients, null).open(packet, scene);
+  const said = opened.ok ? null : peek(serverPrivate, packet);
+  const request = opened.ok ? opened.request : null;
+  steps.push(...sealSteps(opened.ok ? null : opened.why, said, clients));
+  if (request) {
+    const text = `it is signed by "${request.client}"`;
+    steps.push({ ok: true, text });
+  }
+  return {
+    verdict,
+    client: request?.client ?? null,
+    request,
+    fields: said && showFields(said),
+    steps,
+  };
+}
+
+/** The first look, without any key but the secret of the proof. Never throws. */
+export function outlineSteps(
+  adkSecret: Uint8Array | null,
+  packet: Uint8Array,
+  nowMs: number,
+): readonly Step[] {
+  const form = formStep(packet);
+  return form.ok && adkSecret
+    ? [form, adkStep(adkSecret, packet, nowMs)]
+    : [form];
+}
+
+function formStep(packet: Uint8Array): Step {
+  const { length } = packet;
+  const header = outlineOpenspa(packet);
+  if (!header || length < MIN_PACKET_SIZE || length > MAX_PACKET_SIZE) {
+    const text = `has ${length} bytes, and OpenSPA's have ${MIN_PACKET_SIZE} ` +
+      `to ${MAX_PACKET_SIZE}`;
+    return { ok: false, text };
+  }
+  const { type, version, suite } = header;
+  const ok = type === "request" && version === 2 && suite === 1;
+  const text = `is a ${type} of OpenSPA's version ${version}, cipher suite ` +
+    `${suite}`;
+  return { ok, text: ok ? text : `${text}; wanted a request, 2 and 1` };
+}
+
+function adkStep(
+  secret: Uint8Array,
+  packet: Uint8Array,
+  nowMs: number,
+): Step {
+  const { adkProof: proof } = outlineOpenspa(packet)!;
+  if (new AdkProofs(secret).accepts(proof, nowMs)) {
+    return { ok: true, text: "its ADK proof is of this server's secret now" };
+  }
+  if (proof === 0) return { ok: false, text: "it has no ADK proof" };
+  for (let away = 2; away <= SEARCH_MINUTES; away++) {
+    for (const side of [-1, 1]) {
+      const timeMs = nowMs + side * away * MINUTE_MS;
+      if (adkProof(secret, timeMs) !== proof) continue;
+      const words = side < 0 ? "ago" : "ahead";
+      const text = `its ADK proof is of ${away} minutes ${words}: the clocks ` +
+        `differ, or it was kept`;
+      return { ok: false, text };
+    }
+  }
+  return { ok: false, text: "its ADK proof is of another secret" };
+}
+
+function sealSteps(
+  why: string | null,
+  said: Said | null,
+  clients: readonly OpenspaClient[],
+): Step[] {
+  const sealed = { ok: true, text: "it is sealed for this server's RSA key" };
+  switch (why) {
+    case null:
+      return [sealed];
+    case "form":
+      return [{
+        ok: false,
+        text: "its items are not an OpenSPA packet for a key of this " +
+          "server's size",
+      }];
+    case "cipher":
+      return [{
+        ok: false,
+        text: "it is sealed for another server's RSA key, or damaged",
+      }];
+    case "payload":
+      return [sealed, { ok: false, text: "what it says has no meaning here" }];
+    default: {
+      if (!said) return [];
+      const uuid = formatUuid(said.uuid);
+      const owner = clients.find((one) => formatUuid(one.uuid) === uuid);
+      return [sealed, {
+        ok: false,
+        text: owner
+          ? `it names "${owner.name}" and is not signed by its key`
+          : `it names the UUID ${uuid}, which no client here has`,
+      }];
+    }
+  }
+}
+
+function peek(
+  serverPrivate: RsaKey,
+  packet: Uint8Array,
+): Said | null {
+  const letter = openEnvelope(packet, new SessionOpener(serverPrivate));
+  return typeof letter === "string" ? null : decodeRequest(letter.packet);
+}
+
+function showFields(said: Said): Record<string, string | number> {
+  return {
+    uuid: formatUuid(said.uuid),
+    ..."ports" in said
+      ? { ports: formatPortRange(said.ports) }
+      : { protocol: said.protocol },
+    timestamp_ms: said.timestampMs,
+    address: said.address,
+    target: said.target,
+  };
+}

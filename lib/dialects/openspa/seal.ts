@@ -1,0 +1,68 @@
+/** Sealing in OpenSPA's dialect: one port or range, for an address it names. */
+
+import { sealOpenspa } from "./open.ts";
+import { isPrivate } from "../../values/address.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { nearestAddress } from "./own_address.ts";
+import type { OpenspaProfileKeys } from "../knock1/keys.ts";
+import type { Ask, Sealer } from "../../client/knock/sealers.ts";
+
+const RANDOM_SIZE = 32;
+
+/** Seals OpenSPA's requests with a profile's keys. */
+export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
+  const { uuid, key, server, adk_secret: adkSecret } = profile;
+  return {
+    dialect: "openspa",
+    answers: true,
+    seal(ask, circumstances) {
+      const ports = checkAsk(ask);
+      const { nowMs, random, server: target, own } = circumstances;
+      const address = ask.address ?? findOwn(own(), target);
+      const keys = {
+        uuid,
+        key,
+        server,
+        adkSecret,
+        random: random(RANDOM_SIZE),
+      };
+      return sealOpenspa(keys, { ports, address, target }, nowMs);
+    },
+  };
+}
+
+function checkAsk({ action, ports, seconds }: Ask): PortRange {
+  if (action !== "open") {
+    throw new UsageError(`OpenSPA can only open, got "${action}"`);
+  }
+  if (seconds > 0) {
+    throw new UsageError(
+      "OpenSPA cannot say for how long: the server knows it for this client",
+      'leave out --for, and "for" in the profile',
+    );
+  }
+  const [only, ...more] = ports;
+  if (only && more.length === 0) return only;
+  throw new UsageError(
+    `OpenSPA must name one port or range, got ${ports.length}`,
+    "name it with --open tcp/22, or in the profile: open: tcp/22",
+  );
+}
+
+/** The address to name where none was: what the server sees, if nothing translates it. */
+function findOwn(own: readonly string[], server: string): string {
+  const found = nearestAddress(own, server);
+  if (found === null) {
+    throw new FailureError(`this machine has no address there: ${NAME_IT}`);
+  }
+  if (isPrivate(found) && !isPrivate(server)) {
+    throw new FailureError(
+      `OpenSPA names the address to open for, and the server does not see ` +
+        `this machine as ${found}: ${NAME_IT}`,
+    );
+  }
+  return found;
+}
+
+const NAME_IT = "name the address that it sees with --from ADDRESS";

@@ -1,0 +1,133 @@
+/**
+ * The gate backend: the program itself listens on the services' ports and
+ * passes connections on, for addresses with a grant. It needs no rights, no
+ * firewall and no particular system. TCP alone. Grants end with the process.
+ * @module
+ */
+
+import type { Runtime, Stoppable, Stream } from "../../runtime/runtime.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Grant,
+  type Guarded,
+} from "../firewall.ts";
+import { GateGrants } from "./grants.ts";
+import { GateListeners, tcpPort } from "./listeners.ts";
+import { GateRoom } from "./gate_room.ts";
+import { readTargets, type Targets } from "./gate_targets.ts";
+import { relay } from "../../runtime/sockets/relay.ts";
+import { Turns } from "../turns.ts";
+
+/** How long the service behind may take to answer. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** How often grants whose time is over are forgotten. */
+const SWEEP_EVERY_MS = 60_000;
+
+/** Makes a gate that listens on nothing yet. */
+export function gateFirewall(runtime: Runtime): Firewall {
+  return new GateFirewall(runtime);
+}
+
+class GateFirewall implements Firewall {
+  readonly endsGrants = true;
+  readonly name = "gate";
+  readonly #runtime: Runtime;
+  readonly #listeners: GateListeners;
+  #targets: Targets = new Map();
+  readonly #grants = new GateGrants();
+  readonly #room = new GateRoom();
+  #sweeper: Stoppable | null = null;
+  readonly #turns = new Turns();
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+    this.#listeners = new GateListeners(
+      runtime,
+      (connection, port) => void this.#take(connection, port),
+    );
+  }
+
+  apply(
+    services: readonly Guarded[],
+    grants: readonly Grant[],
+    _nowMs: number,
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      const targets = readTargets(services);
+      await this.#listeners.listenOn(targets.keys());
+      this.#targets = targets;
+      this.#grants.adopt(grants);
+      this.#sweeper ??= this.#runtime.every(
+        SWEEP_EVERY_MS,
+        () => this.#grants.sweep(this.#runtime.nowMs()),
+      );
+    });
+  }
+
+  // deno-lint-ignore require-await -- the interface's
+  async open(grants: readonly Grant[], all: readonly Grant[]): Promise<void> {
+    const first = grants[0];
+    if (first && !grants.some(({ ports }) => this.#listeners.serve(ports))) {
+      throw new FirewallError(
+        `the gate does not listen on "${formatPortRange(first.ports)}"`,
+        "only ports of services can be opened with this backend",
+      );
+    }
+    this.#grants.renew(grants);
+    this.#grants.replace(grants, [...grants, ...all]);
+  }
+
+  // deno-lint-ignore require-await -- the interface's
+  async close(grants: readonly Grant[], all: readonly Grant[]): Promise<void> {
+    this.#grants.replace(grants, all);
+  }
+
+  intact(): Promise<boolean> {
+    const here = [...this.#targets.keys()];
+    return Promise.resolve(here.every((port) => this.#listeners.has(port)));
+  }
+
+  stop(): Promise<void> {
+    return this.#turns.take(async () => {
+      this.#sweeper?.stop();
+      this.#sweeper = null;
+      await this.#listeners.close();
+    });
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    this.#targets = new Map();
+    this.#grants.clear();
+  }
+
+  /** Passes a connection on if it is granted, or else closes it. Never throws. */
+  async #take(connection: Stream, port: number): Promise<void> {
+    const address = connection.peer.host;
+    const target = this.#targets.get(port);
+    if (!target || !this.#room.isFor(address) || !this.#use(address, port)) {
+      connection.close();
+      return;
+    }
+    this.#room.count(address, 1);
+    try {
+      const service = await this.#runtime.connectStream(target, {
+        timeoutMs: CONNECT_TIMEOUT_MS,
+      });
+      await relay(connection, service);
+    } catch {
+      // The service behind does not answer: the client sees the end of it.
+      connection.close();
+    } finally {
+      this.#room.count(address, -1);
+    }
+  }
+
+  /** Whether a grant lets this in. */
+  #use(address: string, port: number): boolean {
+    return this.#grants.use(address, tcpPort(port), this.#runtime.nowMs());
+  }
+}

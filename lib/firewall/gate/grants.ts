@@ -1,0 +1,83 @@
+/** The grants of the gate, single-use ones until they are used. */
+
+import { containsPorts, type PortRange } from "../../values/ports.ts";
+import type { Grant } from "../firewall.ts";
+import { openingKey } from "../opening.ts";
+
+/** What is open to whom. */
+export class GateGrants {
+  readonly #open = new Map<string, readonly Grant[]>();
+  /** Single-use grants that were used, until they would have ended. */
+  readonly #spent = new Map<string, number>();
+
+  /**
+   * Takes these for all that is open. A single-use grant is only kept: of one
+   * from before this process nobody knows whether it was used.
+   */
+  adopt(grants: readonly Grant[]): void {
+    const held = new Set([...this.#open.values()].flat().map(useKey));
+    const byAddress = new Map<string, Grant[]>();
+    for (const grant of grants) {
+      if (grant.once && !held.has(useKey(grant))) continue;
+      const own = byAddress.get(grant.address) ?? [];
+      own.push(grant);
+      byAddress.set(grant.address, own);
+    }
+    this.#open.clear();
+    for (const [address, own] of byAddress) this.#keep(address, own);
+  }
+
+  /** Lets grants be used again that were used up. */
+  renew(grants: readonly Grant[]): void {
+    for (const grant of grants) this.#spent.delete(useKey(grant));
+  }
+
+  /** Takes `live` for all that is open to the addresses of `grants`. */
+  replace(grants: readonly Grant[], live: readonly Grant[]): void {
+    for (const address of new Set(grants.map((grant) => grant.address))) {
+      this.#keep(address, live.filter((grant) => grant.address === address));
+    }
+  }
+
+  /** Whether a grant lets this in; a single-use one is used up by it. */
+  use(address: string, port: PortRange, nowMs: number): boolean {
+    const own = this.#open.get(address) ?? [];
+    const live = own.filter(({ ports, untilMs }) =>
+      untilMs > nowMs && containsPorts(ports, port)
+    );
+    // A single-use grant is not spent where another one is enough.
+    const grant = live.find(({ once }) => !once) ?? live[0];
+    if (!grant) return false;
+    if (grant.once) {
+      this.#spent.set(useKey(grant), grant.untilMs);
+      this.#keep(address, own);
+    }
+    return true;
+  }
+
+  /** Forgets what is over. */
+  sweep(nowMs: number): void {
+    for (const [address, own] of this.#open) {
+      this.#keep(address, own.filter(({ untilMs }) => untilMs > nowMs));
+    }
+    for (const [use, untilMs] of this.#spent) {
+      if (untilMs <= nowMs) this.#spent.delete(use);
+    }
+  }
+
+  /** Ends all; what was used stays used. */
+  clear(): void {
+    this.#open.clear();
+  }
+
+  #keep(address: string, grants: readonly Grant[]): void {
+    const unspent = grants.filter((grant) => !this.#spent.has(useKey(grant)));
+    if (unspent.length > 0) this.#open.set(address, unspent);
+    else this.#open.delete(address);
+  }
+}
+
+/** What tells one single-use grant from another, extended or new. */
+function useKey(grant: Grant): string {
+  return `${grant.client} ${openingKey(grant)} ${grant.untilMs}`;
+}

@@ -1,0 +1,150 @@
+/** The backend and the mode that fit this host's own rules, and why. Pure. */
+
+import type { BackendName, FirewallConfig } from "../../config/config.ts";
+import type { NewService } from "../../config/files/write.ts";
+import type { Chain, HostRules } from "./flow.ts";
+import {
+  type AcceptMode,
+  acceptMode,
+  type Blocked,
+  familiesHere,
+  findBlocked,
+} from "./granted.ts";
+import { DEFAULT_CHAIN } from "../nft/rules/nft_chain.ts";
+import { formatPortRange } from "../../values/ports.ts";
+
+/** What a new configuration is to have, and what the user named. */
+export interface Wish {
+  readonly backend: BackendName;
+  /** Whether the user named the backend; else another one may fit better. */
+  readonly isNamed: boolean;
+  /** Null = not named. */
+  readonly mode: FirewallConfig["mode"] | null;
+  readonly services: readonly NewService[];
+  /** The UDP port of the knocks. */
+  readonly port: number;
+  /** Whether `iptables` here means the kernel's own, not that of nftables. */
+  readonly isLegacy: boolean;
+}
+
+/** What fits. */
+export interface Choice {
+  readonly backend: BackendName;
+  readonly mode: FirewallConfig["mode"];
+  /** For nft in mode accept, where it is not the default. */
+  readonly chain: string | null;
+  /** Lines for the user: why, and what to type. */
+  readonly notes: readonly string[];
+}
+
+/** Chooses by what the host's rules do with the services; null = they are not known. */
+export function chooseFirewall(rules: HostRules | null, wish: Wish): Choice {
+  const asked = {
+    backend: wish.backend,
+    mode: wish.mode ?? "guard",
+    chain: null,
+  } as const;
+  if (!rules || wish.backend === "command") return { ...asked, notes: [] };
+  const knocks = blockedOf(rules, [portOf(wish.port)], "gate");
+  const notes = knocks.map((one) => `knocks: ${explain(one)}`);
+  const ports = wish.services.flatMap(({ ports, to }) =>
+    to === null || wish.backend === "gate" ? ports : []
+  );
+  const blocked = blockedOf(rules, ports, "gate");
+  const isAll = ports.length > 0 &&
+    blocked.length === ports.length * familiesHere(rules).length;
+  const fitting = isAll ? acceptOf(rules, blocked, wish) : null;
+  if (fitting && wish.mode !== "guard") {
+    const { accept, base } = fitting;
+    const isDefault = accept.chain === null || accept.chain === DEFAULT_CHAIN;
+    return {
+      backend: accept.backend,
+      mode: "accept",
+      chain: isDefault ? null : accept.chain,
+      notes: [...notes, ...explainAccept(blocked[0]!, accept, base)],
+    };
+  }
+  if (wish.mode === "accept") {
+    if (blocked.length === 0 && ports.length > 0) {
+      notes.push(
+        "this host's own rules let the services' ports through: mode accept " +
+          "closes nothing here; --mode guard does",
+      );
+    }
+    return { ...asked, notes };
+  }
+  return {
+    ...asked,
+    notes: [...notes, ...blocked.map(explain)].filter((note, index, all) =>
+      all.indexOf(note) === index
+    ),
+  };
+}
+
+/** What the host's rules surely drop of these ports, once for each family. */
+function blockedOf(
+  rules: HostRules,
+  ports: readonly Blocked["ports"][],
+  backend: BackendName,
+): Blocked[] {
+  const firewall = { backend, mode: "guard", chain: null } as const;
+  return ports.flatMap((range) =>
+    familiesHere(rules).flatMap((family) =>
+      findBlocked(rules, { ports: range, to: null }, { family }, firewall) ?? []
+    )
+  );
+}
+
+/** The one mode accept that lets all of these through, if the user's wish allows it. */
+function acceptOf(
+  rules: HostRules,
+  blocked: readonly Blocked[],
+  { backend, isNamed, isLegacy }: Wish,
+): { accept: AcceptMode; base: Chain } | null {
+  if (backend === "gate") return null;
+  const [base] = blocked.map((one) => one.base);
+  const accept = base ? acceptMode(rules, base) : null;
+  if (!base || !accept || isNamed && accept.backend !== backend) return null;
+  const tables = new Set(blocked.map((one) => one.base));
+  for (const other of tables) {
+    if (!other) return null;
+    const same = acceptMode(rules, other);
+    if (same?.backend !== accept.backend || same.chain !== accept.chain) {
+      return null;
+    }
+    if (accept.backend !== "iptables") continue;
+    if (other.table.startsWith("legacy ") !== isLegacy) return null;
+  }
+  // Whether another chain drops them, too.
+  const chains = rules.chains.filter((chain) => !tables.has(chain));
+  const rest = blockedOf(
+    { ...rules, chains },
+    blocked.map(({ ports }) => ports),
+    "gate",
+  );
+  return rest.length === 0 ? { accept, base } : null;
+}
+
+function explainAccept(
+  { ports, by }: Blocked,
+  { backend, chain }: AcceptMode,
+  { table, name }: Chain,
+): string[] {
+  const why = `mode accept, as ${formatPortRange(ports)} is ${by}: ` +
+    "knock's own rules accept what is granted";
+  if (backend === "iptables" || chain === null) return [why];
+  const own = chain.split(" ")[2]!;
+  return [
+    `${why}; the host's chain has to jump to them, in its own file, too:`,
+    `    nft add chain ${chain}`,
+    `    nft insert rule ${table} ${name} jump ${own}`,
+  ];
+}
+
+function explain({ ports, by, hint }: Blocked): string {
+  return `${formatPortRange(ports)} is ${by}; ${hint}`;
+}
+
+function portOf(port: number): Blocked["ports"] {
+  return { protocol: "udp", first: port, last: port };
+}

@@ -1,0 +1,196 @@
+/**
+ * The iptables backend: a rule for each grant, ended by the kernel's xt_time.
+ * A change is one run of iptables-restore for each family, all or nothing.
+ * @module
+ */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FAMILIES, type Family } from "../family.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Grant,
+  type Guarded,
+} from "../firewall.ts";
+import { IptablesChains } from "./chains.ts";
+import { alive, changeHeld, type Held, hold } from "./iptables_held.ts";
+import { forwardError, trouble } from "./iptables_limits.ts";
+import { Iptables, type Variant } from "./program.ts";
+import { DEFAULT_CHAIN, type Style } from "./rules.ts";
+import { Turns } from "../turns.ts";
+
+/** How the chain is to be. */
+export interface IptablesOptions {
+  readonly mode: "guard" | "accept";
+  /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */
+  readonly chain: string | null;
+}
+
+/**
+ * Opens the iptables backend; throws FirewallError when iptables cannot be
+ * used. Where ip6tables alone cannot, it goes on with IPv4, and its name says so.
+ */
+export async function iptablesFirewall(
+  runtime: Runtime,
+  { mode, chain }: IptablesOptions,
+  variant: Variant = "",
+): Promise<Firewall> {
+  const programs = new Iptables(runtime, variant);
+  const version = await programs.version();
+  await programs.list(4);
+  const lacking = await programs.list(6).then(() => null, (error) => {
+    if (!(error instanceof FirewallError)) throw error;
+    return error.message;
+  });
+  const chains = new IptablesChains(programs, chain ?? DEFAULT_CHAIN, mode);
+  return new IptablesFirewall({ runtime, chains, version, mode, lacking });
+}
+
+interface Parts {
+  readonly runtime: Runtime;
+  readonly chains: IptablesChains;
+  readonly version: string;
+  readonly mode: Style["mode"];
+  /** Why there is no IPv6; null when there is. */
+  readonly lacking: string | null;
+}
+
+class IptablesFirewall implements Firewall {
+  readonly #parts: Parts;
+  readonly #chains: IptablesChains;
+  readonly #families: readonly Family[];
+  /** The last applied; null before. */
+  #services: readonly Guarded[] | null = null;
+  /** The grants that have a rule. */
+  #held: Held = new Map();
+  readonly #turns = new Turns();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#chains = parts.chains;
+    this.#families = parts.lacking === null ? FAMILIES : [4];
+  }
+
+  get name(): string {
+    const { version, mode, lacking } = this.#parts;
+    const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
+    return version + (lacking === null ? "" : `, ${open}: ${lacking}`) +
+      (this.endsGrants ? "" : ", without xt_time: the server ends grants");
+  }
+
+  get endsGrants(): boolean {
+    return this.#chains.areTimed;
+  }
+
+  apply(
+    services: readonly Guarded[],
+    grants: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      const forward = services.find(({ to }) => to !== null);
+      if (forward) throw forwardError(forward.name);
+      const held = hold(
+        grants.filter((grant) =>
+          grant.untilMs > nowMs && this.#trouble(grant) === null
+        ),
+      );
+      const looks: [Family, string][] = [];
+      for (const family of this.#families) {
+        looks.push([family, await this.#chains.look(family)]);
+      }
+      this.#chains.tryTimes();
+      for (const [family, listing] of looks) {
+        await this.#chains.make(family, listing, services, held);
+        await this.#chains.removeOld(family, listing);
+      }
+      this.#services = services;
+      this.#held = held;
+    });
+  }
+
+  open(
+    grants: readonly Grant[],
+    all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    for (const grant of grants) {
+      const error = this.#trouble(grant);
+      if (error) return Promise.reject(error);
+    }
+    return this.#change(grants, [...grants, ...all], nowMs);
+  }
+
+  close(
+    grants: readonly Grant[],
+    all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#change(grants, all, nowMs);
+  }
+
+  /** Also takes out the rules whose time is over. */
+  intact(): Promise<boolean> {
+    return this.#turns.take(async () => {
+      if (!this.#services) return false;
+      for (const family of this.#families) {
+        if (!await this.#chains.isIntact(family, this.#held)) return false;
+      }
+      await this.#turnInto(alive(this.#held, this.#parts.runtime.nowMs()));
+      return true;
+    });
+  }
+
+  async stop(): Promise<void> {}
+
+  remove(): Promise<void> {
+    return this.#turns.take(async () => {
+      for (const family of this.#families) await this.#chains.remove(family);
+      this.#services = null;
+      this.#held = new Map();
+    });
+  }
+
+  #trouble(grant: Grant): FirewallError | null {
+    return trouble(grant, this.#families, this.#parts.lacking);
+  }
+
+  /** Makes the ports of `grants` as open as `live` says. */
+  #change(
+    grants: readonly Grant[],
+    live: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      if (!this.#services) throw new FirewallError("iptables: not set up yet");
+      const able = live.filter((grant) => this.#trouble(grant) === null);
+      await this.#turnInto(changeHeld(this.#held, grants, able, nowMs));
+    });
+  }
+
+  /** Has the chains hold these grants; all of it, or it throws and they hold what they did. */
+  async #turnInto(after: Held): Promise<void> {
+    const changed: Family[] = [];
+    try {
+      for (const family of this.#families) {
+        const script = this.#chains.changeText(family, this.#held, after);
+        if (script === null) continue;
+        await this.#chains.run(family, script)
+          // Somebody changed the chain: it is made anew, with all that we know.
+          .catch(() => this.#rewrite(family, after));
+        changed.push(family);
+      }
+    } catch (error) {
+      for (const family of changed) {
+        await this.#rewrite(family, this.#held).catch(() => {});
+      }
+      throw error;
+    }
+    this.#held = after;
+  }
+
+  async #rewrite(family: Family, held: Held): Promise<void> {
+    const listing = await this.#chains.look(family);
+    await this.#chains.make(family, listing, this.#services ?? [], held);
+  }
+}

@@ -1,0 +1,86 @@
+/** What `iptables -S` says of ours: whose a chain is, and what is in it. Pure. */
+
+import { parseAddress } from "../../values/address.ts";
+import { lines, OWNER } from "../script.ts";
+
+/** How the rule ends that a chain is known as ours by. */
+export const MARK = `-m comment --comment "${OWNER}"`;
+
+/** What `iptables -S` shows of ours. */
+export interface Found {
+  /** The chain's rules, behind "-A CHAIN "; null when there is no such chain. */
+  readonly rules: readonly string[] | null;
+  /** Whether the first rule of INPUT leads there. */
+  readonly first: boolean;
+  /** How many rules of INPUT lead there, just as ours does. */
+  readonly jumps: number;
+  /** Whether other rules lead there, too. */
+  readonly shared: boolean;
+}
+
+/** Reads what `iptables -S` lists. */
+export function readListing(listing: string, chain: string): Found {
+  const all = listing.split("\n");
+  const input = all.filter((line) => line.startsWith("-A INPUT "));
+  const jump = `-A INPUT -j ${chain}`;
+  const own = `-A ${chain} `;
+  return {
+    rules: all.includes(`-N ${chain}`)
+      ? all.filter((line) => line.startsWith(own))
+        .map((line) => line.slice(own.length))
+      : null,
+    first: input[0] === jump,
+    jumps: input.filter((line) => line === jump).length,
+    shared: all.some((line) =>
+      line !== jump && / -[jg] (\S+)/.exec(line)?.[1] === chain
+    ),
+  };
+}
+
+/** Whether a chain was made by this program; one without rules is anybody's. */
+export function isOurs({ rules }: Found): boolean {
+  return rules?.some(isMark) ?? false;
+}
+
+/** The chains of ours in a listing, whatever their names. */
+export function ourChains(listing: string): string[] {
+  const found = listing.matchAll(/^-A (\S+) (.*)$/gm);
+  return [
+    ...new Set(
+      [...found].filter(([, , rule]) => isMark(rule!))
+        .map(([, chain]) => chain!),
+    ),
+  ];
+}
+
+/** A chain's rules in a form that can be compared. */
+export interface Portrait {
+  /** What the grants' rules say, in order. */
+  readonly grants: string;
+  /** The other rules, as they stand. */
+  readonly others: string;
+}
+
+/** Reads a chain's rules: grants may be in any order, the others may not. */
+export function portray(rules: readonly string[]): Portrait {
+  const grants: string[] = [];
+  const others: string[] = [];
+  for (const rule of rules) {
+    const match = GRANT_RULE.exec(rule);
+    if (!match) {
+      others.push(rule);
+      continue;
+    }
+    const [, address, ...rest] = match;
+    grants.push([parseAddress(address!), ...rest].join(" "));
+  }
+  return { grants: lines(...grants.sort()), others: lines(...others) };
+}
+
+// Between these words, versions of iptables differ in how they write a rule.
+const GRANT_RULE =
+  /^-s (\S+)\/(?:32|128) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
+
+function isMark(rule: string): boolean {
+  return rule.endsWith(MARK);
+}

@@ -1,0 +1,100 @@
+/** Running iptables and ip6tables, and what they say when they cannot. */
+
+import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Family } from "../family.ts";
+import { FirewallError } from "../firewall.ts";
+
+/** Which of the programs: the system's choice, or one by name. */
+export type Variant = "" | "-nft" | "-legacy";
+
+/** How long it may take, waiting for other programs' changes included. */
+const TIMEOUT_MS = 30_000;
+
+/** Where the programs are when the PATH does not say. */
+const FOLDER = "/usr/sbin/";
+
+/** The programs of one variant. */
+export class Iptables {
+  readonly #runtime: Runtime;
+  readonly #variant: Variant;
+
+  constructor(runtime: Runtime, variant: Variant) {
+    this.#runtime = runtime;
+    this.#variant = variant;
+  }
+
+  /** "iptables 1.8.9 (nf_tables)". Throws FirewallError, as all of these. */
+  async version(): Promise<string> {
+    const said = await this.#run(programName(4, this.#variant), ["--version"]);
+    return said.trim().replace(" v", " ");
+  }
+
+  /** The rules of the filter table, as `-S` lists them. */
+  list(family: Family): Promise<string> {
+    return this.#run(programName(family, this.#variant), ["-w", "-S"]);
+  }
+
+  /** Runs a script of iptables-restore, all of it or nothing. */
+  async restore(family: Family, script: string): Promise<void> {
+    const program = `${programName(family, this.#variant)}-restore`;
+    await this.#run(program, ["--noflush", "-w"], script);
+  }
+
+  async #run(
+    program: string,
+    args: readonly string[],
+    stdin?: string,
+  ): Promise<string> {
+    const options = {
+      timeoutMs: TIMEOUT_MS,
+      ...(stdin !== undefined && { stdin }),
+    };
+    const run = (path: string) => this.#runtime.run([path, ...args], options);
+    try {
+      const ran = await run(program).catch((error) => {
+        if (!isMissing(error)) throw error;
+        return run(FOLDER + program);
+      });
+      if (ran.code === 0) return ran.stdout;
+      throw ran.code === null
+        ? new FirewallError(
+          `${program}: no end within ${TIMEOUT_MS / 1000} s`,
+          "does another program hold the lock /run/xtables.lock?",
+        )
+        : iptablesError(program, ran.stderr);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      throw isMissing(error)
+        ? new FirewallError(
+          `${program} is not installed`,
+          `apt install iptables, or choose another one under firewall.backend`,
+        )
+        : new FirewallError(`${program}: ${error.message}`);
+    }
+  }
+}
+
+/** What a program's words mean. */
+export function iptablesError(program: string, stderr: string): FirewallError {
+  // "iptables-restore v1.8.9 (nf_tables): " and a line, or the lines after it.
+  const said = stderr.replace(/^\S+ v[\d.]+ \([^)]*\): ?/, "").split("\n");
+  const words = said.map((line) => line.trim()).find(Boolean) ??
+    "failed without a word";
+  if (/permission denied|must be root|not permitted/i.test(stderr)) {
+    return new FirewallError(
+      `${program}: permission denied`,
+      "run as root or with CAP_NET_ADMIN, or use firewall.backend: gate",
+    );
+  }
+  return new FirewallError(
+    `${program}: ${words.charAt(0).toLowerCase()}${words.slice(1)}`,
+  );
+}
+
+function programName(family: Family, variant: Variant): string {
+  return (family === 4 ? "iptables" : "ip6tables") + variant;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof SystemError && error.code === "ENOENT";
+}

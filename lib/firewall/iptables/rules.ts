@@ -1,0 +1,137 @@
+/**
+ * The rules of the iptables backend, as text of iptables-restore. Pure. Everything that is ours is in one chain of the filter
+ * table, and one rule of INPUT that leads there.
+ * @module
+ */
+
+import { isIpv4, parseAddress } from "../../values/address.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { FirewallError, type Grant, type Guarded } from "../firewall.ts";
+import { type Found, MARK } from "./listing.ts";
+import { lines } from "../script.ts";
+import { mergePorts } from "../../values/segments.ts";
+
+/** The chain of ours, unless the configuration names another. */
+export const DEFAULT_CHAIN = "KNOCK";
+
+/** The last moment that xt_time can tell, as unix seconds: in January 2038. */
+export const LAST_STOP_SECONDS = 2_147_483_647;
+
+/** How the rules of a family are written. */
+export interface Style {
+  readonly chain: string;
+  /** guard: drop what is not granted; accept: accept what is. */
+  readonly mode: "guard" | "accept";
+  /** Whether the kernel has xt_time, and ends grants by itself. */
+  readonly timed: boolean;
+}
+
+/**
+ * The rule that lets a grant's packets through: back to the host's own rules
+ * in guard mode. Its comment is `knock CLIENT until=SECONDS`, of a port
+ * sequence `knock sequence NAME until=SECONDS`.
+ */
+export function grantRule(
+  { address, ports, untilMs, client }: Grant,
+  { mode, timed }: Style,
+): string {
+  // Nothing but an address and a name may come to be text of a script.
+  if (parseAddress(address) !== address) {
+    throw new FirewallError(`not an address: "${address}"`);
+  }
+  if (!/^(sequence )?[\w.-]+$/.test(client)) {
+    throw new FirewallError(`not a client's name: "${client}"`);
+  }
+  const seconds = Math.ceil(untilMs / 1000);
+  // The second of the stamp itself still matches, so the rule ends with it.
+  const time = timed ? `-m time --datestop ${formatStop(seconds - 1)} ` : "";
+  return `-s ${address}/${isIpv4(address) ? 32 : 128} ${portsText(ports)} ` +
+    `${time}-m comment --comment "knock ${client} until=${seconds}" ` +
+    `-j ${mode === "guard" ? "RETURN" : "ACCEPT"}`;
+}
+
+/** The script that makes the chain exactly this, in one step, and has INPUT lead there first. */
+export function applyScript(
+  style: Style,
+  services: readonly Guarded[],
+  grants: readonly Grant[],
+  found: Found,
+): string {
+  const { chain } = style;
+  const jump = `INPUT -j ${chain}`;
+  const isPlaced = found.first && found.jumps === 1;
+  return restoreText(
+    `:${chain} - [0:0]`, // flushes one that is there
+    ...[
+      ...headRules(style),
+      ...grants.map((grant) => grantRule(grant, style)),
+      ...tailRules(style, services),
+    ].map((rule) => `-A ${chain} ${rule}`),
+    ...isPlaced ? [] : [
+      ...Array.from({ length: found.jumps }, () => `-D ${jump}`),
+      `-I INPUT 1 ${jump.slice("INPUT ".length)}`,
+    ],
+  );
+}
+
+/** The script that takes some rules out of the chain and puts others in. */
+export function changeScript(
+  style: Style,
+  gone: readonly string[],
+  fresh: readonly string[],
+): string {
+  const place = headRules(style).length + 1;
+  return restoreText(
+    ...fresh.map((rule) => `-I ${style.chain} ${place} ${rule}`),
+    ...gone.map((rule) => `-D ${style.chain} ${rule}`),
+  );
+}
+
+/** The script that takes the jump and the chain away; an emptied chain stays where others' rules lead to it. */
+export function removeScript(chain: string, found: Found): string {
+  return restoreText(
+    ...Array.from({ length: found.jumps }, () => `-D INPUT -j ${chain}`),
+    `-F ${chain}`,
+    ...found.shared ? [] : [`-X ${chain}`],
+  );
+}
+
+/** The rules before the grants. */
+function headRules({ mode }: Style): string[] {
+  return mode === "accept" ? [] : [
+    "-m conntrack --ctstate ESTABLISHED -j RETURN",
+    "-i lo -j RETURN",
+  ];
+}
+
+/** The rules after the grants: the drops, and the mark. */
+function tailRules(
+  { mode, timed }: Style,
+  services: readonly Guarded[],
+): string[] {
+  const guarded = mode === "accept" ? [] : services;
+  const ports = mergePorts(guarded.flatMap((service) => service.ports));
+  // With a time of its own, the mark shows whether this kernel has xt_time.
+  const time = timed ? `-m time --datestop ${formatStop(FAR_SECONDS)} ` : "";
+  return [
+    ...ports.map((range) => `${portsText(range)} -j DROP`),
+    `${time}${MARK}`,
+  ];
+}
+
+/** 2037-12-31T00:00:00Z, as unix seconds. */
+const FAR_SECONDS = 2_145_830_400;
+
+function portsText({ protocol, first, last }: PortRange): string {
+  const ports = first === last ? `${first}` : `${first}:${last}`;
+  return `-p ${protocol} -m ${protocol} --dport ${ports}`;
+}
+
+/** Unix seconds as xt_time reads them, UTC. */
+function formatStop(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 19);
+}
+
+function restoreText(...rules: readonly string[]): string {
+  return lines("*filter", ...rules, "COMMIT");
+}

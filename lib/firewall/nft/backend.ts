@@ -1,0 +1,212 @@
+/** The nft backend at work: each call of the interface, as changes of the kernel. */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Grant,
+  type Guarded,
+  type KernelGate,
+  type SequenceRules,
+} from "../firewall.ts";
+import type { HostChain } from "./rules/nft_chain.ts";
+import {
+  fillText,
+  refillText,
+  singlesText,
+  usedUpText,
+} from "./grants/contents.ts";
+import type { Forward } from "./rules/forwards.ts";
+import { readCounters } from "./rules/prefilter.ts";
+import type { NftKernel } from "./kernel.ts";
+import { NftLeads } from "./grants/targets.ts";
+import { checkGrant, isOddRange } from "./nft_limits.ts";
+import type { Found } from "./listing.ts";
+import { allPlaces, type Plan } from "./rules/nft_plan.ts";
+import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
+import { ONCE_KINDS } from "./rules/sets.ts";
+import { NftStanding } from "./nft_standing.ts";
+import { checkTarget, resolveForwards } from "./rules/nft_targets.ts";
+import { Turns } from "../turns.ts";
+
+/** Grants as elements of nftables sets, ended by the kernel. */
+export class NftFirewall implements Firewall {
+  readonly name: string;
+  readonly endsGrants = true;
+  readonly #runtime: Runtime;
+  readonly #kernel: NftKernel;
+  readonly #standing: NftStanding;
+  readonly #ranges = new NftRanges();
+  readonly #leads: NftLeads;
+  /** One change at a time: what is known of the ranges must stay true. */
+  readonly #turns = new Turns();
+
+  constructor(
+    runtime: Runtime,
+    name: string,
+    kernel: NftKernel,
+    host: HostChain | null,
+  ) {
+    this.#runtime = runtime;
+    this.name = name;
+    this.#kernel = kernel;
+    this.#standing = new NftStanding(kernel, host);
+    this.#leads = new NftLeads(runtime);
+  }
+
+  apply(
+    services: readonly Guarded[],
+    grants: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      const leads = new NftLeads(this.#runtime);
+      const leading = await leads.resolveAll(grants);
+      const plan: Plan = {
+        ...this.#standing.plan,
+        guarded: services.flatMap(({ ports }) => ports),
+        forwards: await this.#forwardsOf(services),
+        hasTargets: grants.some(({ to }) => to),
+      };
+      const found = await this.#kernel.look();
+      const ranges = segmentsByAddress(grants);
+      const script = fillText(plan, grants, ranges, nowMs) +
+        leading.map((led) => leads.text(led, nowMs)).join("") +
+        await this.#usedUpText(plan, grants, found);
+      await this.#standing.apply(plan, found, script);
+      this.#ranges.adopt(ranges);
+      this.#leads.adopt(leading);
+      await this.#standing.adopt();
+    });
+  }
+
+  open(
+    grants: readonly Grant[],
+    all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    return this.#turns.take(async () => {
+      const { plan } = this.#standing;
+      for (const grant of grants) checkGrant(this.#runtime, plan, grant);
+      await this.#standing.checkJump(nowMs);
+      await this.#change(grants, [...grants, ...all], nowMs);
+    });
+  }
+
+  close(
+    grants: readonly Grant[],
+    all: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    const opened = grants.filter((grant) => !isOddRange(grant));
+    return this.#turns.take(() => this.#change(opened, all, nowMs));
+  }
+
+  intact(): Promise<boolean> {
+    return this.#turns.take(() => this.#standing.isIntact());
+  }
+
+  jumpProblem(): Promise<string | null> {
+    return this.#turns.take(async () => {
+      const problem = await this.#kernel.jump.problem(this.#runtime.nowMs());
+      return problem && `${problem.text} (${problem.hint})`;
+    });
+  }
+
+  setSequences(rules: SequenceRules): void {
+    this.#kernel.sequences.set(rules);
+  }
+
+  setGate(gate: KernelGate | null): Promise<void> {
+    return this.#turns.take(async () => {
+      this.#standing.checkSetUp();
+      const wanted = gate && gate.ports.length > 0 ? gate : null;
+      await this.#standing.change({ ...this.#standing.plan, gate: wanted });
+    });
+  }
+
+  counters(): Promise<Record<string, number>> {
+    return this.#turns.take(async () =>
+      this.#standing.plan.gate ? readCounters(await this.#kernel.counts()) : {}
+    );
+  }
+
+  stop(): Promise<void> {
+    return this.#turns.take(async () => {
+      const { plan, isSetUp } = this.#standing;
+      try {
+        // Its tags are this server's: another program may listen next.
+        if (isSetUp && plan.gate) {
+          await this.#standing.change({ ...plan, gate: null });
+        }
+      } catch (error) {
+        if (!(error instanceof FirewallError)) throw error;
+      } finally {
+        this.#kernel.close();
+      }
+    });
+  }
+
+  remove(): Promise<void> {
+    return this.#turns.take(async () => {
+      await this.#standing.remove();
+      this.#ranges.adopt(new Map());
+      this.#leads.adopt([]);
+    });
+  }
+
+  async #forwardsOf(services: readonly Guarded[]): Promise<Forward[]> {
+    const forwards = await resolveForwards(this.#runtime, services);
+    for (const { targets } of forwards) {
+      for (const target of targets) checkTarget(this.#runtime, target);
+    }
+    return forwards;
+  }
+
+  /** Makes the ports of `grants` as open as `live` says. */
+  async #change(
+    grants: readonly Grant[],
+    live: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    this.#standing.checkSetUp();
+    const before = this.#standing.plan;
+    const leading = await this.#leads.resolve(grants, live);
+    const plan = leading.length > 0 ? { ...before, hasTargets: true } : before;
+    const singles = singlesText(plan, grants, live, nowMs) +
+      leading.map((led) => this.#leads.text(led, nowMs)).join("");
+    const changed = this.#ranges.changed(grants, live);
+    const pieces = this.#ranges.changeText(allPlaces(plan), changed, nowMs);
+    if (singles + pieces === "") return;
+    if (plan.hasTargets !== before.hasTargets) {
+      await this.#standing.change(plan);
+    }
+    try {
+      await this.#kernel.run(singles + pieces);
+    } catch {
+      const ranges = this.#ranges.with(changed);
+      await this.#standing.mend(
+        refillText(this.#standing.plan, ranges, nowMs) + singles,
+      );
+    }
+    this.#ranges.note(changed, nowMs);
+    this.#leads.note(leading, nowMs);
+  }
+
+  /** Deletes what is open for a single use and is granted no more. */
+  async #usedUpText(
+    plan: Plan,
+    grants: readonly Grant[],
+    found: Found,
+  ): Promise<string> {
+    let script = "";
+    for (const kind of ONCE_KINDS) {
+      for (const place of allPlaces(plan)) {
+        if (!place.kinds.includes(kind)) continue;
+        const there = await this.#kernel.elements(place, kind, found);
+        script += usedUpText(place, kind, there, grants);
+      }
+    }
+    return script;
+  }
+}

@@ -1,0 +1,107 @@
+/** What the sets of a plan hold, as the scripts that make it so. Pure. */
+
+import { FAMILIES } from "../../family.ts";
+import type { Grant } from "../../firewall.ts";
+import {
+  addElements,
+  type Element,
+  kindOf,
+  latestEnds,
+  replaceElements,
+} from "./elements.ts";
+import { allPlaces, type Plan } from "../rules/nft_plan.ts";
+import { type Pieces, rangesText } from "./ranges.ts";
+import {
+  mapName,
+  ONCE_KINDS,
+  type Place,
+  type SetKind,
+  setName,
+  TABLE,
+} from "../rules/sets.ts";
+import { openingKey } from "../../opening.ts";
+
+/** Empties the sets and fills them with these grants, but those for a single use. */
+export function fillText(
+  plan: Plan,
+  grants: readonly Grant[],
+  ranges: Pieces,
+  nowMs: number,
+): string {
+  const places = allPlaces(plan);
+  const maps = plan.hasTargets
+    ? FAMILIES.map((family) => `map ${TABLE} ${mapName(family)}`)
+    : [];
+  return flushText([
+    ...setsOf(places, "allow", "range", "sent", "landed"),
+    ...maps,
+  ]) +
+    places.map((place) =>
+      place.kinds.filter((kind) =>
+        isSingles(kind) && !ONCE_KINDS.includes(kind)
+      )
+        .map((kind) =>
+          addElements(place, kind, latestEnds(kind, grants, grants), nowMs)
+        ).join("") + rangesText(place, ranges, nowMs)
+    ).join("");
+}
+
+/** Makes the single ports of `grants` as open as `live` says. */
+export function singlesText(
+  plan: Plan,
+  grants: readonly Grant[],
+  live: readonly Grant[],
+  nowMs: number,
+): string {
+  return allPlaces(plan).map((place) =>
+    place.kinds.filter(isSingles).map((kind) =>
+      replaceElements(place, kind, latestEnds(kind, grants, live), nowMs)
+    ).join("")
+  ).join("");
+}
+
+/** Empties the sets of ranges, and fills them with these. */
+export function refillText(plan: Plan, ranges: Pieces, nowMs: number): string {
+  const places = allPlaces(plan);
+  return flushText(setsOf(places, "range")) +
+    places.map((place) => rangesText(place, ranges, nowMs)).join("");
+}
+
+/**
+ * Deletes what is `there` for a single use and is granted no more. What is
+ * granted still is left as it is, and none is added: only the kernel knows
+ * which were used.
+ */
+export function usedUpText(
+  place: Place,
+  kind: SetKind,
+  there: readonly Element[],
+  grants: readonly Grant[],
+): string {
+  const kept = new Set(
+    grants.filter((grant) => kindOf(grant) === kind).map(openingKey),
+  );
+  const old = there.filter((element) => !kept.has(openingKey(element)));
+  return replaceElements(place, kind, old, 0);
+}
+
+/** Sets that hold no ranges, as the kernel's own clock ends their elements. */
+function isSingles(kind: SetKind): boolean {
+  return kind !== "range";
+}
+
+/** The sets of some kinds, as nft names them. */
+function setsOf(places: readonly Place[], ...kinds: SetKind[]): string[] {
+  return kinds.flatMap((kind) =>
+    places.filter((place) => place.kinds.includes(kind)).flatMap(
+      ({ table, prefix, families }) =>
+        families.map((family) =>
+          `set ${table} ${setName(kind, family, prefix)}`
+        ),
+    )
+  );
+}
+
+function flushText(objects: readonly string[]): string {
+  return objects.map((object) => `flush ${object}\n`).join("");
+}

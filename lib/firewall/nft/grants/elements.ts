@@ -1,0 +1,180 @@
+/**
+ * Grants as elements of the nft backend's sets: the scripts that add and
+ * delete them. Pure.
+ * @module
+ */
+
+import { parseAddress } from "../../../values/address.ts";
+import type { PortRange, Protocol } from "../../../values/ports.ts";
+import { familyOf } from "../../family.ts";
+import { FirewallError, type Grant } from "../../firewall.ts";
+import { type Place, portsKey, type SetKind, setName } from "../rules/sets.ts";
+import { openingKey } from "../../opening.ts";
+import { lines } from "../../script.ts";
+
+/** One element: whose, which ports, until when; `untilMs` null = shut. */
+export interface Element {
+  readonly address: string;
+  readonly ports: PortRange;
+  /** Unix milliseconds; null = it is taken away. */
+  readonly untilMs: number | null;
+}
+
+/** The most elements of one statement, so that no line of a script is huge. */
+const STATEMENT_ELEMENTS = 1000;
+
+/** Protocols as nft lists them, by number (IANA) or by name. */
+const PROTOCOLS: Readonly<Record<string, Protocol>> = {
+  6: "tcp",
+  17: "udp",
+  tcp: "tcp",
+  udp: "udp",
+};
+
+/** Which set a grant belongs to. */
+export function kindOf({ once, ports, to }: Grant): SetKind {
+  if (to) return once ? "sentonce" : "sent";
+  return once ? "once" : ports.first === ports.last ? "allow" : "range";
+}
+
+/** The grants that a set of this kind must hold, as it holds them. */
+function grantsOf(kind: SetKind, grants: readonly Grant[]): Grant[] {
+  if (kind !== "landed") return grants.filter((one) => kindOf(one) === kind);
+  return grants.flatMap((grant) => {
+    const { to, ports: { protocol } } = grant;
+    if (!to) return [];
+    return [{ ...grant, ports: { protocol, first: to.port, last: to.port } }];
+  });
+}
+
+/**
+ * The single ports of some grants as elements, each once, with the latest end
+ * of all grants in `live` that open it; null where none does.
+ */
+export function latestEnds(
+  kind: SetKind,
+  grants: readonly Grant[],
+  live: readonly Grant[],
+): Element[] {
+  const elements = new Map<string, Element>();
+  for (const grant of grantsOf(kind, grants)) {
+    const { address, ports } = grant;
+    elements.set(openingKey(grant), { address, ports, untilMs: null });
+  }
+  for (const grant of grantsOf(kind, live)) {
+    const element = elements.get(openingKey(grant));
+    if (!element) continue;
+    const untilMs = Math.max(element.untilMs ?? 0, grant.untilMs);
+    elements.set(openingKey(grant), { ...element, untilMs });
+  }
+  return [...elements.values()];
+}
+
+/** The elements in a listing of a set of single ports. */
+export function parseElements(listing: string): Element[] {
+  const found = listing.matchAll(/([0-9a-f.:]+) \. (\d+|tcp|udp) \. (\d+)/g);
+  return [...found].flatMap(([, source, number, portText]) => {
+    const address = parseAddress(source!);
+    const protocol = PROTOCOLS[number!];
+    const port = Number(portText);
+    if (address === null || !protocol) return [];
+    return [{
+      address,
+      ports: { protocol, first: port, last: port },
+      untilMs: null,
+    }];
+  });
+}
+
+/**
+ * Sets single ports to new ends, whatever they were. An element that is there
+ * keeps its old end when it is added again (before Linux 6.11), so it is
+ * deleted first; and what is deleted must be there, so it is added first.
+ */
+export function replaceElements(
+  place: Place,
+  kind: SetKind,
+  elements: readonly Element[],
+  nowMs: number,
+): string {
+  const keys = elements.map((element) => ({ ...element, untilMs: null }));
+  const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
+  return statements("add", place, kind, keys, nowMs) +
+    deleteElements(place, kind, keys) +
+    statements("add", place, kind, live, nowMs);
+}
+
+/** Adds elements to sets that do not hold them. */
+export function addElements(
+  place: Place,
+  kind: SetKind,
+  elements: readonly Element[],
+  nowMs: number,
+): string {
+  const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
+  return statements("add", place, kind, live, nowMs);
+}
+
+/** Deletes elements that are there. */
+export function deleteElements(
+  place: Place,
+  kind: SetKind,
+  elements: readonly Element[],
+): string {
+  return statements("delete", place, kind, elements, 0);
+}
+
+/** Writes milliseconds, at least one, as nft reads them: `1d0h0m30s500ms`. */
+export function formatTimeout(ms: number): string {
+  // nft refuses a single number of more than some thousand million, and takes
+  // an element with a timeout of zero for one that never ends.
+  const whole = Math.max(1, Math.ceil(ms));
+  const seconds = Math.floor(whole / 1000);
+  const parts: [number, string][] = [
+    [Math.floor(seconds / 86_400), "d"],
+    [Math.floor(seconds / 3600) % 24, "h"],
+    [Math.floor(seconds / 60) % 60, "m"],
+    [seconds % 60, "s"],
+    [whole % 1000, "ms"],
+  ];
+  return parts.filter(([count]) => count > 0)
+    .map(([count, unit]) => `${count}${unit}`).join("");
+}
+
+function isLive(untilMs: number | null, nowMs: number): boolean {
+  return untilMs !== null && untilMs > nowMs;
+}
+
+function statements(
+  verb: "add" | "delete",
+  place: Place,
+  kind: SetKind,
+  elements: readonly Element[],
+  nowMs: number,
+): string {
+  const found: string[] = [];
+  for (const family of place.families) {
+    const texts = elements
+      .filter(({ address }) => familyOf(address) === family)
+      .map((element) => elementText(element, nowMs));
+    for (let i = 0; i < texts.length; i += STATEMENT_ELEMENTS) {
+      const some = texts.slice(i, i + STATEMENT_ELEMENTS).join(", ");
+      const set = setName(kind, family, place.prefix);
+      found.push(`${verb} element ${place.table} ${set} { ${some} }`);
+    }
+  }
+  return lines(...found);
+}
+
+/** An element as nft reads it: whose, which ports, how much longer. */
+export function elementText(element: Element, nowMs: number): string {
+  const { address, ports, untilMs } = element;
+  // Nothing but an address may come to be text of a script.
+  if (parseAddress(address) !== address) {
+    throw new FirewallError(`not an address: "${address}"`);
+  }
+  const key = `${address} . ${portsKey(ports)}`;
+  return untilMs === null
+    ? key
+    : `${key} timeout ${formatTimeout(untilMs - nowMs)}`;
+}

@@ -1,0 +1,131 @@
+/**
+ * Ranges of ports as elements of sets of intervals. Such a set cannot hold two
+ * that share a port, so each address's ranges are cut into pieces.
+ * @module
+ */
+
+import type { Grant } from "../../firewall.ts";
+import {
+  addElements,
+  deleteElements,
+  type Element,
+  kindOf,
+} from "./elements.ts";
+import type { Place } from "../rules/sets.ts";
+import {
+  cutSegments,
+  sameSegment,
+  type Segment,
+} from "../../../values/segments.ts";
+
+/** Pieces of ranges, by address. */
+export type Pieces = ReadonlyMap<string, readonly Segment[]>;
+
+/** From how many addresses on the dead ones are swept out. */
+const SWEEP_FROM = 1024;
+
+/** The pieces that the kernel was told of. */
+export class NftRanges {
+  #known = new Map<string, readonly Segment[]>();
+  #sweepAt = SWEEP_FROM;
+
+  /** What changes when the ranges of `grants` become as open as `live` says. */
+  changed(grants: readonly Grant[], live: readonly Grant[]): Pieces {
+    const wanted = segmentsByAddress(live);
+    return new Map(
+      grants.filter((grant) => kindOf(grant) === "range")
+        .map(({ address }) => [address, wanted.get(address) ?? []]),
+    );
+  }
+
+  /** The script of what changes. */
+  changeText(places: readonly Place[], changed: Pieces, nowMs: number): string {
+    let text = "";
+    for (const [address, after] of changed) {
+      const before = this.#known.get(address) ?? [];
+      for (const place of places) {
+        if (!place.kinds.includes("range")) continue;
+        text += changeSegments(place, address, before, after, nowMs);
+      }
+    }
+    return text;
+  }
+
+  /** All pieces, with what changes. */
+  with(changed: Pieces): Pieces {
+    return new Map([...this.#known, ...changed]);
+  }
+
+  /** Takes what was told as known, and forgets what is over, now and then. */
+  note(changed: Pieces, nowMs: number): void {
+    for (const [address, after] of changed) this.#known.set(address, after);
+    if (this.#known.size < this.#sweepAt) return;
+    for (const [address, pieces] of this.#known) {
+      if (pieces.every(({ untilMs }) => untilMs <= nowMs)) {
+        this.#known.delete(address);
+      }
+    }
+    this.#sweepAt = Math.max(SWEEP_FROM, this.#known.size * 2);
+  }
+
+  /** Takes what was told as all that is known. */
+  adopt(pieces: Pieces): void {
+    this.#known = new Map(pieces);
+  }
+}
+
+/** The ranges of some grants, cut into pieces. */
+export function segmentsByAddress(grants: readonly Grant[]): Pieces {
+  const ranges = new Map<string, Segment[]>();
+  for (const grant of grants) {
+    if (kindOf(grant) !== "range") continue;
+    const { address, ports, untilMs } = grant;
+    const own = ranges.get(address) ?? [];
+    own.push({ ...ports, untilMs });
+    ranges.set(address, own);
+  }
+  for (const [address, own] of ranges) ranges.set(address, cutSegments(own));
+  return ranges;
+}
+
+/** Adds all pieces to a place's sets, which are empty. */
+export function rangesText(
+  place: Place,
+  ranges: Pieces,
+  nowMs: number,
+): string {
+  if (!place.kinds.includes("range")) return "";
+  const elements = [...ranges].flatMap(([address, pieces]) =>
+    segmentElements(address, pieces)
+  );
+  return addElements(place, "range", elements, nowMs);
+}
+
+/**
+ * Changes one address's pieces of ranges into others; those in both are left
+ * alone. A piece whose time is over is not deleted: the kernel does, and
+ * deleting what is not there fails.
+ */
+export function changeSegments(
+  place: Place,
+  address: string,
+  before: readonly Segment[],
+  after: readonly Segment[],
+  nowMs: number,
+): string {
+  const gone = before.filter((piece) =>
+    piece.untilMs > nowMs && !after.some((other) => sameSegment(piece, other))
+  ).map((ports) => ({ address, ports, untilMs: null }));
+  const fresh = after.filter((piece) =>
+    !before.some((other) => sameSegment(piece, other))
+  );
+  return deleteElements(place, "range", gone) +
+    addElements(place, "range", segmentElements(address, fresh), nowMs);
+}
+
+function segmentElements(
+  address: string,
+  segments: readonly Segment[],
+): Element[] {
+  return segments.map((ports) => ({ address, ports, untilMs: ports.untilMs }));
+}

@@ -1,0 +1,133 @@
+/** Where grants with a target of their own lead, and what the kernel knows of it. */
+
+import type { Runtime } from "../../../runtime/runtime.ts";
+import { formatEndpoint, parseAddress } from "../../../values/address.ts";
+import type { PortRange } from "../../../values/ports.ts";
+import { familyOf } from "../../family.ts";
+import { FirewallError, type Grant } from "../../firewall.ts";
+import { elementText, formatTimeout } from "./elements.ts";
+import type { Target } from "../rules/forwards.ts";
+import { mapName, TABLE } from "../rules/sets.ts";
+import { checkTarget, resolveTarget } from "../rules/nft_targets.ts";
+import { openingKey } from "../../opening.ts";
+import { lines } from "../../script.ts";
+
+/** Where a grant with a target of its own leads, as far as the kernel was told. */
+export interface Led {
+  readonly address: string;
+  readonly ports: PortRange;
+  readonly target: Target;
+  /** Unix milliseconds. */
+  readonly untilMs: number;
+}
+
+/**
+ * How much longer than its grant a target is known: the set of grants decides
+ * alone, and must never find one that leads nowhere.
+ */
+const TARGET_SLACK_MS = 1000;
+
+/** From how many on the dead ones are swept out. */
+const SWEEP_FROM = 1024;
+
+/** The targets that the kernel was told of. */
+export class NftLeads {
+  readonly #runtime: Runtime;
+  /** What the kernel was told, by address and ports. */
+  #known = new Map<string, Led>();
+  #sweepAt = SWEEP_FROM;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /**
+   * Where these grants lead, each address and ports once: the latest of all
+   * live grants decides. Throws FirewallError where one leads nowhere.
+   */
+  async resolve(
+    grants: readonly Grant[],
+    live: readonly Grant[],
+  ): Promise<Led[]> {
+    const latest = new Map<string, Grant>();
+    const asked = new Set(grants.filter(({ to }) => to).map(openingKey));
+    for (const grant of live) {
+      if (!grant.to || !asked.has(openingKey(grant))) continue;
+      const other = latest.get(openingKey(grant));
+      if (!other || other.untilMs < grant.untilMs) {
+        latest.set(openingKey(grant), grant);
+      }
+    }
+    const leading: Led[] = [];
+    for (const grant of latest.values()) leading.push(await this.#lead(grant));
+    return leading;
+  }
+
+  /** As {@linkcode resolve}, of all grants there are; without those that lead nowhere any more. */
+  async resolveAll(grants: readonly Grant[]): Promise<Led[]> {
+    const leading: Led[] = [];
+    for (const grant of grants.filter(({ to }) => to)) {
+      try {
+        leading.push(...await this.resolve([grant], grants));
+      } catch (error) {
+        if (!(error instanceof FirewallError)) throw error;
+      }
+    }
+    return [...new Map(leading.map((led) => [openingKey(led), led])).values()];
+  }
+
+  /** Tells the kernel where a grant leads. */
+  text(led: Led, nowMs: number): string {
+    return leadText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
+  }
+
+  /** Takes what was told as known. */
+  note(leading: readonly Led[], nowMs: number): void {
+    for (const led of leading) this.#known.set(openingKey(led), led);
+    if (this.#known.size < this.#sweepAt) return;
+    for (const [key, { untilMs }] of this.#known) {
+      if (untilMs + 2 * TARGET_SLACK_MS <= nowMs) this.#known.delete(key);
+    }
+    this.#sweepAt = Math.max(SWEEP_FROM, this.#known.size * 2);
+  }
+
+  /** Takes what was told as all that is known. */
+  adopt(leading: readonly Led[]): void {
+    this.#known = new Map(leading.map((led) => [openingKey(led), led]));
+  }
+
+  async #lead({ address, ports, to, untilMs }: Grant): Promise<Led> {
+    const family = familyOf(address);
+    const targets = await resolveTarget(this.#runtime, to!);
+    const target = targets.find((one) => one.family === family);
+    if (!target) {
+      throw new FirewallError(
+        `cannot lead ${address} to "${formatEndpoint(to!)}": ` +
+          "that is an address of the other IP version",
+      );
+    }
+    checkTarget(this.#runtime, target);
+    return { address, ports, target, untilMs };
+  }
+}
+
+/** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
+export function leadText(led: Led, before: Led | null, nowMs: number): string {
+  const { address, ports, target, untilMs } = led;
+  const map = `${TABLE} ${mapName(familyOf(address))}`;
+  const key = elementText({ address, ports, untilMs: null }, nowMs);
+  const end = (target: Target) => {
+    if (parseAddress(target.address) !== target.address) {
+      throw new FirewallError(`not an address: "${target.address}"`);
+    }
+    return `${target.address} . ${target.port}`;
+  };
+  const old = end((before ?? led).target);
+  const timeout = formatTimeout(untilMs + TARGET_SLACK_MS - nowMs);
+  // As in replaceElements(); what is added over another target is refused.
+  return lines(
+    `add element ${map} { ${key} : ${old} }`,
+    `delete element ${map} { ${key} : ${old} }`,
+    `add element ${map} { ${key} timeout ${timeout} : ${end(target)} }`,
+  );
+}

@@ -1,0 +1,79 @@
+/** Whether the host's own rules lead to those of mode accept, and still do. */
+
+import type { Nft } from "./library.ts";
+import { type HostChain, hostTable } from "./rules/nft_chain.ts";
+import { FirewallError } from "../firewall.ts";
+import { findDrops, findJump, type Problem } from "../host/jump.ts";
+import { parseNftJson } from "../host/nft_json.ts";
+import { findTable, readTable } from "./listing.ts";
+
+/** How long what was looked at is trusted: a listing costs a millisecond. */
+const TRUST_MS = 1000;
+
+/** Chains of the host's table, as they were. */
+interface Watched {
+  readonly names: readonly string[];
+  readonly text: string;
+  /** Unix milliseconds. */
+  readonly atMs: number;
+}
+
+/** The way to the host's chain; null = mode guard, which needs none. */
+export class NftJump {
+  readonly #nft: Nft;
+  readonly #host: HostChain | null;
+  /** The chains that lead to ours, and ours, as they were when they were looked at. */
+  #watched: Watched | null = null;
+
+  constructor(nft: Nft, host: HostChain | null) {
+    this.#nft = nft;
+    this.#host = host;
+  }
+
+  /** Whether the chains that lead to ours, and ours, are as they were when all was well. */
+  async leadsStill(nowMs: number): Promise<boolean> {
+    if (!this.#host) return true;
+    const watched = this.#watched;
+    if (!watched) return false;
+    if (Math.abs(nowMs - watched.atMs) < TRUST_MS) return true;
+    const text = await this.#chains(this.#host, watched.names);
+    if (text !== watched.text) return false;
+    this.#watched = { ...watched, atMs: nowMs };
+    return true;
+  }
+
+  /** Why nothing that our rules accept is open; null when it is. */
+  async problem(nowMs: number): Promise<Problem | null> {
+    const host = this.#host;
+    if (!host) return null;
+    const rules = parseNftJson(await this.#nft.run("list ruleset\n", "json"));
+    if (!rules) {
+      throw new FirewallError(
+        "nft: its listing is no JSON",
+        "an nft that is built with JSON support",
+      );
+    }
+    const jump = findJump(rules, host);
+    if (!jump.ok) return jump.problem;
+    const [drop] = findDrops(rules, host);
+    if (drop) return drop;
+    const names = [...jump.by, host.chain];
+    const text = await this.#chains(host, names);
+    this.#watched = { names, text, atMs: nowMs };
+    return null;
+  }
+
+  /** Forgets what was looked at: the rules are about to change. */
+  forget(): void {
+    this.#watched = null;
+  }
+
+  /** Chains of the host's table. "list chain" fetches the elements of its sets. */
+  async #chains(host: HostChain, names: readonly string[]): Promise<string> {
+    const listing = await this.#nft.run(`list ruleset ${host.family}\n`);
+    const table = findTable(listing, hostTable(host));
+    return readTable(table ?? "").filter(({ kind, name }) =>
+      kind === "chain" && names.includes(name)
+    ).map(({ text }) => text).join("\n");
+  }
+}

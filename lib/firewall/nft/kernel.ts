@@ -1,0 +1,159 @@
+/**
+ * What of ours is in the kernel: found, replaced, taken away.
+ * @module
+ */
+
+import { FirewallError } from "../firewall.ts";
+import type { Nft } from "./library.ts";
+import {
+  formatHostChain,
+  type HostChain,
+  hostTable,
+} from "./rules/nft_chain.ts";
+import { type Element, parseElements } from "./grants/elements.ts";
+import { NftJump } from "./jump.ts";
+import {
+  findTable,
+  type Found,
+  hostObjects,
+  isOurs,
+  ownTable,
+  readTable,
+  textOf,
+} from "./listing.ts";
+import { knownHostPlace, type Plan } from "./rules/nft_plan.ts";
+import { clearText, removeText, unneededText } from "./nft_removal.ts";
+import { rulesetText } from "./rules/ruleset.ts";
+import { NftSequences } from "./sequences/nft_sequences.ts";
+import { type Place, type SetKind, setName, TABLE } from "./rules/sets.ts";
+
+/** The kernel, by way of nft. Its methods throw FirewallError. */
+export class NftKernel {
+  readonly #nft: Nft;
+  readonly #host: HostChain | null;
+  /** The way from the host's rules to ours. */
+  readonly jump: NftJump;
+  /** What is judged from the next replace() on. */
+  readonly sequences: NftSequences;
+  /** Whether the table of the host's chain is there by our doing. */
+  #madeTable = false;
+
+  constructor(nft: Nft, host: HostChain | null) {
+    this.#nft = nft;
+    this.#host = host;
+    this.jump = new NftJump(nft, host);
+    this.sequences = new NftSequences(nft, host === null);
+  }
+
+  /** Runs a script, all of it or nothing. */
+  async run(script: string): Promise<void> {
+    await this.#nft.run(script);
+  }
+
+  /** What is there of ours; throws FirewallError when another's has our names. */
+  async look(): Promise<Found> {
+    // "list table" fetches the elements of the sets even if it does not show
+    // them, a second for a hundred thousand; "list ruleset" does not.
+    const listing = await this.#nft.run("list ruleset inet\n");
+    const own = ownTable(listing);
+    const host = this.#host;
+    if (!host) return { own, host: [], hasHostTable: false };
+    const { family } = host;
+    const theirs = family === "inet"
+      ? listing
+      : await this.#nft.run(`list ruleset ${family}\n`);
+    return {
+      own,
+      host: hostObjects(theirs, host, knownHostPlace(host)),
+      hasHostTable: findTable(theirs, hostTable(host)) !== null,
+    };
+  }
+
+  /** All that is ours as one text, to be compared; null when nothing is. */
+  async listing(): Promise<string | null> {
+    return textOf(await this.look());
+  }
+
+  /**
+   * Makes the ruleset what a plan says, and runs `more` behind it, in one step.
+   * With `keepsSequences` those that are there stay, and who is within one, too.
+   */
+  async replace(
+    plan: Plan,
+    found: Found,
+    more: string,
+    keepsSequences = false,
+  ): Promise<void> {
+    const rules = rulesetText(plan);
+    const sequences = await this.sequences.text();
+    const [old, fresh] = keepsSequences
+      ? ["", ""]
+      : [this.sequences.clear(found.own), sequences];
+    this.jump.forget();
+    try {
+      await this.run(old + rules + unneededText(plan, found) + fresh + more);
+    } catch (error) {
+      if (found.own === null && found.host.length === 0) throw error;
+      // A set or a chain is not as it was made: it cannot be mended.
+      await this.run(clearText(this.#host, found) + rules + sequences + more);
+    }
+    if (this.#host && !found.hasHostTable) this.#madeTable = true;
+  }
+
+  /** The elements of a place's sets of a kind that are there now. */
+  async elements(
+    place: Place,
+    kind: SetKind,
+    found: Found,
+  ): Promise<Element[]> {
+    const there = place.table === TABLE
+      ? readTable(found.own ?? "")
+      : found.host;
+    let listings = "";
+    for (const family of place.families) {
+      const name = setName(kind, family, place.prefix);
+      if (!there.some((listed) => listed.name === name)) continue;
+      const set = `${place.table} ${name}`;
+      listings += await this.#nft.run(`list set ${set}\n`, "elements");
+    }
+    return parseElements(listings);
+  }
+
+  /** Our own table with what its counters counted. */
+  async counts(): Promise<string> {
+    const listing = await this.#nft.run("list ruleset inet\n", "counts");
+    return findTable(listing, TABLE) ?? "";
+  }
+
+  /** Takes away all that is ours. */
+  async remove(): Promise<void> {
+    this.jump.forget();
+    const listing = await this.#nft.run("list ruleset inet\n");
+    const own = findTable(listing, TABLE);
+    if (own !== null && isOurs(own)) await this.run(removeText());
+    const host = this.#host;
+    if (!host) return;
+    const found = await this.look();
+    if (found.host.length === 0) return;
+    await this.run(clearText(host, { ...found, own: null }));
+    try {
+      await this.run(`delete chain ${formatHostChain(host)}\n`);
+      if (this.#madeTable) await this.#removeEmptyTable(host);
+    } catch (error) {
+      // The host's chain jumps to it: it stays, empty.
+      if (!(error instanceof FirewallError)) throw error;
+    }
+  }
+
+  /** Lets go of nft. */
+  close(): void {
+    this.#nft.close();
+  }
+
+  async #removeEmptyTable(host: HostChain): Promise<void> {
+    const listing = await this.#nft.run(`list ruleset ${host.family}\n`);
+    const name = hostTable(host);
+    if (findTable(listing, name) !== `table ${name} {\n}\n`) return;
+    await this.run(`delete table ${name}\n`);
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Runs nft scripts, each one transaction: through libnftables inside this
+ * process, or by the `nft` program where the library cannot be used.
+ * @module
+ */
+
+import {
+  type NativeLibrary,
+  type NativeSymbols,
+  type Runtime,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import { FirewallError } from "../firewall.ts";
+import { mayAdministerNetwork } from "./rights.ts";
+
+/** Who runs nft scripts. */
+export interface Nft {
+  /** How it works: "libnftables 1.0.6" or "/usr/sbin/nft, forked". */
+  readonly name: string;
+  /**
+   * Runs a script, all of it or nothing, and returns what it lists: numbers
+   * for names, no counters, no elements of sets; or as `list` says. Throws
+   * {@linkcode FirewallError}.
+   */
+  run(script: string, list?: ListForm): Promise<string>;
+  /** Frees what it holds. Safe to call twice. */
+  close(): void;
+}
+
+/** With the elements of sets, with what counters counted, or as JSON with words for numbers. */
+export type ListForm = "elements" | "counts" | "json";
+
+/** Lists next to nothing; "list tables" would fetch every element of every set. */
+const CHEAP_LIST = "list ruleset arp\n";
+
+/**
+ * Characters of a script from which a child runs it, where there is the
+ * program: the memory for a hundred thousand elements (some 100 MB) goes away
+ * with the child, and the server hears packets meanwhile.
+ */
+const LARGE_SCRIPT = 65_536;
+
+const LIBRARY = "libnftables.so.1";
+const PROGRAMS: readonly string[] = [
+  "/usr/sbin/nft",
+  "/sbin/nft",
+  "/usr/bin/nft",
+  "/usr/local/sbin/nft",
+];
+
+/** Flags of nft_ctx_output_set_flags(), from nftables/libnftables.h. */
+const STATELESS = 1 << 2;
+const JSON_OUTPUT = 1 << 4;
+const NUMERIC_ALL = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10;
+const TERSE = 1 << 11;
+/** By the form of a listing: for the library, and for the program. */
+const FORMS: Readonly<
+  Record<ListForm | "plain", { flags: number; options: string }>
+> = {
+  plain: { flags: STATELESS | NUMERIC_ALL | TERSE, options: "-snt" },
+  elements: { flags: STATELESS | NUMERIC_ALL, options: "-sn" },
+  counts: { flags: NUMERIC_ALL | TERSE, options: "-nt" },
+  json: { flags: JSON_OUTPUT | STATELESS | TERSE, options: "-jst" },
+};
+
+/** The protocol of nfnetlink sockets, from linux/netlink.h. */
+const NETLINK_NETFILTER = "12";
+
+/** How long the program may take; a hundred thousand elements need 1 s. */
+const PROGRAM_TIMEOUT_MS = 30_000;
+
+const SYMBOLS = {
+  nft_ctx_new: { parameters: ["u32"], result: "pointer" },
+  nft_ctx_free: { parameters: ["pointer"], result: "void" },
+  nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
+  nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
+  nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "text" },
+  nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "text" },
+  nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
+  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
+} as const satisfies NativeSymbols;
+
+/** Finds a way to run nft scripts; throws FirewallError when there is none. */
+export async function openNft(runtime: Runtime): Promise<Nft> {
+  // Without the right, the library writes to standard error by itself.
+  if (mayAdministerNetwork(runtime) === false) {
+    throw nftError("Error: Operation not permitted");
+  }
+  const program = PROGRAMS.find((path) => runtime.files.stat(path)?.isFile);
+  // The library ends the whole process when it finds no netlink socket, so a
+  // child must try first wherever that is in doubt.
+  const forked = program === undefined ? null : new ForkedNft(runtime, program);
+  if (forked && !hasNetlink(runtime)) await forked.run(CHEAP_LIST);
+  const library = await runtime.openLibrary(LIBRARY, SYMBOLS);
+  if (library) return new LinkedNft(library, forked);
+  if (forked) return forked;
+  throw new FirewallError(
+    "nftables is not installed: no libnftables.so.1 and no nft program",
+    "apt install nftables, or set firewall.backend to gate",
+  );
+}
+
+/** What nft said, as one error in our words. */
+export function nftError(said: string): FirewallError {
+  const line = said.split("\n").find((line) => /error|^E:/i.test(line)) ??
+    said.split("\n")[0] ?? "";
+  const words = line.replace(/^.*?(?:Error|E): /, "")
+    .replace(/^(?:Could not process rule|cache initialization failed): /, "")
+    .trim();
+  const lower = words.charAt(0).toLowerCase() + words.slice(1);
+  if (/operation not permitted/i.test(said)) {
+    return new FirewallError(
+      "nft: operation not permitted",
+      "run as root or with CAP_NET_ADMIN, or set firewall.backend to gate",
+    );
+  }
+  if (/protocol not supported|unable to initialize netlink/i.test(said)) {
+    return new FirewallError(
+      "nft: this kernel has no nf_tables",
+      "modprobe nf_tables, or set firewall.backend to iptables or gate",
+    );
+  }
+  return new FirewallError(`nft: ${lower || "failed without a word"}`);
+}
+
+class LinkedNft implements Nft {
+  readonly name: string;
+  readonly #library: NativeLibrary;
+  readonly #forked: ForkedNft | null;
+  #context: unknown;
+
+  constructor(library: NativeLibrary, forked: ForkedNft | null) {
+    this.#library = library;
+    this.#forked = forked;
+    this.#context = library.call("nft_ctx_new", 0);
+    if (!this.#context) throw new FirewallError("nft: no context");
+    library.call("nft_ctx_buffer_output", this.#context);
+    library.call("nft_ctx_buffer_error", this.#context);
+    this.name = `libnftables${this.#version()}`;
+  }
+
+  async run(script: string, list?: ListForm): Promise<string> {
+    if (!this.#context) throw new FirewallError("nft: closed");
+    if (this.#forked && script.length >= LARGE_SCRIPT) {
+      return await this.#forked.run(script, list);
+    }
+    this.#setFlags(FORMS[list ?? "plain"].flags);
+    const { failed, output, errors } = this.#call(script);
+    if (failed) throw nftError(errors);
+    return output;
+  }
+
+  close(): void {
+    if (!this.#context) return;
+    this.#library.call("nft_ctx_free", this.#context);
+    this.#context = null;
+    this.#library.close();
+  }
+
+  #call(script: string) {
+    const call = (symbol: keyof typeof SYMBOLS, ...values: unknown[]) =>
+      this.#library.call(symbol, this.#context, ...values);
+    const bytes = new TextEncoder().encode(script + "\0");
+    const failed = call("nft_run_cmd_from_buffer", bytes) !== 0;
+    // Both are read every time: what is not read stays in the buffer.
+    const output = String(call("nft_ctx_get_output_buffer"));
+    const errors = String(call("nft_ctx_get_error_buffer"));
+    return { failed, output, errors };
+  }
+
+  /** " 1.0.6": the library tells its version only in JSON, if built with it. */
+  #version(): string {
+    this.#setFlags(JSON_OUTPUT);
+    const { output } = this.#call(CHEAP_LIST);
+    const version = /"version": *"([\w.]+)"/.exec(output)?.[1];
+    return version === undefined ? "" : ` ${version}`;
+  }
+
+  #setFlags(flags: number): void {
+    this.#library.call("nft_ctx_output_set_flags", this.#context, flags);
+  }
+}
+
+class ForkedNft implements Nft {
+  readonly name: string;
+  readonly #runtime: Runtime;
+  readonly #program: string;
+
+  constructor(runtime: Runtime, program: string) {
+    this.name = `${program}, forked`;
+    this.#runtime = runtime;
+    this.#program = program;
+  }
+
+  async run(script: string, list?: ListForm): Promise<string> {
+    const { options } = FORMS[list ?? "plain"];
+    // With -j it takes a file for JSON, too.
+    const argv = list === "json" ? script.trim().split(" ") : ["-f", "-"];
+    try {
+      const ran = await this.#runtime.run([this.#program, options, ...argv], {
+        ...(list !== "json" && { stdin: script }),
+        env: { LC_ALL: "C" },
+        timeoutMs: PROGRAM_TIMEOUT_MS,
+      });
+      if (ran.code === 0) return ran.stdout;
+      throw ran.code === null
+        ? new FirewallError(`nft: no answer within ${PROGRAM_TIMEOUT_MS} ms`)
+        : nftError(ran.stderr);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      throw new FirewallError(
+        `cannot run "${this.#program}": ${error.message}`,
+      );
+    }
+  }
+
+  close(): void {}
+}
+
+/** Whether a netfilter socket is sure to be had. */
+function hasNetlink(runtime: Runtime): boolean {
+  try {
+    return runtime.files.readText("/proc/net/netlink").split("\n")
+      .some((line) => line.trim().split(/\s+/)[1] === NETLINK_NETFILTER);
+  } catch {
+    return false;
+  }
+}

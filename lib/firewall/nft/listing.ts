@@ -1,0 +1,110 @@
+/** What a listing of nft says: whose a table is, and what is in it. Pure. */
+
+import { FirewallError } from "../firewall.ts";
+import { formatHostChain, type HostChain } from "./rules/nft_chain.ts";
+import { type Place, setNames, TABLE } from "./rules/sets.ts";
+import { OWNER } from "../script.ts";
+
+/** One thing in a table. */
+export interface Listed {
+  readonly kind: "chain" | "set" | "map" | "counter";
+  readonly name: string;
+  /** As it was listed. */
+  readonly text: string;
+}
+
+/** What was found of ours. */
+export interface Found {
+  /** The listing of our own table; null when there is none. */
+  readonly own: string | null;
+  /** What is ours in the table of the host's chain. */
+  readonly host: readonly Listed[];
+  /** Whether that table is there. */
+  readonly hasHostTable: boolean;
+}
+
+/** What was found as one text; null when there is nothing of ours. */
+export function textOf({ own, host }: Found): string | null {
+  if (own === null && host.length === 0) return null;
+  return (own ?? "") + host.map(({ text }) => text + "\n").join("");
+}
+
+/** A table's part of a listing of the ruleset; null when there is none. */
+export function findTable(listing: string, table: string): string | null {
+  const start = `\n${listing}`.indexOf(`\ntable ${table} {\n`);
+  if (start < 0) return null;
+  return listing.slice(start, listing.indexOf("\n}\n", start) + 3);
+}
+
+/** What is in a table. */
+export function readTable(table: string): Listed[] {
+  const blocks = table.matchAll(
+    /^\t(chain|set|map|counter) (\S+) \{\n(?:\t\t.*\n|\n)*?\t\}$/gm,
+  );
+  return [...blocks].map(([text, kind, name]) => ({
+    kind: kind as Listed["kind"],
+    name: name!,
+    text,
+  }));
+}
+
+/** Our own table's part of a listing, null when there is none; throws when it is another's. */
+export function ownTable(listing: string): string | null {
+  const found = findTable(listing, TABLE);
+  if (found === null || isOurs(found)) return found;
+  throw new FirewallError(
+    `table ${TABLE} is there already and was not made by this program`,
+    `if nobody needs it: nft delete table ${TABLE}`,
+  );
+}
+
+/** Whether a table of our name is ours. */
+export function isOurs(table: string): boolean {
+  return table.split("\n")[1]?.trim() === `comment "${OWNER}"`;
+}
+
+/**
+ * What is ours in the table of the host's chain; throws when the chain or a
+ * set of our names is another's. An empty chain may be the host's own: it
+ * has been put there for us.
+ */
+export function hostObjects(
+  listing: string,
+  host: HostChain,
+  place: Place,
+): Listed[] {
+  const table = findTable(listing, place.table);
+  if (table === null) return [];
+  const sets = setNames(place);
+  const objects = readTable(table);
+  if (host.family !== "inet" && objects.some(({ name }) => name === "INPUT")) {
+    // It cannot read what is not its own, and then refuses all of the table.
+    throw new FirewallError(
+      `table ${place.table} is kept by iptables`,
+      "firewall: { backend: iptables, mode: accept }",
+    );
+  }
+  const ours = objects.filter(({ kind, name }) =>
+    kind === "chain" ? name === host.chain : sets.includes(name)
+  );
+  for (const object of ours) {
+    if (isMade(object)) continue;
+    const what = object.kind === "chain"
+      ? `chain ${formatHostChain(host)}`
+      : `set ${place.table} ${object.name}`;
+    throw new FirewallError(
+      `${what} is there already and was not made by this program`,
+      "firewall.chain may name another chain",
+    );
+  }
+  return ours;
+}
+
+function isMade({ kind, text }: Listed): boolean {
+  const inner = text.split("\n").slice(1, -1).map((line) => line.trim())
+    .filter((line) => line !== "");
+  const mark = `comment "${OWNER}"`;
+  return kind === "chain"
+    ? inner.every((line) => line.endsWith(mark))
+    : inner.includes(mark);
+}

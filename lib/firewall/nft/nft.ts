@@ -1,0 +1,61 @@
+/** The nft backend: how it is opened, and its ruleset for a machine's start. */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type Firewall, FirewallError, type Guarded } from "../firewall.ts";
+import { openNft } from "./library.ts";
+import {
+  DEFAULT_CHAIN,
+  type HostChain,
+  parseHostChain,
+} from "./rules/nft_chain.ts";
+import { NftFirewall } from "./backend.ts";
+import { NftKernel } from "./kernel.ts";
+import { rulesetText } from "./rules/ruleset.ts";
+import { resolveForwards } from "./rules/nft_targets.ts";
+
+/** How the backend is to work. */
+export interface NftOptions {
+  readonly mode: "guard" | "accept";
+  /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
+  readonly chain: string | null;
+}
+
+/** Opens the nft backend; throws FirewallError when nftables cannot be used. */
+export async function nftFirewall(
+  runtime: Runtime,
+  options: NftOptions = { mode: "guard", chain: null },
+): Promise<Firewall> {
+  const host = hostChainOf(options);
+  const nft = await openNft(runtime);
+  const name = `nft (${nft.name}${host ? ", accept" : ""})`;
+  return new NftFirewall(runtime, name, new NftKernel(nft, host), host);
+}
+
+/** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
+export function hostChainOf({ mode, chain }: NftOptions): HostChain | null {
+  if (mode === "guard") return null;
+  const host = parseHostChain(chain ?? DEFAULT_CHAIN);
+  if (host) return host;
+  throw new FirewallError(
+    `firewall.chain: must be FAMILY TABLE CHAIN, got "${chain}"`,
+    `chain: ${DEFAULT_CHAIN}`,
+  );
+}
+
+/**
+ * The ruleset that guards these services, without grants, for the machine to
+ * load at boot. Throws FirewallError.
+ */
+export async function nftRules(
+  runtime: Runtime,
+  options: NftOptions,
+  services: readonly Guarded[],
+): Promise<string> {
+  return rulesetText({
+    host: hostChainOf(options),
+    guarded: services.flatMap(({ ports }) => ports),
+    forwards: await resolveForwards(runtime, services),
+    hasTargets: false,
+    gate: null,
+  });
+}

@@ -1,0 +1,60 @@
+/**
+ * The kernel gate: what cannot be a knock is dropped before connection
+ * tracking and before the program sees it. Pure.
+ * @module
+ */
+
+import type { KernelGate } from "../../firewall.ts";
+import type { ChainText } from "./nft_chain_text.ts";
+
+/** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
+const UDP_LENGTH = 216 + 8;
+
+/** Named counters, and what they are called outside. */
+const COUNTERS: Readonly<Record<string, string>> = {
+  wrong_length: "kernel: wrong length",
+  wrong_tag: "kernel: wrong tag",
+};
+
+/** The counters of the gate. */
+export function gateObjects(): string[] {
+  return Object.keys(COUNTERS).map((name) => `  counter ${name} { }`);
+}
+
+/**
+ * The chain of the gate. It limits no source's rate: a source can be forged,
+ * and its owner would be the one who is locked out.
+ */
+export function gateChain({ ports, tags }: KernelGate): ChainText {
+  const known = [...new Set(tags.map(tagText))];
+  return {
+    name: "gate",
+    hook: "type filter hook prerouting priority raw; policy accept;",
+    rules: [
+      "meta l4proto != udp accept",
+      `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
+      // Those that only pass through this machine are for somebody else.
+      "fib daddr type unicast accept",
+      `udp length != ${UDP_LENGTH} counter name "wrong_length" drop`,
+      known.length === 0
+        ? `counter name "wrong_tag" drop`
+        : `@th,64,64 != { ${known.join(", ")} } counter name "wrong_tag" drop`,
+    ],
+  };
+}
+
+/** What a listing of the table with its counts says, by name. */
+export function readCounters(listing: string): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const [name, words] of Object.entries(COUNTERS)) {
+    const counter = new RegExp(`counter ${name} \\{\\s*packets (\\d+)`);
+    const count = counter.exec(listing)?.[1];
+    if (count !== undefined) found[words] = Number(count);
+  }
+  return found;
+}
+
+function tagText(tag: Uint8Array): string {
+  return "0x" +
+    [...tag].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

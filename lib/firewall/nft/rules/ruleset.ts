@@ -1,0 +1,153 @@
+/**
+ * The ruleset of the nft backend, as text. Pure. A grant is an element of one
+ * of its sets, with a timeout, so that the kernel ends it by itself.
+ * @module
+ */
+
+import type { PortRange } from "../../../values/ports.ts";
+import { formatHostChain } from "./nft_chain.ts";
+import { chainRules, type ChainText, emptyChain } from "./nft_chain_text.ts";
+import { landedRules, natChains, targetMaps } from "./forwards.ts";
+import { gateChain, gateObjects } from "./prefilter.ts";
+import { placesOf, type Plan } from "./nft_plan.ts";
+import {
+  eachSet,
+  granted,
+  OWN_KINDS,
+  type Place,
+  setNames,
+  setText,
+  TABLE,
+  toPorts,
+} from "./sets.ts";
+import { lines, OWNER } from "../../script.ts";
+
+/** The chain that drops what is not granted. */
+const GUARD = "guard";
+
+/** Before the host's own input chains, which are at `filter` = 0. */
+const PRIORITY = "filter - 10";
+
+/**
+ * The whole ruleset as one nft script, without grants. It may be loaded over
+ * itself: the rules are replaced in one transaction, and the sets keep what
+ * is in them. Also what a machine loads at boot.
+ */
+export function rulesetText(plan: Plan): string {
+  return ownText(plan) + hostText(plan);
+}
+
+/** The names of all that a plan needs in our own table; none = no table at all. */
+export function ownNames(plan: Plan): Set<string> {
+  if (ownChains(plan).length === 0) return new Set();
+  const { own } = placesOf(plan);
+  const objects = [
+    ...setNames(own),
+    ...ownObjects(plan).map((line) => line.trim().split(" ")[1]!),
+    ...ownChains(plan).map(({ name }) => name),
+  ];
+  return new Set(objects);
+}
+
+/** The names of all that this program ever puts into our own table, but for sequences. */
+export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
+  host: null,
+  guarded: [],
+  forwards: [{
+    name: "",
+    ports: [{ protocol: "tcp", first: 1, last: 1 }],
+    targets: [{ family: 4, address: "192.0.2.1", port: 1, local: false }],
+    masquerade: true,
+  }],
+  hasTargets: true,
+  gate: { ports: [1], tags: [] },
+});
+
+function ownText(plan: Plan): string {
+  const chains = ownChains(plan);
+  if (chains.length === 0) return "";
+  const { own } = placesOf(plan);
+  return lines(
+    `table ${TABLE} {`,
+    `  comment "${OWNER}"`,
+    ...chains.flatMap(emptyChain),
+    `}`,
+    ...chains.map(({ name }) => `flush chain ${TABLE} ${name}`),
+    `table ${TABLE} {`,
+    ...eachSet(own, (kind, family) => setText(own, kind, family)),
+    ...ownObjects(plan),
+    ...chains.flatMap(chainRules),
+    `}`,
+  );
+}
+
+function ownObjects({ hasTargets, gate }: Plan): string[] {
+  return [
+    ...(hasTargets ? targetMaps() : []),
+    ...(gate ? gateObjects() : []),
+  ];
+}
+
+function ownChains(plan: Plan): ChainText[] {
+  const { host, guarded, forwards, gate } = plan;
+  const { own } = placesOf(plan);
+  const guard = {
+    name: GUARD,
+    hook: `type filter hook input priority ${PRIORITY}; policy accept;`,
+    rules: [
+      // Not "related": what another connection has announced, such as FTP's
+      // data, needs a grant as well. ICMP errors are not to a guarded port.
+      `ct state established accept`,
+      `iif lo accept`,
+      ...landedRules(own, forwards),
+      ...dropRule(forwards.flatMap(({ ports }) => ports)),
+      ...acceptRules(own),
+      ...dropRule(guarded),
+    ],
+  };
+  return [
+    ...(host ? [] : [guard]),
+    ...natChains(own, forwards),
+    ...(gate ? [gateChain(gate)] : []),
+  ];
+}
+
+function hostText(plan: Plan): string {
+  const { host, forwards } = plan;
+  const place = placesOf(plan).host;
+  if (!host || !place) return "";
+  const forwarded = forwards.flatMap(({ ports }) => ports);
+  const rules = [
+    ...landedRules(place, forwards),
+    // What is forwarded never comes to this machine's own services.
+    ...(forwarded.length > 0 ? [`${toPorts(forwarded)} return`] : []),
+    ...acceptRules(place),
+  ];
+  return lines(
+    `table ${place.table} {`,
+    ...eachSet(place, (kind, family) => setText(place, kind, family)),
+    `  chain ${host.chain} {`,
+    `  }`,
+    `}`,
+    `flush chain ${formatHostChain(host)}`,
+    `table ${place.table} {`,
+    ...chainRules({
+      name: host.chain,
+      rules: rules.map((rule) => `${rule} comment "${OWNER}"`),
+    }),
+    `}`,
+  );
+}
+
+function acceptRules(place: Place): string[] {
+  const own = place.kinds.filter((kind) => OWN_KINDS.includes(kind));
+  return eachSet(
+    { ...place, kinds: own },
+    (kind, family) => `${granted(place, kind, family)} accept`,
+  );
+}
+
+function dropRule(ports: readonly PortRange[]): string[] {
+  // An empty set in a rule is an error.
+  return ports.length > 0 ? [`${toPorts(ports)} counter drop`] : [];
+}

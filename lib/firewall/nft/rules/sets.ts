@@ -1,0 +1,156 @@
+/**
+ * The sets that grants are elements of: their names, what they hold, and how
+ * rules ask them. Pure.
+ * @module
+ */
+
+import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import { FAMILIES, type Family } from "../../family.ts";
+import { type HostChain, hostTable } from "./nft_chain.ts";
+import { OWNER } from "../../script.ts";
+import { mergePorts } from "../../../values/segments.ts";
+
+/** The table that all of ours is in, but what mode accept must put elsewhere. */
+export const TABLE = "inet knock";
+
+/**
+ * What a set of grants holds: single ports, ranges, or single-use ports of
+ * this machine; the same, single-use or not, of grants with a target of their
+ * own; and the ports of this machine that such grants come out at.
+ */
+export type SetKind =
+  | "allow"
+  | "range"
+  | "once"
+  | "sent"
+  | "sentonce"
+  | "landed";
+
+/** Kinds that rules of this machine's own ports ask. */
+export const OWN_KINDS: readonly SetKind[] = ["allow", "range", "once"];
+
+/** Kinds whose elements a rule takes away when they are used. */
+export const ONCE_KINDS: readonly SetKind[] = ["once", "sentonce"];
+
+/** A table with sets of grants. */
+export interface Place {
+  /** `inet knock`. */
+  readonly table: string;
+  /** What the names of the sets begin with. */
+  readonly prefix: string;
+  readonly families: readonly Family[];
+  readonly kinds: readonly SetKind[];
+}
+
+/** Our own table. */
+export function ownPlace(kinds: readonly SetKind[]): Place {
+  return { table: TABLE, prefix: "", families: FAMILIES, kinds };
+}
+
+/** The table of the host's chain, in which ours are told by the chain's name. */
+export function hostPlace(
+  host: HostChain,
+  kinds: readonly SetKind[],
+): Place {
+  const { family, chain } = host;
+  const families = FAMILIES.filter((one) =>
+    family === "inet" || family === (one === 4 ? "ip" : "ip6")
+  );
+  return {
+    table: hostTable(host),
+    prefix: `${chain}_`,
+    families,
+    kinds,
+  };
+}
+
+/** A set's name: `allow4`. */
+export function setName(kind: SetKind, family: Family, prefix = ""): string {
+  return `${prefix}${kind}${family}`;
+}
+
+/** Writes a line for each set of a place. */
+export function eachSet(
+  place: Place,
+  line: (kind: SetKind, family: Family) => string,
+): string[] {
+  return place.kinds.flatMap((kind) =>
+    place.families.map((family) => line(kind, family))
+  );
+}
+
+/** The names of all sets of a place. */
+export function setNames(place: Place): string[] {
+  return eachSet(
+    place,
+    (kind, family) => setName(kind, family, place.prefix),
+  );
+}
+
+/**
+ * The most elements of a set. Given explicitly: the kernel takes 65,535 for
+ * sets that a rule changes, and a rule that finds its set full ends there.
+ */
+const SET_SIZE = 1_000_000;
+const SMALL_SIZE = 65_535;
+
+const SET_OPTIONS: Readonly<Record<SetKind, string>> = {
+  // Rules of sequences change it: the kernel calls such a set dynamic, and does
+  // not take it for the same as one that is not.
+  allow: `flags dynamic,timeout; size ${SET_SIZE}`,
+  range: `flags interval,timeout; size ${SET_SIZE}`,
+  once: `flags dynamic,timeout; size ${SMALL_SIZE}`,
+  sent: `flags timeout; size ${SMALL_SIZE}`,
+  sentonce: `flags dynamic,timeout; size ${SMALL_SIZE}`,
+  landed: `flags timeout; size ${SMALL_SIZE}`,
+};
+
+/** A set as a line of its table. */
+export function setText(place: Place, kind: SetKind, family: Family): string {
+  // In a table of the host's, each set says whose it is.
+  const owner = place.prefix === "" ? "" : `; comment "${OWNER}"`;
+  return `  set ${setName(kind, family, place.prefix)} { ` +
+    `type ${keyType(family)}; ${SET_OPTIONS[kind]}${owner}; }`;
+}
+
+/** The map of where grants with a target of their own lead. */
+export function mapText(family: Family): string {
+  return `  map ${mapName(family)} { type ${keyType(family)} : ` +
+    `ipv${family}_addr . inet_service; flags timeout; size ${SMALL_SIZE}; }`;
+}
+
+export function mapName(family: Family): string {
+  return `target${family}`;
+}
+
+/** What a packet is asked for: whose it is, and for which port. */
+export function packetKey(family: Family): string {
+  const source = family === 4 ? "ip saddr" : "ip6 saddr";
+  return `${source} . meta l4proto . th dport`;
+}
+
+/** The condition that a packet's grant is in a set; a single-use one is taken away by it. */
+export function granted(place: Place, kind: SetKind, family: Family): string {
+  const key = packetKey(family);
+  const set = `@${setName(kind, family, place.prefix)}`;
+  // The kernel itself takes it away with its first packet, so that a neighbour
+  // behind the same address cannot follow.
+  const use = ONCE_KINDS.includes(kind) ? ` delete ${set} { ${key} }` : "";
+  return `${key} ${set}${use}`;
+}
+
+function keyType(family: Family): string {
+  return `ipv${family}_addr . inet_proto . inet_service`;
+}
+
+/** Ports as a key of a set: `tcp . 22`, `udp . 8000-8010`. */
+export function portsKey(ports: PortRange): string {
+  return formatPortRange(ports).replace("/", " . ");
+}
+
+/** The condition that a packet is for one of these ports; there must be one. */
+export function toPorts(ports: readonly PortRange[]): string {
+  return `meta l4proto . th dport { ${
+    mergePorts(ports).map(portsKey).join(", ")
+  } }`;
+}

@@ -1,0 +1,117 @@
+/** The chains of hits: what each port leads to, and what a right hit does. Pure. */
+
+import { FAMILIES, type Family } from "../../family.ts";
+import { formatTimeout } from "../grants/elements.ts";
+import { setName } from "../rules/sets.ts";
+import type { Protocol } from "../../../values/ports.ts";
+import {
+  arriveName,
+  at,
+  chainText,
+  forgetName,
+  hitName,
+  ONLY,
+  seenName,
+  SOURCE,
+  syn,
+  windowName,
+} from "./kernel_names.ts";
+import {
+  formatHit,
+  type Hit,
+  type Sequence,
+} from "../../../sequences/sequence.ts";
+import { toldPrefix } from "./told.ts";
+import type { Node } from "./tree.ts";
+
+/** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
+const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };
+
+/** What a right hit does. A rule whose set is full ends there: so each is short, and the last one drops. */
+export function arriveChain(
+  node: Node,
+  family: Family,
+  group: number,
+): string[] {
+  const source = SOURCE[family];
+  const { parent, withinMs } = node;
+  const longest = formatTimeout(withinMs[0]!);
+  const put = (verb: string, set: string, key: string, timeout: string) =>
+    `${verb} @${set} { ${key} timeout ${timeout} }`;
+  const rules: string[] = [];
+  if (parent) rules.push(`delete @${at(parent, family)} { ${source} }`);
+  if (node.hit.protocol === "tcp") {
+    rules.push(put("update", seenName(family), syn(family), longest));
+  }
+  if (!parent) {
+    for (const ms of withinMs) {
+      const set = windowName(ms, family);
+      rules.push(put("update", set, source, formatTimeout(ms)));
+    }
+  }
+  if (node.isInner) {
+    rules.push(put("add", at(node, family), source, longest));
+  }
+  for (const sequence of node.complete) {
+    const inTime = `${source} @${windowName(sequence.withinMs, family)} `;
+    for (const rule of completeRules(sequence, family)) {
+      rules.push(inTime + rule);
+    }
+    rules.push(
+      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group} ` +
+        "queue-threshold 1",
+    );
+  }
+  return chainText(arriveName(node, family), [...rules, "counter drop"]);
+}
+
+function completeRules(sequence: Sequence, family: Family): string[] {
+  const { action, open, once, forSeconds } = sequence;
+  const timeout = formatTimeout(forSeconds * 1000);
+  const rules: string[] = [];
+  for (const { protocol, first, last } of open) {
+    for (let port = first; port <= last; port++) {
+      const key = `${SOURCE[family]} . ${NUMBER[protocol]} . ${port}`;
+      const allow = setName(once ? "once" : "allow", family);
+      if (action === "open") {
+        rules.push(`update @${allow} { ${key} timeout ${timeout} }`);
+      } else {
+        rules.push(
+          `delete @${setName("allow", family)} { ${key} }`,
+          `delete @${setName("once", family)} { ${key} }`,
+        );
+      }
+    }
+  }
+  return rules;
+}
+
+/** What a packet to a port of a sequence leads to. */
+export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
+  const here = nodes.filter((node) => formatHit(node.hit) === formatHit(hit))
+    .sort((a, b) => b.depth - a.depth);
+  const rules: string[] = [];
+  if (hit.protocol === "tcp") {
+    for (const family of FAMILIES) {
+      rules.push(`${syn(family)} @${seenName(family)} drop`);
+    }
+  }
+  for (const node of here) {
+    const { parent } = node;
+    if (!parent) continue;
+    for (const family of FAMILIES) {
+      const source = SOURCE[family];
+      const inTime = windowName(node.withinMs[0]!, family);
+      rules.push(
+        `${source} @${at(parent, family)} ${source} @${inTime} ` +
+          `goto ${arriveName(node, family)}`,
+      );
+    }
+  }
+  const first = here.find(({ parent }) => parent === null);
+  for (const family of FAMILIES) {
+    rules.push(`${ONLY[family]} jump ${forgetName(family)}`);
+    if (first) rules.push(`${ONLY[family]} goto ${arriveName(first, family)}`);
+  }
+  return chainText(hitName(hit), [...rules, "counter drop"]);
+}

@@ -1,0 +1,241 @@
+/**
+ * Port sequences that the kernel judges by itself, as an nft script. Pure.
+ *
+ * Where a source is in the tree of sequences is which of the sets `seq_at4_1`,
+ * `seq_at4_2`, … its address is in; it is in one at most. `seq_window4_5000`
+ * holds it for the 5,000 ms from its first hit on. A hit that is not the next
+ * one takes it out of all; so does, between the hits, a packet to a port at
+ * which nothing listens, so that no scan in any order opens a thing.
+ * @module
+ */
+
+import { FAMILIES, type Family } from "../../family.ts";
+import type { SequenceRules } from "../../firewall.ts";
+import { TABLE } from "../rules/sets.ts";
+import { lines } from "../../script.ts";
+import { arriveChain, hitChain } from "./chains.ts";
+import {
+  at,
+  chainText,
+  forgetName,
+  hitName,
+  ONLY,
+  PREFIX,
+  seenName,
+  SOURCE,
+  syn,
+  windowName,
+} from "./kernel_names.ts";
+import {
+  FIRST_PACKET,
+  formatHit,
+  type Hit,
+  type Sequence,
+} from "../../../sequences/sequence.ts";
+import { growTree, type Node } from "./tree.ts";
+
+/** The chain that sees packets first, before the guarded ports are judged. */
+export const SEQUENCE_CHAIN = "sequences";
+
+/** Before the chain that guards ports, which is at `filter - 10`. */
+const PRIORITY = "filter - 11";
+
+/**
+ * The most sources in a set at once. What a rule deletes counts until it is
+ * swept, which is why that is done each second.
+ */
+const SET_SIZE = 262_144;
+const SET_OPTIONS = `flags dynamic,timeout; size ${SET_SIZE}; gc-interval 1s`;
+
+/** The most single ports that a sequence opens: one rule each. */
+export const MAX_OPENED_PORTS = 64;
+
+const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
+  4: "ipv4_addr",
+  6: "ipv6_addr",
+};
+
+/** The NFLOG group that tells of completed sequences: `tcpdump -i nflog:62201` shows them. */
+export const LOG_GROUP = 62_201;
+
+/** What a firewall is to put beside its own rules. */
+export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
+  return {
+    text: (seesSockets) =>
+      sequencesText(sequences, { group: LOG_GROUP, seesSockets }),
+    clear: clearSequencesText,
+  };
+}
+
+/** How the rules are to be made. */
+export interface KernelOptions {
+  /** The NFLOG group that tells of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
+  readonly group: number;
+  /**
+   * Whether the kernel can tell at which ports something listens (nft_socket;
+   * by default it can). Where it cannot, only the ports on either side of a
+   * hit's break a sequence: enough for scans in order, not for all others.
+   */
+  readonly seesSockets?: boolean;
+}
+
+/** Why the kernel cannot judge a sequence; null when it can. */
+export function whyNotInKernel(sequence: Sequence): string | null {
+  const { flags, target, open } = sequence;
+  if (flags.set !== FIRST_PACKET.set || flags.clear !== FIRST_PACKET.clear) {
+    return "the kernel looks for the first packet of a connection only";
+  }
+  if (target !== null) return "the kernel takes hits to every address";
+  const ports = open.reduce(
+    (sum, { first, last }) => sum + last - first + 1,
+    0,
+  );
+  return ports > MAX_OPENED_PORTS
+    ? `the kernel opens ${MAX_OPENED_PORTS} ports at most`
+    : null;
+}
+
+/**
+ * The rules of some sequences, to be loaded behind the ruleset of the guarded
+ * ports, whose sets of grants they fill. What an older script has made is to
+ * be cleared first, in the same transaction: {@linkcode clearSequencesText}.
+ */
+export function sequencesText(
+  sequences: readonly Sequence[],
+  { group, seesSockets = true }: KernelOptions,
+): string {
+  if (sequences.length === 0) return "";
+  const nodes = growTree(sequences);
+  const windows = [...new Set(sequences.map(({ withinMs }) => withinMs))];
+  const hits = [
+    ...new Map(nodes.map(({ hit }) => [formatHit(hit), hit])).values(),
+  ];
+  const each = <T>(all: readonly T[], text: (one: T, to: Family) => string[]) =>
+    all.flatMap((one) => FAMILIES.flatMap((family) => text(one, family)));
+  return lines(
+    `table ${TABLE} {`,
+    ...each(
+      nodes.filter(({ isInner }) => isInner),
+      (node, family) =>
+        setText(at(node, family), `type ${ADDRESS_TYPE[family]}`),
+    ),
+    ...each(
+      windows,
+      (ms, family) =>
+        setText(windowName(ms, family), `type ${ADDRESS_TYPE[family]}`),
+    ),
+    ...FAMILIES.flatMap((family) =>
+      setText(seenName(family), `typeof ${syn(family)}`)
+    ),
+    ...FAMILIES.flatMap((family) => forgetChain(nodes, windows, family)),
+    // A chain that another one leads to must be there before it.
+    ...each(
+      [...nodes].reverse(),
+      (node, family) => arriveChain(node, family, group),
+    ),
+    ...hits.flatMap((hit) => hitChain(hit, nodes)),
+    ...elsewhereChain(hits, seesSockets),
+    ...baseChain(hits, windows),
+    `}`,
+  );
+}
+
+/** The same as a script that may be loaded over itself, as a machine does at boot. */
+export function bootText(sequences: readonly Sequence[]): string {
+  const text = sequencesText(sequences, { group: LOG_GROUP });
+  const chains = [...text.matchAll(/^ {2}chain (\w+) \{\n( {4}type .*\n)?/gm)];
+  if (chains.length === 0) return "";
+  return lines(
+    `table ${TABLE} {`,
+    ...chains.map(([, name, hook = ""]) => `  chain ${name} {\n${hook}  }`),
+    `}`,
+    ...chains.map(([, name]) => `flush chain ${TABLE} ${name}`),
+  ) + text;
+}
+
+/** Deletes what sequences have made, as a listing of the table shows it. */
+export function clearSequencesText(listing: string): string {
+  const named = (kind: string) =>
+    [...listing.matchAll(/^\s*(chain|set) (\w+) \{$/gm)]
+      .filter(([, found, name]) =>
+        found === kind &&
+        (name === SEQUENCE_CHAIN || name!.startsWith(PREFIX))
+      )
+      .map(([, , name]) => `${kind} ${TABLE} ${name}`);
+  return lines(
+    ...named("chain").map((chain) => `flush ${chain}`),
+    ...named("chain").map((chain) => `delete ${chain}`),
+    ...named("set").map((set) => `delete ${set}`),
+  );
+}
+
+function setText(name: string, type: string): string[] {
+  return [`  set ${name} { ${type}; ${SET_OPTIONS}; }`];
+}
+
+/** Sources that no client has, whatever this machine's networks are. */
+const NOBODYS4 = "0.0.0.0/8";
+const NOBODYS6 = ["::/96", "fe80::/10", "::ffff:0:0/96", "::ffff:0:0:0/96"];
+
+const ELSEWHERE = `${PREFIX}elsewhere`;
+
+function forgetChain(
+  nodes: readonly Node[],
+  windows: readonly number[],
+  family: Family,
+): string[] {
+  const sets = [
+    ...nodes.filter(({ isInner }) => isInner).map((node) => at(node, family)),
+    ...windows.map((ms) => windowName(ms, family)),
+  ];
+  return chainText(
+    forgetName(family),
+    sets.map((set) => `delete @${set} { ${SOURCE[family]} }`),
+  );
+}
+
+/** What a packet to any other port leads to while its source is in a sequence. */
+function elsewhereChain(hits: readonly Hit[], seesSockets: boolean): string[] {
+  return chainText(ELSEWHERE, [
+    // A port at which something listens is in honest use.
+    seesSockets
+      ? "socket wildcard { 0, 1 } return"
+      : `meta l4proto . th dport != { ${besides(hits).join(", ")} } return`,
+    ...FAMILIES.map((family) => `${ONLY[family]} jump ${forgetName(family)}`),
+  ]);
+}
+
+/** The ports on either side of the hits'. */
+function besides(hits: readonly Hit[]): string[] {
+  const keys = hits.flatMap(({ protocol, port }) =>
+    [port - 1, port + 1].filter((near) => near >= 1 && near <= 65535)
+      .map((near) => `${protocol} . ${near}`)
+  );
+  return [...new Set(keys)];
+}
+
+function baseChain(
+  hits: readonly Hit[],
+  windows: readonly number[],
+): string[] {
+  const ways = hits.map((hit) =>
+    `${hit.protocol} . ${hit.port} : goto ${hitName(hit)}`
+  );
+  return chainText(SEQUENCE_CHAIN, [
+    `type filter hook input priority ${PRIORITY}; policy accept;`,
+    "ct state established accept",
+    "iif lo accept",
+    // Addresses that no client has; the kernel itself would open for them.
+    "fib saddr type { local, broadcast, anycast, multicast } accept",
+    `ip saddr ${NOBODYS4} accept`,
+    `ip6 saddr { ${NOBODYS6.join(", ")} } accept`,
+    "meta l4proto != { tcp, udp } accept",
+    "tcp flags & (fin | syn | rst | ack) != syn accept",
+    `meta l4proto . th dport vmap { ${ways.join(", ")} }`,
+    ...windows.flatMap((ms) =>
+      FAMILIES.map((family) =>
+        `${SOURCE[family]} @${windowName(ms, family)} goto ${ELSEWHERE}`
+      )
+    ),
+  ]);
+}

@@ -1,0 +1,212 @@
+/** What Deno and Bun have alike through node: modules. */
+
+import process from "node:process";
+import { parseAddress } from "../values/address.ts";
+import { escapeLines } from "../values/text.ts";
+import { openDatabase } from "./database.ts";
+import { systemError, translating, translatingAsync } from "./errors.ts";
+import { files } from "./files.ts";
+import { fetchText, lookUp } from "./internet.ts";
+import { os } from "./late.ts";
+import { LogQueue } from "./log_queue.ts";
+import { type Runtime, SystemError } from "./runtime.ts";
+
+type Shared = Omit<
+  Runtime,
+  | "name"
+  | "version"
+  | "selfCommand"
+  | "run"
+  | "spawn"
+  | "listenDatagram"
+  | "listenStream"
+  | "connectStream"
+  | "standard"
+  | "openLibrary"
+  | "isTerminal"
+  | "prompt"
+  | "out"
+  | "err"
+  | "paint"
+  | "log"
+>;
+
+export const system: Shared = {
+  platform: process.platform === "win32"
+    ? "windows"
+    : process.platform === "darwin"
+    ? "darwin"
+    : "linux",
+  pid: process.pid,
+  args: process.argv.slice(2),
+  exit: (status) => process.exit(status),
+
+  env: (name) => process.env[name] || undefined,
+  userId: () => process.geteuid?.() ?? null,
+  groupId: () => {
+    try {
+      return process.getegid?.() ?? null;
+    } catch {
+      return null; // by Deno's permissions
+    }
+  },
+  actAs: (user, group) =>
+    translating(() => {
+      const [userBefore, groupBefore] = [
+        process.geteuid!(),
+        process.getegid!(),
+      ];
+      const back = () => {
+        process.seteuid!(userBefore);
+        process.setegid!(groupBefore);
+      };
+      process.setegid!(group);
+      try {
+        process.seteuid!(user);
+      } catch (error) {
+        back();
+        throw error;
+      }
+      return { stop: back };
+    }),
+  hostName: () => os().hostname(),
+  ownAddresses: () =>
+    Object.values(os().networkInterfaces()).flat()
+      .filter((at) => at !== undefined && !at.internal)
+      .map((at) => parseAddress(at!.address))
+      .filter((address) => address !== null && !address.startsWith("fe80:"))
+      .map((address) => address!),
+  ownNetworks: () =>
+    Object.values(os().networkInterfaces()).flat()
+      .map((at) => at?.cidr?.replace(/%[^/]*/, "") ?? at?.address)
+      .filter((network) => network !== undefined),
+
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  random: (size) => crypto.getRandomValues(new Uint8Array(size)),
+  rsaPrivateKey: (bits) =>
+    process.getBuiltinModule("node:crypto").generateKeyPairSync("rsa", {
+      modulusLength: bits,
+      privateKeyEncoding: { type: "pkcs1", format: "pem" },
+      publicKeyEncoding: { type: "spki", format: "pem" },
+    }).privateKey,
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener("abort", done);
+    }),
+  every: (ms, callback) => {
+    const timer = setInterval(callback, ms) as unknown;
+    (timer as { unref?: () => void }).unref?.();
+    return { stop: () => clearInterval(timer as number) };
+  },
+
+  columns: () => process.stdout.columns || 80,
+  readStdin: async (limit) => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of process.stdin) {
+      size += chunk.length;
+      if (size > limit) {
+        throw new SystemError("EFBIG", `more than ${limit} bytes`);
+      }
+      chunks.push(chunk);
+    }
+    return new Uint8Array(Buffer.concat(chunks));
+  },
+  // Late: Deno needs nothing else of it.
+  promptSecret: async (question) =>
+    await (await import("./terminal.ts")).promptSecret(question),
+  onSignal: (name, callback) => {
+    if (name === "SIGHUP" && process.platform === "win32") {
+      return { stop: () => {} };
+    }
+    process.on(name, callback);
+    return { stop: () => void process.off(name, callback) };
+  },
+
+  files,
+  signalProcess: (pid, signal) => {
+    try {
+      process.kill(pid, signal === "test" ? 0 : signal);
+      return true;
+    } catch (error) {
+      // Somebody else's process is there, too.
+      return systemError(error).code === "EPERM";
+    }
+  },
+  resolve: (host) =>
+    translatingAsync(async () => {
+      const address = parseAddress(host);
+      if (address) return [address];
+      const dns = process.getBuiltinModule("node:dns");
+      const found = await dns.promises.lookup(host, { all: true });
+      const all = found.map(({ address }) => parseAddress(address));
+      return [...new Set(all.filter((address) => address !== null))];
+    }),
+  lookUp,
+  fetchText,
+  openDatabase,
+};
+
+/** How a runtime writes to its standard streams; each writes what it can, and tells how many bytes. */
+export interface Writing {
+  out(bytes: Uint8Array): number;
+  err(bytes: Uint8Array): number;
+  /** Writes to standard error without blocking the loop. */
+  log(bytes: Uint8Array): Promise<number>;
+}
+
+/** Standard output and standard error, for commands and for the log. */
+export function standardOutput(
+  { out, err, log: writeSome }: Writing,
+): Pick<Runtime, "out" | "err" | "paint" | "log"> {
+  const log = new LogQueue(writeSome);
+  const paint = (stream: "out" | "err", text: string) => {
+    if (stream === "out") writeAll(out, text);
+    // Behind a log that nobody reads it would wait for ever.
+    else if (log.isBusy) log.write(text);
+    else writeAll(err, text);
+  };
+  return {
+    out: (text) => paint("out", escapeLines(text)),
+    err: (text) => paint("err", escapeLines(text)),
+    paint,
+    log,
+  };
+}
+
+/** The number of a signal by its name. */
+export function signalNumber(name: string): number | undefined {
+  return os().constants.signals[name as NodeJS.Signals];
+}
+
+/** An argv that runs this program again: the binary itself, or runtime and script. */
+export function selfCommand(run: readonly string[]): string[] {
+  const script = process.argv[1] ?? "";
+  const compiled = !/\.(ts|js|mjs)$/.test(script) ||
+    script.startsWith("/$bunfs");
+  return compiled ? [process.execPath] : [process.execPath, ...run, script];
+}
+
+function writeAll(write: (bytes: Uint8Array) => number, text: string): void {
+  let rest: Uint8Array = new TextEncoder().encode(text);
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(write(rest));
+    } catch (error) {
+      const { code } = systemError(error);
+      // A reader that went away is no reason to fail; a slow one is waited for.
+      if (code !== "EAGAIN") return;
+      Atomics.wait(PAUSE, 0, 0, 1);
+    }
+  }
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));

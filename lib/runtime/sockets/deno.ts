@@ -1,0 +1,225 @@
+/** UDP and TCP in Deno. */
+
+import {
+  addressToBytes,
+  type Endpoint,
+  isIpv4,
+  parseAddress,
+} from "../../values/address.ts";
+import { systemError, translatingAsync } from "../errors.ts";
+import { Garbage } from "./garbage.ts";
+import { listenLinux } from "./linux.ts";
+import {
+  type DatagramHandler,
+  type Datagrams,
+  type Runtime,
+  type Stream,
+  SystemError,
+} from "../runtime.ts";
+
+/** Largest UDP payload, bytes. */
+const DATAGRAM_SIZE = 65535;
+
+/** Before the next try to accept, where there are no descriptors left. */
+const ACCEPT_AGAIN_MS = 10;
+
+type Network = Pick<
+  Runtime,
+  "listenDatagram" | "listenStream" | "connectStream"
+>;
+
+export const network: Network = {
+  listenDatagram: async (at, handler, options = {}) => {
+    // A server's; a client's socket is there sooner without a library.
+    if (options.apart) {
+      const own = await withGarbage(handler, (noted) => listenLinux(at, noted));
+      if (own) return own;
+    }
+    // A script that is run by itself has no deno.json to turn this on.
+    if (!("listenDatagram" in Deno)) {
+      const node = await import("./node.ts");
+      return await node.listenDatagram(at, handler, options);
+    }
+    if (options.apart && at.host === "::") {
+      const node = await import("./node.ts");
+      // Deno's own sockets cannot be of IPv6 alone.
+      return await node.listenApart(
+        at,
+        handler,
+        (at, handler) =>
+          isIpv4(at.host)
+            ? network.listenDatagram(at, handler)
+            : withGarbage(handler, (noted) => node.bindOne(at, noted)),
+      );
+    }
+    return await translatingAsync(() => {
+      const socket = bindDatagram(at);
+      const { hostname, port } = socket.addr as Deno.NetAddr;
+      const mapped = hostname.includes(":");
+      const garbage = new Garbage();
+      let closed = false;
+      const receive = async () => {
+        const buffer = new Uint8Array(DATAGRAM_SIZE);
+        while (!closed) {
+          let datagram: [Uint8Array, Deno.Addr];
+          try {
+            datagram = await socket.receive(buffer);
+          } catch {
+            // Closed, or an ICMP error of an earlier send: then go on.
+            continue;
+          }
+          const { hostname, port } = datagram[1] as Deno.NetAddr;
+          handler(datagram[0], { host: bareAddress(hostname), port });
+          garbage.note();
+        }
+      };
+      const received = receive();
+      return Promise.resolve({
+        at: { host: hostname, port },
+        send: (bytes, to) =>
+          translatingAsync(async () => {
+            await socket.send(bytes, {
+              transport: "udp",
+              hostname: mapped && isIpv4(to.host)
+                ? `::ffff:${to.host}`
+                : to.host,
+              port: to.port,
+            });
+          }),
+        close: () => {
+          closed = true;
+          garbage.stop();
+          socket.close();
+          return received;
+        },
+      });
+    });
+  },
+
+  listenStream: (at, handler) =>
+    translatingAsync(() => {
+      const listener = bindStream(at);
+      const { hostname, port } = listener.addr as Deno.NetAddr;
+      const garbage = new Garbage();
+      let closed = false;
+      const accept = async () => {
+        while (!closed) {
+          try {
+            handler(denoStream(await listener.accept()));
+            garbage.note();
+          } catch {
+            if (closed) return;
+            // Out of descriptors, or a connection that went away: go on.
+            await new Promise((resolve) =>
+              setTimeout(resolve, ACCEPT_AGAIN_MS)
+            );
+          }
+        }
+      };
+      const accepted = accept();
+      return Promise.resolve({
+        at: { host: hostname, port },
+        close: () => {
+          closed = true;
+          garbage.stop();
+          listener.close();
+          return accepted;
+        },
+      });
+    }),
+
+  connectStream: (to, options = {}) =>
+    translatingAsync(async () => {
+      const signal = options.timeoutMs === undefined
+        ? undefined
+        : AbortSignal.timeout(options.timeoutMs);
+      try {
+        return denoStream(
+          await Deno.connect({
+            hostname: to.host,
+            port: to.port,
+            ...(signal && { signal }),
+          }),
+        );
+      } catch (error) {
+        if (!signal?.aborted) throw error;
+        throw new SystemError("ETIMEDOUT", "no answer in time");
+      }
+    }),
+};
+
+/** Has a socket's garbage collected; Deno's own do so by themselves. */
+async function withGarbage<T extends Datagrams | null>(
+  handler: DatagramHandler,
+  bind: (handler: DatagramHandler) => T | Promise<T>,
+): Promise<T> {
+  const garbage = new Garbage();
+  const socket = await bind((bytes, source) => {
+    handler(bytes, source);
+    garbage.note();
+  });
+  if (!socket) garbage.stop();
+  return socket && {
+    ...socket,
+    close: () => {
+      garbage.stop();
+      return socket.close();
+    },
+  };
+}
+
+function bindDatagram({ host, port }: Endpoint): Deno.DatagramConn {
+  const bind = (hostname: string) =>
+    Deno.listenDatagram({ transport: "udp", hostname, port });
+  return withoutIpv6(host, bind);
+}
+
+function bindStream({ host, port }: Endpoint): Deno.Listener {
+  return withoutIpv6(host, (hostname) => Deno.listen({ hostname, port }));
+}
+
+/** Binds "::" to IPv4 alone on a machine that has no IPv6. */
+function withoutIpv6<T>(host: string, bind: (host: string) => T): T {
+  try {
+    return bind(host);
+  } catch (error) {
+    if (host !== "::" || systemError(error).code === "EADDRINUSE") throw error;
+    return bind("0.0.0.0");
+  }
+}
+
+function bareAddress(text: string): string {
+  // Nearly every IPv4 packet comes this way: no parsing for it.
+  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
+  return addressToBytes(text) ? parseAddress(text)! : text;
+}
+
+function denoStream(connection: Deno.Conn): Stream {
+  const peer = connection.remoteAddr as Deno.NetAddr;
+  // Most connections are closed unread: no buffer for these.
+  let buffer: Uint8Array<ArrayBuffer> | null = null;
+  return {
+    peer: { host: bareAddress(peer.hostname), port: peer.port },
+    read: () =>
+      translatingAsync(async () => {
+        buffer ??= new Uint8Array(65536);
+        const count = await connection.read(buffer);
+        return count === null ? null : buffer.slice(0, count);
+      }),
+    write: (bytes) =>
+      translatingAsync(async () => {
+        let rest = bytes;
+        while (rest.length > 0) {
+          rest = rest.subarray(await connection.write(rest));
+        }
+      }),
+    finish: () => translatingAsync(() => connection.closeWrite()),
+    close: () => {
+      try {
+        connection.close();
+      } catch {
+        // It is closed already.
+      }
+    },
+  };
+}

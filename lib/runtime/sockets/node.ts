@@ -1,0 +1,133 @@
+/**
+ * UDP by node:dgram: for Bun, and for Deno where it runs without its unstable
+ * net.
+ * @module
+ */
+
+import type * as dgram from "node:dgram";
+import process from "node:process";
+import { type Endpoint, isIpv4, parseAddress } from "../../values/address.ts";
+import { systemError, translatingAsync } from "../errors.ts";
+import type { DatagramHandler, Datagrams, ListenOptions } from "../runtime.ts";
+
+/** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
+export async function listenDatagram(
+  at: Endpoint,
+  handler: DatagramHandler,
+  { apart = false }: ListenOptions = {},
+): Promise<Datagrams> {
+  if (apart && at.host === "::") return await listenApart(at, handler, bindOne);
+  const socket = await withoutIpv6(at.host, (host) => bindDatagram(host, at));
+  return datagramsOf(socket, handler);
+}
+
+/** Binds one family's socket; of IPv6 alone where the host is "::". */
+export async function bindOne(
+  at: Endpoint,
+  handler: DatagramHandler,
+): Promise<Datagrams> {
+  const socket = await bindDatagram(at.host, at, true).catch((error) => {
+    throw systemError(error);
+  });
+  return datagramsOf(socket, handler);
+}
+
+/**
+ * Binds "0.0.0.0" and "::" on one port, by a function that binds "::" to IPv6
+ * alone. On a machine without IPv6, "0.0.0.0".
+ */
+export async function listenApart(
+  { port }: Endpoint,
+  handler: DatagramHandler,
+  bind: (at: Endpoint, handler: DatagramHandler) => Promise<Datagrams>,
+): Promise<Datagrams> {
+  const ipv4 = await bind({ host: "0.0.0.0", port }, handler);
+  let ipv6: Datagrams;
+  try {
+    // An IPv4 address in an IPv6 packet is forged.
+    const only6: DatagramHandler = (bytes, source) => {
+      if (!isIpv4(source.host)) handler(bytes, source);
+    };
+    ipv6 = await bind({ host: "::", port: ipv4.at.port }, only6);
+  } catch (error) {
+    if (systemError(error).code !== "EADDRINUSE") return ipv4;
+    await ipv4.close();
+    throw error;
+  }
+  return {
+    at: ipv6.at,
+    send: (bytes, to) => (isIpv4(to.host) ? ipv4 : ipv6).send(bytes, to),
+    close: async () => {
+      await Promise.all([ipv4.close(), ipv6.close()]);
+    },
+  };
+}
+
+function datagramsOf(
+  socket: dgram.Socket,
+  handler: DatagramHandler,
+): Datagrams {
+  const { address, port } = socket.address();
+  const mapped = address.includes(":");
+  socket.on("message", (bytes, from) => {
+    handler(bytes, { host: bareAddress(from.address), port: from.port });
+  });
+  socket.on("error", () => {}); // ICMP errors of earlier sends
+  return {
+    at: { host: address, port },
+    send: (bytes, to) => {
+      const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
+      // It throws at port 0, which whoever writes packets by hand may come from.
+      return translatingAsync(() =>
+        new Promise((resolve, reject) =>
+          socket.send(
+            bytes,
+            to.port,
+            host,
+            (error) => error ? reject(error) : resolve(),
+          )
+        )
+      );
+    },
+    close: () => new Promise((resolve) => socket.close(() => resolve())),
+  };
+}
+
+/** Binds "::" to IPv4 alone on a machine that has no IPv6. */
+export async function withoutIpv6<T>(
+  host: string,
+  bind: (host: string) => Promise<T>,
+): Promise<T> {
+  try {
+    return await bind(host);
+  } catch (error) {
+    const failed = systemError(error);
+    if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
+    return await bind("0.0.0.0").catch((error) => {
+      throw systemError(error);
+    });
+  }
+}
+
+function bindDatagram(
+  host: string,
+  { port }: Endpoint,
+  ipv6Only = false,
+): Promise<dgram.Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = process.getBuiltinModule("node:dgram").createSocket(
+      isIpv4(host) ? { type: "udp4" } : { type: "udp6", ipv6Only },
+    );
+    socket.once("error", reject);
+    socket.bind(port, host, () => {
+      socket.off("error", reject);
+      resolve(socket);
+    });
+  });
+}
+
+/** The address without the IPv6 form of an IPv4 one. */
+export function bareAddress(text: string): string {
+  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
+  return parseAddress(text) ?? text;
+}

@@ -1,0 +1,167 @@
+/** tcpdump, kept running: it is started again whenever it ends. */
+
+import { type Child, type Runtime, SystemError } from "../runtime/runtime.ts";
+import { type Captured, PcapReader } from "./pcap.ts";
+
+/** How long it waits before the next start: at first, and at most. */
+const FIRST_WAIT_MS = 500;
+const MAX_WAIT_MS = 30_000;
+
+/** After so long without an end it waits as at first again. */
+const STEADY_MS = 60_000;
+
+/** How long start() waits for it to listen. */
+const READY_MS = 5000;
+
+/** How long it waits for one that it ends. */
+const ORPHAN_MS = 1000;
+const ORPHAN_STEP_MS = 20;
+
+/** What it counts when it ends. */
+const COUNTS = /^\d+ packets? (captured|received|dropped)/;
+
+/** How much of its words is kept, characters. */
+const MAX_WORDS = 300;
+
+/** What a capture tells. */
+export interface CaptureListener {
+  /** A packet came. */
+  hear(captured: Captured): void;
+  /** It listens now (null), or why it does not. */
+  changed(trouble: string | null): void;
+  /** It was started, as this process. */
+  started(pid: number): void;
+  /** The process that was started last, by whatever server; null = none. */
+  lastPid(): number | null;
+}
+
+/** One tcpdump. */
+export class Capture {
+  readonly #runtime: Runtime;
+  readonly #argv: readonly string[];
+  readonly #listener: CaptureListener;
+  readonly #stopped = new AbortController();
+  #child: Child | null = null;
+  #loop: Promise<void> | null = null;
+
+  constructor(
+    runtime: Runtime,
+    argv: readonly string[],
+    listener: CaptureListener,
+  ) {
+    this.#runtime = runtime;
+    this.#argv = argv;
+    this.#listener = listener;
+  }
+
+  /** Starts it; resolves when it listens, or when that is not to be expected. */
+  async start(): Promise<void> {
+    await endOrphan(this.#runtime, this.#listener.lastPid(), this.#argv);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#loop = this.#keepRunning(resolve);
+    const waited = new AbortController();
+    await Promise.race([
+      promise,
+      this.#runtime.sleep(READY_MS, waited.signal),
+    ]);
+    waited.abort();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    this.#child?.kill("SIGTERM");
+    await this.#loop;
+  }
+
+  async #keepRunning(settled: () => void): Promise<void> {
+    const { signal } = this.#stopped;
+    let waitMs = FIRST_WAIT_MS;
+    while (!signal.aborted) {
+      const startMs = this.#runtime.monotonicMs();
+      const why = await this.#runOnce(settled);
+      if (signal.aborted) return;
+      if (this.#runtime.monotonicMs() - startMs > STEADY_MS) {
+        waitMs = FIRST_WAIT_MS;
+      }
+      this.#listener.changed(why);
+      settled();
+      await this.#runtime.sleep(waitMs, signal);
+      waitMs = Math.min(waitMs * 2, MAX_WAIT_MS);
+    }
+  }
+
+  /** Runs it to its end; why it ended. */
+  async #runOnce(settled: () => void): Promise<string> {
+    const [program] = this.#argv;
+    try {
+      const child = this.#runtime.spawn(this.#argv);
+      this.#child = child;
+      this.#listener.started(child.pid);
+      const reader = new PcapReader();
+      let words = "";
+      await Promise.all([
+        eachChunk(child.stdout, (bytes) => {
+          for (const captured of reader.feed(bytes)) {
+            this.#listener.hear(captured);
+          }
+          if (reader.broken !== null) child.kill("SIGTERM");
+        }),
+        eachChunk(child.stderr, (bytes) => {
+          words = (words + new TextDecoder().decode(bytes)).slice(-MAX_WORDS);
+          if (!/listening on .*\n/.test(words)) return;
+          words = "";
+          this.#listener.changed(null);
+          settled();
+        }),
+      ]);
+      const code = await child.ended;
+      if (reader.broken !== null) return `${program}: ${reader.broken}`;
+      const said = words.trim().split("\n").filter((line) => !COUNTS.test(line))
+        .at(-1);
+      return said ||
+        `${program} ended ${code === null ? "by a signal" : `with ${code}`}`;
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return `cannot run "${program}": ${error.message}`;
+    } finally {
+      this.#child = null;
+    }
+  }
+}
+
+async function eachChunk(
+  stream: ReadableStream<Uint8Array>,
+  take: (bytes: Uint8Array) => void,
+): Promise<void> {
+  const reader = stream.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    take(value);
+  }
+}
+
+/**
+ * Ends what a server that was killed has left running: it would go on taking
+ * what the kernel logs.
+ */
+async function endOrphan(
+  runtime: Runtime,
+  pid: number | null,
+  argv: readonly string[],
+): Promise<void> {
+  if (pid === null || runtime.platform !== "linux") return;
+  try {
+    const line = runtime.files.readText(`/proc/${pid}/cmdline`);
+    // The program itself stands there with its whole path.
+    const [, ...args] = line.split("\0").slice(0, -1);
+    if (args.join("\0") !== argv.slice(1).join("\0")) return;
+  } catch {
+    return; // it has ended, too
+  }
+  runtime.signalProcess(pid, "SIGTERM");
+  for (let waitedMs = 0; waitedMs < ORPHAN_MS; waitedMs += ORPHAN_STEP_MS) {
+    if (!runtime.signalProcess(pid, "test")) return;
+    await runtime.sleep(ORPHAN_STEP_MS);
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * The doors that port sequences open: has them watched, and does what a
+ * complete sequence says.
+ * @module
+ */
+
+import type { Config, Door, DoorPrograms, Watch } from "../../config/config.ts";
+import { fillIn } from "../../firewall/programs.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import {
+  grantee,
+  type Sequence,
+  type SequenceAction,
+} from "../../sequences/sequence.ts";
+import { isIpv4 } from "../../values/address.ts";
+import { formatDuration } from "../../values/duration.ts";
+import { counted } from "../../values/counted.ts";
+import type { Counters } from "../report/counters.ts";
+import type { Keeper } from "../grants/keeper.ts";
+import type { Log } from "../report/log.ts";
+import { formatPorts } from "../report/messages.ts";
+import type { Runner } from "../runner.ts";
+import type { Store } from "../state/store.ts";
+import { attempt } from "../report/trouble.ts";
+import { type Completed, startWatch, type Watcher } from "./watch.ts";
+
+/** What `status` reads of a door. */
+export interface DoorFact {
+  readonly name: string;
+  readonly watch: Watch;
+  /** One-time sequences that are left; null where there are none such. */
+  readonly left: number | null;
+  /** Why it cannot be heard; null when it can. */
+  readonly trouble: string | null;
+}
+
+export interface DoorsParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly runner: Runner;
+  readonly keeper: Keeper;
+  readonly counters?: Pick<Counters, "add">;
+}
+
+/** The most sources whose last run is remembered; the oldest is forgotten first. */
+const MAX_RUNS = 65_536;
+
+/** When a door ran its program for a source, and whether a further one was told of. */
+interface LastRun {
+  readonly atMs: number;
+  told: boolean;
+}
+
+/** All doors of a server. */
+export class Doors {
+  readonly #parts: DoorsParts;
+  readonly #troubles = new Map<Watch, string>();
+  #doors: readonly Door[] = [];
+  #hasAdopted = false;
+  #watchers: readonly Watcher[] = [];
+  readonly #runs = new Map<string, LastRun>();
+
+  constructor(parts: DoorsParts) {
+    this.#parts = parts;
+  }
+
+  /** Has the doors of a configuration watched from now on. */
+  async adopt(config: Config): Promise<void> {
+    const before = JSON.stringify(this.#doors);
+    if (this.#hasAdopted && before === JSON.stringify(config.doors)) return;
+    this.#hasAdopted = true;
+    await this.stop();
+    this.#doors = config.doors;
+    this.#troubles.clear();
+    const started = (["kernel", "sniff", "socket"] as const).map((watch) => {
+      const doors = config.doors.filter((door) => door.watch === watch);
+      return doors.length === 0 ? null : startWatch(watch, {
+        ...this.#parts,
+        config,
+        doors,
+        active: () => this.#active(doors),
+        complete: (completed) => this.#complete(completed),
+        changed: (trouble) => this.#changed(watch, trouble),
+      });
+    });
+    this.#watchers = (await Promise.all(started)).filter((one) => one !== null);
+    for (const door of this.#doors) this.#sayWhenUsedUp(door);
+    this.#announce();
+  }
+
+  /** Runs what is to be run when a door's time is over. */
+  sweep(): void {
+    const { runtime, store } = this.#parts;
+    for (const { door: name, address } of store.doors.due(runtime.nowMs())) {
+      store.doors.forget(name, address);
+      const door = this.#doors.find((door) => door.name === name);
+      if (door) this.#run(door, door.runAfter, address);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#watchers.map((watcher) => watcher.stop()));
+    this.#watchers = [];
+  }
+
+  /** The sequences that some doors answer to now. */
+  #active(doors: readonly Door[]): Sequence[] {
+    return doors.flatMap((door) => {
+      const opens = door.oneTime
+        ? this.#parts.store.doors.left(door).slice(0, 1)
+        : door.opens;
+      return door.closes ? [...opens, door.closes] : opens;
+    });
+  }
+
+  /** Does what a complete sequence says. Never throws. */
+  #complete({ name, action, address, inKernel, sequence }: Completed): void {
+    const { runtime, store, keeper } = this.#parts;
+    const door = this.#doors.find((door) => door.name === name);
+    const model = action === "open" ? door?.opens[0] : door?.closes;
+    if (!door || !model) return;
+    const nowMs = runtime.nowMs();
+    const { open, forSeconds } = model;
+    const argv = programFor(door.run, address);
+    const leftOut = action === "open" && argv !== null &&
+      this.#isTooSoon(door, address);
+    if (leftOut && open.length === 0 && !door.oneTime) return;
+    const record = () => {
+      if (action === "close") return;
+      if (door.oneTime && sequence) store.doors.burn(sequence);
+      if (leftOut && open.length === 0) return;
+      if (!programFor(door.runAfter, address)) return;
+      store.doors.remind(name, address, nowMs + forSeconds * 1000);
+    };
+    const runs = argv !== null && action === "open" && open.length === 0;
+    keeper.admit({
+      client: grantee(name),
+      dialect: "sequence",
+      action: open.length > 0 ? action : runs ? "run" : "ping",
+      command: runs ? argv[0] : null,
+      address,
+      ports: open,
+      seconds: action === "open" ? forSeconds : 0,
+      inKernel,
+      record,
+    }, nowMs).then((done) => {
+      if (done && !leftOut) this.#follow(door, action, address);
+    });
+    if (!door.oneTime || action === "close") return;
+    this.#sayWhenUsedUp(door);
+    this.#announce();
+  }
+
+  /** Whether `every` leaves a run out; that is counted, and told once a time. */
+  #isTooSoon({ name, every }: Door, address: string): boolean {
+    if (!every) return false;
+    const { runtime, counters, log } = this.#parts;
+    const key = `${name} ${address}`;
+    const nowMs = runtime.monotonicMs();
+    const last = this.#runs.get(key);
+    if (last && nowMs - last.atMs < every * 1000) {
+      counters?.add("left out: every");
+      if (!last.told) {
+        log(
+          "info",
+          `sequences.${name}: run for ${address} left out, every ` +
+            formatDuration(every),
+        );
+      }
+      last.told = true;
+      return true;
+    }
+    this.#runs.delete(key);
+    this.#runs.set(key, { atMs: nowMs, told: false });
+    if (this.#runs.size > MAX_RUNS) {
+      this.#runs.delete(this.#runs.keys().next().value!);
+    }
+    return false;
+  }
+
+  /** What comes behind the firewall. */
+  #follow(door: Door, action: SequenceAction, address: string): void {
+    if (action === "open") return this.#run(door, door.run, address);
+    attempt(this.#parts.log, () => {
+      // What was to be run at the end is run now: this is the end.
+      const { store } = this.#parts;
+      if (!store.doors.forget(door.name, address)) return;
+      this.#run(door, door.runAfter, address);
+    });
+  }
+
+  #run(door: Door, programs: DoorPrograms, address: string): void {
+    const argv = programFor(programs, address);
+    if (!argv) return;
+    const { runtime, runner } = this.#parts;
+    const [model] = door.opens;
+    const seconds = model?.forSeconds ?? 0;
+    const client = grantee(door.name);
+    const [program, ...args] = fillIn(argv, {
+      client,
+      address,
+      family: isIpv4(address) ? "ipv4" : "ipv6",
+      ports: formatPorts(model?.open ?? []),
+      seconds: `${seconds}`,
+      until: new Date(runtime.nowMs() + seconds * 1000).toISOString(),
+    });
+    runner.run(client, [program!, ...args], { client, address });
+  }
+
+  #sayWhenUsedUp(door: Door): void {
+    attempt(this.#parts.log, () => {
+      if (!door.oneTime) return;
+      const { log, store } = this.#parts;
+      const left = store.doors.left(door).length;
+      const words = `sequences.${door.name}: `;
+      if (left === 0) {
+        log("warn", `${words}all one-time sequences are used: it stays shut`);
+      } else {
+        log("info", `${words}${counted(left, "one-time sequence")} left`);
+      }
+    });
+  }
+
+  #changed(watch: Watch, trouble: string | null): void {
+    const { log } = this.#parts;
+    const before = this.#troubles.get(watch) ?? null;
+    if (trouble === null) this.#troubles.delete(watch);
+    else this.#troubles.set(watch, trouble);
+    if (trouble !== before) {
+      const [level, words] = trouble === null
+        ? ["info", "are heard"] as const
+        : ["error", `${EFFECTS[watch]}: ${trouble}`] as const;
+      log(level, `sequences (watch: ${watch}) ${words}`);
+    }
+    this.#announce();
+  }
+
+  #announce(): void {
+    attempt(this.#parts.log, () => {
+      const { store } = this.#parts;
+      const facts = this.#doors.map((door): DoorFact => ({
+        name: door.name,
+        watch: door.watch,
+        left: door.oneTime ? store.doors.left(door).length : null,
+        trouble: this.#troubles.get(door.watch) ?? null,
+      }));
+      store.setFact("doors", facts);
+    });
+  }
+}
+
+/** What it means when a watch does not work. */
+const EFFECTS: Readonly<Record<Watch, string>> = {
+  kernel: "open in the kernel all the same, but are not told of: no hooks, " +
+    "no history, and what they open ends with a restart of the server",
+  sniff: "are not heard, and open nothing",
+  socket: "are not heard, and open nothing",
+};
+
+function programFor({ ipv4, ipv6 }: DoorPrograms, address: string) {
+  return isIpv4(address) ? ipv4 : ipv6;
+}

@@ -1,0 +1,223 @@
+/** Who looks out for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
+
+import type { Config, Door, Watch } from "../../config/config.ts";
+import {
+  type Datagrams,
+  type Runtime,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import { logCommand, sniffCommand } from "../../sequences/capture.ts";
+import { SequenceMachine } from "../../sequences/machine.ts";
+import type { Packet } from "../../sequences/packet.ts";
+import { LOG_GROUP } from "../../firewall/nft/sequences/rules.ts";
+import {
+  formatHit,
+  type Hit,
+  type Sequence,
+  type SequenceAction,
+} from "../../sequences/sequence.ts";
+import { readTold } from "../../firewall/nft/sequences/told.ts";
+import { trapsBeside } from "../../sequences/traps.ts";
+import { Capture, type CaptureListener } from "../../sequences/tcpdump.ts";
+import type { Store } from "../state/store.ts";
+
+/** How many ports beside each hit are traps: sniffing costs nothing there. */
+const SNIFF_TRAPS = 16;
+const SOCKET_TRAPS = 1;
+
+/** How often the machine's own addresses are looked up at most, for packets to unknown ones. */
+const ADDRESSES_MS = 1000;
+
+/** A sequence that somebody has completed. */
+export interface Completed {
+  /** The door's. */
+  readonly name: string;
+  readonly action: SequenceAction;
+  /** Canonical. */
+  readonly address: string;
+  /** Whether the kernel has done what it says already. */
+  readonly inKernel: boolean;
+  /** Null where the kernel has judged. */
+  readonly sequence: Sequence | null;
+}
+
+/** What a watch needs. */
+export interface WatchSetting {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly config: Config;
+  readonly doors: readonly Door[];
+  /** What opens and closes these doors now; may differ after each completion. */
+  active(): Sequence[];
+  complete(completed: Completed): void;
+  /** It hears now (null), or why it does not. */
+  changed(trouble: string | null): void;
+}
+
+/** A watch that runs. */
+export interface Watcher {
+  stop(): Promise<void>;
+}
+
+/** Starts a watch; it hears as soon as this resolves, unless it has said why not. */
+export function startWatch(
+  watch: Watch,
+  setting: WatchSetting,
+): Promise<Watcher> {
+  switch (watch) {
+    case "kernel":
+      return watchKernel(setting);
+    case "sniff":
+      return watchBySniffing(setting);
+    case "socket":
+      return watchSockets(setting);
+  }
+}
+
+async function watchKernel(setting: WatchSetting): Promise<Watcher> {
+  return await startCapture("nflog", logCommand(LOG_GROUP), setting, {
+    hear: ({ packet, prefix }) => {
+      const told = prefix === null ? null : readTold(prefix);
+      if (!told || !packet) return;
+      const { source: address } = packet;
+      setting.complete({ ...told, address, inKernel: true, sequence: null });
+    },
+  });
+}
+
+async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
+  const { runtime, config } = setting;
+  const hits = hitsOf(setting.doors);
+  const used = config.services.flatMap(({ ports }) => ports);
+  const knocks = config.listen.map(({ port }) => ({
+    protocol: "udp" as const,
+    first: port,
+    last: port,
+  }));
+  const traps = trapsBeside(hits, SNIFF_TRAPS, [...used, ...knocks]);
+  const listen = follow(setting, [...hits, ...traps]);
+  const isOurs = ownAddresses(runtime);
+  const targets = new Set(
+    setting.doors.flatMap(({ opens }) => opens.map(({ target }) => target)),
+  );
+  return await startCapture(
+    "sniff",
+    sniffCommand([...hits, ...traps]),
+    setting,
+    {
+      hear: ({ packet }) => {
+        if (!packet) return;
+        // Passed on to others: that is nothing to us, unless it is named.
+        if (!targets.has(packet.target) && !isOurs(packet.target)) return;
+        listen(packet);
+      },
+    },
+  );
+}
+
+async function watchSockets(setting: WatchSetting): Promise<Watcher> {
+  const { runtime, changed } = setting;
+  const hits = hitsOf(setting.doors);
+  const traps = trapsBeside(hits, SOCKET_TRAPS);
+  const listen = follow(setting, [...hits, ...traps]);
+  const sockets: Datagrams[] = [];
+  const deaf: string[] = [];
+  for (const hit of [...hits, ...traps]) {
+    const { protocol, port } = hit;
+    try {
+      const at = { host: "::", port };
+      sockets.push(
+        await runtime.listenDatagram(
+          at,
+          (_, { host, port: sourcePort }) =>
+            listen({
+              source: host,
+              target: "",
+              protocol,
+              sourcePort,
+              port,
+              flags: 0,
+              sequenceNumber: 0,
+            }),
+          { apart: true },
+        ),
+      );
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      // Somebody else's port is no trap of ours.
+      if (hits.includes(hit)) deaf.push(`${formatHit(hit)}: ${error.message}`);
+    }
+  }
+  changed(deaf.length > 0 ? `cannot listen on ${deaf.join(", ")}` : null);
+  return {
+    stop: async () => {
+      await Promise.all(sockets.map((socket) => socket.close()));
+    },
+  };
+}
+
+/** Follows packets through the sequences; what is complete is told. */
+function follow(
+  { runtime, active, complete }: WatchSetting,
+  ports: readonly Hit[],
+): (packet: Packet) => void {
+  let sequences = active();
+  let machine = new SequenceMachine(sequences, ports);
+  return (packet) => {
+    const events = machine.hear(packet, runtime.monotonicMs());
+    for (const { kind, sequence, source: address } of events) {
+      if (kind !== "complete") continue;
+      const { name, action } = sequence;
+      complete({ name, action, address, inKernel: false, sequence });
+    }
+    if (!events.some(({ kind }) => kind === "complete")) return;
+    // What could be used once is not the right one any more.
+    const now = active();
+    if (JSON.stringify(now) === JSON.stringify(sequences)) return;
+    sequences = now;
+    machine = new SequenceMachine(sequences, ports);
+  };
+}
+
+async function startCapture(
+  name: string,
+  argv: readonly string[],
+  { runtime, store, changed }: WatchSetting,
+  { hear }: Pick<CaptureListener, "hear">,
+): Promise<Watcher> {
+  const fact = `capture ${name}`;
+  const capture = new Capture(runtime, argv, {
+    hear,
+    changed,
+    started: (pid) => store.setFact(fact, pid),
+    lastPid: () => (store.fact(fact) ?? null) as number | null,
+  });
+  await capture.start();
+  return capture;
+}
+
+function hitsOf(doors: readonly Door[]): Hit[] {
+  const all = doors.flatMap(({ opens, closes }) =>
+    closes ? [...opens, closes] : opens
+  ).flatMap(({ hits }) => hits);
+  return [...new Map(all.map((hit) => [formatHit(hit), hit])).values()];
+}
+
+/** Whether an address is one of this machine's, also one that was added later. */
+function ownAddresses(runtime: Runtime): (address: string) => boolean {
+  let known = new Set<string>();
+  let lookedMs = -Infinity;
+  return (address) => {
+    if (known.has(address) || isNear(address)) return true;
+    const nowMs = runtime.monotonicMs();
+    if (nowMs - lookedMs < ADDRESSES_MS) return false;
+    lookedMs = nowMs;
+    known = new Set(runtime.ownAddresses());
+    return known.has(address);
+  };
+}
+
+/** Addresses that never lead further than to the next machine. */
+function isNear(address: string): boolean {
+  return /^(127\.|169\.254\.|::1$|fe[89ab])/.test(address);
+}

@@ -1,0 +1,168 @@
+/** What the judge would say of a packet, in words. */
+
+import type { Client, Config } from "../../config/config.ts";
+import type {
+  DialectName,
+  PacketRefusal,
+  Request,
+} from "../../dialects/dialect.ts";
+import type { Explanation, Step } from "../../dialects/explanation.ts";
+import { formatPrefix } from "../../values/address.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { isTimely, judge, type PolicyRefusal } from "../packet/judge.ts";
+import {
+  explainRefusal,
+  explainSkew,
+  formatPorts,
+} from "../report/messages.ts";
+
+/** What a dialect told of a packet. */
+export interface Told extends Explanation {
+  /** Null: it has the form of none. */
+  readonly dialect: DialectName | null;
+}
+
+/** What the judge would say. */
+export type Would =
+  | {
+    readonly ok: true;
+    /** Null: where the packet came from, which nobody said. */
+    readonly address: string | null;
+    readonly ports: readonly PortRange[];
+    readonly seconds: number;
+  }
+  | { readonly ok: false; readonly why: PolicyRefusal | "replay" };
+
+/** A packet, explained to the end. */
+export interface Explained extends Omit<Told, "verdict"> {
+  /** The first refusal of its form, its proof and its time. */
+  readonly verdict: "request" | "time" | PacketRefusal;
+  /** Null where there is no request to be judged. */
+  readonly would: Would | null;
+}
+
+/** The world that a packet is explained in. */
+export interface Circumstances {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  /** Where the packet came from, canonical; null where nobody knows. */
+  readonly source: string | null;
+  /** Whether an identity was accepted before; null where the record cannot be read. */
+  readonly seen: ((identity: Uint8Array) => boolean) | null;
+}
+
+/** Adds what the judge would say, step by step. */
+export function explainJudgement(
+  config: Config,
+  explained: Told,
+  circumstances: Circumstances,
+): Explained {
+  const { request } = explained;
+  const client = config.clients.find(({ name }) => name === request?.client);
+  if (!request || !client) return { ...explained, would: null };
+  const { nowMs } = circumstances;
+  const timely = isTimely(request, nowMs, config.maxSkewMs);
+  const time = {
+    ok: timely,
+    text: explainSkew(request.timestampMs - nowMs) +
+      (timely ? "" : `: more than max_skew, ${config.maxSkewMs / 1000} s`),
+  };
+  const copy = circumstances.seen?.(request.identity) ?? null;
+  const would: Would = copy
+    ? { ok: false, why: "replay" }
+    : tryJudge(config, request, client, circumstances);
+  const { verdict } = explained;
+  return {
+    ...explained,
+    verdict: verdict === "request" && !timely ? "time" : verdict,
+    steps: [
+      ...explained.steps,
+      time,
+      stepOfReplay(copy),
+      ...stepsOfPolicy(request, client, circumstances.source, would),
+    ],
+    would,
+  };
+}
+
+function tryJudge(
+  config: Config,
+  request: Request,
+  client: Client,
+  { source, nowMs }: Circumstances,
+): Would {
+  const from = source ?? request.address;
+  // The machine's addresses may be others where this is asked.
+  const named = [request.forward?.host, request.target];
+  const ownAddresses = named.filter((address) => address !== undefined);
+  const machine = { ...config, ownAddresses, taken: new Set<string>() };
+  if (from !== null) return judge(request, client, from, nowMs, machine);
+  // Where it came from is not known, so it cannot be held against `from`.
+  const anywhere = { ...client, from: null };
+  const verdict = judge(request, anywhere, NOWHERE, nowMs, machine);
+  return verdict.ok ? { ...verdict, address: null } : verdict;
+}
+
+/** A documentation address (RFC 5737): any will do. */
+const NOWHERE = "192.0.2.1";
+
+function stepOfReplay(copy: boolean | null): Step {
+  if (copy === null) {
+    return { ok: true, text: "whether it was accepted before is not known" };
+  }
+  return copy
+    ? { ok: false, text: "it was accepted before: a copy is refused" }
+    : { ok: true, text: "it was not accepted before" };
+}
+
+function stepsOfPolicy(
+  request: Request,
+  client: Client,
+  source: string | null,
+  would: Would,
+): Step[] {
+  const steps: Step[] = [];
+  if (source === null && request.address === null && client.from !== null) {
+    const allowed = client.from.map(formatPrefix).join(", ");
+    const text =
+      `it may come from ${allowed}: --from ADDRESS says where it did`;
+    steps.push({ ok: true, text });
+  }
+  if (would.ok) {
+    const what = [
+      request.action,
+      request.command ?? formatPorts(would.ports),
+      `for ${would.address ?? "its source"}`,
+      would.seconds > 0 ? `for ${would.seconds} s` : "",
+    ].filter(Boolean).join(" ");
+    const text = `the policy of "${client.name}" lets it: ${what}`;
+    return [...steps, { ok: true, text }];
+  }
+  if (would.why === "replay") return steps;
+  const text = `the policy of "${client.name}" refuses it: ` +
+    explainRefusal(would.why, request.address ?? source ?? undefined) +
+    cure(request, client, would.why);
+  return [...steps, { ok: false, text }];
+}
+
+/** What was wanted and what is allowed, where that is the question. */
+function cure(request: Request, client: Client, why: PolicyRefusal): string {
+  switch (why) {
+    case "ports":
+      return ` (wants ${formatPorts(request.ports)}; may open ${
+        formatPorts(client.open) || "nothing"
+      })`;
+    case "hours":
+      return ` (${client.hours?.text})`;
+    case "expired":
+      return ` (${new Date(client.expiresMs ?? 0).toISOString()})`;
+    case "source":
+      return ` (${client.from?.map(formatPrefix).join(", ")})`;
+    case "command":
+      return ` (wants "${request.command}"; may run ${
+        client.run.join(", ") || "nothing"
+      })`;
+    default:
+      return "";
+  }
+}

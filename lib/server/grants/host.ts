@@ -1,0 +1,261 @@
+/**
+ * The host's own rules, and what they mean for grants: read at start, on
+ * reload and every few seconds, beside the changes of the firewall; asked at
+ * each knock from memory.
+ * @module
+ */
+
+import type { Config } from "../../config/config.ts";
+import { FirewallError } from "../../firewall/firewall.ts";
+import { type Family, familyOf } from "../../firewall/family.ts";
+import type { HostRules } from "../../firewall/host/flow.ts";
+import {
+  type Blocked,
+  familiesHere,
+  findBlocked,
+  judgeWanted,
+  ownOf,
+  type Wanted,
+} from "../../firewall/host/granted.ts";
+import { HostReader } from "../../firewall/host/read.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatEndpoint, isIpv4, isLoopback } from "../../values/address.ts";
+import {
+  containsPorts,
+  formatPortRange,
+  type PortRange,
+} from "../../values/ports.ts";
+import type { Granted } from "./deed_.ts";
+import type { InForce } from "./in_force.ts";
+import type { Log } from "../report/log.ts";
+import type { Store } from "../state/store.ts";
+import { attempt } from "../report/trouble.ts";
+
+/** Age from which on the rules are read again before a grant is refused. */
+const FRESH_MS = 1000;
+
+/** How many times as long as a reading took the next one waits at least. */
+const PAUSE = 20;
+
+/** Most answers that are kept. */
+const MAX_ANSWERS = 4096;
+
+/** One port that the host's own rules keep closed, as `status --json` prints it. */
+export interface HostFact {
+  /** What is dropped: knocks on their way in, or what they open. */
+  readonly what: "knock" | "service";
+  /** Such as "tcp/22". */
+  readonly ports: string;
+  readonly families: readonly ("ipv4" | "ipv6")[];
+  /** The rule that drops it, in words. */
+  readonly by: string;
+  readonly hint: string;
+}
+
+/** What the watch works with. */
+export interface HostWatchParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly inForce: InForce;
+}
+
+/** Knows which granted ports the host's own rules would drop. */
+export class HostWatch {
+  readonly #parts: HostWatchParts;
+  readonly #reader: HostReader;
+  #rules: HostRules | null = null;
+  #config: Config | null = null;
+  #readMs = 0;
+  #notBeforeMs = 0;
+  #reading: Promise<void> | null = null;
+  /** Whether something passes whatever its source, by family, ports and target. */
+  readonly #answers = new Map<string, Blocked | "passes" | "by source">();
+  /** What was logged last. */
+  #reported: string | null = null;
+
+  constructor(parts: HostWatchParts) {
+    this.#parts = parts;
+    this.#reader = new HostReader(parts.runtime);
+  }
+
+  /** Reads the host's rules where it is time to, and logs what has changed for this configuration. */
+  async look(): Promise<void> {
+    const { runtime, inForce: { config } } = this.#parts;
+    if (this.#config === config && runtime.monotonicMs() < this.#notBeforeMs) {
+      return;
+    }
+    await this.#readNow();
+  }
+
+  /** Throws FirewallError where the host's own rules would surely drop what is granted. */
+  async check(granted: Granted): Promise<void> {
+    let blocked = this.#findBlocked(granted);
+    if (!blocked) return;
+    if (this.#parts.runtime.monotonicMs() - this.#readMs > FRESH_MS) {
+      await this.#readNow();
+      blocked = this.#findBlocked(granted);
+    }
+    if (!blocked) return;
+    throw new FirewallError(
+      `${formatPortRange(blocked.ports)} stays closed: ${blocked.by}`,
+      blocked.hint,
+    );
+  }
+
+  #readNow(): Promise<void> {
+    this.#reading ??= this.#read().finally(() => this.#reading = null);
+    return this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    const { runtime, inForce: { config } } = this.#parts;
+    const sinceMs = runtime.monotonicMs();
+    const own = ownOf(config.firewall);
+    const isChain = config.firewall.backend === "iptables";
+    const rules = own
+      ? await this.#reader.read(isChain ? own.chain : null)
+      : null;
+    const nowMs = runtime.monotonicMs();
+    this.#readMs = nowMs;
+    this.#notBeforeMs = nowMs + PAUSE * (nowMs - sinceMs);
+    if (rules === this.#rules && config === this.#config) return;
+    this.#rules = rules;
+    this.#config = config;
+    this.#answers.clear();
+    this.#report(rules ? hostFacts(rules, config) : []);
+  }
+
+  #report(facts: readonly HostFact[]): void {
+    const { store, log } = this.#parts;
+    const text = JSON.stringify(facts);
+    if (text === this.#reported) return;
+    const isMended = facts.length === 0 && this.#reported !== null;
+    this.#reported = text;
+    attempt(log, () => store.setFact("host", facts));
+    if (isMended) log("info", "the host's own rules let grants through again");
+    for (const fact of facts) {
+      log("warn", describeHostFact(fact), { ports: fact.ports });
+    }
+  }
+
+  #findBlocked({ address, ports, to }: Granted): Blocked | null {
+    const rules = this.#rules;
+    const config = this.#config;
+    if (!rules || !config) return null;
+    // What comes over the loopback meets other rules.
+    if (isLoopback(address) || rules.local.includes(address)) return null;
+    for (const range of ports) {
+      const wanted = { ports: range, to: to ?? targetOf(config, range) };
+      const blocked = this.#answer(rules, config, wanted, address);
+      if (blocked) return blocked;
+    }
+    return null;
+  }
+
+  #answer(
+    rules: HostRules,
+    { firewall }: Config,
+    wanted: Wanted,
+    source: string,
+  ): Blocked | null {
+    const family = familyOf(source);
+    const key = `${family} ${formatPortRange(wanted.ports)} ${
+      wanted.to ? formatEndpoint(wanted.to) : ""
+    }`;
+    let answer = this.#answers.get(key);
+    if (answer === undefined) {
+      const own = ownOf(firewall)!;
+      const { passes } = judgeWanted(rules, wanted, { family }, own);
+      answer = passes === "no"
+        ? findBlocked(rules, wanted, { family }, firewall) ?? "passes"
+        : passes === "yes"
+        ? "passes"
+        : "by source";
+      if (this.#answers.size >= MAX_ANSWERS) this.#answers.clear();
+      this.#answers.set(key, answer);
+    }
+    if (answer === "passes") return null;
+    return answer === "by source"
+      ? findBlocked(rules, wanted, { family, source }, firewall)
+      : answer;
+  }
+}
+
+/** Everything of a configuration that the host's own rules surely drop. */
+export function hostFacts(rules: HostRules, config: Config): HostFact[] {
+  const { firewall, services, clients, doors, listen } = config;
+  const granted: PortRange[] = [
+    ...services.flatMap(({ ports }) => ports),
+    ...clients.flatMap(({ open }) => open),
+    ...doors.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
+  ];
+  const facts = new Map<string, HostFact>();
+  const add = (
+    what: HostFact["what"],
+    family: Family,
+    { ports, by, hint }: Blocked,
+  ) => {
+    const fact = { what, ports: formatPortRange(ports), by, hint };
+    const key = JSON.stringify(fact);
+    const families = facts.get(key)?.families ?? [];
+    const name = family === 4 ? "ipv4" : "ipv6";
+    if (families.includes(name)) return;
+    facts.set(key, { ...fact, families: [...families, name] });
+  };
+  const ask = (
+    what: HostFact["what"],
+    wanted: Wanted,
+    families: readonly Family[],
+    by: Config["firewall"],
+  ) => {
+    for (const family of families) {
+      const blocked = findBlocked(rules, wanted, { family }, by);
+      if (blocked) add(what, family, blocked);
+    }
+  };
+  const here = familiesHere(rules);
+  for (const { host, port } of listen) {
+    const ports = { protocol: "udp", first: port, last: port } as const;
+    const families = host === "::"
+      ? here
+      : isLoopback(host)
+      ? []
+      : [isIpv4(host) ? 4 : 6] as const;
+    ask("knock", { ports, to: null }, families, {
+      ...firewall,
+      backend: firewall.backend === "command" ? "command" : "gate",
+      mode: "guard",
+    });
+  }
+  for (const ports of granted) {
+    ask("service", { ports, to: targetOf(config, ports) }, here, firewall);
+  }
+  return [...facts.values()];
+}
+
+/** A fact as one line for people; without its hint where that is null. */
+export function describeHostFact(
+  { what, ports, families, by, hint }:
+    & Omit<HostFact, "hint">
+    & { readonly hint: string | null },
+): string {
+  const only = families.length === 1
+    ? ` (${families[0] === "ipv4" ? "IPv4" : "IPv6"})`
+    : "";
+  const words = what === "knock"
+    ? "no knock comes in"
+    : "stays closed after a knock";
+  return `${ports}${only}: ${words}: ${by}${hint === null ? "" : `; ${hint}`}`;
+}
+
+/** Where the nft backend sends what comes to these ports; null = nowhere else. */
+function targetOf(
+  { firewall, services }: Config,
+  ports: PortRange,
+): Wanted["to"] {
+  if (firewall.backend !== "nft") return null;
+  return services.find((service) =>
+    service.ports.some((range) => containsPorts(range, ports))
+  )?.to ?? null;
+}

@@ -1,0 +1,131 @@
+/**
+ * What the firewall is asked to do: hold all that the ledger says, open,
+ * close and prolong grants, end connections. One order after the other:
+ * callers wait in the queue.
+ * @module
+ */
+
+import type { Config } from "../../config/config.ts";
+import { kernelSequences } from "../../config/doors.ts";
+import { endConnections } from "../../firewall/conntrack.ts";
+import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
+import { formatPortRange, overlapPorts } from "../../values/ports.ts";
+import type { Deed, Granted } from "./deed_.ts";
+import { granteesOf, type InForce } from "./in_force.ts";
+import { latestEnd } from "../packet/judge.ts";
+import { type Entry, isWithin, mergeEntries } from "../state/ledger.ts";
+import type { Store } from "../state/store.ts";
+
+/** What orders are given with. */
+export interface OrdersParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly inForce: InForce;
+}
+
+/** Brings the firewall in step with the ledger. Methods throw FirewallError. */
+export class Orders {
+  readonly #parts: OrdersParts;
+
+  constructor(parts: OrdersParts) {
+    this.#parts = parts;
+  }
+
+  /** Has a firewall hold exactly what a configuration and the ledger say. */
+  apply(config: Config, firewall: Firewall): Promise<void> {
+    const { runtime, store } = this.#parts;
+    const nowMs = runtime.nowMs();
+    firewall.setSequences?.(kernelRules(kernelSequences(config.doors)));
+    const names = granteesOf(config);
+    const clients = new Map(config.clients.map((one) => [one.name, one]));
+    const live = store.ledger.live(nowMs)
+      .filter(({ client }) => names.has(client))
+      .map((entry) => {
+        const client = clients.get(entry.client);
+        if (!client) return entry;
+        return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
+      });
+    const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
+      .filter(({ to }) => !to || canForward(config));
+    return firewall.apply(config.services, grants, nowMs);
+  }
+
+  /** Opens what the ledger says is granted. */
+  async open(
+    { client }: Deed,
+    { address, ports, to }: Granted,
+    nowMs: number,
+  ): Promise<void> {
+    const { store, inForce: { config, firewall } } = this.#parts;
+    if (to && !canForward(config)) {
+      const { backend } = config.firewall;
+      throw new FirewallError(`the ${backend} backend cannot forward a port`);
+    }
+    const entries = store.ledger.ofAddress(address, nowMs);
+    // Only the kernel knows whether another's single use is still to come.
+    const wanted = entries.filter((entry) =>
+      isWithin(entry, ports) && (!entry.once || entry.client === client)
+    );
+    if (wanted.length === 0) {
+      throw new FirewallError("it was taken back before it was opened");
+    }
+    await firewall.open(mergeEntries(wanted), mergeEntries(entries), nowMs);
+  }
+
+  /** Puts right what the kernel ends for all at an address, though others have it for longer. */
+  async prolong(
+    { address, ports, seconds }: Granted,
+    nowMs: number,
+  ): Promise<void> {
+    const { store, inForce: { firewall } } = this.#parts;
+    const entries = store.ledger.ofAddress(address, nowMs);
+    const untilMs = nowMs + seconds * 1000;
+    // Only the kernel knows whether a single use is still to come.
+    const longer = entries.filter((entry) =>
+      !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
+    );
+    if (longer.length === 0) return;
+    await firewall.open(mergeEntries(longer), mergeEntries(entries), nowMs);
+  }
+
+  /** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
+  async close(ended: readonly Entry[], nowMs: number): Promise<void> {
+    const { store, inForce: { firewall } } = this.#parts;
+    for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
+      const gone = mergeEntries(own);
+      const used = new Set(
+        gone.filter(({ once }) => once)
+          .map(({ ports }) => formatPortRange(ports)),
+      );
+      // Whether it was used is not known: another's single use of the same
+      // ports ends with this one, and none is given back.
+      const stays = mergeEntries(store.ledger.ofAddress(address, nowMs))
+        .filter(({ once, ports }) =>
+          !once || !used.has(formatPortRange(ports))
+        );
+      await firewall.close(gone, stays, nowMs);
+      // A neighbour's grant for the same ports may end earlier than ours did.
+      const lasting = stays.filter(({ once }) => !once);
+      if (lasting.length > 0) await firewall.open(lasting, stays, nowMs);
+    }
+  }
+
+  /** Ends the connections of those services that say so. */
+  async kill(ended: readonly Entry[]): Promise<void> {
+    const { runtime, inForce: { config } } = this.#parts;
+    const killed = config.services.filter(({ kill }) => kill);
+    const concerned = ended.filter((entry) =>
+      killed.some(({ ports }) =>
+        ports.some((range) => overlapPorts(range, entry.ports))
+      )
+    );
+    if (concerned.length > 0) await endConnections(runtime, concerned);
+  }
+}
+
+/** Whether grants may lead elsewhere than their ports do. */
+function canForward({ firewall }: Config): boolean {
+  return firewall.backend === "nft";
+}

@@ -1,0 +1,262 @@
+/**
+ * What is decided on a request: judged and recorded in one synchronous step,
+ * before the next one is looked at. Protocol, "The order of judging", steps 6
+ * to 8.
+ * @module
+ */
+
+import type { Client } from "../../config/config.ts";
+import type { Request } from "../../dialects/dialect.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { Asker, Chronicle, Concerned } from "../report/chronicle.ts";
+import { Codes } from "./codes.ts";
+import type { Counters } from "../report/counters.ts";
+import type { Claim, Granted } from "../grants/deed_.ts";
+import { Hush } from "../report/hush.ts";
+import type { InForce } from "../grants/in_force.ts";
+import { takenAddresses } from "./forwarding.ts";
+import {
+  isClientAddress,
+  isTimely,
+  judge,
+  type PolicyRefusal,
+  type Verdict,
+} from "./judge.ts";
+import type { Entry } from "../state/ledger.ts";
+import type { Log } from "../report/log.ts";
+import { explainRefusal, explainSkew } from "../report/messages.ts";
+import { MAX_WAITING, type Queue } from "../grants/queue.ts";
+import type { Records } from "../grants/records.ts";
+import type { Store } from "../state/store.ts";
+import { stateTrouble } from "../report/trouble.ts";
+
+/** How long what the system said of its interfaces is taken for true. */
+const TAKEN_MS = 1000;
+
+/** What decisions are made with. */
+export interface DecisionsParts {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly chronicle: Chronicle;
+  readonly inForce: InForce;
+  readonly queue: Queue;
+  readonly records: Records;
+}
+
+/** What is to be done, and is recorded already. */
+export interface Passed {
+  readonly ok: true;
+  readonly granted: Granted;
+  /** The ledger's entries for these ports as they were before. */
+  readonly before: readonly Entry[];
+}
+
+/** That nothing is to be done; that was told already. */
+export interface Denied {
+  readonly ok: false;
+  readonly status: "refused" | "failed";
+  /** The address that was asked for; canonical. */
+  readonly address: string;
+}
+
+/** What the judge refused. */
+interface Refused {
+  readonly ok: false;
+  readonly why: PolicyRefusal;
+  /** Whether it is told, in the history and in the log. */
+  readonly told: boolean;
+}
+
+/** Decides on requests and claims. Nothing in here waits. */
+export class Decisions {
+  readonly #parts: DecisionsParts;
+  readonly #codes: Codes;
+  readonly #hush: Hush;
+  #taken: ReadonlySet<string> = new Set();
+  #takenMs = -Infinity;
+
+  constructor(parts: DecisionsParts) {
+    this.#parts = parts;
+    this.#codes = new Codes(parts.store);
+    this.#hush = new Hush(parts.log);
+  }
+
+  /**
+   * Decides on an authentic request. Null is silence: a stamp out of time, a
+   * replay.
+   */
+  decide(
+    request: Request,
+    source: string,
+    nowMs: number,
+  ): Passed | Denied | null {
+    const { store, counters, chronicle, inForce, queue } = this.#parts;
+    const client = inForce.client(request.client);
+    if (!client) return this.#silence("unknown client");
+    const address = request.address ?? source;
+    const asked = { address, ports: request.ports, seconds: 0 };
+    const { maxSkewMs } = inForce.config;
+
+    // Step 6.
+    if (
+      !isTimely(request, nowMs, maxSkewMs) ||
+      store.replay.isForgotten(request.timestampMs)
+    ) {
+      // A copy of an old packet comes here, too, from anybody.
+      if (this.#hush.tells(client.name, "time", nowMs)) {
+        const words = explainSkew(request.timestampMs - nowMs);
+        chronicle.say("warn", "refused", request, asked, words);
+      }
+      return this.#silence("time");
+    }
+
+    // Step 7: in memory first, so that a copy is a replay whatever fails below.
+    const untilMs = request.timestampMs + maxSkewMs;
+    if (!store.replay.note(request.identity, untilMs)) {
+      return this.#silence("replay");
+    }
+    if (queue.isFull(client.name)) {
+      counters.add("failed: busy");
+      if (this.#hush.tells(client.name, "policy", nowMs)) {
+        const words = `${MAX_WAITING} of its requests wait already`;
+        chronicle.say("error", "failed", request, asked, words);
+      }
+      return { ok: false, status: "failed", address };
+    }
+
+    // Step 7 in the file, and step 8: all of it is recorded, or nothing.
+    try {
+      const decided = store.transaction(() => {
+        if (!store.replay.record(request.identity, untilMs)) return null;
+        return this.#judgeAndRecord(request, client, source, asked, nowMs);
+      });
+      if (!decided) return this.#silence("replay");
+      if (decided.ok) return decided;
+      counters.add(`refused: ${decided.why}`);
+      if (decided.told) {
+        const words = explainRefusal(decided.why, address);
+        chronicle.say("warn", "refused", request, asked, words);
+      }
+      return { ok: false, status: "refused", address };
+    } catch (error) {
+      return this.#fail(request, asked, error);
+    }
+  }
+
+  /** Records what a complete port sequence does. */
+  admit(claim: Claim, nowMs: number): Passed | Denied {
+    const { store, records } = this.#parts;
+    const { command, address, ports, seconds } = claim;
+    const machine = { taken: this.#takenAddresses() };
+    if (!isClientAddress(address, address, machine)) {
+      return this.#refuseClaim(claim, nowMs);
+    }
+    const granted: Granted = {
+      ok: true,
+      address,
+      ports,
+      to: null,
+      command,
+      seconds,
+      codeStep: null,
+    };
+    try {
+      const before = store.transaction(() => {
+        claim.record?.();
+        return records.record(claim, granted, nowMs);
+      });
+      return { ok: true, granted, before };
+    } catch (error) {
+      return this.#fail(claim, granted, error);
+    }
+  }
+
+  /** Refuses what a sequence would do for an address that no client has. */
+  #refuseClaim(claim: Claim, nowMs: number): Denied {
+    const { counters, chronicle } = this.#parts;
+    const { client, address } = claim;
+    counters.add("refused: address");
+    if (this.#hush.tells(client, "policy", nowMs)) {
+      const words = explainRefusal("address", address);
+      chronicle.say("warn", "refused", claim, claim, words);
+    }
+    return { ok: false, status: "refused", address };
+  }
+
+  /** Step 8, and the record of what it says: within the transaction of step 7. */
+  #judgeAndRecord(
+    request: Request,
+    client: Client,
+    source: string,
+    asked: Concerned,
+    nowMs: number,
+  ): Passed | Refused {
+    const verdict = this.#judge(request, client, source, nowMs);
+    if (verdict.ok) {
+      const { records } = this.#parts;
+      const before = records.record(request, verdict, nowMs);
+      return { ok: true, granted: verdict, before };
+    }
+    const { why } = verdict;
+    const told = this.#hush.tells(client.name, "policy", nowMs);
+    if (told) {
+      const { chronicle } = this.#parts;
+      const words = explainRefusal(why, asked.address);
+      chronicle.remember("refused", request, asked, words);
+    }
+    return { ok: false, why, told };
+  }
+
+  /** Step 8, with all that a one-time code needs besides. */
+  #judge(
+    request: Request,
+    client: Client,
+    source: string,
+    nowMs: number,
+  ): Verdict {
+    const { runtime, inForce: { config } } = this.#parts;
+    const { name } = client;
+    const isTry = client.code !== null && request.code !== null;
+    if (isTry && !this.#codes.mayTry(name, nowMs)) {
+      return { ok: false, why: "code tries" };
+    }
+    const named = request.forward || request.target !== undefined;
+    const ownAddresses = named ? runtime.ownAddresses() : [];
+    const machine = { ...config, ownAddresses, taken: this.#takenAddresses() };
+    const verdict = judge(request, client, source, nowMs, machine);
+    if (isTry && !verdict.ok && verdict.why === "code") {
+      this.#codes.noteWrong(name, nowMs);
+    }
+    if (!verdict.ok || verdict.codeStep === null) return verdict;
+    return this.#codes.use(name, verdict.codeStep, config.maxSkewMs, nowMs)
+      ? verdict
+      : { ok: false, why: "code used" };
+  }
+
+  /** Addresses that no client has, looked up once a second at most. */
+  #takenAddresses(): ReadonlySet<string> {
+    const { runtime } = this.#parts;
+    const nowMs = runtime.monotonicMs();
+    if (nowMs - this.#takenMs >= TAKEN_MS) {
+      this.#takenMs = nowMs;
+      this.#taken = takenAddresses(runtime.ownNetworks());
+    }
+    return this.#taken;
+  }
+
+  #silence(why: string): null {
+    this.#parts.counters.add(`refused: ${why}`);
+    return null;
+  }
+
+  /** What cannot be recorded is not done. */
+  #fail(asker: Asker, concerned: Concerned, error: unknown): Denied {
+    const { counters, chronicle } = this.#parts;
+    const words = stateTrouble(error);
+    counters.add("failed: state");
+    chronicle.say("error", "failed", asker, concerned, words);
+    return { ok: false, status: "failed", address: concerned.address };
+  }
+}

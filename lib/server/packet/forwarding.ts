@@ -1,0 +1,113 @@
+/**
+ * What a client may have passed on, and what it may run: the parts of the
+ * policy for which other parts of the configuration are needed.
+ * @module
+ */
+
+import type { Client, Config } from "../../config/config.ts";
+import type { Forward, Request } from "../../dialects/dialect.ts";
+import {
+  addressFromBytes,
+  broadcastOf,
+  type Endpoint,
+  isIpv4,
+  isLoopback,
+  parsePrefix,
+} from "../../values/address.ts";
+import {
+  containsPorts,
+  overlapPorts,
+  type PortRange,
+} from "../../values/ports.ts";
+
+/** What the judge knows of the machine besides the client. */
+export interface Machine {
+  readonly services: Config["services"];
+  readonly commands: Config["commands"];
+  /** Addresses of this machine's interfaces, canonical. */
+  readonly ownAddresses: readonly string[];
+  /** Addresses that no client has: this machine's own, and its networks' broadcast addresses. */
+  readonly taken: ReadonlySet<string>;
+}
+
+/** A machine with nothing on it. */
+export const NO_MACHINE: Machine = {
+  services: [],
+  commands: new Map(),
+  ownAddresses: [],
+  taken: new Set(),
+};
+
+/** Addresses that no client has, from what the system says of its interfaces. */
+export function takenAddresses(networks: readonly string[]): Set<string> {
+  const taken = new Set<string>();
+  for (const network of networks) {
+    const prefix = parsePrefix(network);
+    if (!prefix) continue;
+    const address = addressFromBytes(prefix.bytes);
+    // A client on this machine comes from loopback.
+    if (!isLoopback(address)) taken.add(address);
+    const broadcast = broadcastOf(prefix);
+    if (broadcast !== null) taken.add(broadcast);
+  }
+  return taken;
+}
+
+/** Ports below are known by their numbers, and stay what they are. */
+const FIRST_FREE_PORT = 1024;
+
+/** What a forward that is allowed comes to. */
+export interface Forwarding {
+  /** Where the grant leads; null: where the service leads anyway. */
+  readonly to: Endpoint | null;
+}
+
+/**
+ * Whether a client may have the asked port passed on. To another machine: by
+ * a service that it may open, whose `to` is that target. Within this one: to
+ * a port that it may open, through one from 1024 on that is no service's.
+ * Null: it may not.
+ */
+export function chooseForward(
+  forward: Forward,
+  asked: PortRange,
+  client: Client,
+  { services, ownAddresses }: Machine,
+): Forwarding | null {
+  const may = (wanted: PortRange) =>
+    client.open.some((range) => containsPorts(range, wanted));
+  const owner = services.find(({ ports }) =>
+    ports.some((range) => overlapPorts(range, asked))
+  );
+  if (forward.kind === "nat") {
+    const { to } = owner ?? {};
+    const same = to && to.host === forward.host && to.port === forward.port;
+    return same && may(asked) ? { to: null } : null;
+  }
+  const target = { ...asked, first: forward.port, last: forward.port };
+  const leads = services.some(({ ports, to }) =>
+    to && ports.some((range) => overlapPorts(range, target))
+  );
+  const host = ownAddresses.find((address) => address === forward.host) ??
+    ownAddresses.find(isIpv4);
+  if (leads || host === undefined || !may(target)) return null;
+  if (asked.first === forward.port) return { to: null };
+  if (owner || asked.first < FIRST_FREE_PORT) return null;
+  return { to: { host, port: forward.port } };
+}
+
+/**
+ * The name of the command that a request means, if the client may run it. In
+ * fwknop's dialect it may also be written out: its program and arguments,
+ * joined by single blanks, to the letter. Null: it may run none such.
+ */
+export function chooseCommand(
+  { command, dialect }: Request,
+  client: Client,
+  { commands }: Machine,
+): string | null {
+  return client.run.find((name) =>
+    name === command ||
+    (dialect === "fwknop" && commands.get(name)?.join(" ") === command)
+  ) ?? null;
+}

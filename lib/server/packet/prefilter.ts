@@ -1,0 +1,58 @@
+/** The kernel gate's tags: those of this minute and its neighbours, replaced as it passes. */
+
+import { type Config, dialectsOf } from "../../config/config.ts";
+import {
+  publicKeyOf,
+  tagOf,
+  tagWindows,
+  WINDOW_MS,
+} from "../../dialects/knock1/open.ts";
+import type { Firewall, KernelGate } from "../../firewall/firewall.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+
+/** Keeps the kernel gate up to date. Methods throw FirewallError. */
+export class GateTags {
+  readonly #runtime: Runtime;
+  /** The window whose tags the kernel has; null without a gate. */
+  #window: number | null = null;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** Has the kernel sort out junk, where every packet must be a knock/1. */
+  async set(config: Config, firewall: Firewall): Promise<void> {
+    const nowMs = this.#runtime.nowMs();
+    const gate = kernelGate(config, nowMs);
+    this.#window = gate && firewall.setGate ? windowOf(nowMs) : null;
+    await firewall.setGate?.(gate);
+  }
+
+  /** Replaces the tags where their window is over. */
+  async renew(config: Config, firewall: Firewall): Promise<void> {
+    const window = windowOf(this.#runtime.nowMs());
+    if (this.#window === null || this.#window === window) return;
+    await this.set(config, firewall);
+  }
+}
+
+/** The gate of a configuration; null where a client speaks another dialect, which has no tags. */
+function kernelGate(config: Config, nowMs: number): KernelGate | null {
+  const ports = config.listen.map(({ port }) => port);
+  const used = config.clients.flatMap(dialectsOf);
+  if (used.some((dialect) => dialect !== "knock")) return null;
+  const server = publicKeyOf(config.key);
+  // One window more: the timer that renews them may be late.
+  const windows = tagWindows(
+    nowMs + WINDOW_MS / 2,
+    config.maxSkewMs + WINDOW_MS / 2,
+  );
+  return {
+    ports,
+    tags: windows.map((window) => tagOf(server, window)),
+  };
+}
+
+function windowOf(nowMs: number): number {
+  return Math.floor(nowMs / WINDOW_MS);
+}

@@ -1,0 +1,66 @@
+/** What is written down about doors: used sequences, and what is still to be run. */
+
+import type { Door } from "../../config/config.ts";
+import type { Database, Statement } from "../../runtime/runtime.ts";
+import { formatHit, type Sequence } from "../../sequences/sequence.ts";
+
+/** A program that is to be run when a door's time is over. */
+export interface Pending {
+  readonly door: string;
+  /** Canonical. */
+  readonly address: string;
+}
+
+/** The tables of doors in the state file. Methods throw SystemError. */
+export class DoorBook {
+  readonly #burn: Statement;
+  readonly #isBurnt: Statement;
+  readonly #remind: Statement;
+  readonly #due: Statement;
+  readonly #forget: Statement;
+
+  constructor(database: Database) {
+    this.#burn = database.prepare("insert or ignore into burnt values (?, ?)");
+    this.#isBurnt = database.prepare(
+      "select 1 from burnt where door = ? and hits = ?",
+    );
+    this.#remind = database.prepare(`
+      insert into reminders (door, address, until_ms) values (?, ?, ?)
+      on conflict do update set until_ms = max(until_ms, excluded.until_ms)`);
+    this.#due = database.prepare(
+      "select door, address from reminders where until_ms <= ?",
+    );
+    this.#forget = database.prepare(
+      "delete from reminders where door = ? and address = ?",
+    );
+  }
+
+  /** The one-time sequences of a door that were not used yet, in order. */
+  left({ name, opens }: Door): Sequence[] {
+    return opens.filter(({ hits }) => !this.#isBurnt.get(name, text(hits)));
+  }
+
+  /** Uses up a one-time sequence. */
+  burn({ name, hits }: Sequence): void {
+    this.#burn.run(name, text(hits));
+  }
+
+  /** Notes that something is to be run for an address; the later time counts. */
+  remind(door: string, address: string, untilMs: number): void {
+    this.#remind.run(door, address, untilMs);
+  }
+
+  /** What is to be run by now. */
+  due(nowMs: number): Pending[] {
+    return this.#due.all(nowMs) as unknown as Pending[];
+  }
+
+  /** Whether something was still to be run; it is not any more. */
+  forget(door: string, address: string): boolean {
+    return this.#forget.run(door, address) > 0;
+  }
+}
+
+function text(hits: Sequence["hits"]): string {
+  return hits.map(formatHit).join(" ");
+}

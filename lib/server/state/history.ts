@@ -1,0 +1,136 @@
+/** The history that `knock log` shows: who opened what, and what was refused. */
+
+import type { Action } from "../../dialects/dialect.ts";
+import type { Database, SqlRow, Statement } from "../../runtime/runtime.ts";
+
+/** How many events are kept, of all clients and of one. */
+export const MAX_EVENTS = 100_000;
+export const MAX_EVENTS_OF_CLIENT = 10_000;
+
+/** New events that are too few to look for what is too much: that counts all. */
+const LOOK_AFTER = 100;
+
+/** An action that was done, the end of a grant, or why nothing was done. */
+export type EventName = Action | "end" | "refused" | "failed";
+
+/** Something that happened to an authentic request or a grant. */
+export interface Event {
+  /** Unix milliseconds. */
+  readonly atMs: number;
+  readonly event: EventName;
+  readonly client: string;
+  readonly address: string;
+  /** Such as "tcp/22,udp/53"; "" where none are concerned. */
+  readonly ports: string;
+  readonly seconds: number;
+  readonly dialect: string;
+  /** Why it was refused or failed; "" otherwise. */
+  readonly reason: string;
+}
+
+export interface HistoryQuery {
+  readonly sinceMs?: number;
+  readonly client?: string;
+}
+
+/**
+ * Events in the state file. Nobody pushes others' out: of each client the latest
+ * {@linkcode MAX_EVENTS_OF_CLIENT} are kept, and fewer of those that have most
+ * where all are more than {@linkcode MAX_EVENTS}.
+ */
+export class History {
+  readonly #insert: Statement;
+  readonly #select: Statement;
+  readonly #last: Statement;
+  readonly #counts: Statement;
+  readonly #prune: Statement;
+  /** The last event when the history was pruned. */
+  #prunedId = -Infinity;
+  readonly #full = new Set<string>();
+
+  constructor(database: Database) {
+    this.#insert = database.prepare(`
+      insert into history (at_ms, event, client, address, ports, seconds, dialect, reason)
+      values (?, ?, ?, ?, ?, ?, ?, ?)`);
+    this.#select = database.prepare(`
+      select * from history
+      where at_ms >= ?1 and (?2 is null or client = ?2)
+      order by id`);
+    this.#last = database.prepare("select max(id) as id from history");
+    this.#counts = database.prepare(
+      "select client, count(*) as n from history group by client",
+    );
+    this.#prune = database.prepare(`
+      delete from history where client = ?1 and id <= (
+        select id from history where client = ?1
+        order by id desc limit 1 offset ?2)`);
+  }
+
+  add(event: Event): void {
+    const { atMs, client, address, ports, seconds, dialect, reason } = event;
+    this.#insert.run(
+      atMs,
+      event.event,
+      client,
+      address,
+      ports,
+      seconds,
+      dialect,
+      reason,
+    );
+  }
+
+  /** Events in the order in which they happened. */
+  find({ sinceMs = 0, client }: HistoryQuery): Event[] {
+    return this.#select.all(sinceMs, client ?? null).map(readEvent);
+  }
+
+  /** Drops the oldest of what is too much; the clients whose part is full for the first time. */
+  prune(): string[] {
+    const last = this.#last.get()?.id as number | null ?? 0;
+    if (last - this.#prunedId < LOOK_AFTER) return [];
+    this.#prunedId = last;
+    const counts = new Map(
+      this.#counts.all().map(({ client, n }) =>
+        [client, n] as [string, number]
+      ),
+    );
+    const share = Math.min(
+      MAX_EVENTS_OF_CLIENT,
+      fairShare([...counts.values()], MAX_EVENTS),
+    );
+    const full: string[] = [];
+    for (const [client, count] of counts) {
+      if (count <= share) continue;
+      this.#prune.run(client, share);
+      if (!this.#full.has(client)) full.push(client);
+      this.#full.add(client);
+    }
+    return full;
+  }
+}
+
+/** The largest share with which these counts, each cut to it, are no more than a limit. */
+export function fairShare(counts: readonly number[], limit: number): number {
+  let left = limit;
+  const sorted = counts.toSorted((a, b) => a - b);
+  for (const [index, count] of sorted.entries()) {
+    const share = Math.floor(left / (sorted.length - index));
+    if (count > share) return share;
+    left -= count;
+  }
+  return Infinity;
+}
+
+function readEvent(row: SqlRow): Event {
+  return {
+    atMs: row.at_ms as number,
+    event: row.event as EventName,
+    client: row.client as string,
+    address: row.address as string,
+    ports: row.ports as string,
+    seconds: row.seconds as number,
+    dialect: row.dialect as string,
+    reason: row.reason as string,
+  };
+}

@@ -1,0 +1,159 @@
+/** The ledger of grants: who may reach what until when, kept over restarts. */
+
+import type { Grant } from "../../firewall/firewall.ts";
+import type {
+  Database,
+  SqlRow,
+  SqlValue,
+  Statement,
+} from "../../runtime/runtime.ts";
+import { formatEndpoint, parseEndpoint } from "../../values/address.ts";
+import {
+  containsPorts,
+  type PortRange,
+  type Protocol,
+} from "../../values/ports.ts";
+
+/** A client's grant, as recorded. */
+export interface Entry extends Grant {
+  /** Unix milliseconds. */
+  readonly sinceMs: number;
+}
+
+/** Clients' grants in the state file. Two clients at one address have one each. */
+export class Ledger {
+  readonly #put: Statement;
+  readonly #remove: Statement;
+  readonly #live: Statement;
+  readonly #countLive: Statement;
+  readonly #ofAddress: Statement;
+  readonly #ended: Statement;
+  readonly #count: Statement;
+  readonly #shift: Statement;
+  readonly #rebase: Statement;
+  /** At least as many as are recorded: counting them all takes a millisecond. */
+  #atMost: number;
+
+  constructor(database: Database) {
+    // The later end wins.
+    this.#put = database.prepare(`
+      insert into grants
+        (client, address, protocol, first, last, target, once, since_ms, until_ms)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      on conflict do update set until_ms = max(until_ms, excluded.until_ms)`);
+    this.#remove = database.prepare(
+      `delete from grants where client = ? and address = ? and protocol = ?
+       and first = ? and last = ? and target = ? and once = ?`,
+    );
+    this.#live = database.prepare("select * from grants where until_ms > ?");
+    this.#countLive = database.prepare(
+      "select count(*) as n from grants where until_ms > ?",
+    );
+    this.#ofAddress = database.prepare(
+      "select * from grants where address = ? and until_ms > ?",
+    );
+    this.#ended = database.prepare("select * from grants where until_ms <= ?");
+    this.#count = database.prepare("select count(*) as n from grants");
+    this.#shift = database.prepare(
+      "update grants set since_ms = since_ms + ?1, until_ms = until_ms + ?1",
+    );
+    this.#rebase = database.prepare(
+      `update grants set since_ms = ?1, until_ms = until_ms - since_ms + ?1
+       where since_ms > ?1`,
+    );
+    this.#atMost = this.size;
+  }
+
+  /** Goes along with a clock that was set: all keep the time that is left to them. */
+  shift(byMs: number): void {
+    this.#shift.run(byMs);
+  }
+
+  /** Has what was granted at a time that is to come begin now: the clock was set back unseen. */
+  rebase(nowMs: number): void {
+    this.#rebase.run(nowMs);
+  }
+
+  put(entry: Entry): void {
+    this.#atMost++;
+    this.#put.run(...keyOf(entry), entry.sinceMs, entry.untilMs);
+  }
+
+  remove(entry: Entry): void {
+    this.#remove.run(...keyOf(entry));
+  }
+
+  /** All that is open now. */
+  live(nowMs: number): Entry[] {
+    return this.#live.all(nowMs).map(readEntry);
+  }
+
+  /** How many are open now. */
+  countLive(nowMs: number): number {
+    return this.#countLive.get(nowMs)!.n as number;
+  }
+
+  /** What is open now for one address. */
+  ofAddress(address: string, nowMs: number): Entry[] {
+    return this.#ofAddress.all(address, nowMs).map(readEntry);
+  }
+
+  /** What has ended by itself and is still recorded. */
+  ended(nowMs: number): Entry[] {
+    return this.#ended.all(nowMs).map(readEntry);
+  }
+
+  /** How many are recorded. */
+  get size(): number {
+    return this.#count.get()!.n as number;
+  }
+
+  /** Whether so many more may be recorded without exceeding a limit. */
+  hasRoom(count: number, limit: number): boolean {
+    if (this.#atMost + count > limit) this.#atMost = this.size;
+    return this.#atMost + count <= limit;
+  }
+}
+
+/**
+ * What a firewall must hold for these entries: one grant for each address and
+ * ports, with the latest end of all clients that share it. Those for a single
+ * connection stay apart from those that last.
+ */
+export function mergeEntries(entries: readonly Entry[]): Grant[] {
+  const merged = new Map<string, Grant>();
+  for (const entry of entries) {
+    const key = keyOf({ ...entry, client: "" }).join(" ");
+    const other = merged.get(key);
+    if (!other || other.untilMs < entry.untilMs) merged.set(key, entry);
+  }
+  return [...merged.values()];
+}
+
+/** Whether an entry is for ports within one of these ranges. */
+export function isWithin(entry: Entry, ranges: readonly PortRange[]): boolean {
+  return ranges.some((range) => containsPorts(range, entry.ports));
+}
+
+/** What makes two grants the same one, in the order of the table. */
+function keyOf({ client, address, ports, to, once }: Grant): SqlValue[] {
+  const { protocol, first, last } = ports;
+  const target = to ? formatEndpoint(to) : "";
+  return [client, address, protocol, first, last, target, once ? 1 : 0];
+}
+
+function readEntry(row: SqlRow): Entry {
+  return {
+    client: row.client as string,
+    address: row.address as string,
+    ports: {
+      protocol: row.protocol as Protocol,
+      first: row.first as number,
+      last: row.last as number,
+    },
+    sinceMs: row.since_ms as number,
+    untilMs: row.until_ms as number,
+    once: row.once === 1,
+    to: parseEndpoint(row.target as string),
+  };
+}

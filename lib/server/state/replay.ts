@@ -1,0 +1,151 @@
+/** What was accepted, so that no packet is accepted twice. Protocol, step 7. */
+
+import type { Database, Statement } from "../../runtime/runtime.ts";
+
+/** How many identities are held in memory besides; more are only in the file. */
+const MAX_CACHED = 10_000;
+
+/** The record of accepted identities, in the state file and, for speed, in memory. */
+export class Replay {
+  readonly #recent = new Map<string, number>();
+  readonly #insert: Statement;
+  readonly #prune: Statement;
+  readonly #load: Statement;
+  readonly #widen: Statement;
+  readonly #fact: Statement;
+  readonly #setFact: Statement;
+  #floorMs = 0;
+
+  constructor(database: Database) {
+    this.#insert = database.prepare(
+      "insert or ignore into accepted values (?, ?)",
+    );
+    this.#prune = database.prepare("delete from accepted where until_ms < ?");
+    this.#load = database.prepare(
+      "select identity, until_ms from accepted where until_ms >= ? limit ?",
+    );
+    this.#widen = database.prepare(
+      "update accepted set until_ms = until_ms + ?",
+    );
+    this.#fact = database.prepare("select value from facts where name = ?");
+    this.#setFact = database.prepare(
+      "insert or replace into facts values (?, ?)",
+    );
+  }
+
+  /**
+   * Reads what is still to be remembered. After a start of the machine
+   * (`rebooted`) the last records may not have reached the disk, so packets
+   * stamped before this moment are refused too, by later servers as well.
+   */
+  begin(nowMs: number, rebooted: boolean): void {
+    if (rebooted) this.#setFloor(nowMs);
+    // Ahead of the clock it would refuse everybody until then.
+    else this.#floorMs = Math.min(this.#read(FLOOR) ?? 0, nowMs);
+    for (const { identity, until_ms } of this.#load.all(nowMs, MAX_CACHED)) {
+      this.#recent.set(keyOf(identity as Uint8Array), until_ms as number);
+    }
+  }
+
+  /**
+   * Takes stamps that differ from the clock by so much. By more than before:
+   * then what is recorded is kept for longer, and what was forgotten is refused.
+   */
+  allow(maxSkewMs: number, nowMs: number): void {
+    const before = this.#read(SKEW);
+    if (before === maxSkewMs) return;
+    if (before !== null && before < maxSkewMs) {
+      const byMs = maxSkewMs - before;
+      this.#setFloor(Math.max(this.#floorMs, nowMs - before));
+      this.#widen.run(byMs);
+      for (const [key, untilMs] of this.#recent) {
+        this.#recent.set(key, untilMs + byMs);
+      }
+    }
+    this.#setFact.run(SKEW, JSON.stringify(maxSkewMs));
+  }
+
+  /** Goes along with a clock that was set. */
+  shift(byMs: number): void {
+    if (this.#floorMs > 0) this.#setFloor(this.#floorMs + byMs);
+  }
+
+  /** Whether a packet with this stamp is too old for what this record can know. */
+  isForgotten(timestampMs: number): boolean {
+    return timestampMs <= this.#floorMs;
+  }
+
+  /** Whether it was accepted lately: one look-up in memory. */
+  seen(identity: Uint8Array): boolean {
+    return this.#recent.has(keyOf(identity));
+  }
+
+  /**
+   * Notes an identity in memory, until a time; false when it was noted before.
+   * Comes before anything that can fail: a copy is a replay then, too.
+   */
+  note(identity: Uint8Array, untilMs: number): boolean {
+    if (this.seen(identity)) return false;
+    this.#recent.set(keyOf(identity), untilMs);
+    for (const [oldest, untilMs] of this.#recent) {
+      if (this.#recent.size <= MAX_CACHED) break;
+      if (!this.#isInFile(oldest, untilMs)) break;
+      this.#recent.delete(oldest);
+    }
+    return true;
+  }
+
+  /** Records an identity in the file; false when it was there already. */
+  record(identity: Uint8Array, untilMs: number): boolean {
+    return this.#insert.run(identity, untilMs) === 1;
+  }
+
+  /** Forgets what no valid stamp can bring back. */
+  prune(nowMs: number): void {
+    for (const [key, untilMs] of this.#recent) {
+      if (untilMs < nowMs) this.#recent.delete(key);
+    }
+    this.#prune.run(nowMs);
+  }
+
+  /**
+   * Sees to it that the file holds an identity: it does not where the packet
+   * was noted and what it asked for failed. False while the file cannot be
+   * written: then it stays in memory for its time.
+   */
+  #isInFile(key: string, untilMs: number): boolean {
+    try {
+      this.#insert.run(bytesOf(key), untilMs);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #setFloor(ms: number): void {
+    this.#floorMs = ms;
+    this.#setFact.run(FLOOR, JSON.stringify(ms));
+  }
+
+  #read(name: string): number | null {
+    const row = this.#fact.get(name);
+    return row ? JSON.parse(row.value as string) as number : null;
+  }
+}
+
+/** Facts of the state file, in milliseconds: up to which stamp all are refused, and by how much stamps may differ. */
+const FLOOR = "replay floor";
+const SKEW = "max skew";
+
+/** The identity under which a client's one-time code is recorded when it is used. */
+export function codeIdentity(client: string, step: number): Uint8Array {
+  return new TextEncoder().encode(`one-time code ${step} ${client}`);
+}
+
+function keyOf(identity: Uint8Array): string {
+  return String.fromCharCode(...identity);
+}
+
+function bytesOf(key: string): Uint8Array {
+  return Uint8Array.from(key, (byte) => byte.charCodeAt(0));
+}

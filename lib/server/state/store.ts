@@ -1,0 +1,276 @@
+/**
+ * The state file: what was accepted (for replay), what is open, and what
+ * happened. SQLite in WAL mode: a transaction is whole or not there at all
+ * after kill -9, and a full disk is an error that is seen before anything
+ * opens.
+ * @module
+ */
+
+import { join } from "node:path";
+import {
+  type Database,
+  type Runtime,
+  type SqlValue,
+  SystemError,
+} from "../../runtime/runtime.ts";
+import {
+  asOwner,
+  checkPlace,
+  makeOwnFolder,
+} from "../../config/files/rights.ts";
+import { FailureError } from "../../values/errors.ts";
+import { DoorBook } from "./doors.ts";
+import { History } from "./history.ts";
+import { Ledger } from "./ledger.ts";
+import { Replay } from "./replay.ts";
+
+/** The state file's name in the state folder. */
+export const STATE_FILE = "state.db";
+
+/** Beside it: a database that a server keeps locked, with its process id as user_version. */
+export const LOCK_FILE = "server.lock";
+/** How long another server's end is waited for. */
+const LOCK_WAIT_MS = 500;
+/** Where user_version is in a database: SQLite's file format, 1.3. */
+const USER_VERSION_AT = 60;
+
+/** Raised with every change of the tables below. */
+const SCHEMA_VERSION = 3;
+
+const SCHEMA = `
+  create table if not exists accepted (
+    identity blob primary key,
+    until_ms integer not null
+  ) without rowid;
+  create table if not exists grants (
+    client text not null,
+    address text not null,
+    protocol text not null,
+    first integer not null,
+    last integer not null,
+    target text not null,
+    once integer not null,
+    since_ms integer not null,
+    until_ms integer not null,
+    primary key (address, protocol, first, last, target, once, client)
+  ) without rowid;
+  create index if not exists grants_until on grants (until_ms);
+  create table if not exists history (
+    id integer primary key,
+    at_ms integer not null,
+    event text not null,
+    client text not null,
+    address text not null,
+    ports text not null,
+    seconds integer not null,
+    dialect text not null,
+    reason text not null
+  );
+  create index if not exists history_at on history (at_ms);
+  create index if not exists history_client on history (client);
+  create table if not exists facts (
+    name text primary key,
+    value text not null
+  ) without rowid;
+  create table if not exists burnt (
+    door text not null,
+    hits text not null,
+    primary key (door, hits)
+  ) without rowid;
+  create table if not exists reminders (
+    door text not null,
+    address text not null,
+    until_ms integer not null,
+    primary key (door, address)
+  ) without rowid;
+  pragma user_version = ${SCHEMA_VERSION};
+`;
+
+/** The state of one server. Methods throw {@linkcode SystemError} when the file cannot be written. */
+export class Store {
+  readonly replay: Replay;
+  readonly ledger: Ledger;
+  readonly history: History;
+  readonly doors: DoorBook;
+  readonly #database: Database;
+  readonly #closed: () => void;
+
+  /** `closed` is called when it has closed. */
+  constructor(database: Database, closed: () => void = () => {}) {
+    this.#database = database;
+    this.#closed = closed;
+    this.replay = new Replay(database);
+    this.ledger = new Ledger(database);
+    this.history = new History(database);
+    this.doors = new DoorBook(database);
+  }
+
+  /** Does all of it, or nothing when it throws. */
+  transaction<T>(work: () => T): T {
+    this.#database.exec("begin immediate");
+    try {
+      const result = work();
+      this.#database.exec("commit");
+      return result;
+    } catch (error) {
+      try {
+        this.#database.exec("rollback");
+      } catch {
+        // SQLite has rolled back by itself (a full disk).
+      }
+      throw error;
+    }
+  }
+
+  /** A fact that `status` reads: which server runs, its counters. */
+  fact(name: string): unknown {
+    const row = this.#database.prepare("select value from facts where name = ?")
+      .get(name);
+    return row ? JSON.parse(row.value as string) : undefined;
+  }
+
+  setFact(name: string, value: unknown): void {
+    this.#database.prepare("insert or replace into facts values (?, ?)")
+      .run(name, JSON.stringify(value) as SqlValue);
+  }
+
+  close(): void {
+    try {
+      this.#database.close();
+    } finally {
+      this.#closed();
+    }
+  }
+}
+
+/**
+ * Opens the state of a folder, making both where they are not. Throws
+ * FailureError with the cure, also where others could change it.
+ */
+export function openStore(runtime: Runtime, folder: string): Promise<Store> {
+  return open(runtime, folder, () => Promise.resolve(() => {}));
+}
+
+/** As {@linkcode openStore}, for a server: throws FailureError where another one uses the folder. */
+export function openServerStore(
+  runtime: Runtime,
+  folder: string,
+): Promise<Store> {
+  return open(runtime, folder, () => lock(runtime, folder));
+}
+
+async function open(
+  runtime: Runtime,
+  folder: string,
+  begin: () => Promise<() => void>,
+): Promise<Store> {
+  const path = join(folder, STATE_FILE);
+  let end = () => {};
+  try {
+    makeOwnFolder(runtime, folder);
+    checkPlace(runtime, path);
+    end = await begin();
+    const database = await runtime.openDatabase(path);
+    database.exec("pragma journal_mode = wal");
+    // A process that is killed loses nothing; a power cut may lose the last
+    // moments, which Replay.begin() makes good by the boot id.
+    database.exec("pragma synchronous = normal");
+    // The pages of SQLite's own, in KiB: the system keeps the others.
+    database.exec("pragma cache_size = -512");
+    const version = database.prepare("pragma user_version").get()!
+      .user_version as number;
+    if (version > SCHEMA_VERSION) {
+      throw new FailureError(
+        `${path}: made by a later version of knock (state ${version}, this one knows ${SCHEMA_VERSION})`,
+        "install that version again, or move the file away",
+      );
+    }
+    const check = database.prepare("pragma quick_check(1)").get()!;
+    if (Object.values(check)[0] !== "ok") {
+      throw new SystemError("SQLITE_CORRUPT", String(Object.values(check)[0]));
+    }
+    if (version < SCHEMA_VERSION) database.exec(SCHEMA);
+    return new Store(database, end);
+  } catch (error) {
+    end();
+    throw unusable(path, error);
+  }
+}
+
+/** Opens the state of a folder to look at it; null where no server has run yet. */
+export async function openExistingStore(
+  runtime: Runtime,
+  folder: string,
+): Promise<Store | null> {
+  const path = join(folder, STATE_FILE);
+  let back = () => {};
+  try {
+    if (!runtime.files.stat(path)) return null;
+    back = asOwner(runtime, folder);
+  } catch (error) {
+    throw unusable(path, error);
+  }
+  try {
+    return await open(runtime, folder, () => Promise.resolve(back));
+  } catch (error) {
+    back();
+    throw error;
+  }
+}
+
+/** Locks a folder for this process. The kernel ends the lock with the process, however that ends. */
+async function lock(runtime: Runtime, folder: string): Promise<() => void> {
+  const path = join(folder, LOCK_FILE);
+  checkPlace(runtime, path);
+  const database = await runtime.openDatabase(path);
+  try {
+    // One that is just ending is waited for.
+    database.exec(`pragma busy_timeout = ${LOCK_WAIT_MS}`);
+    database.exec("pragma locking_mode = exclusive");
+    // What it holds is worth nothing after a power cut.
+    database.exec("pragma synchronous = off");
+    database.exec("pragma journal_mode = memory");
+    // With locking_mode, the lock of this change is kept.
+    database.exec(`pragma user_version = ${runtime.pid}`);
+    return () => database.close();
+  } catch (error) {
+    database.close();
+    if (!(error instanceof SystemError) || !isLocked(error)) throw error;
+    const bytes = runtime.files.readBytes(path);
+    const pid = bytes.length > USER_VERSION_AT + 3
+      ? new DataView(bytes.buffer).getUint32(USER_VERSION_AT)
+      : 0;
+    throw new FailureError(
+      `${folder}: in use by the server with process id ${pid || "unknown"}`,
+      `end that server first${pid ? ` (kill ${pid})` : ""}, or give this one ` +
+        "a folder of its own with `state: FOLDER`",
+    );
+  }
+}
+
+function unusable(path: string, error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  return new FailureError(
+    `${path}: cannot use the state file: ${error.message}`,
+    cure(error, path),
+  );
+}
+
+function isLocked({ message }: SystemError): boolean {
+  return /locked|busy/.test(message);
+}
+
+function cure(error: SystemError, path: string): string {
+  const { code, message } = error;
+  if (code === "EACCES" || code === "EPERM" || /readonly/.test(message)) {
+    return "run it as the user that the server runs as, or as root";
+  }
+  if (isLocked(error)) {
+    return "another process holds it: is a second server running?";
+  }
+  if (code === "ENOSPC" || /full/.test(message)) return "make room on the disk";
+  if (/not a database|corrupt|malformed/i.test(`${code} ${message}`)) {
+    return `move it away (mv "${path}" "${path}.bad") and start again: what is open then is forgotten`;
+  }
+  return `look at the folder and its rights: ${path}`;
+}

@@ -1,0 +1,241 @@
+/**
+ * Shapes of plain values, as YAML gives them: a schema reads a value into what
+ * the program uses and notes every mistake on the way, with its path, what is
+ * wanted and what was found. Each also is its own JSON Schema.
+ * @module
+ */
+
+import { nearest } from "./nearest.ts";
+import { at, isMapping, type Mistake, mistake, show } from "./mistake.ts";
+
+/** A piece of JSON Schema (draft 2020-12). */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** What a value must be. */
+export interface Schema<T> {
+  /**
+   * Reads a value; undefined when it cannot be used, which is noted then.
+   * Never throws, whatever the value.
+   */
+  read(value: unknown, path: string, mistakes: Mistake[]): T | undefined;
+  readonly json: JsonSchema;
+}
+
+/** A key of a mapping. */
+export interface Field<T, F = T> {
+  readonly schema: Schema<T>;
+  /** Whether it must be there. */
+  readonly needed: boolean;
+  /** What it is when it is absent or wrong; undefined: the mapping cannot be used then. */
+  readonly fallback: F | undefined;
+}
+
+type Fields = Readonly<Record<string, Field<unknown, unknown>>>;
+type FieldValues<F extends Fields> = {
+  readonly [K in keyof F]: F[K] extends Field<infer T, infer U> ? T | U : never;
+};
+
+/** A key that must be there; with a fallback, to go on and find more mistakes. */
+export function required<T>(
+  schema: Schema<T>,
+  fallback?: NoInfer<T>,
+): Field<T, T> {
+  return { schema, needed: true, fallback };
+}
+
+/** A key that may be absent: then, and when it is wrong, it is `fallback`. */
+export function optional<T, const F>(
+  schema: Schema<T>,
+  fallback: F,
+): Field<T, F> {
+  return { schema, needed: false, fallback };
+}
+
+/** A mapping that may be absent: then it is what an empty one is read as. */
+export function section<T>(schema: Schema<T>): Field<T> {
+  return { schema, needed: false, fallback: schema.read({}, "", []) };
+}
+
+/**
+ * Text that `parse` understands; a number stands for its digits. `wanted` goes
+ * after "must be". A secret's value is never shown.
+ */
+export function text<T>(
+  wanted: string,
+  parse: (text: string) => T | null,
+  options: { secret?: boolean; json?: JsonSchema } = {},
+): Schema<T> {
+  return {
+    read(value, path, mistakes) {
+      const words = typeof value === "number" ? String(value) : value;
+      const parsed = typeof words === "string" ? parse(words) : null;
+      if (parsed !== null) return parsed;
+      return mistake(mistakes, path, wanted, value, options);
+    },
+    json: { type: ["string", "number"], description: wanted, ...options.json },
+  };
+}
+
+/** One of some words. */
+export function oneOf<const W extends string>(
+  words: readonly W[],
+): Schema<W> {
+  const wanted = words.length < 2
+    ? words.join("")
+    : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return {
+    read(value, path, mistakes) {
+      const found = words.find((word) => word === value);
+      if (found !== undefined) return found;
+      const hint = typeof value === "string"
+        ? nearest(value, words)
+        : undefined;
+      return mistake(mistakes, path, wanted, value, { hint });
+    },
+    json: { enum: words },
+  };
+}
+
+/** True or false. */
+export const bool: Schema<boolean> = {
+  read(value, path, mistakes) {
+    if (typeof value === "boolean") return value;
+    return mistake(mistakes, path, "true or false", value);
+  },
+  json: { type: "boolean" },
+};
+
+/** Takes whatever is there: for keys that are judged elsewhere. */
+export const anything: Schema<unknown> = {
+  read: (value) => value === undefined ? null : value,
+  json: {},
+};
+
+/** A list with at least one entry; wrong entries are left out. */
+export function list<T>(entry: Schema<T>): Schema<readonly T[]> {
+  return {
+    read(value, path, mistakes) {
+      if (!Array.isArray(value)) {
+        return mistake(mistakes, path, "a list", value);
+      }
+      if (value.length === 0) {
+        return mistake(mistakes, path, "a list with at least one entry", value);
+      }
+      return value.map((item, index) =>
+        entry.read(item, at(path, index), mistakes)
+      ).filter((item) => item !== undefined);
+    },
+    json: { type: "array", items: entry.json, minItems: 1 },
+  };
+}
+
+/** One entry alone, or a list of them; an empty list where `empty` says so. */
+export function oneOrMore<T>(
+  entry: Schema<T>,
+  options: { empty?: boolean } = {},
+): Schema<readonly T[]> {
+  const many = list(entry);
+  return {
+    read(value, path, mistakes) {
+      if (Array.isArray(value)) {
+        if (value.length === 0 && options.empty) return [];
+        return many.read(value, path, mistakes);
+      }
+      const one = entry.read(value, path, mistakes);
+      return one === undefined ? undefined : [one];
+    },
+    json: { anyOf: [entry.json, many.json] },
+  };
+}
+
+/** A mapping with these keys and no others. Nothing at all is an empty one. */
+export function object<F extends Fields>(
+  fields: F,
+  options: { secret?: boolean } = {},
+): Schema<FieldValues<F>> {
+  const names = Object.keys(fields);
+  const needed = names.filter((name) => fields[name]!.needed);
+  return {
+    read(value, path, mistakes) {
+      const mapping = value === null ? {} : value;
+      if (!isMapping(mapping)) {
+        return mistake(mistakes, path, "a mapping", value, options);
+      }
+      for (const key of Object.keys(mapping)) {
+        if (Object.hasOwn(fields, key)) continue;
+        // A secret pasted in the place of a key stays a secret.
+        const shown = options.secret && key.length > 20 ? "(hidden)" : key;
+        mistakes.push({
+          path: at(path, shown),
+          text: "unknown key",
+          hint: nearest(shown, names),
+        });
+      }
+      let whole = true;
+      const read: Record<string, unknown> = {};
+      for (const [key, field] of Object.entries(fields)) {
+        const there = Object.hasOwn(mapping, key);
+        const found = there
+          ? field.schema.read(mapping[key], at(path, key), mistakes)
+          : undefined;
+        if (!there && field.needed) {
+          mistakes.push({ path: at(path, key), text: "is missing" });
+        }
+        read[key] = found === undefined ? field.fallback : found;
+        whole &&= read[key] !== undefined;
+      }
+      return whole ? read as FieldValues<F> : undefined;
+    },
+    json: {
+      type: needed.length > 0 ? "object" : ["object", "null"],
+      properties: Object.fromEntries(
+        names.map((name) => [name, fields[name]!.schema.json]),
+      ),
+      required: needed,
+      additionalProperties: false,
+    },
+  };
+}
+
+/** A mapping from names to one kind of value, in the file's order; wrong entries are left out. */
+export function named<T>(
+  name: { readonly wanted: string; readonly pattern: RegExp },
+  entry: Schema<T>,
+): Schema<ReadonlyMap<string, T>> {
+  return {
+    read(value, path, mistakes) {
+      const mapping = value === null ? {} : value;
+      if (!isMapping(mapping)) {
+        return mistake(mistakes, path, "a mapping", value);
+      }
+      const read = new Map<string, T>();
+      for (const [key, item] of Object.entries(mapping)) {
+        if (!name.pattern.test(key)) {
+          const text = `the name must be ${name.wanted}, got ${show(key)}`;
+          mistakes.push({ path, text });
+          continue;
+        }
+        const found = entry.read(item, at(path, key), mistakes);
+        if (found !== undefined) read.set(key, found);
+      }
+      return read;
+    },
+    json: {
+      type: ["object", "null"],
+      propertyNames: { pattern: name.pattern.source },
+      additionalProperties: entry.json,
+    },
+  };
+}
+
+/** A mapping by one schema, all else by another. */
+export function mappingOr<M, T>(
+  mapping: Schema<M>,
+  other: Schema<T>,
+): Schema<M | T> {
+  return {
+    read: (value, path, mistakes) =>
+      (isMapping(value) ? mapping : other).read(value, path, mistakes),
+    json: { anyOf: [other.json, mapping.json] },
+  };
+}
