@@ -7,16 +7,15 @@
 
 import { constants, publicEncrypt } from "node:crypto";
 import process from "node:process";
-import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
-import { openmeDialect, sealOpenme } from "../lib/dialects/openme/open.ts";
 import {
-  openspaDialect,
-  parseAdkSecret,
-  sealOpenspa,
-} from "../lib/dialects/openspa/open.ts";
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import type { Dialect, PacketRefusal } from "../lib/dialects/dialect.ts";
+import { openmeDialect, sealOpenme } from "../lib/dialects/openme/open.ts";
+import { parseAdkSecret } from "../lib/dialects/openspa/adk.ts";
+import { openspaDialect, sealOpenspa } from "../lib/dialects/openspa/open.ts";
 import { writeItems } from "../lib/dialects/openspa/tlv.ts";
-import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import {
   CLIENT_PRIVATE,

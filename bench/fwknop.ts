@@ -7,12 +7,9 @@
 
 import { createHash } from "node:crypto";
 import type { PacketRefusal } from "../lib/dialects/dialect.ts";
-import {
-  type FwknopClient,
-  fwknopDialect,
-  fwknopRandom,
-  sealFwknop,
-} from "../lib/dialects/fwknop/open.ts";
+import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
+import type { FwknopClient } from "../lib/dialects/fwknop/request.ts";
+import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/seal.ts";
 import { sceneAt } from "../tests/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
 

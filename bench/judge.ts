@@ -5,12 +5,9 @@
  * @module
  */
 
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import type { Scene } from "../lib/dialects/dialect.ts";
-import {
-  knock1Dialect,
-  publicKeyOf,
-  sealKnock,
-} from "../lib/dialects/knock1/open.ts";
+import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
 

@@ -5,7 +5,7 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socketAddress,
-} from "../lib/sequences/socket_address.ts";
+} from "../lib/sequences/send.ts";
 import { runtime } from "../tests/runtime.ts";
 
 /** Of Linux: socket.h, tcp.h and poll.h. */

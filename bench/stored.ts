@@ -7,14 +7,11 @@
  */
 
 import process from "node:process";
-import {
-  knock1Dialect,
-  publicKeyOf,
-  sealKnock,
-} from "../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
 import type { Firewall } from "../lib/firewall/firewall.ts";
-import { Counters } from "../lib/server/report/counters.ts";
 import { Keeper } from "../lib/server/grants/keeper.ts";
+import { Counters } from "../lib/server/report/metrics.ts";
 import { createRunner } from "../lib/server/runner.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { makeClient, makeConfig } from "../tests/fixtures.ts";

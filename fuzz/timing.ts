@@ -6,23 +6,17 @@
  * fuzz/timing.json.
  */
 
+import { parseArgs } from "@std/cli/parse-args";
 import { writeFileSync } from "node:fs";
 import process from "node:process";
-import { parseArgs } from "@std/cli/parse-args";
-import type { Dialect } from "../lib/dialects/dialect.ts";
-import {
-  fwknopDialect,
-  fwknopRandom,
-  sealFwknop,
-} from "../lib/dialects/fwknop/open.ts";
-import {
-  knock1Dialect,
-  publicKeyOf,
-  sealKnock,
-} from "../lib/dialects/knock1/open.ts";
-import { openspaDialect } from "../lib/dialects/openspa/open.ts";
-import { HEADER_SIZE } from "../lib/dialects/openspa/envelope.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { sealSession } from "../lib/dialects/crypto/rsa.ts";
+import type { Dialect } from "../lib/dialects/dialect.ts";
+import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
+import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/seal.ts";
+import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { HEADER_SIZE } from "../lib/dialects/openspa/envelope.ts";
+import { openspaDialect } from "../lib/dialects/openspa/open.ts";
 import { readItems, writeItems } from "../lib/dialects/openspa/tlv.ts";
 import { bytesOf, sceneAt } from "../tests/packets.ts";
 import { CLIENT_PUBLIC, RSA_PRIVATE, RSA_PUBLIC } from "../tests/rsa.ts";

@@ -8,7 +8,7 @@ import { formatBash } from "../lib/commands/completion/bash.ts";
 import { formatFish } from "../lib/commands/completion/fish.ts";
 import { readCommandWords } from "../lib/commands/completion/words.ts";
 import { formatZsh } from "../lib/commands/completion/zsh.ts";
-import { VERSION } from "../lib/values/version.ts";
+import { VERSION } from "../lib/values/program.ts";
 import { type Entry, formatAr, formatTar } from "./archive.ts";
 import { formatManual } from "./man.ts";
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { parseArgs } from "@std/cli/parse-args";
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -16,8 +17,7 @@ import {
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "@std/cli/parse-args";
-import { VERSION } from "../lib/values/version.ts";
+import { VERSION } from "../lib/values/program.ts";
 import { Compiler, type Maker, TARGETS } from "./compile.ts";
 import { formatDeb, type Machine } from "./deb.ts";
 import { releaseSeconds } from "./release.ts";

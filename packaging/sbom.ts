@@ -7,7 +7,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { VERSION } from "../lib/values/version.ts";
+import { VERSION } from "../lib/values/program.ts";
 import { releaseSeconds } from "./release.ts";
 
 /** The licences of the packages, as SPDX calls them; a test reads them from the packages. */

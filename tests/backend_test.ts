@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { parseConfig } from "../lib/config/parse.ts";
+import { test } from "node:test";
+import { parseConfig } from "../lib/config/read.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 
 const KEYS = `{ key: ${"B".repeat(42)}A, psk: ${"C".repeat(42)}A }`;

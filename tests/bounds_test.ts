@@ -1,23 +1,23 @@
 /** The server's bounds, each at its last good moment and its first bad one. */
 
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { parseHours } from "../lib/values/time.ts";
-import type { Action } from "../lib/dialects/dialect.ts";
-import { publicKeyOf, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { test } from "node:test";
 import { oneTimeCode, STEP_MS } from "../lib/dialects/codes.ts";
-import { Budget, SHARES } from "../lib/server/packet/limits.ts";
-import type { ClockJumps } from "../lib/server/clock_jumps.ts";
-import { Codes, delayMs } from "../lib/server/packet/codes.ts";
-import { Counters } from "../lib/server/report/counters.ts";
-import { isTimely, judge } from "../lib/server/packet/judge.ts";
-import type { Keeper } from "../lib/server/grants/keeper.ts";
-import { type Entry, mergeEntries } from "../lib/server/state/ledger.ts";
-import { MAX_WAITING, Queue } from "../lib/server/grants/queue.ts";
-import { RateCap } from "../lib/server/packet/rate.ts";
-import { Receiver } from "../lib/server/packet/receiver.ts";
-import { openStore } from "../lib/server/state/store.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import type { Action } from "../lib/dialects/dialect.ts";
+import { sealKnock } from "../lib/dialects/knock1/open.ts";
 import type { Datagrams } from "../lib/runtime/runtime.ts";
+import type { ClockJumps } from "../lib/server/clock.ts";
+import type { Keeper } from "../lib/server/grants/keeper.ts";
+import { MAX_WAITING, Queue } from "../lib/server/grants/queue.ts";
+import { Codes, delayMs } from "../lib/server/packet/decisions.ts";
+import { isTimely, judge } from "../lib/server/packet/judge.ts";
+import { Budget, RateCap, SHARES } from "../lib/server/packet/limits.ts";
+import { Receiver } from "../lib/server/packet/receiver.ts";
+import { Counters } from "../lib/server/report/metrics.ts";
+import { type Entry, mergeEntries } from "../lib/server/state/ledger.ts";
+import { openStore } from "../lib/server/state/store.ts";
+import { parseHours } from "../lib/values/time.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";
 

@@ -1,7 +1,7 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { Budget, SHARES } from "../lib/server/packet/limits.ts";
+import { test } from "node:test";
 import type { DialectName } from "../lib/dialects/dialect.ts";
+import { Budget, SHARES } from "../lib/server/packet/limits.ts";
 
 const DIALECTS = Object.keys(SHARES) as DialectName[];
 const SECOND_MS = 1000;

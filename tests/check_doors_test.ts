@@ -1,7 +1,7 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { checkDoors } from "../lib/commands/operator/doctor/server.ts";
 import type { Door, Watch } from "../lib/config/config.ts";
-import { checkDoors } from "../lib/commands/operator/doctor/check_doors.ts";
 import type { DoorFact } from "../lib/server/doors/doors.ts";
 import { makeConfig } from "./fixtures.ts";
 

@@ -9,7 +9,7 @@ import {
 import { test } from "node:test";
 import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
 import { run } from "../lib/commands/enrol/client.ts";
-import { formatQr, formatQrPng } from "../lib/commands/enrol/qr_.ts";
+import { formatQr, formatQrPng } from "../lib/commands/enrol/qr.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { parseCodeSecret } from "../lib/dialects/codes.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { run } from "../lib/commands/enrol/client.ts";
-import { formatQr } from "../lib/commands/enrol/qr_.ts";
+import { formatQr } from "../lib/commands/enrol/qr.ts";
 import {
   formatOpenmeQr,
   parseOpenmeProfiles,
@@ -16,8 +16,8 @@ import {
 import { parseOspa } from "../lib/config/convert/ospa.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { formatUuid } from "../lib/values/bytes.ts";
 import { OperatorError } from "../lib/values/errors.ts";
-import { formatUuid } from "../lib/values/uuid.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { RSA_PUBLIC_PEM } from "./rsa.ts";
 

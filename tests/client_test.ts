@@ -1,5 +1,5 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
 import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
 import { run } from "../lib/commands/enrol/client.ts";
 import { loadConfig } from "../lib/config/files/load.ts";

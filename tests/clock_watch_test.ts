@@ -1,5 +1,5 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import { test } from "node:test";
 import { ClockWatch } from "../lib/server/clock.ts";
 
 const HOUR_MS = 3_600_000;

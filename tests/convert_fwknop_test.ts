@@ -1,20 +1,21 @@
-import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import fc from "fast-check";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { readProfiles } from "../lib/client/profile/file.ts";
 import { parseProfiles } from "../lib/client/profile/profile.ts";
-import { readProfiles } from "../lib/client/profile/profiles.ts";
 import { run as runCheck } from "../lib/commands/operator/check.ts";
 import { run } from "../lib/commands/operator/convert.ts";
 import {
   convertFwknop,
   fwknopFileOf,
-  type Includes,
 } from "../lib/config/convert/fwknop/convert.ts";
-import { withoutPorts } from "../lib/config/convert/fwknop/lines.ts";
-import type { Mistake } from "../lib/values/mistake.ts";
-import { parseConfig } from "../lib/config/parse.ts";
+import {
+  type Includes,
+  withoutPorts,
+} from "../lib/config/convert/fwknop/lines.ts";
+import { parseConfig } from "../lib/config/read.ts";
 import { serverSchema } from "../lib/config/shape.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
 import { judge } from "../lib/server/packet/judge.ts";
@@ -24,6 +25,7 @@ import {
   UsageError,
 } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
+import type { Mistake } from "../lib/values/schema.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";
 

@@ -3,8 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { run } from "../lib/commands/operator/convert.ts";
 import { run as runCheck } from "../lib/commands/operator/check.ts";
+import { run } from "../lib/commands/operator/convert.ts";
 import type { Config } from "../lib/config/config.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError } from "../lib/values/errors.ts";

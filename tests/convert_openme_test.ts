@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import { test } from "node:test";
-import { convertOpenme } from "../lib/config/convert/openme/server.ts";
 import {
+  convertOpenme,
   parseGoDuration,
   parseSpec,
-} from "../lib/config/convert/openme/openme_values.ts";
+} from "../lib/config/convert/openme/server.ts";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
-import { formatBase64 } from "../lib/values/base64.ts";
+import { formatBase64 } from "../lib/values/bytes.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { bytesOf } from "./packets.ts";

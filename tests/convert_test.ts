@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { test } from "node:test";
 import { dirname, join } from "node:path";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { readProfiles } from "../lib/client/profile/profiles.ts";
-import { checkConverted, run } from "../lib/commands/operator/convert.ts";
+import { readProfiles } from "../lib/client/profile/file.ts";
 import { run as runCheck } from "../lib/commands/operator/check.ts";
+import { checkConverted, run } from "../lib/commands/operator/convert.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError, OperatorError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

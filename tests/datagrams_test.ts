@@ -1,10 +1,10 @@
 /** UDP by each runtime's own sockets, and by node:dgram, which Deno takes where its own is not turned on. */
 
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
 import { listenDatagram } from "../lib/runtime/sockets/node.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
 import { runtime } from "./runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 const SOCKETS = [
   ["node:dgram", listenDatagram],

@@ -1,14 +1,11 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
 import { run as importProfile } from "../lib/commands/profiles/import.ts";
 import { run } from "../lib/commands/tools/decode.ts";
-import {
-  publicKeyOf,
-  sealKnock,
-  sealPayload,
-} from "../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { sealKnock, sealPayload } from "../lib/dialects/knock1/open.ts";
 import { encodeKnock, type Knock } from "../lib/dialects/knock1/payload.ts";
 import { windowOf } from "../lib/dialects/knock1/tag.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";

@@ -7,11 +7,10 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { test } from "node:test";
-import { nearestAddress } from "../lib/dialects/openspa/own_address.ts";
-import { readProfiles } from "../lib/client/profile/profiles.ts";
+import { readProfiles } from "../lib/client/profile/file.ts";
 import { run as runClose } from "../lib/commands/knock/close.ts";
-import { run as runImport } from "../lib/commands/profiles/import.ts";
 import { run as runSend } from "../lib/commands/knock/send.ts";
+import { run as runImport } from "../lib/commands/profiles/import.ts";
 import { run as runProfiles } from "../lib/commands/profiles/profiles.ts";
 import {
   formatOpenmeProfiles,
@@ -19,18 +18,21 @@ import {
   type OpenmeProfile,
 } from "../lib/config/convert/openme/client.ts";
 import { formatOspa } from "../lib/config/convert/ospa.ts";
-import type { Answer, Dialect, Opened } from "../lib/dialects/dialect.ts";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
-import { openmeDialect } from "../lib/dialects/openme/open.ts";
 import {
-  openspaDialect,
-  parseAdkSecret,
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
-} from "../lib/dialects/openspa/open.ts";
-import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+} from "../lib/dialects/crypto/rsa.ts";
+import type { Answer, Dialect, Opened } from "../lib/dialects/dialect.ts";
+import { openmeDialect } from "../lib/dialects/openme/open.ts";
+import { parseAdkSecret } from "../lib/dialects/openspa/adk.ts";
+import { openspaDialect } from "../lib/dialects/openspa/open.ts";
+import { nearestAddress } from "../lib/dialects/openspa/seal.ts";
+import { parseUuid } from "../lib/values/bytes.ts";
 import { OperatorError, UsageError } from "../lib/values/errors.ts";
-import { parseUuid } from "../lib/values/uuid.ts";
 import { type FakeOptions, FakeRuntime } from "./fake_runtime.ts";
 import {
   CLIENT_PRIVATE_PEM,

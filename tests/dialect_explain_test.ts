@@ -6,18 +6,20 @@ import { test } from "node:test";
 import { recognisePacket } from "../lib/client/explain.ts";
 import { parseProfiles } from "../lib/client/profile/profile.ts";
 import type { Config } from "../lib/config/config.ts";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
-import { sealOpenme } from "../lib/dialects/openme/open.ts";
-import { formatOpenmeSeed } from "../lib/dialects/openme/keys.ts";
 import {
-  parseAdkSecret,
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
-  sealOpenspa,
-} from "../lib/dialects/openspa/open.ts";
-import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+} from "../lib/dialects/crypto/rsa.ts";
+import { formatOpenmeSeed } from "../lib/dialects/openme/keys.ts";
+import { sealOpenme } from "../lib/dialects/openme/open.ts";
+import { parseAdkSecret } from "../lib/dialects/openspa/adk.ts";
+import { sealOpenspa } from "../lib/dialects/openspa/open.ts";
 import { explainPacket } from "../lib/server/explain/packet.ts";
-import { parseUuid } from "../lib/values/uuid.ts";
+import { parseUuid } from "../lib/values/bytes.ts";
 import { START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";
 import {

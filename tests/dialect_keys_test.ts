@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { dialectsOf } from "../lib/config/config.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
-import { makeOwnKeys } from "../lib/config/files/own_keys.ts";
+import { makeOwnKeys } from "../lib/config/files/write.ts";
 import { createDialects } from "../lib/server/packet/dialects.ts";
 import { ConfigError, FailureError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import {
   type Fate,
   fatesIn,
@@ -10,8 +10,8 @@ import {
 import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
 import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
-// What nft 1.0.6 prints of a ruleset with one of each kind of rule.
 import printed from "./doctor_ruleset.json" with { type: "json" };
+// What nft 1.0.6 prints of a ruleset with one of each kind of rule.
 
 const ruleset = parseNftJson(JSON.stringify(printed))!;
 

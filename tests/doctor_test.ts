@@ -1,19 +1,21 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Config } from "../lib/config/config.ts";
+import { test } from "node:test";
 import { run } from "../lib/commands/operator/doctor/doctor.ts";
-import { mayAdministerNetwork } from "../lib/firewall/nft/rights.ts";
-import { checkClients } from "../lib/commands/operator/doctor/check_clients.ts";
-import { checkClock } from "../lib/commands/operator/doctor/check_clock.ts";
+import { checkClients } from "../lib/commands/operator/doctor/files.ts";
 import { checkFirewall } from "../lib/commands/operator/doctor/filter.ts";
-import { checkServer } from "../lib/commands/operator/doctor/server.ts";
-import { checkServices } from "../lib/commands/operator/doctor/services.ts";
 import type { Finding } from "../lib/commands/operator/doctor/finding.ts";
-import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
 import {
+  checkClock,
+  checkServer,
+} from "../lib/commands/operator/doctor/server.ts";
+import {
+  checkServices,
   parseSockets,
   type Socket,
-} from "../lib/commands/operator/doctor/sockets.ts";
+} from "../lib/commands/operator/doctor/services.ts";
+import type { Config } from "../lib/config/config.ts";
+import { parseIptablesSave } from "../lib/firewall/host/iptables_save.ts";
+import { mayAdministerNetwork } from "../lib/firewall/nft/library.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";
 import { parsePortRange } from "../lib/values/ports.ts";

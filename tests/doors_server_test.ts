@@ -1,14 +1,15 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { parseConfig } from "../lib/config/parse.ts";
+import { test } from "node:test";
 import type { Config } from "../lib/config/config.ts";
-import { type Child, SystemError } from "../lib/runtime/runtime.ts";
+import { parseConfig } from "../lib/config/read.ts";
+import type { Child } from "../lib/runtime/runtime.ts";
 import { Doors } from "../lib/server/doors/doors.ts";
-import type { Claim } from "../lib/server/grants/deed_.ts";
+import type { Claim } from "../lib/server/grants/deed.ts";
 import type { Keeper } from "../lib/server/grants/keeper.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 const HERE = "192.0.2.9";
 

@@ -1,8 +1,8 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { test } from "node:test";
 import type { Config } from "../lib/config/config.ts";
 import { convertKnockd } from "../lib/config/convert/knockd/convert.ts";
-import { parseConfig } from "../lib/config/parse.ts";
+import { parseConfig } from "../lib/config/read.ts";
 import { formatHit } from "../lib/sequences/sequence.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";

@@ -1,7 +1,7 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
 import { parse } from "@std/yaml";
+import fc from "fast-check";
+import { test } from "node:test";
 import { addClientText, removeClientText } from "../lib/config/files/edit.ts";
 import {
   formatClient,

@@ -1,12 +1,8 @@
 /** SQLite in memory for tests; a path opened again has its rows still. */
 
 import { DatabaseSync } from "node:sqlite";
-import {
-  type Database,
-  type SqlRow,
-  type SqlValue,
-  SystemError,
-} from "../lib/runtime/runtime.ts";
+import type { Database, SqlRow, SqlValue } from "../lib/runtime/runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 /** Databases in memory, by path. */
 export class FakeDatabases {

@@ -1,12 +1,7 @@
 /** Files in memory, with modes and owners, for tests. Paths use "/". */
 
-import {
-  type FileInfo,
-  type Files,
-  type Place,
-  SystemError,
-  type Way,
-} from "../lib/runtime/runtime.ts";
+import type { FileInfo, Files, Place, Way } from "../lib/runtime/runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 interface Entry {
   /** Null for a folder. */

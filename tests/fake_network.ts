@@ -1,12 +1,11 @@
 /** A network in memory for tests: scripted datagrams, names and connections. */
 
-import {
-  type DatagramHandler,
-  type Datagrams,
-  type DatagramSource,
-  type Listener,
-  type Stream,
-  SystemError,
+import type {
+  DatagramHandler,
+  Datagrams,
+  DatagramSource,
+  Listener,
+  Stream,
 } from "../lib/runtime/runtime.ts";
 import {
   type Endpoint,
@@ -14,6 +13,7 @@ import {
   parseAddress,
 } from "../lib/values/address.ts";
 import type { FakeClock } from "./fake_clock.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 /** A datagram that was sent. */
 export interface Sent {

@@ -21,13 +21,13 @@ import type {
   Stoppable,
   Stream,
 } from "../lib/runtime/runtime.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
 import { escapeLines } from "../lib/values/text.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeDatabases } from "./fake_database.ts";
 import { FakeFiles } from "./fake_files.ts";
 import { FakeNetwork } from "./fake_network.ts";
 import { RSA_PRIVATE_PEM } from "./rsa.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 /** When a fake clock starts: 2026-01-02T12:00:00Z, a Friday. */
 export const START_MS = Date.UTC(2026, 0, 2, 12);

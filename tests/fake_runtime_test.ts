@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { SystemError } from "../lib/runtime/runtime.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 test("FakeRuntime sleeps without waiting, timers in their order", async () => {
   const fake = new FakeRuntime();

@@ -1,9 +1,10 @@
 /** A server and its client for tests of the client's side: keys, a profile, and a world that answers. */
 
-import type { Answer, Request } from "../lib/dialects/dialect.ts";
-import { knock1Dialect, publicKeyOf } from "../lib/dialects/knock1/open.ts";
 import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
 import type { Profile } from "../lib/client/profile/profile.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import type { Answer, Request } from "../lib/dialects/dialect.ts";
+import { knock1Dialect } from "../lib/dialects/knock1/open.ts";
 import type { Reply, Sent, World } from "./fake_network.ts";
 import { START_MS } from "./fake_runtime.ts";
 

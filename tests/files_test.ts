@@ -1,12 +1,12 @@
 /** Files by each runtime's own calls, and by node:fs, which says why in both. */
 
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import * as fs from "node:fs";
 import { join } from "node:path";
+import { test } from "node:test";
 import { files, MAX_FILE_SIZE } from "../lib/runtime/files.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
 import { runtime } from "./runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 const BOM = "\ufeff";
 

@@ -1,14 +1,14 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { createHmac } from "node:crypto";
+import { test } from "node:test";
+import { DIGEST_TYPES, hmac } from "../lib/dialects/crypto/hash.ts";
 import {
   CIPHER_MODES,
   type CipherMode,
   decrypt,
   encrypt,
 } from "../lib/dialects/fwknop/cipher.ts";
-import { DIGEST_TYPES, hmac } from "../lib/dialects/crypto/hash.ts";
-import { createHmac } from "node:crypto";
 
 const hex = (text: string) => Uint8Array.fromHex(text);
 const ascii = (text: string) => new TextEncoder().encode(text);

@@ -1,11 +1,11 @@
 /** Profiles of fwknop, what they send, and by which way. */
 
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { test } from "node:test";
 import { recognisePacket } from "../lib/client/explain.ts";
-import { parseProfiles } from "../lib/client/profile/profile.ts";
 import { sealerOf } from "../lib/client/knock/sealers.ts";
 import { parseTransport } from "../lib/client/knock/transport.ts";
+import { parseProfiles } from "../lib/client/profile/profile.ts";
 import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
 import { ConfigError, UsageError } from "../lib/values/errors.ts";
 import { START_MS } from "./fake_runtime.ts";

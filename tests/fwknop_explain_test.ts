@@ -1,13 +1,12 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
-import {
-  type FwknopClient,
-  fwknopRandom,
-  type FwknopRequest,
-  sealFwknop,
-} from "../lib/dialects/fwknop/open.ts";
+import { test } from "node:test";
 import { explainFwknop } from "../lib/dialects/fwknop/explain.ts";
+import type {
+  FwknopClient,
+  FwknopRequest,
+} from "../lib/dialects/fwknop/request.ts";
+import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/seal.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { sceneAt } from "./packets.ts";
 

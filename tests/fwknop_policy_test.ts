@@ -1,22 +1,26 @@
 /** fwknop's clients in a configuration, and what their packets may do. */
 
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { parseConfig } from "../lib/config/parse.ts";
+import { test } from "node:test";
+import { parseConfig } from "../lib/config/read.ts";
 import type { Forward } from "../lib/dialects/dialect.ts";
 import {
-  fwknopDialect,
   gpgText,
+  readArmour,
+  readGpgSigner,
   sealGpg,
-} from "../lib/dialects/fwknop/open.ts";
-import { readArmour, readGpgSigner } from "../lib/dialects/fwknop/gpg.ts";
-import { Counters } from "../lib/server/report/counters.ts";
+} from "../lib/dialects/fwknop/gpg.ts";
+import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
+import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
 import { checkGpg, Gpg } from "../lib/server/packet/gpg.ts";
 import { judge } from "../lib/server/packet/judge.ts";
 import { Streams } from "../lib/server/packet/streams.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
-import { ConfigError, FailureError } from "../lib/values/errors.ts";
-import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
+import { Counters } from "../lib/server/report/metrics.ts";
+import {
+  ConfigError,
+  FailureError,
+  SystemError,
+} from "../lib/values/errors.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "./fixtures.ts";

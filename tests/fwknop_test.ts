@@ -1,26 +1,31 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import {
-  type FwknopClient,
-  fwknopDialect,
-  fwknopRandom,
-  type FwknopRequest,
-  sealFwknop,
-  sealMessage,
-} from "../lib/dialects/fwknop/open.ts";
-import { CIPHER_MODES, decrypt } from "../lib/dialects/fwknop/cipher.ts";
-import { formatBase64 } from "../lib/values/fwknop_base64.ts";
+import { test } from "node:test";
 import {
   digest,
   DIGEST_TYPES,
   digestLength,
+  type DigestType,
 } from "../lib/dialects/crypto/hash.ts";
-import type { DigestType } from "../lib/dialects/crypto/hash.ts";
-import { decodeMessage, type Message } from "../lib/dialects/fwknop/message.ts";
-import { readSealed, splitPacket } from "../lib/dialects/fwknop/packet.ts";
-import type { CipherMode } from "../lib/dialects/fwknop/cipher.ts";
 import type { PacketRefusal, Scene } from "../lib/dialects/dialect.ts";
+import {
+  CIPHER_MODES,
+  type CipherMode,
+  decrypt,
+} from "../lib/dialects/fwknop/cipher.ts";
+import { decodeMessage, type Message } from "../lib/dialects/fwknop/message.ts";
+import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
+import { readSealed, splitPacket } from "../lib/dialects/fwknop/packet.ts";
+import type {
+  FwknopClient,
+  FwknopRequest,
+} from "../lib/dialects/fwknop/request.ts";
+import {
+  fwknopRandom,
+  sealFwknop,
+  sealMessage,
+} from "../lib/dialects/fwknop/seal.ts";
+import { formatBareBase64 } from "../lib/values/bytes.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
 import { sceneAt } from "./packets.ts";
@@ -513,7 +518,7 @@ test("decodeMessage() never throws, and refuses what it would not write", () => 
   }));
 });
 
-const b64 = (text: string) => formatBase64(ascii(text));
+const b64 = (text: string) => formatBareBase64(ascii(text));
 const fields = [
   "0123456789012345",
   b64("alice"),
@@ -565,7 +570,7 @@ for (const [name, change, more, ok] of messages) {
       ...fields.map((field, index) => change[index] ?? field),
       ...more,
     ].join(":");
-    const sum = formatBase64(digest("sha256", ascii(body)));
+    const sum = formatBareBase64(digest("sha256", ascii(body)));
     const decoded = decodeMessage(ascii(`${body}:${sum}`));
     assertEquals(decoded.ok || decoded.why, ok || "payload");
   });

@@ -5,9 +5,11 @@ import {
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import { gateFirewall } from "../lib/firewall/gate/gate.ts";
+import {
+  gateFirewall,
+  MAX_CONNECTIONS_OF_ADDRESS,
+} from "../lib/firewall/gate/gate.ts";
 import { GateGrants } from "../lib/firewall/gate/grants.ts";
-import { MAX_CONNECTIONS_OF_ADDRESS } from "../lib/firewall/gate/gate_room.ts";
 import type { Stream } from "../lib/runtime/runtime.ts";
 import { parseEndpoint } from "../lib/values/address.ts";
 import { parsePortRange } from "../lib/values/ports.ts";

@@ -1,7 +1,6 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { run } from "../lib/commands/operator/init.ts";
-import { newConfiguration } from "../lib/commands/operator/new_configuration.ts";
+import { test } from "node:test";
+import { newConfiguration, run } from "../lib/commands/operator/init.ts";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError, FailureError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -7,8 +7,8 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../lib/firewall/firewall.ts";
+import { changeHeld, hold } from "../lib/firewall/iptables/chains.ts";
 import { iptablesFirewall } from "../lib/firewall/iptables/iptables.ts";
-import { changeHeld, hold } from "../lib/firewall/iptables/iptables_held.ts";
 import {
   type Found,
   isOurs,

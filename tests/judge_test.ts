@@ -1,8 +1,7 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import type { Client } from "../lib/config/config.ts";
-import { hoursEnd, parseHours, withinHours } from "../lib/values/time.ts";
 import type { Request } from "../lib/dialects/dialect.ts";
 import { NO_MACHINE, takenAddresses } from "../lib/server/packet/forwarding.ts";
 import { isTimely, judge, type Verdict } from "../lib/server/packet/judge.ts";
@@ -12,6 +11,7 @@ import {
   prefixContains,
 } from "../lib/values/address.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
+import { hoursEnd, parseHours, withinHours } from "../lib/values/time.ts";
 import { makeClient, makeRequest } from "./fixtures.ts";
 
 const NOW = Date.UTC(2026, 0, 2, 12); // a Friday

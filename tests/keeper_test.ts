@@ -1,16 +1,16 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
 import type { Client, Config } from "../lib/config/config.ts";
+import { oneTimeCode } from "../lib/dialects/codes.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
 } from "../lib/firewall/firewall.ts";
-import { oneTimeCode } from "../lib/dialects/codes.ts";
-import { Codes } from "../lib/server/packet/codes.ts";
-import { Counters } from "../lib/server/report/counters.ts";
-import type { Claim } from "../lib/server/grants/deed_.ts";
+import type { Claim } from "../lib/server/grants/deed.ts";
 import { Keeper } from "../lib/server/grants/keeper.ts";
+import { Codes } from "../lib/server/packet/decisions.ts";
+import { Counters } from "../lib/server/report/metrics.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";

@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { Buffer } from "node:buffer";
 import fc from "fast-check";
+import { Buffer } from "node:buffer";
 import { createHash, createHmac } from "node:crypto";
 import { test } from "node:test";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { hmacSha256 } from "../lib/dialects/crypto/hash.ts";
 import type {
   Answer,
   Opened,
@@ -13,13 +15,10 @@ import {
   knock1Dialect,
   type Knock1Keys,
   PACKET_SIZE,
-  publicKeyOf,
   REPLY_SIZE,
   type SealedKnock,
   sealKnock,
   sealPayload,
-  tagOf,
-  tagWindows,
 } from "../lib/dialects/knock1/open.ts";
 import {
   decodeReply,
@@ -27,7 +26,7 @@ import {
   encodeReply,
   type Knock,
 } from "../lib/dialects/knock1/payload.ts";
-import { hmacSha256 } from "../lib/dialects/crypto/sha256.ts";
+import { tagOf, tagWindows } from "../lib/dialects/knock1/tag.ts";
 import { parseAddress } from "../lib/values/address.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";

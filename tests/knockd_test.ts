@@ -1,20 +1,20 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { convertKnockd } from "../lib/config/convert/knockd/convert.ts";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { run } from "../lib/commands/operator/convert.ts";
 import {
   commandArgv,
   readOpening,
 } from "../lib/config/convert/knockd/command.ts";
 import { readKnockdConf } from "../lib/config/convert/knockd/conf.ts";
-import { run } from "../lib/commands/operator/convert.ts";
+import { convertKnockd } from "../lib/config/convert/knockd/convert.ts";
 import { serverSchema } from "../lib/config/shape.ts";
-import type { Mistake } from "../lib/values/mistake.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { formatPortRange } from "../lib/values/ports.ts";
+import type { Mistake } from "../lib/values/schema.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { KNOCKD_PROBES } from "./knockd_probes.ts";
 import { runtime } from "./runtime.ts";

@@ -1,14 +1,14 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { formatProfile } from "../lib/client/profile/file.ts";
 import { knock } from "../lib/client/knock/knock.ts";
+import { formatProfile } from "../lib/client/profile/file.ts";
 import { parseProfiles } from "../lib/client/profile/profile.ts";
 import { run as runExec } from "../lib/commands/knock/exec.ts";
 import { run as runPing } from "../lib/commands/knock/ping.ts";
 import { run as runProxy } from "../lib/commands/knock/proxy.ts";
 import { run as runSend } from "../lib/commands/knock/send.ts";
-import { ConfigError, FailureError, UsageError } from "../lib/values/errors.ts";
 import type { Stream } from "../lib/runtime/runtime.ts";
+import { ConfigError, FailureError, UsageError } from "../lib/values/errors.ts";
 import { type FakeOptions, FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { ENROLMENT, FakeServer, type Manner, PROFILE } from "./fake_server.ts";
 

@@ -1,5 +1,5 @@
-import { test } from "node:test";
 import { assertEquals, assertThrows } from "@std/assert";
+import { test } from "node:test";
 import { loadConfig } from "../lib/config/files/load.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -1,11 +1,11 @@
 /** The log's way out: in order, never waiting, and saying what was lost. */
 
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { LogQueue } from "../lib/runtime/log_queue.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
+import { test } from "node:test";
+import { LogQueue } from "../lib/runtime/output.ts";
 import { createLog } from "../lib/server/report/log.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 /** A reader that takes so many bytes a write, and nothing while it is stopped. */
 class Reader {

@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import { SequenceMachine } from "../lib/sequences/machine.ts";
 import type { Packet } from "../lib/sequences/packet.ts";
 import { FLAG, parseHit, type Sequence } from "../lib/sequences/sequence.ts";

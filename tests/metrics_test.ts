@@ -1,5 +1,5 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
 import { formatMetrics, serveMetrics } from "../lib/server/report/metrics.ts";
 import { FailureError } from "../lib/values/errors.ts";
 import { runtime } from "./runtime.ts";

@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { nearest } from "../lib/values/nearest.ts";
+import { test } from "node:test";
+import { nearest } from "../lib/values/text.ts";
 
 const WORDS = ["openme", "open", "log", "clients"];
 

@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
+import { checkAccept } from "../lib/commands/operator/doctor/backend.ts";
+import { findDrops, findJump } from "../lib/firewall/host/jump.ts";
+import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
 import {
   formatHostChain,
   parseHostChain,
-} from "../lib/firewall/nft/rules/nft_chain.ts";
-import { checkAccept } from "../lib/commands/operator/doctor/check_accept.ts";
-import { findDrops, findJump } from "../lib/firewall/host/jump.ts";
-import { parseNftJson } from "../lib/firewall/host/nft_json.ts";
+} from "../lib/firewall/nft/rules/sets.ts";
 
 type Rule = readonly Record<string, unknown>[];
 

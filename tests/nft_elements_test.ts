@@ -10,11 +10,11 @@ import {
 } from "../lib/firewall/nft/grants/elements.ts";
 import { changeSegments } from "../lib/firewall/nft/grants/ranges.ts";
 import { OWN_KINDS, ownPlace } from "../lib/firewall/nft/rules/sets.ts";
-import type { Segment } from "../lib/values/segments.ts";
 import {
   formatPortRange,
   parsePortRange,
   type PortRange,
+  type Segment,
 } from "../lib/values/ports.ts";
 
 const NOW = 1_000_000;

@@ -4,21 +4,22 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { run } from "../lib/commands/operator/rules.ts";
 import { FirewallError } from "../lib/firewall/firewall.ts";
-import { parseHostChain } from "../lib/firewall/nft/rules/nft_chain.ts";
-import { readCounters } from "../lib/firewall/nft/rules/prefilter.ts";
 import { leadText, type Led } from "../lib/firewall/nft/grants/targets.ts";
-import { hostObjects, readTable } from "../lib/firewall/nft/listing.ts";
+import {
+  hostObjects,
+  readTable,
+  unwantedText,
+} from "../lib/firewall/nft/listing.ts";
+import { readCounters } from "../lib/firewall/nft/rules/prefilter.ts";
 import {
   guardPlan,
-  knownHostPlace,
-  type Plan,
-} from "../lib/firewall/nft/rules/nft_plan.ts";
-import { unwantedText } from "../lib/firewall/nft/nft_removal.ts";
-import {
   KNOWN_NAMES,
+  knownHostPlace,
   ownNames,
+  type Plan,
   rulesetText,
 } from "../lib/firewall/nft/rules/ruleset.ts";
+import { parseHostChain } from "../lib/firewall/nft/rules/sets.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

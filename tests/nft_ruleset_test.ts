@@ -1,10 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { guardPlan } from "../lib/firewall/nft/rules/nft_plan.ts";
-import { rulesetText } from "../lib/firewall/nft/rules/ruleset.ts";
-import { mergePorts } from "../lib/values/segments.ts";
+import { guardPlan, rulesetText } from "../lib/firewall/nft/rules/ruleset.ts";
 import {
   formatPortRange,
+  mergePorts,
   parsePortRange,
   type PortRange,
 } from "../lib/values/ports.ts";

@@ -1,5 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
+import { decrypt, encrypt } from "../lib/dialects/crypto/aead.ts";
+import {
+  agree,
+  importPublicKey,
+  keyPairOf,
+  publicKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
 import {
   beginHandshake,
   type Initiator,
@@ -9,13 +16,6 @@ import {
   writeMessage1,
   writeMessage2,
 } from "../lib/dialects/knock1/noise.ts";
-import { decrypt, encrypt } from "../lib/dialects/crypto/aead.ts";
-import {
-  agree,
-  importPublicKey,
-  keyPairOf,
-  publicKeyOf,
-} from "../lib/dialects/crypto/curve25519.ts";
 import vectors from "./vectors/noise-ikpsk1.json" with { type: "json" };
 
 const hex = (text: string) => Uint8Array.fromHex(text);

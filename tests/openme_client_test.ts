@@ -6,15 +6,17 @@ import {
   type OpenmeProfile,
   parseOpenmeProfiles,
 } from "../lib/config/convert/openme/client.ts";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
 import {
   formatOpenmeSeed,
   openmeFingerprint,
   parseOpenmeKey,
   parseOpenmeSeed,
 } from "../lib/dialects/openme/keys.ts";
-import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
-import { formatBase64 } from "../lib/values/base64.ts";
+import { formatBase64 } from "../lib/values/bytes.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 import { bytesOf } from "./packets.ts";
 import vectors from "./vectors/openme.json" with { type: "json" };

@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
 import type { Opened, PacketRefusal } from "../lib/dialects/dialect.ts";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
 import {
   openmeDialect,
   type OpenmeKeys,
@@ -10,7 +13,6 @@ import {
   PACKET_SIZE,
   sealOpenme,
 } from "../lib/dialects/openme/open.ts";
-import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { bytesOf, requestOf, sceneAt, why } from "./packets.ts";
 import vectors from "./vectors/openme.json" with { type: "json" };

@@ -3,15 +3,26 @@ import fc from "fast-check";
 import { createCipheriv, createHash } from "node:crypto";
 import { test } from "node:test";
 import {
-  adkProof,
-  AdkProofs,
-  parseAdkSecret,
-} from "../lib/dialects/openspa/adk.ts";
+  sealSession,
+  SessionOpener,
+  signRsa,
+} from "../lib/dialects/crypto/rsa.ts";
 import type {
   Answer,
   PacketRefusal,
   Request,
 } from "../lib/dialects/dialect.ts";
+import {
+  adkProof,
+  AdkProofs,
+  parseAdkSecret,
+} from "../lib/dialects/openspa/adk.ts";
+import {
+  openEnvelope,
+  readHeader,
+  sealEnvelope,
+  writeHeader,
+} from "../lib/dialects/openspa/envelope.ts";
 import {
   MAX_PACKET_SIZE,
   MIN_PACKET_SIZE,
@@ -21,22 +32,11 @@ import {
   sealOpenspa,
 } from "../lib/dialects/openspa/open.ts";
 import {
-  openEnvelope,
-  readHeader,
-  sealEnvelope,
-  writeHeader,
-} from "../lib/dialects/openspa/envelope.ts";
-import {
   decodeRequest,
   decodeResponse,
   encodeRequest,
   encodeResponse,
 } from "../lib/dialects/openspa/payload.ts";
-import {
-  sealSession,
-  SessionOpener,
-  signRsa,
-} from "../lib/dialects/crypto/rsa.ts";
 import { writeItems } from "../lib/dialects/openspa/tlv.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import {

@@ -5,8 +5,8 @@ import {
   type Ospa,
   parseOspa,
 } from "../lib/config/convert/ospa.ts";
+import { formatUuid, parseUuid } from "../lib/values/bytes.ts";
 import { ConfigError } from "../lib/values/errors.ts";
-import { formatUuid, parseUuid } from "../lib/values/uuid.ts";
 import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC, RSA_PUBLIC_PEM } from "./rsa.ts";
 import vectors from "./vectors/openspa.json" with { type: "json" };
 

@@ -16,10 +16,10 @@ import {
   placeMistake,
   rightsMistake,
 } from "../lib/config/files/rights.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { runtime } from "./runtime.ts";
 import { SWAP_ATTACK } from "./swap_attack.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 const MAIN = fileURLToPath(new URL("../main.ts", import.meta.url));
 const COMMAND = runtime.name === "deno"

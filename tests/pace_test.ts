@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { paced } from "../lib/runtime/sockets/pace.ts";
+import { test } from "node:test";
+import { paced } from "../lib/runtime/sockets/bun.ts";
 
 const SOURCE = { host: "192.0.2.1", port: 1 };
 const SHARE_MS = 10;

@@ -1,8 +1,11 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { parseConfig, readConfig } from "../lib/config/parse.ts";
-import type { Surroundings } from "../lib/config/surroundings.ts";
+import { test } from "node:test";
+import {
+  parseConfig,
+  readConfig,
+  type Surroundings,
+} from "../lib/config/read.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";
 import { ConfigError } from "../lib/values/errors.ts";
 

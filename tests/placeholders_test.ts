@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import type { Grant } from "../lib/firewall/firewall.ts";
 import {
   describeGrant,

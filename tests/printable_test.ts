@@ -1,5 +1,5 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import { test } from "node:test";
 import { createLog } from "../lib/server/report/log.ts";
 import { escapeUnsafe } from "../lib/values/text.ts";
 import { FakeRuntime } from "./fake_runtime.ts";

@@ -7,12 +7,15 @@ import {
 } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { addProfile, formatProfile } from "../lib/client/profile/file.ts";
 import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
+import {
+  addProfile,
+  findProfile,
+  formatProfile,
+  readProfiles,
+} from "../lib/client/profile/file.ts";
 import { parseProfiles } from "../lib/client/profile/profile.ts";
-import { findProfile, readProfiles } from "../lib/client/profile/profiles.ts";
 import { run as runImport } from "../lib/commands/profiles/import.ts";
-import { COMMAND_NAMES } from "../lib/values/names.ts";
 import { run as runProfiles } from "../lib/commands/profiles/profiles.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";
 import {
@@ -21,6 +24,7 @@ import {
   OperatorError,
   UsageError,
 } from "../lib/values/errors.ts";
+import { COMMAND_NAMES } from "../lib/values/program.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import {
   CLIENT_PRIVATE,

@@ -1,14 +1,18 @@
 /** QR codes, read back by a decoder that is not ours: zbarimg. */
 
 import { assert, assertEquals } from "@std/assert";
-import { spawnSync } from "node:child_process";
 import { Buffer } from "node:buffer";
+import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
 import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
-import { formatPng } from "../lib/commands/enrol/qr.ts";
-import { formatQr, formatQrPng, qrColumns } from "../lib/commands/enrol/qr_.ts";
+import {
+  formatPng,
+  formatQr,
+  formatQrPng,
+  qrColumns,
+} from "../lib/commands/enrol/qr.ts";
 import { formatOtpauth } from "../lib/dialects/codes.ts";
 import { ENROLMENT } from "./fake_server.ts";
 

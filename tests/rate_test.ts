@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { RateCap } from "../lib/server/packet/rate.ts";
+import { test } from "node:test";
+import { RateCap } from "../lib/server/packet/limits.ts";
 
 const RATE = { perSecond: 20, burst: 40 };
 

@@ -1,23 +1,20 @@
 /** Junk that bears a client's own address, on a fake machine: it keeps nobody out. */
 
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { verifyingKeyOf } from "../lib/dialects/crypto/ed25519.ts";
-import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/open.ts";
+import { test } from "node:test";
 import {
-  MAC_AT,
-  macOf,
   publicKeyOf,
-  sealKnock,
-  tagOf,
-} from "../lib/dialects/knock1/open.ts";
-import { windowOf } from "../lib/dialects/knock1/tag.ts";
+  verifyingKeyOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/seal.ts";
+import { MAC_AT, macOf, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { tagOf, windowOf } from "../lib/dialects/knock1/tag.ts";
 import { sealOpenme } from "../lib/dialects/openme/open.ts";
-import { Counters } from "../lib/server/report/counters.ts";
+import type { Stream } from "../lib/runtime/runtime.ts";
+import { Streams } from "../lib/server/packet/streams.ts";
+import { Counters } from "../lib/server/report/metrics.ts";
 import { Server } from "../lib/server/server.ts";
 import { openStore } from "../lib/server/state/store.ts";
-import { Streams } from "../lib/server/packet/streams.ts";
-import type { Stream } from "../lib/runtime/runtime.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { makeClient, makeConfig } from "./fixtures.ts";
 import { bytesOf } from "./packets.ts";

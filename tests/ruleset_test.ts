@@ -1,13 +1,13 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { readTold } from "../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,
   sequencesText,
   whyNotInKernel,
 } from "../lib/firewall/nft/sequences/rules.ts";
-import { FLAG, formatHit, type Sequence } from "../lib/sequences/sequence.ts";
-import { readTold } from "../lib/firewall/nft/sequences/told.ts";
 import { growTree } from "../lib/firewall/nft/sequences/tree.ts";
+import { FLAG, formatHit, type Sequence } from "../lib/sequences/sequence.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 import { makeSequence } from "./fixtures.ts";
 

@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import type { Argv } from "../lib/config/config.ts";
-import type { Grant } from "../lib/firewall/firewall.ts";
+import type { Argv, Grant } from "../lib/firewall/firewall.ts";
 import type { Ran } from "../lib/runtime/runtime.ts";
 import { createRunner } from "../lib/server/runner.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";

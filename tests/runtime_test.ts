@@ -2,8 +2,9 @@ import * as net from "node:net";
 import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { type Stream, SystemError } from "../lib/runtime/runtime.ts";
+import type { Stream } from "../lib/runtime/runtime.ts";
 import { runtime } from "./runtime.ts";
+import { SystemError } from "../lib/values/errors.ts";
 
 const { files } = runtime;
 

@@ -1,11 +1,11 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Mistake } from "../lib/values/mistake.ts";
+import { test } from "node:test";
 import {
   bool,
   list,
   mappingOr,
+  type Mistake,
   named,
   object,
   oneOf,

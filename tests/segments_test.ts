@@ -3,10 +3,11 @@ import fc from "fast-check";
 import { test } from "node:test";
 import {
   cutSegments,
+  formatPortRange,
   mergePorts,
+  parsePortRange,
   type Segment,
-} from "../lib/values/segments.ts";
-import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
+} from "../lib/values/ports.ts";
 
 function segment(text: string, untilMs: number): Segment {
   return { ...parsePortRange(text)!, untilMs };

@@ -7,23 +7,24 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { test } from "node:test";
-import { formatProfile } from "../lib/client/profile/file.ts";
+import { sendKnock } from "../lib/client/knock/send.ts";
 import { formatEnrolment } from "../lib/client/profile/enrolment.ts";
-import { type Ask, sendKnock } from "../lib/client/knock/send.ts";
-import { readProfiles } from "../lib/client/profile/profiles.ts";
+import { formatProfile, readProfiles } from "../lib/client/profile/file.ts";
 import { run as runClose } from "../lib/commands/knock/close.ts";
-import { run as runImport } from "../lib/commands/profiles/import.ts";
 import { run as runPing } from "../lib/commands/knock/ping.ts";
 import { run as runSend } from "../lib/commands/knock/send.ts";
+import { run as runImport } from "../lib/commands/profiles/import.ts";
 import { oneTimeCode, parseCodeSecret } from "../lib/dialects/codes.ts";
-import { type Runtime, SystemError } from "../lib/runtime/runtime.ts";
+import type { Runtime } from "../lib/runtime/runtime.ts";
 import {
   FailureError,
   type OperatorError,
+  SystemError,
   UsageError,
 } from "../lib/values/errors.ts";
 import { type FakeOptions, FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { ENROLMENT, FakeServer, type Manner, PROFILE } from "./fake_server.ts";
+import type { Ask } from "../lib/dialects/dialect.ts";
 
 const FILE = "/home/alice/.config/knock/profiles.yaml";
 const IPV4 = "198.51.100.7";

@@ -1,16 +1,17 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
+import type { Answered, Outcome } from "../lib/client/knock/outcome.ts";
+import { sendKnock } from "../lib/client/knock/send.ts";
 import { formatProfile } from "../lib/client/profile/file.ts";
-import type { Answered, Outcome } from "../lib/client/knock/outcome_.ts";
-import { type Ask, sendKnock } from "../lib/client/knock/send.ts";
-import { oneTimeCode } from "../lib/dialects/codes.ts";
 import { run as runClose } from "../lib/commands/knock/close.ts";
 import { run as runPing } from "../lib/commands/knock/ping.ts";
 import { run as runSend } from "../lib/commands/knock/send.ts";
-import { type Runtime, SystemError } from "../lib/runtime/runtime.ts";
-import { FailureError, UsageError } from "../lib/values/errors.ts";
+import { oneTimeCode } from "../lib/dialects/codes.ts";
+import type { Runtime } from "../lib/runtime/runtime.ts";
+import { FailureError, SystemError, UsageError } from "../lib/values/errors.ts";
 import { type FakeOptions, FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { ENROLMENT, FakeServer, type Manner, PROFILE } from "./fake_server.ts";
+import type { Ask } from "../lib/dialects/dialect.ts";
 
 const FILE = "/home/alice/.config/knock/profiles.yaml";
 const IPV4 = "198.51.100.7";

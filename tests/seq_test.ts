@@ -1,13 +1,11 @@
-import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { isDropIn, runDropIn } from "../lib/commands/tools/drop_in.ts";
-import { run } from "../lib/commands/tools/seq.ts";
+import { test } from "node:test";
 import { runCommand } from "../lib/commands/table.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
+import { isDropIn, run, runDropIn } from "../lib/commands/tools/seq.ts";
+import { socketAddress } from "../lib/sequences/send.ts";
 import { formatHit, parseHit } from "../lib/sequences/sequence.ts";
-import { socketAddress } from "../lib/sequences/socket_address.ts";
 import type { Endpoint } from "../lib/values/address.ts";
-import { FailureError, UsageError } from "../lib/values/errors.ts";
+import { FailureError, SystemError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 
 const SERVICES = `# network services

@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseListen, serverSchema } from "../lib/config/shape.ts";
 import { runtime } from "./runtime.ts";

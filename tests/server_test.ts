@@ -1,9 +1,10 @@
 /** The server on a fake machine: starts, restarts and reloads at bad moments. */
 
-import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
 import type { Config } from "../lib/config/config.ts";
-import { publicKeyOf, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
+import { sealKnock } from "../lib/dialects/knock1/open.ts";
 import {
   type Firewall,
   FirewallError,

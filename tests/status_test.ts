@@ -1,15 +1,15 @@
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
 import { run } from "../lib/commands/operator/status/status.ts";
-import { changes } from "../lib/commands/operator/status/watch.ts";
 import type {
   OpenGrant,
   Status,
 } from "../lib/commands/operator/status/text.ts";
+import { changes } from "../lib/commands/operator/status/watch.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";
-import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 import { settle } from "./fake_clock.ts";
+import { FakeRuntime, START_MS } from "./fake_runtime.ts";
 
 const STATE = "/var/lib/knock";
 const key = (byte: number) => formatBase64url(new Uint8Array(32).fill(byte));

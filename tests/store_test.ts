@@ -1,10 +1,10 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { join } from "node:path";
+import { test } from "node:test";
 import {
   fairShare,
   MAX_EVENTS_OF_CLIENT,
 } from "../lib/server/state/history.ts";
-import { test } from "node:test";
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { join } from "node:path";
 import {
   openExistingStore,
   openStore,

@@ -3,8 +3,7 @@ import fc from "fast-check";
 import { test } from "node:test";
 import { findOwnAddress } from "../lib/client/address/find.ts";
 import { readStunAnswer, stunRequest } from "../lib/client/address/stun.ts";
-import { SystemError } from "../lib/runtime/runtime.ts";
-import { FailureError, UsageError } from "../lib/values/errors.ts";
+import { FailureError, SystemError, UsageError } from "../lib/values/errors.ts";
 import { FakeRuntime } from "./fake_runtime.ts";
 import { PROFILE } from "./fake_server.ts";
 

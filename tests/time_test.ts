@@ -1,6 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { parseTime } from "../lib/values/time_.ts";
+import { test } from "node:test";
+import { parseTime } from "../lib/values/time.ts";
 
 const START = Date.UTC(2027, 0, 1);
 

@@ -1,7 +1,6 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { captureFilter } from "../lib/sequences/capture.ts";
-import { SequenceMachine } from "../lib/sequences/machine.ts";
+import { test } from "node:test";
+import { SequenceMachine, trapsBeside } from "../lib/sequences/machine.ts";
 import {
   FIRST_PACKET,
   FLAG,
@@ -9,7 +8,7 @@ import {
   parseHit,
   type Sequence,
 } from "../lib/sequences/sequence.ts";
-import { trapsBeside } from "../lib/sequences/traps.ts";
+import { captureFilter } from "../lib/sequences/tcpdump.ts";
 import { parsePortRange } from "../lib/values/ports.ts";
 
 const hits = (text: string) => text.split(" ").map((one) => parseHit(one)!);

@@ -1,9 +1,9 @@
 /** Text and values: what each reader takes, what it refuses, and where its bounds are. */
 
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { parseHours, withinHours } from "../lib/values/time.ts";
+import { test } from "node:test";
+import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
 import {
   addressFromBytes,
   formatPrefix,
@@ -12,10 +12,12 @@ import {
   parsePrefix,
   prefixContains,
 } from "../lib/values/address.ts";
-import { formatBase64, parseBase64 } from "../lib/values/base64.ts";
-import { formatBase64url, parseBase64url } from "../lib/values/bytes.ts";
-import { MAX_SECONDS, parseDuration } from "../lib/values/duration.ts";
-import { httpPath, readHttpPacket } from "../lib/dialects/http.ts";
+import {
+  formatBase64,
+  formatBase64url,
+  parseBase64,
+  parseBase64url,
+} from "../lib/values/bytes.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -23,6 +25,12 @@ import {
   parsePortRange,
   withoutPorts,
 } from "../lib/values/ports.ts";
+import {
+  MAX_SECONDS,
+  parseDuration,
+  parseHours,
+  withinHours,
+} from "../lib/values/time.ts";
 
 /** Defines a test for each row of a table: what a reader makes of a text. */
 function table<T>(

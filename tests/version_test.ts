@@ -1,8 +1,8 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { dirname, join } from "node:path";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { VERSION } from "../lib/values/version.ts";
+import { VERSION } from "../lib/values/program.ts";
 import { runtime } from "./runtime.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");

@@ -2,6 +2,13 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { createHash, createHmac } from "node:crypto";
 import { test } from "node:test";
+import { readStunAnswer } from "../lib/client/address/stun.ts";
+import {
+  agree,
+  importPublicKey,
+  keyPairOf,
+} from "../lib/dialects/crypto/curve25519.ts";
+import { tagOf } from "../lib/dialects/knock1/tag.ts";
 import {
   readWebPacket,
   sealWebKnock,
@@ -16,13 +23,6 @@ import {
   successAnswer,
   writeCheck,
 } from "../lib/dialects/knock1/web/stun.ts";
-import { tagOf } from "../lib/dialects/knock1/open.ts";
-import {
-  agree,
-  importPublicKey,
-  keyPairOf,
-} from "../lib/dialects/crypto/curve25519.ts";
-import { readStunAnswer } from "../lib/client/address/stun.ts";
 import { UsageError } from "../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../lib/values/ports.ts";
 import { sceneAt } from "./packets.ts";

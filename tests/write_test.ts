@@ -1,7 +1,7 @@
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { parseConfig } from "../lib/config/parse.ts";
+import { test } from "node:test";
 import { formatConfig, indent, scalar } from "../lib/config/files/write.ts";
+import { parseConfig } from "../lib/config/read.ts";
 
 const surroundings = {
   file: "server.yaml",

@@ -1,12 +1,7 @@
-/** Packets of fwknop's for the bench: what a client of either server sends. */
-
-import {
-  type FwknopKeys,
-  fwknopRandom,
-  sealFwknop,
-} from "../../lib/dialects/fwknop/open.ts";
+import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
 import type { Trigger } from "../prober/orders.ts";
 import { SERVICE_PORT } from "../stage.ts";
+import type { FwknopKeys } from "../../lib/dialects/fwknop/keys.ts";
 
 /** fwknopd's own default port, and this project's. */
 export const FWKNOP_PORT = 62201;

@@ -3,12 +3,7 @@
  * form; with the right tag; with the right tag and mac; copies of a knock.
  */
 
-import {
-  MAC_AT,
-  macOf,
-  PACKET_SIZE,
-  tagOf,
-} from "../../lib/dialects/knock1/open.ts";
+import { MAC_AT, macOf, PACKET_SIZE } from "../../lib/dialects/knock1/open.ts";
 import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import type { TestClient } from "../../tests/netns/program.ts";
 import { compileFlood, withFlood } from "../flood.ts";
@@ -19,6 +14,7 @@ import type { Trigger } from "../prober/orders.ts";
 import { Stage } from "../stage.ts";
 import type { Bench, Step } from "../step.ts";
 import { knockAll, THREE_TRIES_MS } from "./flood.ts";
+import { tagOf } from "../../lib/dialects/knock1/tag.ts";
 
 const FORMS = ["form", "tag", "mac", "copy"] as const;
 type Form = typeof FORMS[number];

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { publicKeyOf } from "../../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { Compiler, TARGETS } from "../../packaging/compile.ts";
 import type { Step } from "../step.ts";
 

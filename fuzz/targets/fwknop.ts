@@ -1,9 +1,9 @@
 /** Parsers of fwknop's packets. */
 
-import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
 import { explainFwknop } from "../../lib/dialects/fwknop/explain.ts";
 import { readArmour, readGpgSigner } from "../../lib/dialects/fwknop/gpg.ts";
 import { decodeMessage } from "../../lib/dialects/fwknop/message.ts";
+import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
 import fwknop from "../../tests/vectors/fwknop.json" with { type: "json" };
 import { ascii, open, scene, textOf } from "./samples.ts";
 import type { Target } from "./target.ts";

@@ -1,12 +1,12 @@
 /** Parsers of knock/1. */
 
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
+import { explainKnock1 } from "../../lib/dialects/knock1/explain.ts";
 import {
   knock1Dialect,
-  publicKeyOf,
   sealKnock,
   sealPayload,
 } from "../../lib/dialects/knock1/open.ts";
-import { explainKnock1 } from "../../lib/dialects/knock1/explain.ts";
 import { decodeKnock, decodeReply } from "../../lib/dialects/knock1/payload.ts";
 import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { bytesOf } from "../../tests/packets.ts";

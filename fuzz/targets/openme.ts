@@ -1,9 +1,11 @@
 /** Parsers of openme's packets. */
 
-import { verifyingKeyOf } from "../../lib/dialects/crypto/ed25519.ts";
-import { publicKeyOf } from "../../lib/dialects/knock1/open.ts";
-import { openmeDialect, sealOpenme } from "../../lib/dialects/openme/open.ts";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../../lib/dialects/crypto/curve25519.ts";
 import { explainOpenme } from "../../lib/dialects/openme/explain.ts";
+import { openmeDialect, sealOpenme } from "../../lib/dialects/openme/open.ts";
 import { bytesOf } from "../../tests/packets.ts";
 import { NOW_MS, open, scene } from "./samples.ts";
 import type { Target } from "./target.ts";

@@ -1,17 +1,14 @@
 /** Parsers of words, and of what the firewall prints. */
 
-import { parseHours } from "../../lib/values/time.ts";
-import { parseTime } from "../../lib/values/time_.ts";
+import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
 import { parseElements } from "../../lib/firewall/nft/grants/elements.ts";
 import { findTable, readTable } from "../../lib/firewall/nft/listing.ts";
+import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
 import { parseHit } from "../../lib/sequences/sequence.ts";
-import { readTold } from "../../lib/firewall/nft/sequences/told.ts";
-import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
 import { parseEndpoint, parsePrefix } from "../../lib/values/address.ts";
-import { parseBase64url } from "../../lib/values/bytes.ts";
-import { parseDuration } from "../../lib/values/duration.ts";
+import { parseBase64url, parseUuid } from "../../lib/values/bytes.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
-import { parseUuid } from "../../lib/values/uuid.ts";
+import { parseDuration, parseHours, parseTime } from "../../lib/values/time.ts";
 import { ascii, corpus, textOf } from "./samples.ts";
 import type { Target } from "./target.ts";
 

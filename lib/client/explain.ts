@@ -4,20 +4,20 @@
  * @module
  */
 
-import type { Step } from "../dialects/explanation.ts";
 import type {
   DialectName,
   PacketRefusal,
   Request,
+  Step,
 } from "../dialects/dialect.ts";
 import { explainFwknop } from "../dialects/fwknop/explain.ts";
 import { hasForm } from "../dialects/fwknop/packet.ts";
-import { PACKET_SIZE } from "../dialects/knock1/open.ts";
 import { outlineKnock1 } from "../dialects/knock1/explain.ts";
-import { PACKET_SIZE as OPENME_SIZE } from "../dialects/openme/open.ts";
+import { PACKET_SIZE } from "../dialects/knock1/open.ts";
 import { recogniseOpenme } from "../dialects/openme/explain.ts";
-import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa/open.ts";
+import { PACKET_SIZE as OPENME_SIZE } from "../dialects/openme/open.ts";
 import { outlineSteps } from "../dialects/openspa/explain.ts";
+import { MIN_PACKET_SIZE, outlineOpenspa } from "../dialects/openspa/open.ts";
 import type { Profile } from "./profile/profile.ts";
 
 /** The clock difference that servers allow where they say nothing else. */

@@ -5,10 +5,10 @@
  */
 
 import { clientFile, folderOf } from "../config/files/places.ts";
-import { type Runtime, SystemError } from "../runtime/runtime.ts";
 import { makeOwnFolder, replaceOwn } from "../config/files/rights.ts";
-import { OperatorError } from "../values/errors.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
+import { OperatorError, SystemError } from "../values/errors.ts";
 import type { Profile } from "./profile/profile.ts";
 
 /** Permission bits that let others than the owner use a file. */

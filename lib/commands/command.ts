@@ -2,11 +2,9 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
-import { parseDuration } from "../values/duration.ts";
 import { UsageError } from "../values/errors.ts";
-import { nearest } from "../values/nearest.ts";
-
-export { nearest };
+import { nearest } from "../values/text.ts";
+import { parseDuration } from "../values/time.ts";
 
 /** A command's module: `lib/commands/NAME.ts` exports these. */
 export interface Command {

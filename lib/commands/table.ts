@@ -1,8 +1,8 @@
 /** The table of commands: dispatch and help. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { COMMAND_NAMES } from "../values/program.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
+import { COMMAND_NAMES } from "../values/program.ts";
 import { escapeUnsafe } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
@@ -175,7 +175,7 @@ async function dispatch(
   }
   // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
   if (rest.some((one) => /^-?\d/.test(one))) {
-    const dropIn = await import("./tools/drop_in.ts" as string);
+    const dropIn = await import("./tools/seq.ts" as string);
     if (dropIn.isDropIn(args)) return await dropIn.runDropIn(args, runtime);
   }
   if (first.startsWith("-")) {

@@ -1,13 +1,21 @@
 /** What the parts of a configuration must be to each other. */
 
+import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft/rules/sets.ts";
+import {
+  knownPlaceholders,
+  PLACEHOLDERS,
+  unknownPlaceholders,
+} from "../firewall/programs.ts";
 import { formatEndpoint, isIpv4 } from "../values/address.ts";
+import { formatUuid } from "../values/bytes.ts";
 import {
   formatPortRange,
   overlapPorts,
   type PortRange,
 } from "../values/ports.ts";
-import type { Listen } from "./config.ts";
-import { at, type Mistake } from "../values/mistake.ts";
+import { at, type Mistake, show } from "../values/schema.ts";
+import { nearest } from "../values/text.ts";
+import type { Client, Config, Listen } from "./config.ts";
 import type { ServerYaml } from "./shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
@@ -91,4 +99,183 @@ function isOwn(host: string): boolean {
 
 function contains(range: PortRange, port: number): boolean {
   return range.protocol === "tcp" && range.first <= port && port <= range.last;
+}
+
+// What the chosen firewall can do of what a configuration asks for.
+
+/** Longest name of a chain in iptables, characters. */
+const MAX_CHAIN = 28;
+
+/** What iptables takes for something else than a chain of ours. */
+const NO_CHAINS =
+  /^(INPUT|OUTPUT|FORWARD|ACCEPT|DROP|RETURN|QUEUE|REJECT|LOG)$/;
+
+/** Checks what only some backends can do: forwards, single use, a chain by name. */
+export function checkBackend(yaml: ServerYaml, mistakes: Mistake[]): void {
+  const { backend, chain } = yaml.firewall;
+  if (backend !== "iptables" && backend !== "command") return;
+  const cure = "nft and gate can";
+  for (const [name, service] of yaml.services) {
+    if (!("listen" in service) || service.to === null) continue;
+    mistakes.push({
+      path: at("services", `${name}.to`),
+      text: `must be absent with the ${backend} backend, got "${
+        formatEndpoint(service.to)
+      }"`,
+      hint: cure,
+    });
+  }
+  for (const [name, { once }] of yaml.clients) {
+    if (!once) continue;
+    mistakes.push({
+      path: at("clients", `${name}.once`),
+      text: `must be false with the ${backend} backend, got "true"`,
+      hint: cure,
+    });
+  }
+  if (backend !== "iptables" || chain === null) return;
+  const fits = /^[A-Za-z0-9][\w-]*$/.test(chain) && chain.length <= MAX_CHAIN;
+  if (fits && !NO_CHAINS.test(chain)) return;
+  mistakes.push({
+    path: "firewall.chain",
+    text: `must be the name of a chain of its own, at most ${MAX_CHAIN} ` +
+      `characters, with the iptables backend, got ${show(chain)}`,
+  });
+}
+
+/** Checks that every placeholder of the programs is one that is filled in. */
+export function checkPrograms(
+  { firewall, hooks, commands }: ServerYaml,
+  mistakes: Mistake[],
+): void {
+  const programs: [path: string, argv: readonly string[] | null][] = [
+    ["firewall.open", firewall.open],
+    ["firewall.close", firewall.close],
+    ["hooks.open", hooks.open],
+    ["hooks.close", hooks.close],
+  ];
+  const known = PLACEHOLDERS.map((name) => `{${name}}`);
+  for (const [path, argv] of programs) {
+    for (const wrong of unknownPlaceholders(argv ?? [])) {
+      mistakes.push({
+        path,
+        text: known.includes(wrong)
+          ? `must name the program itself first, got ${show(wrong)} in it`
+          : `must have none but the placeholders ${known.join(", ")}, ` +
+            `got ${show(wrong)}`,
+        hint: known.includes(wrong) ? undefined : nearest(wrong, known),
+      });
+    }
+  }
+  for (const [name, argv] of commands) {
+    for (const placeholder of knownPlaceholders(argv)) {
+      mistakes.push({
+        path: at("commands", name),
+        text: `must have no placeholders, got ${show(placeholder)}`,
+        hint: "a command finds KNOCK_CLIENT and KNOCK_ADDRESS in its " +
+          "environment",
+      });
+    }
+  }
+}
+
+// The firewall that a configuration names, and how it is to work.
+
+/** Reads it, and notes what does not go together. */
+export function readFirewall(
+  { firewall }: ServerYaml,
+  mistakes: Mistake[],
+): Config["firewall"] {
+  const { backend, mode, chain, open, close } = firewall;
+  const wrong = (key: string, text: string, hint?: string) =>
+    mistakes.push({ path: `firewall.${key}`, text, hint });
+  if (backend === "command") {
+    const argv = `[PROGRAM, "{address}", "{protocol}", "{port}"]`;
+    const missing = "is missing with the command backend";
+    if (!open) wrong("open", missing, `open: ${argv}`);
+    if (!close) wrong("close", missing, `close: ${argv}`);
+  } else {
+    if (open) wrong("open", "is for the command backend");
+    if (close) wrong("close", "is for the command backend");
+  }
+  if (mode === "accept" && backend !== "nft" && backend !== "iptables") {
+    wrong("mode", `must be guard with the ${backend} backend, got "accept"`);
+  }
+  if (chain !== null && mode !== "accept") {
+    wrong("chain", "is for mode accept", "firewall: { mode: accept, … }");
+  }
+  if (
+    chain !== null && mode === "accept" && backend === "nft" &&
+    parseHostChain(chain) === null
+  ) {
+    wrong(
+      "chain",
+      `must be FAMILY TABLE CHAIN with inet, ip or ip6, got ${show(chain)}`,
+      `chain: ${DEFAULT_CHAIN}`,
+    );
+  }
+  const commands = open && close ? { open, close } : null;
+  return { backend, mode, chain, commands };
+}
+
+// What clients' keys must be to each other: no two clients share one.
+
+/** What tells a client in each dialect, where it has keys for it. */
+const MARKS: readonly {
+  readonly path: string;
+  readonly wanted: string;
+  readonly of: (client: Client) => string | undefined;
+}[] = [
+  {
+    path: "knock.key",
+    wanted: "a key",
+    of: ({ knock }) => knock?.key.toHex(),
+  },
+  {
+    path: "fwknop.hmac_key_base64",
+    wanted: "an HMAC key",
+    of: ({ fwknop }) => fwknop?.hmac?.key.toHex(),
+  },
+  {
+    path: "fwknop.key_base64",
+    wanted: "a key",
+    // With an HMAC, that alone tells who it is.
+    of: ({ fwknop }) =>
+      fwknop && !fwknop.hmac && "key" in fwknop
+        ? fwknop.key.toHex()
+        : undefined,
+  },
+  {
+    path: "openme.key",
+    wanted: "a key",
+    of: ({ openme }) => openme?.key.toHex(),
+  },
+  {
+    path: "openspa.uuid",
+    wanted: "a UUID",
+    of: ({ openspa }) => openspa ? formatUuid(openspa.uuid) : undefined,
+  },
+];
+
+/** Checks that every client can be told from the others. */
+export function checkKeys(
+  clients: readonly Client[],
+  mistakes: Mistake[],
+): void {
+  for (const { path, wanted, of } of MARKS) {
+    const owners = new Map<string, string>();
+    for (const client of clients) {
+      const mark = of(client);
+      if (mark === undefined) continue;
+      const owner = owners.get(mark);
+      if (owner === undefined) owners.set(mark, client.name);
+      else {
+        mistakes.push({
+          path: at("clients", `${client.name}.${path}`),
+          text: `must be ${wanted} of its own, got the same as client ` +
+            `"${owner}"`,
+        });
+      }
+    }
+  }
 }

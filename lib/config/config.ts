@@ -1,16 +1,14 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
+import type { RsaKey } from "../dialects/crypto/rsa.ts";
 import type { DialectName } from "../dialects/dialect.ts";
-import type {
-  FwknopGpgKeys,
-  FwknopKeys,
-  FwknopSender,
-} from "../dialects/fwknop/open.ts";
-import type { RsaKey } from "../dialects/openspa/open.ts";
+import type { Sender as FwknopSender } from "../dialects/fwknop/request.ts";
+import type { Sequence } from "../sequences/sequence.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
-import type { Sequence } from "../sequences/sequence.ts";
 import type { Hours } from "../values/time.ts";
+import type { Argv, FirewallConfig } from "../firewall/firewall.ts";
+import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop/keys.ts";
 
 export interface Config {
   /** The file it was read from. */
@@ -68,17 +66,6 @@ export interface StreamListen extends Listen {
   readonly transport: "tcp" | "http";
 }
 
-export type BackendName = "nft" | "iptables" | "gate" | "command";
-
-export interface FirewallConfig {
-  readonly backend: BackendName;
-  readonly mode: "guard" | "accept";
-  /** Where mode accept puts its rules: "FAMILY TABLE CHAIN" (nft), or a chain (iptables); null = the default. */
-  readonly chain: string | null;
-  /** The backend command: argv to open and to close; null for other backends. */
-  readonly commands: { readonly open: Argv; readonly close: Argv } | null;
-}
-
 /** Who looks out for the hits of a sequence: nftables, tcpdump, or sockets of our own (UDP). */
 export type Watch = "kernel" | "sniff" | "socket";
 
@@ -105,9 +92,6 @@ export interface DoorPrograms {
   readonly ipv4: Argv | null;
   readonly ipv6: Argv | null;
 }
-
-/** A program and its arguments, never for a shell; `{…}` stands for what a grant says. */
-export type Argv = readonly [program: string, ...args: string[]];
 
 export interface Service {
   readonly name: string;
@@ -163,3 +147,6 @@ export function dialectsOf(client: Client): DialectName[] {
 }
 
 const DIALECTS = ["knock", "fwknop", "openme", "openspa"] as const;
+
+/** What a new service's entry says. */
+export type NewService = Pick<Service, "name" | "ports" | "to">;

@@ -1,14 +1,154 @@
-/** The clients of a configuration. */
+/** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
-import { formatDuration } from "../values/duration.ts";
-import { nearest } from "../values/nearest.ts";
+import type { RsaKey } from "../dialects/crypto/rsa.ts";
+import { readFwknopKeys, warnOfFwknop } from "../dialects/fwknop/keys.ts";
+import {
+  OPENME_KEY,
+  OPENSPA_CLIENT_KEY,
+  OPENSPA_KEY,
+} from "../dialects/openspa/keys.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
-import type { Client, Service } from "./config.ts";
-import { readOpenspa } from "./dialect_keys.ts";
-import { readFwknopKeys } from "../dialects/fwknop/keys.ts";
-import { at, isMapping, type Mistake, show } from "../values/mistake.ts";
-import type { ClientYaml, ServerYaml } from "./shape.ts";
-import type { Surroundings } from "./surroundings.ts";
+import {
+  at,
+  configError,
+  isMapping,
+  type KeyKind,
+  type Mistake,
+  show,
+} from "../values/schema.ts";
+import { nearest } from "../values/text.ts";
+import { formatDuration } from "../values/time.ts";
+import { parseYaml } from "../values/yaml.ts";
+import {
+  checkBackend,
+  checkKeys,
+  checkListen,
+  checkPrograms,
+  checkServices,
+  readFirewall,
+} from "./checks.ts";
+import type { Client, Config, OwnKey, Service } from "./config.ts";
+import { doorWarnings, readDoors } from "./doors.ts";
+import {
+  type ClientYaml,
+  serverSchema,
+  type ServerYaml,
+  type ServiceYaml,
+} from "./shape.ts";
+
+/** Reads a configuration. Throws ConfigError with every mistake. */
+export function parseConfig(text: string, surroundings: Surroundings): Config {
+  const raw = parseYaml(text);
+  if (!raw.ok) {
+    const mistakes = [...surroundings.mistakes ?? [], raw.mistake];
+    throw configError(surroundings.file, mistakes);
+  }
+  return readConfig(raw.value, surroundings);
+}
+
+/** Reads what YAML made of the text. Throws ConfigError with every mistake. */
+export function readConfig(raw: unknown, surroundings: Surroundings): Config {
+  const { file } = surroundings;
+  const mistakes: Mistake[] = [...surroundings.mistakes ?? []];
+  if (raw === null || raw === undefined) {
+    const hint = "`knock init --dir DIR` writes one to start from";
+    mistakes.push({ path: "", text: "is empty", hint });
+    throw configError(file, mistakes);
+  }
+  const yaml = serverSchema.read(raw, "", mistakes);
+  if (!yaml) throw configError(file, mistakes);
+
+  checkListen(yaml, mistakes);
+  checkServices(yaml, mistakes);
+  checkBackend(yaml, mistakes);
+  checkPrograms(yaml, mistakes);
+  const services = [...yaml.services].map(([name, service]) =>
+    readService(name, service)
+  );
+  const serviceNames = namesIn(raw, "services");
+  const { defaults } = yaml;
+  const beside = { defaults, services, serviceNames, surroundings };
+  const clients = [...yaml.clients].map(([name, client]) =>
+    readClient(name, client, beside, mistakes)
+  );
+  const commands = namesIn(raw, "commands");
+  for (const [name, client] of yaml.clients) {
+    checkRun(name, client, commands, mistakes);
+  }
+  const doors = readDoors({ yaml, services, serviceNames }, mistakes);
+  const firewall = readFirewall(yaml, mistakes);
+  checkDialects(raw, mistakes);
+  checkKeys(clients, mistakes);
+  const openme = readOwnKey("openme", yaml, OPENME_KEY, surroundings, mistakes);
+  const openspa = readOwnKey(
+    "openspa",
+    yaml,
+    OPENSPA_KEY,
+    surroundings,
+    mistakes,
+  );
+  const key = surroundings.readKey(yaml.key);
+  if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
+  if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
+    throw configError(file, mistakes);
+  }
+  return {
+    file,
+    listen: yaml.listen.filter((one) => !("transport" in one)),
+    streams: yaml.listen.flatMap((one) => "transport" in one ? [one] : []),
+    key,
+    openme,
+    openspa: { ...openspa, adkSecret: yaml.openspa.adk_secret },
+    maxSkewMs: yaml.max_skew * 1000,
+    reply: yaml.reply,
+    firewall,
+    services,
+    clients,
+    doors,
+    warnings: [
+      ...clients.map(warnOfFwknop).filter((words) => words !== null),
+      ...doorWarnings(doors),
+    ],
+    commands: yaml.commands,
+    hooks: yaml.hooks,
+    log: yaml.log,
+    metrics: yaml.metrics,
+    state: surroundings.stateFolder(yaml.state),
+  };
+}
+
+/** The names in a mapping of the text, those of entries with mistakes too. */
+function namesIn(raw: unknown, key: "services" | "commands"): string[] {
+  return isMapping(raw) && isMapping(raw[key]) ? Object.keys(raw[key]) : [];
+}
+
+function readService(name: string, service: ServiceYaml): Service {
+  if (!("listen" in service)) {
+    return { name, ports: service, to: null, masquerade: false, kill: false };
+  }
+  const { listen, to, masquerade, kill } = service;
+  return { name, ports: listen, to, masquerade, kill };
+}
+
+// What a configuration needs to know that is not in its text.
+
+/** What the text alone does not say. */
+export interface Surroundings {
+  /** The configuration's file, as messages show it. */
+  readonly file: string;
+  /** Reads the server's private key, 32 bytes, or says why it cannot. */
+  readonly readKey: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads the secret of a client's one-time codes, or says why it cannot. */
+  readonly readCode: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads another key; absent: there are no other files. */
+  readonly readOther?: ReadKey;
+  /** The state folder; `written` is what the configuration says of it. */
+  readonly stateFolder: (written: string | null) => string;
+  /** What is wrong with the file itself, to be told with all else. */
+  readonly mistakes?: readonly Mistake[];
+}
+
+// The clients of a configuration.
 
 /** The keys of a client, one of which it must have. */
 const DIALECTS = ["knock", "fwknop", "openme", "openspa"];
@@ -136,3 +276,55 @@ export function checkDialects(raw: unknown, mistakes: Mistake[]): void {
     });
   }
 }
+
+/** Where keys come from. */
+interface Source {
+  readonly readOther?: ReadKey;
+}
+
+/** Reads the server's own key in a dialect; there may be none yet. */
+export function readOwnKey<T extends object>(
+  dialect: "openme" | "openspa",
+  yaml: Readonly<Record<typeof dialect, { readonly key: string }>>,
+  kind: KeyKind<T>,
+  { readOther }: Source,
+  mistakes: Mistake[],
+): OwnKey<T> {
+  const file = yaml[dialect].key;
+  const read = readOther?.(file, kind) ?? { ok: true, key: null };
+  if (read.ok) return { file, key: read.key };
+  mistakes.push({ path: `${dialect}.key`, ...read.mistake });
+  return { file, key: null };
+}
+
+/** Reads what an OpenSPA client is known by; null, and a mistake, if it cannot. */
+export function readOpenspa(
+  { uuid, key: file }: { readonly uuid: Uint8Array; readonly key: string },
+  path: string,
+  { readOther }: Source,
+  mistakes: Mistake[],
+): Client["openspa"] {
+  const read = readOther<RsaKey>?.(file, OPENSPA_CLIENT_KEY);
+  if (read?.ok && read.key) return { uuid, key: read.key };
+  const missing = {
+    text: `"${file}" is missing`,
+    hint: "it is the client's public key, in PEM",
+  };
+  const mistake = !read || read.ok ? missing : read.mistake;
+  mistakes.push({ path: `${path}.openspa.key`, ...mistake });
+  return null;
+}
+
+// Files with keys that a configuration names.
+/** What was found in a file with a key. */
+export type KeyRead<T extends object> =
+  /** Null: there is no such file. */
+  | { readonly ok: true; readonly key: T | null }
+  | { readonly ok: false; readonly mistake: Omit<Mistake, "path"> };
+
+// Files with keys that a configuration names.
+/** Reads the key in a file, by the name that the configuration gives it. */
+export type ReadKey = <T extends object>(
+  name: string,
+  kind: KeyKind<T>,
+) => KeyRead<T>;

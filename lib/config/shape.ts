@@ -1,11 +1,6 @@
-/** The shape of `server.yaml`: every key, what it may be, and its default. */
+/** Shapes of values that stand in several places of `server.yaml`. */
 
-import { type Endpoint, parseAddress } from "../values/address.ts";
 import { KEY_SIZE } from "../dialects/crypto/curve25519.ts";
-import { parseEndpoint, parsePrefix } from "../values/address.ts";
-import { parseBase64url } from "../values/bytes.ts";
-import { parsePortRange } from "../values/ports.ts";
-import type { BackendName, Listen, StreamListen } from "./config.ts";
 import {
   fwknopClient,
   openmeClient,
@@ -13,10 +8,18 @@ import {
   openspaClient,
   openspaServer,
 } from "../dialects/openspa/keys.ts";
-import { door } from "./door_schema.ts";
-import { parseHours } from "../values/time.ts";
+import { FLAG, type FlagName, parseHit } from "../sequences/sequence.ts";
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+  parsePrefix,
+} from "../values/address.ts";
+import { parseBase64url } from "../values/bytes.ts";
+import { parsePortRange, type PortRange } from "../values/ports.ts";
 import {
   bool,
+  list,
   mappingOr,
   named,
   object,
@@ -28,10 +31,113 @@ import {
   section,
   text,
 } from "../values/schema.ts";
-import { argv, duration, NAME, opening, words } from "./shapes.ts";
-import { parseTime } from "../values/time_.ts";
+import { parseDuration, parseHours, parseTime } from "../values/time.ts";
+import type { Listen, StreamListen, Watch } from "./config.ts";
+import type { Argv, BackendName } from "../firewall/firewall.ts";
 
-export { NAME };
+/** What clients, services, commands and sequences may be called. */
+export const NAME = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+  wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
+    `first`,
+} as const;
+
+/** Any text but an empty one. */
+export const words: Schema<string> = text(
+  "text",
+  (value) => value === "" ? null : value,
+  { json: { minLength: 1 } },
+);
+
+/** A program and its arguments. */
+export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
+
+/** What may be opened: ports, or the name of a service, looked up later. */
+export const opening: Schema<PortRange | string> = text<PortRange | string>(
+  "a service's name, tcp/PORT or udp/PORT",
+  (value) =>
+    value.includes("/")
+      ? parsePortRange(value)
+      : NAME.pattern.test(value)
+      ? value
+      : null,
+);
+
+/** A duration in seconds, at least 1. */
+export function duration(most?: number): Schema<number> {
+  const wanted = `a duration such as 30s, 5m or 8h, at least 1s` +
+    (most === undefined ? "" : ` and at most ${most}s`);
+  return text(wanted, (value) => {
+    const seconds = parseDuration(value);
+    return seconds === null || seconds < 1 || seconds > (most ?? Infinity)
+      ? null
+      : seconds;
+  });
+}
+
+// The shape of `sequences.NAME`.
+
+/** From the first hit to the last, seconds. */
+const WITHIN_SECONDS = 5;
+/** The longest that may be asked for. */
+export const MAX_WITHIN_SECONDS = 3600;
+
+/** Who may look out for the hits. */
+export const WATCHES: readonly Watch[] = ["kernel", "sniff", "socket"];
+
+/** A flag of TCP that must be set, or with "!" must be clear. */
+export interface FlagWord {
+  readonly name: FlagName;
+  readonly set: boolean;
+}
+
+const hit = text("tcp/PORT or udp/PORT", parseHit, {
+  json: { pattern: "^((tcp|udp)/[0-9]+|[0-9]+([/:](tcp|udp))?)$" },
+});
+
+const flag = text(
+  `one of ${Object.keys(FLAG).join(", ")}, with "!" before it or without`,
+  parseFlag,
+);
+
+const address = text("an address", parseAddress);
+
+/** A program and its arguments, or false for none. */
+const program: Schema<Argv | false> = {
+  read: (value, path, mistakes) =>
+    value === false ? false : argv.read(value, path, mistakes),
+  json: { anyOf: [argv.json, { const: false }] },
+};
+
+/** `sequences.NAME`. */
+export const door = object({
+  knock: optional(oneOrMore(hit), null),
+  one_time: optional(list(oneOrMore(hit)), null),
+  within: optional(duration(MAX_WITHIN_SECONDS), WITHIN_SECONDS),
+  open: optional(oneOrMore(opening), []),
+  for: optional(duration(), null),
+  once: optional(bool, false),
+  close: optional(oneOrMore(hit), null),
+  run: optional(program, null),
+  run_ipv6: optional(program, null),
+  run_after: optional(program, null),
+  run_after_ipv6: optional(program, null),
+  every: optional(duration(), null),
+  flags: optional(oneOrMore(flag), null),
+  target: optional(address, null),
+  watch: optional(oneOf(WATCHES), null),
+});
+
+/** A door as it was read, before it was held against all else. */
+export type DoorYaml = typeof door extends Schema<infer T> ? T : never;
+
+function parseFlag(value: string): FlagWord | null {
+  const name = value.toLowerCase().replace(/^!/, "");
+  if (!Object.hasOwn(FLAG, name)) return null;
+  return { name: name as FlagName, set: !value.startsWith("!") };
+}
+
+// The shape of `server.yaml`: every key, what it may be, and its default.
 
 /** UDP port of a configuration that does not choose one. */
 export const DEFAULT_PORT = 62201;

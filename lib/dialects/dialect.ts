@@ -120,3 +120,76 @@ export interface Dialect {
   /** Opens a packet. Never throws, whatever the packet. Keeps no part of it. */
   open(packet: Uint8Array, scene: Scene): Opened;
 }
+
+// What a packet is, step by step, for the person who asks why nothing opens.
+
+/** One thing that was looked at. */
+export interface Step {
+  readonly ok: boolean;
+  /** In words, without secrets. */
+  readonly text: string;
+}
+
+/** What became of a packet. */
+export interface Explanation {
+  /** What the server would say of it, before its clock and its policy. */
+  readonly verdict: "request" | PacketRefusal;
+  /** Whose it is, or whose it would be with the settings of `steps`; null: nobody's. */
+  readonly client: string | null;
+  readonly request: Request | null;
+  /** The fields as they were sent, wherever a key of ours shows them. */
+  readonly fields: Readonly<Record<string, string | number>> | null;
+  readonly steps: readonly Step[];
+}
+
+/** What to ask the server for; a code of null is the profile's, if it has one. */
+export type Ask =
+  & Pick<
+    Request,
+    "action" | "ports" | "command" | "seconds" | "address" | "code"
+  >
+  & {
+    /** Where the port is to be passed on to; for fwknop alone. */
+    readonly forward?: Forward | null;
+  };
+
+/** A packet for a server, which may answer it. */
+export interface Sealed {
+  readonly packet: Uint8Array<ArrayBuffer>;
+  /** Opens the answer to this packet; null if it is none. Never throws. */
+  openReply(bytes: Uint8Array): Answer | null;
+}
+
+/** What a packet depends on besides what is asked. */
+export interface Circumstances {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  /** Fresh bytes, as many as wanted. */
+  readonly random: (size: number) => Uint8Array<ArrayBuffer>;
+  readonly wantsReply: boolean;
+  /** The server's address that the packet goes to, canonical. */
+  readonly server: string;
+  /** This machine's own addresses, canonical. */
+  readonly own: () => readonly string[];
+  /** Runs a program; throws SystemError. */
+  readonly run: (
+    argv: readonly string[],
+    options?: {
+      readonly stdin?: string | Uint8Array;
+      readonly timeoutMs?: number;
+    },
+  ) => Promise<{
+    readonly code: number | null;
+    readonly stdout: string;
+    readonly stderr: string;
+  }>;
+}
+
+/** A dialect as the client speaks it. */
+export interface Sealer {
+  readonly dialect: DialectName;
+  /** Whether servers answer in it at all. */
+  readonly answers: boolean;
+  /** Seals a packet. Throws UsageError for what the dialect cannot express. */
+  seal(ask: Ask, circumstances: Circumstances): Sealed | Promise<Sealed>;
+}

@@ -12,11 +12,15 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  openingKey,
+  Turns,
 } from "./firewall.ts";
-import { openingKey } from "./opening.ts";
-import { describeGrant, fillIn, toEnvironment } from "./programs.ts";
-import { runProgram } from "./program.ts";
-import { Turns } from "./turns.ts";
+import {
+  describeGrant,
+  fillIn,
+  runProgram,
+  toEnvironment,
+} from "./programs.ts";
 
 /** The two programs with their arguments, placeholders among them. */
 export interface OpenAndClose {

@@ -1,8 +1,9 @@
 /** Ending connections that are established, by the conntrack program. */
 
-import { type Runtime, SystemError } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { isIpv4 } from "../values/address.ts";
 import { FirewallError, type Grant } from "./firewall.ts";
+import { SystemError } from "../values/errors.ts";
 
 /** Ports of a range that are ended one by one; conntrack takes no ranges. */
 const MAX_PORTS = 256;

@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Endpoint } from "../values/address.ts";
-import type { PortRange, Protocol } from "../values/ports.ts";
+import { type Endpoint, isIpv4 } from "../values/address.ts";
+import { formatPortRange, type PortRange } from "../values/ports.ts";
 
 /** Who may reach which ports, and until when. */
 export interface Grant {
@@ -132,4 +132,71 @@ export interface Firewall {
   remove(): Promise<void>;
 }
 
-export type { Endpoint, PortRange, Protocol };
+// The two versions of IP, which a firewall keeps apart.
+
+/** 4 for IPv4, 6 for IPv6. */
+export type Family = 4 | 6;
+
+/** Both. */
+export const FAMILIES: readonly Family[] = [4, 6];
+
+/** Which family a canonical address is of. */
+export function familyOf(address: string): Family {
+  return isIpv4(address) ? 4 : 6;
+}
+
+// What one grant opens: two of the same are one to a firewall.
+
+/** Whose, and which ports. */
+export type Opening = Pick<Grant, "address" | "ports">;
+
+/** Tells one opening from another. */
+export function openingKey({ address, ports }: Opening): string {
+  return `${address} ${formatPortRange(ports)}`;
+}
+
+/** What the scripts of all backends have in common. */
+
+/**
+ * The comment by which what is in the kernel is known as ours. nft needs 0.9.7
+ * and Linux 5.10 for it; it must never change, or an older server's is refused.
+ */
+export const OWNER = "made by knock";
+
+/** Lines, ended. */
+export function lines(...all: readonly string[]): string {
+  return all.map((line) => line + "\n").join("");
+}
+
+/** Changes of a firewall, one at a time. */
+
+/** A queue of work. */
+export class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Does the work when all before it has ended, even if that failed. */
+  take<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  /** Waits until all that was taken has ended. Never throws. */
+  async ended(): Promise<void> {
+    await this.#last;
+  }
+}
+
+export type BackendName = "nft" | "iptables" | "gate" | "command";
+
+/** A program and its arguments, never for a shell; `{…}` stands for what a grant says. */
+export type Argv = readonly [program: string, ...args: string[]];
+
+export interface FirewallConfig {
+  readonly backend: BackendName;
+  readonly mode: "guard" | "accept";
+  /** Where mode accept puts its rules: "FAMILY TABLE CHAIN" (nft), or a chain (iptables); null = the default. */
+  readonly chain: string | null;
+  /** The backend command: argv to open and to close; null for other backends. */
+  readonly commands: { readonly open: Argv; readonly close: Argv } | null;
+}

@@ -1,17 +1,16 @@
 /** The backend that a configuration names. */
 
-import type { Config } from "../config/config.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { commandFirewall } from "./command.ts";
-import type { Firewall } from "./firewall.ts";
+import type { Firewall, FirewallConfig } from "./firewall.ts";
 import { gateFirewall } from "./gate/gate.ts";
 import { iptablesFirewall } from "./iptables/iptables.ts";
 import { nftFirewall } from "./nft/nft.ts";
-import type { Runtime } from "../runtime/runtime.ts";
 
 /** Opens the configured backend; throws FirewallError when it cannot be used here. */
 export async function openBackend(
   runtime: Runtime,
-  { firewall }: Config,
+  firewall: FirewallConfig,
 ): Promise<Firewall> {
   switch (firewall.backend) {
     case "nft":

@@ -5,13 +5,13 @@ import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import process from "node:process";
 import type { Readable } from "node:stream";
-import { listenDatagram } from "./sockets/bun.ts";
 import { translatingAsync } from "./errors.ts";
-import { streams } from "./sockets/node_streams.ts";
-import { type NativeType, type Runtime, SystemError } from "./runtime.ts";
-import { standardStream } from "./output.ts";
+import { isTerminal, standardStream } from "./output.ts";
+import type { NativeType, Runtime } from "./runtime.ts";
 import { selfCommand, signalNumber, standardOutput, system } from "./shared.ts";
-import { isTerminal } from "./terminal.ts";
+import { listenDatagram } from "./sockets/bun.ts";
+import { streams } from "./sockets/node.ts";
+import { SystemError } from "../values/errors.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
 const childProcesses = () => process.getBuiltinModule("node:child_process");

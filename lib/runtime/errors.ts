@@ -1,6 +1,4 @@
-/** Turns whatever a runtime threw into a SystemError. */
-
-import { SystemError } from "./runtime.ts";
+import { SystemError } from "../values/errors.ts";
 
 /** Calls, and turns what is thrown into a {@linkcode SystemError}. */
 export function translating<T>(call: () => T): T {

@@ -1,9 +1,72 @@
-/** Standard input and output as a connection, by node: modules in Deno and Bun. */
+/** A log that nobody waits for: lines wait for their reader, up to a limit. */
 
+import type { Stats } from "node:fs";
 import process from "node:process";
 import { systemError, translatingAsync } from "./errors.ts";
-import { fs } from "./late.ts";
-import { type Runtime, type Stream, SystemError } from "./runtime.ts";
+import { fs } from "./files.ts";
+import type { LogPipe, Runtime, Stream } from "./runtime.ts";
+import { SystemError } from "../values/errors.ts";
+
+/** Characters that may wait; a pipe of Linux holds 65,536 bytes besides. */
+const MAX_WAITING = 262_144;
+/** A pipe that is full and does not let wait is tried again after so long. */
+const PAUSE_MS = 10;
+
+/** Writes to a stream in the background, one write at a time, in order. */
+export class LogQueue implements LogPipe {
+  readonly #writeSome: (bytes: Uint8Array) => Promise<number>;
+  #waiting: string[] = [];
+  #size = 0;
+  #writing: Promise<void> | null = null;
+
+  /** `writeSome` hands bytes to the system, without blocking the loop; how many it took. */
+  constructor(writeSome: (bytes: Uint8Array) => Promise<number>) {
+    this.#writeSome = writeSome;
+  }
+
+  /** Whether something is not written yet. */
+  get isBusy(): boolean {
+    return this.#writing !== null;
+  }
+
+  write(text: string): boolean {
+    if (text === "") return true;
+    if (this.#size + text.length > MAX_WAITING) return false;
+    this.#waiting.push(text);
+    this.#size += text.length;
+    this.#writing ??= this.#writeAll();
+    return true;
+  }
+
+  async flush(limitMs: number): Promise<void> {
+    if (!this.#writing) return;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, limitMs);
+    await Promise.race([this.#writing, late.promise]);
+    clearTimeout(timer);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const text = this.#waiting.join("");
+      this.#waiting = [];
+      let rest: Uint8Array = new TextEncoder().encode(text);
+      while (rest.length > 0) {
+        try {
+          rest = rest.subarray(await this.#writeSome(rest));
+        } catch (error) {
+          // A reader that went away is no reason to fail.
+          if (systemError(error).code !== "EAGAIN") break;
+          await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+        }
+      }
+      this.#size -= text.length;
+    }
+    this.#writing = null;
+  }
+}
+
+// Standard input and output as a connection, by node: modules in Deno and Bun.
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -76,4 +139,81 @@ function readLink(fd: number): string | null {
   } catch {
     return null; // the listing's own descriptor
   }
+}
+
+// Whether a standard stream is a terminal. node:tty knows, but loading it
+// takes Bun as long as a whole knock: what the file says goes first.
+
+/** The numbers of the standard streams. */
+const FILES = { in: 0, out: 1, err: 2 } as const;
+
+export function isTerminal(stream: keyof typeof FILES): boolean {
+  const file = FILES[stream];
+  return lookAt(file) ?? process.getBuiltinModule("node:tty").isatty(file);
+}
+
+/** Bytes of keys that end a line or change it, in raw mode. */
+const ENTER = [0x0d, 0x0a];
+const ERASE = [0x08, 0x7f];
+const INTERRUPT = 0x03;
+const END = 0x04;
+
+/** The exit status of a program that SIGINT ended. */
+const INTERRUPTED = 130;
+
+/**
+ * Asks on standard error, and reads a line that the terminal does not show;
+ * null at the end of input, or where there is no terminal. Ctrl-C ends the
+ * program, as it does elsewhere.
+ */
+export async function promptSecret(question: string): Promise<string | null> {
+  if (!isTerminal("in")) return null;
+  const { stdin } = process;
+  stdin.setRawMode(true);
+  try {
+    fs().writeSync(FILES.err, `${question} `);
+    const typed: number[] = [];
+    return await new Promise((resolve) => {
+      stdin.on("end", () => resolve(null));
+      stdin.on("data", (chunk: Uint8Array) => {
+        for (const byte of chunk) {
+          if (ENTER.includes(byte)) {
+            return resolve(new TextDecoder().decode(Uint8Array.from(typed)));
+          }
+          if (byte === END) return resolve(null);
+          if (byte === INTERRUPT) {
+            stdin.setRawMode(false);
+            process.exit(INTERRUPTED);
+          }
+          if (ERASE.includes(byte)) typed.pop();
+          else typed.push(byte);
+        }
+      });
+    });
+  } finally {
+    stdin.setRawMode(false);
+    stdin.removeAllListeners();
+    stdin.pause();
+    fs().writeSync(FILES.err, "\n");
+  }
+}
+
+/** Null where the file does not say. */
+function lookAt(file: number): boolean | null {
+  if (process.platform === "win32") return null;
+  let stats: Stats;
+  try {
+    stats = fs().fstatSync(file);
+  } catch {
+    return false; // closed
+  }
+  if (!stats.isCharacterDevice()) return false;
+  if (process.platform !== "linux") return null;
+  // Linux, Documentation/admin-guide/devices.txt: memory and its like, such
+  // as /dev/null; then consoles and serial lines; then pseudo-terminals.
+  const major = stats.rdev >>> 8 & 0xfff;
+  if (major === 1) return false;
+  return major === 4 || major === 5 || major >= 136 && major <= 143
+    ? true
+    : null;
 }

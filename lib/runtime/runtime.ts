@@ -121,16 +121,6 @@ export interface Runtime {
 
 export type SignalName = "SIGINT" | "SIGTERM" | "SIGHUP";
 
-/** What the system answered when it said no. */
-export class SystemError extends Error {
-  /** The system's name for it: "ENOENT", "EACCES", "EADDRINUSE", … or "". */
-  readonly code: string;
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
 export interface Stoppable {
   stop(): void;
 }

@@ -3,13 +3,11 @@
 import process from "node:process";
 import { parseAddress } from "../values/address.ts";
 import { escapeLines } from "../values/text.ts";
-import { openDatabase } from "./database.ts";
 import { systemError, translating, translatingAsync } from "./errors.ts";
-import { files } from "./files.ts";
-import { fetchText, lookUp } from "./internet.ts";
-import { os } from "./late.ts";
-import { LogQueue } from "./log_queue.ts";
-import { type Runtime, SystemError } from "./runtime.ts";
+import { files, openDatabase, os } from "./files.ts";
+import { LogQueue } from "./output.ts";
+import type { FetchOptions, LookUp, Runtime } from "./runtime.ts";
+import { SystemError } from "../values/errors.ts";
 
 type Shared = Omit<
   Runtime,
@@ -122,7 +120,7 @@ export const system: Shared = {
   },
   // Late: Deno needs nothing else of it.
   promptSecret: async (question) =>
-    await (await import("./terminal.ts")).promptSecret(question),
+    await (await import("./output.ts")).promptSecret(question),
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };
@@ -210,3 +208,52 @@ function writeAll(write: (bytes: Uint8Array) => number, text: string): void {
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
+
+// Names and pages of the Internet, by node: modules and fetch in Deno and Bun.
+
+/** Asks one name server for a name's addresses of one family, canonical. */
+export function lookUp(
+  name: string,
+  { server, port, family, timeoutMs }: LookUp,
+): Promise<string[]> {
+  return translatingAsync(async () => {
+    const dns = process.getBuiltinModule("node:dns");
+    const resolver = new dns.promises.Resolver({
+      timeout: timeoutMs,
+      tries: 1,
+    });
+    resolver.setServers([
+      server.includes(":") ? `[${server}]:${port}` : `${server}:${port}`,
+    ]);
+    const found = family === "IPv4"
+      ? await resolver.resolve4(name)
+      : await resolver.resolve6(name);
+    return found.map((text) => parseAddress(text)).filter((at) => at !== null);
+  });
+}
+
+/** Reads a page of at most so many bytes as text. */
+export function fetchText(
+  url: string,
+  { timeoutMs, limit }: FetchOptions,
+): Promise<string> {
+  return translatingAsync(async () => {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const response = await fetch(url, { signal, redirect: "error" })
+      .catch((error) => {
+        if (!signal.aborted) throw error;
+        throw new SystemError("ETIMEDOUT", "no answer in time");
+      });
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of response.body ?? []) {
+      size += chunk.length;
+      if (size > limit) {
+        throw new SystemError("EFBIG", `more than ${limit} bytes`);
+      }
+      chunks.push(chunk);
+    }
+    if (!response.ok) throw new SystemError("", `status ${response.status}`);
+    return Buffer.concat(chunks).toString();
+  });
+}

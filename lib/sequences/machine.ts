@@ -5,6 +5,7 @@
  * @module
  */
 
+import { overlapPorts, type PortRange } from "../values/ports.ts";
 import type { Packet } from "./packet.ts";
 import { formatHit, type Hit, type Sequence } from "./sequence.ts";
 
@@ -172,4 +173,28 @@ function take(
   const { port, sourcePort, sequenceNumber } = packet;
   return [...taken, { port, sourcePort, sequenceNumber, atMs }]
     .slice(-MAX_TAKEN);
+}
+
+// Ports beside those of sequences: whoever comes to them scans, and is no
+// further than before. Pure.
+
+/** How many ports on either side of each hit are traps: but those in `used`. */
+export function trapsBeside(
+  hits: readonly Hit[],
+  reach: number,
+  used: readonly PortRange[] = [],
+): Hit[] {
+  const known = new Set(hits.map(formatHit));
+  const traps: Hit[] = [];
+  for (const { protocol, port } of hits) {
+    for (let near = port - reach; near <= port + reach; near++) {
+      const trap: Hit = { protocol, port: near };
+      const range = { protocol, first: near, last: near };
+      if (near < 1 || near > 65535 || known.has(formatHit(trap))) continue;
+      if (used.some((other) => overlapPorts(other, range))) continue;
+      known.add(formatHit(trap));
+      traps.push(trap);
+    }
+  }
+  return traps;
 }

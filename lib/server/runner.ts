@@ -1,12 +1,13 @@
-/** Runs hooks and commands: argv, never a shell, with a time limit. */
-
-import type { Argv } from "../config/config.ts";
-import type { Grant } from "../firewall/firewall.ts";
-import { describeGrant, fillIn, toEnvironment } from "../firewall/programs.ts";
-import { runProgram } from "../firewall/program.ts";
+import type { Argv, Grant } from "../firewall/firewall.ts";
+import {
+  describeGrant,
+  fillIn,
+  runProgram,
+  toEnvironment,
+} from "../firewall/programs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Counters } from "./report/counters.ts";
 import type { Log } from "./report/log.ts";
+import type { Counters } from "./report/metrics.ts";
 
 const HOOK_MS = 10_000;
 const COMMAND_MS = 60_000;

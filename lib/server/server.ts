@@ -7,21 +7,20 @@
 import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { Runtime, Stoppable } from "../runtime/runtime.ts";
-import { noteBoot } from "./state/boot.ts";
-import { ClockJumps } from "./clock_jumps.ts";
-import { Counters } from "./report/counters.ts";
+import { ClockJumps } from "./clock.ts";
 import { Doors } from "./doors/doors.ts";
-import { Entrances } from "./packet/entrances.ts";
-import { GateTags } from "./packet/prefilter.ts";
-import { checkGpg } from "./packet/gpg.ts";
-import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
 import { Keeper } from "./grants/keeper.ts";
-import type { Log } from "./report/log.ts";
+import { Entrances } from "./packet/entrances.ts";
+import { checkGpg } from "./packet/gpg.ts";
+import { GateTags } from "./packet/prefilter.ts";
 import { Receiver } from "./packet/receiver.ts";
+import type { Log } from "./report/log.ts";
+import { Counters } from "./report/metrics.ts";
 import { Reports } from "./report/reports.ts";
-import { createRunner } from "./runner.ts";
-import type { Store } from "./state/store.ts";
 import { attempt, orFailure } from "./report/trouble.ts";
+import { createRunner } from "./runner.ts";
+import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
+import { noteBoot, type Store } from "./state/store.ts";
 
 /** How often ended grants are taken out of the ledger. */
 const SWEEP_MS = 1000;

@@ -38,3 +38,13 @@ export class ConfigError extends OperatorError {
     this.mistakes = mistakes;
   }
 }
+
+/** What the system answered when it said no. */
+export class SystemError extends Error {
+  /** The system's name for it: "ENOENT", "EACCES", "EADDRINUSE", … or "". */
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

@@ -28,3 +28,6 @@ export const COMMAND_NAMES: readonly string[] = [
   "version",
   "help",
 ];
+
+/** The version of this program, as in deno.json and package.json (a test compares them). */
+export const VERSION = "0.1.0";

@@ -1,9 +1,15 @@
-/**
- * Text on its way to a terminal. Names, arguments, files, the state and the
- * other end's replies may hold characters that move the cursor, change colours
- * or reorder a line; none of them leaves as it is.
- * @module
- */
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+
+/** Numbers of things, in words. */
+
+/** "1 packet", "2 packets": for nouns that take an s. */
+export function counted(count: number, noun: string): string {
+  return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
+}
+
+// Text on its way to a terminal. Names, arguments, files, the state and the
+// other end's replies may hold characters that move the cursor, change colours
+// or reorder a line; none of them leaves as it is.
 
 /**
  * Characters that act on a terminal or a line: controls (C0, DEL and C1),
@@ -41,4 +47,55 @@ export function formatJson(value: unknown, indent = 0): string {
 function escape(character: string): string {
   const code = character.codePointAt(0)!.toString(16).padStart(2, "0");
   return `\\u{${code}}`;
+}
+
+// The nearest of some words, for hints.
+
+/** A hint that names the nearest of some words; undefined when none is near. */
+export function nearest(
+  word: string,
+  known: readonly string[],
+  prefix = "",
+): string | undefined {
+  if (word.length > MAX_WORD) return undefined;
+  const [found] = known.map((other) => ({ other, slips: slips(word, other) }))
+    // More than half of the letters changed is another word, not a slip.
+    .filter(({ other, slips }) =>
+      slips * 2 <= Math.max(word.length, 2) &&
+      slips < Math.max(word.length, other.length)
+    )
+    // Of two as near, the one that was only cut short.
+    .sort((a, b) =>
+      a.slips - b.slips ||
+      Number(b.other.startsWith(word)) - Number(a.other.startsWith(word))
+    );
+  return found && `did you mean "${prefix}${found.other}"?`;
+}
+
+function slips(word: string, other: string): number {
+  const letters = (text: string) => [...text].sort().join("");
+  // Letters in another order are one slip, not the two that the distance sees.
+  return word !== other && letters(word) === letters(other)
+    ? 1
+    : levenshteinDistance(word, other);
+}
+
+// Longer than any word of ours; the distance takes its square in time.
+const MAX_WORD = 100;
+
+// What is laid out for people: tables.
+
+/** Columns padded to their widest cell, a line each. */
+export function formatTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const lines = [head, ...rows].map((line) => line.map(escapeUnsafe));
+  const widths = head.map((_, column) =>
+    Math.max(...lines.map((line) => line[column]!.length))
+  );
+  return lines.map((line) =>
+    line.map((cell, column) => cell.padEnd(widths[column]!)).join("  ")
+      .trimEnd() + "\n"
+  ).join("");
 }

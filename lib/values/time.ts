@@ -1,3 +1,54 @@
+/** Durations as people write them: `90`, `30s`, `5m`, `8h`, `1d`. */
+
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 } as const;
+
+/** The longest duration, in seconds: what 32 bits hold in a knock/1 payload. */
+export const MAX_SECONDS = 0xffff_ffff;
+
+/** Reads a duration and returns whole seconds; null if it is none. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d{1,10})([smhd]?)$/.exec(text);
+  if (!match) return null;
+  const unit = (match[2] || "s") as keyof typeof SECONDS;
+  const seconds = Number(match[1]) * SECONDS[unit];
+  return seconds <= MAX_SECONDS ? seconds : null;
+}
+
+/** Writes seconds in the largest unit that holds them whole. */
+export function formatDuration(seconds: number): string {
+  for (const unit of ["d", "h", "m"] as const) {
+    if (seconds > 0 && seconds % SECONDS[unit] === 0) {
+      return `${seconds / SECONDS[unit]}${unit}`;
+    }
+  }
+  return `${seconds}s`;
+}
+
+/** Moments as people write them in files: RFC 3339. */
+
+/**
+ * Reads `2027-01-01T00:00:00Z` (RFC 3339 §5.6) or a bare date, which is its
+ * first moment in UTC; Unix milliseconds. Null if it is none, as the 30th of
+ * February.
+ */
+export function parseTime(text: string): number | null {
+  const match =
+    /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2}:\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2}))?$/
+      .exec(text);
+  if (!match) return null;
+  const [, date, time = "00:00:00", fraction = "", zone = "Z"] = match;
+  const utc = Date.parse(`${date}T${time}Z`);
+  // Some engines carry a day too many into the next month.
+  if (
+    Number.isNaN(utc) ||
+    new Date(utc).toISOString().slice(0, 19) !== `${date}T${time}`
+  ) return null;
+  const ms = Date.parse(
+    `${date}T${time}${fraction.slice(0, 4)}${zone.toUpperCase()}`,
+  );
+  return Number.isNaN(ms) ? null : ms;
+}
+
 /** Hours of the week in which a client may knock: `mon-fri 08:00-18:00`. */
 
 const MINUTE_MS = 60_000;

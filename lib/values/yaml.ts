@@ -1,7 +1,7 @@
 /** YAML as plain values, with mistakes that quote nothing of a file of secrets. */
 
 import { parse } from "@std/yaml/parse";
-import type { Mistake } from "./mistake.ts";
+import type { Mistake } from "./schema.ts";
 
 /** How scalars are read: `core` knows numbers and booleans, in `failsafe` all is text. */
 export type YamlSchema = "core" | "failsafe";

@@ -4,7 +4,6 @@
  * names a folder to keep that system in, for the next time.
  */
 
-import { after, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
   copyFileSync,
@@ -16,7 +15,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { VERSION } from "../../lib/values/version.ts";
+import { after, test } from "node:test";
+import { VERSION } from "../../lib/values/program.ts";
 import { SWAP_ATTACK } from "../../tests/swap_attack.ts";
 import { build, MACHINE, run, whyNot } from "./build.ts";
 

@@ -3,7 +3,6 @@
  * of their own in which there is no Deno, no Bun and no node_modules.
  */
 
-import { after, test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
 import {
@@ -17,8 +16,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { after, test } from "node:test";
 import { COMMANDS } from "../../lib/commands/table.ts";
-import { VERSION } from "../../lib/values/version.ts";
+import { VERSION } from "../../lib/values/program.ts";
 import { build, MACHINE, ROOT, run, whyNot } from "./build.ts";
 
 /** A shared machine is slow at times; `deno task bench` measures for real. */

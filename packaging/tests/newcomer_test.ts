@@ -9,7 +9,7 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { VERSION } from "../../lib/values/version.ts";
+import { VERSION } from "../../lib/values/program.ts";
 import { CLIENTS, netnsTest, SERVER } from "../../tests/netns/netns.ts";
 import { build, MACHINE, run } from "./build.ts";
 

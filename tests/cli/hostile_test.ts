@@ -4,12 +4,13 @@
  * pair, or a line that is not its own, whatever is put into what it reads.
  */
 
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { test } from "node:test";
 import type { Command, OptionNames } from "../../lib/commands/command.ts";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";
-import { publicKeyOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
+import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { createLog } from "../../lib/server/report/log.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";

@@ -2,14 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/open.ts";
-import {
-  MAC_AT,
-  macOf,
-  sealKnock,
-  tagOf,
-} from "../../lib/dialects/knock1/open.ts";
-import { windowOf } from "../../lib/dialects/knock1/tag.ts";
+import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
+import { MAC_AT, macOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
+import { tagOf, windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { CLIENTS, type Pair } from "./netns.ts";
 import { KNOCK_PORT, type Program, programTest } from "./program.ts";
 

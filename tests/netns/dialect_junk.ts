@@ -6,17 +6,19 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { verifyingKeyOf } from "../../lib/dialects/crypto/ed25519.ts";
-import { sealOpenme } from "../../lib/dialects/openme/open.ts";
-import { parseOpenmeKey } from "../../lib/dialects/openme/keys.ts";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../../lib/dialects/crypto/curve25519.ts";
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
   rsaPublicPem,
-  sealOpenspa,
-} from "../../lib/dialects/openspa/open.ts";
-import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { parseUuid } from "../../lib/values/uuid.ts";
+} from "../../lib/dialects/crypto/rsa.ts";
+import { parseOpenmeKey } from "../../lib/dialects/openme/keys.ts";
+import { sealOpenme } from "../../lib/dialects/openme/open.ts";
+import { sealOpenspa } from "../../lib/dialects/openspa/open.ts";
+import { parseUuid } from "../../lib/values/bytes.ts";
 import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../rsa.ts";
 import type { Junk } from "./junk.ts";
 import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";

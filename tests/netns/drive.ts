@@ -5,8 +5,8 @@
  * @module
  */
 
-import { createInterface } from "node:readline";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import type {
   Firewall,
   Grant,

@@ -9,8 +9,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
 import { DIGEST_TYPES } from "../../lib/dialects/crypto/hash.ts";
+import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
 import { CLIENTS, netnsTest, type Pair, pass, SERVER } from "./netns.ts";
 import { Program } from "./program.ts";
 

@@ -1,17 +1,14 @@
 /** The real fwknop 2.6 on both sides: its client's packets, and its daemon. */
 
+import { assertEquals } from "@std/assert";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assertEquals } from "@std/assert";
-import {
-  type FwknopClient,
-  fwknopDialect,
-  fwknopRandom,
-  sealFwknop,
-} from "../../lib/dialects/fwknop/open.ts";
-import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
 import { DIGEST_TYPES } from "../../lib/dialects/crypto/hash.ts";
+import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
+import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
+import type { FwknopClient } from "../../lib/dialects/fwknop/request.ts";
+import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { sceneAt } from "../packets.ts";
 import { netnsTest, pass, scriptCommand, SERVER } from "./netns.ts";

@@ -1,7 +1,7 @@
 /** Runs the command line of knockd's own client; without FFI on demand. */
 
 import process from "node:process";
-import { runDropIn } from "../../lib/commands/tools/drop_in.ts";
+import { runDropIn } from "../../lib/commands/tools/seq.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
 import { runtime } from "../runtime.ts";
 

@@ -4,16 +4,16 @@
  * single SYN: a connection begun, and closed at once.
  */
 
-import { createInterface } from "node:readline";
 import process from "node:process";
-import { parseHit } from "../../lib/sequences/sequence.ts";
+import { createInterface } from "node:readline";
 import {
   AF_INET,
   AF_INET6,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   socketAddress,
-} from "../../lib/sequences/socket_address.ts";
+} from "../../lib/sequences/send.ts";
+import { parseHit } from "../../lib/sequences/sequence.ts";
 import { runtime } from "../runtime.ts";
 
 const SOCK_DGRAM = 2;

@@ -9,10 +9,12 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { formatOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
 import { formatOspa } from "../../lib/config/convert/ospa.ts";
-import { verifyingKeyOf } from "../../lib/dialects/crypto/ed25519.ts";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../../lib/dialects/crypto/curve25519.ts";
 import { OPENME_PORT } from "../../lib/dialects/openme/open.ts";
 import { OPENSPA_PORT } from "../../lib/dialects/openspa/open.ts";
-import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import {
   CLIENT_PRIVATE_PEM,
   CLIENT_PUBLIC_PEM,

@@ -4,10 +4,12 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { formatOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
-import { verifyingKeyOf } from "../../lib/dialects/crypto/ed25519.ts";
-import { OPENME_PORT, sealOpenme } from "../../lib/dialects/openme/open.ts";
+import {
+  publicKeyOf,
+  verifyingKeyOf,
+} from "../../lib/dialects/crypto/curve25519.ts";
 import { parseOpenmeKey } from "../../lib/dialects/openme/keys.ts";
-import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
+import { OPENME_PORT, sealOpenme } from "../../lib/dialects/openme/open.ts";
 import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 

@@ -5,14 +5,13 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { formatOspa } from "../../lib/config/convert/ospa.ts";
 import {
-  OPENSPA_PORT,
-  parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
   rsaPublicPem,
-  sealOpenspa,
-} from "../../lib/dialects/openspa/open.ts";
-import { parseUuid } from "../../lib/values/uuid.ts";
+} from "../../lib/dialects/crypto/rsa.ts";
+import { parseAdkSecret } from "../../lib/dialects/openspa/adk.ts";
+import { OPENSPA_PORT, sealOpenspa } from "../../lib/dialects/openspa/open.ts";
+import { parseUuid } from "../../lib/values/bytes.ts";
 import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../rsa.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { publicKeyOf } from "../../lib/dialects/knock1/open.ts";
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import {
   netnsTest,

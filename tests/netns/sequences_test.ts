@@ -1,15 +1,17 @@
 /** Port sequences in the real kernel, knocked with real packets. */
 
 import { assert, assertEquals } from "@std/assert";
-import { guardPlan } from "../../lib/firewall/nft/rules/nft_plan.ts";
-import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
-import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
+import {
+  guardPlan,
+  rulesetText,
+} from "../../lib/firewall/nft/rules/ruleset.ts";
+import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,
   sequencesText,
 } from "../../lib/firewall/nft/sequences/rules.ts";
+import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import type { Sequence } from "../../lib/sequences/sequence.ts";
-import { readTold } from "../../lib/firewall/nft/sequences/told.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { makeSequence } from "../fixtures.ts";
 import type { Knocked, KnockOrder } from "./knocker.ts";

@@ -1,15 +1,14 @@
 /** Finding out this client's own address, by the services that the profile names. */
 
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import {
   type Endpoint,
   formatEndpoint,
   parseAddress,
 } from "../../values/address.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
+import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import type { Profile, Resolving } from "../profile/profile.ts";
 import { type Family, familyOf, type Naming } from "./naming.ts";
-import type { Profile } from "../profile/profile.ts";
-import type { Resolving } from "../profile/resolving.ts";
 import { readStunAnswer, stunRequest, TRANSACTION_SIZE } from "./stun.ts";
 
 /** When requests are sent again, and when no more is waited. RFC 8489 §6.2.1. */

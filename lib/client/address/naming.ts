@@ -6,8 +6,8 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isIpv4, parseAddress } from "../../values/address.ts";
+import type { Answered } from "../knock/outcome.ts";
 import { recall, remember } from "../memory.ts";
-import type { Answered } from "../knock/outcome_.ts";
 import type { Profile } from "../profile/profile.ts";
 
 export type Family = "IPv4" | "IPv6";

@@ -2,8 +2,8 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Endpoint } from "../../values/address.ts";
-import type { Answered, CodeUse } from "./outcome_.ts";
-import type { Sealed } from "./sealers.ts";
+import type { Answered, CodeUse } from "./outcome.ts";
+import type { Sealed } from "../../dialects/dialect.ts";
 
 /** A packet that may be answered still. */
 interface Outstanding {

@@ -1,8 +1,8 @@
 /** Which one-time code goes into which packet. */
 
 import { oneTimeCode, parseCodeSecret, STEP_MS } from "../../dialects/codes.ts";
-import type { CodeUse } from "./outcome_.ts";
 import type { Profile } from "../profile/profile.ts";
+import type { CodeUse } from "./outcome.ts";
 
 /** A packet's one-time code; null = it has none. */
 export interface PacketCode {

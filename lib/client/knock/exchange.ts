@@ -1,18 +1,14 @@
 /** One exchange with a server: packets from one socket, until one is answered. */
 
-import {
-  type Datagrams,
-  type Runtime,
-  SystemError,
-} from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
-import type { Codes } from "./codes.ts";
-import { Ear } from "./answers.ts";
+import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { familyOf, type Naming } from "../address/naming.ts";
-import type { CodeUse, Outcome } from "./outcome_.ts";
 import type { Profile } from "../profile/profile.ts";
-import type { Ask, Sealed, Sealer } from "./sealers.ts";
+import { Ear } from "./answers.ts";
+import type { Codes } from "./codes.ts";
+import type { CodeUse, Outcome } from "./outcome.ts";
 import { deliver, type Transport } from "./transport.ts";
+import type { Ask, Sealed, Sealer } from "../../dialects/dialect.ts";
 
 /** How long the first try waits for an answer, and each further one. */
 const FIRST_WAIT_MS = 1000;

@@ -13,9 +13,10 @@ import {
   rememberedNaming,
   rememberNaming,
 } from "../address/naming.ts";
-import type { Answered, Outcome } from "./outcome_.ts";
 import type { From, Profile } from "../profile/profile.ts";
-import { type Ask, sendKnock, type SendOptions } from "./send.ts";
+import type { Answered, Outcome } from "./outcome.ts";
+import { sendKnock, type SendOptions } from "./send.ts";
+import type { Ask } from "../../dialects/dialect.ts";
 
 /** Whom to open for. */
 export interface Whom {

@@ -1,12 +1,49 @@
-/** What a person is told about a knock. Pure. */
+/** What became of a knock. */
 
 import type { Action, Answer } from "../../dialects/dialect.ts";
-import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import { counted } from "../../values/counted.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  parseAddress,
+} from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
-import type { CodeUse, Outcome, Silent } from "./outcome_.ts";
+import { counted } from "../../values/text.ts";
 import type { Profile } from "../profile/profile.ts";
+
+export type Outcome = Answered | Sent | Silent;
+
+/** The server answered, whatever it said. */
+export interface Answered {
+  readonly kind: "answered";
+  readonly answer: Answer;
+  /** Where the answer came from. */
+  readonly from: Endpoint;
+  /** From the packet that was answered to its answer. */
+  readonly roundTripMs: number;
+  /** The server's clock less this machine's; negative: it is behind. */
+  readonly clockAheadMs: number;
+  /** The one-time code of the packet that was answered. */
+  readonly code: CodeUse;
+}
+
+/** Whether a packet has a one-time code, and whether a try before it, which was not answered, had the same. */
+export type CodeUse = "none" | "first" | "again";
+
+/** No answer was wanted, and the packet is on its way to these addresses. */
+export interface Sent {
+  readonly kind: "sent";
+  readonly addresses: readonly string[];
+}
+
+/** No answer came from these addresses. */
+export interface Silent {
+  readonly kind: "silent";
+  readonly addresses: readonly string[];
+  readonly tries: number;
+}
+
+// What a person is told about a knock. Pure.
 
 /** The longest difference of clocks that a server forgives by default, in words. */
 const DEFAULT_SKEW = "2 minutes";

@@ -4,18 +4,16 @@
  * @module
  */
 
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
+import { type Family, familyOf, type Naming } from "../address/naming.ts";
+import type { Profile } from "../profile/profile.ts";
 import { Codes } from "./codes.ts";
 import { exchange } from "./exchange.ts";
-import { type Family, familyOf, type Naming } from "../address/naming.ts";
-import type { Outcome } from "./outcome_.ts";
-import type { Profile } from "../profile/profile.ts";
-import { type Ask, sealerOf } from "./sealers.ts";
+import type { Outcome } from "./outcome.ts";
+import { sealerOf } from "./sealers.ts";
 import type { Transport } from "./transport.ts";
-
-export type { Family } from "../address/naming.ts";
-export type { Ask } from "./sealers.ts";
+import type { Ask } from "../../dialects/dialect.ts";
 
 export interface SendOptions {
   /** How many packets, at most, to each address. Default {@linkcode DEFAULT_TRIES}. */

@@ -1,13 +1,10 @@
 /** The ways on which a packet goes to its server: UDP, or a connection of TCP. */
 
 import type { DialectName } from "../../dialects/dialect.ts";
-import {
-  type Datagrams,
-  type Runtime,
-  SystemError,
-} from "../../runtime/runtime.ts";
-import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { httpPath } from "../../dialects/http.ts";
+import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
+import { type Endpoint, formatEndpoint } from "../../values/address.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** How packets are carried. */
 export interface Transport {

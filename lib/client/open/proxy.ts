@@ -1,17 +1,12 @@
 /** The way through for ssh's ProxyCommand: a connection, after a knock if need be. */
 
-import {
-  type Runtime,
-  type Stream,
-  SystemError,
-} from "../../runtime/runtime.ts";
+import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { parseAddress } from "../../values/address.ts";
-import { UsageError } from "../../values/errors.ts";
-import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
+import { SystemError, UsageError } from "../../values/errors.ts";
 import type { KnockOptions, Wish } from "../knock/knock.ts";
-import { openDoor, type Target } from "./opening.ts";
 import type { Profile } from "../profile/profile.ts";
-import { connectOnce } from "./wait.ts";
+import { connectOnce, openDoor, type Target } from "./opening.ts";
+import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
 
 /** How long a port that should be open may take to accept. */
 const REMEMBERED_WAIT_MS = 1000;

@@ -2,10 +2,10 @@
 
 import { clientFile, folderOf } from "../../config/files/places.ts";
 import { createOwn, makeOwnFolder } from "../../config/files/rights.ts";
-import { OperatorError } from "../../values/errors.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { OperatorError, SystemError } from "../../values/errors.ts";
+import type { Outcome } from "../knock/outcome.ts";
 import { forget, memoryName, recall, remember } from "../memory.ts";
-import type { Outcome } from "../knock/outcome_.ts";
 import type { Profile } from "../profile/profile.ts";
 
 /** How long before its end a grant is not relied on any more. */

@@ -12,8 +12,8 @@ import {
   parseEndpoint,
 } from "../../values/address.ts";
 import { formatBase64url, parseBase64url } from "../../values/bytes.ts";
-import { counted } from "../../values/counted.ts";
 import { UsageError } from "../../values/errors.ts";
+import { counted } from "../../values/text.ts";
 
 /** What a server gives to one client. */
 export interface Enrolment extends Endpoint {

@@ -1,4 +1,4 @@
-/** Adding a profile to the file of profiles, and leaving the rest as it is. */
+/** The file of profiles on this machine: 0600, or it is refused. */
 
 import { stringify as stringifyYaml } from "@std/yaml";
 import { folderOf } from "../../config/files/places.ts";
@@ -6,14 +6,106 @@ import {
   asOwner,
   makeOwnFolder,
   replaceOwn,
+  rightsMistake,
 } from "../../config/files/rights.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import { NAME } from "../../config/shape.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
+import {
+  ConfigError,
+  FailureError,
+  SystemError,
+  UsageError,
+} from "../../values/errors.ts";
+import { COMMAND_NAMES } from "../../values/program.ts";
+import { configError } from "../../values/schema.ts";
+import { nearest } from "../../values/text.ts";
 import type { Enrolment } from "./enrolment.ts";
-import { parseProfiles } from "./profile.ts";
-import { checkProfileName, readPrivateFile } from "./profiles.ts";
+import { parseProfiles, type Profile, RESOLVE_KEY } from "./profile.ts";
+
+/**
+ * Reads a file of profiles; empty when there is none. Throws ConfigError with
+ * every mistake in it, and when others can read or write it.
+ */
+export function readProfiles(
+  runtime: Runtime,
+  file: string,
+): ReadonlyMap<string, Profile> {
+  const content = readPrivateFile(runtime, file);
+  return content === null ? new Map() : parseProfiles(content, file);
+}
+
+/** Finds a profile by its name; throws UsageError with what to do if there is none. */
+export function findProfile(
+  runtime: Runtime,
+  file: string,
+  name: string,
+): Profile {
+  const profiles = readProfiles(runtime, file);
+  const profile = profiles.get(name);
+  if (profile) return profile;
+  if (profiles.size > 0) {
+    throw new UsageError(
+      `no profile "${name}" in ${file}`,
+      nearest(name, [...profiles.keys()]) ?? nearest(name, COMMAND_NAMES) ??
+        "`knock profiles` lists them",
+    );
+  }
+  const hints = [nearest(name, COMMAND_NAMES), HOW_TO_BEGIN];
+  throw new UsageError(
+    `no profile "${name}": there are none in ${file} yet`,
+    hints.filter((hint) => hint !== undefined).join("\n"),
+  );
+}
+
+const HOW_TO_BEGIN = "`knock client add NAME` on the server prints a line, " +
+  "`knock import` asks for it here";
+
+/** Throws UsageError when no profile can have this name. */
+export function checkProfileName(name: string): void {
+  const hint = "give the profile another name with --name NAME";
+  if (!NAME.pattern.test(name)) {
+    throw new UsageError(
+      `a profile's name must be ${NAME.wanted}, got "${name}"`,
+      hint,
+    );
+  }
+  if (name === RESOLVE_KEY) {
+    throw new UsageError(
+      `"${name}" is a key of the file itself, and cannot be a profile's`,
+      hint,
+    );
+  }
+  if (COMMAND_NAMES.includes(name)) {
+    throw new UsageError(
+      `"${name}" is the name of a command, and cannot be a profile's`,
+      hint,
+    );
+  }
+}
+
+/** The text of a file that only its owner can use; null when there is none. */
+export function readPrivateFile(runtime: Runtime, file: string): string | null {
+  try {
+    const info = runtime.files.stat(file);
+    if (!info) return null;
+    if (info.isFolder) {
+      throw new ConfigError([`${file}: is a folder, not a file`]);
+    }
+    const rights = rightsMistake(runtime, file, info);
+    if (rights) throw configError(file, [{ path: "", ...rights }]);
+    return runtime.files.readText(file);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new ConfigError(
+      [`${file}: cannot be read: ${error.message}`],
+      error.code === "EACCES" ? "run it as the file's owner" : undefined,
+    );
+  }
+}
+
+// Adding a profile to the file of profiles, and leaving the rest as it is.
 
 const HEADER = "# knock's profiles: this file holds private keys\n";
 

@@ -5,7 +5,7 @@ import { parseOpenmeProfiles } from "../../config/convert/openme/client.ts";
 import { parseOspa } from "../../config/convert/ospa.ts";
 import { formatOpenmeSeed } from "../../dialects/openme/keys.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { formatBase64 } from "../../values/base64.ts";
+import { formatBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 
 /** A profile as another tool's file has it. */

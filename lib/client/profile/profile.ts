@@ -1,32 +1,24 @@
-/**
- * A profile, and profiles.yaml: the servers that this client can knock at,
- * by name. The file holds private keys.
- *
- *     home:
- *       server: home.example.org:62201
- *       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
- *                          # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
- *                          # openme: { server, key }, with base64, or
- *                          # openspa: { uuid, key, server, adk_secret }, with PEM
- *       open: [tcp/22]     # what to ask for; absent: all that it may open
- *       for: 1h            # how long; absent: the server's default
- *       from: source       # or an address, or resolve
- *       transport: udp     # or tcp, or http/8080
- *       remember: true     # this client's address and grants, between runs
- *       code: BASE32       # the secret of one-time codes, where they are wanted;
- *                          # or ask: an app shows them, and they are typed
- *     resolve:               # who tells this client its address, for --from resolve
- *       stun: stun.example.org
- * @module
- */
+/** Which services tell this client its own address; `resolve:` of profiles.yaml. Pure. */
 
+import { NAME } from "../../config/shape.ts";
+import { parseCodeSecret } from "../../dialects/codes.ts";
+import {
+  PROFILE_DIALECTS,
+  PROFILE_KEYS,
+  type ProfileKeys,
+} from "../../dialects/knock1/keys.ts";
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+} from "../../values/address.ts";
+import { parsePortRange, type PortRange } from "../../values/ports.ts";
+import { COMMAND_NAMES } from "../../values/program.ts";
 import {
   at,
   configError,
   isMapping,
   type Mistake,
-} from "../../values/mistake.ts";
-import {
   named,
   object,
   oneOrMore,
@@ -34,29 +26,80 @@ import {
   required,
   text,
 } from "../../values/schema.ts";
-import { NAME } from "../../config/shapes.ts";
+import { parseDuration } from "../../values/time.ts";
 import { parseYaml } from "../../values/yaml.ts";
-import { parseCodeSecret } from "../../dialects/codes.ts";
-import {
-  type Endpoint,
-  parseAddress,
-  parseEndpoint,
-} from "../../values/address.ts";
-import { COMMAND_NAMES } from "../../values/program.ts";
-import { parseDuration } from "../../values/duration.ts";
-import { parsePortRange, type PortRange } from "../../values/ports.ts";
-import {
-  PROFILE_DIALECTS,
-  PROFILE_KEYS,
-  type ProfileKeys,
-} from "../../dialects/knock1/keys.ts";
-import { RESOLVE_KEY, type Resolving, resolving } from "./resolving.ts";
+import { STUN_PORT } from "../address/stun.ts";
 import {
   parseTransport,
   type Transport,
   TRANSPORT_WORDS,
   UDP,
 } from "../knock/transport.ts";
+
+/** What is asked, in this order; null: not that. */
+export interface Resolving {
+  readonly stun: Endpoint | null;
+  /** A page that is the bare address. */
+  readonly https: string | null;
+  /** A name that the server answers with the asker's address. */
+  readonly dns: { readonly name: string; readonly server: Endpoint } | null;
+}
+
+const DNS_PORT = 53;
+
+/** The key of profiles.yaml that is no profile. */
+export const RESOLVE_KEY = "resolve";
+
+export const resolving = object({
+  stun: optional(
+    text("HOST or HOST:PORT", (words) => parseStunServer(words, STUN_PORT)),
+    null,
+  ),
+  https: optional(text("a URL that starts with https://", parseUrl), null),
+  dns: optional(
+    object({
+      name: required(
+        text(
+          "a name",
+          (words) => /^[A-Za-z0-9._-]{1,253}$/.test(words) ? words : null,
+        ),
+      ),
+      server: required(
+        text("HOST or HOST:PORT", (words) => parseStunServer(words, DNS_PORT)),
+      ),
+    }),
+    null,
+  ),
+});
+
+function parseStunServer(words: string, port: number): Endpoint | null {
+  const address = parseAddress(words);
+  if (address !== null) return { host: address, port };
+  const endpoint = parseEndpoint(words, port);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+}
+
+function parseUrl(words: string): string | null {
+  return /^https:\/\/[^\s/]/.test(words) && URL.canParse(words) ? words : null;
+}
+
+// A profile, and profiles.yaml: the servers that this client can knock at,
+// by name. The file holds private keys.
+//     home:
+//       server: home.example.org:62201
+//       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
+//                          # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
+//                          # openme: { server, key }, with base64, or
+//                          # openspa: { uuid, key, server, adk_secret }, with PEM
+//       open: [tcp/22]     # what to ask for; absent: all that it may open
+//       for: 1h            # how long; absent: the server's default
+//       from: source       # or an address, or resolve
+//       transport: udp     # or tcp, or http/8080
+//       remember: true     # this client's address and grants, between runs
+//       code: BASE32       # the secret of one-time codes, where they are wanted;
+//                          # or ask: an app shows them, and they are typed
+//     resolve:               # who tells this client its address, for --from resolve
+//       stun: stun.example.org
 
 /** How to knock at one server. */
 export interface Profile extends ProfileKeys {

@@ -1,6 +1,7 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
-import { nearest, parseOptions, takePositionals } from "../command.ts";
+import { nearest } from "../../values/text.ts";
+import { parseOptions, takePositionals } from "../command.ts";
 import { formatBash } from "./bash.ts";
 import { formatFish } from "./fish.ts";
 import { readCommandWords } from "./words.ts";

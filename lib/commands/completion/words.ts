@@ -1,8 +1,8 @@
 /** What can stand where on a command line: for the shells and the manual. */
 
+import { CONVERTERS } from "../../config/convert/table.ts";
 import { BACKENDS } from "../../config/shape.ts";
 import type { OptionNames } from "../command.ts";
-import { CONVERTERS } from "../../config/convert/table.ts";
 import { COMMANDS } from "../table.ts";
 
 /** What is written in a place: a kind of word, or one of these words. */

@@ -1,8 +1,8 @@
 /** The demo in two network namespaces of its own, with real nftables. */
 
 import { join } from "node:path";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { type Stage, Troupe, writeDemo } from "./stage.ts";
 
 const PORT = 62201;

@@ -2,13 +2,14 @@
 
 import { join } from "node:path";
 import { formatEnrolment } from "../../client/profile/enrolment.ts";
-import { formatConfig, type NewService } from "../../config/files/write.ts";
-import { publicKeyOf } from "../../dialects/knock1/open.ts";
+import { formatConfig } from "../../config/files/write.ts";
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Child, Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { FailureError } from "../../values/errors.ts";
 import { hear, serveGreeting } from "./service.ts";
+import type { NewService } from "../../config/config.ts";
 
 /** A place for the demo, with everything started. */
 export interface Stage {

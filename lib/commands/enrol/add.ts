@@ -1,28 +1,25 @@
 /** `knock client add`: new keys into the configuration, the enrolment out. */
 
 import { formatEnrolment } from "../../client/profile/enrolment.ts";
-import type { Config } from "../../config/config.ts";
+import type { Config, Listen } from "../../config/config.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
-import { NAME, parseKey } from "../../config/shape.ts";
 import type { NewClient } from "../../config/files/write.ts";
-import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { NAME, parseKey } from "../../config/shape.ts";
+import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
-import { counted } from "../../values/counted.ts";
-import { parseDuration } from "../../values/duration.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import { parsePortRange } from "../../values/ports.ts";
-import { nearest, type Options, parseOptions } from "../command.ts";
-import { takePositionals } from "../command.ts";
-import { replaceConfig, tellToReload } from "./remove.ts";
-import { codeFileOf, newCodeSecret } from "./client_code.ts";
-import { enrol, ownHost } from "./enrol.ts";
+import { counted, nearest } from "../../values/text.ts";
+import { parseDuration } from "../../values/time.ts";
+import { type Options, parseOptions, takePositionals } from "../command.ts";
 import { addInDialect, NEW_DIALECTS, type NewDialect } from "./add_dialect.ts";
+import { codeFileOf, createWith, newCodeSecret } from "./new_files.ts";
+import { formatQrPng } from "./qr.ts";
+import { replaceConfig, tellToReload } from "./remove.ts";
 import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
-import { createWith } from "./new_files.ts";
-import { formatQrPng } from "./qr_.ts";
 
 /** The names of its options. */
 export const addOptionNames = {
@@ -196,4 +193,43 @@ function readServer(
   throw new UsageError(
     `--server must be HOST, HOST:PORT or [IPV6]:PORT, got "${given}"`,
   );
+}
+
+// New keys for a client, and where it finds this server.
+
+/** A client's entry in the configuration, and what only the client gets. */
+export interface NewKeys {
+  readonly entry: NewClient;
+  /** 32 bytes; null when the client made its own pair. */
+  readonly privateKey: Uint8Array<ArrayBuffer> | null;
+}
+
+/** Draws a psk, and a key pair unless the client's public key is given. */
+export function enrol(
+  runtime: Runtime,
+  name: string,
+  open: NewClient["open"],
+  options: {
+    publicKey?: Uint8Array | undefined;
+    forSeconds?: number;
+    code?: string;
+  } = {},
+): NewKeys {
+  const privateKey = options.publicKey ? null : runtime.random(KEY_SIZE);
+  const key = options.publicKey ?? publicKeyOf(privateKey!);
+  const psk = runtime.random(KEY_SIZE);
+  const { forSeconds = null, code } = options;
+  const entry = { name, key, psk, open, forSeconds };
+  return { entry: code === undefined ? entry : { ...entry, code }, privateKey };
+}
+
+/** The best guess at the host by which clients reach this machine. */
+export function ownHost(runtime: Runtime, listen: readonly Listen[]): string {
+  const bound = listen.find(({ host }) => host !== "::" && host !== "0.0.0.0");
+  if (bound && listen.length === 1) return bound.host;
+  // A link-local address means nothing on another machine.
+  const address = runtime.ownAddresses().find((own) =>
+    !/^(fe[89ab][0-9a-f]:|169\.254\.)/.test(own)
+  );
+  return address ?? runtime.hostName();
 }

@@ -2,17 +2,19 @@
 
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText } from "../../config/files/load.ts";
-import { makeOwnKeys } from "../../config/files/own_keys.ts";
+import { makeOwnKeys } from "../../config/files/write.ts";
 import { UsageError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
+import {
+  type Adding,
+  enrolFwknop,
+  enrolOpenme,
+  enrolOpenspa,
+} from "./dialects.ts";
+import { createWith } from "./new_files.ts";
+import { formatQrPng } from "./qr.ts";
 import { replaceConfig, tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
-import { enrolFwknop } from "./dialects.ts";
-import { enrolOpenme } from "./enrol_openme.ts";
-import { enrolOpenspa } from "./enrol_openspa.ts";
-import type { Adding } from "./enrolling.ts";
-import { createWith } from "./new_files.ts";
-import { formatQrPng } from "./qr_.ts";
 
 const ENROLLERS = {
   fwknop: enrolFwknop,

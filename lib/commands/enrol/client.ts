@@ -1,9 +1,10 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
+import { nearest } from "../../values/text.ts";
+import type { OptionNames } from "../command.ts";
 import { addClient, addOptionNames } from "./add.ts";
 import { fileOptionNames, listClients, showClient } from "./list.ts";
 import { removeClient } from "./remove.ts";
-import { nearest, type OptionNames } from "../command.ts";
 
 /** The text of `knock help client`. */
 export const help = `Usage:

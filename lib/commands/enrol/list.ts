@@ -5,15 +5,16 @@ import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
-import { formatBase64 } from "../../values/base64.ts";
-import { formatBase64url } from "../../values/bytes.ts";
-import { formatDuration } from "../../values/duration.ts";
+import {
+  formatBase64,
+  formatBase64url,
+  formatUuid,
+} from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { formatUuid } from "../../values/uuid.ts";
-import { escapeUnsafe } from "../../values/text.ts";
-import { nearest, parseOptions, takePositionals } from "../command.ts";
-import { formatTable } from "../../values/terminal.ts";
+import { escapeUnsafe, formatTable, nearest } from "../../values/text.ts";
+import { formatDuration } from "../../values/time.ts";
+import { parseOptions, takePositionals } from "../command.ts";
 
 /** The names of the options of list, show and remove. */
 export const fileOptionNames = { values: { config: "c" } };

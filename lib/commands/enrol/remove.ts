@@ -4,11 +4,11 @@ import { removeClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { replaceOwn } from "../../config/files/rights.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { removeClientFiles } from "./client_code.ts";
 import { fileOptionNames, findClient } from "./list.ts";
+import { removeClientFiles } from "./new_files.ts";
 
 /** Runs `knock client remove`. */
 export function removeClient(args: string[], runtime: Runtime): number {

@@ -12,8 +12,8 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Endpoint } from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";
 import type { Options } from "../command.ts";
-import { codeFileOf } from "./client_code.ts";
-import { formatQr, qrColumns } from "./qr_.ts";
+import { codeFileOf } from "./new_files.ts";
+import { formatQr, qrColumns } from "./qr.ts";
 
 /** What the operator has to write where the configuration cannot be added to. */
 export function tellByHand(

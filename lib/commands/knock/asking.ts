@@ -1,29 +1,41 @@
 /** The options that the client's commands share, and what they mean. */
 
-import { profilesFile } from "../../config/files/places.ts";
-import { MAX_PORTS } from "../../dialects/knock1/items.ts";
-import { parseCode } from "../../dialects/codes.ts";
 import {
-  ASK_CODE,
-  parseFrom,
-  type Profile,
-} from "../../client/profile/profile.ts";
-import type { KnockOptions, Whom, Wish } from "../../client/knock/knock.ts";
-import { findProfile } from "../../client/profile/profiles.ts";
+  knock,
+  type KnockOptions,
+  type Whom,
+  type Wish,
+} from "../../client/knock/knock.ts";
+import {
+  type Answered,
+  expectDone,
+  type Outcome,
+} from "../../client/knock/outcome.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../../client/knock/send.ts";
 import {
   parseTransport,
   type Transport,
   TRANSPORT_WORDS,
 } from "../../client/knock/transport.ts";
+import { findProfile } from "../../client/profile/file.ts";
+import {
+  ASK_CODE,
+  parseFrom,
+  type Profile,
+} from "../../client/profile/profile.ts";
+import { profilesFile } from "../../config/files/places.ts";
+import { parseCode } from "../../dialects/codes.ts";
+import type { Action, Answer } from "../../dialects/dialect.ts";
+import { MAX_PORTS } from "../../dialects/knock1/items.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { counted } from "../../values/counted.ts";
+import { formatEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import {
   formatPortRange,
   parsePortRange,
   type PortRange,
 } from "../../values/ports.ts";
+import { counted, formatJson } from "../../values/text.ts";
 import { type Options, readDuration } from "../command.ts";
 
 const MAX_TRIES = 10;
@@ -176,4 +188,77 @@ function readPort(words: string): PortRange {
     `--open must be tcp/PORT or udp/PORT, got "${words}"`,
     "as in --open tcp/22; a service's name is known on the server alone",
   );
+}
+
+// What `knock close` and `knock run` have in common: an order that opens nothing.
+
+/**
+ * Knocks for what is ordered. Returns the answer if it is to be told: on a
+ * terminal and without `--quiet`; null otherwise, or where no answer was
+ * wanted. Throws FailureError when it was not done.
+ */
+export async function order(
+  runtime: Runtime,
+  options: Options,
+  { profile, sending }: Asked,
+  ordered: Pick<Wish, "action" | "ports" | "command">,
+): Promise<Answer | null> {
+  const code = askedCode(runtime, options, profile);
+  const whom = askedWhom(options, profile);
+  const wish = { ...ordered, seconds: 0, code };
+  const knocking = { ...sending, ...whom, mayGuess: false };
+  const { outcome } = await knock(runtime, profile, wish, knocking);
+  const { action } = ordered;
+  const answer = expectDone(profile, action, outcome, runtime.nowMs());
+  const told = !options.flag("quiet") && runtime.isTerminal("out");
+  return told ? answer : null;
+}
+
+// What became of a knock, for programs: `--json`.
+
+const SECOND_MS = 1000;
+
+/** One JSON object, on a line. */
+export function outcomeJson(
+  profile: Profile,
+  action: Action,
+  ports: readonly PortRange[],
+  outcome: Outcome,
+  nowMs: number,
+): string {
+  const told = {
+    profile: profile.name,
+    server: formatEndpoint(profile.server),
+    action,
+    ports: ports.map(formatPortRange),
+  };
+  const became = outcome.kind === "answered"
+    ? tellAnswer(outcome, nowMs)
+    : outcome.kind === "sent"
+    ? { status: "sent", addresses: outcome.addresses }
+    : {
+      status: "no answer",
+      addresses: outcome.addresses,
+      tries: outcome.tries,
+    };
+  return `${formatJson({ ...told, ...became })}\n`;
+}
+
+function tellAnswer(
+  { answer, from, roundTripMs, clockAheadMs }: Answered,
+  nowMs: number,
+) {
+  const { status, count, seconds, address } = answer;
+  return {
+    status,
+    count,
+    address,
+    seconds,
+    until: seconds > 0
+      ? new Date(nowMs + seconds * SECOND_MS).toISOString()
+      : null,
+    from: formatEndpoint(from),
+    round_trip_ms: Math.round(roundTripMs * 10) / 10,
+    clock_ahead_ms: Math.round(clockAheadMs),
+  };
 }

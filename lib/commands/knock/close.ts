@@ -1,8 +1,7 @@
 import { tellClosed } from "../../client/knock/outcome.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { askedPorts, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { order } from "./ordering.ts";
+import { askedPorts, askedServer, order, SENDING } from "./asking.ts";
 
 export const help = `Usage:
     knock close PROFILE [OPTIONS]

@@ -1,16 +1,10 @@
-import { openDoor } from "../../client/open/opening.ts";
 import { knock } from "../../client/knock/knock.ts";
-import { firstTcpPort } from "../../client/open/wait.ts";
 import { expectDone } from "../../client/knock/outcome.ts";
-import {
-  type Ran,
-  type Runtime,
-  type SignalName,
-  SystemError,
-} from "../../runtime/runtime.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
-import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
+import { firstTcpPort, openDoor } from "../../client/open/opening.ts";
+import type { Ran, Runtime, SignalName } from "../../runtime/runtime.ts";
+import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
+import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:

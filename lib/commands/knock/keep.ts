@@ -1,15 +1,15 @@
 /** `knock send --keep`: open until it is stopped. */
 
-import { keepOpen } from "../../client/open/keep.ts";
 import {
   knock,
   type KnockOptions,
   type Wish,
 } from "../../client/knock/knock.ts";
-import type { Profile } from "../../client/profile/profile.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
 import { expectDone, formatUntil } from "../../client/knock/outcome.ts";
+import { keepOpen } from "../../client/open/keep.ts";
+import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer } from "../../dialects/dialect.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { Progress } from "./progress.ts";

@@ -3,9 +3,8 @@ import { expectDone, formatMs, tellClock } from "../../client/knock/outcome.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { escapeUnsafe } from "../../values/text.ts";
-import { askedCode, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { outcomeJson } from "./outcome_json.ts";
+import { askedCode, askedServer, outcomeJson, SENDING } from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:

@@ -1,11 +1,11 @@
 import { connectThrough, targetAddress } from "../../client/open/proxy.ts";
 import { dialectOf } from "../../dialects/knock1/keys.ts";
-import { relay } from "../../runtime/sockets/relay.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import { relay } from "../../runtime/sockets/relay.ts";
 import { UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { askedOpening, askedServer, SENDING } from "./asking.ts";
 import { parseOptions, takePositionals } from "../command.ts";
+import { askedOpening, askedServer, SENDING } from "./asking.ts";
 
 export const help = `Usage:
     knock proxy PROFILE HOST PORT [OPTIONS]

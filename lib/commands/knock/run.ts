@@ -1,9 +1,8 @@
 import { MAX_COMMAND_SIZE } from "../../dialects/knock1/items.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
-import { askedServer, SENDING } from "./asking.ts";
 import { parseOptions, readDuration, takePositionals } from "../command.ts";
-import { order } from "./ordering.ts";
+import { askedServer, order, SENDING } from "./asking.ts";
 
 /** Longer than the server lets a command run. */
 const PATIENCE_SECONDS = 65;

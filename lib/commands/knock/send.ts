@@ -3,22 +3,27 @@ import {
   type KnockOptions,
   type Wish,
 } from "../../client/knock/knock.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
-import type { Profile } from "../../client/profile/profile.ts";
-import { firstTcpPort } from "../../client/open/wait.ts";
 import {
   expectDone,
   tellOpened,
   tellSent,
 } from "../../client/knock/outcome.ts";
+import { firstTcpPort } from "../../client/open/opening.ts";
+import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer, Forward } from "../../dialects/dialect.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
-import { outcomeJson } from "./outcome_json.ts";
+import {
+  askedOpening,
+  askedPorts,
+  askedServer,
+  outcomeJson,
+  SENDING,
+} from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:

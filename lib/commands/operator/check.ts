@@ -5,8 +5,8 @@ import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { describeHostFact, hostFacts } from "../../server/grants/host.ts";
 import { FailureError } from "../../values/errors.ts";
-import { parseOptions, takePositionals } from "../command.ts";
 import { escapeUnsafe } from "../../values/text.ts";
+import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help check`. */
 export const help = `Usage:

@@ -1,25 +1,24 @@
+import { readProfiles } from "../../client/profile/file.ts";
 import { parseProfiles } from "../../client/profile/profile.ts";
-import { readProfiles } from "../../client/profile/profiles.ts";
-import type { KeyRead } from "../../config/files/key_file.ts";
-import { loadConfig } from "../../config/files/load.ts";
-import { parseConfig } from "../../config/parse.ts";
-import {
-  CONFIG_NAME,
-  pathBeside,
-  stateFolder,
-} from "../../config/files/places.ts";
-import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { formatBase64url } from "../../values/bytes.ts";
-import { ConfigError, UsageError } from "../../values/errors.ts";
-import { nearest, parseOptions } from "../command.ts";
 import {
   type Converted,
   CONVERTERS,
   type Sources,
 } from "../../config/convert/table.ts";
+import { loadConfig } from "../../config/files/load.ts";
+import {
+  CONFIG_NAME,
+  pathBeside,
+  stateFolder,
+} from "../../config/files/places.ts";
+import { type KeyRead, parseConfig } from "../../config/read.ts";
+import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { ConfigError, SystemError, UsageError } from "../../values/errors.ts";
+import { escapeUnsafe, nearest } from "../../values/text.ts";
+import { parseOptions } from "../command.ts";
 import { createWith, type NewFile } from "../enrol/new_files.ts";
-import { escapeUnsafe } from "../../values/text.ts";
 
 export const help = `Usage:
     knock convert TOOL FILE... [--dir DIR]

@@ -1,18 +1,18 @@
 /** The first start with no configuration: one is written that closes nothing. */
 
-import { addProfile } from "../../client/profile/file.ts";
 import { formatEnrolment } from "../../client/profile/enrolment.ts";
-import type { NewService } from "../../config/files/write.ts";
+import { addProfile } from "../../client/profile/file.ts";
 import {
   defaultConfig,
   pathBeside,
   profilesFile,
 } from "../../config/files/places.ts";
 import { createOwn } from "../../config/files/rights.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { OperatorError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { OperatorError, SystemError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
-import { newConfiguration } from "./new_configuration.ts";
+import { newConfiguration } from "./init.ts";
+import type { NewService } from "../../config/config.ts";
 
 /** The first client's name, and its profile's. */
 const CLIENT = "me";

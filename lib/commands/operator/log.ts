@@ -3,10 +3,10 @@ import { needConfig } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Event } from "../../server/state/history.ts";
 import { openExistingStore } from "../../server/state/store.ts";
-import { formatDuration } from "../../values/duration.ts";
 import { escapeUnsafe, formatJson } from "../../values/text.ts";
-import { findClient } from "../enrol/list.ts";
+import { formatDuration } from "../../values/time.ts";
 import { parseOptions, readDuration, takePositionals } from "../command.ts";
+import { findClient } from "../enrol/list.ts";
 
 export const help = `Usage:
     knock log [--since DURATION] [--client NAME] [--json] [--config FILE]

@@ -3,8 +3,8 @@ import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import { nftRules } from "../../firewall/nft/nft.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import { bootText } from "../../firewall/nft/sequences/rules.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { ConfigError, FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 

@@ -1,19 +1,19 @@
 import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
-import { makeOwnKeys } from "../../config/files/own_keys.ts";
 import { findConfig } from "../../config/files/places.ts";
-import type { Runtime, SignalName } from "../../runtime/runtime.ts";
+import { makeOwnKeys } from "../../config/files/write.ts";
 import { openBackend } from "../../firewall/open.ts";
+import type { Runtime, SignalName } from "../../runtime/runtime.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
 import { Server } from "../../server/server.ts";
 import { openServerStore } from "../../server/state/store.ts";
-import { formatDuration } from "../../values/duration.ts";
 import {
   ConfigError,
   FailureError,
   OperatorError,
 } from "../../values/errors.ts";
-import { VERSION } from "../../values/version.ts";
+import { VERSION } from "../../values/program.ts";
+import { formatDuration } from "../../values/time.ts";
 import { parseOptions, readDuration, takePositionals } from "../command.ts";
 
 export const help = `Usage:
@@ -61,7 +61,8 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
 
   const { config, log } = loadServing(runtime, file);
   const store = await openServerStore(runtime, config.state);
-  const createFirewall = (config: Config) => openBackend(runtime, config);
+  const createFirewall = (config: Config) =>
+    openBackend(runtime, config.firewall);
   const server = await Server.start(
     { runtime, store, log, createFirewall },
     config,

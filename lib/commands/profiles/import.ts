@@ -1,20 +1,26 @@
-import { addProfile } from "../../client/profile/file.ts";
 import {
   type Enrolment,
   looksLikeEnrolment,
   parseEnrolment,
 } from "../../client/profile/enrolment.ts";
-import { looksForeign } from "../../client/profile/foreign.ts";
+import {
+  addProfile,
+  addProfileText,
+  checkProfileName,
+} from "../../client/profile/file.ts";
+import {
+  formatForeignProfile,
+  looksForeign,
+  readForeignProfiles,
+} from "../../client/profile/foreign.ts";
 import { ASK_CODE } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { parseBase64url } from "../../values/bytes.ts";
-import { counted } from "../../values/counted.ts";
-import { ConfigError, UsageError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
-import { escapeUnsafe } from "../../values/text.ts";
-import { parseOptions, takePositionals } from "../command.ts";
-import { importForeign } from "./import_foreign.ts";
+import { parseBase64url } from "../../values/bytes.ts";
+import { ConfigError, SystemError, UsageError } from "../../values/errors.ts";
+import { counted, escapeUnsafe } from "../../values/text.ts";
+import { type Options, parseOptions, takePositionals } from "../command.ts";
 
 export const help = `Usage:
     knock import [LINE|FILE|-] [OPTIONS]
@@ -152,4 +158,45 @@ async function read(runtime: Runtime, source: string): Promise<string> {
         : undefined,
     );
   }
+}
+
+// `knock import` of other tools' client files.
+
+/** Stores the profiles of another tool's file, and returns the exit status. */
+export function importForeign(
+  runtime: Runtime,
+  file: string,
+  options: Options,
+  { text, source }: { readonly text: string; readonly source: string },
+): number {
+  const shown = source === "-" ? "standard input" : source;
+  if (options.value("key") !== undefined || options.flag("ask-code")) {
+    const option = options.flag("ask-code") ? "--ask-code" : "--key";
+    throw new UsageError(`${option} is for an enrolment, not for ${shown}`);
+  }
+  const found = readForeignProfiles(text, shown);
+  const given = options.value("name");
+  if (given !== undefined && found.length > 1) {
+    throw new UsageError(
+      `--name is for one profile, and ${shown} has ${found.length}`,
+    );
+  }
+  const profiles = found.map((profile) => {
+    const name = given ?? profile.name ?? profile.server.host;
+    checkProfileName(name);
+    return { ...profile, name };
+  });
+  for (const profile of profiles) {
+    const { name, server, notes } = profile;
+    const shown = escapeUnsafe(name);
+    addProfileText(runtime, file, name, formatForeignProfile(name, profile));
+    runtime.err(
+      `profile "${shown}" is stored: \`knock ${shown}\` knocks at ` +
+        `${formatEndpoint(server)}\n`,
+    );
+    for (const note of notes) {
+      runtime.err(`knock: hint: ${escapeUnsafe(note)}\n`);
+    }
+  }
+  return 0;
 }

@@ -1,14 +1,13 @@
+import { readProfiles } from "../../client/profile/file.ts";
 import type { From, Profile } from "../../client/profile/profile.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
-import { readProfiles } from "../../client/profile/profiles.ts";
 import { profilesFile } from "../../config/files/places.ts";
+import { dialectOf } from "../../dialects/knock1/keys.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
-import { formatDuration } from "../../values/duration.ts";
 import { formatPortRange } from "../../values/ports.ts";
+import { escapeUnsafe, formatJson, formatTable } from "../../values/text.ts";
+import { formatDuration } from "../../values/time.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { formatTable } from "../../values/terminal.ts";
-import { escapeUnsafe, formatJson } from "../../values/text.ts";
 
 export const help = `Usage:
     knock profiles [--json|--names] [--profiles FILE]

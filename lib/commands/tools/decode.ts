@@ -1,26 +1,29 @@
 import { recognisePacket } from "../../client/explain.ts";
-import { readProfiles } from "../../client/profile/profiles.ts";
+import { readProfiles } from "../../client/profile/file.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import {
   findConfig,
   needConfig,
   profilesFile,
 } from "../../config/files/places.ts";
-import { parseTime } from "../../values/time_.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Request } from "../../dialects/dialect.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { explainPacket, rank } from "../../server/explain/packet.ts";
+import type { Explained, Would } from "../../server/explain/policy.ts";
+import { explainRefusal } from "../../server/report/chronicle.ts";
 import { openExistingStore } from "../../server/state/store.ts";
-import { parseAddress } from "../../values/address.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
+import { formatEndpoint, parseAddress } from "../../values/address.ts";
+import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { formatJson } from "../../values/text.ts";
+import { parseTime } from "../../values/time.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
-import { showExplained, showRequest } from "./decode_json.ts";
 import {
   type Encoding,
   readAs,
   readEveryWay,
   type Reading,
 } from "./packet_text.ts";
-import { formatJson } from "../../values/text.ts";
 
 export const help = `Usage:
     knock decode [--config FILE] [--profiles FILE] [--at TIME] [--from ADDRESS]
@@ -208,4 +211,53 @@ function readSource(words: string | undefined): string | null {
   throw new UsageError(
     `--from must be an IP address, got "${words}"`,
   );
+}
+
+// What `knock decode` prints of an explanation.
+
+/** An explanation as JSON that `knock decode` prints. */
+export function showExplained(explained: Explained) {
+  const { dialect, verdict, client, request, would, fields, steps } = explained;
+  return {
+    dialect,
+    verdict,
+    client,
+    request: request && showRequest(request),
+    would: would && showWould(would),
+    ...fields && { fields },
+    steps,
+  };
+}
+
+/** A request as JSON. */
+export function showRequest(request: Request) {
+  const { forward, user, target } = request;
+  return {
+    action: request.action,
+    ports: request.ports.map(formatPortRange),
+    command: request.command,
+    seconds: request.seconds,
+    timestamp_ms: request.timestampMs,
+    address: request.address,
+    reply_wanted: request.wantsReply,
+    one_time_code_present: request.code !== null,
+    ...forward && {
+      forward: { kind: forward.kind, to: formatEndpoint(forward) },
+    },
+    ...user !== undefined && { user },
+    ...target !== undefined && { target },
+  };
+}
+
+function showWould(would: Would) {
+  if (would.ok) {
+    const { address, ports, seconds } = would;
+    const granted = { address, ports: ports.map(formatPortRange), seconds };
+    return { granted };
+  }
+  const { why } = would;
+  const reason = why === "replay"
+    ? "it was accepted before"
+    : explainRefusal(why);
+  return { refused: why, reason };
 }

@@ -1,6 +1,6 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
-import { nearest } from "../../values/nearest.ts";
+import { nearest } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { COMMANDS } from "../table.ts";
 

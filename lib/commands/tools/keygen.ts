@@ -1,11 +1,10 @@
+import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import {
   ADK_SECRET_SIZE,
   formatAdkSecret,
 } from "../../dialects/openspa/adk.ts";
-import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help keygen`. */

@@ -1,9 +1,9 @@
 import { parseKey } from "../../config/shape.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { counted } from "../../values/counted.ts";
-import { UsageError } from "../../values/errors.ts";
+import { SystemError, UsageError } from "../../values/errors.ts";
+import { counted } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help pubkey`. */

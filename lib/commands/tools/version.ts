@@ -1,5 +1,5 @@
 import type { Runtime } from "../../runtime/runtime.ts";
-import { VERSION } from "../../values/version.ts";
+import { VERSION } from "../../values/program.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 export const help = `Usage:

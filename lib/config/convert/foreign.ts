@@ -11,7 +11,7 @@ import {
   isMapping,
   type Mistake,
   mistake,
-} from "../../values/mistake.ts";
+} from "../../values/schema.ts";
 import { parseYaml } from "../../values/yaml.ts";
 
 /** A mapping of another tool's file, with its path in it. */

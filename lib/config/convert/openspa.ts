@@ -6,16 +6,16 @@
  */
 
 import {
-  OPENSPA_PORT,
-  parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
-} from "../../dialects/openspa/open.ts";
+} from "../../dialects/crypto/rsa.ts";
+import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
+import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import { formatDuration } from "../../values/duration.ts";
+import { formatDuration } from "../../values/time.ts";
 import { scalar } from "../files/write.ts";
 import { type Foreign, parsePort, readForeign } from "./foreign.ts";
-import { goSeconds } from "./openme/openme_values.ts";
+import { goSeconds } from "./openme/server.ts";
 
 /** The file that the converted configuration names for the server's key. */
 const KEY_FILE = "openspa.pem";

@@ -1,13 +1,13 @@
 /** OpenSPA's client file (OSPA, version 0.2), as text and as fields. */
 
 import {
-  OPENSPA_PORT,
-  parseAdkSecret,
   parseRsaPrivateKey,
   parseRsaPublicKey,
-} from "../../dialects/openspa/open.ts";
+} from "../../dialects/crypto/rsa.ts";
+import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
+import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
-import { formatUuid, parseUuid } from "../../values/uuid.ts";
+import { formatUuid, parseUuid } from "../../values/bytes.ts";
 import { parsePort, readForeign } from "./foreign.ts";
 
 const VERSION = "0.2";

@@ -1,14 +1,11 @@
 /** The tools whose configuration can be converted. */
 
-import {
-  convertFwknop,
-  fwknopFileOf,
-  type SourceFile,
-} from "./fwknop/convert.ts";
+import { UsageError } from "../../values/errors.ts";
+import { convertFwknop, fwknopFileOf } from "./fwknop/convert.ts";
+import type { SourceFile } from "./fwknop/lines.ts";
 import { convertKnockd } from "./knockd/convert.ts";
 import { convertOpenme } from "./openme/server.ts";
 import { convertOpenspa } from "./openspa.ts";
-import { UsageError } from "../../values/errors.ts";
 
 /** Our configuration, and what did not go into it. */
 export interface Converted {

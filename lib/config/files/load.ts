@@ -1,15 +1,19 @@
 /** A configuration from its files: text, rights and the server's key. */
 
 import { parseCodeSecret } from "../../dialects/codes.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { counted } from "../../values/counted.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import {
+  configError,
+  type KeyKind,
+  type Mistake,
+} from "../../values/schema.ts";
+import { counted } from "../../values/text.ts";
 import type { Config } from "../config.ts";
-import { readKeyIn } from "./key_file.ts";
-import { configError, type Mistake } from "../../values/mistake.ts";
-import { parseConfig } from "../parse.ts";
+import { type KeyRead, parseConfig } from "../read.ts";
+import { parseKey } from "../shape.ts";
 import { pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
-import { parseKey } from "../shape.ts";
+import { SystemError } from "../../values/errors.ts";
 
 const NEW_KEY =
   `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
@@ -174,4 +178,37 @@ function reason(error: unknown): string {
   return error.code === "EACCES" || error.code === "EPERM"
     ? "permission denied"
     : error.message;
+}
+
+// Files with keys that a configuration names.
+
+/** Reads the key in a file. */
+export function readKeyIn<T extends object>(
+  runtime: Runtime,
+  file: string,
+  { parse, wanted, secret }: KeyKind<T>,
+): KeyRead<T> {
+  const wrong = (text: string, hint?: string): KeyRead<T> => ({
+    ok: false,
+    mistake: { text: `"${file}" ${text}`, hint },
+  });
+  try {
+    const info = runtime.files.stat(file);
+    if (!info) return { ok: true, key: null };
+    if (info.isFolder) return wrong("is a folder, not a file");
+    const trust = trustMistake(runtime, file, { secret });
+    if (trust) {
+      const { place, text, hint } = trust;
+      return { ok: false, mistake: { text: `"${place}" ${text}`, hint } };
+    }
+    const text = runtime.files.readText(file);
+    const key = parse(text.trim());
+    if (key) return { ok: true, key };
+    return wrong(
+      `must hold ${wanted}, got ${counted(text.length, "character")}`,
+    );
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return wrong(`cannot be read: ${error.message}`);
+  }
 }

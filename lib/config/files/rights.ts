@@ -4,14 +4,8 @@
  * @module
  */
 
-import {
-  type FileInfo,
-  type Place,
-  type Runtime,
-  SystemError,
-  type Way,
-} from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { FileInfo, Place, Runtime, Way } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { folderOf } from "./places.ts";
 
 /** Permission bits by which others could read or change a file. */

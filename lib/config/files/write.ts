@@ -1,12 +1,18 @@
 /** The text of new configurations, and of the entries in them. */
 
 import { parse } from "@std/yaml/parse";
+import type { DialectName } from "../../dialects/dialect.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { formatBase64url } from "../../values/bytes.ts";
-import { formatDuration } from "../../values/duration.ts";
+import { formatBase64, formatBase64url } from "../../values/bytes.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
-import type { BackendName, FirewallConfig, Service } from "../config.ts";
 import { formatJson } from "../../values/text.ts";
+import { formatDuration } from "../../values/time.ts";
+import { type Config, dialectsOf, type NewService } from "../config.ts";
+import { pathBeside } from "./places.ts";
+import { createOwn } from "./rights.ts";
+import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 
 /** What a new configuration says. */
 export interface NewConfig {
@@ -18,9 +24,6 @@ export interface NewConfig {
   readonly services: readonly NewService[];
   readonly clients: readonly NewClient[];
 }
-
-/** What a new service's entry says. */
-export type NewService = Pick<Service, "name" | "ports" | "to">;
 
 /** What the entry of a new client says, in whatever dialect. */
 export interface NewEntry {
@@ -143,4 +146,49 @@ function formatService({ name, ports, to }: NewService): string {
 
 function target(to: Endpoint): string {
   return formatJson(formatEndpoint(to));
+}
+
+// The server's own keys in other dialects, made when they are first needed.
+
+/** Bytes of an X25519 private key. */
+const OPENME_KEY_SIZE = 32;
+/** More would make each packet several times as costly. */
+const RSA_BITS = 2048;
+
+/** Dialects with a key of the server's own, besides knock/1. */
+type KeyedDialect = "openme" | "openspa";
+
+/** What a new key's file holds. */
+const NEW_KEYS: Readonly<Record<KeyedDialect, (runtime: Runtime) => string>> = {
+  openme: (runtime) => `${formatBase64(runtime.random(OPENME_KEY_SIZE))}\n`,
+  openspa: (runtime) => runtime.rsaPrivateKey(RSA_BITS),
+};
+
+/**
+ * Makes the keys that are missing for what a configuration's clients use, and
+ * those of `also`, as new files. The paths of what it made: then the
+ * configuration has to be read again. Throws FailureError if it cannot.
+ */
+export function makeOwnKeys(
+  runtime: Runtime,
+  config: Config,
+  also: readonly DialectName[] = [],
+): string[] {
+  const used = new Set([...config.clients.flatMap(dialectsOf), ...also]);
+  return (Object.keys(NEW_KEYS) as KeyedDialect[])
+    .filter((dialect) => used.has(dialect) && config[dialect].key === null)
+    .map((dialect) => {
+      const path = pathBeside(runtime, config.file, config[dialect].file);
+      try {
+        createOwn(runtime, path, NEW_KEYS[dialect](runtime));
+      } catch (error) {
+        if (!(error instanceof SystemError)) throw error;
+        throw new FailureError(
+          `cannot write ${path}, the server's key for ${dialect}: ` +
+            error.message,
+          `as root: knock client add NAME --dialect ${dialect}, which makes it`,
+        );
+      }
+      return path;
+    });
 }

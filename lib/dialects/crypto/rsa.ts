@@ -15,7 +15,7 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { concat, hmacSha256, sha256 } from "./sha256.ts";
+import { concat, hmacSha256, sha256 } from "./hash.ts";
 
 /** An RSA key, ready for use. */
 export type RsaKey = KeyObject;

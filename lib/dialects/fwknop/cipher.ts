@@ -5,8 +5,7 @@
  */
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
-import { digest } from "../crypto/hash.ts";
-import { concat } from "../crypto/sha256.ts";
+import { concat, digest } from "../crypto/hash.ts";
 
 /** The modes that both ends may be set to; `legacy` is CBC with a key padded by "0". */
 export type CipherMode = "cbc" | "ctr" | "cfb" | "ofb" | "ecb" | "legacy";

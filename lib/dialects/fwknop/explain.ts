@@ -5,27 +5,22 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import type { Scene } from "../dialect.ts";
-import type { Explanation, Step } from "../explanation.ts";
-import {
-  type FwknopClient,
-  fwknopDialect,
-  type FwknopGpgClient,
-} from "./open.ts";
-import { hasGpgForm } from "./gpg.ts";
-import { CIPHER_MODES, type CipherMode, decrypt } from "./cipher.ts";
 import {
   DIGEST_TYPES,
   digestLength,
   type DigestType,
   hmac,
 } from "../crypto/hash.ts";
+import type { Explanation, Scene, Step } from "../dialect.ts";
+import { CIPHER_MODES, type CipherMode, decrypt } from "./cipher.ts";
+import { hasGpgForm } from "./gpg.ts";
 import {
   type Decoded,
   decodeMessage,
   type Message,
   MESSAGE_TYPES,
 } from "./message.ts";
+import { fwknopDialect } from "./open.ts";
 import {
   FIRST_CHARACTERS,
   hasForm,
@@ -35,6 +30,7 @@ import {
   type Split,
   splitPacket,
 } from "./packet.ts";
+import type { FwknopClient, FwknopGpgClient } from "./request.ts";
 
 /** Explains a packet to the owner of these clients. Never throws. */
 export function explainFwknop(

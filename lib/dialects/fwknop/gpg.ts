@@ -4,28 +4,22 @@
  * @module
  */
 
-import { formatBase64, parseBase64 } from "../../values/fwknop_base64.ts";
-import { hmac } from "../crypto/hash.ts";
-import { encodeMessage } from "./message.ts";
-import { FIRST_CHARACTERS, MAX_PACKET_SIZE } from "./packet.ts";
-import type { Split } from "./packet.ts";
-import { type FwknopRequest, writeRequest } from "./request.ts";
-import type { FwknopKeys } from "./fwknop_seal.ts";
+import { formatBareBase64, parseBareBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
-import { concat } from "../crypto/sha256.ts";
-
-/** What a client in OpenPGP and its server share; the rest is in their keyrings. */
-export interface FwknopGpgKeys {
-  readonly gpg: {
-    /** The folder of the keyring. */
-    readonly home: string;
-    /** Whom packets are encrypted for: the server, as gpg knows it. */
-    readonly recipient: string;
-    /** Fingerprints of the primary keys that may sign, 40 or 64 capital hexadecimal digits. */
-    readonly signers: readonly string[];
-  };
-  readonly hmac: FwknopKeys["hmac"];
-}
+import { concat, hmac, sha256 } from "../crypto/hash.ts";
+import type { Opened, Scene } from "../dialect.ts";
+import { decodeMessage, encodeMessage } from "./message.ts";
+import { FIRST_CHARACTERS, MAX_PACKET_SIZE, type Split } from "./packet.ts";
+import {
+  type Enrolled,
+  type FwknopGpgClient,
+  type FwknopRequest,
+  macLengthOf,
+  readOpened,
+  REFUSALS,
+  writeRequest,
+} from "./request.ts";
+import type { FwknopKeys } from "./keys.ts";
 
 /** What gpg made of a message. */
 export interface GpgOpened {
@@ -63,7 +57,7 @@ export function hasGpgForm(packet: Uint8Array): boolean {
 export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
   const end = packet.length - macLength;
   if (end < MIN_GPG_SIZE) return null;
-  const mac = parseBase64(asciiOf(packet.subarray(end)));
+  const mac = parseBareBase64(asciiOf(packet.subarray(end)));
   if (!mac) return null;
   return {
     covered: concat(encoder.encode(LEFT_OUT), packet.subarray(0, end)),
@@ -73,7 +67,7 @@ export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
 
 /** The OpenPGP message that an HMAC covers; null if it has spare bits. */
 export function readGpg(covered: Uint8Array): Uint8Array | null {
-  return parseBase64(asciiOf(covered));
+  return parseBareBase64(asciiOf(covered));
 }
 
 /** The text that a client has gpg encrypt and sign. */
@@ -90,7 +84,7 @@ export function sealGpg(
   keys: Pick<FwknopKeys, "hmac">,
   message: Uint8Array,
 ): Uint8Array<ArrayBuffer> {
-  const text = formatBase64(message);
+  const text = formatBareBase64(message);
   if (!text.startsWith(LEFT_OUT)) {
     throw new UsageError(
       "fwknop's OpenPGP packets are encrypted for RSA keys alone",
@@ -103,7 +97,7 @@ export function sealGpg(
     : new Uint8Array();
   const packet = concat(
     covered.subarray(LEFT_OUT.length),
-    encoder.encode(formatBase64(mac)),
+    encoder.encode(formatBareBase64(mac)),
   );
   if (packet.length <= MAX_PACKET_SIZE) return packet;
   throw new UsageError(
@@ -194,4 +188,61 @@ export function readArmour(text: string): Uint8Array | null {
 
 function asciiOf(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
+}
+
+// Opening fwknop's packets in OpenPGP: the HMAC at once, the rest by gpg.
+
+/**
+ * Opens a packet in OpenPGP as far as that goes without gpg: a good HMAC, and
+ * no copy. What is left to do is `later`.
+ */
+export function openGpg(
+  packet: Uint8Array,
+  scene: Scene,
+  signers: readonly Enrolled<FwknopGpgClient>[],
+  openPgp: OpenPgp,
+): Opened {
+  if (signers.length === 0) return REFUSALS.form;
+  if (!scene.mayCost()) return REFUSALS.rate;
+  const sealed = signers.flatMap((enrolled) => {
+    const split = splitGpg(packet, macLengthOf(enrolled.keys));
+    const message = split && enrolled.proves(split) && readGpg(split.covered);
+    return message ? [{ enrolled, message }] : [];
+  });
+  // Whoever has an HMAC proved it; all others are told apart by gpg.
+  const proved = sealed.find(({ enrolled }) => enrolled.mac);
+  const candidates = proved ? [proved] : sealed;
+  const [first] = candidates;
+  if (!first) return REFUSALS.mac;
+  const identity = proved && sha256(first.message);
+  if (identity && scene.seen(identity)) return REFUSALS.replay;
+  const later = async (): Promise<Opened> => {
+    // One run of gpg for each keyring.
+    const runs = new Map<string, ReturnType<OpenPgp>>();
+    let refusal: Opened = REFUSALS.cipher;
+    for (const { enrolled: { name, keys }, message } of candidates) {
+      const { gpg } = keys;
+      const run = runs.get(gpg.home) ?? openPgp(gpg.home, message);
+      runs.set(gpg.home, run);
+      const opened = await run;
+      if (opened === "busy") return REFUSALS.busy;
+      if (!opened) continue;
+      if (!gpg.signers.includes(opened.signer)) {
+        refusal = REFUSALS.signature;
+        continue;
+      }
+      const client = { client: name };
+      const decoded = decodeMessage(opened.text);
+      if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
+      // The same text may be packed in other ways: without an HMAC it counts.
+      const mark = identity ?? sha256(opened.text);
+      return readOpened(name, keys, decoded.message, mark, client);
+    }
+    return refusal;
+  };
+  return { ok: false, why: "busy", ...proved && clientOf(proved), later };
+}
+
+function clientOf({ enrolled }: { enrolled: { name: string } }) {
+  return { client: enrolled.name };
 }

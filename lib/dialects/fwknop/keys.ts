@@ -1,23 +1,22 @@
-/**
- * The keys of fwknop under `fwknop:`, in server.yaml and in profiles.yaml, by
- * the names that fwknop's own files have for them.
- * @module
- */
-
-import type { FwknopGpgKeys, FwknopKeys } from "./open.ts";
-import { CIPHER_MODES, MAX_KEY_SIZE } from "./cipher.ts";
-import { DIGEST_TYPES, MAX_HMAC_KEY_SIZE } from "../crypto/hash.ts";
-import type { Client } from "../../config/config.ts";
-import { at, type Mistake } from "../../values/mistake.ts";
+import { parseEndpoint } from "../../values/address.ts";
+import { sameBytes } from "../../values/bytes.ts";
 import {
+  at,
+  type Mistake,
   object,
   oneOf,
   optional,
+  required,
   type Schema,
   text,
 } from "../../values/schema.ts";
-import { sameBytes } from "../../values/bytes.ts";
-
+import {
+  DIGEST_TYPES,
+  type DigestType,
+  MAX_HMAC_KEY_SIZE,
+} from "../crypto/hash.ts";
+import type { Forward } from "../dialect.ts";
+import { CIPHER_MODES, type CipherMode, MAX_KEY_SIZE } from "./cipher.ts";
 /** The keys of `fwknop:` that both ends have. */
 export const FWKNOP_FIELDS = {
   key: optional(secretText(MAX_KEY_SIZE), null),
@@ -82,7 +81,12 @@ export function readFwknopKeys(
 }
 
 /** What is allowed of a client's keys, and not wise; null: nothing. */
-export function warnOfFwknop({ name, fwknop }: Client): string | null {
+export function warnOfFwknop(
+  { name, fwknop }: {
+    readonly name: string;
+    readonly fwknop: FwknopKeys | FwknopGpgKeys | null;
+  },
+): string | null {
   if (!fwknop || fwknop.hmac) return null;
   const danger = "gpg" in fwknop
     ? "every packet of its form costs a run of gpg"
@@ -132,4 +136,104 @@ function fromBase64(words: string): Uint8Array | null {
   } catch {
     return null;
   }
+}
+
+// The keys of fwknop in a profile, under the names that server.yaml has for them.
+
+/** The keys of fwknop, and what else its packets say. */
+export type FwknopProfileKeys =
+  & {
+    /** The user's name, which a server may want. */
+    readonly user: string;
+    /** The checksum; servers find it out by themselves. */
+    readonly digest: DigestType;
+    /** Where the server is to lead the port that is asked for; null: nowhere else. */
+    readonly forward: Forward | null;
+  }
+  & (FwknopKeys | {
+    readonly gpg: FwknopProfileGpg;
+    readonly hmac: FwknopKeys["hmac"];
+  });
+
+/** Keys in a keyring of gpg's. */
+export interface FwknopProfileGpg {
+  /** The folder of the keyring. */
+  readonly home: string;
+  /** The server's key. */
+  readonly recipient: string;
+  /** The client's own key. */
+  readonly signer: string;
+}
+
+const words = text("text", (value) => value === "" ? null : value);
+
+const target = text("HOST:PORT", (value) => {
+  const endpoint = parseEndpoint(value);
+  return endpoint && endpoint.port > 0 ? endpoint : null;
+});
+
+const profileSchema = object({
+  ...FWKNOP_FIELDS,
+  nat_access: optional(target, null),
+  nat_local: optional(target, null),
+  user: optional(words, "knock"),
+  digest: optional(oneOf(DIGEST_TYPES), "sha256"),
+  gpg: optional(
+    object({
+      home: required(words),
+      recipient: required(words),
+      signer: required(words),
+    }),
+    null,
+  ),
+}, { secret: true });
+
+/** `fwknop:` of a profile. */
+export const fwknopProfile: Schema<FwknopProfileKeys> = {
+  json: profileSchema.json,
+  read(value: unknown, path: string, mistakes: Mistake[]) {
+    const yaml = profileSchema.read(value, path, mistakes);
+    if (!yaml) return undefined;
+    const { user, digest, gpg } = yaml;
+    const shared: FwknopGpg | null = gpg && { ...gpg, signers: [] };
+    const keys = readFwknopKeys(yaml, shared, path, mistakes);
+    const { nat_access, nat_local } = yaml;
+    if (nat_access && nat_local) {
+      const text = "must not be beside nat_access";
+      mistakes.push({ path: at(path, "nat_local"), text });
+    }
+    const to = nat_access ?? nat_local;
+    const forward: Forward | null = to &&
+      { kind: nat_access ? "nat" : "local", ...to };
+    if (!keys) return undefined;
+    return "key" in keys
+      ? { ...keys, user, digest, forward }
+      : { gpg: gpg!, hmac: keys.hmac, user, digest, forward };
+  },
+};
+
+/** What client and server share. */
+export interface FwknopKeys {
+  /** The passphrase, raw: 1 to 32 bytes, of text or of decoded base64. */
+  readonly key: Uint8Array;
+  readonly mode: CipherMode;
+  /** Null: whatever decrypts is taken for the client's. */
+  readonly hmac: {
+    readonly type: DigestType;
+    /** Raw, 1 to 128 bytes. No two clients share one. */
+    readonly key: Uint8Array;
+  } | null;
+}
+
+/** What a client in OpenPGP and its server share; the rest is in their keyrings. */
+export interface FwknopGpgKeys {
+  readonly gpg: {
+    /** The folder of the keyring. */
+    readonly home: string;
+    /** Whom packets are encrypted for: the server, as gpg knows it. */
+    readonly recipient: string;
+    /** Fingerprints of the primary keys that may sign, 40 or 64 capital hexadecimal digits. */
+    readonly signers: readonly string[];
+  };
+  readonly hmac: FwknopKeys["hmac"];
 }

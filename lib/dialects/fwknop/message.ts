@@ -7,12 +7,12 @@
  * @module
  */
 
-import { UsageError } from "../../values/errors.ts";
 import {
   base64Length,
-  formatBase64,
-  parseBase64,
-} from "../../values/fwknop_base64.ts";
+  formatBareBase64,
+  parseBareBase64,
+} from "../../values/bytes.ts";
+import { UsageError } from "../../values/errors.ts";
 import { checksumType, digest, type DigestType } from "../crypto/hash.ts";
 
 /** The fields of a message, as they were sent. */
@@ -120,7 +120,7 @@ export function encodeMessage(message: Message): Uint8Array {
   }
   const body = fields.join(":");
   const sum = digest(message.checksum, encoder.encode(body));
-  return encoder.encode(`${body}:${formatBase64(sum)}`);
+  return encoder.encode(`${body}:${formatBareBase64(sum)}`);
 }
 
 const encoder = new TextEncoder();
@@ -175,7 +175,7 @@ function readFields(
 /** Text of a field, without control characters; null for another or an empty one. */
 function decodeField(field: string, longest: number): string | null {
   if (field.length > longest) return null;
-  const bytes = parseBase64(field);
+  const bytes = parseBareBase64(field);
   if (!bytes || bytes.length === 0) return null;
   try {
     const text = decoder.decode(bytes);
@@ -188,7 +188,7 @@ function decodeField(field: string, longest: number): string | null {
 function encodeField(what: string, text: string, longest: number): string {
   const bytes = encoder.encode(text);
   if (bytes.length > 0 && base64Length(bytes.length) <= longest) {
-    return formatBase64(bytes);
+    return formatBareBase64(bytes);
   }
   const most = Math.floor(longest * 3 / 4);
   throw new UsageError(

@@ -9,9 +9,12 @@
  * @module
  */
 
+import { DIGEST_TYPES, digestLength, sha256 } from "../crypto/hash.ts";
 import type { Dialect, Opened, Scene } from "../dialect.ts";
 import { decrypt } from "./cipher.ts";
-import { DIGEST_TYPES, digestLength } from "../crypto/hash.ts";
+import { hasGpgForm, openGpg, type OpenPgp } from "./gpg.ts";
+import { decodeMessage } from "./message.ts";
+import { hasForm, holdsBlocks, readSealed, splitPacket } from "./packet.ts";
 import {
   enrol,
   type Enrolled,
@@ -20,30 +23,7 @@ import {
   macLengthOf,
   readOpened,
   REFUSALS,
-} from "./fwknop_enrolled.ts";
-import { hasGpgForm, type OpenPgp } from "./gpg.ts";
-import { decodeMessage } from "./message.ts";
-import { openGpg } from "./fwknop_openpgp.ts";
-import { hasForm, holdsBlocks, readSealed, splitPacket } from "./packet.ts";
-import { sha256 } from "../crypto/sha256.ts";
-
-export type { CipherMode } from "./cipher.ts";
-export type { DigestType } from "../crypto/hash.ts";
-export type {
-  FwknopClient,
-  FwknopGpgClient,
-  Sender as FwknopSender,
-} from "./fwknop_enrolled.ts";
-export { type FwknopGpgKeys, gpgText, type OpenPgp, sealGpg } from "./gpg.ts";
-export type { FwknopRequest } from "./request.ts";
-export {
-  type FwknopKeys,
-  type FwknopRandom,
-  fwknopRandom,
-  RANDOM_SIZE,
-  sealFwknop,
-  sealMessage,
-} from "./fwknop_seal.ts";
+} from "./request.ts";
 
 /**
  * Makes the server's side. A packet costs one HMAC for each client, until one

@@ -7,11 +7,11 @@
 
 import {
   base64Length,
-  formatBase64,
-  parseBase64,
-} from "../../values/fwknop_base64.ts";
+  formatBareBase64,
+  parseBareBase64,
+} from "../../values/bytes.ts";
+import { concat } from "../crypto/hash.ts";
 import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
-import { concat } from "../crypto/sha256.ts";
 
 /** The shortest and the longest packet that fwknopd takes, in characters. */
 export const MIN_PACKET_SIZE = 140;
@@ -76,14 +76,14 @@ export function splitPacket(
 ): Split | null {
   if (!holdsBlocks(packet.length, macLength)) return null;
   const end = packet.length - macLength;
-  const mac = parseBase64(textOf(packet.subarray(end)));
+  const mac = parseBareBase64(textOf(packet.subarray(end)));
   if (!mac) return null;
   return { covered: concat(LEFT_OUT, packet.subarray(0, end)), mac };
 }
 
 /** Reads what the HMAC covers; null if it has spare bits. */
 export function readSealed(covered: Uint8Array): Sealed | null {
-  const bytes = parseBase64(textOf(covered))?.subarray(MAGIC.length);
+  const bytes = parseBareBase64(textOf(covered))?.subarray(MAGIC.length);
   return bytes
     ? {
       salt: bytes.subarray(0, SALT_SIZE),
@@ -98,12 +98,15 @@ export function writeSealed(
   salt: Uint8Array,
   ciphertext: Uint8Array,
 ): Uint8Array {
-  return bytesOf(formatBase64(concat(MAGIC, salt, ciphertext)));
+  return bytesOf(formatBareBase64(concat(MAGIC, salt, ciphertext)));
 }
 
 /** Writes what {@linkcode splitPacket} splits. */
 export function joinPacket({ covered, mac }: Split): Uint8Array<ArrayBuffer> {
-  return concat(covered.subarray(LEFT_OUT.length), bytesOf(formatBase64(mac)));
+  return concat(
+    covered.subarray(LEFT_OUT.length),
+    bytesOf(formatBareBase64(mac)),
+  );
 }
 
 function charactersOf(text: string): Uint8Array {

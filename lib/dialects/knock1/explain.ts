@@ -6,8 +6,10 @@
 
 import { timingSafeEqual } from "node:crypto";
 import { formatBase64url } from "../../values/bytes.ts";
-import type { Opened, Scene } from "../dialect.ts";
-import type { Explanation, Step } from "../explanation.ts";
+import { keyPairOf } from "../crypto/curve25519.ts";
+import { hmacSha256 } from "../crypto/hash.ts";
+import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
+import { type Initiator, readMessage1 } from "./noise.ts";
 import {
   begin,
   type Knock1Client,
@@ -17,9 +19,6 @@ import {
   PACKET_SIZE,
 } from "./open.ts";
 import { deriveKey, TAG_LABEL, TAG_SIZE, WINDOW_MS } from "./tag.ts";
-import { type Initiator, readMessage1 } from "./noise.ts";
-import { hmacSha256 } from "../crypto/sha256.ts";
-import { keyPairOf } from "../crypto/curve25519.ts";
 
 /** How far from now a tag is looked for: a packet may have been kept for a while. */
 const SEARCH_DAYS = 40;

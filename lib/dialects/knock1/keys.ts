@@ -1,21 +1,17 @@
 /** The keys of a profile, by dialect; `profiles.yaml` holds them as text. */
 
+import { parseBase64url, parseUuid } from "../../values/bytes.ts";
 import { object, optional, required, text } from "../../values/schema.ts";
-import { parseAdkSecret } from "../openspa/adk.ts";
-import type { DialectName } from "../dialect.ts";
-import { parseOpenmeKey, parseOpenmeSeed } from "../openme/keys.ts";
+import { KEY_SIZE } from "../crypto/curve25519.ts";
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
   type RsaKey,
 } from "../crypto/rsa.ts";
-import { KEY_SIZE } from "../crypto/curve25519.ts";
-import { parseBase64url } from "../../values/bytes.ts";
-import { parseUuid } from "../../values/uuid.ts";
-import {
-  fwknopProfile,
-  type FwknopProfileKeys,
-} from "../fwknop/profile_fwknop.ts";
+import type { DialectName } from "../dialect.ts";
+import { fwknopProfile, type FwknopProfileKeys } from "../fwknop/keys.ts";
+import { parseOpenmeKey, parseOpenmeSeed } from "../openme/keys.ts";
+import { parseAdkSecret } from "../openspa/adk.ts";
 
 /** The keys of knock/1, 32 bytes each. */
 export interface KnockKeys {

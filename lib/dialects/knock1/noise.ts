@@ -14,14 +14,14 @@
 
 import { Buffer } from "node:buffer";
 import type { KeyObject } from "node:crypto";
-import { decrypt, derive, encrypt, TAG_SIZE } from "../crypto/aead.ts";
-import { concat, sha256 } from "../crypto/sha256.ts";
+import { decrypt, derive, encrypt, NOISE_TAG_SIZE } from "../crypto/aead.ts";
 import {
   agree,
   importPublicKey,
   KEY_SIZE,
   type KeyPair,
 } from "../crypto/curve25519.ts";
+import { concat, sha256 } from "../crypto/hash.ts";
 
 /** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
 export const MESSAGE_1_OVERHEAD = 96;
@@ -30,7 +30,7 @@ export const MESSAGE_2_OVERHEAD = 48;
 
 /** Exactly as long as a hash, so it is the first h and ck as it stands. */
 const PROTOCOL_NAME = Buffer.from("Noise_IKpsk1_25519_AESGCM_SHA256");
-const SEALED_STATIC_SIZE = KEY_SIZE + TAG_SIZE;
+const SEALED_STATIC_SIZE = KEY_SIZE + NOISE_TAG_SIZE;
 const NOTHING = new Uint8Array(0);
 const FORGED = { ok: false, why: "forged", initiator: null } as const;
 

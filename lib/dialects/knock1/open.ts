@@ -5,6 +5,14 @@
  */
 
 import { type KeyObject, timingSafeEqual } from "node:crypto";
+import { UsageError } from "../../values/errors.ts";
+import {
+  agree,
+  importPublicKey,
+  KEY_SIZE,
+  keyPairOf,
+} from "../crypto/curve25519.ts";
+import { concat, hmacSha256 } from "../crypto/hash.ts";
 import type {
   Answer,
   Dialect,
@@ -12,14 +20,6 @@ import type {
   PacketRefusal,
   Scene,
 } from "../dialect.ts";
-import {
-  decodeKnock,
-  decodeReply,
-  encodeKnock,
-  encodeReply,
-  type Knock,
-} from "./payload.ts";
-import { CurrentTags, deriveKey, TAG_SIZE, tagOf, windowOf } from "./tag.ts";
 import {
   beginHandshake,
   type Chain,
@@ -29,18 +29,14 @@ import {
   writeMessage1,
   writeMessage2,
 } from "./noise.ts";
-import { concat, hmacSha256 } from "../crypto/sha256.ts";
 import {
-  agree,
-  importPublicKey,
-  KEY_SIZE,
-  keyPairOf,
-} from "../crypto/curve25519.ts";
-import { UsageError } from "../../values/errors.ts";
-
-export { publicKeyOf } from "../crypto/curve25519.ts";
-export { tagOf, tagWindows, WINDOW_MS } from "./tag.ts";
-
+  decodeKnock,
+  decodeReply,
+  encodeKnock,
+  encodeReply,
+  type Knock,
+} from "./payload.ts";
+import { CurrentTags, deriveKey, TAG_SIZE, tagOf, windowOf } from "./tag.ts";
 /** Bytes of every knock, whatever it asks for. Protocol §4. */
 export const PACKET_SIZE = 216;
 /** Bytes of every reply. Protocol §7. */

@@ -2,7 +2,7 @@
 
 import { sealKnock } from "./open.ts";
 import type { KnockKeys } from "./keys.ts";
-import type { Sealer } from "../../client/knock/sealers.ts";
+import type { Sealer } from "../dialect.ts";
 
 /** Bytes of an ephemeral private key. */
 const EPHEMERAL_SIZE = 32;

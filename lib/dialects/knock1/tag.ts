@@ -4,7 +4,7 @@
  * @module
  */
 
-import { hmacSha256, sha256 } from "../crypto/sha256.ts";
+import { hmacSha256, sha256 } from "../crypto/hash.ts";
 
 /** Bytes of a tag, at the start of a packet. */
 export const TAG_SIZE = 8;

@@ -1,7 +1,6 @@
 /** What a packet of openme's is, step by step, for who asks why it does not open. */
 
-import type { Scene } from "../dialect.ts";
-import type { Explanation, Step } from "../explanation.ts";
+import type { Explanation, Scene, Step } from "../dialect.ts";
 import {
   isSignedBy,
   type OpenmeClient,

@@ -1,8 +1,8 @@
 /** openme's keys in text: base64 with padding. */
 
 import { createHash } from "node:crypto";
-import { formatBase64, parseBase64 } from "../../values/base64.ts";
-import { SIGNING_KEY_SIZE, verifyingKeyOf } from "../crypto/ed25519.ts";
+import { formatBase64, parseBase64 } from "../../values/bytes.ts";
+import { SIGNING_KEY_SIZE, verifyingKeyOf } from "../crypto/curve25519.ts";
 
 const FINGERPRINT_SIZE = 8;
 

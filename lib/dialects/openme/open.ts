@@ -20,27 +20,21 @@
 import { hkdfSync, type KeyObject } from "node:crypto";
 import { addressFromBytes, addressToBytes } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
+import { NONCE_SIZE, openChaCha, sealChaCha } from "../crypto/aead.ts";
 import {
-  NONCE_SIZE,
-  openChaCha,
-  sealChaCha,
-} from "../crypto/chacha20poly1305.ts";
-import type { Dialect, Opened, Request, Scene } from "../dialect.ts";
-import {
+  agree,
+  importPublicKey,
   importSigningKey,
   importVerifyingKey,
+  KEY_SIZE,
+  keyPairOf,
   SIGNATURE_SIZE,
   signEd25519,
   verifyEd25519,
   verifyingKeyOf,
-} from "../crypto/ed25519.ts";
-import { concat } from "../crypto/sha256.ts";
-import {
-  agree,
-  importPublicKey,
-  KEY_SIZE,
-  keyPairOf,
 } from "../crypto/curve25519.ts";
+import { concat } from "../crypto/hash.ts";
+import type { Dialect, Opened, Request, Scene } from "../dialect.ts";
 
 /** Bytes of every packet. */
 export const PACKET_SIZE = 165;

@@ -1,14 +1,9 @@
-/**
- * Sealing in openme's dialect. A packet names no ports: the server opens all
- * that the client may, so those that are asked for are what is waited for.
- */
-
-import { NONCE_SIZE } from "../crypto/chacha20poly1305.ts";
-import { RANDOM_SIZE, sealOpenme } from "./open.ts";
-import { KEY_SIZE } from "../crypto/curve25519.ts";
 import { UsageError } from "../../values/errors.ts";
+import { NONCE_SIZE } from "../crypto/aead.ts";
+import { KEY_SIZE } from "../crypto/curve25519.ts";
 import type { OpenmeProfileKeys } from "../knock1/keys.ts";
-import type { Ask, Sealer } from "../../client/knock/sealers.ts";
+import { RANDOM_SIZE, sealOpenme } from "./open.ts";
+import type { Ask, Sealer } from "../dialect.ts";
 
 const NS_PER_MS = 1_000_000n;
 

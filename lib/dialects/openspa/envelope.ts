@@ -19,6 +19,7 @@ import {
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
+import { concat } from "../crypto/hash.ts";
 import {
   sealSession,
   SESSION_SIZE,
@@ -26,7 +27,6 @@ import {
   signRsa,
   verifyRsa,
 } from "../crypto/rsa.ts";
-import { concat } from "../crypto/sha256.ts";
 import { readItems, writeItems } from "./tlv.ts";
 
 /** Bytes of a header. */

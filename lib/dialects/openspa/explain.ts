@@ -1,21 +1,19 @@
 /** What a packet of OpenSPA's is, step by step, for who asks why it does not open. */
 
+import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { formatUuid } from "../../values/uuid.ts";
+import { type RsaKey, SessionOpener } from "../crypto/rsa.ts";
+import type { Explanation, Scene, Step } from "../dialect.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
-import type { Scene } from "../dialect.ts";
-import type { Explanation, Step } from "../explanation.ts";
+import { openEnvelope } from "./envelope.ts";
 import {
   MAX_PACKET_SIZE,
   MIN_PACKET_SIZE,
   type OpenspaClient,
   openspaDialect,
   outlineOpenspa,
-  type RsaKey,
 } from "./open.ts";
-import { openEnvelope } from "./envelope.ts";
 import { decodeRequest } from "./payload.ts";
-import { SessionOpener } from "../crypto/rsa.ts";
 
 const MINUTE_MS = 60_000;
 type Said = NonNullable<ReturnType<typeof decodeRequest>>;

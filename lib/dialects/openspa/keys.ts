@@ -1,23 +1,21 @@
-/** The keys of dialects other than our own, as `server.yaml` has them. */
-
-import { FINGERPRINT } from "../fwknop/gpg.ts";
-import { parseOpenmeKey } from "../openme/keys.ts";
+import { parseUuid } from "../../values/bytes.ts";
 import {
-  parseAdkSecret,
-  parseRsaPrivateKey,
-  parseRsaPublicKey,
-  type RsaKey,
-} from "./open.ts";
-import { parseUuid } from "../../values/uuid.ts";
-import type { KeyKind } from "../../config/files/key_file.ts";
-import { FWKNOP_FIELDS } from "../fwknop/keys.ts";
-import {
+  type KeyKind,
   object,
   oneOrMore,
   optional,
   required,
   text,
 } from "../../values/schema.ts";
+import {
+  parseRsaPrivateKey,
+  parseRsaPublicKey,
+  type RsaKey,
+} from "../crypto/rsa.ts";
+import { FINGERPRINT } from "../fwknop/gpg.ts";
+import { FWKNOP_FIELDS } from "../fwknop/keys.ts";
+import { parseOpenmeKey } from "../openme/keys.ts";
+import { parseAdkSecret } from "./adk.ts";
 
 const file = text("text", (value) => value === "" ? null : value, {
   json: { minLength: 1 },

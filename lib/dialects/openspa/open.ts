@@ -14,7 +14,8 @@
 import type { KeyObject } from "node:crypto";
 import { UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { adkProof, AdkProofs } from "./adk.ts";
+import { sha256 } from "../crypto/hash.ts";
+import { SessionOpener } from "../crypto/rsa.ts";
 import type {
   Answer,
   Dialect,
@@ -22,6 +23,7 @@ import type {
   PacketRefusal,
   Scene,
 } from "../dialect.ts";
+import { adkProof, AdkProofs } from "./adk.ts";
 import {
   type Header,
   isSigned,
@@ -37,17 +39,6 @@ import {
   encodeResponse,
   type OpenspaRequest,
 } from "./payload.ts";
-import { SessionOpener } from "../crypto/rsa.ts";
-import { sha256 } from "../crypto/sha256.ts";
-
-export { formatAdkSecret, parseAdkSecret } from "./adk.ts";
-export {
-  parseRsaPrivateKey,
-  parseRsaPublicKey,
-  type RsaKey,
-  rsaPublicPem,
-} from "../crypto/rsa.ts";
-
 /** Most bytes of a packet. */
 export const MAX_PACKET_SIZE = 1444;
 /** Least bytes of a packet: a session and a signature of RSA-2048. */

@@ -1,12 +1,14 @@
-/** Sealing in OpenSPA's dialect: one port or range, for an address it names. */
-
-import { sealOpenspa } from "./open.ts";
-import { isPrivate } from "../../values/address.ts";
+import {
+  addressToBytes,
+  isIpv4,
+  isLoopback,
+  isPrivate,
+} from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { nearestAddress } from "./own_address.ts";
 import type { OpenspaProfileKeys } from "../knock1/keys.ts";
-import type { Ask, Sealer } from "../../client/knock/sealers.ts";
+import { sealOpenspa } from "./open.ts";
+import type { Ask, Sealer } from "../dialect.ts";
 
 const RANDOM_SIZE = 32;
 
@@ -66,3 +68,33 @@ function findOwn(own: readonly string[], server: string): string {
 }
 
 const NAME_IT = "name the address that it sees with --from ADDRESS";
+
+// Which of this machine's own addresses a server most likely sees. Pure.
+
+/**
+ * The own address with the most bits in common with a server's (RFC 6724 §5,
+ * rule 8), of the same family; null where there is none. A server on this very
+ * machine sees its own address.
+ */
+export function nearestAddress(
+  own: readonly string[],
+  server: string,
+): string | null {
+  if (own.includes(server) || isLoopback(server)) return server;
+  let best: string | null = null;
+  let most = -1;
+  for (const address of own) {
+    if (isIpv4(address) !== isIpv4(server)) continue;
+    const common = commonBits(address, server);
+    if (common > most) [best, most] = [address, common];
+  }
+  return best;
+}
+
+function commonBits(a: string, b: string): number {
+  const left = addressToBytes(a)!;
+  const right = addressToBytes(b)!;
+  const at = left.findIndex((byte, index) => byte !== right[index]);
+  if (at < 0) return left.length * 8;
+  return at * 8 + Math.clz32(left[at]! ^ right[at]!) - 24;
+}

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { concat } from "../crypto/sha256.ts";
+import { concat } from "../crypto/hash.ts";
 
 const SEPARATOR = 0;
 /** Bytes of a value that one item holds. */

@@ -6,19 +6,22 @@
  */
 
 import type { Runtime, Stoppable, Stream } from "../../runtime/runtime.ts";
+import { relay } from "../../runtime/sockets/relay.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
+  Turns,
 } from "../firewall.ts";
 import { GateGrants } from "./grants.ts";
-import { GateListeners, tcpPort } from "./listeners.ts";
-import { GateRoom } from "./gate_room.ts";
-import { readTargets, type Targets } from "./gate_targets.ts";
-import { relay } from "../../runtime/sockets/relay.ts";
-import { Turns } from "../turns.ts";
+import {
+  GateListeners,
+  readTargets,
+  type Targets,
+  tcpPort,
+} from "./listeners.ts";
 
 /** How long the service behind may take to answer. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -129,5 +132,31 @@ class GateFirewall implements Firewall {
   /** Whether a grant lets this in. */
   #use(address: string, port: number): boolean {
     return this.#grants.use(address, tcpPort(port), this.#runtime.nowMs());
+  }
+}
+
+/** How many connections the gate passes on at once. */
+
+/** The most connections at once, of all and of one address. */
+export const MAX_CONNECTIONS = 1024;
+export const MAX_CONNECTIONS_OF_ADDRESS = 64;
+
+/** The connections there are, those that are being made included. */
+export class GateRoom {
+  readonly #connections = new Map<string, number>();
+  #total = 0;
+
+  /** Whether one more of an address may be. */
+  isFor(address: string): boolean {
+    return this.#total < MAX_CONNECTIONS &&
+      (this.#connections.get(address) ?? 0) < MAX_CONNECTIONS_OF_ADDRESS;
+  }
+
+  /** One more of an address, or one less. */
+  count(address: string, change: 1 | -1): void {
+    const count = (this.#connections.get(address) ?? 0) + change;
+    if (count > 0) this.#connections.set(address, count);
+    else this.#connections.delete(address);
+    this.#total += change;
   }
 }

@@ -1,8 +1,7 @@
 /** The grants of the gate, single-use ones until they are used. */
 
 import { containsPorts, type PortRange } from "../../values/ports.ts";
-import type { Grant } from "../firewall.ts";
-import { openingKey } from "../opening.ts";
+import { type Grant, openingKey } from "../firewall.ts";
 
 /** What is open to whom. */
 export class GateGrants {

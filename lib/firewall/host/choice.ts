@@ -1,7 +1,6 @@
-/** The backend and the mode that fit this host's own rules, and why. Pure. */
-
-import type { BackendName, FirewallConfig } from "../../config/config.ts";
-import type { NewService } from "../../config/files/write.ts";
+import type { Endpoint } from "../../values/address.ts";
+import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import { DEFAULT_CHAIN } from "../nft/rules/sets.ts";
 import type { Chain, HostRules } from "./flow.ts";
 import {
   type AcceptMode,
@@ -10,8 +9,7 @@ import {
   familiesHere,
   findBlocked,
 } from "./granted.ts";
-import { DEFAULT_CHAIN } from "../nft/rules/nft_chain.ts";
-import { formatPortRange } from "../../values/ports.ts";
+import type { BackendName, FirewallConfig } from "../firewall.ts";
 
 /** What a new configuration is to have, and what the user named. */
 export interface Wish {
@@ -20,7 +18,10 @@ export interface Wish {
   readonly isNamed: boolean;
   /** Null = not named. */
   readonly mode: FirewallConfig["mode"] | null;
-  readonly services: readonly NewService[];
+  readonly services: readonly {
+    readonly ports: readonly PortRange[];
+    readonly to: Endpoint | null;
+  }[];
   /** The UDP port of the knocks. */
   readonly port: number;
   /** Whether `iptables` here means the kernel's own, not that of nftables. */

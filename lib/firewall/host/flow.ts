@@ -6,9 +6,9 @@
  * @module
  */
 
-import { type Family, familyOf } from "../family.ts";
 import { parsePrefix, prefixContains } from "../../values/address.ts";
 import type { Protocol } from "../../values/ports.ts";
+import { type Family, familyOf } from "../firewall.ts";
 
 /** First packet of a connection from another machine. */
 export interface Probe {

@@ -7,13 +7,13 @@
 
 import { type Endpoint, parseAddress } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { FAMILIES, type Family, familyOf } from "../family.ts";
+import { FAMILIES, type Family, familyOf } from "../firewall.ts";
 import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables/rules.ts";
 import {
   DEFAULT_CHAIN as HOST_CHAIN,
   formatHostChain,
   parseHostChain,
-} from "../nft/rules/nft_chain.ts";
+} from "../nft/rules/sets.ts";
 import {
   type Cause,
   type Chain,

@@ -1,6 +1,6 @@
 /** Rules as iptables-save(8) prints them. */
 
-import type { Family } from "../family.ts";
+import type { Family } from "../firewall.ts";
 import {
   type Action,
   addressWithin,

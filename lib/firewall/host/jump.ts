@@ -4,12 +4,12 @@
  * @module
  */
 
-import { FAMILIES } from "../family.ts";
+import { FAMILIES } from "../firewall.ts";
 import {
   formatHostChain,
   type HostChain,
   hostTable,
-} from "../nft/rules/nft_chain.ts";
+} from "../nft/rules/sets.ts";
 import {
   type Chain,
   type Fate,

@@ -1,6 +1,6 @@
 /** The one reader of `nft -j list ruleset` (libnftables-json(5)). Pure. */
 
-import type { Family } from "../family.ts";
+import type { Family } from "../firewall.ts";
 import {
   type Action,
   addressWithin,

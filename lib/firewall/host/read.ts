@@ -1,7 +1,7 @@
 /** The packet filters of this machine, as its programs list them: nft, and iptables in both of its kinds. */
 
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import type { Family } from "../family.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { Family } from "../firewall.ts";
 import type { Chain, HostRules } from "./flow.ts";
 import { isOfChain, parseIptablesSave } from "./iptables_save.ts";
 import {
@@ -10,6 +10,7 @@ import {
   parseElements,
   parseNftJson,
 } from "./nft_json.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** Without counters and without the elements of sets: those of grants may be a hundred thousand. */
 const NFT = ["nft", "-j", "-s", "-t"];

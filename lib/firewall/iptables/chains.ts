@@ -1,8 +1,13 @@
 /** Our chains in the kernel, one a family: found, made, changed, taken away. */
 
-import type { Family } from "../family.ts";
-import { FirewallError, type Guarded } from "../firewall.ts";
-import { type Held, ofFamily, without } from "./iptables_held.ts";
+import {
+  type Family,
+  familyOf,
+  FirewallError,
+  type Grant,
+  type Guarded,
+  openingKey,
+} from "../firewall.ts";
 import {
   type Found,
   isOurs,
@@ -154,4 +159,50 @@ export class IptablesChains {
       timed: !this.#untimed.has(family),
     };
   }
+}
+
+// The grants that have a rule of iptables, by what they open. Pure.
+
+/** Each opening once. */
+export type Held = ReadonlyMap<string, Grant>;
+
+/** Takes these grants for held; the last of each opening. */
+export function hold(grants: readonly Grant[]): Held {
+  return new Map(grants.map((grant) => [openingKey(grant), grant]));
+}
+
+/** Those whose time is not over. */
+export function alive(held: Held, nowMs: number): Held {
+  return new Map([...held].filter(([, { untilMs }]) => untilMs > nowMs));
+}
+
+/** Those that are left when what `grants` open is as open as `live` says. */
+export function changeHeld(
+  held: Held,
+  grants: readonly Grant[],
+  live: readonly Grant[],
+  nowMs: number,
+): Held {
+  const after = new Map(alive(held, nowMs));
+  const keys = new Set(grants.map(openingKey));
+  for (const key of keys) after.delete(key);
+  for (const grant of live) {
+    const key = openingKey(grant);
+    if (!keys.has(key) || grant.untilMs <= nowMs) continue;
+    const other = after.get(key);
+    if (!other || other.untilMs < grant.untilMs) after.set(key, grant);
+  }
+  return after;
+}
+
+/** Those of one family. */
+export function ofFamily(family: Family, held: Held): Grant[] {
+  return [...held.values()].filter(({ address }) =>
+    familyOf(address) === family
+  );
+}
+
+/** Those that are not, just as they are, among others. */
+export function without(held: Held, other: Held): Held {
+  return new Map([...held].filter(([key, grant]) => other.get(key) !== grant));
 }

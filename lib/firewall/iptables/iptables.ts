@@ -5,19 +5,26 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FAMILIES, type Family } from "../family.ts";
+import { formatPortRange } from "../../values/ports.ts";
 import {
+  FAMILIES,
+  type Family,
+  familyOf,
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
+  Turns,
 } from "../firewall.ts";
-import { IptablesChains } from "./chains.ts";
-import { alive, changeHeld, type Held, hold } from "./iptables_held.ts";
-import { forwardError, trouble } from "./iptables_limits.ts";
+import {
+  alive,
+  changeHeld,
+  type Held,
+  hold,
+  IptablesChains,
+} from "./chains.ts";
 import { Iptables, type Variant } from "./program.ts";
-import { DEFAULT_CHAIN, type Style } from "./rules.ts";
-import { Turns } from "../turns.ts";
+import { DEFAULT_CHAIN, LAST_STOP_SECONDS, type Style } from "./rules.ts";
 
 /** How the chain is to be. */
 export interface IptablesOptions {
@@ -193,4 +200,39 @@ class IptablesFirewall implements Firewall {
     const listing = await this.#chains.look(family);
     await this.#chains.make(family, listing, this.#services ?? [], held);
   }
+}
+
+// Grants that iptables cannot hold, and why.
+
+/** Why a grant cannot be had with iptables; null when it can. */
+export function trouble(
+  { address, ports, untilMs, once, to }: Grant,
+  families: readonly Family[],
+  lacking: string | null,
+): FirewallError | null {
+  const shown = formatPortRange(ports);
+  if (to) return forwardError(shown);
+  if (once) {
+    return new FirewallError(
+      `iptables cannot end a grant with its first connection, got "${shown}"`,
+      "once is for firewall.backend nft or gate",
+    );
+  }
+  if (!families.includes(familyOf(address))) {
+    return new FirewallError(`nothing can be opened for IPv6: ${lacking}`);
+  }
+  if (untilMs / 1000 > LAST_STOP_SECONDS) {
+    return new FirewallError(
+      "iptables cannot hold a grant until after January 2038",
+    );
+  }
+  return null;
+}
+
+/** That something would lead elsewhere: a service by name, or a grant's ports. */
+export function forwardError(what: string): FirewallError {
+  return new FirewallError(
+    `iptables cannot forward, got "${what}" with "to"`,
+    "services with a to are for firewall.backend nft or gate",
+  );
 }

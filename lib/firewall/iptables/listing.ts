@@ -1,7 +1,7 @@
 /** What `iptables -S` says of ours: whose a chain is, and what is in it. Pure. */
 
 import { parseAddress } from "../../values/address.ts";
-import { lines, OWNER } from "../script.ts";
+import { lines, OWNER } from "../firewall.ts";
 
 /** How the rule ends that a chain is known as ours by. */
 export const MARK = `-m comment --comment "${OWNER}"`;

@@ -1,8 +1,8 @@
 /** Running iptables and ip6tables, and what they say when they cannot. */
 
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import type { Family } from "../family.ts";
-import { FirewallError } from "../firewall.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type Family, FirewallError } from "../firewall.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";

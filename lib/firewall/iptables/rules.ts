@@ -5,11 +5,9 @@
  */
 
 import { isIpv4, parseAddress } from "../../values/address.ts";
-import type { PortRange } from "../../values/ports.ts";
-import { FirewallError, type Grant, type Guarded } from "../firewall.ts";
+import { mergePorts, type PortRange } from "../../values/ports.ts";
+import { FirewallError, type Grant, type Guarded, lines } from "../firewall.ts";
 import { type Found, MARK } from "./listing.ts";
-import { lines } from "../script.ts";
-import { mergePorts } from "../../values/segments.ts";
 
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";

@@ -1,33 +1,35 @@
 /** The nft backend at work: each call of the interface, as changes of the kernel. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import { formatPortRange } from "../../values/ports.ts";
 import {
+  familyOf,
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
   type KernelGate,
   type SequenceRules,
+  Turns,
 } from "../firewall.ts";
-import type { HostChain } from "./rules/nft_chain.ts";
 import {
   fillText,
   refillText,
   singlesText,
   usedUpText,
 } from "./grants/contents.ts";
-import type { Forward } from "./rules/forwards.ts";
-import { readCounters } from "./rules/prefilter.ts";
-import type { NftKernel } from "./kernel.ts";
-import { NftLeads } from "./grants/targets.ts";
-import { checkGrant, isOddRange } from "./nft_limits.ts";
-import type { Found } from "./listing.ts";
-import { allPlaces, type Plan } from "./rules/nft_plan.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
-import { ONCE_KINDS } from "./rules/sets.ts";
-import { NftStanding } from "./nft_standing.ts";
-import { checkTarget, resolveForwards } from "./rules/nft_targets.ts";
-import { Turns } from "../turns.ts";
+import { NftLeads } from "./grants/targets.ts";
+import { type NftKernel, NftStanding } from "./kernel.ts";
+import type { Found } from "./listing.ts";
+import {
+  checkTarget,
+  type Forward,
+  resolveForwards,
+} from "./rules/forwards.ts";
+import { readCounters } from "./rules/prefilter.ts";
+import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
+import { type HostChain, ONCE_KINDS } from "./rules/sets.ts";
 
 /** Grants as elements of nftables sets, ended by the kernel. */
 export class NftFirewall implements Firewall {
@@ -209,4 +211,54 @@ export class NftFirewall implements Firewall {
     }
     return script;
   }
+}
+
+// Grants that nft cannot keep as they are, and why.
+
+/** Throws FirewallError where a grant cannot be kept as it is. */
+export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
+  const { address, ports, to } = grant;
+  if (isOddRange(grant)) throw rangeError(grant);
+  const family = familyOf(address);
+  const { host } = placesOf(plan);
+  if (host && !host.families.includes(family)) {
+    throw new FirewallError(
+      `cannot open for ${address}: firewall.chain is of table ${host.table}`,
+      "a chain of family inet is for IPv4 and IPv6",
+    );
+  }
+  if (to || ports.first !== ports.last) return;
+  const forward = plan.forwards.find((one) => leadsOn(one, grant));
+  if (!forward) return;
+  const target = forward.targets.find((one) => one.family === family);
+  if (target) return checkTarget(runtime, target);
+  throw new FirewallError(
+    `cannot open ${formatPortRange(ports)} for ${address}: service ` +
+      `"${forward.name}" leads to an address of the other IP version`,
+  );
+}
+
+/**
+ * Whether a grant is of a range that can be no element: a rule cannot delete
+ * from a set of intervals, and a range has no single target.
+ */
+export function isOddRange({ once, to, ports }: Grant): boolean {
+  return (once || to !== null) && ports.first !== ports.last;
+}
+
+function rangeError({ once, ports }: Grant): FirewallError {
+  const shown = `got "${formatPortRange(ports)}"`;
+  return once
+    ? new FirewallError(
+      `a range of ports cannot be opened for a single use, ${shown}`,
+      "list the ports one by one where once is true",
+    )
+    : new FirewallError(`a range of ports cannot lead to one port, ${shown}`);
+}
+
+function leadsOn({ ports }: Forward, { ports: wanted }: Grant): boolean {
+  const { protocol, first } = wanted;
+  return ports.some((range) =>
+    range.protocol === protocol && range.first <= first && first <= range.last
+  );
 }

@@ -1,11 +1,11 @@
 /** Whether the host's own rules lead to those of mode accept, and still do. */
 
-import type { Nft } from "./library.ts";
-import { type HostChain, hostTable } from "./rules/nft_chain.ts";
 import { FirewallError } from "../firewall.ts";
 import { findDrops, findJump, type Problem } from "../host/jump.ts";
 import { parseNftJson } from "../host/nft_json.ts";
+import type { Nft } from "./library.ts";
 import { findTable, readTable } from "./listing.ts";
+import { type HostChain, hostTable } from "./rules/sets.ts";
 
 /** How long what was looked at is trusted: a listing costs a millisecond. */
 const TRUST_MS = 1000;

@@ -4,14 +4,13 @@
  * @module
  */
 
-import {
-  type NativeLibrary,
-  type NativeSymbols,
-  type Runtime,
-  SystemError,
+import type {
+  NativeLibrary,
+  NativeSymbols,
+  Runtime,
 } from "../../runtime/runtime.ts";
 import { FirewallError } from "../firewall.ts";
-import { mayAdministerNetwork } from "./rights.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** Who runs nft scripts. */
 export interface Nft {
@@ -224,5 +223,23 @@ function hasNetlink(runtime: Runtime): boolean {
       .some((line) => line.trim().split(/\s+/)[1] === NETLINK_NETFILTER);
   } catch {
     return false;
+  }
+}
+
+// Whether this process may change the kernel's packet filter.
+
+/** The bit of CAP_NET_ADMIN, from linux/capability.h. */
+const CAP_NET_ADMIN = 12n;
+
+/** Whether it has CAP_NET_ADMIN; null where the system does not tell. */
+export function mayAdministerNetwork(runtime: Runtime): boolean | null {
+  try {
+    const status = runtime.files.readText("/proc/self/status");
+    const [, hex] = /^CapEff:\s*([0-9a-f]+)$/m.exec(status) ?? [];
+    return hex === undefined
+      ? null
+      : (BigInt(`0x${hex}`) >> CAP_NET_ADMIN & 1n) === 1n;
+  } catch {
+    return null;
   }
 }

@@ -2,16 +2,12 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Firewall, FirewallError, type Guarded } from "../firewall.ts";
-import { openNft } from "./library.ts";
-import {
-  DEFAULT_CHAIN,
-  type HostChain,
-  parseHostChain,
-} from "./rules/nft_chain.ts";
 import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
+import { openNft } from "./library.ts";
+import { resolveForwards } from "./rules/forwards.ts";
 import { rulesetText } from "./rules/ruleset.ts";
-import { resolveForwards } from "./rules/nft_targets.ts";
+import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
 /** How the backend is to work. */
 export interface NftOptions {

@@ -11,11 +11,8 @@ import {
   isIpv4,
 } from "../../values/address.ts";
 import type { Endpoint } from "../../values/address.ts";
-import {
-  type DatagramHandler,
-  type Datagrams,
-  SystemError,
-} from "../runtime.ts";
+import type { DatagramHandler, Datagrams } from "../runtime.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** Most datagrams in a batch, and longest time before other work gets a turn. */
 const BATCH = 128;

@@ -13,15 +13,15 @@ import {
   type SequenceAction,
 } from "../../sequences/sequence.ts";
 import { isIpv4 } from "../../values/address.ts";
-import { formatDuration } from "../../values/duration.ts";
-import { counted } from "../../values/counted.ts";
-import type { Counters } from "../report/counters.ts";
+import { counted } from "../../values/text.ts";
+import { formatDuration } from "../../values/time.ts";
 import type { Keeper } from "../grants/keeper.ts";
+import { formatPorts } from "../report/chronicle.ts";
 import type { Log } from "../report/log.ts";
-import { formatPorts } from "../report/messages.ts";
+import type { Counters } from "../report/metrics.ts";
+import { attempt } from "../report/trouble.ts";
 import type { Runner } from "../runner.ts";
 import type { Store } from "../state/store.ts";
-import { attempt } from "../report/trouble.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
 /** What `status` reads of a door. */

@@ -1,25 +1,25 @@
 /** Who looks out for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
 
 import type { Config, Door, Watch } from "../../config/config.ts";
-import {
-  type Datagrams,
-  type Runtime,
-  SystemError,
-} from "../../runtime/runtime.ts";
-import { logCommand, sniffCommand } from "../../sequences/capture.ts";
-import { SequenceMachine } from "../../sequences/machine.ts";
-import type { Packet } from "../../sequences/packet.ts";
+import { readTold } from "../../firewall/nft/sequences/chains.ts";
 import { LOG_GROUP } from "../../firewall/nft/sequences/rules.ts";
+import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
+import { SequenceMachine, trapsBeside } from "../../sequences/machine.ts";
+import type { Packet } from "../../sequences/packet.ts";
 import {
   formatHit,
   type Hit,
   type Sequence,
   type SequenceAction,
 } from "../../sequences/sequence.ts";
-import { readTold } from "../../firewall/nft/sequences/told.ts";
-import { trapsBeside } from "../../sequences/traps.ts";
-import { Capture, type CaptureListener } from "../../sequences/tcpdump.ts";
+import {
+  Capture,
+  type CaptureListener,
+  logCommand,
+  sniffCommand,
+} from "../../sequences/tcpdump.ts";
 import type { Store } from "../state/store.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** How many ports beside each hit are traps: sniffing costs nothing there. */
 const SNIFF_TRAPS = 16;

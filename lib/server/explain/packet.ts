@@ -4,22 +4,22 @@ import type { Config } from "../../config/config.ts";
 import type {
   Dialect,
   DialectName,
+  Explanation,
   Opened,
   PacketRefusal,
   Scene,
 } from "../../dialects/dialect.ts";
-import type { Explanation } from "../../dialects/explanation.ts";
 import { explainFwknop } from "../../dialects/fwknop/explain.ts";
 import { hasForm } from "../../dialects/fwknop/packet.ts";
-import { PACKET_SIZE } from "../../dialects/knock1/open.ts";
 import { explainKnock1 } from "../../dialects/knock1/explain.ts";
-import { outlineOpenme } from "../../dialects/openme/open.ts";
+import { PACKET_SIZE } from "../../dialects/knock1/open.ts";
 import { explainOpenme } from "../../dialects/openme/explain.ts";
+import { outlineOpenme } from "../../dialects/openme/open.ts";
+import { explainOpenspa } from "../../dialects/openspa/explain.ts";
 import {
   MIN_PACKET_SIZE,
   outlineOpenspa,
 } from "../../dialects/openspa/open.ts";
-import { explainOpenspa } from "../../dialects/openspa/explain.ts";
 import { createDialects } from "../packet/dialects.ts";
 import {
   type Circumstances,

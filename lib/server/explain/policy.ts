@@ -3,10 +3,11 @@
 import type { Client, Config } from "../../config/config.ts";
 import type {
   DialectName,
+  Explanation,
   PacketRefusal,
   Request,
+  Step,
 } from "../../dialects/dialect.ts";
-import type { Explanation, Step } from "../../dialects/explanation.ts";
 import { formatPrefix } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { isTimely, judge, type PolicyRefusal } from "../packet/judge.ts";
@@ -14,7 +15,7 @@ import {
   explainRefusal,
   explainSkew,
   formatPorts,
-} from "../report/messages.ts";
+} from "../report/chronicle.ts";
 
 /** What a dialect told of a packet. */
 export interface Told extends Explanation {

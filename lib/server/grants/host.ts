@@ -6,8 +6,11 @@
  */
 
 import type { Config } from "../../config/config.ts";
-import { FirewallError } from "../../firewall/firewall.ts";
-import { type Family, familyOf } from "../../firewall/family.ts";
+import {
+  type Family,
+  familyOf,
+  FirewallError,
+} from "../../firewall/firewall.ts";
 import type { HostRules } from "../../firewall/host/flow.ts";
 import {
   type Blocked,
@@ -25,11 +28,11 @@ import {
   formatPortRange,
   type PortRange,
 } from "../../values/ports.ts";
-import type { Granted } from "./deed_.ts";
-import type { InForce } from "./in_force.ts";
 import type { Log } from "../report/log.ts";
-import type { Store } from "../state/store.ts";
 import { attempt } from "../report/trouble.ts";
+import type { Store } from "../state/store.ts";
+import type { Granted } from "./deed.ts";
+import type { InForce } from "./in_force.ts";
 
 /** Age from which on the rules are read again before a grant is refused. */
 const FRESH_MS = 1000;

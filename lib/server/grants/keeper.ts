@@ -9,21 +9,25 @@ import type { Config } from "../../config/config.ts";
 import type { Answer, Request } from "../../dialects/dialect.ts";
 import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { answerGranted, answerNothing } from "./deed.ts";
-import { Chronicle } from "../report/chronicle.ts";
-import type { Counters } from "../report/counters.ts";
 import { Decisions, type Passed } from "../packet/decisions.ts";
-import type { Claim, Deed, Granted } from "./deed_.ts";
+import { Chronicle, formatUntil } from "../report/chronicle.ts";
+import type { Log } from "../report/log.ts";
+import type { Counters } from "../report/metrics.ts";
+import type { Runner } from "../runner.ts";
+import type { Entry } from "../state/ledger.ts";
+import type { Store } from "../state/store.ts";
+import {
+  answerGranted,
+  answerNothing,
+  type Claim,
+  type Deed,
+  type Granted,
+} from "./deed.ts";
 import { HostWatch } from "./host.ts";
 import { InForce } from "./in_force.ts";
-import type { Entry } from "../state/ledger.ts";
-import type { Log } from "../report/log.ts";
-import { formatUntil } from "../report/messages.ts";
 import { Orders } from "./orders.ts";
 import { Queue } from "./queue.ts";
 import { Records } from "./records.ts";
-import type { Runner } from "../runner.ts";
-import type { Store } from "../state/store.ts";
 import { Upkeep } from "./upkeep.ts";
 
 /** What a keeper works with. */

@@ -9,14 +9,14 @@ import type { Config } from "../../config/config.ts";
 import { kernelSequences } from "../../config/doors.ts";
 import { endConnections } from "../../firewall/conntrack.ts";
 import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPortRange, overlapPorts } from "../../values/ports.ts";
-import type { Deed, Granted } from "./deed_.ts";
-import { granteesOf, type InForce } from "./in_force.ts";
 import { latestEnd } from "../packet/judge.ts";
 import { type Entry, isWithin, mergeEntries } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
+import type { Deed, Granted } from "./deed.ts";
+import { granteesOf, type InForce } from "./in_force.ts";
 
 /** What orders are given with. */
 export interface OrdersParts {

@@ -1,6 +1,6 @@
 /** Changes of the firewall, one after the other. */
 
-import { Turns } from "../../firewall/turns.ts";
+import { Turns } from "../../firewall/firewall.ts";
 
 /** Requests of one client that wait for the firewall; more fail. */
 export const MAX_WAITING = 256;

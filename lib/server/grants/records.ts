@@ -1,10 +1,3 @@
-/**
- * What is written down of a deed, in the ledger and the history: before the
- * firewall is asked, and again where it could not do it.
- * @module
- */
-
-import { SystemError } from "../../runtime/runtime.ts";
 import {
   formatPortRange,
   overlapPorts,
@@ -12,10 +5,11 @@ import {
   withoutPorts,
 } from "../../values/ports.ts";
 import type { Chronicle } from "../report/chronicle.ts";
-import type { Deed, Granted } from "./deed_.ts";
-import type { InForce } from "./in_force.ts";
 import { type Entry, isWithin, type Ledger } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
+import type { Deed, Granted } from "./deed.ts";
+import type { InForce } from "./in_force.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;

@@ -7,14 +7,14 @@
 import type { Config } from "../../config/config.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { granteesOf, type InForce } from "./in_force.ts";
-import type { Entry } from "../state/ledger.ts";
 import { latestEnd } from "../packet/judge.ts";
 import type { Log } from "../report/log.ts";
+import type { Runner } from "../runner.ts";
+import type { Entry } from "../state/ledger.ts";
+import type { Store } from "../state/store.ts";
+import { granteesOf, type InForce } from "./in_force.ts";
 import type { Orders } from "./orders.ts";
 import type { Records } from "./records.ts";
-import type { Runner } from "../runner.ts";
-import type { Store } from "../state/store.ts";
 
 /** How long a grant that could not be closed waits for the next try. */
 const CLOSE_AGAIN_MS = 60_000;

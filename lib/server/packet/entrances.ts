@@ -1,15 +1,14 @@
 /** Where packets come in: sockets for datagrams, and for connections. */
 
 import type { Config, Listen, StreamListen } from "../../config/config.ts";
-import {
-  type Datagrams,
-  type DatagramSource,
-  type Runtime,
-  SystemError,
+import type {
+  Datagrams,
+  DatagramSource,
+  Runtime,
 } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
-import { FailureError } from "../../values/errors.ts";
-import type { Counters } from "../report/counters.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
+import type { Counters } from "../report/metrics.ts";
 import { Streams } from "./streams.ts";
 
 /**

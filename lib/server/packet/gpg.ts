@@ -6,8 +6,8 @@ import {
   type GpgOpened,
   readGpgSigner,
 } from "../../dialects/fwknop/gpg.ts";
-import { type Runtime, SystemError } from "../../runtime/runtime.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 
 /** How many run at a time, and how many more packets may wait for their turn. */
 const MAX_RUNNING = 2;

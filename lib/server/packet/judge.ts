@@ -6,18 +6,18 @@
  */
 
 import type { Client } from "../../config/config.ts";
-import { hoursEnd, withinHours } from "../../values/time.ts";
-import type { Request } from "../../dialects/dialect.ts";
 import { oneTimeCode, STEP_MS } from "../../dialects/codes.ts";
+import type { Request } from "../../dialects/dialect.ts";
 import {
+  type Endpoint,
   isHostAddress,
   isIpv4,
   isLoopback,
   isPrivate,
   prefixContains,
 } from "../../values/address.ts";
-import type { Endpoint } from "../../values/address.ts";
 import { containsPorts, type PortRange } from "../../values/ports.ts";
+import { hoursEnd, withinHours } from "../../values/time.ts";
 import {
   chooseCommand,
   chooseForward,

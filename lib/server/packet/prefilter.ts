@@ -1,12 +1,8 @@
 /** The kernel gate's tags: those of this minute and its neighbours, replaced as it passes. */
 
 import { type Config, dialectsOf } from "../../config/config.ts";
-import {
-  publicKeyOf,
-  tagOf,
-  tagWindows,
-  WINDOW_MS,
-} from "../../dialects/knock1/open.ts";
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import type { Firewall, KernelGate } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 

@@ -7,21 +7,21 @@
 import { hash } from "node:crypto";
 import type { Config } from "../../config/config.ts";
 import type { Dialect, Opened } from "../../dialects/dialect.ts";
-import {
-  type Datagrams,
-  type DatagramSource,
-  type Runtime,
-  SystemError,
+import type {
+  Datagrams,
+  DatagramSource,
+  Runtime,
 } from "../../runtime/runtime.ts";
-import { Budget } from "./limits.ts";
-import type { ClockJumps } from "../clock_jumps.ts";
-import type { Counters } from "../report/counters.ts";
-import { createDialects } from "./dialects.ts";
-import { Gpg } from "./gpg.ts";
+import type { ClockJumps } from "../clock.ts";
 import type { Keeper } from "../grants/keeper.ts";
 import type { Log } from "../report/log.ts";
-import type { Store } from "../state/store.ts";
+import type { Counters } from "../report/metrics.ts";
 import { attempt } from "../report/trouble.ts";
+import type { Store } from "../state/store.ts";
+import { createDialects } from "./dialects.ts";
+import { Gpg } from "./gpg.ts";
+import { Budget } from "./limits.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** What a receiver works with. */
 export interface ReceiverParts {

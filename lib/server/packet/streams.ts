@@ -5,16 +5,16 @@
  */
 
 import type { StreamListen } from "../../config/config.ts";
+import { NOT_FOUND, readHttpPacket } from "../../dialects/http.ts";
 import type {
   DatagramSource,
   Listener,
   Runtime,
   Stream,
 } from "../../runtime/runtime.ts";
-import { SystemError } from "../../runtime/runtime.ts";
-import type { Counters } from "../report/counters.ts";
 import { addressToBytes, isIpv4 } from "../../values/address.ts";
-import { NOT_FOUND, readHttpPacket } from "../../dialects/http.ts";
+import type { Counters } from "../report/metrics.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** The most bytes that are read of a connection, and for how long. */
 const MAX_BYTES = 2048;

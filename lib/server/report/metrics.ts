@@ -1,9 +1,8 @@
 /** The server's numbers for Prometheus: GET /metrics, in its text format 0.0.4. */
 
 import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
-import { SystemError } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { FailureError } from "../../values/errors.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 
 /** The most that is read of a request, and for how long, and how many at a time. */
 const MAX_REQUEST = 4096;
@@ -96,4 +95,36 @@ async function readRequestLine(connection: Stream): Promise<string> {
     text += String.fromCharCode(...bytes.subarray(0, MAX_REQUEST));
   }
   return text.split("\r\n", 1)[0]!;
+}
+
+/** What outsiders send is counted, never logged: numbers by name. */
+
+/** Counts by name; the names are ours, so their number is bounded. */
+export class Counters {
+  readonly #counts = new Map<string, number>();
+  #changed = false;
+
+  /** All counts so far. */
+  get all(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts);
+  }
+
+  /** Takes over what somebody else counts, the kernel say. */
+  set(name: string, count: number): void {
+    if (this.#counts.get(name) === count) return;
+    this.#counts.set(name, count);
+    this.#changed = true;
+  }
+
+  add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+    this.#changed = true;
+  }
+
+  /** All counts so far; null if nothing changed since the last call. */
+  takeChanged(): Readonly<Record<string, number>> | null {
+    if (!this.#changed) return null;
+    this.#changed = false;
+    return this.all;
+  }
 }

@@ -2,11 +2,10 @@
 
 import type { Config } from "../../config/config.ts";
 import type { Listener, Runtime } from "../../runtime/runtime.ts";
-import type { Counters } from "./counters.ts";
 import type { Keeper } from "../grants/keeper.ts";
-import type { Log } from "./log.ts";
-import { serveMetrics } from "./metrics.ts";
 import type { Store } from "../state/store.ts";
+import type { Log } from "./log.ts";
+import { type Counters, serveMetrics } from "./metrics.ts";
 import { attempt } from "./trouble.ts";
 
 /** What `status` reads of a running server. */

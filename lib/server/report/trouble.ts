@@ -1,8 +1,11 @@
 /** What the server does with errors of its surroundings: a full disk, a firewall that refuses. */
 
 import { FirewallError } from "../../firewall/firewall.ts";
-import { SystemError } from "../../runtime/runtime.ts";
-import { FailureError, OperatorError } from "../../values/errors.ts";
+import {
+  FailureError,
+  OperatorError,
+  SystemError,
+} from "../../values/errors.ts";
 import type { Log } from "./log.ts";
 
 /** What is said when the state file cannot be written; anything else is a bug and thrown on. */

@@ -8,17 +8,12 @@
 
 import { join } from "node:path";
 import {
-  type Database,
-  type Runtime,
-  type SqlValue,
-  SystemError,
-} from "../../runtime/runtime.ts";
-import {
   asOwner,
   checkPlace,
   makeOwnFolder,
 } from "../../config/files/rights.ts";
-import { FailureError } from "../../values/errors.ts";
+import type { Database, Runtime, SqlValue } from "../../runtime/runtime.ts";
+import { FailureError, SystemError } from "../../values/errors.ts";
 import { DoorBook } from "./doors.ts";
 import { History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
@@ -273,4 +268,22 @@ function cure(error: SystemError, path: string): string {
     return `move it away (mv "${path}" "${path}.bad") and start again: what is open then is forgotten`;
   }
   return `look at the folder and its rights: ${path}`;
+}
+
+// Which start of the machine this is.
+
+/** Where Linux tells; other systems do not. */
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+
+/** Notes which start of the machine this is; whether it is another than before. Throws SystemError. */
+export function noteBoot(runtime: Runtime, store: Store): boolean {
+  let boot = "unknown";
+  try {
+    boot = runtime.files.readText(BOOT_ID).trim();
+  } catch {
+    // Only Linux tells.
+  }
+  const before = store.fact("boot");
+  if (before !== boot) store.setFact("boot", boot);
+  return before !== undefined && before !== boot;
 }

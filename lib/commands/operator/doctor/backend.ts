@@ -2,10 +2,17 @@
 
 import type { Config } from "../../../config/config.ts";
 import { FirewallError } from "../../../firewall/firewall.ts";
-import { openNft } from "../../../firewall/nft/library.ts";
-import { mayAdministerNetwork } from "../../../firewall/nft/rights.ts";
-import { type Runtime, SystemError } from "../../../runtime/runtime.ts";
-import { bad, type Finding, ok, unknown } from "./finding.ts";
+import { hooked, type HostRules } from "../../../firewall/host/flow.ts";
+import { findDrops, findJump } from "../../../firewall/host/jump.ts";
+import {
+  mayAdministerNetwork,
+  openNft,
+} from "../../../firewall/nft/library.ts";
+import { hostChainOf } from "../../../firewall/nft/nft.ts";
+import { formatHostChain } from "../../../firewall/nft/rules/sets.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
+import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+import { SystemError } from "../../../values/errors.ts";
 
 /** The oldest kernel that the nft backend's table can be made in. */
 const NFT_KERNEL = [5, 10] as const;
@@ -88,4 +95,37 @@ function readLine(runtime: Runtime, file: string): string | null {
     if (!(error instanceof SystemError)) throw error;
     return null;
   }
+}
+
+// Mode accept of the nft backend: whether the host's own rules come to ours.
+
+/** Judges the host's chains; null = they cannot be listed. */
+export function checkAccept(
+  { firewall, services }: Pick<Config, "firewall" | "services">,
+  rules: Pick<HostRules, "chains"> | null,
+): Finding[] {
+  const host = firewall.backend === "nft" ? hostChainOf(firewall) : null;
+  // That it cannot be listed is said once, for all.
+  if (!host || rules === null) return [];
+  const jump = findJump(rules, host);
+  if (!jump.ok) return [bad(jump.problem.text, jump.problem.hint)];
+  const findings = [
+    ok(`chain ${jump.base} comes to ${formatHostChain(host)}`),
+    ...findDrops(rules, host).map(({ text, hint }) => bad(text, hint)),
+  ];
+  if (services.some(({ to }) => to)) findings.push(...checkPassing(rules));
+  return findings;
+}
+
+/** Whether the host lets through what is led on to other machines. */
+function checkPassing({ chains }: Pick<HostRules, "chains">): Finding[] {
+  return hooked(chains, "filter", "forward").filter(({ policy, rules }) =>
+    policy === "drop" && !rules.some(({ text }) => /\bDNAT|dnat\b/.test(text))
+  ).map(({ table, name }) =>
+    warn(
+      `chain ${name} of table ${table} may drop what is passed on to ` +
+        "other machines",
+      `nft add rule ${table} ${name} ct status dnat accept`,
+    )
+  );
 }

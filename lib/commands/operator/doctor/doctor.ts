@@ -1,25 +1,19 @@
-import { readProfiles } from "../../../client/profile/profiles.ts";
+import { readProfiles } from "../../../client/profile/file.ts";
 import type { Config } from "../../../config/config.ts";
 import { loadConfig } from "../../../config/files/load.ts";
 import { findConfig, profilesFile } from "../../../config/files/places.ts";
 import { readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { checkAccept } from "./check_accept.ts";
-import { checkBackend } from "./backend.ts";
-import { checkClients } from "./check_clients.ts";
-import { checkClock } from "./check_clock.ts";
-import { checkDoors } from "./check_doors.ts";
-import { checkState } from "./files.ts";
-import { checkFirewall } from "./filter.ts";
-import { checkServer } from "./server.ts";
-import { checkServices } from "./services.ts";
-import { bad, type Finding, type Level, ok, unknown, warn } from "./finding.ts";
-import { readSockets } from "./sockets.ts";
-import { counted } from "../../../values/counted.ts";
 import { ConfigError, OperatorError } from "../../../values/errors.ts";
-import { VERSION } from "../../../values/version.ts";
+import { VERSION } from "../../../values/program.ts";
+import { counted, escapeUnsafe, formatJson } from "../../../values/text.ts";
 import { parseOptions, takePositionals } from "../../command.ts";
-import { escapeUnsafe, formatJson } from "../../../values/text.ts";
+import { checkAccept, checkBackend } from "./backend.ts";
+import { checkClients, checkState } from "./files.ts";
+import { checkFirewall } from "./filter.ts";
+import { bad, type Finding, type Level, ok, unknown, warn } from "./finding.ts";
+import { checkClock, checkDoors, checkServer } from "./server.ts";
+import { checkServices, readSockets } from "./services.ts";
 
 export const help = `Usage:
     knock doctor [--json] [--config FILE] [--profiles FILE]

@@ -1,13 +1,12 @@
 /** The state folder: who can use it, and whether it holds a state that can be read. */
 
-import { type Runtime, SystemError } from "../../../runtime/runtime.ts";
-import { OperatorError } from "../../../values/errors.ts";
+import type { Config } from "../../../config/config.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
 import type { DoorFact } from "../../../server/doors/doors.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
-import type { ServerState } from "./server.ts";
+import { OperatorError, SystemError } from "../../../values/errors.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-
 /** Permission bits of others than the owner. */
 const OTHERS = 0o077;
 
@@ -74,4 +73,68 @@ export async function checkState(
     const text = `state folder ${folder}: ${error.message}`;
     return { findings: [unknown(text, "run it as root")], state: null };
   }
+}
+
+// Clients who can knock and get nothing.
+
+const DAY_MS = 86_400_000;
+/** How long before its end a client is told of. */
+const SOON_DAYS = 14;
+
+/** Whether nobody can send a packet here: no client is there, and sequences are. */
+export function hasSequencesAlone({ clients, doors }: Config): boolean {
+  return clients.length === 0 && doors.length > 0;
+}
+
+/** Looks at every client's policy. */
+export function checkClients(config: Config, nowMs: number): Finding[] {
+  const { clients } = config;
+  if (hasSequencesAlone(config)) {
+    return [ok("none is enrolled: port sequences alone open here")];
+  }
+  if (clients.length === 0) {
+    return [bad("no client is enrolled", "knock client add NAME")];
+  }
+  const findings = clients.flatMap(({ name, open, run, expiresMs }) => {
+    const found: Finding[] = [];
+    if (open.length === 0 && run.length === 0) {
+      found.push(warn(
+        `client "${name}" may open nothing`,
+        `clients: { ${name}: { open: [SERVICE] } }`,
+      ));
+    }
+    if (expiresMs === null) return found;
+    const when = new Date(expiresMs).toISOString();
+    if (expiresMs <= nowMs) {
+      found.push(warn(
+        `client "${name}" has expired (${when})`,
+        `a later "expires", or: knock client remove ${name}`,
+      ));
+    } else if (expiresMs - nowMs < SOON_DAYS * DAY_MS) {
+      found.push(warn(`client "${name}" expires soon (${when})`));
+    }
+    return found;
+  });
+  const all = names(clients.map(({ name }) => name));
+  return [ok(`${clients.length} enrolled: ${all}`), ...findings];
+}
+
+/** Most names on one line. */
+const MAX_NAMES = 8;
+
+function names(all: readonly string[]): string {
+  const shown = all.slice(0, MAX_NAMES).join(", ");
+  return all.length > MAX_NAMES
+    ? `${shown} and ${all.length - MAX_NAMES} more`
+    : shown;
+}
+
+/** What the state says of a server. */
+export interface ServerState {
+  /** The server that runs; null: none. */
+  readonly server: ServerFact | null;
+  /** What was counted since it started. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** What it says of port sequences; absent: nothing. */
+  readonly doors?: readonly DoorFact[];
 }

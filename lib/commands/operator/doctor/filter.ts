@@ -11,11 +11,11 @@ import {
   OWN_TABLE,
   type Probe,
 } from "../../../firewall/host/flow.ts";
-import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
 import { ownOf } from "../../../firewall/host/granted.ts";
+import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
 import { isIpv4 } from "../../../values/address.ts";
 import type { PortRange } from "../../../values/ports.ts";
-import { hasSequencesAlone } from "./check_clients.ts";
+import { hasSequencesAlone } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 
 /** Most ports of a range that are looked at. */

@@ -1,23 +1,15 @@
 /** Whether the server runs, and who has the knock port. */
 
 import type { Config, Listen } from "../../../config/config.ts";
-import { formatEndpoint } from "../../../values/address.ts";
-import { counted } from "../../../values/counted.ts";
+import { listing } from "../../../firewall/host/read.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
 import type { DoorFact } from "../../../server/doors/doors.ts";
-import type { ServerFact } from "../../../server/report/reports.ts";
-import { hasSequencesAlone } from "./check_clients.ts";
+import { formatEndpoint } from "../../../values/address.ts";
+import { counted } from "../../../values/text.ts";
+import { hasSequencesAlone, type ServerState } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import { isEverywhere, type Socket } from "./sockets.ts";
-
-/** What the state says of a server. */
-export interface ServerState {
-  /** The server that runs; null: none. */
-  readonly server: ServerFact | null;
-  /** What was counted since it started. */
-  readonly counters: Readonly<Record<string, number>>;
-  /** What it says of port sequences; absent: nothing. */
-  readonly doors?: readonly DoorFact[];
-}
+import { isEverywhere, type Socket } from "./services.ts";
+import { SystemError } from "../../../values/errors.ts";
 
 /** Compares what the state, the sockets and the configuration say. */
 export function checkServer(
@@ -107,4 +99,94 @@ function checkCounters(
     ));
   }
   return findings;
+}
+
+// Whether this machine's clock is kept: packets are judged by it.
+
+/** Made by systemd-timesyncd when it has set the clock. */
+const TIMESYNC = "/run/systemd/timesync/synchronized";
+/** There where systemd runs. */
+const SYSTEMD = "/run/systemd/system";
+
+const TIMEDATECTL = "timedatectl show -p NTPSynchronized --value".split(" ");
+const CHRONYC = ["chronyc", "-n", "tracking"];
+const TIMEOUT_MS = 3000;
+const CURE = "timedatectl set-ntp true, or: apt install chrony";
+
+/** Asks who keeps the clock: a file, systemd, chrony. */
+export async function checkClock(
+  runtime: Runtime,
+  maxSkewMs: number,
+): Promise<Finding> {
+  const within = `packets must be within ${maxSkewMs / 1000} s of it`;
+  const now = new Date(runtime.nowMs()).toISOString();
+  if (exists(runtime, TIMESYNC)) {
+    return ok(`the clock is synchronised (${now}); ${within}`);
+  }
+  const said = exists(runtime, SYSTEMD)
+    ? await listing(runtime, TIMEDATECTL, TIMEOUT_MS)
+    : null;
+  const chrony = said === null
+    ? await listing(runtime, CHRONYC, TIMEOUT_MS)
+    : null;
+  const kept = said === null
+    ? chrony === null ? null : /Leap status\s*: Normal/.test(chrony)
+    : said.trim() === "yes";
+  if (kept === null) {
+    return unknown(
+      `nobody says whether the clock is right: ${now}; ${within}`,
+    );
+  }
+  return kept
+    ? ok(`the clock is synchronised (${now}); ${within}`)
+    : warn(`the clock is not synchronised: ${now}; ${within}`, CURE);
+}
+
+function exists(runtime: Runtime, path: string): boolean {
+  try {
+    return runtime.files.stat(path) !== null;
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return false;
+  }
+}
+
+// Whether port sequences are heard, and whether there are any left.
+
+/** Compares what the configuration wants with what a running server says; null: none runs. */
+export function checkDoors(
+  { doors }: Config,
+  facts: readonly DoorFact[] | null,
+): Finding[] {
+  return doors.flatMap(({ name, watch }): Finding[] => {
+    const what = `sequence ${name} (watch: ${watch})`;
+    const fact = facts?.find((one) => one.name === name);
+    if (!facts) return [ok(`${what}: configured`)];
+    if (!fact) {
+      const text = `${what}: the server has not read of it yet`;
+      return [warn(text, "systemctl reload knock")];
+    }
+    const { left, trouble } = fact;
+    const findings: Finding[] = [];
+    if (trouble !== null) {
+      const text = watch === "kernel"
+        ? `${what}: opens, but nobody hears of it: ${trouble}`
+        : `${what}: is not heard: ${trouble}`;
+      const cure = watch === "socket"
+        ? "another port, or whoever has it must let it go"
+        : "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN";
+      findings.push(watch === "kernel" ? warn(text, cure) : bad(text, cure));
+    }
+    if (left === 0) {
+      findings.push(bad(
+        `${what}: all one-time sequences are used, it stays shut`,
+        `add new ones to sequences.${name}.one_time`,
+      ));
+    }
+    if (findings.length > 0) return findings;
+    const rest = left === null
+      ? ""
+      : `, ${counted(left, "one-time sequence")} left`;
+    return [ok(`${what}: is heard${rest}`)];
+  });
 }

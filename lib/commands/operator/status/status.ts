@@ -2,10 +2,10 @@ import { loadConfig } from "../../../config/files/load.ts";
 import { needConfig } from "../../../config/files/places.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { openExistingStore, type Store } from "../../../server/state/store.ts";
+import { formatJson } from "../../../values/text.ts";
 import { parseOptions, takePositionals } from "../../command.ts";
 import { describeStatus, readStatus } from "./text.ts";
 import { watch } from "./watch.ts";
-import { formatJson } from "../../../values/text.ts";
 
 export const help = `Usage:
     knock status [--json] [--watch] [--config FILE]

@@ -6,13 +6,11 @@ import {
   describeHostFact,
   type HostFact,
 } from "../../../server/grants/host.ts";
-import type { Entry } from "../../../server/state/ledger.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
+import type { Entry } from "../../../server/state/ledger.ts";
 import type { Store } from "../../../server/state/store.ts";
-import { counted } from "../../../values/counted.ts";
 import { formatPortRange } from "../../../values/ports.ts";
-import { escapeUnsafe } from "../../../values/text.ts";
-import { formatTable } from "../../../values/terminal.ts";
+import { counted, escapeUnsafe, formatTable } from "../../../values/text.ts";
 
 /** One thing that is open, as `--json` prints it. */
 export interface OpenGrant {

@@ -5,13 +5,13 @@
  */
 
 import type { Runtime } from "../../../runtime/runtime.ts";
+import { escapeUnsafe, formatJson } from "../../../values/text.ts";
 import {
   describeServer,
   describeStatus,
   type OpenGrant,
   type Status,
 } from "./text.ts";
-import { escapeUnsafe, formatJson } from "../../../values/text.ts";
 
 /** How often is looked. */
 const LOOK_MS = 1000;

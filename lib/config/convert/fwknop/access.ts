@@ -6,13 +6,14 @@
 
 import { formatPrefix, parsePrefix } from "../../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
-import { NAME } from "../../shapes.ts";
 import { scalar } from "../../files/write.ts";
-import { convertServerGpg, GPG_KEYWORDS } from "./fwknop_gpg.ts";
+import { NAME } from "../../shape.ts";
 import {
   type ConvertedKeys,
   convertKeys,
+  convertServerGpg,
   formatKeys,
+  GPG_KEYWORDS,
   KEY_KEYWORDS,
 } from "./keys.ts";
 import {

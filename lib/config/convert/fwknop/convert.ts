@@ -11,9 +11,6 @@ import { convertAccess, readStanzas } from "./access.ts";
 import { convertDaemon, DAEMON_KEYWORD } from "./daemon.ts";
 import { type Includes, readDirectives, type SourceFile } from "./lines.ts";
 import { convertRc } from "./rc.ts";
-
-export type { Includes, SourceFile } from "./lines.ts";
-
 /** Which of fwknop's files one is. */
 export type FwknopFile = "access" | "daemon" | "rc";
 

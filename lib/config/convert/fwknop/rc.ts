@@ -6,12 +6,17 @@ import {
   parseAddress,
   parseEndpoint,
 } from "../../../values/address.ts";
-import { COMMAND_NAMES } from "../../../values/program.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
-import { NAME } from "../../shapes.ts";
+import { COMMAND_NAMES } from "../../../values/program.ts";
 import { scalar } from "../../files/write.ts";
-import { convertClientGpg, GPG_KEYWORDS } from "./fwknop_gpg.ts";
-import { convertKeys, formatKeys, KEY_KEYWORDS } from "./keys.ts";
+import { NAME } from "../../shape.ts";
+import {
+  convertClientGpg,
+  convertKeys,
+  formatKeys,
+  GPG_KEYWORDS,
+  KEY_KEYWORDS,
+} from "./keys.ts";
 import {
   convertPorts,
   type Directive,

@@ -10,8 +10,6 @@ import {
   type PortRange,
 } from "../../../values/ports.ts";
 import { readFirewallCommand, type Rule, type Tool } from "./rule.ts";
-
-export type { Tool };
 import { readParts, WHOLE, words } from "./shell.ts";
 
 /** The ports that a command opens or closes for who knocked, and for nobody else. */

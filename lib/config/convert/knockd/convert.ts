@@ -1,19 +1,18 @@
 /** knockd.conf -> our configuration: sequences and services. */
 
 import { MAX_OPENED_PORTS } from "../../../firewall/nft/sequences/rules.ts";
+import { knownPlaceholders } from "../../../firewall/programs.ts";
 import { formatHit } from "../../../sequences/sequence.ts";
-import { formatDuration } from "../../../values/duration.ts";
 import { ConfigError } from "../../../values/errors.ts";
 import {
   formatPortRange,
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
-import { knownPlaceholders } from "../../../firewall/programs.ts";
-import { MAX_WITHIN_SECONDS } from "../../door_schema.ts";
-import { NAME } from "../../shapes.ts";
+import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../files/write.ts";
-import { commandArgv, type Tool } from "./command.ts";
+import { MAX_WITHIN_SECONDS, NAME } from "../../shape.ts";
+import { commandArgv } from "./command.ts";
 import {
   type Door,
   type DoorPort,
@@ -23,12 +22,15 @@ import {
 } from "./conf.ts";
 import {
   asCommands,
+  clampSeconds,
   commonTool,
+  doorWarnings,
   effectOf,
   type Entry,
+  OPEN_SECONDS,
   pairDoors,
 } from "./doors.ts";
-import { clampSeconds, doorWarnings, OPEN_SECONDS } from "./knockd_warnings.ts";
+import type { Tool } from "./rule.ts";
 
 /** What the kernel takes for the first packet of a connection, and more of the same. */
 const SYN_FLAGS = ["syn", "!ack", "!rst", "!fin"];

@@ -4,15 +4,15 @@
  * @module
  */
 
-import { OPENME_PORT } from "../../../dialects/openme/open.ts";
+import { verifyingKeyOf } from "../../../dialects/crypto/curve25519.ts";
 import {
   formatOpenmeSeed,
   parseOpenmeKey,
   parseOpenmeSeed,
 } from "../../../dialects/openme/keys.ts";
-import { verifyingKeyOf } from "../../../dialects/crypto/ed25519.ts";
+import { OPENME_PORT } from "../../../dialects/openme/open.ts";
 import { type Endpoint, parseEndpoint } from "../../../values/address.ts";
-import { formatBase64 } from "../../../values/base64.ts";
+import { formatBase64 } from "../../../values/bytes.ts";
 import { scalar } from "../../files/write.ts";
 import { type Foreign, parsePort, readForeign } from "../foreign.ts";
 

@@ -4,21 +4,20 @@
  * @module
  */
 
-import { OPENME_PORT } from "../../../dialects/openme/open.ts";
-import { parseOpenmeKey } from "../../../dialects/openme/keys.ts";
 import { publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
-import { formatBase64 } from "../../../values/base64.ts";
+import { parseOpenmeKey } from "../../../dialects/openme/keys.ts";
+import { OPENME_PORT } from "../../../dialects/openme/open.ts";
+import { formatBase64 } from "../../../values/bytes.ts";
 import {
   containsPorts,
   formatPortRange,
   type PortRange,
   withoutPorts,
 } from "../../../values/ports.ts";
-import { isMapping } from "../../../values/mistake.ts";
-import { NAME } from "../../shapes.ts";
-import { parseTime } from "../../../values/time_.ts";
+import { isMapping } from "../../../values/schema.ts";
+import { MAX_SECONDS, parseTime } from "../../../values/time.ts";
+import { NAME } from "../../shape.ts";
 import { type Foreign, parsePort, readForeign } from "../foreign.ts";
-import { goSeconds, parseGoDuration, parseSpec } from "./openme_values.ts";
 import {
   type Basics,
   type Client,
@@ -395,3 +394,57 @@ const BUILT_IN: readonly PortRange[] = [
 const MODES = ["default", "default_plus", "only"];
 const KEY = "a key of 32 bytes in base64";
 const DURATION = "a duration such as 30s or 1m0s";
+
+// Ports and durations as openme's configuration writes them.
+
+const UNITS: Readonly<Record<string, number>> = {
+  h: 3600,
+  m: 60,
+  s: 1,
+  ms: 1e-3,
+  us: 1e-6,
+  "\u00b5s": 1e-6,
+  "\u03bcs": 1e-6,
+  ns: 1e-9,
+};
+const PART = /(\d+\.?\d*|\.\d+)(h|ms|[u\u00b5\u03bc]s|ns|m|s)/g;
+
+/**
+ * Reads `22/tcp`, `80` (both protocols), `8080-8090/udp`, or the older
+ * `{port, proto}`; null if it is none.
+ */
+export function parseSpec(entry: unknown): PortRange[] | null {
+  if (isMapping(entry)) {
+    return parseSpec(`${entry.port}/${entry.proto ?? "tcp"}`);
+  }
+  const match = /^(\d+)(?:-(\d+))?(?:\/(tcp|udp))?$/i
+    .exec(String(entry).trim());
+  const first = match && parsePort(match[1]!);
+  const last = match && parsePort(match[2] ?? match[1]!);
+  if (!first || !last || last < first) return null;
+  const protocols = match[3] === undefined
+    ? ["tcp", "udp"] as const
+    : [match[3].toLowerCase() as "tcp" | "udp"];
+  return protocols.map((protocol) => ({ protocol, first, last }));
+}
+
+/** Reads a duration of Go, `30s` or `1h30m0s`, in seconds; null if it is none. */
+export function goSeconds(text: string): number | null {
+  const plain = text.replace(/^\+/, "");
+  if (plain === "" || plain.replace(PART, "") !== "") return null;
+  let seconds = 0;
+  for (const [, value, unit] of plain.matchAll(PART)) {
+    seconds += Number(value) * UNITS[unit!]!;
+  }
+  return seconds;
+}
+
+/**
+ * Reads a duration of Go in whole seconds, rounded down but to at least one;
+ * null for none, and for nothing at all, with which openme opens nothing.
+ */
+export function parseGoDuration(text: string): number | null {
+  const seconds = goSeconds(text);
+  if (!seconds || seconds > MAX_SECONDS) return null;
+  return Math.max(1, Math.floor(seconds));
+}

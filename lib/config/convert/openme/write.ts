@@ -1,8 +1,8 @@
 /** The text of a `server.yaml` that openme's configuration becomes. */
 
-import { formatBase64 } from "../../../values/base64.ts";
-import { formatDuration } from "../../../values/duration.ts";
+import { formatBase64 } from "../../../values/bytes.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../files/write.ts";
 
 /** The file that the converted configuration names for the server's key. */

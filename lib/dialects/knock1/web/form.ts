@@ -7,10 +7,14 @@
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { UsageError } from "../../../values/errors.ts";
+import {
+  importPublicKey,
+  KEY_SIZE,
+  type KeyPair,
+  keyPairOf,
+} from "../../crypto/curve25519.ts";
+import { concat, hmacSha256 } from "../../crypto/hash.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
-import type { Knock1Keys } from "../open.ts";
-import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
-import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
 import {
   beginHandshake,
   type Chain,
@@ -18,13 +22,9 @@ import {
   readMessage1,
   writeMessage1,
 } from "../noise.ts";
-import { concat, hmacSha256 } from "../../crypto/sha256.ts";
-import {
-  importPublicKey,
-  KEY_SIZE,
-  type KeyPair,
-  keyPairOf,
-} from "../../crypto/curve25519.ts";
+import type { Knock1Keys } from "../open.ts";
+import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
+import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
 
 /** Bytes of every knock in the web form. */

@@ -1,16 +1,7 @@
 /** What the sets of a plan hold, as the scripts that make it so. Pure. */
 
-import { FAMILIES } from "../../family.ts";
-import type { Grant } from "../../firewall.ts";
-import {
-  addElements,
-  type Element,
-  kindOf,
-  latestEnds,
-  replaceElements,
-} from "./elements.ts";
-import { allPlaces, type Plan } from "../rules/nft_plan.ts";
-import { type Pieces, rangesText } from "./ranges.ts";
+import { FAMILIES, type Grant, openingKey } from "../../firewall.ts";
+import { allPlaces, type Plan } from "../rules/ruleset.ts";
 import {
   mapName,
   ONCE_KINDS,
@@ -19,7 +10,14 @@ import {
   setName,
   TABLE,
 } from "../rules/sets.ts";
-import { openingKey } from "../../opening.ts";
+import {
+  addElements,
+  type Element,
+  kindOf,
+  latestEnds,
+  replaceElements,
+} from "./elements.ts";
+import { type Pieces, rangesText } from "./ranges.ts";
 
 /** Empties the sets and fills them with these grants, but those for a single use. */
 export function fillText(

@@ -6,11 +6,14 @@
 
 import { parseAddress } from "../../../values/address.ts";
 import type { PortRange, Protocol } from "../../../values/ports.ts";
-import { familyOf } from "../../family.ts";
-import { FirewallError, type Grant } from "../../firewall.ts";
+import {
+  familyOf,
+  FirewallError,
+  type Grant,
+  lines,
+  openingKey,
+} from "../../firewall.ts";
 import { type Place, portsKey, type SetKind, setName } from "../rules/sets.ts";
-import { openingKey } from "../../opening.ts";
-import { lines } from "../../script.ts";
 
 /** One element: whose, which ports, until when; `untilMs` null = shut. */
 export interface Element {

@@ -4,19 +4,19 @@
  * @module
  */
 
+import {
+  cutSegments,
+  sameSegment,
+  type Segment,
+} from "../../../values/ports.ts";
 import type { Grant } from "../../firewall.ts";
+import type { Place } from "../rules/sets.ts";
 import {
   addElements,
   deleteElements,
   type Element,
   kindOf,
 } from "./elements.ts";
-import type { Place } from "../rules/sets.ts";
-import {
-  cutSegments,
-  sameSegment,
-  type Segment,
-} from "../../../values/segments.ts";
 
 /** Pieces of ranges, by address. */
 export type Pieces = ReadonlyMap<string, readonly Segment[]>;

@@ -3,14 +3,16 @@
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../../../values/address.ts";
 import type { PortRange } from "../../../values/ports.ts";
-import { familyOf } from "../../family.ts";
-import { FirewallError, type Grant } from "../../firewall.ts";
-import { elementText, formatTimeout } from "./elements.ts";
-import type { Target } from "../rules/forwards.ts";
+import {
+  familyOf,
+  FirewallError,
+  type Grant,
+  lines,
+  openingKey,
+} from "../../firewall.ts";
+import { checkTarget, resolveTarget, type Target } from "../rules/forwards.ts";
 import { mapName, TABLE } from "../rules/sets.ts";
-import { checkTarget, resolveTarget } from "../rules/nft_targets.ts";
-import { openingKey } from "../../opening.ts";
-import { lines } from "../../script.ts";
+import { elementText, formatTimeout } from "./elements.ts";
 
 /** Where a grant with a target of its own leads, as far as the kernel was told. */
 export interface Led {

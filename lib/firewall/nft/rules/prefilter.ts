@@ -5,7 +5,7 @@
  */
 
 import type { KernelGate } from "../../firewall.ts";
-import type { ChainText } from "./nft_chain_text.ts";
+import type { ChainText } from "./sets.ts";
 
 /** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
 const UDP_LENGTH = 216 + 8;

@@ -4,11 +4,12 @@
  * @module
  */
 
-import { formatPortRange, type PortRange } from "../../../values/ports.ts";
-import { FAMILIES, type Family } from "../../family.ts";
-import { type HostChain, hostTable } from "./nft_chain.ts";
-import { OWNER } from "../../script.ts";
-import { mergePorts } from "../../../values/segments.ts";
+import {
+  formatPortRange,
+  mergePorts,
+  type PortRange,
+} from "../../../values/ports.ts";
+import { FAMILIES, type Family, OWNER } from "../../firewall.ts";
 
 /** The table that all of ours is in, but what mode accept must put elsewhere. */
 export const TABLE = "inet knock";
@@ -153,4 +154,66 @@ export function toPorts(ports: readonly PortRange[]): string {
   return `meta l4proto . th dport { ${
     mergePorts(ports).map(portsKey).join(", ")
   } }`;
+}
+
+/** The host's own chain that mode accept puts its rules into, by its name. */
+
+/** A chain of the host, as its own rules name it. */
+export interface HostChain {
+  readonly family: "inet" | "ip" | "ip6";
+  readonly table: string;
+  readonly chain: string;
+}
+
+/** Where mode accept puts its rules unless the configuration says so. */
+export const DEFAULT_CHAIN = "inet filter knock";
+
+/** Longest name of a table or chain: those of our sets begin with it. */
+const MAX_NAME = 64;
+
+const NAME = /^[A-Za-z_][A-Za-z0-9_-]*$/;
+
+/** Reads "FAMILY TABLE CHAIN"; null if it is none, or would be in our own table. */
+export function parseHostChain(text: string): HostChain | null {
+  const [family, table, chain, ...rest] = text.trim().split(/\s+/);
+  if (family !== "inet" && family !== "ip" && family !== "ip6") return null;
+  if (!table || !chain || rest.length > 0) return null;
+  if (![table, chain].every((name) => NAME.test(name))) return null;
+  if (table.length > MAX_NAME || chain.length > MAX_NAME) return null;
+  if (family === "inet" && table === "knock") return null;
+  return { family, table, chain };
+}
+
+/** Writes what {@linkcode parseHostChain} reads. */
+export function formatHostChain({ family, table, chain }: HostChain): string {
+  return `${family} ${table} ${chain}`;
+}
+
+/** The table of a chain, as nft names it. */
+export function hostTable({ family, table }: HostChain): string {
+  return `${family} ${table}`;
+}
+
+/** A chain of our own table, as text. Pure. */
+
+/** A chain with its rules. */
+export interface ChainText {
+  readonly name: string;
+  /** `type … hook … priority …; policy accept;` */
+  readonly hook: string;
+  readonly rules: readonly string[];
+}
+
+/** The chain without its rules, as lines of its table. */
+export function emptyChain({ name, hook }: ChainText): string[] {
+  return [`  chain ${name} {`, `    ${hook}`, `  }`];
+}
+
+/** The rules of a chain that is there, as lines of its table. */
+export function chainRules({ name, rules }: Omit<ChainText, "hook">): string[] {
+  return [
+    `  chain ${name} {`,
+    ...rules.map((rule) => `    ${rule}`),
+    `  }`,
+  ];
 }

@@ -1,27 +1,15 @@
 /** The chains of hits: what each port leads to, and what a right hit does. Pure. */
 
-import { FAMILIES, type Family } from "../../family.ts";
-import { formatTimeout } from "../grants/elements.ts";
-import { setName } from "../rules/sets.ts";
-import type { Protocol } from "../../../values/ports.ts";
-import {
-  arriveName,
-  at,
-  chainText,
-  forgetName,
-  hitName,
-  ONLY,
-  seenName,
-  SOURCE,
-  syn,
-  windowName,
-} from "./kernel_names.ts";
 import {
   formatHit,
   type Hit,
   type Sequence,
+  type SequenceAction,
 } from "../../../sequences/sequence.ts";
-import { toldPrefix } from "./told.ts";
+import type { Protocol } from "../../../values/ports.ts";
+import { FAMILIES, type Family } from "../../firewall.ts";
+import { formatTimeout } from "../grants/elements.ts";
+import { setName } from "../rules/sets.ts";
 import type { Node } from "./tree.ts";
 
 /** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
@@ -114,4 +102,83 @@ export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
     if (first) rules.push(`${ONLY[family]} goto ${arriveName(first, family)}`);
   }
   return chainText(hitName(hit), [...rules, "counter drop"]);
+}
+
+// Names and words of the rules of sequences. Pure.
+
+/** What the names of all other chains and sets of the sequences begin with. */
+export const PREFIX = "seq_";
+
+/** How a rule names a packet's source. */
+export const SOURCE: Readonly<Record<Family, string>> = {
+  4: "ip saddr",
+  6: "ip6 saddr",
+};
+
+/** Only packets of one family. */
+export const ONLY: Readonly<Record<Family, string>> = {
+  4: "meta nfproto ipv4",
+  6: "meta nfproto ipv6",
+};
+
+/** The set of the sources that are at a node. */
+export function at({ id }: Node, family: Family): string {
+  return `${PREFIX}at${family}_${id}`;
+}
+
+/** The set of the sources that began less than so long ago. */
+export function windowName(ms: number, family: Family): string {
+  return `${PREFIX}window${family}_${ms}`;
+}
+
+/** The set of the TCP hits that were right, for their retransmissions. */
+export function seenName(family: Family): string {
+  return `${PREFIX}seen${family}`;
+}
+
+/** The chain that takes a source out of every set. */
+export function forgetName(family: Family): string {
+  return `${PREFIX}forget${family}`;
+}
+
+/** The chain of a right hit. */
+export function arriveName({ id }: Node, family: Family): string {
+  return `${PREFIX}arrive${family}_${id}`;
+}
+
+/** The chain of a port. */
+export function hitName({ protocol, port }: Hit): string {
+  return `${PREFIX}${protocol}_${port}`;
+}
+
+/** What the first packet of a connection and its retransmissions have alike. */
+export function syn(family: Family): string {
+  return `${SOURCE[family]} . tcp sport . tcp sequence`;
+}
+
+/** A chain with its rules, as lines of a table. */
+export function chainText(name: string, rules: readonly string[]): string[] {
+  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
+}
+
+// What the rules of sequences log, and how it is read again. Pure.
+
+/** A completed sequence, as the kernel tells of it. */
+export interface Told {
+  readonly action: SequenceAction;
+  readonly name: string;
+}
+
+/** Reads what a rule has logged; null when it is none of ours. */
+export function readTold(prefix: string): Told | null {
+  const match = /^knock (open|close) ([\w.-]+)$/.exec(prefix);
+  return match && {
+    action: match[1] as SequenceAction,
+    name: match[2]!,
+  };
+}
+
+/** What a rule logs when a sequence is complete. */
+export function toldPrefix({ action, name }: Sequence): string {
+  return `knock ${action} ${name}`;
 }
