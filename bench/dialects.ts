@@ -16,13 +16,13 @@ import { openmeDialect, sealOpenme } from "../lib/dialects/openme/open.ts";
 import { parseAdkSecret } from "../lib/dialects/openspa/adk.ts";
 import { openspaDialect, sealOpenspa } from "../lib/dialects/openspa/open.ts";
 import { writeItems } from "../lib/dialects/openspa/tlv.ts";
-import { bytesOf, sceneAt } from "../tests/packets.ts";
+import { bytesOf, sceneAt } from "../tests/fakes/packets.ts";
 import {
   CLIENT_PRIVATE,
   CLIENT_PUBLIC,
   RSA_PRIVATE,
   RSA_PUBLIC,
-} from "../tests/rsa.ts";
+} from "../tests/fakes/rsa.ts";
 import vectors from "../tests/vectors/openspa.json" with { type: "json" };
 import { expect } from "./judged.ts";
 

@@ -10,7 +10,7 @@ import type { PacketRefusal } from "../lib/dialects/dialect.ts";
 import { fwknopDialect } from "../lib/dialects/fwknop/open.ts";
 import type { FwknopClient } from "../lib/dialects/fwknop/request.ts";
 import { fwknopRandom, sealFwknop } from "../lib/dialects/fwknop/seal.ts";
-import { sceneAt } from "../tests/packets.ts";
+import { sceneAt } from "../tests/fakes/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
 
 /** Packets a second, by what they are. */

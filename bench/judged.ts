@@ -2,7 +2,7 @@
 
 import process from "node:process";
 import type { Opened, PacketRefusal } from "../lib/dialects/dialect.ts";
-import { why } from "../tests/packets.ts";
+import { why } from "../tests/fakes/packets.ts";
 
 const MEASURE_MS = 700;
 

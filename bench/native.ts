@@ -6,7 +6,7 @@ import {
   SOCK_STREAM,
   socketAddress,
 } from "../lib/sequences/send.ts";
-import { runtime } from "../tests/runtime.ts";
+import { runtime } from "../tests/fakes/runtime.ts";
 
 /** Of Linux: socket.h, tcp.h and poll.h. */
 const SOCK_DGRAM = 2;

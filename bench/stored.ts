@@ -14,9 +14,9 @@ import { Keeper } from "../lib/server/grants/keeper.ts";
 import { Counters } from "../lib/server/report/metrics.ts";
 import { createRunner } from "../lib/server/runner.ts";
 import { openStore } from "../lib/server/state/store.ts";
-import { makeClient, makeConfig } from "../tests/fixtures.ts";
-import { bytesOf } from "../tests/packets.ts";
-import { runtime } from "../tests/runtime.ts";
+import { makeClient, makeConfig } from "../tests/fakes/fixtures.ts";
+import { bytesOf } from "../tests/fakes/packets.ts";
+import { runtime } from "../tests/fakes/runtime.ts";
 
 const PACKETS = 4096;
 const WARM_UP = 512;

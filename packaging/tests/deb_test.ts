@@ -17,7 +17,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
 import { VERSION } from "../../lib/values/program.ts";
-import { SWAP_ATTACK } from "../../tests/swap_attack.ts";
+import { SWAP_ATTACK } from "../../tests/config/swap_attack.ts";
 import { build, MACHINE, run, whyNot } from "./build.ts";
 
 const SUITE = "bookworm";

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { runCommand } from "../../lib/commands/table.ts";
 import type { NativeLibrary, Runtime } from "../../lib/runtime/runtime.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 /** What is wrong. */
 export interface Faults {

@@ -19,7 +19,7 @@ import { parseOpenmeKey } from "../../lib/dialects/openme/keys.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import { sealOpenspa } from "../../lib/dialects/openspa/open.ts";
 import { parseUuid } from "../../lib/values/bytes.ts";
-import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../rsa.ts";
+import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../fakes/rsa.ts";
 import type { Junk } from "./junk.ts";
 import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";
 import { KNOCK_PORT, type TestClient } from "./program.ts";

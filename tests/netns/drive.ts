@@ -15,7 +15,7 @@ import type {
 } from "../../lib/firewall/firewall.ts";
 import { parseEndpoint } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 /** A grant of a step: `["10.9.0.2", "tcp/22", 30]`, address, ports, seconds; then "once" or "", and a target. */
 export type GivenGrant = readonly [

@@ -2,7 +2,7 @@
 
 import process from "node:process";
 import { iptablesFirewall } from "../../lib/firewall/iptables/iptables.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 import { follow } from "./drive.ts";
 
 if (import.meta.main) {

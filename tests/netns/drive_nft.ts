@@ -5,7 +5,7 @@
 
 import process from "node:process";
 import { nftFirewall } from "../../lib/firewall/nft/nft.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 import { follow } from "./drive.ts";
 
 if (import.meta.main) {

@@ -10,7 +10,7 @@ import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
 import type { FwknopClient } from "../../lib/dialects/fwknop/request.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
-import { sceneAt } from "../packets.ts";
+import { sceneAt } from "../fakes/packets.ts";
 import { netnsTest, pass, scriptCommand, SERVER } from "./netns.ts";
 
 const ADDRESS = "203.0.113.9";

@@ -8,7 +8,7 @@ import {
   type Probe,
 } from "../../lib/firewall/host/flow.ts";
 import { HostReader } from "../../lib/firewall/host/read.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 /** Reads the host's rules again, and judges each probe. */
 export interface Ask {

@@ -3,7 +3,7 @@
 import process from "node:process";
 import { runDropIn } from "../../lib/commands/tools/seq.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 const args = process.argv.slice(2);
 const withLibrary = args[0] !== "--no-library";

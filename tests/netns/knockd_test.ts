@@ -4,8 +4,8 @@ import { assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { readKnockdConf } from "../../lib/config/convert/knockd/conf.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
-import { KNOCKD_PROBES } from "../knockd_probes.ts";
-import { runtime } from "../runtime.ts";
+import { KNOCKD_PROBES } from "../config/knockd_probes.ts";
+import { runtime } from "../fakes/runtime.ts";
 import { netnsTest } from "./netns.ts";
 
 /** A file that knockd takes keeps it running: so long it may look at one. */

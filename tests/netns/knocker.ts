@@ -14,7 +14,7 @@ import {
   socketAddress,
 } from "../../lib/sequences/send.ts";
 import { parseHit } from "../../lib/sequences/sequence.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 const SOCK_DGRAM = 2;
 

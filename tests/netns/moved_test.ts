@@ -20,7 +20,7 @@ import {
   CLIENT_PUBLIC_PEM,
   RSA_PRIVATE_PEM,
   RSA_PUBLIC_PEM,
-} from "../rsa.ts";
+} from "../fakes/rsa.ts";
 import moved from "../vectors/moved.json" with { type: "json" };
 import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { BEHIND, CLIENTS, netnsTest, Pair, pass, SERVER } from "./netns.ts";
 import { run as convert } from "../../lib/commands/operator/convert.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 import { Program } from "./program.ts";
 
 const [KNOCKER, NEIGHBOUR] = CLIENTS[4];

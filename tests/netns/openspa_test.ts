@@ -12,7 +12,7 @@ import {
 import { parseAdkSecret } from "../../lib/dialects/openspa/adk.ts";
 import { OPENSPA_PORT, sealOpenspa } from "../../lib/dialects/openspa/open.ts";
 import { parseUuid } from "../../lib/values/bytes.ts";
-import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../rsa.ts";
+import { CLIENT_PRIVATE_PEM, CLIENT_PUBLIC_PEM } from "../fakes/rsa.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 

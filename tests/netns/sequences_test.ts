@@ -13,7 +13,7 @@ import {
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import type { Sequence } from "../../lib/sequences/sequence.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
-import { makeSequence } from "../fixtures.ts";
+import { makeSequence } from "../fakes/fixtures.ts";
 import type { Knocked, KnockOrder } from "./knocker.ts";
 import {
   CLIENTS,

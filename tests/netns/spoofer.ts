@@ -6,7 +6,7 @@
 import process from "node:process";
 import { AF_INET, socketAddress } from "../../lib/sequences/send.ts";
 import { addressToBytes } from "../../lib/values/address.ts";
-import { runtime } from "../runtime.ts";
+import { runtime } from "../fakes/runtime.ts";
 
 const SOCK_RAW = 3;
 /** The packet comes with its IP header (raw(7)). */

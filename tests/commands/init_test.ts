@@ -1,0 +1,184 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { test } from "node:test";
+import { newConfiguration, run } from "../../lib/commands/operator/init.ts";
+import { loadConfig } from "../../lib/config/files/load.ts";
+import {
+  ConfigError,
+  FailureError,
+  UsageError,
+} from "../../lib/values/errors.ts";
+import { FakeRuntime } from "../fakes/fake_runtime.ts";
+
+const FILE = "/etc/knock/server.yaml";
+const KEY_FILE = "/etc/knock/server.key";
+
+function root(nft?: number): FakeRuntime {
+  const runtime = new FakeRuntime({ userId: 0 });
+  if (nft !== undefined) runtime.programs.set("nft", () => ({ code: nft }));
+  return runtime;
+}
+
+test("run() writes a configuration that is valid, both files 0600", async () => {
+  const runtime = root(0);
+  assertEquals(await run([], runtime), 0);
+  const { firewall, services, listen } = loadConfig(runtime, FILE);
+  assertEquals(firewall, {
+    backend: "nft",
+    mode: "guard",
+    chain: null,
+    commands: null,
+  });
+  assertEquals(services.map(({ name }) => name), ["ssh"]);
+  assertEquals(listen, [{ host: "::", port: 62201 }]);
+  assertEquals(runtime.files.stat(FILE)!.mode, 0o600);
+  assertEquals(runtime.files.stat(KEY_FILE)!.mode, 0o600);
+  assertEquals(runtime.files.stat("/etc/knock")!.mode, 0o700);
+  assertEquals(runtime.stdout, "");
+  assert(runtime.stderr.includes(`wrote ${FILE} and ${KEY_FILE}`));
+});
+
+const gates: [name: string, runtime: FakeRuntime][] = [
+  ["without nft", root()],
+  ["where nft fails", root(1)],
+  ["for a user", new FakeRuntime()],
+  ["on macOS", new FakeRuntime({ platform: "darwin", userId: 0 })],
+];
+
+for (const [name, runtime] of gates) {
+  test(`run() takes the gate ${name}`, async () => {
+    assertEquals(await run(["--dir", "/d"], runtime), 0);
+    const { firewall, services } = loadConfig(runtime, "/d/server.yaml");
+    assertEquals(firewall.backend, "gate");
+    assertEquals(services[0]!.to, { host: "127.0.0.1", port: 22 });
+    assert(runtime.stderr.includes("--config /d/server.yaml"));
+  });
+}
+
+test("run() takes services and a port", async () => {
+  const runtime = root();
+  const args = ["-b", "gate", "-l", "7000", "-s", "a=tcp/1,tcp/2,host:3"];
+  assertEquals(await run([...args, "-s", "b=tcp/4,[::1]:5"], runtime), 0);
+  const config = loadConfig(runtime, FILE);
+  assertEquals(config.listen[0]!.port, 7000);
+  assertEquals(config.services.map(({ to }) => to), [
+    { host: "host", port: 3 },
+    { host: "::1", port: 5 },
+  ]);
+  assertEquals(config.services[0]!.ports.length, 2);
+});
+
+const wrong: [args: string, message: string][] = [
+  ["extra", `unexpected argument "extra"`],
+  [
+    "--backend nftables",
+    `--backend must be nft, iptables, gate or command, got "nftables"`,
+  ],
+  ["--backend nft --mode open", `--mode must be guard or accept, got "open"`],
+  [
+    "--backend gate --mode guard",
+    `--mode is for --backend nft or iptables, got "gate"`,
+  ],
+  ["--listen 0", `--listen must be a port, 1 to 65535, got "0"`],
+  ["--listen 1e3", `--listen must be a port, 1 to 65535, got "1e3"`],
+  [
+    "--backend nft --service ssh",
+    `--service must be NAME=tcp/PORT or NAME=udp/PORT, got "ssh"`,
+  ],
+  [
+    "--backend nft --service ssh=22",
+    `--service ssh must be tcp/PORT or udp/PORT, got "22"`,
+  ],
+  [
+    "--backend nft --service ssh=",
+    `--service ssh must be tcp/PORT or udp/PORT, got ""`,
+  ],
+  [
+    "--backend gate --service ssh=a:1",
+    `--service ssh must have a tcp/PORT or udp/PORT, got "ssh=a:1"`,
+  ],
+  [
+    "--backend gate --service ssh=tcp/22",
+    '--service ssh must say where connections go with the gate backend, got "ssh=tcp/22"',
+  ],
+  [
+    "--backend nft --service a=tcp/1 --service a=tcp/2",
+    `--service names "a" twice`,
+  ],
+];
+
+for (const [args, message] of wrong) {
+  test(`run() refuses "${args}"`, async () => {
+    const runtime = root();
+    await assertRejects(
+      () => run(args.split(" "), runtime),
+      UsageError,
+      message,
+    );
+    assertEquals(runtime.files.paths(), []);
+  });
+}
+
+for (const backend of ["nft", "iptables", "gate", "command"]) {
+  test(`run() --backend ${backend} writes what can be read again`, async () => {
+    const runtime = root();
+    assertEquals(await run(["-b", backend], runtime), 0);
+    assertEquals(loadConfig(runtime, FILE).firewall.backend, backend);
+  });
+}
+
+test("run() writes nothing that cannot be read again", async () => {
+  const runtime = root();
+  const args = ["-b", "iptables", "-s", "nas=tcp/8443,10.0.0.5:443"];
+  await assertRejects(() => run(args, runtime), ConfigError);
+  assertEquals(runtime.files.paths(), []);
+});
+
+for (const path of [FILE, KEY_FILE]) {
+  test(`run() leaves ${path} as it is, and writes nothing beside it`, async () => {
+    const runtime = root(0);
+    runtime.files.put(path, "mine");
+    await assertRejects(() => run([], runtime), FailureError, "exists already");
+    assertEquals(runtime.files.paths(), [path]);
+    assertEquals(runtime.files.readText(path), "mine");
+  });
+
+  test(`run() leaves nothing half-written when ${path} fails`, async () => {
+    const runtime = root(0);
+    runtime.files.failingWrites.set(path, "ENOSPC");
+    await assertRejects(
+      () => run([], runtime),
+      FailureError,
+      `cannot write ${path}`,
+    );
+    assertEquals(runtime.files.paths(), []);
+  });
+}
+
+test("newConfiguration() enrols a first client", () => {
+  const runtime = new FakeRuntime();
+  const file = "/home/alice/.config/knock/server.yaml";
+  const { enrolment, keyFile } = newConfiguration(runtime, {
+    file,
+    backend: "gate",
+    client: "me",
+  });
+  const config = loadConfig(runtime, file);
+  assertEquals(keyFile, "/home/alice/.config/knock/server.key");
+  assertEquals(config.clients.map(({ name }) => name), ["me"]);
+  assertEquals(config.clients[0]!.knock!.psk, enrolment!.psk);
+  assertEquals(enrolment!.host, "192.0.2.10");
+  assertEquals(enrolment!.port, 62201);
+  assertEquals(config.clients[0]!.open.length, 1);
+});
+
+test("newConfiguration() names no half-made client", () => {
+  assertThrows(
+    () =>
+      newConfiguration(new FakeRuntime(), {
+        file: "/d/server.yaml",
+        backend: "gate",
+        client: "a b",
+      }),
+    ConfigError,
+  );
+});

@@ -1,0 +1,77 @@
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import {
+  guardPlan,
+  rulesetText,
+} from "../../lib/firewall/nft/rules/ruleset.ts";
+import {
+  formatPortRange,
+  mergePorts,
+  parsePortRange,
+  type PortRange,
+} from "../../lib/values/ports.ts";
+
+function ports(text: string): PortRange {
+  return parsePortRange(text)!;
+}
+
+test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
+  const services = [
+    {
+      name: "web",
+      ports: [ports("tcp/443"), ports("tcp/80")],
+      to: null,
+      masquerade: false,
+    },
+    { name: "vpn", ports: [ports("udp/51820")], to: null, masquerade: false },
+  ];
+  assertEquals(
+    rulesetText(guardPlan(services)),
+    `table inet knock {
+  comment "made by knock"
+  chain guard {
+    type filter hook input priority filter - 10; policy accept;
+  }
+}
+flush chain inet knock guard
+table inet knock {
+  set allow4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
+  set allow6 { type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
+  set range4 { type ipv4_addr . inet_proto . inet_service; flags interval,timeout; size 1000000; }
+  set range6 { type ipv6_addr . inet_proto . inet_service; flags interval,timeout; size 1000000; }
+  set once4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 65535; }
+  set once6 { type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 65535; }
+  chain guard {
+    ct state established accept
+    iif lo accept
+    ip saddr . meta l4proto . th dport @allow4 accept
+    ip6 saddr . meta l4proto . th dport @allow6 accept
+    ip saddr . meta l4proto . th dport @range4 accept
+    ip6 saddr . meta l4proto . th dport @range6 accept
+    ip saddr . meta l4proto . th dport @once4 delete @once4 { ip saddr . meta l4proto . th dport } accept
+    ip6 saddr . meta l4proto . th dport @once6 delete @once6 { ip6 saddr . meta l4proto . th dport } accept
+    meta l4proto . th dport { tcp . 80, tcp . 443, udp . 51820 } counter drop
+  }
+}
+`,
+  );
+});
+
+test("rulesetText() drops nothing when there is no service", () => {
+  assert(!rulesetText(guardPlan([])).includes("drop"));
+});
+
+const merges: [string[], string[]][] = [
+  [[], []],
+  [["tcp/22", "tcp/22"], ["tcp/22"]],
+  [["tcp/22", "tcp/2222", "udp/22"], ["tcp/22", "tcp/2222", "udp/22"]],
+  [["tcp/8000-8100", "tcp/8050-8200"], ["tcp/8000-8200"]],
+  [["tcp/1-65535", "tcp/22"], ["tcp/1-65535"]],
+  [["tcp/23", "udp/24", "tcp/22"], ["tcp/22-23", "udp/24"]],
+];
+
+for (const [given, want] of merges) {
+  test(`mergePorts() makes ${want} of ${given}`, () => {
+    assertEquals(mergePorts(given.map(ports)).map(formatPortRange), want);
+  });
+}

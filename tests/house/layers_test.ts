@@ -1,0 +1,177 @@
+/** Imports run one way: a folder of lib/ may import itself and those below it. */
+
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runtime } from "../fakes/runtime.ts";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Rooms of lib/, lowest first: each imports itself and lower ranks only. */
+const RANKS: readonly (readonly string[])[] = [
+  ["values"],
+  ["runtime", "dialects"],
+  ["sequences"],
+  ["firewall"],
+  ["config"],
+  ["server", "client"],
+  ["commands"],
+];
+const rankOf = (room: string) => RANKS.findIndex((rank) => rank.includes(room));
+
+/** Of the runtime, all but main and itself take the interface, and what needs no system. */
+const INTERFACE = ["lib/runtime/runtime.ts", "lib/runtime/sockets/relay.ts"];
+
+/** Words of a runtime, a clock or randomness: they stay in lib/runtime. */
+const IMPURE =
+  /\b(Deno|Bun)\.|\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bMath\.random\(|\bprocess\.|\brandomBytes\(|from "node:(fs|net|dgram|child_process|os|process|sqlite|dns)/;
+
+/** node:net tells only what an address looks like here. */
+const PURE_USES = new Set(["lib/values/address.ts"]);
+
+function sources(folder: string): string[] {
+  return runtime.files.list(folder).flatMap((name) => {
+    const path = join(folder, name);
+    if (runtime.files.stat(path)!.isFolder) return sources(path);
+    return name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+const files = sources(join(ROOT, "lib")).map((path) => ({
+  name: nameOf(path),
+  path,
+  text: runtime.files.readText(path),
+}));
+
+function nameOf(path: string): string {
+  return relative(ROOT, path).replaceAll("\\", "/");
+}
+
+/** Each way through imports that comes back to where it was. */
+function cycles(
+  imports: ReadonlyMap<string, readonly string[]>,
+): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (name: string, way: readonly string[]) => {
+    const from = way.indexOf(name);
+    if (from >= 0) found.push([...way.slice(from), name].join(" -> "));
+    if (from >= 0 || done.has(name)) return;
+    for (const next of imports.get(name) ?? []) visit(next, [...way, name]);
+    done.add(name);
+  };
+  for (const name of imports.keys()) visit(name, []);
+  return found;
+}
+
+test("imports run one way", () => {
+  assert(files.length > 50);
+  assert(files.every(({ name }) => rankOf(name.split("/")[1]!) >= 0));
+  const wrong: string[] = [];
+  for (const { name, path, text } of files) {
+    const folder = name.split("/")[1]!;
+    const imports = text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g);
+    for (const [, target] of imports) {
+      const to = nameOf(join(dirname(path), target!));
+      const below = to.split("/")[1]!;
+      const allowed = folder === below || rankOf(below) < rankOf(folder);
+      const whole = below !== "runtime" || folder === "runtime" ||
+        INTERFACE.includes(to);
+      if (!allowed || !whole) wrong.push(`${name} imports ${to}`);
+    }
+  }
+  assertEquals(wrong, []);
+});
+
+test("no file imports itself by way of others, be it for types alone", () => {
+  // What is loaded late, by import(), may know who loads it.
+  const imports = new Map(files.map(({ name, path, text }) => [
+    name,
+    [...text.matchAll(/(?:from|^import)\s*"(\.[^"]+)"/gm)].map(([, target]) =>
+      nameOf(join(dirname(path), target!))
+    ),
+  ]));
+  assert([...imports.values()].flat().every((name) => imports.has(name)));
+  assertEquals(cycles(imports), []);
+  // And one would be found.
+  const wrong = new Map([["a", ["b", "d"]], ["b", ["c"]], ["c", ["d", "b"]]]);
+  assertEquals(cycles(wrong), ["b -> c -> b"]);
+});
+
+test("only lib/runtime touches the system", () => {
+  const wrong = files
+    .filter(({ name }) =>
+      !name.startsWith("lib/runtime/") && !PURE_USES.has(name)
+    )
+    .flatMap(({ name, text }) => {
+      const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+      const found = IMPURE.exec(code);
+      return found ? [`${name}: ${found[0]}`] : [];
+    });
+  assertEquals(wrong, []);
+});
+
+/** Bytes that are compared one by one, where packets are judged, and why that tells nothing. */
+const COMPARES_IN_THE_OPEN: Readonly<Record<string, string>> = {
+  "lib/dialects/knock1/explain.ts":
+    "a tag, which its packet bears in the clear",
+};
+const BYTE_BY_BYTE =
+  /\.(?:every|some)\(\(\w+, \w+\) =>[^;]{0,80}[!=]==|\.toHex\(\) [!=]==|[!=]== \w+\.toHex\(\)|\.(?:compare|equals)\(/;
+
+test("secrets are compared by timingSafeEqual() and by nothing else", () => {
+  const judging = files.filter(({ name }) =>
+    /^lib\/(dialects|server)\//.test(name)
+  );
+  const names = (pattern: RegExp) =>
+    judging.filter(({ text }) => pattern.test(text)).map(({ name }) => name);
+  const compare = names(/\btimingSafeEqual\(/);
+  for (const dialect of ["knock1", "fwknop"]) {
+    assert(compare.some((name) => name.includes(dialect)), dialect);
+  }
+  assertEquals(names(BYTE_BY_BYTE), Object.keys(COMPARES_IN_THE_OPEN));
+  // And one would be found.
+  for (
+    const wrong of [
+      "proof.some((b, i) => b !== packet[MAC_AT + i])",
+      "mac(covered).every((b, i) => b === sent[i])",
+      "proof.toHex() === sent.toHex()",
+      "Buffer.compare(proof, sent)",
+    ]
+  ) {
+    assert(BYTE_BY_BYTE.test(wrong), wrong);
+  }
+});
+
+/** Where our own escape sequences are painted. */
+const PAINTERS = [
+  "lib/commands/enrol/words.ts",
+  "lib/commands/knock/progress.ts",
+  "lib/commands/operator/status/watch.ts",
+];
+
+test("output is escaped in one place, JSON in another", () => {
+  const names = (pattern: RegExp) =>
+    files.filter(({ name, text }) =>
+      !name.startsWith("lib/runtime/") && pattern.test(text)
+    ).map(({ name }) => name).sort();
+  assertEquals(names(/\.paint\(/), PAINTERS);
+  assertEquals(names(/\bprocess\.std|console\./), []);
+  const printing = /^lib\/(commands|server\/report\/log)/;
+  const json = names(/\bJSON\.stringify\(/);
+  assertEquals(json.filter((name) => printing.test(name)), []);
+});
+
+test("what Deno does not see as an import, deno.json has it compile", () => {
+  const hidden = files.flatMap(({ path, text }) =>
+    [...text.matchAll(/import\(\s*"(\.[^"]+)" as string/g)].map(([, target]) =>
+      nameOf(join(dirname(path), target!))
+    )
+  );
+  const { compile } = JSON.parse(
+    runtime.files.readText(join(ROOT, "deno.json")),
+  );
+  assert(hidden.length > 20);
+  assertEquals(compile.include, [...new Set(hidden)].sort());
+});

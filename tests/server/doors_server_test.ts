@@ -1,0 +1,190 @@
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import type { Config } from "../../lib/config/config.ts";
+import { parseConfig } from "../../lib/config/read.ts";
+import type { Child } from "../../lib/runtime/runtime.ts";
+import { Doors } from "../../lib/server/doors/doors.ts";
+import type { Claim } from "../../lib/server/grants/deed.ts";
+import type { Keeper } from "../../lib/server/grants/keeper.ts";
+import { openStore } from "../../lib/server/state/store.ts";
+import { formatPortRange } from "../../lib/values/ports.ts";
+import { FakeRuntime } from "../fakes/fake_runtime.ts";
+import { SystemError } from "../../lib/values/errors.ts";
+
+const HERE = "192.0.2.9";
+
+function configure(doors: string): Config {
+  return parseConfig(
+    `services: { ssh: tcp/22 }\nsequences:\n${doors.replace(/^/gm, "  ")}\n`,
+    {
+      file: "server.yaml",
+      readKey: () => new Uint8Array(32).fill(1),
+      readCode: () => new Uint8Array(10),
+      stateFolder: () => "/state",
+    },
+  );
+}
+
+/** Doors on a fake machine: what they claim, what they run, what they say. */
+async function machine(config: Config) {
+  const runtime = new FakeRuntime({ steps: "by hand" });
+  const store = await openStore(runtime, "/state");
+  const claims: string[] = [];
+  const ran: string[] = [];
+  const said: string[] = [];
+  const keeper = {
+    admit: ({ record, action, client, address, ports, seconds }: Claim) => {
+      try {
+        store.transaction(() => record?.());
+      } catch (error) {
+        assert(error instanceof SystemError);
+        return Promise.resolve(false);
+      }
+      const list = ports.map(formatPortRange).join();
+      claims.push(`${action} ${client} ${address} ${list} ${seconds}`);
+      return Promise.resolve(true);
+    },
+  } as unknown as Keeper;
+  const counted: string[] = [];
+  const doors = new Doors({
+    runtime,
+    store,
+    keeper,
+    counters: { add: (name) => void counted.push(name) },
+    log: (level, message) => void said.push(`${level} ${message}`),
+    runner: {
+      hook: () => {},
+      run: (name, argv) => {
+        ran.push([name, ...argv].join(" "));
+        return Promise.resolve(true);
+      },
+    },
+  });
+  await doors.adopt(config);
+  const knock = async (...ports: number[]) => {
+    for (const port of ports) {
+      const source = { host: HERE, port: 40_000 };
+      runtime.network.deliver(port, Uint8Array.of(0), source);
+    }
+    await Promise.resolve();
+    await Promise.resolve();
+  };
+  return { runtime, store, doors, claims, ran, said, knock, counted };
+}
+
+test("Doors opens by sockets, and forgets who comes to a port beside", async () => {
+  const { claims, knock } = await machine(
+    configure(
+      "a: { knock: [udp/7000, udp/9000], open: ssh, for: 1m, watch: socket }",
+    ),
+  );
+  await knock(9000, 7000);
+  await knock(7001, 9000);
+  assertEquals(claims, []);
+  await knock(7000, 9000);
+  assertEquals(claims, [`open sequence a ${HERE} tcp/22 60`]);
+});
+
+test("Doors runs a program once in the time of every, and counts what is left out", async () => {
+  const { runtime, claims, counted, knock, ran, said } = await machine(
+    configure(
+      "a: { knock: [udp/7000, udp/9000], run: [wake, x], every: 10s, watch: socket }",
+    ),
+  );
+  await knock(7000, 9000);
+  await knock(7000, 9000);
+  await knock(7000, 9000);
+  assertEquals([ran.length, claims.length], [1, 1]);
+  assertEquals(counted, ["left out: every", "left out: every"]);
+  assertEquals(
+    said.filter((line) => line.includes("left out")),
+    [`info sequences.a: run for ${HERE} left out, every 10s`],
+  );
+  await runtime.clock.advance(10_000);
+  await knock(7000, 9000);
+  assertEquals(ran.length, 2);
+});
+
+test("Doors uses up one-time sequences, in their order, and says so", async () => {
+  const { claims, knock, said, store } = await machine(
+    configure(
+      "a: { one_time: [[udp/7000, udp/9000], [udp/6000, udp/5000]], open: ssh }",
+    ),
+  );
+  await knock(6000, 5000);
+  await knock(7000, 9000);
+  await knock(7000, 9000);
+  assertEquals(claims.length, 1);
+  await knock(6000, 5000);
+  await knock(6000, 5000);
+  assertEquals(claims.length, 2);
+  assertEquals(
+    said.at(-1),
+    "warn sequences.a: all one-time sequences are used: it stays shut",
+  );
+  assertEquals(store.fact("doors"), [
+    { name: "a", watch: "socket", left: 0, trouble: null },
+  ]);
+});
+
+test("Doors does not open what cannot be written down as used", async () => {
+  const { claims, knock, runtime } = await machine(
+    configure("a: { one_time: [[udp/7000, udp/9000]], open: ssh }"),
+  );
+  runtime.databases.failing = "ENOSPC";
+  await knock(7000, 9000);
+  assertEquals(claims, []);
+  runtime.databases.failing = null;
+  await knock(7000, 9000);
+  assertEquals(claims.length, 1);
+});
+
+test("Doors runs programs when it opens, and when its time is over or it is closed", async () => {
+  const { ran, knock, runtime, doors } = await machine(
+    configure(
+      `a: { knock: [udp/7000, udp/9000], open: ssh, close: [udp/9000, udp/7000],
+  for: 10s, run: [up, "{address}", "{ports}"], run_after: [down, "{family}"] }`,
+    ),
+  );
+  await knock(7000, 9000);
+  assertEquals(ran, [`sequence a up ${HERE} tcp/22`]);
+  doors.sweep();
+  assertEquals(ran.length, 1);
+  await runtime.clock.advance(10_000);
+  doors.sweep();
+  doors.sweep();
+  assertEquals(ran.slice(1), ["sequence a down ipv4"]);
+  await knock(7000, 9000);
+  await knock(9000, 7000);
+  await runtime.clock.advance(10_000);
+  doors.sweep();
+  assertEquals(ran.slice(3), ["sequence a down ipv4"]);
+});
+
+test("Doors says when tcpdump is missing, and tries again", async () => {
+  const config = configure(
+    "a: { knock: [tcp/7000, tcp/6000], open: ssh, watch: sniff }",
+  );
+  const runtime = new FakeRuntime({ steps: "by hand" });
+  let tries = 0;
+  runtime.spawn = (): Child => {
+    tries++;
+    throw new SystemError("ENOENT", "not found");
+  };
+  const store = await openStore(runtime, "/state");
+  const said: string[] = [];
+  const doors = new Doors({
+    ...{ runtime, store, keeper: {} as Keeper },
+    log: (level, message) => void said.push(`${level} ${message}`),
+    runner: { hook: () => {}, run: () => Promise.resolve(true) },
+  });
+  await doors.adopt(config);
+  assertEquals(said, [
+    `error sequences (watch: sniff) are not heard, and open nothing: cannot run "tcpdump": not found`,
+  ]);
+  await runtime.clock.advance(500);
+  await runtime.clock.advance(1000);
+  assertEquals(tries, 3);
+  assertEquals(said.length, 1);
+  await doors.stop();
+});
