@@ -10,7 +10,7 @@ import process from "node:process";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
 import type { Firewall } from "../lib/firewall/firewall.ts";
-import { Keeper } from "../lib/server/grants/keeper.ts";
+import { Grants } from "../lib/server/grants/grants.ts";
 import { Counters } from "../lib/server/report/metrics.ts";
 import { createRunner } from "../lib/server/runner.ts";
 import { openStore } from "../lib/server/state/store.ts";
@@ -73,7 +73,7 @@ export async function measureStored(): Promise<
     const store = await openStore(runtime, folder);
     const log = () => {};
     const client = makeClient({ anyAddress: true });
-    const keeper = new Keeper(
+    const keeper = new Grants(
       {
         runtime,
         store,

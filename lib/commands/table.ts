@@ -7,7 +7,7 @@ import { escapeUnsafe } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
 /** A line of `knock help`, and the module behind it, loaded when it is used. */
-export interface Entry {
+export interface CommandEntry {
   readonly summary: string;
   load(): Promise<Command>;
 }
@@ -17,7 +17,7 @@ export interface Entry {
  * keeps Deno from reading all of them before the first one runs, a tenth of a
  * knock's time; `compile.include` in deno.json names them for `deno compile`.
  */
-export const COMMANDS: Readonly<Record<string, Entry>> = {
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   serve: {
     summary: "run the server in the foreground",
     load: () => import("./operator/serve.ts" as string),

@@ -32,7 +32,7 @@ export interface Config {
   readonly services: readonly Service[];
   readonly clients: readonly Client[];
   /** What port sequences open. */
-  readonly doors: readonly Door[];
+  readonly doors: readonly SequenceEntry[];
   /** What is allowed and wants a look, a line each with its path. */
   readonly warnings: readonly string[];
   /** What clients may `run`, by name. */
@@ -70,7 +70,7 @@ export interface StreamListen extends Listen {
 export type Watch = "kernel" | "sniff" | "socket";
 
 /** What port sequences open: a key under `sequences`. */
-export interface Door {
+export interface SequenceEntry {
   readonly name: string;
   readonly watch: Watch;
   /** What opens it; of one-time sequences one is the right one at a time, in this order. */
@@ -80,15 +80,15 @@ export interface Door {
   /** What closes it before its time; null = nothing. */
   readonly closes: Sequence | null;
   /** Run when it opens. */
-  readonly run: DoorPrograms;
+  readonly run: SequencePrograms;
   /** Run when its time is over. */
-  readonly runAfter: DoorPrograms;
+  readonly runAfter: SequencePrograms;
   /** Seconds in which `run` is run once for a source; null = each time. */
   readonly every: number | null;
 }
 
 /** What is run for an IPv4 and for an IPv6 source; null = nothing. */
-export interface DoorPrograms {
+export interface SequencePrograms {
   readonly ipv4: Argv | null;
   readonly ipv6: Argv | null;
 }

@@ -28,7 +28,7 @@ import {
   readFirewall,
 } from "./checks.ts";
 import type { Client, Config, OwnKey, Service } from "./config.ts";
-import { doorWarnings, readDoors } from "./doors.ts";
+import { doorWarnings, readDoors } from "./sequences.ts";
 import {
   type ClientYaml,
   serverSchema,

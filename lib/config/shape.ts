@@ -129,7 +129,7 @@ export const door = object({
 });
 
 /** A door as it was read, before it was held against all else. */
-export type DoorYaml = typeof door extends Schema<infer T> ? T : never;
+export type SequenceYaml = typeof door extends Schema<infer T> ? T : never;
 
 function parseFlag(value: string): FlagWord | null {
   const name = value.toLowerCase().replace(/^!/, "");

@@ -161,7 +161,7 @@ export interface Sealed {
 }
 
 /** What a packet depends on besides what is asked. */
-export interface Circumstances {
+export interface SealOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
   /** Fresh bytes, as many as wanted. */
@@ -191,5 +191,5 @@ export interface Sealer {
   /** Whether servers answer in it at all. */
   readonly answers: boolean;
   /** Seals a packet. Throws UsageError for what the dialect cannot express. */
-  seal(ask: Ask, circumstances: Circumstances): Sealed | Promise<Sealed>;
+  seal(ask: Ask, circumstances: SealOptions): Sealed | Promise<Sealed>;
 }

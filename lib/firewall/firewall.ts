@@ -35,7 +35,7 @@ export interface Guarded {
 }
 
 /** What the kernel can tell from junk before the program sees it. */
-export interface KernelGate {
+export interface Prefilter {
   /** UDP ports at which only knock/1 is spoken. */
   readonly ports: readonly number[];
   /** The tags, 8 bytes each, that a packet may begin with now. */
@@ -114,7 +114,7 @@ export interface Firewall {
    * source. Replaces what was set before, in one step. Only where the kernel
    * can (nft); null takes it away.
    */
-  setGate?(gate: KernelGate | null): Promise<void>;
+  setGate?(gate: Prefilter | null): Promise<void>;
 
   /**
    * Has the kernel judge port sequences, from the next apply() on, which puts

@@ -1,5 +1,5 @@
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Keeper } from "./grants/keeper.ts";
+import type { Grants } from "./grants/grants.ts";
 import type { Log } from "./report/log.ts";
 import { attempt } from "./report/trouble.ts";
 import type { Store } from "./state/store.ts";
@@ -74,7 +74,7 @@ export interface ClockJumpsParts {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly log: Log;
-  readonly keeper: Keeper;
+  readonly keeper: Grants;
 }
 
 /** Has ledger, replay and firewall go along with a clock that is set. */

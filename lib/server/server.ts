@@ -8,11 +8,11 @@ import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { Runtime, Stoppable } from "../runtime/runtime.ts";
 import { ClockJumps } from "./clock.ts";
-import { Doors } from "./doors/doors.ts";
-import { Keeper } from "./grants/keeper.ts";
+import { Sequences } from "./sequences/sequences.ts";
+import { Grants } from "./grants/grants.ts";
 import { Entrances } from "./packet/entrances.ts";
 import { checkGpg } from "./packet/gpg.ts";
-import { GateTags } from "./packet/prefilter.ts";
+import { PrefilterTags } from "./packet/prefilter.ts";
 import { Receiver } from "./packet/receiver.ts";
 import type { Log } from "./report/log.ts";
 import { Counters } from "./report/metrics.ts";
@@ -41,12 +41,12 @@ export interface ServerParts {
 /** A running server. */
 export class Server {
   readonly #parts: ServerParts;
-  readonly #keeper: Keeper;
+  readonly #keeper: Grants;
   readonly #clock: ClockJumps;
   readonly #receiver: Receiver;
   readonly #entrances: Entrances;
-  readonly #doors: Doors;
-  readonly #gate: GateTags;
+  readonly #doors: Sequences;
+  readonly #gate: PrefilterTags;
   readonly #reports: Reports;
   readonly #timers: Stoppable[] = [];
 
@@ -54,7 +54,7 @@ export class Server {
     const { runtime, log } = parts;
     const counters = new Counters();
     const runner = createRunner(runtime, log, counters);
-    const keeper = new Keeper({ ...parts, counters, runner }, config, firewall);
+    const keeper = new Grants({ ...parts, counters, runner }, config, firewall);
     const clock = new ClockJumps({ ...parts, keeper });
     const receiver = new Receiver(
       { ...parts, counters, keeper, clock },
@@ -69,8 +69,8 @@ export class Server {
       counters,
       (readings, source, socket) => receiver.receive(readings, source, socket),
     );
-    this.#doors = new Doors({ ...parts, runner, keeper, counters });
-    this.#gate = new GateTags(runtime);
+    this.#doors = new Sequences({ ...parts, runner, keeper, counters });
+    this.#gate = new PrefilterTags(runtime);
     this.#reports = new Reports({ ...parts, counters, keeper });
   }
 

@@ -8,14 +8,17 @@ import type { Action } from "../../lib/dialects/dialect.ts";
 import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import type { Datagrams } from "../../lib/runtime/runtime.ts";
 import type { ClockJumps } from "../../lib/server/clock.ts";
-import type { Keeper } from "../../lib/server/grants/keeper.ts";
+import type { Grants } from "../../lib/server/grants/grants.ts";
 import { MAX_WAITING, Queue } from "../../lib/server/grants/queue.ts";
-import { Codes, delayMs } from "../../lib/server/packet/decisions.ts";
+import { CodeGuard, delayMs } from "../../lib/server/packet/decisions.ts";
 import { isTimely, judge } from "../../lib/server/packet/judge.ts";
 import { Budget, RateCap, SHARES } from "../../lib/server/packet/limits.ts";
 import { Receiver } from "../../lib/server/packet/receiver.ts";
 import { Counters } from "../../lib/server/report/metrics.ts";
-import { type Entry, mergeEntries } from "../../lib/server/state/ledger.ts";
+import {
+  type LedgerEntry,
+  mergeEntries,
+} from "../../lib/server/state/ledger.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { parseHours } from "../../lib/values/time.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
@@ -201,7 +204,7 @@ test("a raised max_skew keeps what is recorded for longer, and refuses what was 
   assertEquals([9000, 9001].map((ms) => next.isForgotten(ms)), [true, false]);
 });
 
-const entry = (over: Partial<Entry> = {}): Entry => ({
+const entry = (over: Partial<LedgerEntry> = {}): LedgerEntry => ({
   client: "alice",
   address: SOURCE,
   ports: SSH,
@@ -276,12 +279,12 @@ test("wrong codes are five, then a delay that doubles up to an hour, over restar
     3_600_000,
     3_600_000,
   ]);
-  const codes = new Codes(store);
+  const codes = new CodeGuard(store);
   for (let wrong = 0; wrong < 5; wrong++) {
     assert(codes.mayTry("alice", START_MS));
     codes.noteWrong("alice", START_MS);
   }
-  const next = new Codes(await open());
+  const next = new CodeGuard(await open());
   for (const all of [codes, next]) {
     assert(!all.mayTry("alice", START_MS + 59_999));
     assert(all.mayTry("alice", START_MS + 60_000));
@@ -302,7 +305,7 @@ test("wrong codes are five, then a delay that doubles up to an hour, over restar
 
 test("a used code is remembered for as long as it could come again", async () => {
   const { store } = await states();
-  const codes = new Codes(store);
+  const codes = new CodeGuard(store);
   assert(codes.use("alice", 7, 60_000, START_MS));
   store.replay.prune(START_MS + 2 * 60_000 + 3 * STEP_MS);
   assert(!codes.use("alice", 7, 60_000, START_MS));
@@ -394,7 +397,7 @@ for (
         keeper: {
           config,
           decide: () => Promise.resolve(answer),
-        } as unknown as Keeper,
+        } as unknown as Grants,
         clock: { look: () => {} } as unknown as ClockJumps,
       }, config);
       const { packet } = sealKnock(
@@ -442,7 +445,7 @@ test("what fails is charged to its dialect, and refused when its time is used up
     store,
     log: () => {},
     counters,
-    keeper: { config } as unknown as Keeper,
+    keeper: { config } as unknown as Grants,
     clock: {} as unknown as ClockJumps,
   }, config);
   for (let sent = 0; sent < 1000; sent++) {

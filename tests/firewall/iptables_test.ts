@@ -10,7 +10,7 @@ import { FirewallError, type Grant } from "../../lib/firewall/firewall.ts";
 import { changeHeld, hold } from "../../lib/firewall/iptables/chains.ts";
 import { iptablesFirewall } from "../../lib/firewall/iptables/iptables.ts";
 import {
-  type Found,
+  type IptablesListing,
   isOurs,
   ourChains,
   portray,
@@ -30,7 +30,12 @@ import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 
 const GUARD: Style = { chain: "KNOCK", mode: "guard", timed: true };
 const ACCEPT: Style = { chain: "DOOR", mode: "accept", timed: true };
-const NOTHING: Found = { rules: null, first: false, jumps: 0, shared: false };
+const NOTHING: IptablesListing = {
+  rules: null,
+  first: false,
+  jumps: 0,
+  shared: false,
+};
 
 function ports(text: string): PortRange {
   return parsePortRange(text)!;
@@ -193,7 +198,7 @@ COMMIT
 });
 
 test("applyScript() has one jump, and it is first", () => {
-  const jumpLines = (found: Partial<Found>) =>
+  const jumpLines = (found: Partial<IptablesListing>) =>
     applyScript(GUARD, [], [], { ...NOTHING, ...found }).split("\n")
       .filter((line) => line.includes("INPUT"));
   assertEquals(jumpLines({ first: true, jumps: 1 }), []);

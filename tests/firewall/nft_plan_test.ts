@@ -4,7 +4,10 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { run } from "../../lib/commands/operator/rules.ts";
 import { FirewallError } from "../../lib/firewall/firewall.ts";
-import { leadText, type Led } from "../../lib/firewall/nft/grants/targets.ts";
+import {
+  type GrantTarget,
+  leadText,
+} from "../../lib/firewall/nft/grants/targets.ts";
 import {
   hostObjects,
   readTable,
@@ -194,13 +197,13 @@ test("hostObjects() refuses a table of iptables", () => {
 });
 
 test("leadText() writes a target over the one before", () => {
-  const led: Led = {
+  const led: GrantTarget = {
     address: "192.0.2.1",
     ports: parsePortRange("tcp/40000")!,
     target: { family: 4, address: "10.0.0.5", port: 443, local: false },
     untilMs: 31_000,
   };
-  const before: Led = {
+  const before: GrantTarget = {
     ...led,
     target: { ...led.target, address: "10.0.0.6" },
   };

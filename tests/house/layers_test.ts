@@ -84,6 +84,20 @@ test("imports run one way", () => {
   assertEquals(wrong, []);
 });
 
+test("an exported type has a name of its own", () => {
+  const owners = new Map<string, string[]>();
+  for (const { name, text } of files) {
+    const types = text.matchAll(
+      /^export (?:abstract )?(?:interface|type|class|enum) (\w+)/gm,
+    );
+    for (const [, type] of types) {
+      owners.set(type!, [...owners.get(type!) ?? [], name]);
+    }
+  }
+  assert(owners.size > 100);
+  assertEquals([...owners].filter(([, names]) => names.length > 1), []);
+});
+
 test("no file imports itself by way of others, be it for types alone", () => {
   // What is loaded late, by import(), may know who loads it.
   const imports = new Map(files.map(({ name, path, text }) => [

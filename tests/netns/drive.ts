@@ -11,7 +11,7 @@ import type {
   Firewall,
   Grant,
   Guarded,
-  KernelGate,
+  Prefilter,
 } from "../../lib/firewall/firewall.ts";
 import { parseEndpoint } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
@@ -142,7 +142,7 @@ function readService(given: GivenService): Guarded {
   };
 }
 
-function readGate(gate: Step["gate"]): KernelGate | null {
+function readGate(gate: Step["gate"]): Prefilter | null {
   return gate
     ? {
       ports: gate.ports ?? [],

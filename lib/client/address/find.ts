@@ -8,7 +8,7 @@ import {
 } from "../../values/address.ts";
 import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
 import type { Profile, Resolving } from "../profile/profile.ts";
-import { type Family, familyOf, type Naming } from "./naming.ts";
+import { familyOf, type IpVersion, type Naming } from "./naming.ts";
 import { readStunAnswer, stunRequest, TRANSACTION_SIZE } from "./stun.ts";
 
 /** When requests are sent again, and when no more is waited. RFC 8489 §6.2.1. */
@@ -87,7 +87,7 @@ async function named(kind: string, at: Endpoint, way: Way): Promise<string[]> {
 
 async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
   const servers = firstOfEachFamily(await runtime.resolve(at.host));
-  const found = new Map<Family, string>();
+  const found = new Map<IpVersion, string>();
   const open = new Map(servers.map((host) => [
     familyOf(host),
     { host, transaction: runtime.random(TRANSACTION_SIZE) },

@@ -10,10 +10,10 @@ import type { Answered } from "../knock/outcome.ts";
 import { recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
 
-export type Family = "IPv4" | "IPv6";
+export type IpVersion = "IPv4" | "IPv6";
 
 /** An address to name, by the family that the packet goes over; absent: none. */
-export type Naming = Readonly<Partial<Record<Family, string>>>;
+export type Naming = Readonly<Partial<Record<IpVersion, string>>>;
 
 const KIND = "address";
 
@@ -29,7 +29,7 @@ const REFRESH_MS = 600_000;
 const FAMILIES = ["IPv4", "IPv6"] as const;
 
 /** The family of an address. */
-export function familyOf(address: string): Family {
+export function familyOf(address: string): IpVersion {
   return isIpv4(address) ? "IPv4" : "IPv6";
 }
 
@@ -62,11 +62,11 @@ interface Seen {
   readonly atMs: number;
 }
 
-function entries(runtime: Runtime, profile: Profile): [Family, Seen][] {
+function entries(runtime: Runtime, profile: Profile): [IpVersion, Seen][] {
   const memory = recall(runtime, profile, KIND);
   if (!memory) return [];
   const nowMs = runtime.nowMs();
-  return FAMILIES.flatMap((family): [Family, Seen][] => {
+  return FAMILIES.flatMap((family): [IpVersion, Seen][] => {
     const seen = readSeen(memory[family]);
     if (!seen || familyOf(seen.address) !== family) return [];
     const ageMs = nowMs - seen.atMs;

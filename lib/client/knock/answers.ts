@@ -20,7 +20,7 @@ interface Outstanding {
 const SECOND_OPINION_MS = 250;
 
 /** Hears what comes back, and keeps the best answer. */
-export class Ear {
+export class Replies {
   readonly #runtime: Runtime;
   readonly #outstanding = new Set<Outstanding>();
   /** Aborted by the first answer, and by the last word. */

@@ -16,7 +16,7 @@ export interface PacketCode {
  * within the same 30 s has the code of the step before, which is good still.
  * The next one is not touched: it belongs to the next knock.
  */
-export class Codes {
+export class CodeSource {
   readonly #typed: number | null;
   readonly #secret: Uint8Array | null;
   readonly #tried = new Set<number>();

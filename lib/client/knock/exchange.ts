@@ -4,8 +4,8 @@ import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
 import { familyOf, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
-import { Ear } from "./answers.ts";
-import type { Codes } from "./codes.ts";
+import { Replies } from "./answers.ts";
+import type { CodeSource } from "./codes.ts";
 import type { CodeUse, Outcome } from "./outcome.ts";
 import { deliver, type Transport } from "./transport.ts";
 import type { Ask, Sealed, Sealer } from "../../dialects/dialect.ts";
@@ -22,7 +22,7 @@ export interface Exchange {
   readonly transport: Transport;
   readonly reply: boolean;
   readonly addresses: readonly string[];
-  readonly codes: Codes;
+  readonly codes: CodeSource;
   readonly naming: Naming;
   readonly tries: number;
   readonly patienceMs: number | undefined;
@@ -35,7 +35,7 @@ export async function exchange(
 ): Promise<Outcome> {
   const { profile, ask, sealer, transport, reply, codes, tries } = knock;
   const { addresses, naming, patienceMs } = knock;
-  const ear = new Ear(runtime);
+  const ear = new Replies(runtime);
   const socket = await openSocket(runtime, ear);
   const failures: string[] = [];
   let sent = false;
@@ -127,7 +127,7 @@ interface Round {
 /** Sends a packet to each address; why that failed, where it did. */
 async function sendRound(
   { addresses, next, send }: Round,
-  ear: Ear,
+  ear: Replies,
   code: CodeUse,
 ): Promise<string[]> {
   const failures: string[] = [];
@@ -149,7 +149,7 @@ async function sendRound(
   return failures;
 }
 
-async function openSocket(runtime: Runtime, ear: Ear): Promise<Datagrams> {
+async function openSocket(runtime: Runtime, ear: Replies): Promise<Datagrams> {
   try {
     return await runtime.listenDatagram(
       { host: "::", port: 0 },

@@ -7,8 +7,8 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import {
-  type Family,
   familyOf,
+  type IpVersion,
   type Naming,
   rememberedNaming,
   rememberNaming,
@@ -71,7 +71,7 @@ async function nameAddress(
   if (from === "resolve") {
     const { findOwnAddress } = await import("../address/find.ts");
     const naming = await findOwnAddress(runtime, profile);
-    const found = Object.keys(naming) as Family[];
+    const found = Object.keys(naming) as IpVersion[];
     const only = found.length === 1 && !both ? found[0] : undefined;
     // A packet over the other family would name nothing.
     return { ...options, naming, family: options.family ?? only };

@@ -6,9 +6,9 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
-import { type Family, familyOf, type Naming } from "../address/naming.ts";
+import { familyOf, type IpVersion, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
-import { Codes } from "./codes.ts";
+import { CodeSource } from "./codes.ts";
 import { exchange } from "./exchange.ts";
 import type { Outcome } from "./outcome.ts";
 import { sealerOf } from "./sealers.ts";
@@ -21,7 +21,7 @@ export interface SendOptions {
   /** False: one packet to each address, and no waiting. Default true. */
   readonly reply?: boolean;
   /** Only addresses of this family. Default both. */
-  readonly family?: Family | undefined;
+  readonly family?: IpVersion | undefined;
   /** How packets are carried. Default: the profile's way. */
   readonly transport?: Transport | undefined;
   /** How long to wait for an answer to the last packet. Default as to the others. */
@@ -60,7 +60,7 @@ export async function sendKnock(
   const addresses = await findAddresses(runtime, profile, family);
   const { patienceMs } = options;
   const knock = { profile, ask, sealer, transport, reply, addresses };
-  const codes = new Codes(profile, ask.code);
+  const codes = new CodeSource(profile, ask.code);
   const guessed = reply && tries > 1 && ask.address === null &&
     addresses.some((address) => guess[familyOf(address)] !== undefined);
   if (!guessed) {
@@ -71,7 +71,7 @@ export async function sendKnock(
   const outcome = await exchange(runtime, first);
   if (outcome.kind === "answered") {
     if (outcome.answer.status !== "refused") return outcome;
-    const again = { ...first, codes: new Codes(profile, ask.code) };
+    const again = { ...first, codes: new CodeSource(profile, ask.code) };
     return await exchange(runtime, { ...again, naming, tries });
   }
   const second = await exchange(runtime, {
@@ -85,7 +85,7 @@ export async function sendKnock(
 async function findAddresses(
   runtime: Runtime,
   profile: Profile,
-  family: Family | undefined,
+  family: IpVersion | undefined,
 ): Promise<string[]> {
   const { host } = profile.server;
   let found: string[];

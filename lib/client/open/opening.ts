@@ -18,14 +18,14 @@ import type { Profile } from "../profile/profile.ts";
 const GUESS_WAIT_MS = 3000;
 
 /** A port that lets this client in. */
-export interface Opening {
+export interface Attempt {
   readonly knocked: Knocked;
   /** A connection to it, with nothing sent. */
   readonly stream: Stream;
 }
 
 /** The port to connect to. */
-export interface Target {
+export interface AttemptTarget {
   readonly port: number;
   /** The only address to connect to; null: where the knock was answered, then the server's others. */
   readonly address: string | null;
@@ -48,8 +48,8 @@ export async function openDoor(
   profile: Profile,
   wish: Wish,
   knocking: KnockOptions,
-  target: Target,
-): Promise<Opening> {
+  target: AttemptTarget,
+): Promise<Attempt> {
   const knocked = await knock(runtime, profile, wish, knocking);
   expectDone(profile, "open", knocked.outcome, runtime.nowMs());
   const done = { profile, wish, knocking, knocked };
@@ -70,8 +70,8 @@ export async function reach(
 async function enter(
   runtime: Runtime,
   { profile, wish, knocking, knocked }: Done,
-  target: Target,
-): Promise<Opening> {
+  target: AttemptTarget,
+): Promise<Attempt> {
   const { port } = target;
   const addresses = await findAddresses(runtime, profile, knocked, target);
   const door = { addresses, port };
@@ -90,7 +90,7 @@ async function findAddresses(
   runtime: Runtime,
   { server: { host } }: Profile,
   { outcome }: Knocked,
-  { address }: Target,
+  { address }: AttemptTarget,
 ): Promise<readonly string[]> {
   if (address !== null) return [address];
   if (outcome.kind !== "answered") return outcome.addresses;
@@ -107,7 +107,7 @@ async function findAddresses(
 function notOpen(
   { server: { host } }: Profile,
   outcome: Outcome,
-  { port, address }: Target,
+  { port, address }: AttemptTarget,
   { why, refused }: Entrance & { ok: false },
 ): FailureError {
   const where = formatEndpoint({ host: address ?? host, port });
@@ -157,7 +157,7 @@ const PAUSE_MS = 100;
 const STAGGER_MS = 250;
 
 /** A port of a server, at the addresses that its name has. */
-export interface Door {
+export interface AttemptPort {
   readonly addresses: readonly string[];
   readonly port: number;
 }
@@ -176,7 +176,7 @@ export function firstTcpPort(ports: readonly PortRange[]): number | null {
 /** Connects again and again until the port accepts, or the time is over. Never throws. */
 export async function connectWhenOpen(
   runtime: Runtime,
-  door: Door,
+  door: AttemptPort,
   withinMs = OPEN_WAIT_MS,
 ): Promise<Entrance> {
   const endMs = runtime.monotonicMs() + withinMs;
@@ -196,7 +196,7 @@ export async function connectWhenOpen(
 /** Connects once to each address, one after the other but not waiting for it; the first that accepts counts. */
 export async function connectOnce(
   runtime: Runtime,
-  { addresses, port }: Door,
+  { addresses, port }: AttemptPort,
   timeoutMs: number,
 ): Promise<Entrance> {
   const found = new AbortController();

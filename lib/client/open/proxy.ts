@@ -5,7 +5,7 @@ import { parseAddress } from "../../values/address.ts";
 import { SystemError, UsageError } from "../../values/errors.ts";
 import type { KnockOptions, Wish } from "../knock/knock.ts";
 import type { Profile } from "../profile/profile.ts";
-import { connectOnce, openDoor, type Target } from "./opening.ts";
+import { type AttemptTarget, connectOnce, openDoor } from "./opening.ts";
 import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
 
 /** How long a port that should be open may take to accept. */
@@ -20,7 +20,7 @@ export async function connectThrough(
   profile: Profile,
   wish: Wish,
   options: KnockOptions,
-  target: Target,
+  target: AttemptTarget,
 ): Promise<Stream> {
   const { port } = target;
   const startMs = runtime.nowMs();
@@ -79,7 +79,7 @@ export async function targetAddress(
 async function addressesOf(
   runtime: Runtime,
   { server: { host } }: Profile,
-  { address }: Target,
+  { address }: AttemptTarget,
 ): Promise<readonly string[]> {
   if (address !== null) return [address];
   try {

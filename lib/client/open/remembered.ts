@@ -16,7 +16,7 @@ const LOOK_MS = 25;
 const PATIENCE_MS = 15_000;
 
 /** A TCP port that the server opened, as it is remembered. */
-export interface Grant {
+export interface RememberedGrant {
   /** Unix milliseconds. */
   readonly untilMs: number;
   /** When it was given, Unix milliseconds. */
@@ -28,7 +28,7 @@ export function recallGrant(
   runtime: Runtime,
   profile: Profile,
   port: number,
-): Grant | null {
+): RememberedGrant | null {
   const { untilMs, atMs } = recall(runtime, profile, kindOf(port)) ?? {};
   if (typeof untilMs !== "number" || typeof atMs !== "number") return null;
   const nowMs = runtime.nowMs();

@@ -110,7 +110,7 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
 const HEADER = "# knock's profiles: this file holds private keys\n";
 
 /** An enrolment with the client's private key, wherever it came from. */
-export type Enrolled = Enrolment & { readonly key: Uint8Array };
+export type StoredProfile = Enrolment & { readonly key: Uint8Array };
 
 /**
  * Adds a profile to a file, which is made when there is none (0600, its folder
@@ -123,7 +123,7 @@ export function addProfile(
   runtime: Runtime,
   file: string,
   name: string,
-  enrolment: Enrolled,
+  enrolment: StoredProfile,
 ): void {
   addProfileText(runtime, file, name, formatProfile(name, enrolment));
 }
@@ -176,7 +176,7 @@ function add(
 }
 
 /** The text of one profile, as {@linkcode parseProfiles} reads it. */
-export function formatProfile(name: string, enrolment: Enrolled): string {
+export function formatProfile(name: string, enrolment: StoredProfile): string {
   const { server, key, psk, code } = enrolment;
   return stringifyYaml({
     [name]: {

@@ -198,7 +198,7 @@ function readServer(
 // New keys for a client, and where it finds this server.
 
 /** A client's entry in the configuration, and what only the client gets. */
-export interface NewKeys {
+export interface NewKnockKeys {
   readonly entry: NewClient;
   /** 32 bytes; null when the client made its own pair. */
   readonly privateKey: Uint8Array<ArrayBuffer> | null;
@@ -214,7 +214,7 @@ export function enrol(
     forSeconds?: number;
     code?: string;
   } = {},
-): NewKeys {
+): NewKnockKeys {
   const privateKey = options.publicKey ? null : runtime.random(KEY_SIZE);
   const key = options.publicKey ?? publicKeyOf(privateKey!);
   const psk = runtime.random(KEY_SIZE);

@@ -47,7 +47,7 @@ export const SENDING = {
 } as const;
 
 /** Whom a command asks, and how it sends. */
-export interface Asked {
+export interface AskedOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
 }
@@ -60,7 +60,7 @@ export function askedServer(
   runtime: Runtime,
   options: Options,
   name: string,
-): Asked {
+): AskedOptions {
   const reply = !options.flag("no-reply");
   const sending = { ...readSending(options), reply };
   const file = profilesFile(runtime, options.value("profiles"));
@@ -71,7 +71,7 @@ export function askedServer(
 export function askedOpening(
   runtime: Runtime,
   options: Options,
-  { profile, sending }: Asked,
+  { profile, sending }: AskedOptions,
   ports: readonly PortRange[],
 ): { readonly wish: Wish; readonly knocking: KnockOptions } {
   const wish = {
@@ -200,7 +200,7 @@ function readPort(words: string): PortRange {
 export async function order(
   runtime: Runtime,
   options: Options,
-  { profile, sending }: Asked,
+  { profile, sending }: AskedOptions,
   ordered: Pick<Wish, "action" | "ports" | "command">,
 ): Promise<Answer | null> {
   const code = askedCode(runtime, options, profile);

@@ -1,4 +1,4 @@
-import type { Enrolled } from "../../client/profile/file.ts";
+import type { StoredProfile } from "../../client/profile/file.ts";
 import {
   configIn,
   defaultConfig,
@@ -18,7 +18,7 @@ import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
 import { parsePortRange, type PortRange } from "../../values/ports.ts";
 import { escapeUnsafe, nearest } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { enrol, type NewKeys, ownHost } from "../enrol/add.ts";
+import { enrol, type NewKnockKeys, ownHost } from "../enrol/add.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 import type { NewService } from "../../config/config.ts";
 
@@ -234,10 +234,10 @@ export interface NewConfiguration {
 }
 
 /** What was written. */
-export interface Written {
+export interface WrittenFiles {
   readonly keyFile: string;
   /** The first client's enrolment; null where none was asked for. */
-  readonly enrolment: Enrolled | null;
+  readonly enrolment: StoredProfile | null;
 }
 
 /**
@@ -247,12 +247,12 @@ export interface Written {
 export function newConfiguration(
   runtime: Runtime,
   options: NewConfiguration,
-): Written {
+): WrittenFiles {
   const { file, backend, mode = "guard", port = DEFAULT_PORT } = options;
   const services = options.services ?? defaultServices(backend);
   const keyFile = pathBeside(runtime, file, "server.key");
   const key = runtime.random(KEY_SIZE);
-  const client: NewKeys | null = options.client === undefined
+  const client: NewKnockKeys | null = options.client === undefined
     ? null
     : enrol(runtime, options.client, services.map(({ name }) => name));
   const text = formatConfig({

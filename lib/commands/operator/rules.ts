@@ -1,4 +1,4 @@
-import { kernelSequences } from "../../config/doors.ts";
+import { kernelSequences } from "../../config/sequences.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { FirewallError } from "../../firewall/firewall.ts";

@@ -10,7 +10,7 @@ import type { Request } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { explainPacket, rank } from "../../server/explain/packet.ts";
 import type { Explained, Would } from "../../server/explain/policy.ts";
-import { explainRefusal } from "../../server/report/chronicle.ts";
+import { explainRefusal } from "../../server/report/events.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
@@ -20,9 +20,9 @@ import { parseTime } from "../../values/time.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 import {
   type Encoding,
+  type PacketReading,
   readAs,
   readEveryWay,
-  type Reading,
 } from "./packet_text.ts";
 
 export const help = `Usage:
@@ -158,7 +158,7 @@ async function readRecord(
 async function readInput(
   runtime: Runtime,
   options: Options,
-): Promise<readonly Reading[]> {
+): Promise<readonly PacketReading[]> {
   const chosen = ENCODINGS.filter((name) => options.flag(name));
   if (chosen.length > 1) {
     throw new UsageError(

@@ -4,7 +4,7 @@
 export type Encoding = "hex" | "base64" | "raw";
 
 /** One reading of the input. */
-export interface Reading {
+export interface PacketReading {
   readonly encoding: Encoding;
   readonly packet: Uint8Array;
 }
@@ -25,8 +25,8 @@ export function readAs(
  * Every way in which the input may be meant, the likeliest first: a packet of
  * fwknop's is itself base64, and may end in a newline that is not its own.
  */
-export function readEveryWay(input: Uint8Array): readonly Reading[] {
-  const readings: Reading[] = [];
+export function readEveryWay(input: Uint8Array): readonly PacketReading[] {
+  const readings: PacketReading[] = [];
   const add = (encoding: Encoding, packet: Uint8Array | null) => {
     if (packet && packet.length > 0) readings.push({ encoding, packet });
   };

@@ -11,7 +11,7 @@ import type { Opened, Scene } from "../dialect.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import { FIRST_CHARACTERS, MAX_PACKET_SIZE, type Split } from "./packet.ts";
 import {
-  type Enrolled,
+  type FwknopEnrolled,
   type FwknopGpgClient,
   type FwknopRequest,
   macLengthOf,
@@ -199,7 +199,7 @@ function asciiOf(bytes: Uint8Array): string {
 export function openGpg(
   packet: Uint8Array,
   scene: Scene,
-  signers: readonly Enrolled<FwknopGpgClient>[],
+  signers: readonly FwknopEnrolled<FwknopGpgClient>[],
   openPgp: OpenPgp,
 ): Opened {
   if (signers.length === 0) return REFUSALS.form;

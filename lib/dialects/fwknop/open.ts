@@ -17,8 +17,8 @@ import { decodeMessage } from "./message.ts";
 import { hasForm, holdsBlocks, readSealed, splitPacket } from "./packet.ts";
 import {
   enrol,
-  type Enrolled,
   type FwknopClient,
+  type FwknopEnrolled,
   type FwknopGpgClient,
   macLengthOf,
   readOpened,
@@ -71,7 +71,7 @@ export function fwknopDialect(
 /** Clients whose packets end in an HMAC of the same length. */
 interface Group {
   readonly macLength: number;
-  readonly enrolled: readonly Enrolled[];
+  readonly enrolled: readonly FwknopEnrolled[];
 }
 
 /** Whether its length is one of fwknop's, with whatever HMAC its client is set to. */
@@ -82,7 +82,7 @@ function mayBeOurs(packet: Uint8Array): boolean {
 const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];
 
 function groupClients(clients: readonly FwknopClient[]): Group[] {
-  const groups = new Map<number, Enrolled[]>();
+  const groups = new Map<number, FwknopEnrolled[]>();
   for (const client of clients) {
     const length = macLengthOf(client);
     const group = groups.get(length) ?? [];
@@ -95,7 +95,7 @@ function groupClients(clients: readonly FwknopClient[]): Group[] {
 }
 
 function openSealed(
-  { name, keys, mac }: Enrolled,
+  { name, keys, mac }: FwknopEnrolled,
   covered: Uint8Array,
   scene: Scene,
 ): Opened {

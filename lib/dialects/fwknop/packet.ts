@@ -37,7 +37,7 @@ export interface Split {
 }
 
 /** The salt and the ciphertext. */
-export interface Sealed {
+export interface SealedMessage {
   /** 8 bytes. */
   readonly salt: Uint8Array;
   /** Whole blocks of 16 bytes. */
@@ -82,7 +82,7 @@ export function splitPacket(
 }
 
 /** Reads what the HMAC covers; null if it has spare bits. */
-export function readSealed(covered: Uint8Array): Sealed | null {
+export function readSealed(covered: Uint8Array): SealedMessage | null {
   const bytes = parseBareBase64(textOf(covered))?.subarray(MAGIC.length);
   return bytes
     ? {

@@ -11,7 +11,7 @@ import type { Split } from "./packet.ts";
 import type { FwknopGpgKeys, FwknopKeys } from "./keys.ts";
 
 /** What a message says: a request without its sender. */
-export type Asked =
+export type FwknopAsked =
   & Pick<
     Request,
     "action" | "ports" | "command" | "seconds" | "timestampMs" | "address"
@@ -45,7 +45,7 @@ const VERSION = "3.0.0";
 const COMMAND_TYPE = 0;
 
 /** Reads a message; null if it asks for nothing that has a meaning. */
-export function readRequest(message: Message): Asked | null {
+export function readRequest(message: Message): FwknopAsked | null {
   const comma = message.text.indexOf(",");
   const address = message.text.slice(0, comma);
   const wish = message.text.slice(comma + 1);
@@ -186,7 +186,7 @@ export interface Sender {
 }
 
 /** An enrolled client; what depends on its HMAC key alone is computed once. */
-export interface Enrolled<Keys = FwknopKeys & Sender> {
+export interface FwknopEnrolled<Keys = FwknopKeys & Sender> {
   readonly name: string;
   readonly keys: Keys;
   readonly mac: ((covered: Uint8Array) => Uint8Array) | null;
@@ -196,7 +196,7 @@ export interface Enrolled<Keys = FwknopKeys & Sender> {
 /** Computes what depends on a client alone. */
 export function enrol<Keys extends FwknopClient | FwknopGpgClient>(
   client: Keys,
-): Enrolled<Keys> {
+): FwknopEnrolled<Keys> {
   const mac = client.hmac && hmac(client.hmac.type, client.hmac.key);
   return {
     name: client.name,

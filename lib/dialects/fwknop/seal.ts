@@ -15,7 +15,7 @@ import {
   writeSealed,
 } from "./packet.ts";
 import { type FwknopRequest, writeRequest } from "./request.ts";
-import type { Ask, Circumstances, Sealed, Sealer } from "../dialect.ts";
+import type { Ask, Sealed, Sealer, SealOptions } from "../dialect.ts";
 
 /** What must be fresh in every packet. */
 export interface FwknopRandom {
@@ -119,7 +119,7 @@ function readAsk(
 async function encryptByGpg(
   { home, recipient, signer }: FwknopProfileGpg,
   text: Uint8Array,
-  { run }: Circumstances,
+  { run }: SealOptions,
 ): Promise<Uint8Array> {
   const failed = (why: string) =>
     new FailureError(

@@ -35,7 +35,7 @@ const NOTHING = new Uint8Array(0);
 const FORGED = { ok: false, why: "forged", initiator: null } as const;
 
 /** The chaining key and the handshake hash, 32 bytes each; never changed. */
-export interface Chain {
+export interface HandshakeState {
   readonly ck: Uint8Array;
   readonly h: Uint8Array;
 }
@@ -60,9 +60,9 @@ export interface Initiator {
 }
 
 /** A message, and what its writer goes on with. */
-export interface Written {
+export interface WrittenMessage {
   readonly message: Uint8Array<ArrayBuffer>;
-  readonly chain: Chain;
+  readonly chain: HandshakeState;
 }
 
 /** What the responder made of message 1. */
@@ -72,7 +72,7 @@ export type ReadMessage1<T extends Initiator> =
     readonly payload: Uint8Array;
     readonly initiator: T;
     readonly ephemeral: KeyObject;
-    readonly chain: Chain;
+    readonly chain: HandshakeState;
   }
   | { readonly ok: false; readonly why: "unknown" }
   | Forged<T>;
@@ -89,17 +89,17 @@ export interface Forged<T extends Initiator> {
 export function beginHandshake(
   prologue: Uint8Array,
   responderPublic: Uint8Array,
-): Chain {
+): HandshakeState {
   const h = sha256(sha256(PROTOCOL_NAME, prologue), responderPublic);
   return { ck: PROTOCOL_NAME, h };
 }
 
 /** Writes message 1: payload + 96 bytes. Null if a shared secret is all zero. */
 export function writeMessage1(
-  begun: Chain,
+  begun: HandshakeState,
   keys: InitiatorKeys,
   payload: Uint8Array,
-): Written | null {
+): WrittenMessage | null {
   const { own, ephemeral, responder } = keys;
   const es = agree(ephemeral.secret, responder);
   const ss = agree(own.secret, responder);
@@ -127,7 +127,7 @@ export function writeMessage1(
  * bytes; an unknown one ends here, before any psk is used.
  */
 export function readMessage1<T extends Initiator>(
-  begun: Chain,
+  begun: HandshakeState,
   own: KeyPair,
   message: Uint8Array,
   find: (publicKey: Uint8Array) => T | null,
@@ -169,11 +169,11 @@ export function readMessage1<T extends Initiator>(
  * secret is all zero, which message 1 has ruled out.
  */
 export function writeMessage2(
-  chain: Chain,
+  chain: HandshakeState,
   ephemeral: KeyPair,
   theirs: { readonly ephemeral: KeyObject; readonly static: KeyObject },
   payload: Uint8Array,
-): Written | null {
+): WrittenMessage | null {
   const ee = agree(ephemeral.secret, theirs.ephemeral);
   const se = agree(ephemeral.secret, theirs.static);
   if (!ee || !se) return null;
@@ -187,10 +187,10 @@ export function writeMessage2(
 
 /** Reads message 2, on the initiator's side. Null if it does not prove itself. */
 export function readMessage2(
-  chain: Chain,
+  chain: HandshakeState,
   ours: { readonly ephemeral: KeyPair; readonly static: KeyPair },
   message: Uint8Array,
-): { readonly payload: Uint8Array; readonly chain: Chain } | null {
+): { readonly payload: Uint8Array; readonly chain: HandshakeState } | null {
   if (message.length < MESSAGE_2_OVERHEAD) return null;
   const e = message.subarray(0, KEY_SIZE);
   const sealed = message.subarray(KEY_SIZE);
@@ -204,16 +204,16 @@ export function readMessage2(
 }
 
 /** The two keys after the handshake: the initiator's to send, then the responder's. */
-export function splitChain(chain: Chain): [Uint8Array, Uint8Array] {
+export function splitChain(chain: HandshakeState): [Uint8Array, Uint8Array] {
   return derive(chain.ck, NOTHING, 2);
 }
 
 function mixMessage2(
-  chain: Chain,
+  chain: HandshakeState,
   e: Uint8Array,
   ee: Uint8Array,
   se: Uint8Array,
-): Chain & { readonly k: Uint8Array } {
+): HandshakeState & { readonly k: Uint8Array } {
   const h = sha256(chain.h, e);
   const [ckE] = derive(chain.ck, e, 1);
   const [ckEe] = derive(ckE, ee, 1);

@@ -22,7 +22,7 @@ import type {
 } from "../dialect.ts";
 import {
   beginHandshake,
-  type Chain,
+  type HandshakeState,
   type Initiator,
   readMessage1,
   readMessage2,
@@ -226,7 +226,10 @@ function refuse(why: PacketRefusal): Opened {
 }
 
 /** Starts the handshake that a packet with this tag goes on with. */
-export function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
+export function begin(
+  tag: Uint8Array,
+  serverPublic: Uint8Array,
+): HandshakeState {
   return beginHandshake(concat(PROLOGUE, tag), serverPublic);
 }
 
@@ -239,7 +242,7 @@ export function macOf(
 }
 
 function sealReply(
-  chain: Chain,
+  chain: HandshakeState,
   theirs: { readonly ephemeral: KeyObject; readonly static: KeyObject },
   answer: Answer,
   random: Uint8Array,

@@ -1,7 +1,7 @@
 import type { Endpoint } from "../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { DEFAULT_CHAIN } from "../nft/rules/sets.ts";
-import type { Chain, HostRules } from "./flow.ts";
+import type { FilterChain, HostRules } from "./flow.ts";
 import {
   type AcceptMode,
   acceptMode,
@@ -12,7 +12,7 @@ import {
 import type { BackendName, FirewallConfig } from "../firewall.ts";
 
 /** What a new configuration is to have, and what the user named. */
-export interface Wish {
+export interface WantedFirewall {
   readonly backend: BackendName;
   /** Whether the user named the backend; else another one may fit better. */
   readonly isNamed: boolean;
@@ -39,7 +39,10 @@ export interface Choice {
 }
 
 /** Chooses by what the host's rules do with the services; null = they are not known. */
-export function chooseFirewall(rules: HostRules | null, wish: Wish): Choice {
+export function chooseFirewall(
+  rules: HostRules | null,
+  wish: WantedFirewall,
+): Choice {
   const asked = {
     backend: wish.backend,
     mode: wish.mode ?? "guard",
@@ -100,8 +103,8 @@ function blockedOf(
 function acceptOf(
   rules: HostRules,
   blocked: readonly Blocked[],
-  { backend, isNamed, isLegacy }: Wish,
-): { accept: AcceptMode; base: Chain } | null {
+  { backend, isNamed, isLegacy }: WantedFirewall,
+): { accept: AcceptMode; base: FilterChain } | null {
   if (backend === "gate") return null;
   const [base] = blocked.map((one) => one.base);
   const accept = base ? acceptMode(rules, base) : null;
@@ -129,7 +132,7 @@ function acceptOf(
 function explainAccept(
   { ports, by }: Blocked,
   { backend, chain }: AcceptMode,
-  { table, name }: Chain,
+  { table, name }: FilterChain,
 ): string[] {
   const why = `mode accept, as ${formatPortRange(ports)} is ${by}: ` +
     "knock's own rules accept what is granted";

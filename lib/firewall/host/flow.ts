@@ -26,7 +26,7 @@ export interface Probe {
 export type Match = "yes" | "no" | "maybe";
 
 /** Decision of a rule. */
-export type Action =
+export type RuleAction =
   | { readonly do: "accept" | "drop" | "return" | "pass" | "unknown" }
   | { readonly do: "jump" | "goto"; readonly chain: string }
   /** To another machine or a container, past the input hook. */
@@ -35,15 +35,15 @@ export type Action =
   | { readonly do: "redirect"; readonly port: number | null };
 
 /** A rule of the host. */
-export interface Rule {
+export interface HostRule {
   readonly match: (probe: Probe) => Match;
-  readonly action: Action;
+  readonly action: RuleAction;
   /** The rule for people, as its own tool writes it. */
   readonly text: string;
 }
 
 /** A chain of the host. */
-export interface Chain {
+export interface FilterChain {
   /** Such as "inet filter"; "legacy ip filter" for the kernel's own iptables. */
   readonly table: string;
   readonly name: string;
@@ -51,12 +51,12 @@ export interface Chain {
   /** Kernel hook that calls it; null: only other chains do. */
   readonly hook: { readonly kind: string; readonly at: string } | null;
   readonly policy: "accept" | "drop";
-  readonly rules: readonly Rule[];
+  readonly rules: readonly HostRule[];
 }
 
 /** All of a host's packet filters. */
 export interface HostRules {
-  readonly chains: readonly Chain[];
+  readonly chains: readonly FilterChain[];
   /** Tables of nftables, as "inet knock". */
   readonly tables: readonly string[];
   /** This machine's own addresses; what is redirected to them stays here. */
@@ -88,7 +88,7 @@ export type Fate =
 
 /** Rule that brings a fate about; `rule` null = the policy of the chain. */
 export interface Cause {
-  readonly chain: Chain;
+  readonly chain: FilterChain;
   readonly rule: string | null;
 }
 
@@ -98,7 +98,7 @@ export interface Passing {
   /** The rule that drops it, or may; null when none does. */
   readonly cause: Cause | null;
   /** The chain that the kernel calls on the way to that rule. */
-  readonly base: Chain | null;
+  readonly base: FilterChain | null;
 }
 
 const PASSES: Passing = { passes: "yes", cause: null, base: null };
@@ -137,8 +137,8 @@ export function formatCause({ chain, rule }: Cause): string {
 
 /** All that a chain which the kernel calls may do with a packet, and by which rule. */
 export function fatesIn(
-  base: Chain,
-  chains: readonly Chain[],
+  base: FilterChain,
+  chains: readonly FilterChain[],
   probe: Probe,
   own: Own = OWN_GUARD,
 ): ReadonlyMap<Fate, Cause> {
@@ -153,10 +153,10 @@ export function fatesIn(
 
 /** The chains that the kernel calls for a packet at one place. */
 export function hooked(
-  chains: readonly Chain[],
+  chains: readonly FilterChain[],
   kind: string,
   ...places: readonly string[]
-): Chain[] {
+): FilterChain[] {
   return chains.filter(({ hook }) =>
     hook?.kind === kind && places.includes(hook.at)
   );
@@ -206,7 +206,7 @@ export function addressWithin(address: string | null, text: string): Match {
 /** Where a packet may go after the nat chains: here, to another port of ours, elsewhere. */
 function natWays(
   { local }: HostRules,
-  chains: readonly Chain[],
+  chains: readonly FilterChain[],
   probe: Probe,
   own: Own,
 ): Probe[] {
@@ -245,7 +245,10 @@ function translated(
   return { ...probe, port: at, forwardedTo: isKnown ? address : null };
 }
 
-function passingOf(base: Chain, fates: ReadonlyMap<Fate, Cause>): Passing {
+function passingOf(
+  base: FilterChain,
+  fates: ReadonlyMap<Fate, Cause>,
+): Passing {
   const drop = fates.get("drop");
   if (drop && fates.size === 1) return { passes: "no", cause: drop, base };
   const passes = sure(!drop && !fates.has("unknown"));
@@ -269,16 +272,16 @@ function either(a: Passing, b: Passing): Passing {
 
 /** A walk through the chains that one hook calls. */
 interface Walk {
-  readonly chains: readonly Chain[];
+  readonly chains: readonly FilterChain[];
   readonly probe: Probe;
   readonly own: Own;
   readonly fates: Map<Fate, Cause>;
   /** Chains walked already, and whether a packet may come out at their end. */
-  readonly seen: Map<Chain, boolean>;
+  readonly seen: Map<FilterChain, boolean>;
 }
 
 /** Collects what may happen; whether a packet may come out at the end. */
-function follow(walk: Walk, chain: Chain): boolean {
+function follow(walk: Walk, chain: FilterChain): boolean {
   const known = walk.seen.get(chain);
   if (known !== undefined) return known;
   walk.seen.set(chain, true);
@@ -287,7 +290,7 @@ function follow(walk: Walk, chain: Chain): boolean {
   return comesOut;
 }
 
-function followRules(walk: Walk, chain: Chain): boolean {
+function followRules(walk: Walk, chain: FilterChain): boolean {
   let mayReturn = false;
   for (const { match, action, text } of chain.rules) {
     const matches = match(walk.probe);
@@ -301,7 +304,12 @@ function followRules(walk: Walk, chain: Chain): boolean {
 }
 
 /** Whether a packet may come back from what a rule does. */
-function take(walk: Walk, chain: Chain, action: Action, text: string): boolean {
+function take(
+  walk: Walk,
+  chain: FilterChain,
+  action: RuleAction,
+  text: string,
+): boolean {
   switch (action.do) {
     case "accept":
     case "drop":
@@ -333,7 +341,7 @@ function take(walk: Walk, chain: Chain, action: Action, text: string): boolean {
 function note(
   { fates }: Walk,
   fate: Fate,
-  chain: Chain,
+  chain: FilterChain,
   rule: string | null,
 ): false {
   if (!fates.has(fate)) fates.set(fate, { chain, rule });
@@ -353,8 +361,8 @@ export function isOwn(table: string, name: string, { chain }: Own): boolean {
  * here: it does so by itself when the server starts, so before that it counts.
  */
 function isComing(
-  { table, name, hook }: Chain,
-  chains: readonly Chain[],
+  { table, name, hook }: FilterChain,
+  chains: readonly FilterChain[],
   own: Own,
 ): boolean {
   if (!own.accepts || own.chain === null || own.chain.includes(" ")) {

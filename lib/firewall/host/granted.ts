@@ -16,7 +16,7 @@ import {
 } from "../nft/rules/sets.ts";
 import {
   type Cause,
-  type Chain,
+  type FilterChain,
   formatCause,
   type HostRules,
   judgePassing,
@@ -42,7 +42,7 @@ export interface Blocked {
   /** What to type, or to write. */
   readonly hint: string;
   /** The chain that the kernel calls; null where a jump to ours is missing. */
-  readonly base: Chain | null;
+  readonly base: FilterChain | null;
 }
 
 /** A firewall as a configuration describes it. */
@@ -149,7 +149,10 @@ export interface AcceptMode {
 }
 
 /** The mode accept that fits the chain which drops; null where none does. */
-export function acceptMode(host: HostRules, base: Chain): AcceptMode | null {
+export function acceptMode(
+  host: HostRules,
+  base: FilterChain,
+): AcceptMode | null {
   if (base.hook?.at !== "input" || base.hook.kind !== "filter") return null;
   const { table } = base;
   if (/^(legacy )?ip6? filter$/.test(table) && base.name === "INPUT") {
@@ -163,7 +166,7 @@ export function acceptMode(host: HostRules, base: Chain): AcceptMode | null {
 /** What lets a port through where a chain drops it, in the words of the tool that keeps the chain. */
 export function allowLine(
   host: HostRules,
-  { table, name, hook }: Chain,
+  { table, name, hook }: FilterChain,
   family: Family,
   { ports: { protocol, first, last }, to }: Wanted,
 ): string {

@@ -2,16 +2,16 @@
 
 import type { Family } from "../firewall.ts";
 import {
-  type Action,
   addressWithin,
   any,
   both,
-  type Chain,
+  type FilterChain,
+  type HostRule,
   type Match,
   not,
   portWithin,
   type Probe,
-  type Rule,
+  type RuleAction,
   sure,
 } from "./flow.ts";
 import { ELSEWHERE } from "./nft_json.ts";
@@ -44,7 +44,7 @@ export function parseIptablesSave(
   text: string,
   family: Family,
   skip: string | null = null,
-): Chain[] {
+): FilterChain[] {
   const named = new Map<string, Map<string, Built>>();
   let table = "";
   for (const line of text.split("\n")) {
@@ -78,7 +78,7 @@ export function isOfChain(line: string, chain: string | null): boolean {
   return chain !== null && line.startsWith(`-A ${chain} `);
 }
 
-type Built = Chain & { readonly rules: Rule[] };
+type Built = FilterChain & { readonly rules: HostRule[] };
 
 /** The table as nftables would call it, so that one can stand for the other. */
 function nameOf(table: string, family: Family): string {
@@ -101,7 +101,7 @@ function readRule(
   tokens: readonly Token[],
   chains: ReadonlyMap<string, unknown>,
   text: string,
-): Rule {
+): HostRule {
   const words = tokens.map(({ text }) => text);
   const matches: ((probe: Probe) => Match)[] = [];
   let to = ELSEWHERE, port: number | null = null;
@@ -140,7 +140,7 @@ function readTarget(
   how: "jump" | "goto",
   chains: ReadonlyMap<string, unknown>,
   { to, port }: { to: string; port: number | null },
-): Action {
+): RuleAction {
   switch (target) {
     case "ACCEPT":
       return { do: "accept" };

@@ -11,9 +11,9 @@ import {
   hostTable,
 } from "../nft/rules/sets.ts";
 import {
-  type Chain,
   type Fate,
   fatesIn,
+  type FilterChain,
   hooked,
   type HostRules,
   type Own,
@@ -112,8 +112,8 @@ export function findDrops(
 
 /** What a chain may do with new connections to any port, by family and protocol. */
 function allFates(
-  base: Chain,
-  chains: readonly Chain[],
+  base: FilterChain,
+  chains: readonly FilterChain[],
   own: Own,
 ): ReadonlyMap<Fate, unknown>[] {
   return base.families.flatMap((family) =>
@@ -125,7 +125,7 @@ function allFates(
 }
 
 /** The names of all chains from which a packet can come to ours, wherever the rule stands. */
-function leading(chains: readonly Chain[], host: HostChain): Set<string> {
+function leading(chains: readonly FilterChain[], host: HostChain): Set<string> {
   const inTable = chains.filter(({ table }) => table === hostTable(host));
   const found = new Set<string>();
   const queue = [host.chain];

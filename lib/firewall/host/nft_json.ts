@@ -2,17 +2,17 @@
 
 import type { Family } from "../firewall.ts";
 import {
-  type Action,
   addressWithin,
   any,
   both,
-  type Chain,
+  type FilterChain,
+  type HostRule,
   type HostRules,
   type Match,
   not,
   portWithin,
   type Probe,
-  type Rule,
+  type RuleAction,
   sure,
 } from "./flow.ts";
 import { formatRule } from "./nft_text.ts";
@@ -48,7 +48,7 @@ export function parseNftJson(
   const all = listed(text);
   if (!all) return null;
   const keyOf = ({ family, table }: Json) => `${family} ${table}`;
-  const rules = new Map<string, Rule[]>();
+  const rules = new Map<string, HostRule[]>();
   const opaque = new Set<string>();
   const lists = new Map<string, string>();
   for (const entry of all) {
@@ -71,7 +71,7 @@ export function parseNftJson(
     if (own) own.push(...readRule(expr, named));
     else rules.set(key, readRule(expr, named));
   }
-  const chains = all.flatMap(({ chain }): Chain[] => {
+  const chains = all.flatMap(({ chain }): FilterChain[] => {
     const families = chain && FAMILIES[chain.family];
     if (!families) return [];
     const { name, type, hook, policy } = chain;
@@ -126,7 +126,7 @@ function isOfPorts({ type, flags }: Json): boolean {
 type Named = (name: string) => readonly Json[] | null;
 
 /** A rule of the model for each decision that a rule of nftables may come to. */
-function readRule(expr: readonly Json[], named: Named): Rule[] {
+function readRule(expr: readonly Json[], named: Named): HostRule[] {
   const matches: ((probe: Probe) => Match)[] = [];
   const text = formatRule(expr);
   const all = (probe: Probe, last: Match = "yes") =>
@@ -134,8 +134,8 @@ function readRule(expr: readonly Json[], named: Named): Rule[] {
   const each = (
     key: Json,
     data: Json,
-    act: (value: Json) => Action,
-  ): Rule[] => {
+    act: (value: Json) => RuleAction,
+  ): HostRule[] => {
     const entries = entriesOf(data, named);
     if (entries === null) {
       return [{ match: (probe) => all(probe, "maybe"), action: UNKNOWN, text }];
@@ -180,7 +180,7 @@ function readRule(expr: readonly Json[], named: Named): Rule[] {
   return [];
 }
 
-const UNKNOWN: Action = { do: "unknown" };
+const UNKNOWN: RuleAction = { do: "unknown" };
 
 /** Element of a set or map that stands for all values without one of their own. */
 const ALL = "*";
@@ -210,7 +210,7 @@ const VERDICTS: readonly string[] = [
   ...["dnat", "redirect", "snat", "masquerade", "queue", "xt"],
 ];
 
-function readAction(part: Json): Action | null {
+function readAction(part: Json): RuleAction | null {
   const [kind] = Object.keys(part ?? {});
   switch (kind) {
     case "accept":

@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Family } from "../firewall.ts";
-import type { Chain, HostRules } from "./flow.ts";
+import type { FilterChain, HostRules } from "./flow.ts";
 import { isOfChain, parseIptablesSave } from "./iptables_save.ts";
 import {
   type Json,
@@ -147,7 +147,7 @@ function build(
   local: readonly string[],
   skip: string | null,
 ): HostRules {
-  let chains: readonly Chain[] = nft?.chains ?? [];
+  let chains: readonly FilterChain[] = nft?.chains ?? [];
   for (const [family, text] of saved) {
     const better = parseIptablesSave(text, family, skip)
       .filter(({ table }) => nft?.opaque.includes(table));

@@ -9,7 +9,7 @@ import {
   openingKey,
 } from "../firewall.ts";
 import {
-  type Found,
+  type IptablesListing,
   isOurs,
   ourChains,
   portray,
@@ -129,7 +129,7 @@ export class IptablesChains {
 
   #write(
     family: Family,
-    found: Found,
+    found: IptablesListing,
     services: readonly Guarded[],
     held: Held,
   ): Promise<void> {

@@ -7,7 +7,7 @@ import { lines, OWNER } from "../firewall.ts";
 export const MARK = `-m comment --comment "${OWNER}"`;
 
 /** What `iptables -S` shows of ours. */
-export interface Found {
+export interface IptablesListing {
   /** The chain's rules, behind "-A CHAIN "; null when there is no such chain. */
   readonly rules: readonly string[] | null;
   /** Whether the first rule of INPUT leads there. */
@@ -19,7 +19,7 @@ export interface Found {
 }
 
 /** Reads what `iptables -S` lists. */
-export function readListing(listing: string, chain: string): Found {
+export function readListing(listing: string, chain: string): IptablesListing {
   const all = listing.split("\n");
   const input = all.filter((line) => line.startsWith("-A INPUT "));
   const jump = `-A INPUT -j ${chain}`;
@@ -38,7 +38,7 @@ export function readListing(listing: string, chain: string): Found {
 }
 
 /** Whether a chain was made by this program; one without rules is anybody's. */
-export function isOurs({ rules }: Found): boolean {
+export function isOurs({ rules }: IptablesListing): boolean {
   return rules?.some(isMark) ?? false;
 }
 

@@ -7,7 +7,7 @@
 import { isIpv4, parseAddress } from "../../values/address.ts";
 import { mergePorts, type PortRange } from "../../values/ports.ts";
 import { FirewallError, type Grant, type Guarded, lines } from "../firewall.ts";
-import { type Found, MARK } from "./listing.ts";
+import { type IptablesListing, MARK } from "./listing.ts";
 
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";
@@ -53,7 +53,7 @@ export function applyScript(
   style: Style,
   services: readonly Guarded[],
   grants: readonly Grant[],
-  found: Found,
+  found: IptablesListing,
 ): string {
   const { chain } = style;
   const jump = `INPUT -j ${chain}`;
@@ -86,7 +86,7 @@ export function changeScript(
 }
 
 /** The script that takes the jump and the chain away; an emptied chain stays where others' rules lead to it. */
-export function removeScript(chain: string, found: Found): string {
+export function removeScript(chain: string, found: IptablesListing): string {
   return restoreText(
     ...Array.from({ length: found.jumps }, () => `-D INPUT -j ${chain}`),
     `-F ${chain}`,

@@ -8,7 +8,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
-  type KernelGate,
+  type Prefilter,
   type SequenceRules,
   Turns,
 } from "../firewall.ts";
@@ -21,10 +21,10 @@ import {
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftLeads } from "./grants/targets.ts";
 import { type NftKernel, NftStanding } from "./kernel.ts";
-import type { Found } from "./listing.ts";
+import type { NftListing } from "./listing.ts";
 import {
   checkTarget,
-  type Forward,
+  type ForwardRule,
   resolveForwards,
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
@@ -119,7 +119,7 @@ export class NftFirewall implements Firewall {
     this.#kernel.sequences.set(rules);
   }
 
-  setGate(gate: KernelGate | null): Promise<void> {
+  setGate(gate: Prefilter | null): Promise<void> {
     return this.#turns.take(async () => {
       this.#standing.checkSetUp();
       const wanted = gate && gate.ports.length > 0 ? gate : null;
@@ -157,7 +157,7 @@ export class NftFirewall implements Firewall {
     });
   }
 
-  async #forwardsOf(services: readonly Guarded[]): Promise<Forward[]> {
+  async #forwardsOf(services: readonly Guarded[]): Promise<ForwardRule[]> {
     const forwards = await resolveForwards(this.#runtime, services);
     for (const { targets } of forwards) {
       for (const target of targets) checkTarget(this.#runtime, target);
@@ -199,7 +199,7 @@ export class NftFirewall implements Firewall {
   async #usedUpText(
     plan: Plan,
     grants: readonly Grant[],
-    found: Found,
+    found: NftListing,
   ): Promise<string> {
     let script = "";
     for (const kind of ONCE_KINDS) {
@@ -256,7 +256,7 @@ function rangeError({ once, ports }: Grant): FirewallError {
     : new FirewallError(`a range of ports cannot lead to one port, ${shown}`);
 }
 
-function leadsOn({ ports }: Forward, { ports: wanted }: Grant): boolean {
+function leadsOn({ ports }: ForwardRule, { ports: wanted }: Grant): boolean {
   const { protocol, first } = wanted;
   return ports.some((range) =>
     range.protocol === protocol && range.first <= first && first <= range.last

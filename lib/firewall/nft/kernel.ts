@@ -10,9 +10,9 @@ import type { Nft } from "./library.ts";
 import {
   clearText,
   findTable,
-  type Found,
   hostObjects,
   isOurs,
+  type NftListing,
   ownTable,
   readTable,
   removeText,
@@ -24,10 +24,10 @@ import {
   formatHostChain,
   type HostChain,
   hostTable,
-  type Place,
   type SetKind,
   setName,
   TABLE,
+  type TablePlace,
 } from "./rules/sets.ts";
 import { NftSequences } from "./sequences/rules.ts";
 
@@ -55,7 +55,7 @@ export class NftKernel {
   }
 
   /** What is there of ours; throws FirewallError when another's has our names. */
-  async look(): Promise<Found> {
+  async look(): Promise<NftListing> {
     // "list table" fetches the elements of the sets even if it does not show
     // them, a second for a hundred thousand; "list ruleset" does not.
     const listing = await this.#nft.run("list ruleset inet\n");
@@ -84,7 +84,7 @@ export class NftKernel {
    */
   async replace(
     plan: Plan,
-    found: Found,
+    found: NftListing,
     more: string,
     keepsSequences = false,
   ): Promise<void> {
@@ -106,9 +106,9 @@ export class NftKernel {
 
   /** The elements of a place's sets of a kind that are there now. */
   async elements(
-    place: Place,
+    place: TablePlace,
     kind: SetKind,
-    found: Found,
+    found: NftListing,
   ): Promise<Element[]> {
     const there = place.table === TABLE
       ? readTable(found.own ?? "")
@@ -199,7 +199,7 @@ export class NftStanding {
   }
 
   /** Puts in place all that a plan says, and what `script` adds to it. */
-  async apply(plan: Plan, found: Found, script: string): Promise<void> {
+  async apply(plan: Plan, found: NftListing, script: string): Promise<void> {
     await this.#kernel.replace(plan, found, script);
     this.#plan = plan;
     this.#isSetUp = true;

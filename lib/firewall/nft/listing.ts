@@ -6,9 +6,9 @@ import {
   formatHostChain,
   type HostChain,
   hostTable,
-  type Place,
   setNames,
   TABLE,
+  type TablePlace,
 } from "./rules/sets.ts";
 
 /** One thing in a table. */
@@ -20,7 +20,7 @@ export interface Listed {
 }
 
 /** What was found of ours. */
-export interface Found {
+export interface NftListing {
   /** The listing of our own table; null when there is none. */
   readonly own: string | null;
   /** What is ours in the table of the host's chain. */
@@ -30,7 +30,7 @@ export interface Found {
 }
 
 /** What was found as one text; null when there is nothing of ours. */
-export function textOf({ own, host }: Found): string | null {
+export function textOf({ own, host }: NftListing): string | null {
   if (own === null && host.length === 0) return null;
   return (own ?? "") + host.map(({ text }) => text + "\n").join("");
 }
@@ -77,7 +77,7 @@ export function isOurs(table: string): boolean {
 export function hostObjects(
   listing: string,
   host: HostChain,
-  place: Place,
+  place: TablePlace,
 ): Listed[] {
   const table = findTable(listing, place.table);
   if (table === null) return [];
@@ -131,7 +131,7 @@ function renewText(): string {
 }
 
 /** Deletes what was found of ours and is wanted no more. */
-export function unneededText(plan: Plan, { own, host }: Found): string {
+export function unneededText(plan: Plan, { own, host }: NftListing): string {
   const names = ownNames(plan);
   const text = own === null
     ? ""
@@ -148,7 +148,7 @@ export function unneededText(plan: Plan, { own, host }: Found): string {
 }
 
 /** Clears the way for sets and chains that are to be made anew. */
-export function clearText(host: HostChain | null, found: Found): string {
+export function clearText(host: HostChain | null, found: NftListing): string {
   const own = found.own === null ? "" : renewText();
   if (!host) return own;
   const sets = found.host.filter(({ kind }) => kind === "set");

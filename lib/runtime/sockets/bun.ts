@@ -138,7 +138,7 @@ const MAX_WAITING = 1024 * 1024;
 const OVERHEAD = 512;
 
 /** A clock, and what calls when everything else had its turn. */
-export interface Turns {
+export interface PacedTurns {
   nowMs(): number;
   next(call: () => void): void;
 }
@@ -152,7 +152,7 @@ export interface Paced {
 }
 
 /** Makes a handler such that everything else has its turns. */
-export function paced(handler: DatagramHandler, turns: Turns): Paced {
+export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
   let waiting: [bytes: Uint8Array, source: DatagramSource][] = [];
   let size = 0;
   let untilMs: number | null = null;

@@ -22,10 +22,10 @@ import {
 } from "../../dialects/openspa/open.ts";
 import { createDialects } from "../packet/dialects.ts";
 import {
-  type Circumstances,
   type Explained,
   explainJudgement,
-  type Told,
+  type ExplainOptions,
+  type PacketExplanation,
 } from "./policy.ts";
 
 type Explain = (packet: Uint8Array, scene: Scene) => Explanation;
@@ -85,7 +85,7 @@ const FORMS: readonly [DialectName, (packet: Uint8Array) => boolean][] = [
 export function explainPacket(
   config: Config,
   packet: Uint8Array,
-  circumstances: Circumstances,
+  circumstances: ExplainOptions,
 ): Explained {
   const { nowMs } = circumstances;
   // A copy of what was accepted is a request, too: it is said further down.
@@ -112,7 +112,7 @@ function explainBy(
   dialect: Dialect,
   packet: Uint8Array,
   scene: Scene,
-): Told {
+): PacketExplanation {
   const { name } = dialect;
   const explain = EXPLAINERS[name]?.(config);
   const explanation = explain
@@ -161,7 +161,7 @@ function explainForm(
   dialects: readonly Dialect[],
   packet: Uint8Array,
   scene: Scene,
-): Told {
+): PacketExplanation {
   const used = dialects.map(({ name }) => name);
   const other = FORMS.find(([name, fits]) =>
     !used.includes(name) && fits(packet)

@@ -11,14 +11,10 @@ import type {
 import { formatPrefix } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { isTimely, judge, type PolicyRefusal } from "../packet/judge.ts";
-import {
-  explainRefusal,
-  explainSkew,
-  formatPorts,
-} from "../report/chronicle.ts";
+import { explainRefusal, explainSkew, formatPorts } from "../report/events.ts";
 
 /** What a dialect told of a packet. */
-export interface Told extends Explanation {
+export interface PacketExplanation extends Explanation {
   /** Null: it has the form of none. */
   readonly dialect: DialectName | null;
 }
@@ -35,7 +31,7 @@ export type Would =
   | { readonly ok: false; readonly why: PolicyRefusal | "replay" };
 
 /** A packet, explained to the end. */
-export interface Explained extends Omit<Told, "verdict"> {
+export interface Explained extends Omit<PacketExplanation, "verdict"> {
   /** The first refusal of its form, its proof and its time. */
   readonly verdict: "request" | "time" | PacketRefusal;
   /** Null where there is no request to be judged. */
@@ -43,7 +39,7 @@ export interface Explained extends Omit<Told, "verdict"> {
 }
 
 /** The world that a packet is explained in. */
-export interface Circumstances {
+export interface ExplainOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
   /** Where the packet came from, canonical; null where nobody knows. */
@@ -55,8 +51,8 @@ export interface Circumstances {
 /** Adds what the judge would say, step by step. */
 export function explainJudgement(
   config: Config,
-  explained: Told,
-  circumstances: Circumstances,
+  explained: PacketExplanation,
+  circumstances: ExplainOptions,
 ): Explained {
   const { request } = explained;
   const client = config.clients.find(({ name }) => name === request?.client);
@@ -90,7 +86,7 @@ function tryJudge(
   config: Config,
   request: Request,
   client: Client,
-  { source, nowMs }: Circumstances,
+  { source, nowMs }: ExplainOptions,
 ): Would {
   const from = source ?? request.address;
   // The machine's addresses may be others where this is asked.

@@ -3,7 +3,7 @@
 import type { Action, Answer } from "../../dialects/dialect.ts";
 import type { PortRange } from "../../values/ports.ts";
 import type { Verdict } from "../packet/judge.ts";
-import type { Asker } from "../report/chronicle.ts";
+import type { Asker } from "../report/events.ts";
 
 /** What was asked for and let pass, as far as it was. */
 export type Granted = Extract<Verdict, { ok: true }>;

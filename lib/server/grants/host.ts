@@ -32,7 +32,7 @@ import type { Log } from "../report/log.ts";
 import { attempt } from "../report/trouble.ts";
 import type { Store } from "../state/store.ts";
 import type { Granted } from "./deed.ts";
-import type { InForce } from "./in_force.ts";
+import type { ActiveConfig } from "./active.ts";
 
 /** Age from which on the rules are read again before a grant is refused. */
 const FRESH_MS = 1000;
@@ -60,7 +60,7 @@ export interface HostWatchParts {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly log: Log;
-  readonly inForce: InForce;
+  readonly inForce: ActiveConfig;
 }
 
 /** Knows which granted ports the host's own rules would drop. */

@@ -6,23 +6,23 @@
  */
 
 import type { Config } from "../../config/config.ts";
-import { kernelSequences } from "../../config/doors.ts";
+import { kernelSequences } from "../../config/sequences.ts";
 import { endConnections } from "../../firewall/conntrack.ts";
 import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
 import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPortRange, overlapPorts } from "../../values/ports.ts";
 import { latestEnd } from "../packet/judge.ts";
-import { type Entry, isWithin, mergeEntries } from "../state/ledger.ts";
+import { isWithin, type LedgerEntry, mergeEntries } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
 import type { Deed, Granted } from "./deed.ts";
-import { granteesOf, type InForce } from "./in_force.ts";
+import { type ActiveConfig, granteesOf } from "./active.ts";
 
 /** What orders are given with. */
 export interface OrdersParts {
   readonly runtime: Runtime;
   readonly store: Store;
-  readonly inForce: InForce;
+  readonly inForce: ActiveConfig;
 }
 
 /** Brings the firewall in step with the ledger. Methods throw FirewallError. */
@@ -91,7 +91,7 @@ export class Orders {
   }
 
   /** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
-  async close(ended: readonly Entry[], nowMs: number): Promise<void> {
+  async close(ended: readonly LedgerEntry[], nowMs: number): Promise<void> {
     const { store, inForce: { firewall } } = this.#parts;
     for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
       const gone = mergeEntries(own);
@@ -113,7 +113,7 @@ export class Orders {
   }
 
   /** Ends the connections of those services that say so. */
-  async kill(ended: readonly Entry[]): Promise<void> {
+  async kill(ended: readonly LedgerEntry[]): Promise<void> {
     const { runtime, inForce: { config } } = this.#parts;
     const killed = config.services.filter(({ kill }) => kill);
     const concerned = ended.filter((entry) =>

@@ -4,11 +4,11 @@ import {
   type PortRange,
   withoutPorts,
 } from "../../values/ports.ts";
-import type { Chronicle } from "../report/chronicle.ts";
-import { type Entry, isWithin, type Ledger } from "../state/ledger.ts";
+import type { EventLog } from "../report/events.ts";
+import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
 import type { Deed, Granted } from "./deed.ts";
-import type { InForce } from "./in_force.ts";
+import type { ActiveConfig } from "./active.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
@@ -24,8 +24,8 @@ const MAX_GRANTS_AT_ADDRESS = 1024;
 /** What records are written with. */
 export interface RecordsParts {
   readonly store: Store;
-  readonly chronicle: Chronicle;
-  readonly inForce: InForce;
+  readonly chronicle: EventLog;
+  readonly inForce: ActiveConfig;
 }
 
 /** Writes down what was decided, and takes it back. */
@@ -41,7 +41,7 @@ export class Records {
    * were, which a `close` ends: of a range the part that it names. Belongs in
    * a transaction: throws SystemError, also where there is no room.
    */
-  record(deed: Deed, granted: Granted, nowMs: number): Entry[] {
+  record(deed: Deed, granted: Granted, nowMs: number): LedgerEntry[] {
     const { store: { ledger }, chronicle } = this.#parts;
     // Pings are only counted: they would push all else out of the history.
     if (deed.action !== "ping") chronicle.remember(deed.action, deed, granted);
@@ -78,7 +78,7 @@ export class Records {
   }
 
   /** Has the ledger say again what is still open. */
-  putBack(entries: readonly Entry[]): void {
+  putBack(entries: readonly LedgerEntry[]): void {
     const { store, chronicle } = this.#parts;
     try {
       for (const entry of entries) store.ledger.put(entry);
@@ -88,7 +88,7 @@ export class Records {
   }
 
   /** Takes entries out of the ledger for good. Belongs in a transaction: throws SystemError. */
-  end(entries: readonly Entry[], reason: string): void {
+  end(entries: readonly LedgerEntry[], reason: string): void {
     const { store, chronicle } = this.#parts;
     for (const entry of entries) {
       store.ledger.remove(entry);
@@ -101,7 +101,7 @@ export class Records {
     { client }: Deed,
     { address, ports, seconds, to }: Granted,
     nowMs: number,
-  ): Entry[] {
+  ): LedgerEntry[] {
     const untilMs = nowMs + seconds * 1000;
     const once = this.#parts.inForce.isOnce(client);
     return ports.map((ports) => ({
@@ -119,9 +119,9 @@ export class Records {
 /** Takes ports out of a client's own entries at an address; the entries as they were. */
 function takeOut(
   ledger: Ledger,
-  own: readonly Entry[],
+  own: readonly LedgerEntry[],
   ports: readonly PortRange[],
-): Entry[] {
+): LedgerEntry[] {
   const ended = own.filter((entry) =>
     ports.some((range) => overlapPorts(range, entry.ports))
   );
@@ -140,7 +140,7 @@ function takeOut(
 /** Throws SystemError where there is no room for what is to be opened. */
 function checkRoom(
   ledger: Ledger,
-  own: readonly Entry[],
+  own: readonly LedgerEntry[],
   { address, ports }: Granted,
 ): void {
   if (!ledger.hasRoom(ports.length, MAX_GRANTS)) {

@@ -10,9 +10,9 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { latestEnd } from "../packet/judge.ts";
 import type { Log } from "../report/log.ts";
 import type { Runner } from "../runner.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
-import { granteesOf, type InForce } from "./in_force.ts";
+import { type ActiveConfig, granteesOf } from "./active.ts";
 import type { Orders } from "./orders.ts";
 import type { Records } from "./records.ts";
 
@@ -25,7 +25,7 @@ export interface UpkeepParts {
   readonly store: Store;
   readonly log: Log;
   readonly runner: Runner;
-  readonly inForce: InForce;
+  readonly inForce: ActiveConfig;
   readonly records: Records;
   readonly orders: Orders;
 }
@@ -83,9 +83,9 @@ export class Upkeep {
     const { runtime, store, log, records, orders } = this.#parts;
     const nowMs = runtime.nowMs();
     const clients = new Map(config.clients.map((one) => [one.name, one]));
-    const shortened: Entry[] = [];
-    const ended: Entry[] = [];
-    const before: Entry[] = [];
+    const shortened: LedgerEntry[] = [];
+    const ended: LedgerEntry[] = [];
+    const before: LedgerEntry[] = [];
     for (const entry of store.ledger.live(nowMs)) {
       const client = clients.get(entry.client);
       const untilMs = client && latestEnd(client, nowMs, entry.untilMs);
@@ -132,9 +132,12 @@ export class Upkeep {
   }
 
   /** Closes entries, one address after the other; those that it could. */
-  async #closeEach(over: readonly Entry[], nowMs: number): Promise<Entry[]> {
+  async #closeEach(
+    over: readonly LedgerEntry[],
+    nowMs: number,
+  ): Promise<LedgerEntry[]> {
     const { log, orders } = this.#parts;
-    const closed: Entry[] = [];
+    const closed: LedgerEntry[] = [];
     for (const [address, own] of Map.groupBy(over, (one) => one.address)) {
       if ((this.#closeAgainMs.get(address) ?? 0) > nowMs) continue;
       this.#closeAgainMs.delete(address);
@@ -153,7 +156,7 @@ export class Upkeep {
     return closed;
   }
 
-  #runHooks(ended: readonly Entry[]): void {
+  #runHooks(ended: readonly LedgerEntry[]): void {
     const { runner, inForce: { config } } = this.#parts;
     for (const entry of ended) runner.hook(config.hooks.close, entry);
   }

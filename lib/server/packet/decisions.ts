@@ -10,20 +10,20 @@ import { STEP_MS } from "../../dialects/codes.ts";
 import type { Request } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Claim, Granted } from "../grants/deed.ts";
-import type { InForce } from "../grants/in_force.ts";
+import type { ActiveConfig } from "../grants/active.ts";
 import { MAX_WAITING, type Queue } from "../grants/queue.ts";
 import type { Records } from "../grants/records.ts";
 import {
   type Asker,
-  type Chronicle,
   type Concerned,
+  type EventLog,
   explainRefusal,
   explainSkew,
-} from "../report/chronicle.ts";
-import { Hush, type Log } from "../report/log.ts";
+} from "../report/events.ts";
+import { type Log, LogLimit } from "../report/log.ts";
 import type { Counters } from "../report/metrics.ts";
 import { stateTrouble } from "../report/trouble.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { LedgerEntry } from "../state/ledger.ts";
 import { codeIdentity } from "../state/replay.ts";
 import type { Store } from "../state/store.ts";
 import { takenAddresses } from "./forwarding.ts";
@@ -44,8 +44,8 @@ export interface DecisionsParts {
   readonly store: Store;
   readonly log: Log;
   readonly counters: Counters;
-  readonly chronicle: Chronicle;
-  readonly inForce: InForce;
+  readonly chronicle: EventLog;
+  readonly inForce: ActiveConfig;
   readonly queue: Queue;
   readonly records: Records;
 }
@@ -55,7 +55,7 @@ export interface Passed {
   readonly ok: true;
   readonly granted: Granted;
   /** The ledger's entries for these ports as they were before. */
-  readonly before: readonly Entry[];
+  readonly before: readonly LedgerEntry[];
 }
 
 /** That nothing is to be done; that was told already. */
@@ -77,15 +77,15 @@ interface Refused {
 /** Decides on requests and claims. Nothing in here waits. */
 export class Decisions {
   readonly #parts: DecisionsParts;
-  readonly #codes: Codes;
-  readonly #hush: Hush;
+  readonly #codes: CodeGuard;
+  readonly #hush: LogLimit;
   #taken: ReadonlySet<string> = new Set();
   #takenMs = -Infinity;
 
   constructor(parts: DecisionsParts) {
     this.#parts = parts;
-    this.#codes = new Codes(parts.store);
-    this.#hush = new Hush(parts.log);
+    this.#codes = new CodeGuard(parts.store);
+    this.#hush = new LogLimit(parts.log);
   }
 
   /**
@@ -281,7 +281,7 @@ interface Wrong {
 }
 
 /** What became of the clients' one-time codes; in the state, so that a restart forgives none. */
-export class Codes {
+export class CodeGuard {
   readonly #store: Store;
 
   constructor(store: Store) {

@@ -16,7 +16,7 @@ import { Streams } from "./streams.ts";
  * null where nothing can be answered. Called synchronously; the bytes are only
  * valid until it returns.
  */
-export type Receive = (
+export type ReceivePacket = (
   readings: readonly Uint8Array[],
   source: DatagramSource,
   socket: Datagrams | null,
@@ -31,11 +31,11 @@ interface Entrance {
 /** The sockets of a server, by what the configuration says of them. */
 export class Entrances {
   readonly #runtime: Runtime;
-  readonly #receive: Receive;
+  readonly #receive: ReceivePacket;
   readonly #streams: Streams;
   readonly #open = new Map<string, Entrance>();
 
-  constructor(runtime: Runtime, counters: Counters, receive: Receive) {
+  constructor(runtime: Runtime, counters: Counters, receive: ReceivePacket) {
     this.#runtime = runtime;
     this.#receive = receive;
     this.#streams = new Streams(

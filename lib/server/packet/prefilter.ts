@@ -3,11 +3,11 @@
 import { type Config, dialectsOf } from "../../config/config.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
-import type { Firewall, KernelGate } from "../../firewall/firewall.ts";
+import type { Firewall, Prefilter } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 
 /** Keeps the kernel gate up to date. Methods throw FirewallError. */
-export class GateTags {
+export class PrefilterTags {
   readonly #runtime: Runtime;
   /** The window whose tags the kernel has; null without a gate. */
   #window: number | null = null;
@@ -33,7 +33,7 @@ export class GateTags {
 }
 
 /** The gate of a configuration; null where a client speaks another dialect, which has no tags. */
-function kernelGate(config: Config, nowMs: number): KernelGate | null {
+function kernelGate(config: Config, nowMs: number): Prefilter | null {
   const ports = config.listen.map(({ port }) => port);
   const used = config.clients.flatMap(dialectsOf);
   if (used.some((dialect) => dialect !== "knock")) return null;

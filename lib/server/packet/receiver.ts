@@ -13,7 +13,7 @@ import type {
   Runtime,
 } from "../../runtime/runtime.ts";
 import type { ClockJumps } from "../clock.ts";
-import type { Keeper } from "../grants/keeper.ts";
+import type { Grants } from "../grants/grants.ts";
 import type { Log } from "../report/log.ts";
 import type { Counters } from "../report/metrics.ts";
 import { attempt } from "../report/trouble.ts";
@@ -29,7 +29,7 @@ export interface ReceiverParts {
   readonly store: Store;
   readonly log: Log;
   readonly counters: Counters;
-  readonly keeper: Keeper;
+  readonly keeper: Grants;
   readonly clock: ClockJumps;
 }
 

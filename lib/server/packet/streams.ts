@@ -25,7 +25,7 @@ const MAX_DRAINED = 16;
 const MAX_CONNECTIONS = 256;
 
 /** Takes what a connection carried: readings of one packet, one of which may open. */
-export type Receive = (
+export type ReceiveStream = (
   readings: readonly Uint8Array[],
   source: DatagramSource,
 ) => void;
@@ -34,11 +34,11 @@ export type Receive = (
 export class Streams {
   readonly #runtime: Runtime;
   readonly #counters: Counters;
-  readonly #receive: Receive;
+  readonly #receive: ReceiveStream;
   /** Connections and their sources, the oldest first. */
   readonly #open = new Map<Stream, string>();
 
-  constructor(runtime: Runtime, counters: Counters, receive: Receive) {
+  constructor(runtime: Runtime, counters: Counters, receive: ReceiveStream) {
     this.#runtime = runtime;
     this.#counters = counters;
     this.#receive = receive;

@@ -50,7 +50,7 @@ const TOLD_REFUSALS: Rate = { perSecond: 1 / 10, burst: 60 };
 export type RefusalKind = "time" | "policy";
 
 /** Keeps refusals that come in masses out of the log and the history. */
-export class Hush {
+export class LogLimit {
   readonly #log: Log;
   readonly #refusals = new RateCap(TOLD_REFUSALS);
   /** Whose refusals are not told at the moment. */

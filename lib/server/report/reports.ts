@@ -2,7 +2,7 @@
 
 import type { Config } from "../../config/config.ts";
 import type { Listener, Runtime } from "../../runtime/runtime.ts";
-import type { Keeper } from "../grants/keeper.ts";
+import type { Grants } from "../grants/grants.ts";
 import type { Store } from "../state/store.ts";
 import type { Log } from "./log.ts";
 import { type Counters, serveMetrics } from "./metrics.ts";
@@ -24,7 +24,7 @@ export interface ReportsParts {
   readonly store: Store;
   readonly log: Log;
   readonly counters: Counters;
-  readonly keeper: Keeper;
+  readonly keeper: Grants;
 }
 
 /** The reports of one server, which begins when they do. */

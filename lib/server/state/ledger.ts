@@ -15,7 +15,7 @@ import {
 } from "../../values/ports.ts";
 
 /** A client's grant, as recorded. */
-export interface Entry extends Grant {
+export interface LedgerEntry extends Grant {
   /** Unix milliseconds. */
   readonly sinceMs: number;
 }
@@ -74,17 +74,17 @@ export class Ledger {
     this.#rebase.run(nowMs);
   }
 
-  put(entry: Entry): void {
+  put(entry: LedgerEntry): void {
     this.#atMost++;
     this.#put.run(...keyOf(entry), entry.sinceMs, entry.untilMs);
   }
 
-  remove(entry: Entry): void {
+  remove(entry: LedgerEntry): void {
     this.#remove.run(...keyOf(entry));
   }
 
   /** All that is open now. */
-  live(nowMs: number): Entry[] {
+  live(nowMs: number): LedgerEntry[] {
     return this.#live.all(nowMs).map(readEntry);
   }
 
@@ -94,12 +94,12 @@ export class Ledger {
   }
 
   /** What is open now for one address. */
-  ofAddress(address: string, nowMs: number): Entry[] {
+  ofAddress(address: string, nowMs: number): LedgerEntry[] {
     return this.#ofAddress.all(address, nowMs).map(readEntry);
   }
 
   /** What has ended by itself and is still recorded. */
-  ended(nowMs: number): Entry[] {
+  ended(nowMs: number): LedgerEntry[] {
     return this.#ended.all(nowMs).map(readEntry);
   }
 
@@ -120,7 +120,7 @@ export class Ledger {
  * ports, with the latest end of all clients that share it. Those for a single
  * connection stay apart from those that last.
  */
-export function mergeEntries(entries: readonly Entry[]): Grant[] {
+export function mergeEntries(entries: readonly LedgerEntry[]): Grant[] {
   const merged = new Map<string, Grant>();
   for (const entry of entries) {
     const key = keyOf({ ...entry, client: "" }).join(" ");
@@ -131,7 +131,10 @@ export function mergeEntries(entries: readonly Entry[]): Grant[] {
 }
 
 /** Whether an entry is for ports within one of these ranges. */
-export function isWithin(entry: Entry, ranges: readonly PortRange[]): boolean {
+export function isWithin(
+  entry: LedgerEntry,
+  ranges: readonly PortRange[],
+): boolean {
   return ranges.some((range) => containsPorts(range, entry.ports));
 }
 
@@ -142,7 +145,7 @@ function keyOf({ client, address, ports, to, once }: Grant): SqlValue[] {
   return [client, address, protocol, first, last, target, once ? 1 : 0];
 }
 
-function readEntry(row: SqlRow): Entry {
+function readEntry(row: SqlRow): LedgerEntry {
   return {
     client: row.client as string,
     address: row.address as string,

@@ -14,7 +14,7 @@ import {
 } from "../../config/files/rights.ts";
 import type { Database, Runtime, SqlValue } from "../../runtime/runtime.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
-import { DoorBook } from "./doors.ts";
+import { SequenceBook } from "./sequences.ts";
 import { History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
 import { Replay } from "./replay.ts";
@@ -86,7 +86,7 @@ export class Store {
   readonly replay: Replay;
   readonly ledger: Ledger;
   readonly history: History;
-  readonly doors: DoorBook;
+  readonly doors: SequenceBook;
   readonly #database: Database;
   readonly #closed: () => void;
 
@@ -97,7 +97,7 @@ export class Store {
     this.replay = new Replay(database);
     this.ledger = new Ledger(database);
     this.history = new History(database);
-    this.doors = new DoorBook(database);
+    this.doors = new SequenceBook(database);
   }
 
   /** Does all of it, or nothing when it throws. */

@@ -11,7 +11,14 @@ import { parseOptions, takePositionals } from "../../command.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
 import { checkFirewall } from "./filter.ts";
-import { bad, type Finding, type Level, ok, unknown, warn } from "./finding.ts";
+import {
+  bad,
+  type Finding,
+  type FindingLevel,
+  ok,
+  unknown,
+  warn,
+} from "./finding.ts";
 import { checkClock, checkDoors, checkServer } from "./server.ts";
 import { checkServices, readSockets } from "./services.ts";
 
@@ -148,7 +155,7 @@ function checkProfiles(
   }
 }
 
-const MARKS: Readonly<Record<Level, string>> = {
+const MARKS: Readonly<Record<FindingLevel, string>> = {
   ok: "ok  ",
   warn: "warn",
   bad: "BAD ",
@@ -166,7 +173,7 @@ function showText(groups: Groups): string {
     }
   }
   const all = groups.flatMap(([, findings]) => findings);
-  const count = (level: Level) =>
+  const count = (level: FindingLevel) =>
     all.filter((finding) => finding.level === level).length;
   lines.push(
     `${count("bad")} bad, ${count("warn")} to look at, ` +

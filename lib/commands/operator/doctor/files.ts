@@ -2,7 +2,7 @@
 
 import type { Config } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import type { DoorFact } from "../../../server/doors/doors.ts";
+import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
 import { OperatorError, SystemError } from "../../../values/errors.ts";
@@ -60,7 +60,7 @@ export async function checkState(
     const fact = (store.fact("server") ?? null) as ServerFact | null;
     const alive = fact !== null && runtime.signalProcess(fact.pid, "test");
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
-    const doors = (store.fact("doors") ?? []) as readonly DoorFact[];
+    const doors = (store.fact("doors") ?? []) as readonly SequenceFact[];
     store.close();
     findings.push(ok(`state folder ${folder}: can be read and written`));
     const server = alive ? fact : null;
@@ -136,5 +136,5 @@ export interface ServerState {
   /** What was counted since it started. */
   readonly counters: Readonly<Record<string, number>>;
   /** What it says of port sequences; absent: nothing. */
-  readonly doors?: readonly DoorFact[];
+  readonly doors?: readonly SequenceFact[];
 }

@@ -2,9 +2,9 @@
 
 import type { Config } from "../../../config/config.ts";
 import {
-  type Chain,
   type Fate,
   fatesIn,
+  type FilterChain,
   hooked,
   type HostRules,
   type Own,
@@ -81,7 +81,7 @@ function checkOwnTable(
 
 /** Whether others let packets through that we need. */
 function checkOthers(
-  chains: readonly Chain[],
+  chains: readonly FilterChain[],
   probes: readonly Probe[],
   what: string,
   own: Own,
@@ -108,7 +108,7 @@ function checkOthers(
 }
 
 function tell(
-  { table, name }: Chain,
+  { table, name }: FilterChain,
   { family, protocol, port }: Probe,
   fates: ReadonlyMap<Fate, unknown>,
   what: string,
@@ -139,7 +139,7 @@ function cureFor(table: string, protocol: string, port: number): string {
 
 /** Ports that are passed on before any input chain: containers'. */
 function checkBypass(
-  chains: readonly Chain[],
+  chains: readonly FilterChain[],
   guarded: readonly PortRange[],
 ): Finding[] {
   const findings = new Map<string, Finding>();

@@ -1,10 +1,10 @@
 /** What the doctor says: one line a finding, and what to type. */
 
 /** `unknown`: it could not be looked at, with these rights or on this system. */
-export type Level = "ok" | "warn" | "bad" | "unknown";
+export type FindingLevel = "ok" | "warn" | "bad" | "unknown";
 
 export interface Finding {
-  readonly level: Level;
+  readonly level: FindingLevel;
   /** One line, lowercase, without secrets. */
   readonly text: string;
   /** What to type, or to do; absent: nothing. */
@@ -22,6 +22,6 @@ export const bad = (text: string, cure?: string): Finding =>
 export const unknown = (text: string, cure?: string): Finding =>
   make("unknown", text, cure);
 
-function make(level: Level, text: string, cure?: string): Finding {
+function make(level: FindingLevel, text: string, cure?: string): Finding {
   return cure === undefined ? { level, text } : { level, text, cure };
 }

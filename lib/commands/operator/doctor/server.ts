@@ -3,7 +3,7 @@
 import type { Config, Listen } from "../../../config/config.ts";
 import { listing } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import type { DoorFact } from "../../../server/doors/doors.ts";
+import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
 import { hasSequencesAlone, type ServerState } from "./files.ts";
@@ -156,7 +156,7 @@ function exists(runtime: Runtime, path: string): boolean {
 /** Compares what the configuration wants with what a running server says; null: none runs. */
 export function checkDoors(
   { doors }: Config,
-  facts: readonly DoorFact[] | null,
+  facts: readonly SequenceFact[] | null,
 ): Finding[] {
   return doors.flatMap(({ name, watch }): Finding[] => {
     const what = `sequence ${name} (watch: ${watch})`;

@@ -1,13 +1,13 @@
 /** What `knock status` knows, and how it says it. */
 
 import type { Runtime } from "../../../runtime/runtime.ts";
-import type { DoorFact } from "../../../server/doors/doors.ts";
+import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import {
   describeHostFact,
   type HostFact,
 } from "../../../server/grants/host.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
-import type { Entry } from "../../../server/state/ledger.ts";
+import type { LedgerEntry } from "../../../server/state/ledger.ts";
 import type { Store } from "../../../server/state/store.ts";
 import { formatPortRange } from "../../../values/ports.ts";
 import { counted, escapeUnsafe, formatTable } from "../../../values/text.ts";
@@ -27,7 +27,7 @@ export interface Status {
   readonly server: ServerFact | null;
   readonly grants: readonly OpenGrant[];
   /** What port sequences open, and whether they are heard. */
-  readonly sequences: readonly DoorFact[];
+  readonly sequences: readonly SequenceFact[];
   /** What the host's own rules keep closed, whatever is granted. */
   readonly dropped_by_host: readonly HostFact[];
   readonly counters: Readonly<Record<string, number>>;
@@ -48,7 +48,7 @@ export function readStatus(runtime: Runtime, store: Store | null): Status {
     running,
     server: running ? server : null,
     grants: store.ledger.live(nowMs).map((entry) => row(entry, nowMs)),
-    sequences: running ? (store.fact("doors") ?? []) as DoorFact[] : [],
+    sequences: running ? (store.fact("doors") ?? []) as SequenceFact[] : [],
     dropped_by_host: running ? (store.fact("host") ?? []) as HostFact[] : [],
     counters: (store.fact("counters") ?? {}) as Record<string, number>,
   };
@@ -76,7 +76,7 @@ export function describeStatus(
 }
 
 /** What is to be known of a door; nothing where all is well. */
-function describeDoor({ name, left, trouble }: DoorFact): string {
+function describeDoor({ name, left, trouble }: SequenceFact): string {
   const words = [
     ...trouble === null ? [] : [`is not heard: ${trouble}`],
     ...left === null ? [] : [
@@ -101,7 +101,7 @@ export function describeServer(server: ServerFact | null): string {
 }
 
 function row(
-  { client, address, ports, untilMs }: Entry,
+  { client, address, ports, untilMs }: LedgerEntry,
   nowMs: number,
 ): OpenGrant {
   return {

@@ -9,11 +9,11 @@ import {
   parsePortRange,
   type PortRange,
 } from "../../../values/ports.ts";
-import { readFirewallCommand, type Rule, type Tool } from "./rule.ts";
+import { type FilterCommand, readFirewallCommand, type Tool } from "./rule.ts";
 import { readParts, WHOLE, words } from "./shell.ts";
 
 /** The ports that a command opens or closes for who knocked, and for nobody else. */
-export interface Opening {
+export interface CommandOpening {
   readonly action: "open" | "close";
   readonly ports: readonly PortRange[];
   readonly tool: Tool;
@@ -30,8 +30,8 @@ export interface Opening {
 }
 
 /** The meaning of a whole command. */
-export interface Reading {
-  readonly opening: Opening | null;
+export interface CommandReading {
+  readonly opening: CommandOpening | null;
   /** The command's other parts, as a shell line; "" where there are none. */
   readonly rest: string;
   /** Why a command of a firewall is not an opening of this machine; null: no such command. */
@@ -78,15 +78,15 @@ const FIREWALLS =
   /^(iptables|ip6tables)(-legacy|-nft)?$|^(ufw|firewall-cmd|nft|ipset|ebtables)$/;
 
 /** Reads what a command opens, whatever stands around it. */
-export function readCommand(command: string): Reading {
-  const unread: Reading = { opening: null, rest: command, why: null };
+export function readCommand(command: string): CommandReading {
+  const unread: CommandReading = { opening: null, rest: command, why: null };
   const parts = readParts(command);
   if (!parts) {
     return /\b(ip6?tables|ufw|firewall-cmd|nft)\b/.test(command)
       ? { ...unread, why: "its shell line cannot be taken apart" }
       : unread;
   }
-  const rules: Rule[] = [];
+  const rules: FilterCommand[] = [];
   const rest: string[] = [];
   const waits: number[] = [];
   // Whether the part before cannot fail, or only asks for the same rule.
@@ -131,15 +131,15 @@ export function readCommand(command: string): Reading {
 }
 
 /** The ports that a command opens or closes; null where it does not do just that. */
-export function readOpening(command: string): Opening | null {
+export function readOpening(command: string): CommandOpening | null {
   return readCommand(command).opening;
 }
 
 /** Brings several rules down to one opening: all open, all close, or open for a while. */
 function merge(
-  rules: readonly Rule[],
+  rules: readonly FilterCommand[],
   waits: readonly number[],
-): Opening | null {
+): CommandOpening | null {
   const opens = rules.filter(({ action }) => action === "open");
   const closes = rules.filter(({ action }) => action === "close");
   const main = opens.length > 0 ? opens : closes;
@@ -160,7 +160,7 @@ function merge(
     } else if (!before || waits.length > 0) return null;
   } else if (waits.length > 0) return null;
   return {
-    action: first.action as Opening["action"],
+    action: first.action as CommandOpening["action"],
     ports: portsOf(main),
     tool: first.tool,
     families: [4, 6].filter((family) =>
@@ -173,7 +173,7 @@ function merge(
   };
 }
 
-function portsOf(rules: readonly Rule[]): PortRange[] {
+function portsOf(rules: readonly FilterCommand[]): PortRange[] {
   const all = rules.flatMap(({ ports }) => ports.map(formatPortRange));
   return [...new Set(all)].map((text) => parsePortRange(text)!);
 }

@@ -17,7 +17,7 @@ export interface DoorPort {
 }
 
 /** A section of the file but `[options]`. */
-export interface Door {
+export interface KnockdDoor {
   /** Cut to 127 bytes as knockd does; not always of its own. */
   readonly name: string;
   /** The line of the section's head, from 1 on. */
@@ -44,7 +44,7 @@ export interface Door {
 }
 
 export interface KnockdConf {
-  readonly doors: readonly Door[];
+  readonly doors: readonly KnockdDoor[];
   readonly interface: string | null;
   readonly logFile: string | null;
   readonly syslog: boolean;
@@ -62,7 +62,7 @@ const NAME_SIZE = 127;
 
 const FLAG_NAMES = ["fin", "syn", "rst", "psh", "ack", "urg"];
 
-type Draft = { -readonly [K in keyof Door]: Door[K] };
+type Draft = { -readonly [K in keyof KnockdDoor]: KnockdDoor[K] };
 
 /** Reads a knockd.conf. Throws ConfigError with the first mistake, as knockd stops at it. */
 export function readKnockdConf(

@@ -14,9 +14,9 @@ import { scalar } from "../../files/write.ts";
 import { MAX_WITHIN_SECONDS, NAME } from "../../shape.ts";
 import { commandArgv } from "./command.ts";
 import {
-  type Door,
   type DoorPort,
   type KnockdConf,
+  type KnockdDoor,
   type ReadFile,
   readKnockdConf,
 } from "./conf.ts";
@@ -24,9 +24,9 @@ import {
   asCommands,
   clampSeconds,
   commonTool,
+  type ConvertedEntry,
   doorWarnings,
   effectOf,
-  type Entry,
   OPEN_SECONDS,
   pairDoors,
 } from "./doors.ts";
@@ -83,7 +83,7 @@ export function convertKnockd(
         `"knock log" shows who opened what`,
     );
   }
-  const doors = conf.doors.map((door): Entry => ({
+  const doors = conf.doors.map((door): ConvertedEntry => ({
     door,
     name: writer.nameOf(door.name),
     effect: effectOf(door),
@@ -162,7 +162,7 @@ class Writer {
   tool: Tool | null = null;
 
   /** Whether a door can be knocked at all; a warning where it cannot. */
-  isUsable({ name, door }: Entry): boolean {
+  isUsable({ name, door }: ConvertedEntry): boolean {
     const all = (door.oneTime ?? [door.ports]).flat();
     if (all.some(({ port }) => port === 0)) {
       this.#warn(
@@ -184,7 +184,7 @@ class Writer {
   }
 
   /** Notes the ports that a door opens and knocks at. */
-  note({ door, effect: { opening }, closer }: Entry): void {
+  note({ door, effect: { opening }, closer }: ConvertedEntry): void {
     this.#hits.push(
       ...(door.oneTime ?? [door.ports]).flat(),
       ...closer?.ports ?? [],
@@ -193,7 +193,7 @@ class Writer {
   }
 
   /** Writes a door; with it the one that closes it. */
-  add({ name, door, effect, closer }: Entry): void {
+  add({ name, door, effect, closer }: ConvertedEntry): void {
     const { opening, seconds } = effect;
     const opens = opening?.action === "open";
     const within = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
@@ -369,7 +369,7 @@ clients: {}
 }
 
 /** Writes the programs that a door runs; whether there are any. */
-function addPrograms(door: Door, lines: string[]): boolean {
+function addPrograms(door: KnockdDoor, lines: string[]): boolean {
   const add = (key: string, command: string | null) => {
     if (command === null) return false;
     // An empty one for IPv6 says that nothing is to be run.

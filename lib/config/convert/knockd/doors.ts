@@ -3,13 +3,13 @@
 import { formatPortRange, overlapPorts } from "../../../values/ports.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { MAX_WITHIN_SECONDS } from "../../shape.ts";
-import { commandArgv, type Opening, readCommand } from "./command.ts";
-import type { Door, DoorPort } from "./conf.ts";
+import { commandArgv, type CommandOpening, readCommand } from "./command.ts";
+import type { DoorPort, KnockdDoor } from "./conf.ts";
 import type { Tool } from "./rule.ts";
 
 /** What a door's commands come down to: a plain opening, or programs to run. */
 export interface Effect {
-  readonly opening: Opening | null;
+  readonly opening: CommandOpening | null;
   /** Seconds until its own commands close again; null: they do not. */
   readonly seconds: number | null;
   /** What the commands run beside opening and closing, as shell lines; "" for nothing. */
@@ -20,12 +20,12 @@ export interface Effect {
 }
 
 /** A door, and what becomes of it. */
-export interface Entry {
-  readonly door: Door;
+export interface ConvertedEntry {
+  readonly door: KnockdDoor;
   readonly name: string;
   readonly effect: Effect;
   /** The door that closes what this one opens. */
-  readonly closer: Door | null;
+  readonly closer: KnockdDoor | null;
 }
 
 /** A door whose commands stay commands, and why. */
@@ -34,7 +34,7 @@ export function asCommands(...notes: readonly string[]): Effect {
 }
 
 /** What a door's commands come down to. */
-export function effectOf(door: Door): Effect {
+export function effectOf(door: KnockdDoor): Effect {
   const start = readCommand(door.start ?? "");
   const start6 = door.start6 === null ? start : readCommand(door.start6);
   const why = start.why ?? start6.why;
@@ -96,7 +96,7 @@ const INEXACT =
   "open ends here";
 
 /** Families that the commands could not open for, and ours does. */
-function onlyFor(start: Opening, start6: Opening): string[] {
+function onlyFor(start: CommandOpening, start6: CommandOpening): string[] {
   const found: string[] = [];
   if (!start.families.includes(4)) {
     found.push("opens over IPv4, too, where its command could not");
@@ -107,22 +107,23 @@ function onlyFor(start: Opening, start6: Opening): string[] {
   return found;
 }
 
-function sameOpening(a: Opening, b: Opening): boolean {
+function sameOpening(a: CommandOpening, b: CommandOpening): boolean {
   return a.action === b.action && a.tool === b.tool &&
     a.seconds === b.seconds && samePorts(a, b);
 }
 
-function isExact(a: Opening, b: Opening): boolean {
+function isExact(a: CommandOpening, b: CommandOpening): boolean {
   return a.specs.join() === b.specs.join();
 }
 
-function samePorts(a: Opening, b: Opening): boolean {
-  const key = ({ ports }: Opening) => ports.map(formatPortRange).sort().join();
+function samePorts(a: CommandOpening, b: CommandOpening): boolean {
+  const key = ({ ports }: CommandOpening) =>
+    ports.map(formatPortRange).sort().join();
   return key(a) === key(b);
 }
 
 /** The firewall whose rules most of the doors change: one server has one. */
-export function commonTool(entries: readonly Entry[]): Tool | null {
+export function commonTool(entries: readonly ConvertedEntry[]): Tool | null {
   const tools = entries.flatMap(({ effect: { opening } }) =>
     opening?.action === "open" ? [opening.tool] : []
   );
@@ -134,9 +135,11 @@ export function commonTool(entries: readonly Entry[]): Tool | null {
  * closes what it can not be put to stays a command, and so must whatever
  * opens its ports: it would find no rule to take away.
  */
-export function pairDoors(entries: readonly Entry[]): Entry[] {
-  const closers = new Map<Entry, Entry>();
-  const left: Entry[] = [];
+export function pairDoors(
+  entries: readonly ConvertedEntry[],
+): ConvertedEntry[] {
+  const closers = new Map<ConvertedEntry, ConvertedEntry>();
+  const left: ConvertedEntry[] = [];
   for (const entry of entries) {
     const { opening } = entry.effect;
     if (opening?.action !== "close") continue;
@@ -157,7 +160,7 @@ export function pairDoors(entries: readonly Entry[]): Entry[] {
   );
   const other = "stays a command: another door closes what it opens in a way " +
     "that only commands can";
-  return entries.flatMap((entry): Entry[] => {
+  return entries.flatMap((entry): ConvertedEntry[] => {
     const opener = closers.get(entry);
     if (opener && !loose.includes(opener)) return [];
     if (opener || loose.includes(entry) || left.includes(entry)) {
@@ -181,11 +184,11 @@ export function pairDoors(entries: readonly Entry[]): Entry[] {
 }
 
 function isPair(
-  { door, effect }: Entry,
-  { door: closer }: Entry,
-  opening: Opening,
+  { door, effect }: ConvertedEntry,
+  { door: closer }: ConvertedEntry,
+  opening: CommandOpening,
 ): boolean {
-  const order = ({ ports }: Door) =>
+  const order = ({ ports }: KnockdDoor) =>
     ports.map(({ protocol, port }) => `${protocol}/${port}`).join();
   return effect.opening?.action === "open" && !door.oneTime &&
     !closer.oneTime && samePorts(effect.opening, opening) &&
@@ -208,7 +211,7 @@ const TINY_TIMEOUT = 1;
 
 /** What has to be known about a door; `runs` is whether it runs programs of its own. */
 export function doorWarnings(
-  { door, effect, closer }: Entry,
+  { door, effect, closer }: ConvertedEntry,
   runs: boolean,
 ): string[] {
   const found = [...effect.notes];

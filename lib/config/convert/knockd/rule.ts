@@ -6,7 +6,7 @@ import { parsePortRange, type PortRange } from "../../../values/ports.ts";
 export type Tool = "iptables" | "firewalld" | `nft ${string}`;
 
 /** One rule for who knocked, in a chain of packets to this machine. */
-export interface Rule {
+export interface FilterCommand {
   readonly action: "open" | "close" | "check";
   readonly ports: readonly PortRange[];
   readonly tool: Tool;
@@ -28,7 +28,7 @@ export interface Rule {
 export function readFirewallCommand(
   program: string,
   args: readonly string[],
-): Rule | string | null {
+): FilterCommand | string | null {
   const [name = ""] = program.split(/-(?=legacy|nft)/);
   switch (name) {
     case "iptables":
@@ -80,7 +80,7 @@ const MATCHES = /^(tcp|udp|multiport|state|conntrack|comment)$/;
 function readIptables(
   args: readonly string[],
   family: 4 | 6,
-): Rule | string | null {
+): FilterCommand | string | null {
   const given = new Map<string, string>();
   const spec: string[] = [];
   const more = (why: string) => `${why} of iptables is more than an opening`;
@@ -156,7 +156,7 @@ function readIptables(
   });
 }
 
-function readUfw(args: readonly string[]): Rule | string | null {
+function readUfw(args: readonly string[]): FilterCommand | string | null {
   const text = args.join(" ").replace(/^(--force |--dry-run )*/, "")
     .replace(/ comment .*$/, "");
   if (/^(delete )?route /.test(text)) {
@@ -190,7 +190,7 @@ function readUfw(args: readonly string[]): Rule | string | null {
     : { ...tcp, ports: [...tcp.ports, ...udp.ports] };
 }
 
-function readFirewalld(args: readonly string[]): Rule | string | null {
+function readFirewalld(args: readonly string[]): FilterCommand | string | null {
   const rest = args.filter((word) => !/^--zone=|^-q$|^--quiet$/.test(word));
   const text = rest.join(" ").replace(/"/g, "").replace(/--zone \S+ ?/, "");
   const match =
@@ -227,7 +227,7 @@ function readFirewalld(args: readonly string[]): Rule | string | null {
   });
 }
 
-function readNft(args: readonly string[]): Rule | string | null {
+function readNft(args: readonly string[]): FilterCommand | string | null {
   // One argument may hold the whole command, as may several.
   const text = args.join(" ").trim().replace(/\s+/g, " ").replace(/^-\w+ /, "")
     .replace(/;$/, "").trim();
@@ -300,9 +300,9 @@ function rule(
   protocol: string,
   text: string,
   more:
-    & Pick<Rule, "action" | "tool" | "families" | "spec">
-    & Partial<Rule>,
-): Rule | string {
+    & Pick<FilterCommand, "action" | "tool" | "families" | "spec">
+    & Partial<FilterCommand>,
+): FilterCommand | string {
   if (protocol !== "tcp" && protocol !== "udp") {
     return `its rule is for the protocol ${protocol}`;
   }

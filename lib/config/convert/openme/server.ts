@@ -20,7 +20,7 @@ import { NAME } from "../../shape.ts";
 import { type Foreign, parsePort, readForeign } from "../foreign.ts";
 import {
   type Basics,
-  type Client,
+  type ConvertedClient,
   type Groups,
   MAX_SKEW,
   OPENME_KEY_FILE,
@@ -279,7 +279,7 @@ function nameClients(
   clients: readonly Enrolled[],
   services: Services,
   warnings: string[],
-): Client[] {
+): ConvertedClient[] {
   const names = new Names(warnings);
   return clients.map(({ name, key, groups, ports, expires }) => ({
     name: names.of(`clients.${name}`, name),

@@ -14,7 +14,7 @@ const MAX_FOR = 8 * 3600;
 export const MAX_SKEW = 86400;
 
 /** A client of openme's. */
-export interface Client {
+export interface ConvertedClient {
   readonly name: string;
   readonly key: Uint8Array;
   readonly open: readonly string[];
@@ -39,7 +39,7 @@ export interface Basics {
 export function writeConverted(
   { port, seconds, window, backend, drops }: Basics,
   groups: Groups,
-  clients: readonly Client[],
+  clients: readonly ConvertedClient[],
 ): string {
   const services = [...groups].filter(([, ports]) => ports.length > 0)
     .map(([name, ports]) =>
@@ -65,7 +65,7 @@ clients:${clients.length === 0 ? " {}" : ""}
 ${clients.map(writeClient).join("")}`;
 }
 
-function writeClient({ name, key, open, expires }: Client): string {
+function writeClient({ name, key, open, expires }: ConvertedClient): string {
   return `  ${scalar(name)}:
     openme: { key: ${JSON.stringify(formatBase64(key))} }
     open: [${open.map(scalar).join(", ")}]

@@ -17,7 +17,7 @@ import { concat, hmacSha256 } from "../../crypto/hash.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
 import {
   beginHandshake,
-  type Chain,
+  type HandshakeState,
   type Initiator,
   readMessage1,
   writeMessage1,
@@ -162,7 +162,7 @@ export function sealWebKnock(
   return { ufrag: packet.toBase64(), pwd: passwordOf(sent.chain) };
 }
 
-function begin(tag: Uint8Array, serverPublic: Uint8Array): Chain {
+function begin(tag: Uint8Array, serverPublic: Uint8Array): HandshakeState {
   return beginHandshake(concat(PROLOGUE, tag), serverPublic);
 }
 
@@ -172,7 +172,7 @@ function macOf(serverPublic: Uint8Array): (covered: Uint8Array) => Uint8Array {
 }
 
 /** The password of a knock's checks and answers: only the two ends can compute it. */
-function passwordOf({ ck }: Chain): string {
+function passwordOf({ ck }: HandshakeState): string {
   return new Uint8Array(
     createHmac("sha256", ck).update(PWD_LABEL).digest(),
   ).toBase64({ omitPadding: true });

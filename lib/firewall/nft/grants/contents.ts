@@ -5,10 +5,10 @@ import { allPlaces, type Plan } from "../rules/ruleset.ts";
 import {
   mapName,
   ONCE_KINDS,
-  type Place,
   type SetKind,
   setName,
   TABLE,
+  type TablePlace,
 } from "../rules/sets.ts";
 import {
   addElements,
@@ -71,7 +71,7 @@ export function refillText(plan: Plan, ranges: Pieces, nowMs: number): string {
  * which were used.
  */
 export function usedUpText(
-  place: Place,
+  place: TablePlace,
   kind: SetKind,
   there: readonly Element[],
   grants: readonly Grant[],
@@ -89,7 +89,7 @@ function isSingles(kind: SetKind): boolean {
 }
 
 /** The sets of some kinds, as nft names them. */
-function setsOf(places: readonly Place[], ...kinds: SetKind[]): string[] {
+function setsOf(places: readonly TablePlace[], ...kinds: SetKind[]): string[] {
   return kinds.flatMap((kind) =>
     places.filter((place) => place.kinds.includes(kind)).flatMap(
       ({ table, prefix, families }) =>

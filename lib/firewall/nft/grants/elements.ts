@@ -13,7 +13,12 @@ import {
   lines,
   openingKey,
 } from "../../firewall.ts";
-import { type Place, portsKey, type SetKind, setName } from "../rules/sets.ts";
+import {
+  portsKey,
+  type SetKind,
+  setName,
+  type TablePlace,
+} from "../rules/sets.ts";
 
 /** One element: whose, which ports, until when; `untilMs` null = shut. */
 export interface Element {
@@ -95,7 +100,7 @@ export function parseElements(listing: string): Element[] {
  * deleted first; and what is deleted must be there, so it is added first.
  */
 export function replaceElements(
-  place: Place,
+  place: TablePlace,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,
@@ -109,7 +114,7 @@ export function replaceElements(
 
 /** Adds elements to sets that do not hold them. */
 export function addElements(
-  place: Place,
+  place: TablePlace,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,
@@ -120,7 +125,7 @@ export function addElements(
 
 /** Deletes elements that are there. */
 export function deleteElements(
-  place: Place,
+  place: TablePlace,
   kind: SetKind,
   elements: readonly Element[],
 ): string {
@@ -150,7 +155,7 @@ function isLive(untilMs: number | null, nowMs: number): boolean {
 
 function statements(
   verb: "add" | "delete",
-  place: Place,
+  place: TablePlace,
   kind: SetKind,
   elements: readonly Element[],
   nowMs: number,

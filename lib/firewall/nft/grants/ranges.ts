@@ -10,7 +10,7 @@ import {
   type Segment,
 } from "../../../values/ports.ts";
 import type { Grant } from "../../firewall.ts";
-import type { Place } from "../rules/sets.ts";
+import type { TablePlace } from "../rules/sets.ts";
 import {
   addElements,
   deleteElements,
@@ -39,7 +39,11 @@ export class NftRanges {
   }
 
   /** The script of what changes. */
-  changeText(places: readonly Place[], changed: Pieces, nowMs: number): string {
+  changeText(
+    places: readonly TablePlace[],
+    changed: Pieces,
+    nowMs: number,
+  ): string {
     let text = "";
     for (const [address, after] of changed) {
       const before = this.#known.get(address) ?? [];
@@ -90,7 +94,7 @@ export function segmentsByAddress(grants: readonly Grant[]): Pieces {
 
 /** Adds all pieces to a place's sets, which are empty. */
 export function rangesText(
-  place: Place,
+  place: TablePlace,
   ranges: Pieces,
   nowMs: number,
 ): string {
@@ -107,7 +111,7 @@ export function rangesText(
  * deleting what is not there fails.
  */
 export function changeSegments(
-  place: Place,
+  place: TablePlace,
   address: string,
   before: readonly Segment[],
   after: readonly Segment[],

@@ -10,15 +10,19 @@ import {
   lines,
   openingKey,
 } from "../../firewall.ts";
-import { checkTarget, resolveTarget, type Target } from "../rules/forwards.ts";
+import {
+  checkTarget,
+  type ForwardTarget,
+  resolveTarget,
+} from "../rules/forwards.ts";
 import { mapName, TABLE } from "../rules/sets.ts";
 import { elementText, formatTimeout } from "./elements.ts";
 
 /** Where a grant with a target of its own leads, as far as the kernel was told. */
-export interface Led {
+export interface GrantTarget {
   readonly address: string;
   readonly ports: PortRange;
-  readonly target: Target;
+  readonly target: ForwardTarget;
   /** Unix milliseconds. */
   readonly untilMs: number;
 }
@@ -36,7 +40,7 @@ const SWEEP_FROM = 1024;
 export class NftLeads {
   readonly #runtime: Runtime;
   /** What the kernel was told, by address and ports. */
-  #known = new Map<string, Led>();
+  #known = new Map<string, GrantTarget>();
   #sweepAt = SWEEP_FROM;
 
   constructor(runtime: Runtime) {
@@ -50,7 +54,7 @@ export class NftLeads {
   async resolve(
     grants: readonly Grant[],
     live: readonly Grant[],
-  ): Promise<Led[]> {
+  ): Promise<GrantTarget[]> {
     const latest = new Map<string, Grant>();
     const asked = new Set(grants.filter(({ to }) => to).map(openingKey));
     for (const grant of live) {
@@ -60,14 +64,14 @@ export class NftLeads {
         latest.set(openingKey(grant), grant);
       }
     }
-    const leading: Led[] = [];
+    const leading: GrantTarget[] = [];
     for (const grant of latest.values()) leading.push(await this.#lead(grant));
     return leading;
   }
 
   /** As {@linkcode resolve}, of all grants there are; without those that lead nowhere any more. */
-  async resolveAll(grants: readonly Grant[]): Promise<Led[]> {
-    const leading: Led[] = [];
+  async resolveAll(grants: readonly Grant[]): Promise<GrantTarget[]> {
+    const leading: GrantTarget[] = [];
     for (const grant of grants.filter(({ to }) => to)) {
       try {
         leading.push(...await this.resolve([grant], grants));
@@ -79,12 +83,12 @@ export class NftLeads {
   }
 
   /** Tells the kernel where a grant leads. */
-  text(led: Led, nowMs: number): string {
+  text(led: GrantTarget, nowMs: number): string {
     return leadText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
   }
 
   /** Takes what was told as known. */
-  note(leading: readonly Led[], nowMs: number): void {
+  note(leading: readonly GrantTarget[], nowMs: number): void {
     for (const led of leading) this.#known.set(openingKey(led), led);
     if (this.#known.size < this.#sweepAt) return;
     for (const [key, { untilMs }] of this.#known) {
@@ -94,11 +98,11 @@ export class NftLeads {
   }
 
   /** Takes what was told as all that is known. */
-  adopt(leading: readonly Led[]): void {
+  adopt(leading: readonly GrantTarget[]): void {
     this.#known = new Map(leading.map((led) => [openingKey(led), led]));
   }
 
-  async #lead({ address, ports, to, untilMs }: Grant): Promise<Led> {
+  async #lead({ address, ports, to, untilMs }: Grant): Promise<GrantTarget> {
     const family = familyOf(address);
     const targets = await resolveTarget(this.#runtime, to!);
     const target = targets.find((one) => one.family === family);
@@ -114,11 +118,15 @@ export class NftLeads {
 }
 
 /** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
-export function leadText(led: Led, before: Led | null, nowMs: number): string {
+export function leadText(
+  led: GrantTarget,
+  before: GrantTarget | null,
+  nowMs: number,
+): string {
   const { address, ports, target, untilMs } = led;
   const map = `${TABLE} ${mapName(familyOf(address))}`;
   const key = elementText({ address, ports, untilMs: null }, nowMs);
-  const end = (target: Target) => {
+  const end = (target: ForwardTarget) => {
     if (parseAddress(target.address) !== target.address) {
       throw new FirewallError(`not an address: "${target.address}"`);
     }

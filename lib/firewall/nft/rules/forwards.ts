@@ -31,13 +31,13 @@ import {
   mapText,
   OWN_KINDS,
   packetKey,
-  type Place,
   type SetKind,
+  type TablePlace,
 } from "./sets.ts";
 import { SystemError } from "../../../values/errors.ts";
 
 /** Where connections of one family go. */
-export interface Target {
+export interface ForwardTarget {
   readonly family: Family;
   /** Canonical. */
   readonly address: string;
@@ -47,11 +47,11 @@ export interface Target {
 }
 
 /** A service whose connections go elsewhere. */
-export interface Forward {
+export interface ForwardRule {
   readonly name: string;
   readonly ports: readonly PortRange[];
   /** One a family at most; who comes by a family without one is refused. */
-  readonly targets: readonly Target[];
+  readonly targets: readonly ForwardTarget[];
   /** Whether this machine's own address is the source there. */
   readonly masquerade: boolean;
 }
@@ -62,8 +62,8 @@ const SNAT_PRIORITY = "srcnat - 10";
 
 /** The chains that lead on; none where there is nothing to lead. */
 export function natChains(
-  place: Place,
-  forwards: readonly Forward[],
+  place: TablePlace,
+  forwards: readonly ForwardRule[],
 ): ChainText[] {
   const rules = [
     ...targetRules(place),
@@ -89,8 +89,8 @@ export function natChains(
 
 /** The rules that let through what was led on to this machine itself. */
 export function landedRules(
-  place: Place,
-  forwards: readonly Forward[],
+  place: TablePlace,
+  forwards: readonly ForwardRule[],
 ): string[] {
   const kinds = place.kinds.filter((kind) => kind === "landed");
   return [
@@ -113,7 +113,7 @@ export function targetMaps(): string[] {
   return FAMILIES.map(mapText);
 }
 
-function targetRules(place: Place): string[] {
+function targetRules(place: TablePlace): string[] {
   const kinds = place.kinds.filter((kind) =>
     kind === "sent" || kind === "sentonce"
   );
@@ -125,7 +125,10 @@ function targetRules(place: Place): string[] {
   );
 }
 
-function forwardRules(place: Place, { ports, targets }: Forward): string[] {
+function forwardRules(
+  place: TablePlace,
+  { ports, targets }: ForwardRule,
+): string[] {
   const kinds: readonly SetKind[] = OWN_KINDS;
   return targets.flatMap((target) =>
     protocolsOf(ports).flatMap(([protocol, texts]) =>
@@ -144,10 +147,10 @@ interface Way {
   readonly protocol: Protocol;
   /** `8443` or `8000-8010`. */
   readonly ports: string;
-  readonly target: Target;
+  readonly target: ForwardTarget;
 }
 
-function eachWay({ ports, targets }: Forward): Way[] {
+function eachWay({ ports, targets }: ForwardRule): Way[] {
   return targets.flatMap((target) =>
     protocolsOf(ports).flatMap(([protocol, texts]) =>
       texts.map((text) => ({ protocol, ports: text, target }))
@@ -201,8 +204,8 @@ const ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet";
 export async function resolveForwards(
   runtime: Runtime,
   services: readonly Guarded[],
-): Promise<Forward[]> {
-  const forwards: Forward[] = [];
+): Promise<ForwardRule[]> {
+  const forwards: ForwardRule[] = [];
   for (const { name, ports, to, masquerade } of services) {
     if (!to) continue;
     const targets = await resolveTarget(runtime, to);
@@ -225,9 +228,9 @@ export async function resolveForwards(
 export async function resolveTarget(
   runtime: Runtime,
   to: Endpoint,
-): Promise<Target[]> {
+): Promise<ForwardTarget[]> {
   const own = runtime.ownAddresses();
-  const targets = new Map<Family, Target>();
+  const targets = new Map<Family, ForwardTarget>();
   for (const address of await addressesOf(runtime, to)) {
     const family = familyOf(address);
     if (targets.has(family)) continue;
@@ -238,7 +241,7 @@ export async function resolveTarget(
 }
 
 /** Throws FirewallError where the kernel would not lead a connection to its target. */
-export function checkTarget(runtime: Runtime, target: Target): void {
+export function checkTarget(runtime: Runtime, target: ForwardTarget): void {
   const { family, address, port, local } = target;
   const shown = quote({ host: address, port });
   if (isLoopback(address)) {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { KernelGate } from "../../firewall.ts";
+import type { Prefilter } from "../../firewall.ts";
 import type { ChainText } from "./sets.ts";
 
 /** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
@@ -25,7 +25,7 @@ export function gateObjects(): string[] {
  * The chain of the gate. It limits no source's rate: a source can be forged,
  * and its owner would be the one who is locked out.
  */
-export function gateChain({ ports, tags }: KernelGate): ChainText {
+export function gateChain({ ports, tags }: Prefilter): ChainText {
   const known = [...new Set(tags.map(tagText))];
   return {
     name: "gate",

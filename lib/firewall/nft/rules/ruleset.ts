@@ -5,9 +5,9 @@
  */
 
 import type { PortRange } from "../../../values/ports.ts";
-import { type Guarded, type KernelGate, lines, OWNER } from "../../firewall.ts";
+import { type Guarded, lines, OWNER, type Prefilter } from "../../firewall.ts";
 import {
-  type Forward,
+  type ForwardRule,
   landedRules,
   natChains,
   targetMaps,
@@ -24,11 +24,11 @@ import {
   hostPlace,
   OWN_KINDS,
   ownPlace,
-  type Place,
   type SetKind,
   setNames,
   setText,
   TABLE,
+  type TablePlace,
   toPorts,
 } from "./sets.ts";
 
@@ -149,7 +149,7 @@ function hostText(plan: Plan): string {
   );
 }
 
-function acceptRules(place: Place): string[] {
+function acceptRules(place: TablePlace): string[] {
   const own = place.kinds.filter((kind) => OWN_KINDS.includes(kind));
   return eachSet(
     { ...place, kinds: own },
@@ -170,10 +170,10 @@ export interface Plan {
   readonly host: HostChain | null;
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
-  readonly forwards: readonly Forward[];
+  readonly forwards: readonly ForwardRule[];
   /** Whether there are grants with a target of their own. */
   readonly hasTargets: boolean;
-  readonly gate: KernelGate | null;
+  readonly gate: Prefilter | null;
 }
 
 /** A plan of services alone, in mode guard. */
@@ -183,7 +183,9 @@ export function guardPlan(services: readonly Guarded[]): Plan {
 }
 
 /** The sets of a plan: those of our own table, and those of the host's. */
-export function placesOf(plan: Plan): { own: Place; host: Place | null } {
+export function placesOf(
+  plan: Plan,
+): { own: TablePlace; host: TablePlace | null } {
   const { host, forwards, hasTargets } = plan;
   const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
   const landed: SetKind[] = hasTargets ? ["landed"] : [];
@@ -199,12 +201,12 @@ export function placesOf(plan: Plan): { own: Place; host: Place | null } {
 }
 
 /** All of {@linkcode placesOf}, in order. */
-export function allPlaces(plan: Plan): Place[] {
+export function allPlaces(plan: Plan): TablePlace[] {
   const { own, host } = placesOf(plan);
   return host ? [own, host] : [own];
 }
 
 /** The sets that mode accept ever makes in the host's table. */
-export function knownHostPlace(host: HostChain): Place {
+export function knownHostPlace(host: HostChain): TablePlace {
   return hostPlace(host, [...OWN_KINDS, "landed"]);
 }

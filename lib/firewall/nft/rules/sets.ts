@@ -34,7 +34,7 @@ export const OWN_KINDS: readonly SetKind[] = ["allow", "range", "once"];
 export const ONCE_KINDS: readonly SetKind[] = ["once", "sentonce"];
 
 /** A table with sets of grants. */
-export interface Place {
+export interface TablePlace {
   /** `inet knock`. */
   readonly table: string;
   /** What the names of the sets begin with. */
@@ -44,7 +44,7 @@ export interface Place {
 }
 
 /** Our own table. */
-export function ownPlace(kinds: readonly SetKind[]): Place {
+export function ownPlace(kinds: readonly SetKind[]): TablePlace {
   return { table: TABLE, prefix: "", families: FAMILIES, kinds };
 }
 
@@ -52,7 +52,7 @@ export function ownPlace(kinds: readonly SetKind[]): Place {
 export function hostPlace(
   host: HostChain,
   kinds: readonly SetKind[],
-): Place {
+): TablePlace {
   const { family, chain } = host;
   const families = FAMILIES.filter((one) =>
     family === "inet" || family === (one === 4 ? "ip" : "ip6")
@@ -72,7 +72,7 @@ export function setName(kind: SetKind, family: Family, prefix = ""): string {
 
 /** Writes a line for each set of a place. */
 export function eachSet(
-  place: Place,
+  place: TablePlace,
   line: (kind: SetKind, family: Family) => string,
 ): string[] {
   return place.kinds.flatMap((kind) =>
@@ -81,7 +81,7 @@ export function eachSet(
 }
 
 /** The names of all sets of a place. */
-export function setNames(place: Place): string[] {
+export function setNames(place: TablePlace): string[] {
   return eachSet(
     place,
     (kind, family) => setName(kind, family, place.prefix),
@@ -107,7 +107,11 @@ const SET_OPTIONS: Readonly<Record<SetKind, string>> = {
 };
 
 /** A set as a line of its table. */
-export function setText(place: Place, kind: SetKind, family: Family): string {
+export function setText(
+  place: TablePlace,
+  kind: SetKind,
+  family: Family,
+): string {
   // In a table of the host's, each set says whose it is.
   const owner = place.prefix === "" ? "" : `; comment "${OWNER}"`;
   return `  set ${setName(kind, family, place.prefix)} { ` +
@@ -131,7 +135,11 @@ export function packetKey(family: Family): string {
 }
 
 /** The condition that a packet's grant is in a set; a single-use one is taken away by it. */
-export function granted(place: Place, kind: SetKind, family: Family): string {
+export function granted(
+  place: TablePlace,
+  kind: SetKind,
+  family: Family,
+): string {
   const key = packetKey(family);
   const set = `@${setName(kind, family, place.prefix)}`;
   // The kernel itself takes it away with its first packet, so that a neighbour

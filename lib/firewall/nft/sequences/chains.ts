@@ -164,13 +164,13 @@ export function chainText(name: string, rules: readonly string[]): string[] {
 // What the rules of sequences log, and how it is read again. Pure.
 
 /** A completed sequence, as the kernel tells of it. */
-export interface Told {
+export interface LoggedHit {
   readonly action: SequenceAction;
   readonly name: string;
 }
 
 /** Reads what a rule has logged; null when it is none of ours. */
-export function readTold(prefix: string): Told | null {
+export function readTold(prefix: string): LoggedHit | null {
   const match = /^knock (open|close) ([\w.-]+)$/.exec(prefix);
   return match && {
     action: match[1] as SequenceAction,

@@ -3,9 +3,9 @@ import { test } from "node:test";
 import type { Config } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import type { Child } from "../../lib/runtime/runtime.ts";
-import { Doors } from "../../lib/server/doors/doors.ts";
+import { Sequences } from "../../lib/server/sequences/sequences.ts";
 import type { Claim } from "../../lib/server/grants/deed.ts";
-import type { Keeper } from "../../lib/server/grants/keeper.ts";
+import type { Grants } from "../../lib/server/grants/grants.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
@@ -44,9 +44,9 @@ async function machine(config: Config) {
       claims.push(`${action} ${client} ${address} ${list} ${seconds}`);
       return Promise.resolve(true);
     },
-  } as unknown as Keeper;
+  } as unknown as Grants;
   const counted: string[] = [];
-  const doors = new Doors({
+  const doors = new Sequences({
     runtime,
     store,
     keeper,
@@ -173,8 +173,8 @@ test("Doors says when tcpdump is missing, and tries again", async () => {
   };
   const store = await openStore(runtime, "/state");
   const said: string[] = [];
-  const doors = new Doors({
-    ...{ runtime, store, keeper: {} as Keeper },
+  const doors = new Sequences({
+    ...{ runtime, store, keeper: {} as Grants },
     log: (level, message) => void said.push(`${level} ${message}`),
     runner: { hook: () => {}, run: () => Promise.resolve(true) },
   });

@@ -1,6 +1,6 @@
 /** What is written down about doors: used sequences, and what is still to be run. */
 
-import type { Door } from "../../config/config.ts";
+import type { SequenceEntry } from "../../config/config.ts";
 import type { Database, Statement } from "../../runtime/runtime.ts";
 import { formatHit, type Sequence } from "../../sequences/sequence.ts";
 
@@ -12,7 +12,7 @@ export interface Pending {
 }
 
 /** The tables of doors in the state file. Methods throw SystemError. */
-export class DoorBook {
+export class SequenceBook {
   readonly #burn: Statement;
   readonly #isBurnt: Statement;
   readonly #remind: Statement;
@@ -36,7 +36,7 @@ export class DoorBook {
   }
 
   /** The one-time sequences of a door that were not used yet, in order. */
-  left({ name, opens }: Door): Sequence[] {
+  left({ name, opens }: SequenceEntry): Sequence[] {
     return opens.filter(({ hits }) => !this.#isBurnt.get(name, text(hits)));
   }
 

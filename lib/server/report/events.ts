@@ -6,7 +6,7 @@ import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
 import type { PolicyRefusal } from "../packet/judge.ts";
 import type { EventName } from "../state/history.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
 import type { Level, Log } from "./log.ts";
 import { stateTrouble } from "./trouble.ts";
@@ -28,7 +28,7 @@ export interface Concerned {
 }
 
 /** Writes events of requests and grants. */
-export class Chronicle {
+export class EventLog {
   readonly #runtime: Runtime;
   readonly #store: Store;
   readonly #log: Log;
@@ -59,7 +59,7 @@ export class Chronicle {
   }
 
   /** Adds the end of a grant to the history; throws SystemError. */
-  rememberEnd({ client, address, ports }: Entry, reason: string): void {
+  rememberEnd({ client, address, ports }: LedgerEntry, reason: string): void {
     this.#store.history.add({
       atMs: this.#runtime.nowMs(),
       event: reason ? "close" : "end",

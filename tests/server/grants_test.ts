@@ -8,8 +8,8 @@ import {
   type Grant,
 } from "../../lib/firewall/firewall.ts";
 import type { Claim } from "../../lib/server/grants/deed.ts";
-import { Keeper } from "../../lib/server/grants/keeper.ts";
-import { Codes } from "../../lib/server/packet/decisions.ts";
+import { Grants } from "../../lib/server/grants/grants.ts";
+import { CodeGuard } from "../../lib/server/packet/decisions.ts";
 import { Counters } from "../../lib/server/report/metrics.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
@@ -67,7 +67,7 @@ async function makeKeeper(
   const firewall = new FakeFirewall();
   const lines: string[] = [];
   const ran: string[] = [];
-  const keeper = new Keeper(
+  const keeper = new Grants(
     {
       runtime,
       store,
@@ -631,7 +631,7 @@ test("the delay after wrong one-time codes doubles up to an hour, over restarts"
   const waits: number[] = [];
   for (let triedMs = nowMs; nowMs < START_MS + dayMs; nowMs += 1000) {
     // Each time as after a restart: what counts is in the state.
-    const codes = new Codes(store);
+    const codes = new CodeGuard(store);
     if (!codes.mayTry("alice", nowMs)) continue;
     codes.noteWrong("alice", nowMs);
     tries++;
@@ -643,7 +643,7 @@ test("the delay after wrong one-time codes doubles up to an hour, over restarts"
     0, 1, 1, 1, 1, 60, 120, 240, 480, 960, 1920, 3600, 3600,
   ]);
   assertEquals(tries, 33, "with three right codes of a million: 0.01 % a day");
-  const codes = new Codes(store);
+  const codes = new CodeGuard(store);
   assert(codes.mayTry("bob", nowMs), "another client's are another's");
   assert(!codes.mayTry("alice", START_MS), "a clock that was set back");
   assert(codes.mayTry("alice", START_MS + 3_600_000), "waits an hour at most");

@@ -1,6 +1,6 @@
 /** Who looks out for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
 
-import type { Config, Door, Watch } from "../../config/config.ts";
+import type { Config, SequenceEntry, Watch } from "../../config/config.ts";
 import { readTold } from "../../firewall/nft/sequences/chains.ts";
 import { LOG_GROUP } from "../../firewall/nft/sequences/rules.ts";
 import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
@@ -46,7 +46,7 @@ export interface WatchSetting {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly config: Config;
-  readonly doors: readonly Door[];
+  readonly doors: readonly SequenceEntry[];
   /** What opens and closes these doors now; may differ after each completion. */
   active(): Sequence[];
   complete(completed: Completed): void;
@@ -196,7 +196,7 @@ async function startCapture(
   return capture;
 }
 
-function hitsOf(doors: readonly Door[]): Hit[] {
+function hitsOf(doors: readonly SequenceEntry[]): Hit[] {
   const all = doors.flatMap(({ opens, closes }) =>
     closes ? [...opens, closes] : opens
   ).flatMap(({ hits }) => hits);

@@ -5,7 +5,7 @@ import type { Firewall } from "../../firewall/firewall.ts";
 import { grantee } from "../../sequences/sequence.ts";
 
 /** The configuration and the firewall of this moment; a reload replaces both at once. */
-export class InForce {
+export class ActiveConfig {
   #config: Config;
   #firewall: Firewall;
   #clients: ReadonlyMap<string, Client>;

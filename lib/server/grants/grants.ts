@@ -10,11 +10,11 @@ import type { Answer, Request } from "../../dialects/dialect.ts";
 import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { Decisions, type Passed } from "../packet/decisions.ts";
-import { Chronicle, formatUntil } from "../report/chronicle.ts";
+import { EventLog, formatUntil } from "../report/events.ts";
 import type { Log } from "../report/log.ts";
 import type { Counters } from "../report/metrics.ts";
 import type { Runner } from "../runner.ts";
-import type { Entry } from "../state/ledger.ts";
+import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
 import {
   answerGranted,
@@ -24,7 +24,7 @@ import {
   type Granted,
 } from "./deed.ts";
 import { HostWatch } from "./host.ts";
-import { InForce } from "./in_force.ts";
+import { ActiveConfig } from "./active.ts";
 import { Orders } from "./orders.ts";
 import { Queue } from "./queue.ts";
 import { Records } from "./records.ts";
@@ -41,10 +41,10 @@ export interface KeeperParts {
 }
 
 /** Keeps the ledger and the firewall in step. */
-export class Keeper {
+export class Grants {
   readonly #parts: KeeperParts;
-  readonly #chronicle: Chronicle;
-  readonly #inForce: InForce;
+  readonly #chronicle: EventLog;
+  readonly #inForce: ActiveConfig;
   readonly #queue = new Queue();
   readonly #records: Records;
   readonly #orders: Orders;
@@ -55,8 +55,8 @@ export class Keeper {
 
   constructor(parts: KeeperParts, config: Config, firewall: Firewall) {
     const { runtime, store, log } = parts;
-    const chronicle = new Chronicle(runtime, store, log);
-    const inForce = new InForce(config, firewall);
+    const chronicle = new EventLog(runtime, store, log);
+    const inForce = new ActiveConfig(config, firewall);
     const records = new Records({ store, chronicle, inForce });
     const orders = new Orders({ runtime, store, inForce });
     const shared = { ...parts, chronicle, inForce, records, orders };
@@ -202,7 +202,7 @@ export class Keeper {
   async #close(
     { inKernel }: Deed,
     granted: Granted,
-    before: readonly Entry[],
+    before: readonly LedgerEntry[],
     nowMs: number,
   ): Promise<void> {
     try {

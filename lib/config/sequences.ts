@@ -21,15 +21,20 @@ import {
 } from "../values/ports.ts";
 import { at, type Mistake, show } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
-import type { Door, DoorPrograms, Service, Watch } from "./config.ts";
-import type { DoorYaml, FlagWord, ServerYaml } from "./shape.ts";
+import type {
+  SequenceEntry,
+  SequencePrograms,
+  Service,
+  Watch,
+} from "./config.ts";
+import type { FlagWord, SequenceYaml, ServerYaml } from "./shape.ts";
 import type { Argv } from "../firewall/firewall.ts";
 
 /** Reads all doors, in the file's order. */
 export function readDoors(
-  setting: DoorSetting,
+  setting: SequenceSetting,
   mistakes: Mistake[],
-): Door[] {
+): SequenceEntry[] {
   return [...setting.yaml.sequences].map(([name, yaml]) => {
     const door = readDoor(name, yaml, setting, mistakes);
     checkDoor(door, yaml, setting, mistakes);
@@ -38,17 +43,17 @@ export function readDoors(
 }
 
 /** The sequences that the kernel is to judge. */
-export function kernelSequences(doors: readonly Door[]): Sequence[] {
+export function kernelSequences(doors: readonly SequenceEntry[]): Sequence[] {
   return doors.filter(({ watch }) => watch === "kernel")
     .flatMap(({ opens, closes }) => closes ? [...opens, closes] : opens);
 }
 
 function readDoor(
   name: string,
-  yaml: DoorYaml,
-  setting: DoorSetting,
+  yaml: SequenceYaml,
+  setting: SequenceSetting,
   mistakes: Mistake[],
-): Door {
+): SequenceEntry {
   const { services } = setting;
   const path = at("sequences", name);
   const wanted = readOpening(path, yaml, setting, mistakes);
@@ -105,7 +110,7 @@ function readDoor(
   };
 }
 
-function chooseWatch(yaml: DoorYaml, whyNot: string | null): Watch {
+function chooseWatch(yaml: SequenceYaml, whyNot: string | null): Watch {
   const runs = yaml.run || yaml.run_ipv6 || yaml.run_after;
   if (whyNot === null && !runs) return "kernel";
   const orders = [yaml.knock, yaml.close, ...yaml.one_time ?? []];
@@ -117,8 +122,8 @@ function chooseWatch(yaml: DoorYaml, whyNot: string | null): Watch {
 
 function readOpening(
   path: string,
-  { open }: DoorYaml,
-  { services, serviceNames }: DoorSetting,
+  { open }: SequenceYaml,
+  { services, serviceNames }: SequenceSetting,
   mistakes: Mistake[],
 ): PortRange[] {
   const found = new Map<string, PortRange>();
@@ -150,7 +155,7 @@ function singlePorts({ protocol, first, last }: PortRange): PortRange[] {
 function readPrograms(
   argv: Argv | false | null,
   argv6: Argv | false | null,
-): DoorPrograms {
+): SequencePrograms {
   return { ipv4: argv || null, ipv6: (argv6 ?? argv) || null };
 }
 
@@ -165,7 +170,7 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
 // The rest of the configuration, as its doors see it.
 
 /** What doors are held against. */
-export interface DoorSetting {
+export interface SequenceSetting {
   readonly yaml: ServerYaml;
   readonly services: readonly Service[];
   /** The names of all services, of those with mistakes too. */
@@ -176,9 +181,9 @@ export interface DoorSetting {
 
 /** Notes what is wrong with a door. */
 export function checkDoor(
-  door: Door,
-  yaml: DoorYaml,
-  setting: DoorSetting,
+  door: SequenceEntry,
+  yaml: SequenceYaml,
+  setting: SequenceSetting,
   mistakes: Mistake[],
 ): void {
   const path = at("sequences", door.name);
@@ -223,10 +228,10 @@ export function checkDoor(
 type Say = (key: string, text: string, hint?: string) => void;
 
 function checkHits(
-  door: Door,
+  door: SequenceEntry,
   key: string,
   hits: readonly Hit[],
-  { yaml, services }: DoorSetting,
+  { yaml, services }: SequenceSetting,
   say: Say,
 ): void {
   if (hits.length > MAX_HITS) {
@@ -259,7 +264,11 @@ function checkHits(
   }
 }
 
-function checkWatch({ watch, opens }: Door, yaml: DoorYaml, say: Say): void {
+function checkWatch(
+  { watch, opens }: SequenceEntry,
+  yaml: SequenceYaml,
+  say: Say,
+): void {
   if (watch === "socket") {
     const orders = [yaml.knock, yaml.close, ...yaml.one_time ?? []];
     const tcp = orders.flatMap((hits) => hits ?? [])
@@ -279,7 +288,7 @@ function checkWatch({ watch, opens }: Door, yaml: DoorYaml, say: Say): void {
 }
 
 /** What is allowed and wants a look, a line each with its path. */
-export function doorWarnings(doors: readonly Door[]): string[] {
+export function doorWarnings(doors: readonly SequenceEntry[]): string[] {
   const orders = new Map<string, string>();
   return doors.flatMap((door) => {
     const { name, opens, run, runAfter, oneTime } = door;

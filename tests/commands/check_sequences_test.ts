@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { checkDoors } from "../../lib/commands/operator/doctor/server.ts";
-import type { Door, Watch } from "../../lib/config/config.ts";
-import type { DoorFact } from "../../lib/server/doors/doors.ts";
+import type { SequenceEntry, Watch } from "../../lib/config/config.ts";
+import type { SequenceFact } from "../../lib/server/sequences/sequences.ts";
 import { makeConfig } from "../fakes/fixtures.ts";
 
-function door(watch: Watch): Door {
+function door(watch: Watch): SequenceEntry {
   const nothing = { ipv4: null, ipv6: null };
   return {
     ...{ name: "a", watch, opens: [], oneTime: false, closes: null },
@@ -13,7 +13,11 @@ function door(watch: Watch): Door {
   };
 }
 
-const CASES: [watch: Watch, fact: Partial<DoorFact> | null, want: string][] = [
+const CASES: [
+  watch: Watch,
+  fact: Partial<SequenceFact> | null,
+  want: string,
+][] = [
   ["kernel", {}, "ok sequence a (watch: kernel): is heard"],
   [
     "sniff",

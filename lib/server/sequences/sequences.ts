@@ -4,7 +4,12 @@
  * @module
  */
 
-import type { Config, Door, DoorPrograms, Watch } from "../../config/config.ts";
+import type {
+  Config,
+  SequenceEntry,
+  SequencePrograms,
+  Watch,
+} from "../../config/config.ts";
 import { fillIn } from "../../firewall/programs.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -15,8 +20,8 @@ import {
 import { isIpv4 } from "../../values/address.ts";
 import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
-import type { Keeper } from "../grants/keeper.ts";
-import { formatPorts } from "../report/chronicle.ts";
+import type { Grants } from "../grants/grants.ts";
+import { formatPorts } from "../report/events.ts";
 import type { Log } from "../report/log.ts";
 import type { Counters } from "../report/metrics.ts";
 import { attempt } from "../report/trouble.ts";
@@ -25,7 +30,7 @@ import type { Store } from "../state/store.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
 /** What `status` reads of a door. */
-export interface DoorFact {
+export interface SequenceFact {
   readonly name: string;
   readonly watch: Watch;
   /** One-time sequences that are left; null where there are none such. */
@@ -39,7 +44,7 @@ export interface DoorsParts {
   readonly store: Store;
   readonly log: Log;
   readonly runner: Runner;
-  readonly keeper: Keeper;
+  readonly keeper: Grants;
   readonly counters?: Pick<Counters, "add">;
 }
 
@@ -53,10 +58,10 @@ interface LastRun {
 }
 
 /** All doors of a server. */
-export class Doors {
+export class Sequences {
   readonly #parts: DoorsParts;
   readonly #troubles = new Map<Watch, string>();
-  #doors: readonly Door[] = [];
+  #doors: readonly SequenceEntry[] = [];
   #hasAdopted = false;
   #watchers: readonly Watcher[] = [];
   readonly #runs = new Map<string, LastRun>();
@@ -105,7 +110,7 @@ export class Doors {
   }
 
   /** The sequences that some doors answer to now. */
-  #active(doors: readonly Door[]): Sequence[] {
+  #active(doors: readonly SequenceEntry[]): Sequence[] {
     return doors.flatMap((door) => {
       const opens = door.oneTime
         ? this.#parts.store.doors.left(door).slice(0, 1)
@@ -153,7 +158,7 @@ export class Doors {
   }
 
   /** Whether `every` leaves a run out; that is counted, and told once a time. */
-  #isTooSoon({ name, every }: Door, address: string): boolean {
+  #isTooSoon({ name, every }: SequenceEntry, address: string): boolean {
     if (!every) return false;
     const { runtime, counters, log } = this.#parts;
     const key = `${name} ${address}`;
@@ -180,7 +185,7 @@ export class Doors {
   }
 
   /** What comes behind the firewall. */
-  #follow(door: Door, action: SequenceAction, address: string): void {
+  #follow(door: SequenceEntry, action: SequenceAction, address: string): void {
     if (action === "open") return this.#run(door, door.run, address);
     attempt(this.#parts.log, () => {
       // What was to be run at the end is run now: this is the end.
@@ -190,7 +195,7 @@ export class Doors {
     });
   }
 
-  #run(door: Door, programs: DoorPrograms, address: string): void {
+  #run(door: SequenceEntry, programs: SequencePrograms, address: string): void {
     const argv = programFor(programs, address);
     if (!argv) return;
     const { runtime, runner } = this.#parts;
@@ -208,7 +213,7 @@ export class Doors {
     runner.run(client, [program!, ...args], { client, address });
   }
 
-  #sayWhenUsedUp(door: Door): void {
+  #sayWhenUsedUp(door: SequenceEntry): void {
     attempt(this.#parts.log, () => {
       if (!door.oneTime) return;
       const { log, store } = this.#parts;
@@ -239,7 +244,7 @@ export class Doors {
   #announce(): void {
     attempt(this.#parts.log, () => {
       const { store } = this.#parts;
-      const facts = this.#doors.map((door): DoorFact => ({
+      const facts = this.#doors.map((door): SequenceFact => ({
         name: door.name,
         watch: door.watch,
         left: door.oneTime ? store.doors.left(door).length : null,
@@ -258,6 +263,6 @@ const EFFECTS: Readonly<Record<Watch, string>> = {
   socket: "are not heard, and open nothing",
 };
 
-function programFor({ ipv4, ipv6 }: DoorPrograms, address: string) {
+function programFor({ ipv4, ipv6 }: SequencePrograms, address: string) {
   return isIpv4(address) ? ipv4 : ipv6;
 }
