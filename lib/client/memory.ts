@@ -8,7 +8,7 @@ import { clientFile, folderOf } from "../config/files/places.ts";
 import { makeOwnFolder, replaceOwn } from "../config/files/rights.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
-import { OperatorError, SystemError } from "../values/errors.ts";
+import { OperatorError, orNull, SystemError } from "../values/errors.ts";
 import type { Profile } from "./profile/profile.ts";
 
 /** Permission bits that let others than the owner use a file. */
@@ -79,11 +79,7 @@ export function remember(
 /** Forgets what is under a name. */
 export function forget(runtime: Runtime, profile: Profile, kind: string): void {
   const file = clientFile(runtime, memoryName(profile, kind));
-  try {
-    if (file !== null) runtime.files.remove(file);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-  }
+  if (file !== null) orNull(() => runtime.files.remove(file));
 }
 
 /** In another network, or with another server, nothing of it is true. */

@@ -48,3 +48,58 @@ export class SystemError extends Error {
     this.code = code;
   }
 }
+
+/** A handler for `catch` that answers a system's refusal; it throws any other error again. */
+export function onRefusal<T>(
+  answer: (error: SystemError) => T,
+): (error: unknown) => T {
+  return (error) => {
+    if (!(error instanceof SystemError)) throw error;
+    return answer(error);
+  };
+}
+
+/** The result of some work, or the answer to the system's refusal. */
+export function ifRefused<T, U>(
+  work: () => Promise<T>,
+  answer: (error: SystemError) => U,
+): Promise<T | U>;
+export function ifRefused<T, U>(
+  work: () => T,
+  answer: (error: SystemError) => U,
+): T | U;
+export function ifRefused<T, U>(
+  work: () => T | Promise<T>,
+  answer: (error: SystemError) => U,
+): T | U | Promise<T | U> {
+  const caught = onRefusal(answer);
+  try {
+    const result = work();
+    return result instanceof Promise ? result.catch(caught) : result;
+  } catch (error) {
+    return caught(error);
+  }
+}
+
+/** The result of some work; null if the system refuses it. */
+export function orNull<T>(work: () => Promise<T>): Promise<T | null>;
+export function orNull<T>(work: () => T): T | null;
+export function orNull<T>(work: () => T): T | null | Promise<T | null> {
+  return ifRefused(work, () => null);
+}
+
+/**
+ * The result of some work. A refusal of the system becomes a FailureError
+ * `WHAT: REASON` with a hint, or the error that `what` makes of it.
+ */
+export function failing<T>(
+  what: string | ((error: SystemError) => Error),
+  work: () => T,
+  hint?: string,
+): T {
+  return ifRefused(work, (error) => {
+    throw typeof what === "string"
+      ? new FailureError(`${what}: ${error.message}`, hint)
+      : what(error);
+  }) as T;
+}

@@ -6,7 +6,13 @@ import {
   formatEndpoint,
   parseAddress,
 } from "../../values/address.ts";
-import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import {
+  failing,
+  FailureError,
+  ifRefused,
+  SystemError,
+  UsageError,
+} from "../../values/errors.ts";
 import type { Profile, Resolving } from "../profile/profile.ts";
 import { familyOf, type IpVersion, type Naming } from "./naming.ts";
 import { readStunAnswer, stunRequest, TRANSACTION_SIZE } from "./stun.ts";
@@ -42,14 +48,12 @@ export async function findOwnAddress(
   }
   const failures: string[] = [];
   for (const ask of ways(runtime, resolve)) {
-    try {
-      const found = await ask();
-      if (found.length > 0) {
-        return Object.fromEntries(found.map((at) => [familyOf(at), at]));
-      }
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      failures.push(error.message);
+    const found = await ifRefused(ask, ({ message }) => {
+      failures.push(message);
+      return [];
+    });
+    if (found.length > 0) {
+      return Object.fromEntries(found.map((at) => [familyOf(at), at]));
     }
   }
   throw new FailureError(
@@ -73,16 +77,19 @@ function ways(runtime: Runtime, { stun, https, dns }: Resolving): Way[] {
   ];
 }
 
-async function named(kind: string, at: Endpoint, way: Way): Promise<string[]> {
-  try {
+function named(kind: string, at: Endpoint, way: Way): Promise<string[]> {
+  return fromPlace(`${kind} ${formatEndpoint(at)}`, async () => {
     const found = await way();
     if (found.length > 0) return found;
     throw new SystemError("ETIMEDOUT", "no answer");
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    const where = `${kind} ${formatEndpoint(at)}`;
-    throw new SystemError(error.code, `${where}: ${error.message}`);
-  }
+  });
+}
+
+/** Has a refusal say where it came from. */
+function fromPlace(where: string, way: Way): Promise<string[]> {
+  const told = ({ code, message }: SystemError) =>
+    new SystemError(code, `${where}: ${message}`);
+  return failing(told, way);
 }
 
 async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
@@ -117,10 +124,10 @@ async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
       if (found.size > 0) break; // the other family is not waited for
       for (const [family, { host, transaction }] of open) {
         const request = stunRequest(transaction);
-        await socket.send(request, { host, port: at.port }).catch((error) => {
-          if (!(error instanceof SystemError)) throw error;
-          open.delete(family); // a family that this machine does not have
-        });
+        await ifRefused(
+          () => socket.send(request, { host, port: at.port }),
+          () => open.delete(family), // a family that this machine does not have
+        );
       }
       if (open.size === 0) break;
     }
@@ -131,18 +138,14 @@ async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
   return [...found.values()];
 }
 
-async function askHttps(runtime: Runtime, url: string): Promise<string[]> {
-  const { host } = new URL(url);
-  try {
+function askHttps(runtime: Runtime, url: string): Promise<string[]> {
+  return fromPlace(`https ${new URL(url).host}`, async () => {
     const options = { timeoutMs: HTTPS_WAIT_MS, limit: MAX_PAGE };
     const page = await runtime.fetchText(url, options);
     const address = parseAddress(page.trim());
     if (address !== null) return [address];
     throw new SystemError("", "the page is no address");
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new SystemError(error.code, `https ${host}: ${error.message}`);
-  }
+  });
 }
 
 async function askDns(

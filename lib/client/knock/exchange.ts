@@ -1,7 +1,7 @@
 /** One exchange with a server: packets from one socket, until one is answered. */
 
 import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { failing, FailureError, SystemError } from "../../values/errors.ts";
 import { familyOf, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
 import { Replies } from "./answers.ts";
@@ -150,13 +150,9 @@ async function sendRound(
 }
 
 async function openSocket(runtime: Runtime, ear: Replies): Promise<Datagrams> {
-  try {
-    return await runtime.listenDatagram(
-      { host: "::", port: 0 },
-      (bytes, source) => ear.hear(bytes, source),
-    );
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot open a UDP socket: ${error.message}`);
-  }
+  const at = { host: "::", port: 0 };
+  return await failing(
+    "cannot open a UDP socket",
+    () => runtime.listenDatagram(at, (bytes, from) => ear.hear(bytes, from)),
+  );
 }

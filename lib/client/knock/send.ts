@@ -5,7 +5,7 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { failing, FailureError } from "../../values/errors.ts";
 import { familyOf, type IpVersion, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
 import { CodeSource } from "./codes.ts";
@@ -88,16 +88,12 @@ async function findAddresses(
   family: IpVersion | undefined,
 ): Promise<string[]> {
   const { host } = profile.server;
-  let found: string[];
-  try {
-    found = [...new Set(await runtime.resolve(host))];
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `the server's name "${host}" does not resolve: ${error.message}`,
-      `is this machine connected, and is the name right in profile "${profile.name}"?`,
-    );
-  }
+  const all = await failing(
+    `the server's name "${host}" does not resolve`,
+    () => runtime.resolve(host),
+    `is this machine connected, and is the name right in profile "${profile.name}"?`,
+  );
+  const found = [...new Set(all)];
   if (!family) return found;
   const chosen = found.filter((address) => familyOf(address) === family);
   if (chosen.length > 0) return chosen;

@@ -2,7 +2,7 @@
 
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { FailureError, orNull, SystemError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { familyOf } from "../address/naming.ts";
 import {
@@ -95,13 +95,8 @@ async function findAddresses(
   if (address !== null) return [address];
   if (outcome.kind !== "answered") return outcome.addresses;
   const answered = outcome.from.host;
-  try {
-    const all = await runtime.resolve(host);
-    return [answered, ...all.filter((other) => other !== answered)];
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return [answered];
-  }
+  const all = await orNull(() => runtime.resolve(host)) ?? [];
+  return [answered, ...all.filter((other) => other !== answered)];
 }
 
 function notOpen(

@@ -2,7 +2,7 @@
 
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { parseAddress } from "../../values/address.ts";
-import { SystemError, UsageError } from "../../values/errors.ts";
+import { orNull, UsageError } from "../../values/errors.ts";
 import type { KnockOptions, Wish } from "../knock/knock.ts";
 import type { Profile } from "../profile/profile.ts";
 import { type AttemptTarget, connectOnce, openDoor } from "./opening.ts";
@@ -63,11 +63,8 @@ export async function targetAddress(
   if (bare.toLowerCase() === own.toLowerCase()) return null;
   if (address !== null && address === parseAddress(own)) return null;
   if (address !== null) {
-    const known = await runtime.resolve(own).catch((error) => {
-      if (!(error instanceof SystemError)) throw error;
-      return [] as string[];
-    });
-    if (known.includes(address)) return address;
+    const known = await orNull(() => runtime.resolve(own));
+    if (known?.includes(address)) return address;
   }
   throw new UsageError(
     `HOST must be the server of profile "${profile.name}", "${own}" or an ` +
@@ -82,10 +79,6 @@ async function addressesOf(
   { address }: AttemptTarget,
 ): Promise<readonly string[]> {
   if (address !== null) return [address];
-  try {
-    return await runtime.resolve(host);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return []; // the knock will say it
-  }
+  // The knock reports a name that does not resolve.
+  return await orNull(() => runtime.resolve(host)) ?? [];
 }

@@ -3,7 +3,7 @@
 import { clientFile, folderOf } from "../../config/files/places.ts";
 import { createOwn, makeOwnFolder } from "../../config/files/rights.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { OperatorError, SystemError } from "../../values/errors.ts";
+import { OperatorError, orNull, SystemError } from "../../values/errors.ts";
 import type { Outcome } from "../knock/outcome.ts";
 import { forget, memoryName, recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -114,23 +114,15 @@ function take(
 
 /** Whether the process that holds a lock is still at it. */
 function isAlive(runtime: Runtime, file: string): boolean {
-  try {
-    const [pid, atMs] = runtime.files.readText(file).split(" ").map(Number);
-    if (!pid || !atMs) return true; // it is just being written
-    const ageMs = runtime.nowMs() - atMs;
-    return Math.abs(ageMs) < PATIENCE_MS && runtime.signalProcess(pid, "test");
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return true;
-  }
+  const holder = orNull(() => runtime.files.readText(file)) ?? "";
+  const [pid, atMs] = holder.split(" ").map(Number);
+  if (!pid || !atMs) return true; // it is just being written
+  const ageMs = runtime.nowMs() - atMs;
+  return Math.abs(ageMs) < PATIENCE_MS && runtime.signalProcess(pid, "test");
 }
 
 function release(runtime: Runtime, file: string): void {
-  try {
-    runtime.files.remove(file);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-  }
+  orNull(() => runtime.files.remove(file));
 }
 
 function kindOf(port: number): string {

@@ -14,8 +14,9 @@ import { formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import {
   ConfigError,
+  failing,
   FailureError,
-  SystemError,
+  type SystemError,
   UsageError,
 } from "../../values/errors.ts";
 import { COMMAND_NAMES } from "../../values/program.ts";
@@ -87,7 +88,12 @@ export function checkProfileName(name: string): void {
 
 /** The text of a file that only its owner can use; null when there is none. */
 export function readPrivateFile(runtime: Runtime, file: string): string | null {
-  try {
+  const unreadable = ({ code, message }: SystemError) =>
+    new ConfigError(
+      [`${file}: cannot be read: ${message}`],
+      code === "EACCES" ? "run it as the file's owner" : undefined,
+    );
+  return failing(unreadable, () => {
     const info = runtime.files.stat(file);
     if (!info) return null;
     if (info.isFolder) {
@@ -96,13 +102,7 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
     const rights = rightsMistake(runtime, file, info);
     if (rights) throw configError(file, [{ path: "", ...rights }]);
     return runtime.files.readText(file);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new ConfigError(
-      [`${file}: cannot be read: ${error.message}`],
-      error.code === "EACCES" ? "run it as the file's owner" : undefined,
-    );
-  }
+  });
 }
 
 // Adding a profile to the file of profiles, and leaving the rest as it is.
@@ -166,13 +166,10 @@ function add(
       "give the new profile a file of its own with --profiles FILE",
     );
   }
-  try {
+  failing(`cannot write ${file}`, () => {
     makeOwnFolder(runtime, folderOf(runtime, file));
     replaceOwn(runtime, file, content);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot write ${file}: ${error.message}`);
-  }
+  });
 }
 
 /** The text of one profile, as {@linkcode parseProfiles} reads it. */

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { FailureError, orNull } from "../../values/errors.ts";
 import { type Stage, Troupe, writeDemo } from "./stage.ts";
 
 const PORT = 62201;
@@ -75,14 +75,10 @@ async function connect(
   client: string,
 ): Promise<void> {
   const ip = async (words: string) => {
-    try {
-      const ran = await runtime.run(["ip", ...words.split(" ")]);
-      if (ran.code === 0) return;
-      throw new FailureError(`ip ${words}: ${ran.stderr.trim()}`);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      throw new FailureError("the program ip is missing");
-    }
+    const ran = await orNull(() => runtime.run(["ip", ...words.split(" ")]));
+    if (!ran) throw new FailureError("the program ip is missing");
+    if (ran.code === 0) return;
+    throw new FailureError(`ip ${words}: ${ran.stderr.trim()}`);
   };
   await ip(`netns add ${server}`);
   await ip(`netns add ${client}`);

@@ -9,7 +9,11 @@ import {
 } from "../../config/files/rights.ts";
 import { CODE_SECRET_SIZE, formatCodeSecret } from "../../dialects/codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import {
+  failing,
+  FailureError,
+  type SystemError,
+} from "../../values/errors.ts";
 
 const FILE_MODE = 0o600;
 
@@ -57,32 +61,28 @@ export function createWith(
 
 /** Whether there was none. */
 function makeFolder(runtime: Runtime, folder: string): boolean {
-  try {
+  return failing(`cannot make ${folder}`, () => {
     if (runtime.files.stat(folder)) return false;
     makeOwnFolder(runtime, folder);
     return true;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot make ${folder}: ${error.message}`);
-  }
+  });
 }
 
 function create(
   runtime: Runtime,
   { path, data, isOutput = false }: NewFile,
 ): void {
-  try {
-    if (isOutput) runtime.files.create(path, data, FILE_MODE);
-    else createOwn(runtime, path, data);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw error.code === "EEXIST"
+  const refused = ({ code, message }: SystemError) =>
+    code === "EEXIST"
       ? new FailureError(
         `${path} exists already: nothing was changed`,
         "move that file away, if nobody needs it",
       )
-      : new FailureError(`cannot write ${path}: ${error.message}`);
-  }
+      : new FailureError(`cannot write ${path}: ${message}`);
+  failing(refused, () => {
+    if (isOutput) runtime.files.create(path, data, FILE_MODE);
+    else createOwn(runtime, path, data);
+  });
 }
 
 function removeEmpty(runtime: Runtime, folder: string): void {
@@ -127,15 +127,10 @@ export function removeClientFiles(
     if (own === undefined || at(own) !== path) continue;
     const others = [...clientFiles(after, kind).values()];
     if (others.some((name) => at(name) === path)) continue;
-    try {
+    const what = `client "${client}" is removed, but ${path} cannot be`;
+    failing(what, () => {
       checkPlace(runtime, path);
       if (runtime.files.stat(path)) runtime.files.remove(path);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      throw new FailureError(
-        `client "${client}" is removed, but ${path} cannot be: ${error.message}`,
-        `rm ${path}`,
-      );
-    }
+    }, `rm ${path}`);
   }
 }

@@ -5,7 +5,7 @@ import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { replaceOwn } from "../../config/files/rights.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { failing, FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { fileOptionNames, findClient } from "./list.ts";
 import { removeClientFiles } from "./new_files.ts";
@@ -37,12 +37,9 @@ export function replaceConfig(
   file: string,
   text: string,
 ): void {
-  try {
+  failing(`cannot write ${file}`, () => {
     replaceOwn(runtime, file, text);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot write ${file}: ${error.message}`);
-  }
+  });
 }
 
 /** Says how a running server learns of the change. */

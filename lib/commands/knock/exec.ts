@@ -2,7 +2,7 @@ import { knock } from "../../client/knock/knock.ts";
 import { expectDone } from "../../client/knock/outcome.ts";
 import { firstTcpPort, openDoor } from "../../client/open/opening.ts";
 import type { Ran, Runtime, SignalName } from "../../runtime/runtime.ts";
-import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import { failing, UsageError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { withProgress } from "./progress.ts";
@@ -106,10 +106,10 @@ async function runCommand(
   );
   try {
     const started = (id: number) => void (pid = id);
-    return await runtime.run(command, { inherit: true, started });
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot run "${command[0]}": ${error.message}`);
+    return await failing(
+      `cannot run "${command[0]}"`,
+      () => runtime.run(command, { inherit: true, started }),
+    );
   } finally {
     for (const signal of signals) signal.stop();
   }

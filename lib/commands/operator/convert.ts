@@ -15,7 +15,12 @@ import { type KeyRead, parseConfig } from "../../config/read.ts";
 import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { ConfigError, SystemError, UsageError } from "../../values/errors.ts";
+import {
+  ConfigError,
+  failing,
+  orNull,
+  UsageError,
+} from "../../values/errors.ts";
 import { escapeUnsafe, nearest } from "../../values/text.ts";
 import { parseOptions } from "../command.ts";
 import { createWith, type NewFile } from "../enrol/new_files.ts";
@@ -166,28 +171,18 @@ function sourcesOf(runtime: Runtime): Sources {
   const { files } = runtime;
   return {
     read(path) {
-      try {
-        if (files.stat(path)?.isFolder) {
+      const bytes = failing(
+        ({ message }) =>
+          new ConfigError([`${path}: cannot be read: ${message}`]),
+        () => {
+          if (!files.stat(path)?.isFolder) return files.readBytes(path);
           throw new ConfigError([`${path}: is a folder, not a file`]);
-        }
-        const bytes = files.readBytes(path);
-        if (bytes.length > 0) return bytes;
-        throw new ConfigError([`${path}: is empty`]);
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        throw new ConfigError([`${path}: cannot be read: ${error.message}`]);
-      }
+        },
+      );
+      if (bytes.length > 0) return bytes;
+      throw new ConfigError([`${path}: is empty`]);
     },
     find: (path) => orNull(() => files.readBytes(path)),
     list: (path) => orNull(() => files.list(path)),
   };
-}
-
-function orNull<T>(read: () => T): T | null {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return null;
-  }
 }

@@ -9,7 +9,7 @@ import {
 } from "../../config/files/places.ts";
 import { createOwn } from "../../config/files/rights.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { OperatorError, SystemError } from "../../values/errors.ts";
+import { OperatorError, orNull } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { newConfiguration } from "./init.ts";
 import type { NewService } from "../../config/config.ts";
@@ -89,14 +89,11 @@ async function firstFreePort(
   ports: readonly number[],
 ): Promise<number> {
   for (const port of ports) {
-    try {
-      const at = { host: "::", port };
-      const listener = await runtime.listenStream(at, () => {});
-      await listener.close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-    }
+    const at = { host: "::", port };
+    const listener = await orNull(() => runtime.listenStream(at, () => {}));
+    if (!listener) continue;
+    await listener.close();
+    return port;
   }
   return ports[0]!;
 }

@@ -14,7 +14,12 @@ import { listing, readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import {
+  FailureError,
+  orNull,
+  SystemError,
+  UsageError,
+} from "../../values/errors.ts";
 import { parsePortRange, type PortRange } from "../../values/ports.ts";
 import { escapeUnsafe, nearest } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
@@ -190,15 +195,9 @@ function readPort(value: string | undefined): number {
 /** nft where this user can use it now, else the gate, which needs nothing. */
 async function usualBackend(runtime: Runtime): Promise<BackendName> {
   if (runtime.platform !== "linux" || runtime.userId() !== 0) return "gate";
-  try {
-    const { code } = await runtime.run(["nft", "list", "tables"], {
-      timeoutMs: 5000,
-    });
-    return code === 0 ? "nft" : "gate";
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return "gate";
-  }
+  const argv = ["nft", "list", "tables"];
+  const ran = await orNull(() => runtime.run(argv, { timeoutMs: 5000 }));
+  return ran?.code === 0 ? "nft" : "gate";
 }
 
 /** Whether `iptables` here works on the kernel's own tables, beside nftables. */

@@ -18,7 +18,12 @@ import { profilesFile } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { parseBase64url } from "../../values/bytes.ts";
-import { ConfigError, SystemError, UsageError } from "../../values/errors.ts";
+import {
+  ConfigError,
+  failing,
+  type SystemError,
+  UsageError,
+} from "../../values/errors.ts";
 import { counted, escapeUnsafe } from "../../values/text.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 
@@ -137,7 +142,15 @@ async function findKey(
 }
 
 async function read(runtime: Runtime, source: string): Promise<string> {
-  try {
+  const shown = source === "-" ? "standard input" : source;
+  const unreadable = ({ code, message }: SystemError) =>
+    new ConfigError(
+      [`${shown}: cannot be read: ${message}`],
+      code === "ENOENT"
+        ? 'an enrolment starts with "knock://"; anything else is a file'
+        : undefined,
+    );
+  return await failing(unreadable, async () => {
     if (source === "-") {
       return new TextDecoder().decode(await runtime.readStdin(MAX_INPUT));
     }
@@ -148,16 +161,7 @@ async function read(runtime: Runtime, source: string): Promise<string> {
       );
     }
     return runtime.files.readText(source);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    const shown = source === "-" ? "standard input" : source;
-    throw new ConfigError(
-      [`${shown}: cannot be read: ${error.message}`],
-      error.code === "ENOENT"
-        ? 'an enrolment starts with "knock://"; anything else is a file'
-        : undefined,
-    );
-  }
+  });
 }
 
 // `knock import` of other tools' client files.

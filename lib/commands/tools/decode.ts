@@ -13,7 +13,12 @@ import type { Explained, Would } from "../../server/explain/policy.ts";
 import { explainRefusal } from "../../server/report/events.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import {
+  failing,
+  FailureError,
+  SystemError,
+  UsageError,
+} from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { formatJson } from "../../values/text.ts";
 import { parseTime } from "../../values/time.ts";
@@ -186,12 +191,11 @@ async function readInput(
 }
 
 async function readLimited(runtime: Runtime): Promise<Uint8Array> {
-  try {
-    return await runtime.readStdin(MAX_INPUT);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new UsageError(`standard input must be one packet: ${error.message}`);
-  }
+  return await failing(
+    ({ message }) =>
+      new UsageError(`standard input must be one packet: ${message}`),
+    () => runtime.readStdin(MAX_INPUT),
+  );
 }
 
 function readAt(words: string | undefined): number | null {

@@ -2,7 +2,7 @@ import { parseKey } from "../../config/shape.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { SystemError, UsageError } from "../../values/errors.ts";
+import { failing, UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
@@ -29,13 +29,10 @@ export const optionNames = {};
 /** Runs `knock pubkey`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(parseOptions(args, optionNames), []);
-  let input: Uint8Array;
-  try {
-    input = await runtime.readStdin(MAX_INPUT);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new UsageError(`${WANTED}: ${error.message}`);
-  }
+  const input = await failing(
+    ({ message }) => new UsageError(`${WANTED}: ${message}`),
+    () => runtime.readStdin(MAX_INPUT),
+  );
   const text = new TextDecoder().decode(input).trim();
   const key = parseKey(text);
   // The input is a secret even where it is not a key: only its length is told.

@@ -3,9 +3,10 @@ import { openKnocker } from "../../sequences/send.ts";
 import { formatHit, type Hit, parseHit } from "../../sequences/sequence.ts";
 import { isIpv4 } from "../../values/address.ts";
 import {
+  failing,
   FailureError,
   OperatorError,
-  SystemError,
+  orNull,
   UsageError,
 } from "../../values/errors.ts";
 import { COMMAND_NAMES } from "../../values/program.ts";
@@ -98,21 +99,15 @@ export async function knockAt(
       if (verbose) {
         runtime.out(`hitting ${hit.protocol} ${address}:${hit.port}\n`);
       }
-      await knocker.hit(hit).catch((error) => {
-        if (!(error instanceof SystemError)) throw error;
-        throw new FailureError(
-          `cannot knock at ${formatHit(hit)} of ${address}: ${error.message}`,
-        );
-      });
+      const what = `cannot knock at ${formatHit(hit)} of ${address}`;
+      await failing(what, () => knocker.hit(hit));
     }
   } catch (error) {
     await knocker.close().catch(() => {});
     throw error;
   }
-  await knocker.close().catch((error) => {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`cannot knock at ${address}: ${error.message}`);
-  });
+  const what = `cannot knock at ${address}`;
+  await failing(what, () => knocker.close());
   return 0;
 }
 
@@ -162,13 +157,9 @@ async function resolveOnce(
   host: string,
   family: 4 | 6 | null,
 ): Promise<string> {
-  let found: string[];
-  try {
-    found = await runtime.resolve(/^\[(.*)\]$/.exec(host)?.[1] ?? host);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(`no address for "${host}"`);
-  }
+  const bare = /^\[(.*)\]$/.exec(host)?.[1] ?? host;
+  const found = await orNull(() => runtime.resolve(bare));
+  if (found === null) throw new FailureError(`no address for "${host}"`);
   const address = found.find((address) =>
     family === null || isIpv4(address) === (family === 4)
   );

@@ -13,7 +13,7 @@ import { type KeyRead, parseConfig } from "../read.ts";
 import { parseKey } from "../shape.ts";
 import { pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
-import { SystemError } from "../../values/errors.ts";
+import { orNull, SystemError } from "../../values/errors.ts";
 
 const NEW_KEY =
   `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
@@ -165,12 +165,8 @@ function unreadable(error: unknown): { text: string; hint?: string } {
 }
 
 function trustOf(runtime: Runtime, file: string): PlaceMistake | null {
-  try {
-    return trustMistake(runtime, file, { secret: true });
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return null; // who reads it says why
-  }
+  // The reader of the file reports why it cannot be read.
+  return orNull(() => trustMistake(runtime, file, { secret: true }));
 }
 
 function reason(error: unknown): string {

@@ -5,7 +5,7 @@ import type { DialectName } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64, formatBase64url } from "../../values/bytes.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { failing } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatJson } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
@@ -179,16 +179,11 @@ export function makeOwnKeys(
     .filter((dialect) => used.has(dialect) && config[dialect].key === null)
     .map((dialect) => {
       const path = pathBeside(runtime, config.file, config[dialect].file);
-      try {
-        createOwn(runtime, path, NEW_KEYS[dialect](runtime));
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        throw new FailureError(
-          `cannot write ${path}, the server's key for ${dialect}: ` +
-            error.message,
-          `as root: knock client add NAME --dialect ${dialect}, which makes it`,
-        );
-      }
+      failing(
+        `cannot write ${path}, the server's key for ${dialect}`,
+        () => createOwn(runtime, path, NEW_KEYS[dialect](runtime)),
+        `as root: knock client add NAME --dialect ${dialect}, which makes it`,
+      );
       return path;
     });
 }

@@ -12,7 +12,7 @@ import { hostChainOf } from "../../../firewall/nft/nft.ts";
 import { formatHostChain } from "../../../firewall/nft/rules/sets.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import { SystemError } from "../../../values/errors.ts";
+import { orNull } from "../../../values/errors.ts";
 
 /** The oldest kernel that the nft backend's table can be made in. */
 const NFT_KERNEL = [5, 10] as const;
@@ -31,7 +31,9 @@ export async function checkBackend(
     return [ok(`backend command: ${program}`)];
   }
   const findings: Finding[] = [];
-  const kernel = readLine(runtime, "/proc/sys/kernel/osrelease")?.trim();
+  const kernel = orNull(() =>
+    runtime.files.readText("/proc/sys/kernel/osrelease")
+  )?.trim();
   const admin = mayAdministerNetwork(runtime);
   if (admin === false) {
     findings.push(unknown(
@@ -69,13 +71,9 @@ async function tryNft(
 }
 
 async function tryIptables(runtime: Runtime, mode: string): Promise<Finding> {
-  try {
-    const { code, stdout } = await runtime.run(["iptables", "--version"]);
-    if (code === 0) {
-      return ok(`backend iptables, mode ${mode}: ${stdout.trim()}`);
-    }
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+  const ran = await orNull(() => runtime.run(["iptables", "--version"]));
+  if (ran?.code === 0) {
+    return ok(`backend iptables, mode ${mode}: ${ran.stdout.trim()}`);
   }
   return bad("backend iptables: there is no iptables", "apt install iptables");
 }
@@ -86,15 +84,6 @@ function isOlder(kernel: string): boolean {
   );
   const [wantedMajor, wantedMinor] = NFT_KERNEL;
   return major < wantedMajor || major === wantedMajor && minor < wantedMinor;
-}
-
-function readLine(runtime: Runtime, file: string): string | null {
-  try {
-    return runtime.files.readText(file);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return null;
-  }
 }
 
 // Mode accept of the nft backend: whether the host's own rules come to ours.

@@ -9,7 +9,7 @@ import { counted } from "../../../values/text.ts";
 import { hasSequencesAlone, type ServerState } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { isEverywhere, type Socket } from "./services.ts";
-import { SystemError } from "../../../values/errors.ts";
+import { orNull } from "../../../values/errors.ts";
 
 /** Compares what the state, the sockets and the configuration say. */
 export function checkServer(
@@ -143,12 +143,7 @@ export async function checkClock(
 }
 
 function exists(runtime: Runtime, path: string): boolean {
-  try {
-    return runtime.files.stat(path) !== null;
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return false;
-  }
+  return orNull(() => runtime.files.stat(path)) !== null;
 }
 
 // Whether port sequences are heard, and whether there are any left.

@@ -14,7 +14,7 @@ import {
   type Protocol,
 } from "../../../values/ports.ts";
 import { type Finding, ok, unknown, warn } from "./finding.ts";
-import { SystemError } from "../../../values/errors.ts";
+import { orNull } from "../../../values/errors.ts";
 
 /** Looks at every port of every service. */
 export function checkServices(
@@ -130,14 +130,10 @@ export function readSockets(runtime: Runtime): readonly Socket[] | null {
   if (runtime.platform !== "linux") return null;
   let seen = false;
   const sockets = FILES.flatMap(([name, protocol, family]) => {
-    try {
-      const text = runtime.files.readText(`/proc/net/${name}`);
-      seen = true;
-      return parseSockets(text, protocol, family);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return []; // a kernel without IPv6 has no tcp6
-    }
+    const text = orNull(() => runtime.files.readText(`/proc/net/${name}`));
+    if (text === null) return []; // a kernel without IPv6 has no tcp6
+    seen = true;
+    return parseSockets(text, protocol, family);
   });
   return seen ? sockets : null;
 }
