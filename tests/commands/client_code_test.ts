@@ -9,7 +9,7 @@ import {
 import { test } from "node:test";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { run } from "../../lib/commands/enrol/client.ts";
-import { formatQr, formatQrPng } from "../../lib/commands/enrol/qr.ts";
+import { formatQr, formatQrSvg } from "../../lib/commands/enrol/qr.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { parseCodeSecret } from "../../lib/dialects/codes.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
@@ -100,14 +100,14 @@ test("run() add --qr says when the terminal is too narrow", async () => {
   assertStringIncludes(runtime.stderr, "and the terminal 60: make it wider");
 });
 
-test("run() add --png draws the enrolment in a new file", async () => {
+test("run() add --svg draws the enrolment in a new file", async () => {
   const runtime = machine();
-  await run(["add", "alice", "--png", "/tmp/alice.png"], runtime);
+  await run(["add", "alice", "--svg", "/tmp/alice.svg"], runtime);
   assertEquals(
-    runtime.files.readBytes("/tmp/alice.png"),
-    formatQrPng(runtime.stdout.trim()),
+    runtime.files.readText("/tmp/alice.svg"),
+    formatQrSvg(runtime.stdout.trim()),
   );
-  assertEquals(runtime.files.stat("/tmp/alice.png")!.mode, 0o600);
+  assertEquals(runtime.files.stat("/tmp/alice.svg")!.mode, 0o600);
 });
 
 type Break = (runtime: FakeRuntime) => void;
@@ -134,22 +134,22 @@ const broken: [what: string, prepare: Break, message: string][] = [
   ],
   [
     "the picture is there already",
-    ({ files }) => files.put("/tmp/alice.png", "mine"),
-    "/tmp/alice.png exists already",
+    ({ files }) => files.put("/tmp/alice.svg", "mine"),
+    "/tmp/alice.svg exists already",
   ],
   [
     "the picture cannot be written",
-    ({ files }) => files.failingWrites.set("/tmp/alice.png", "EACCES"),
-    "cannot write /tmp/alice.png",
+    ({ files }) => files.failingWrites.set("/tmp/alice.svg", "EACCES"),
+    "cannot write /tmp/alice.svg",
   ],
 ];
 for (const [what, prepare, message] of broken) {
-  test(`run() add --code --png leaves nothing behind when ${what}`, async () => {
+  test(`run() add --code --svg leaves nothing behind when ${what}`, async () => {
     const runtime = machine();
     prepare(runtime);
     const before = runtime.files.paths();
     const folder = runtime.files.paths().includes(SECRET);
-    const args = ["add", "alice", "--code", "--png", "/tmp/alice.png"];
+    const args = ["add", "alice", "--code", "--svg", "/tmp/alice.svg"];
     await assertRejects(() => run(args, runtime), FailureError, message);
     assertEquals(runtime.files.paths(), before);
     assertEquals(runtime.files.list("/etc/knock").includes("code"), folder);

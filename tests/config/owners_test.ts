@@ -381,8 +381,8 @@ test(
             "add",
             "a",
             "--code",
-            "--png",
-            join(folder, "a.png"),
+            "--svg",
+            join(folder, "a.svg"),
             ...on,
           ],
           ["client", "add", "b", "--dialect", "openspa", ...on],
@@ -404,7 +404,7 @@ test(
         assertEquals([uid, gid, mode & 0o7777], [0, STRANGER, kind], name);
       }
       // What somebody takes away is for root alone.
-      for (const name of ["a.png", "b.ospa"]) {
+      for (const name of ["a.svg", "b.ospa"]) {
         assertEquals(fs.statSync(join(folder, name)).mode & 0o777, 0o600);
       }
     }),

@@ -42,7 +42,7 @@ export interface CommandWord {
 const VALUES: Readonly<Record<string, Kind>> = {
   config: "file",
   profiles: "file",
-  png: "file",
+  svg: "file",
   dir: "folder",
   backend: BACKENDS,
   mode: ["guard", "accept"],

@@ -17,7 +17,7 @@ import { parseDuration } from "../../values/time.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 import { addInDialect, NEW_DIALECTS, type NewDialect } from "./add_dialect.ts";
 import { codeFileOf, createWith, newCodeSecret } from "./new_files.ts";
-import { formatQrPng } from "./qr.ts";
+import { formatQrSvg } from "./qr.ts";
 import { replaceConfig, tellToReload } from "./remove.ts";
 import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
 
@@ -31,7 +31,7 @@ export const addOptionNames = {
     key: "k",
     server: "s",
     dialect: "",
-    png: "",
+    svg: "",
   },
 };
 
@@ -87,15 +87,15 @@ export function addClient(args: string[], runtime: Runtime): number {
     runtime.out(`${enrolment}\n`);
     throw tellByHand(runtime, file, entry, code);
   }
-  const png = options.value("png");
+  const svg = options.value("svg");
   createWith(runtime, [
     ...code === null ? [] : [{
       path: pathBeside(runtime, file, entry.code!),
       data: `${code}\n`,
     }],
-    ...png === undefined
+    ...svg === undefined
       ? []
-      : [{ path: png, data: formatQrPng(enrolment), isOutput: true }],
+      : [{ path: svg, data: formatQrSvg(enrolment), isOutput: true }],
   ], () => {
     // What the new text means is judged before it replaces the old one.
     readConfigText(runtime, file, edited);

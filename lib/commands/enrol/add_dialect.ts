@@ -12,7 +12,7 @@ import {
   enrolOpenspa,
 } from "./dialects.ts";
 import { createWith } from "./new_files.ts";
-import { formatQrPng } from "./qr.ts";
+import { formatQrSvg } from "./qr.ts";
 import { replaceConfig, tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
@@ -43,9 +43,9 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
     ...adding,
     config: readConfigText(runtime, config.file, text),
   });
-  const png = options.value("png");
+  const svg = options.value("svg");
   const qr = options.flag("qr");
-  if (made.qr === null && (qr || png !== undefined)) {
+  if (made.qr === null && (qr || svg !== undefined)) {
     throw new UsageError(`there is no QR code for ${dialect}`);
   }
   const entry = { ...policy, keys: made.keys };
@@ -57,9 +57,9 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
   }
   createWith(runtime, [
     ...made.files,
-    ...png === undefined
+    ...svg === undefined
       ? []
-      : [{ path: png, data: formatQrPng(made.qr!), isOutput: true }],
+      : [{ path: svg, data: formatQrSvg(made.qr!), isOutput: true }],
   ], () => {
     readConfigText(runtime, config.file, edited);
     replaceConfig(runtime, config.file, edited);

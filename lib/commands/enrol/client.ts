@@ -10,7 +10,7 @@ import { removeClient } from "./remove.ts";
 export const help = `Usage:
     knock client add NAME [--open SERVICE,...] [--for DURATION]
                           [--key PUBLIC] [--server HOST[:PORT]]
-                          [--code] [--qr] [--png FILE] [--dialect NAME]
+                          [--code] [--qr] [--svg FILE] [--dialect NAME]
     knock client list
     knock client show NAME
     knock client remove NAME
@@ -39,7 +39,7 @@ Options:
                                authenticator app it is printed as a URI.
         --qr                   Draw the enrolment as a QR code on standard
                                error, and the secret of the codes as another.
-        --png FILE             Draw the enrolment as a QR code in a new file.
+        --svg FILE             Draw the enrolment as a QR code in a new file.
         --dialect NAME         The client is another tool's: fwknop prints a
                                stanza for its .fwknoprc; openme prints the
                                client file of its command line, and --qr is

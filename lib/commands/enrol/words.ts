@@ -69,6 +69,6 @@ export function showQr(runtime: Runtime, what: string, text: string): void {
   if (!terminal || wanted <= columns) return;
   runtime.err(
     `knock: hint: this QR code is ${wanted} columns wide and the terminal ` +
-      `${columns}: make it wider, or draw a picture with --png FILE\n`,
+      `${columns}: make it wider, or draw a picture with --svg FILE\n`,
   );
 }
