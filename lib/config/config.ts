@@ -93,14 +93,17 @@ export interface SequencePrograms {
   readonly ipv6: Argv | null;
 }
 
+/** Service that clients may open: a key under `services`. */
 export interface Service {
+  /** Key under `services`. */
   readonly name: string;
+  /** Ports of the service. */
   readonly ports: readonly PortRange[];
-  /** Where connections go: forwarded (nft) or proxied (gate); null = the machine's own service. */
+  /** Target that connections are forwarded (nft) or proxied (gate) to; null = the machine's own service. */
   readonly to: Endpoint | null;
-  /** Whether forwarded connections get this machine's own address as their source. */
+  /** True if forwarded connections get this machine's own address as their source. */
   readonly masquerade: boolean;
-  /** Whether `close` ends established connections, too. */
+  /** True if `close` ends established connections, too. */
   readonly kill: boolean;
 }
 
@@ -109,8 +112,8 @@ export interface LogConfig {
   readonly level: "debug" | "info" | "warn" | "error";
 }
 
-/** An enrolled client and its policy. */
-export interface Client {
+/** An enrolled client: its keys in each dialect, and its policy. */
+export interface Client extends Policy {
   readonly name: string;
   /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
   readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
@@ -120,24 +123,31 @@ export interface Client {
   readonly openme: { readonly key: Uint8Array } | null;
   /** OpenSPA: the client's UUID, 16 bytes, and its RSA public key. */
   readonly openspa: { readonly uuid: Uint8Array; readonly key: RsaKey } | null;
-  /** What it may open, services resolved to their ports, in the file's order. */
-  readonly open: readonly PortRange[];
-  /** What "the server's default" means, seconds. */
-  readonly forSeconds: number;
-  /** Caps what is asked for, seconds. */
-  readonly maxForSeconds: number;
-  /** Addresses it may be opened for; null = any. */
-  readonly from: readonly Prefix[] | null;
-  readonly requireAddress: boolean;
-  readonly anyAddress: boolean;
-  /** Unix milliseconds; null = never. */
-  readonly expiresMs: number | null;
-  readonly hours: Hours | null;
-  /** The secret of its one-time codes; null = none wanted. */
-  readonly code: Uint8Array | null;
-  /** Whether a grant ends with the first connection that uses it. */
+  /** True if a grant ends with the first connection that uses it. */
   readonly once: boolean;
-  /** Names of the commands that it may run. */
+}
+
+/** Rights of one client, as the judge applies them. */
+export interface Policy {
+  /** Ports that the client may open, services resolved, in the file's order. */
+  readonly open: readonly PortRange[];
+  /** Length of a grant when the request asks for 0 seconds. */
+  readonly forSeconds: number;
+  /** Longest grant, seconds; a longer request is shortened to it. */
+  readonly maxForSeconds: number;
+  /** Networks that may receive a grant; null = any. */
+  readonly from: readonly Prefix[] | null;
+  /** True if every request must name its address. */
+  readonly requireAddress: boolean;
+  /** True if the client may open for addresses other than its own. */
+  readonly anyAddress: boolean;
+  /** Unix milliseconds from which every request is refused; null = never. */
+  readonly expiresMs: number | null;
+  /** Hours of the week in which requests are accepted; null = always. */
+  readonly hours: Hours | null;
+  /** Secret of the client's one-time codes (RFC 6238), raw bytes; null = no code required. */
+  readonly code: Uint8Array | null;
+  /** Names of the commands that the client may run. */
   readonly run: readonly string[];
 }
 

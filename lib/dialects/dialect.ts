@@ -11,62 +11,66 @@ import type { PortRange } from "../values/ports.ts";
 /** The dialects that packets come in, by their key under `clients.NAME`. */
 export type DialectName = "knock" | "fwknop" | "openme" | "openspa";
 
+/** Verb of a request. */
 export type Action = "open" | "close" | "run" | "ping";
 
-/** Where a client wants connections to its port passed on to. */
+/** Target that a client wants connections to its port forwarded to. */
 export interface Forward extends Endpoint {
-  /** `local`: to another port of the server itself. */
+  /** `nat`: another machine; `local`: another port of the server itself. */
   readonly kind: "nat" | "local";
 }
 
-/** What an authentic packet asks for, the same in every dialect. */
+/** Request of an authentic packet, the same in every dialect. */
 export interface Request {
+  /** Dialect of the packet. */
   readonly dialect: DialectName;
-  /** The enrolled client's name. */
+  /** Name of the enrolled client. */
   readonly client: string;
+  /** Verb of the request. */
   readonly action: Action;
-  /** Empty for open and close: all that this client may open. */
+  /** Ports to open or close; empty: all that this client may open. */
   readonly ports: readonly PortRange[];
-  /** The name of the command, for `run`. */
+  /** Name of the command for `run`, else null. */
   readonly command: string | null;
   /** Seconds asked for; 0 = the server's default. */
   readonly seconds: number;
-  /** When it was made, Unix milliseconds. */
+  /** Time at which the packet was made, Unix milliseconds. */
   readonly timestampMs: number;
-  /** The address to open for, canonical; null = where the packet came from. */
+  /** Address to open for, canonical; null = the source of the packet. */
   readonly address: string | null;
-  /** The one-time code, 0 to 999999; null when there is none. */
+  /** One-time code, 0 to 999999; null = none. */
   readonly code: number | null;
-  /** What marks a replay of this packet, in any re-encoding. */
+  /** Bytes that are the same in every replay of this packet, in any re-encoding. */
   readonly identity: Uint8Array;
-  /** Whether the client wants a reply and the dialect has one. */
+  /** True if the client wants a reply and the dialect has one. */
   readonly wantsReply: boolean;
-  /** What `ports` are to be passed on to; absent: the server's own services. */
+  /** Target to forward `ports` to; absent: the server's own services. */
   readonly forward?: Forward;
-  /** The name of the user that the packet bears; nobody vouches for it. */
+  /** User name in the packet, not authenticated. */
   readonly user?: string;
-  /** The address that the client knows the service by, where it says so. */
+  /** Address that the client knows the service by, if the packet names it. */
   readonly target?: string;
-  /** IANA's number of a protocol without ports; nothing is opened for it. */
+  /** IANA number of a protocol without ports; such a request opens nothing. */
   readonly protocol?: number;
 }
 
-/** The server's answer to a request. */
+/** Answer of the server to a request. */
 export interface Answer {
+  /** `done`, `refused` by policy, or `failed` in the firewall or command. */
   readonly status: "done" | "refused" | "failed";
-  /** Ports opened or closed. */
+  /** Number of ports opened or closed. */
   readonly count: number;
   /** Seconds granted. */
   readonly seconds: number;
-  /** The server's time, Unix milliseconds. */
+  /** Clock of the server, Unix milliseconds; 0 = not told. */
   readonly timeMs: number;
-  /** The address that it was done for, canonical. */
+  /** Address that the request was carried out for, canonical. */
   readonly address: string;
 }
 
 /**
- * Why a packet was refused before it was a request, in the order of the
- * checks: its form, then a proof that is cheap, then its sender.
+ * Reason for refusing a packet before it became a request, in the order of the
+ * checks: form, cheap proof, sender.
  */
 export type PacketRefusal =
   | "form"
@@ -85,7 +89,7 @@ export type PacketRefusal =
   | "busy"
   | "payload";
 
-/** What a dialect made of a packet. */
+/** Result of opening a packet: a request, or the reason for refusing it. */
 export type Opened =
   | {
     readonly ok: true;
@@ -98,73 +102,74 @@ export type Opened =
     readonly why: PacketRefusal;
     /** The client, where the packet proved it before it was refused. */
     readonly client?: string;
-    /** Opens it after all, by what takes time; `why` stands for whoever cannot wait. */
+    /** Opens it by a slow step, such as running gpg; `why` is the result for callers that do not wait. */
     readonly later?: () => Promise<Opened>;
   };
 
-/** What a dialect may know of the world while it opens a packet. */
+/** Facts that a dialect may ask for while it opens a packet. */
 export interface Scene {
   /** Unix milliseconds. */
   readonly nowMs: number;
-  /** Whether an identity was accepted before: refuses copies before the costly part. */
+  /** Returns true if an identity was accepted before: refuses replays before the costly part. */
   readonly seen: (identity: Uint8Array) => boolean;
-  /** Whether this packet may cost more than a mac and a look-up; asked once, before it does. */
+  /** Returns true if this packet may cost more than a MAC and a lookup; called once, before it does. */
   readonly mayCost: () => boolean;
 }
 
-/** A dialect with the keys of its clients. */
+/** Server's side of a dialect, with the keys of its clients. */
 export interface Dialect {
+  /** Key under `clients.NAME` in server.yaml. */
   readonly name: DialectName;
-  /** Whether a packet has this dialect's form (length, alphabet, header). */
+  /** Returns true if a packet has this dialect's form (length, alphabet, header). */
   recognises(packet: Uint8Array): boolean;
   /** Opens a packet. Never throws, whatever the packet. Keeps no part of it. */
   open(packet: Uint8Array, scene: Scene): Opened;
 }
 
-// What a packet is, step by step, for the person who asks why nothing opens.
+// Explanation of a packet, step by step, for `knock decode`.
 
-/** One thing that was looked at. */
+/** One check of a packet. */
 export interface Step {
   readonly ok: boolean;
-  /** In words, without secrets. */
+  /** Result in words, without secrets. */
   readonly text: string;
 }
 
-/** What became of a packet. */
+/** Result of explaining a packet. */
 export interface Explanation {
-  /** What the server would say of it, before its clock and its policy. */
+  /** Verdict of the server, before its clock and its policy. */
   readonly verdict: "request" | PacketRefusal;
-  /** Whose it is, or whose it would be with the settings of `steps`; null: nobody's. */
+  /** Client that sent it, or would have with the settings of `steps`; null: none. */
   readonly client: string | null;
   readonly request: Request | null;
-  /** The fields as they were sent, wherever a key of ours shows them. */
+  /** Fields as they were sent, if a key of ours decrypts them. */
   readonly fields: Readonly<Record<string, string | number>> | null;
   readonly steps: readonly Step[];
 }
 
-/** What to ask the server for; a code of null is the profile's, if it has one. */
+/** Request to the server; a code of null is the profile's, if it has one. */
 export type Ask =
   & Pick<
     Request,
     "action" | "ports" | "command" | "seconds" | "address" | "code"
   >
   & {
-    /** Where the port is to be passed on to; for fwknop alone. */
+    /** Target to forward the port to; fwknop only. */
     readonly forward?: Forward | null;
   };
 
-/** A packet for a server, which may answer it. */
+/** Packet for a server, which may answer it. */
 export interface Sealed {
   readonly packet: Uint8Array<ArrayBuffer>;
-  /** Opens the answer to this packet; null if it is none. Never throws. */
+  /** Opens the answer to this packet; null for any other bytes. Never throws. */
   openReply(bytes: Uint8Array): Answer | null;
 }
 
-/** What a packet depends on besides what is asked. */
+/** Inputs of sealing besides the request. */
 export interface SealOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
-  /** Fresh bytes, as many as wanted. */
+  /** Returns that many fresh random bytes. */
   readonly random: (size: number) => Uint8Array<ArrayBuffer>;
   readonly wantsReply: boolean;
   /** The server's address that the packet goes to, canonical. */
@@ -185,10 +190,10 @@ export interface SealOptions {
   }>;
 }
 
-/** A dialect as the client speaks it. */
+/** Client's side of a dialect, with the keys of a profile. */
 export interface Sealer {
   readonly dialect: DialectName;
-  /** Whether servers answer in it at all. */
+  /** True if servers send replies in this dialect. */
   readonly answers: boolean;
   /** Seals a packet. Throws UsageError for what the dialect cannot express. */
   seal(ask: Ask, circumstances: SealOptions): Sealed | Promise<Sealed>;

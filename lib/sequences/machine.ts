@@ -9,20 +9,21 @@ import { overlapPorts, type PortRange } from "../values/ports.ts";
 import type { Packet } from "./packet.ts";
 import { formatHit, type Hit, type Sequence } from "./sequence.ts";
 
-/** What became of a packet. */
+/** Result of one packet for one sequence. */
 export interface SequenceEvent {
-  /** `hit`: one further; `complete`: the last one; `wrong`, `late`: back to nothing. */
+  /** `hit`: one step further; `complete`: the last step; `wrong`, `late`: progress lost. */
   readonly kind: "hit" | "complete" | "wrong" | "late";
+  /** Sequence that the packet counted for. */
   readonly sequence: Sequence;
-  /** Canonical. */
+  /** Address that the packet came from, canonical. */
   readonly source: string;
-  /** Hits that were right so far. */
+  /** Number of correct hits so far. */
   readonly hits: number;
 }
 
 /**
- * The most sources remembered at once; then the one that was quiet longest is
- * forgotten. Some 300 bytes each.
+ * Most sources remembered at once, about 300 bytes each; beyond it, the one
+ * that was quiet longest is forgotten.
  */
 export const MAX_SOURCES = 65_536;
 
@@ -33,7 +34,7 @@ interface Progress {
   readonly firstMs: number;
 }
 
-/** What is remembered of a source. */
+/** State of one source. */
 interface Source {
   readonly progress: readonly Progress[];
   /** Right hits by TCP of late, so that a retransmitted one is known. */
@@ -47,10 +48,10 @@ interface Taken {
   readonly atMs: number;
 }
 
-/** How many right hits of a source are remembered for their retransmission. */
+/** Number of correct hits kept per source to recognise retransmissions. */
 const MAX_TAKEN = 8;
 
-/** How long a system retransmits a first packet: some two minutes in Linux. */
+/** Longest time in which a system retransmits a SYN: about two minutes on Linux. */
 const RETRANSMIT_MS = 130_000;
 
 /**
@@ -60,7 +61,46 @@ const RETRANSMIT_MS = 130_000;
  * brings those further and ends the others; so sequences that begin alike go
  * on together, and one that is the beginning of another does not stop it. A
  * hit that is right for none ends them all, and is then taken for a first one.
- * Ports of no sequence are not looked at.
+ * Packets to ports of no sequence are ignored.
+ *
+ * @example
+ * ```ts
+ * import {
+ *   FIRST_PACKET,
+ *   FLAG,
+ *   type Packet,
+ *   parseHit,
+ *   type Sequence,
+ *   SequenceMachine,
+ * } from "@knock/knock/protocol";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sequence: Sequence = {
+ *   name: "ssh",
+ *   action: "open",
+ *   hits: [parseHit("tcp/7000")!, parseHit("tcp/8000")!],
+ *   withinMs: 15_000,
+ *   open: [{ protocol: "tcp", first: 22, last: 22 }],
+ *   forSeconds: 3600,
+ *   once: false,
+ *   flags: FIRST_PACKET,
+ *   target: null,
+ * };
+ * const machine = new SequenceMachine([sequence]);
+ * const packet = (port: number): Packet => ({
+ *   source: "192.0.2.7",
+ *   target: "198.51.100.1",
+ *   protocol: "tcp",
+ *   sourcePort: 40_000,
+ *   port,
+ *   flags: FLAG.syn,
+ *   sequenceNumber: port,
+ * });
+ * assertEquals(machine.hear(packet(7000), 0).map(({ kind }) => kind), ["hit"]);
+ * assertEquals(machine.hear(packet(8000), 900).map(({ kind }) => kind), [
+ *   "complete",
+ * ]);
+ * ```
  */
 export class SequenceMachine {
   readonly #sequences: readonly Sequence[];
@@ -69,7 +109,7 @@ export class SequenceMachine {
   /** In the order of their last packet. */
   readonly #sources = new Map<string, Source>();
 
-  /** A packet to one of the `traps` is a hit that is never right. */
+  /** Creates a machine; a packet to one of the `traps` is always a wrong hit. */
   constructor(
     sequences: readonly Sequence[],
     traps: readonly Hit[] = [],
@@ -81,12 +121,12 @@ export class SequenceMachine {
     this.#ports = new Set([...hits, ...traps].map(formatHit));
   }
 
-  /** How many sources are remembered. */
+  /** Number of sources remembered. */
   get sources(): number {
     return this.#sources.size;
   }
 
-  /** Takes a packet; `nowMs` is of a clock that does not jump. */
+  /** Processes a packet; `nowMs` comes from a monotonic clock. */
   hear(packet: Packet, nowMs: number): SequenceEvent[] {
     if (!this.#ports.has(formatHit(packet))) return [];
     const seeing = this.#sequences.filter((sequence) => sees(sequence, packet));
@@ -175,10 +215,10 @@ function take(
     .slice(-MAX_TAKEN);
 }
 
-// Ports beside those of sequences: whoever comes to them scans, and is no
-// further than before. Pure.
+// Traps are ports beside those of sequences: a source that hits one is
+// scanning, and loses its progress.
 
-/** How many ports on either side of each hit are traps: but those in `used`. */
+/** Trap ports: up to `reach` ports on either side of each hit, except those in `used`. */
 export function trapsBeside(
   hits: readonly Hit[],
   reach: number,

@@ -5,11 +5,13 @@ import type { Protocol } from "../values/ports.ts";
 
 /** The head of a TCP or UDP packet. */
 export interface Packet {
-  /** Canonical. */
+  /** Address it was sent from, canonical. */
   readonly source: string;
-  /** Canonical. */
+  /** Address it was sent to, canonical. */
   readonly target: string;
+  /** Transport protocol. */
   readonly protocol: Protocol;
+  /** Port it was sent from. */
   readonly sourcePort: number;
   /** The port it was sent to. */
   readonly port: number;

@@ -1,6 +1,6 @@
 /**
- * What a port sequence is. It is a secret sent in the clear: a filter against
- * noise, not authentication.
+ * Port sequences: a secret sent in the clear, so a filter against noise, not
+ * authentication.
  * @module
  */
 
@@ -8,12 +8,13 @@ import type { PortRange, Protocol } from "../values/ports.ts";
 
 /** One knock of a sequence. */
 export interface Hit {
+  /** Protocol of the packet. */
   readonly protocol: Protocol;
   /** 1 to 65535. */
   readonly port: number;
 }
 
-/** The most hits of a sequence, as in knockd. */
+/** Most hits of a sequence, as in knockd. */
 export const MAX_HITS = 32;
 
 /** Bits of a TCP header's flags (RFC 9293 §3.1). */
@@ -26,44 +27,49 @@ export const FLAG = {
   urg: 32,
 } as const;
 
+/** Name of a TCP flag, as in {@linkcode FLAG}. */
 export type FlagName = keyof typeof FLAG;
 
-/** Which TCP packets count as hits: all bits of `set`, none of `clear`. */
+/** Filter for the TCP packets that count as hits, in bits of {@linkcode FLAG}. */
 export interface Flags {
+  /** Bits that must be set. */
   readonly set: number;
+  /** Bits that must be clear. */
   readonly clear: number;
 }
 
-/** What counts unless a sequence says otherwise: the first packet of a connection. */
+/** Default filter: the first packet of a connection. */
 export const FIRST_PACKET: Flags = {
   set: FLAG.syn,
   clear: FLAG.ack | FLAG.rst | FLAG.fin,
 };
 
-/** What a sequence does when it is complete. */
+/** Effect of a complete sequence. */
 export type SequenceAction = "open" | "close";
 
-/** One order of hits and what it does; a door with `close` is two of them. */
+/** One order of hits and its effect; an entry with `close` makes two of them. */
 export interface Sequence {
-  /** The door's key under `sequences`. */
+  /** Key under `sequences` in server.yaml. */
   readonly name: string;
+  /** Effect when complete. */
   readonly action: SequenceAction;
   /** 1 to {@linkcode MAX_HITS}. */
   readonly hits: readonly Hit[];
   /** From the first hit to the last, milliseconds. */
   readonly withinMs: number;
-  /** What is opened or closed. */
+  /** Ports to open or close. */
   readonly open: readonly PortRange[];
-  /** How long it stays open, seconds. */
+  /** Length of the grant, seconds. */
   readonly forSeconds: number;
-  /** Ends with the first new connection that uses it. */
+  /** True if the grant ends with the first new connection that uses it. */
   readonly once: boolean;
+  /** TCP packets that count as hits. */
   readonly flags: Flags;
-  /** Only hits to this address count, canonical; null = to any. */
+  /** Address that hits must be sent to, canonical; null = any. */
   readonly target: string | null;
 }
 
-/** Under which name a door's grants stand where others have their client's. */
+/** Name under which the grants of a sequence are kept, in place of a client's. */
 export function grantee(door: string): string {
   return `sequence ${door}`;
 }

@@ -1,18 +1,19 @@
 /**
- * What an operator is told. Thrown for mistakes in the command line, in files
- * and in the set-up of the machine; caught once, in `main.ts`, and printed as
- * `knock: error: …` and `knock: hint: …`. A hostile packet is never one of
- * these: it is a refusal, a value.
+ * Errors for operators. Thrown for mistakes in the command line, in files and
+ * in the setup of the machine; caught once, in `lib/commands/table.ts`, and
+ * printed as `knock: error: …` and `knock: hint: …`. A hostile packet never
+ * causes one: it is a refusal, a value.
  * @module
  */
 
-/** A mistake or a failure with words for the person who can mend it. */
+/** Mistake or failure, in words for the person who can fix it. */
 export class OperatorError extends Error {
-  /** What to do about it, where there is a likely cure. */
+  /** Next step, in the imperative, if there is a likely fix. */
   readonly hint: string | undefined;
-  /** The exit status: 1 it failed, 2 usage or configuration. */
+  /** Exit status: 1 failed, 2 usage or configuration. */
   readonly status: 1 | 2 = 1;
 
+  /** Creates an error with a message of one line, lowercase, and a hint. */
   constructor(message: string, hint?: string) {
     super(message);
     this.hint = hint;
@@ -24,6 +25,7 @@ export class FailureError extends OperatorError {}
 
 /** The command line is wrong: exit status 2. */
 export class UsageError extends OperatorError {
+  /** Exit status of a usage error. */
   override readonly status = 2;
 }
 
@@ -39,9 +41,9 @@ export class ConfigError extends OperatorError {
   }
 }
 
-/** What the system answered when it said no. */
+/** Error of a system call. */
 export class SystemError extends Error {
-  /** The system's name for it: "ENOENT", "EACCES", "EADDRINUSE", … or "". */
+  /** Error name of the system: "ENOENT", "EACCES", "EADDRINUSE", … or "". */
   readonly code: string;
   constructor(code: string, message: string) {
     super(message);

@@ -1,9 +1,11 @@
 /** Ports and ranges of ports, as `tcp/22` or `udp/8000-8010`. */
 
+/** Transport protocol of a port. */
 export type Protocol = "tcp" | "udp";
 
 /** One port (first = last) or a range of ports of one protocol. */
 export interface PortRange {
+  /** Transport protocol. */
   readonly protocol: Protocol;
   /** 1 to 65535. */
   readonly first: number;
@@ -29,18 +31,18 @@ export function formatPortRange(range: PortRange): string {
     : `${protocol}/${first}-${last}`;
 }
 
-/** Whether every port of `inner` is in `outer`. */
+/** True if every port of `inner` is in `outer`. */
 export function containsPorts(outer: PortRange, inner: PortRange): boolean {
   return outer.protocol === inner.protocol && outer.first <= inner.first &&
     inner.last <= outer.last;
 }
 
-/** Whether the two ranges share a port. */
+/** True if the two ranges share a port. */
 export function overlapPorts(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }
 
-/** What is left of a range without some others, in order. */
+/** Rest of a range without some others, in order. */
 export function withoutPorts(
   range: PortRange,
   others: readonly PortRange[],

@@ -59,16 +59,19 @@ const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"] as const;
 
 /** Days and minutes of the day, in the server's local time. */
 export interface Hours {
-  /** What was written. */
+  /** Text that the hours were read from. */
   readonly text: string;
-  readonly spans: readonly Span[];
+  /** Spans of time; one of them must contain a moment. */
+  readonly spans: readonly HoursSpan[];
 }
 
-interface Span {
-  /** By day of the week, 0 = Sunday. */
+/** One span of {@linkcode Hours}. */
+export interface HoursSpan {
+  /** One entry per day of the week, 0 = Sunday. */
   readonly days: readonly boolean[];
-  /** Minutes since midnight; from > to goes over midnight. */
+  /** Minutes since midnight; if larger than `to`, the span crosses midnight. */
   readonly from: number;
+  /** Minutes since midnight, exclusive. */
   readonly to: number;
 }
 
@@ -78,7 +81,7 @@ interface Span {
  * is none.
  */
 export function parseHours(text: string): Hours | null {
-  const spans: Span[] = [];
+  const spans: HoursSpan[] = [];
   for (const part of text.toLowerCase().split(";")) {
     const match = /^\s*(?:([a-z,-]+)\s+)?(\d{2}):(\d{2})-(\d{2}):(\d{2})\s*$/
       .exec(part);

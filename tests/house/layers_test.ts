@@ -126,6 +126,37 @@ test("only lib/runtime touches the system", () => {
   assertEquals(wrong, []);
 });
 
+test("the protocol of the library has no I/O", () => {
+  const read = (path: string) => runtime.files.readText(path);
+  const reached = new Set<string>();
+  const visit = (path: string) => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const imports = read(path).matchAll(
+      /^(?:import|export)(?! type)[^;]*?from\s*"(\.[^"]+)"/gm,
+    );
+    for (const [, target] of imports) visit(join(dirname(path), target!));
+  };
+  visit(join(ROOT, "protocol.ts"));
+  assert(reached.size > 15);
+  assertEquals(
+    [...reached].map(nameOf).filter((name) => name.startsWith("lib/runtime/")),
+    [],
+  );
+});
+
+test("each example of the library is run", () => {
+  const { tasks } = JSON.parse(
+    runtime.files.readText(join(ROOT, "deno.json")),
+  );
+  const examples = files.filter(({ text }) => text.includes(" * @example"))
+    .map(({ name }) => name);
+  assert(examples.length > 3);
+  for (const name of examples) {
+    assert(tasks.doc.command.split(" ").includes(name), name);
+  }
+});
+
 /** Bytes that are compared one by one, where packets are judged, and why that tells nothing. */
 const COMPARES_IN_THE_OPEN: Readonly<Record<string, string>> = {
   "lib/dialects/knock1/explain.ts":

@@ -1,4 +1,4 @@
-/** What became of a knock. */
+/** Outcome of a knock, and the words for it. */
 
 import type { Action, Answer } from "../../dialects/dialect.ts";
 import {
@@ -11,50 +11,58 @@ import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { counted } from "../../values/text.ts";
 import type { Profile } from "../profile/profile.ts";
 
+/** Outcome of a knock. */
 export type Outcome = Answered | Sent | Silent;
 
-/** The server answered, whatever it said. */
+/** Authenticated answer of the server, whatever it says. */
 export interface Answered {
+  /** Kind of the outcome. */
   readonly kind: "answered";
+  /** Answer of the server. */
   readonly answer: Answer;
-  /** Where the answer came from. */
+  /** Address and port that the answer came from. */
   readonly from: Endpoint;
-  /** From the packet that was answered to its answer. */
+  /** Milliseconds from the packet to its answer. */
   readonly roundTripMs: number;
-  /** The server's clock less this machine's; negative: it is behind. */
+  /** Milliseconds that the server's clock is ahead of this machine's; negative: behind. */
   readonly clockAheadMs: number;
-  /** The one-time code of the packet that was answered. */
+  /** Use of a one-time code in the packet that was answered. */
   readonly code: CodeUse;
 }
 
-/** Whether a packet has a one-time code, and whether a try before it, which was not answered, had the same. */
+/** Use of a one-time code: none, its first packet, or again after a packet without an answer. */
 export type CodeUse = "none" | "first" | "again";
 
-/** No answer was wanted, and the packet is on its way to these addresses. */
+/** Packet sent without waiting for an answer. */
 export interface Sent {
+  /** Kind of the outcome. */
   readonly kind: "sent";
+  /** Addresses that it was sent to, canonical. */
   readonly addresses: readonly string[];
 }
 
-/** No answer came from these addresses. */
+/** No answer in time. */
 export interface Silent {
+  /** Kind of the outcome. */
   readonly kind: "silent";
+  /** Addresses that packets were sent to, canonical. */
   readonly addresses: readonly string[];
+  /** Packets sent to each address. */
   readonly tries: number;
 }
 
-// What a person is told about a knock. Pure.
+// Words for people about a knock. Pure.
 
-/** The longest difference of clocks that a server forgives by default, in words. */
+/** Largest difference of clocks that a server accepts by default, in words. */
 const DEFAULT_SKEW = "2 minutes";
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400_000;
 
 /**
- * The answer of a server that did what was asked; null when none was wanted.
- * Throws FailureError, with the server's word or the likely causes, when it
- * said no or nothing at all.
+ * Answer of a server that did what was asked; null if none was wanted. Throws
+ * FailureError, with the server's word or the likely causes, if the server
+ * refused, failed or was silent.
  */
 export function expectDone(
   profile: Profile,
@@ -131,7 +139,7 @@ export function tellOpened(
   return `open ${tellPorts(ports, answer)} for ${answer.address}${until}`;
 }
 
-/** `sent to home.example.org:54154`: where servers never answer. */
+/** `sent to home.example.org:54154`, for servers that never answer. */
 export function tellSent({ server }: Profile): string {
   return `sent to ${formatEndpoint(server)}; its server does not answer`;
 }
@@ -144,7 +152,7 @@ export function tellClosed(
   return `closed ${tellPorts(ports, answer)} for ${answer.address}`;
 }
 
-/** How far the server's clock is from this machine's, in words; null below a second. */
+/** Difference between the server's clock and this machine's in words; null below a second. */
 export function tellClock(aheadMs: number): string | null {
   const seconds = Math.round(Math.abs(aheadMs) / SECOND_MS);
   if (Math.abs(aheadMs) <= SECOND_MS) return null;

@@ -15,17 +15,17 @@ import { formatBase64url, parseBase64url } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 
-/** What a server gives to one client. */
+/** Address and keys that a server gives to one client. Contains secrets. */
 export interface Enrolment extends Endpoint {
-  /** The client's name on the server, and the profile's by default. */
+  /** Name of the client on the server, and of the profile by default. */
   readonly name: string;
-  /** The server's public key, 32 bytes. */
+  /** X25519 public key of the server, 32 bytes. */
   readonly server: Uint8Array;
-  /** The client's private key, 32 bytes; null when the client made its own. */
+  /** X25519 private key of the client, 32 bytes; null if the client generated its own. */
   readonly key: Uint8Array | null;
-  /** 32 bytes that the two share. */
+  /** Pre-shared key, 32 bytes. */
   readonly psk: Uint8Array;
-  /** The secret of one-time codes, in base32, where the client needs them. */
+  /** Secret of one-time codes, in base32, if the client needs them. */
   readonly code?: string;
 }
 
@@ -45,7 +45,26 @@ const WHOLE =
   "copy the whole line, from knock:// to the name after the #, and put it " +
   "in single quotes: a shell cuts it at the first &";
 
-/** Writes an enrolment as one line, without a newline at its end. */
+/**
+ * Writes an enrolment as one line, `knock://HOST:PORT/?server=…&key=…&psk=…#NAME`,
+ * without a newline at its end. Keys are base64url without padding.
+ *
+ * @example
+ * ```ts
+ * import { formatEnrolment, parseEnrolment } from "@knock/knock";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const enrolment = {
+ *   name: "laptop",
+ *   host: "home.example.org",
+ *   port: 62201,
+ *   server: new Uint8Array(32).fill(1),
+ *   key: new Uint8Array(32).fill(2),
+ *   psk: new Uint8Array(32).fill(3),
+ * };
+ * assertEquals(parseEnrolment(formatEnrolment(enrolment)), enrolment);
+ * ```
+ */
 export function formatEnrolment(enrolment: Enrolment): string {
   const { name, server, key, psk, code } = enrolment;
   const parameters = [`server=${formatBase64url(server)}`];
@@ -56,15 +75,31 @@ export function formatEnrolment(enrolment: Enrolment): string {
     encodeURIComponent(name);
 }
 
-/** Whether a text means to be an enrolment, not the path of a file. */
+/** True if a text is meant as an enrolment, not as the path of a file. */
 export function looksLikeEnrolment(text: string): boolean {
   return /^\s*knock:/i.test(text);
 }
 
 /**
- * Reads what {@linkcode formatEnrolment} wrote; white space around it is no
- * matter. Throws UsageError, each mistake in its own words and no secret in
- * any of them.
+ * Reads the line that {@linkcode formatEnrolment} writes; white space around it
+ * is ignored. Throws {@linkcode UsageError} with a message for each mistake, and
+ * no secret in any message.
+ *
+ * @example
+ * ```ts
+ * import { parseEnrolment, UsageError } from "@knock/knock";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const key = "A".repeat(43);
+ * const line = `knock://192.0.2.1:62201/?server=${key}&key=${key}&psk=${key}#laptop`;
+ * const { name, host, port } = parseEnrolment(line);
+ * assertEquals({ name, host, port }, {
+ *   name: "laptop",
+ *   host: "192.0.2.1",
+ *   port: 62201,
+ * });
+ * assertThrows(() => parseEnrolment("knock://192.0.2.1"), UsageError);
+ * ```
  */
 export function parseEnrolment(text: string): Enrolment {
   text = text.trim();

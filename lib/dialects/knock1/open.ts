@@ -37,9 +37,9 @@ import {
   type Knock,
 } from "./payload.ts";
 import { CurrentTags, deriveKey, TAG_SIZE, tagOf, windowOf } from "./tag.ts";
-/** Bytes of every knock, whatever it asks for. Protocol §4. */
+/** Size of every knock in bytes, whatever it asks for. Protocol §4. */
 export const PACKET_SIZE = 216;
-/** Bytes of every reply. Protocol §7. */
+/** Size of every reply in bytes. Protocol §7. */
 export const REPLY_SIZE = 80;
 
 const MAC_SIZE = 16;
@@ -48,35 +48,86 @@ export const MAC_AT = PACKET_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1");
 const MAC_LABEL = "knock/1 mac";
 
-/** A client as the dialect knows it. */
+/** Name and keys of an enrolled client, on the server. */
 export interface Knock1Client {
+  /** Name that {@linkcode Request.client} carries. */
   readonly name: string;
-  /** Its public key, 32 bytes. No two clients share one. */
+  /** X25519 public key of the client, 32 bytes. No two clients share one. */
   readonly key: Uint8Array;
-  /** 32 bytes, shared with this client alone. */
+  /** Pre-shared key, 32 bytes, different for each client. */
   readonly psk: Uint8Array;
 }
 
-/** The keys that a client seals a knock with, 32 bytes each. */
+/** Keys of a client, 32 bytes each. */
 export interface Knock1Keys {
-  /** The server's public key. */
+  /** X25519 public key of the server. */
   readonly server: Uint8Array;
-  /** The client's private key. */
+  /** X25519 private key of the client. */
   readonly key: Uint8Array;
+  /** Pre-shared key. */
   readonly psk: Uint8Array;
-  /** Fresh random bytes for every packet, a retry too. */
+  /** Fresh random bytes for every packet, including retries: never reuse them. */
   readonly ephemeral: Uint8Array;
 }
 
-/** A sealed knock. */
+/** Sealed knock, and the way to read its reply. */
 export interface SealedKnock {
-  /** 216 bytes. */
+  /** Datagram to send, 216 bytes. */
   readonly packet: Uint8Array<ArrayBuffer>;
-  /** Opens the reply to this very packet; null if it is none. Never throws. */
+  /** Opens the reply to this packet; null for any other bytes. Never throws. */
   openReply(bytes: Uint8Array): Answer | null;
 }
 
-/** Makes the server's side: its private key, 32 bytes, and its clients. */
+/**
+ * Creates the server's side of knock/1 (docs/protocol.md §6, steps 1 to 5). Its
+ * `open` authenticates a packet; the caller then checks the time stamp
+ * ({@linkcode isTimely}), the replay (`request.identity`) and the policy
+ * ({@linkcode judge}).
+ *
+ * @param serverPrivate X25519 private key of the server, 32 bytes.
+ * @param clients Enrolled clients; of two with the same key the last one counts.
+ * @param maxSkewMs Largest accepted difference of clocks, milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { knock1Dialect, publicKeyOf, sealKnock } from "@knock/knock/protocol";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+ * const [serverKey, clientKey, psk] = [random(32), random(32), random(32)];
+ * const nowMs = Date.now();
+ * const sealed = sealKnock(
+ *   { server: publicKeyOf(serverKey), key: clientKey, psk, ephemeral: random(32) },
+ *   {
+ *     action: "open",
+ *     ports: [{ protocol: "tcp", first: 22, last: 22 }],
+ *     command: null,
+ *     seconds: 0,
+ *     address: null,
+ *     code: null,
+ *     wantsReply: true,
+ *   },
+ *   nowMs,
+ * );
+ *
+ * const clients = [{ name: "laptop", key: publicKeyOf(clientKey), psk }];
+ * const dialect = knock1Dialect(serverKey, clients, 120_000);
+ * const scene = { nowMs, seen: () => false, mayCost: () => true };
+ * const opened = dialect.open(sealed.packet, scene);
+ * if (!opened.ok) throw new Error(opened.why);
+ * assertEquals(opened.request.client, "laptop");
+ *
+ * const answer = {
+ *   status: "done",
+ *   count: 1,
+ *   seconds: 3600,
+ *   timeMs: nowMs,
+ *   address: "192.0.2.7",
+ * } as const;
+ * const reply = opened.seal(answer, random(32));
+ * assertEquals(sealed.openReply(reply), answer);
+ * ```
+ */
 export function knock1Dialect(
   serverPrivate: Uint8Array,
   clients: readonly Knock1Client[],
@@ -139,8 +190,37 @@ export function knock1Dialect(
 }
 
 /**
- * Seals a knock made at `nowMs`, Unix milliseconds. Throws UsageError for a
- * request that does not go into a packet, or a server key that is none.
+ * Seals a knock made at `nowMs`, Unix milliseconds (docs/protocol.md §4, §5).
+ * Throws {@linkcode UsageError} if the request does not fit into a packet or
+ * the server's public key is unusable.
+ *
+ * @example
+ * ```ts
+ * import { PACKET_SIZE, publicKeyOf, sealKnock } from "@knock/knock/protocol";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
+ * const { packet, openReply } = sealKnock(
+ *   {
+ *     server: publicKeyOf(random(32)),
+ *     key: random(32),
+ *     psk: random(32),
+ *     ephemeral: random(32),
+ *   },
+ *   {
+ *     action: "open",
+ *     ports: [{ protocol: "tcp", first: 22, last: 22 }],
+ *     command: null,
+ *     seconds: 3600,
+ *     address: null, // the address that the packet comes from
+ *     code: null,
+ *     wantsReply: true,
+ *   },
+ *   Date.now(),
+ * );
+ * assertEquals(packet.length, PACKET_SIZE);
+ * assertEquals(openReply(new Uint8Array(80)), null);
+ * ```
  */
 export function sealKnock(
   keys: Knock1Keys,
@@ -154,7 +234,7 @@ export function sealKnock(
   );
 }
 
-/** Seals any payload in any window. For tests and tools; others use {@linkcode sealKnock}. */
+/** Seals any payload in any window, for tests with vectors; use {@linkcode sealKnock} otherwise. */
 export function sealPayload(
   keys: Knock1Keys,
   payload: Uint8Array,
@@ -183,7 +263,7 @@ export function sealPayload(
   };
 }
 
-/** An enrolled client; what both static keys agree on is computed once. */
+/** Enrolled client; the shared secret of both static keys is computed once. */
 class Enrolled implements Initiator {
   readonly name: string;
   readonly psk: Uint8Array;

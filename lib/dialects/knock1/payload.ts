@@ -14,12 +14,12 @@ import { UsageError } from "../../values/errors.ts";
 import type { Action, Answer, Request } from "../dialect.ts";
 import { isZero, readItems, writeItems } from "./items.ts";
 
-/** Bytes of a knock's payload. */
+/** Size of a knock's payload in bytes. */
 export const PAYLOAD_SIZE = 96;
-/** Bytes of a reply's payload. */
+/** Size of a reply's payload in bytes. */
 export const REPLY_PAYLOAD_SIZE = 32;
 
-/** What a knock's payload says: a request without its sender. */
+/** Contents of a knock: a request without its sender. */
 export type Knock = Pick<
   Request,
   | "action"

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Client, Config } from "../../config/config.ts";
+import type { Policy, Service } from "../../config/config.ts";
 import type { Forward, Request } from "../../dialects/dialect.ts";
 import {
   addressFromBytes,
@@ -20,17 +20,19 @@ import {
   type PortRange,
 } from "../../values/ports.ts";
 
-/** What the judge knows of the machine besides the client. */
+/** Facts about the server's machine and configuration that the judge needs besides the policy. */
 export interface Machine {
-  readonly services: Config["services"];
-  readonly commands: Config["commands"];
+  /** Services whose ports may be forwarded. */
+  readonly services: readonly Service[];
+  /** Commands that clients may run, by name: the program and its arguments. */
+  readonly commands: ReadonlyMap<string, readonly string[]>;
   /** Addresses of this machine's interfaces, canonical. */
   readonly ownAddresses: readonly string[];
-  /** Addresses that no client has: this machine's own, and its networks' broadcast addresses. */
+  /** Addresses that cannot be a client's: this machine's own, and broadcast addresses. */
   readonly taken: ReadonlySet<string>;
 }
 
-/** A machine with nothing on it. */
+/** Machine without services, commands or addresses. */
 export const NO_MACHINE: Machine = {
   services: [],
   commands: new Map(),
@@ -71,7 +73,7 @@ export interface Forwarding {
 export function chooseForward(
   forward: Forward,
   asked: PortRange,
-  client: Client,
+  client: Policy,
   { services, ownAddresses }: Machine,
 ): Forwarding | null {
   const may = (wanted: PortRange) =>
@@ -103,7 +105,7 @@ export function chooseForward(
  */
 export function chooseCommand(
   { command, dialect }: Request,
-  client: Client,
+  client: Policy,
   { commands }: Machine,
 ): string | null {
   return client.run.find((name) =>

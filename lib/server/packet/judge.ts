@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Client } from "../../config/config.ts";
+import type { Policy } from "../../config/config.ts";
 import { oneTimeCode, STEP_MS } from "../../dialects/codes.ts";
 import type { Request } from "../../dialects/dialect.ts";
 import {
@@ -25,7 +25,7 @@ import {
   NO_MACHINE,
 } from "./forwarding.ts";
 
-/** Why an authentic request is refused. */
+/** Reason for refusing an authentic request, in the order of the checks. */
 export type PolicyRefusal =
   | "expired"
   | "hours"
@@ -42,26 +42,39 @@ export type PolicyRefusal =
   | "code used"
   | "code tries";
 
-/** What the judge decided. */
+/** Decision of {@linkcode judge}. */
 export type Verdict =
   | {
     readonly ok: true;
     /** Canonical. */
     readonly address: string;
-    /** What to open or close; empty for ping. */
+    /** Ports to open or close; empty for ping and run. */
     readonly ports: readonly PortRange[];
-    /** Where connections go instead; null: where they go anyway. */
+    /** Target that connections are forwarded to; null: the service's own. */
     readonly to: Endpoint | null;
-    /** The name of the command to run; null for all but run. */
+    /** Name of the command to run; null for all but run. */
     readonly command: string | null;
     /** Seconds granted; 0 for all but open. */
     readonly seconds: number;
-    /** Which one-time code was used, by its 30 s step; null where none is wanted. */
+    /** 30 s step of the one-time code; null if the policy requires none. */
     readonly codeStep: number | null;
   }
   | { readonly ok: false; readonly why: PolicyRefusal };
 
-/** Step 6: whether the stamp is within the clock difference that is allowed. */
+/**
+ * Checks step 6 of the protocol: true if the request's time stamp is at most
+ * `maxSkewMs` from `nowMs`. Both are milliseconds.
+ *
+ * @example
+ * ```ts
+ * import { isTimely, type Request } from "@knock/knock/protocol";
+ * import { assert } from "@std/assert";
+ *
+ * const request = { timestampMs: 1_700_000_000_000 } as Request;
+ * assert(isTimely(request, 1_700_000_060_000, 120_000));
+ * assert(!isTimely(request, 1_700_000_180_000, 120_000));
+ * ```
+ */
 export function isTimely(
   request: Request,
   nowMs: number,
@@ -71,12 +84,65 @@ export function isTimely(
 }
 
 /**
- * Step 8: what the client's policy makes of a timely, first-seen request. That a
- * one-time code was not used before is for the caller to see to, by its step.
+ * Applies a client's policy to a request that is authentic, timely and not a
+ * replay (step 8 of the protocol). The caller must check that the one-time code
+ * of `codeStep` was not used before. Pure: never throws, reads no clock.
+ *
+ * @param request What {@linkcode Dialect.open} returned.
+ * @param client Rights of the client that `request.client` names.
+ * @param source Address that the packet came from, canonical.
+ * @param nowMs Unix milliseconds.
+ * @param machine Facts about the server; without them, nothing is forwarded or run.
+ *
+ * @example
+ * ```ts
+ * import { judge, type Policy, type Request } from "@knock/knock/protocol";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const policy: Policy = {
+ *   open: [{ protocol: "tcp", first: 22, last: 22 }],
+ *   forSeconds: 3600,
+ *   maxForSeconds: 28_800,
+ *   from: null,
+ *   requireAddress: false,
+ *   anyAddress: false,
+ *   expiresMs: null,
+ *   hours: null,
+ *   code: null,
+ *   run: [],
+ * };
+ * const request: Request = {
+ *   dialect: "knock",
+ *   client: "laptop",
+ *   action: "open",
+ *   ports: [{ protocol: "tcp", first: 22, last: 22 }],
+ *   command: null,
+ *   seconds: 60,
+ *   timestampMs: 1_700_000_000_000,
+ *   address: null,
+ *   code: null,
+ *   identity: new Uint8Array(32),
+ *   wantsReply: true,
+ * };
+ * assertEquals(judge(request, policy, "192.0.2.7", request.timestampMs), {
+ *   ok: true,
+ *   address: "192.0.2.7",
+ *   ports: [{ protocol: "tcp", first: 22, last: 22 }],
+ *   to: null,
+ *   command: null,
+ *   seconds: 60,
+ *   codeStep: null,
+ * });
+ * const other = { ...request, ports: [{ ...request.ports[0]!, last: 23 }] };
+ * assertEquals(judge(other, policy, "192.0.2.7", request.timestampMs), {
+ *   ok: false,
+ *   why: "ports",
+ * });
+ * ```
  */
 export function judge(
   request: Request,
-  client: Client,
+  client: Policy,
   source: string,
   nowMs: number,
   machine: Machine = NO_MACHINE,
@@ -153,8 +219,8 @@ export function judge(
 }
 
 /**
- * Whether a service's address may be this machine's for a client's. One that
- * no interface has may be, where a router holds the public address.
+ * Checks that a service's address may be this machine's, as seen by the client.
+ * An address of no interface passes if a router holds the public address.
  */
 function mayBeHere(
   target: string,
@@ -167,7 +233,7 @@ function mayBeHere(
   return !isPrivate(target) && family.every(isPrivate);
 }
 
-/** Whether an address can be that of one client: a source may be forged, a named address may be any. */
+/** Checks that an address can belong to one client: a source may be forged, a named address may be any. */
 export function isClientAddress(
   address: string,
   source: string,
@@ -178,9 +244,9 @@ export function isClientAddress(
   return !isLoopback(address) || isLoopback(source);
 }
 
-/** When a client's grant that should last until `untilMs` ends at the latest: it outlives neither its expiry nor its hours. */
+/** Latest end, Unix milliseconds, of a grant wanted until `untilMs`: no later than the client's expiry and hours. */
 export function latestEnd(
-  { expiresMs, hours }: Pick<Client, "expiresMs" | "hours">,
+  { expiresMs, hours }: Pick<Policy, "expiresMs" | "hours">,
   nowMs: number,
   untilMs: number,
 ): number {
@@ -188,7 +254,7 @@ export function latestEnd(
   return hours ? Math.min(endMs, hoursEnd(hours, nowMs, endMs)) : endMs;
 }
 
-/** The 30 s step whose code this is: before, of or after the time stamp; null if none. */
+/** 30 s step of the request's code: the step of the time stamp or a neighbour; null if none fits. */
 function findStep(secret: Uint8Array, request: Request): number | null {
   if (request.code === null) return null;
   for (const offset of [0, -1, 1]) {

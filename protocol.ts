@@ -1,0 +1,87 @@
+/**
+ * The protocol without I/O: sealing and opening knock/1 packets, the policy
+ * judge and the machine for port sequences. Bytes, keys, time and randomness
+ * are arguments; hostile packets are values, never exceptions. The wire format
+ * is specified in docs/protocol.md.
+ *
+ * ```ts
+ * import { parseHit } from "@knock/knock/protocol";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(parseHit("tcp/7000"), { protocol: "tcp", port: 7000 });
+ * ```
+ * @module
+ */
+
+export { publicKeyOf } from "./lib/dialects/crypto/curve25519.ts";
+export type {
+  Action,
+  Answer,
+  Dialect,
+  DialectName,
+  Forward,
+  Opened,
+  PacketRefusal,
+  Request,
+  Scene,
+} from "./lib/dialects/dialect.ts";
+export {
+  knock1Dialect,
+  PACKET_SIZE,
+  REPLY_SIZE,
+  sealKnock,
+  sealPayload,
+} from "./lib/dialects/knock1/open.ts";
+export type {
+  Knock1Client,
+  Knock1Keys,
+  SealedKnock,
+} from "./lib/dialects/knock1/open.ts";
+export {
+  decodeKnock,
+  decodeReply,
+  encodeKnock,
+  encodeReply,
+  type Knock,
+} from "./lib/dialects/knock1/payload.ts";
+export { tagOf, windowOf } from "./lib/dialects/knock1/tag.ts";
+export type { Policy, Service } from "./lib/config/config.ts";
+export { type Machine, NO_MACHINE } from "./lib/server/packet/forwarding.ts";
+export {
+  isTimely,
+  judge,
+  type PolicyRefusal,
+  type Verdict,
+} from "./lib/server/packet/judge.ts";
+export {
+  MAX_SOURCES,
+  type SequenceEvent,
+  SequenceMachine,
+  trapsBeside,
+} from "./lib/sequences/machine.ts";
+export type { Packet } from "./lib/sequences/packet.ts";
+export {
+  FIRST_PACKET,
+  FLAG,
+  type FlagName,
+  type Flags,
+  formatHit,
+  type Hit,
+  MAX_HITS,
+  parseHit,
+  type Sequence,
+  type SequenceAction,
+} from "./lib/sequences/sequence.ts";
+export {
+  type Endpoint,
+  parsePrefix,
+  type Prefix,
+} from "./lib/values/address.ts";
+export { OperatorError, UsageError } from "./lib/values/errors.ts";
+export {
+  formatPortRange,
+  parsePortRange,
+  type PortRange,
+  type Protocol,
+} from "./lib/values/ports.ts";
+export { type Hours, type HoursSpan, parseHours } from "./lib/values/time.ts";
