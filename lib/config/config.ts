@@ -5,7 +5,7 @@ import type { DialectName } from "../dialects/dialect.ts";
 import type { Sender as FwknopSender } from "../dialects/fwknop/request.ts";
 import type { Sequence } from "../sequences/sequence.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
-import type { PortRange } from "../values/ports.ts";
+import type { PortRange, Protocol } from "../values/ports.ts";
 import type { Hours } from "../values/time.ts";
 import type { Argv, FirewallConfig } from "../firewall/firewall.ts";
 import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop/keys.ts";
@@ -149,6 +149,44 @@ export interface Policy {
   readonly code: Uint8Array | null;
   /** Names of the commands that the client may run. */
   readonly run: readonly string[];
+}
+
+/** Whether no client can send a packet: none is enrolled, and sequences open. */
+export function hasSequencesAlone({ clients, doors }: Config): boolean {
+  return clients.length === 0 && doors.length > 0;
+}
+
+/** One of our own sockets that knocks have to reach through the host's rules. */
+export interface Entrance extends Listen {
+  readonly protocol: Protocol;
+}
+
+/** The sockets that knocks have to reach: those of clients, and of sequences with `watch: socket`. */
+export function entrancesOf(config: Config): Entrance[] {
+  const { listen, streams, doors } = config;
+  const entrances: Entrance[] = hasSequencesAlone(config) ? [] : [
+    ...listen.map(({ host, port }) => ({
+      host,
+      port,
+      protocol: "udp" as const,
+    })),
+    ...streams.map(({ host, port }) => ({
+      host,
+      port,
+      protocol: "tcp" as const,
+    })),
+  ];
+  const hits = doors.filter(({ watch }) => watch === "socket")
+    .flatMap(({ opens, closes }) => [...opens, ...closes ? [closes] : []])
+    .flatMap(({ hits }) => hits);
+  for (const { protocol, port } of hits) {
+    if (
+      !entrances.some((one) => one.protocol === protocol && one.port === port)
+    ) {
+      entrances.push({ host: "::", port, protocol });
+    }
+  }
+  return entrances;
 }
 
 /** The dialects that a client has keys for. */

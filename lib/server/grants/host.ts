@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Config } from "../../config/config.ts";
+import { type Config, entrancesOf } from "../../config/config.ts";
 import {
   type Family,
   familyOf,
@@ -187,7 +187,7 @@ export class HostWatch {
 
 /** Everything of a configuration that the host's own rules surely drop. */
 export function hostFacts(rules: HostRules, config: Config): HostFact[] {
-  const { firewall, services, clients, doors, listen } = config;
+  const { firewall, services, clients, doors } = config;
   const granted: PortRange[] = [
     ...services.flatMap(({ ports }) => ports),
     ...clients.flatMap(({ open }) => open),
@@ -218,8 +218,8 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
     }
   };
   const here = familiesHere(rules);
-  for (const { host, port } of listen) {
-    const ports = { protocol: "udp", first: port, last: port } as const;
+  for (const { host, port, protocol } of entrancesOf(config)) {
+    const ports = { protocol, first: port, last: port };
     const families = host === "::"
       ? here
       : isLoopback(host)

@@ -1,6 +1,6 @@
 /** The state folder: who can use it, and whether it holds a state that can be read. */
 
-import type { Config } from "../../../config/config.ts";
+import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
@@ -80,11 +80,6 @@ export async function checkState(
 const DAY_MS = 86_400_000;
 /** How long before its end a client is told of. */
 const SOON_DAYS = 14;
-
-/** Whether nobody can send a packet here: no client is there, and sequences are. */
-export function hasSequencesAlone({ clients, doors }: Config): boolean {
-  return clients.length === 0 && doors.length > 0;
-}
 
 /** Looks at every client's policy. */
 export function checkClients(config: Config, nowMs: number): Finding[] {

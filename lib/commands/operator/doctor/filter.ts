@@ -1,6 +1,6 @@
 /** What else filters here: would it drop knocks, or what they open, or let everybody past us. */
 
-import type { Config } from "../../../config/config.ts";
+import { type Config, entrancesOf } from "../../../config/config.ts";
 import {
   type Fate,
   fatesIn,
@@ -15,7 +15,6 @@ import { ownOf } from "../../../firewall/host/granted.ts";
 import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
 import { isIpv4 } from "../../../values/address.ts";
 import type { PortRange } from "../../../values/ports.ts";
-import { hasSequencesAlone } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 
 /** Most ports of a range that are looked at. */
@@ -39,9 +38,8 @@ export function checkFirewall(
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
   const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
-  const listen = hasSequencesAlone(config) ? [] : config.listen;
-  const knock = listen.flatMap(({ host, port }) =>
-    familiesOf(host).map((family): Probe => ({ family, protocol: "udp", port }))
+  const knock = entrancesOf(config).flatMap(({ host, port, protocol }) =>
+    familiesOf(host).map((family): Probe => ({ family, protocol, port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
   findings.push(...checkOthers(chains, knock, "knocks to", own));

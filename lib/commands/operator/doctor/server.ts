@@ -1,12 +1,16 @@
 /** Whether the server runs, and who has the knock port. */
 
-import type { Config, Listen } from "../../../config/config.ts";
+import {
+  type Config,
+  hasSequencesAlone,
+  type Listen,
+} from "../../../config/config.ts";
 import { listing } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
-import { hasSequencesAlone, type ServerState } from "./files.ts";
+import type { ServerState } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { isEverywhere, type Socket } from "./services.ts";
 import { orNull } from "../../../values/errors.ts";
