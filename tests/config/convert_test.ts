@@ -66,6 +66,28 @@ for (const [args] of servers) {
   });
 }
 
+/** Characters that a terminal is spared, and so is a file that is printed. */
+const ODD = "a\u0085b\u009b\u202ec";
+const odd: [args: string[], file: string][] = [
+  [["fwknop", "/f"], ACCESS.replace("OPEN", `REQUIRE_USERNAME ${ODD}\nOPEN`)],
+  [["fwknop", "/f"], `${RC}SPOOF_USER ${ODD}\nALLOW_IP source\n`],
+  [["openme", "/f"], OPENME.replace("tablet", `"${ODD}"`)],
+  [["knockd", `/${ODD}`], `[a]\nsequence = 7000\ncommand = /bin/${ODD}\n`],
+];
+for (const [args, text] of odd) {
+  test(
+    `knock convert ${args[0]} prints text that stays as it is on its way: ${
+      JSON.stringify(text.slice(0, 20))
+    }`,
+    async () => {
+      const fake = new FakeRuntime({ files: { [args[1]!]: text } });
+      assertEquals(await run(args, fake), 0);
+      // What is escaped on its way out is no YAML any more.
+      assert(!fake.stdout.includes("\\u{"), fake.stdout);
+    },
+  );
+}
+
 /** What is wrong but for what this version cannot do yet. */
 function mistakesIn(fake: FakeRuntime, file: string): readonly string[] {
   try {

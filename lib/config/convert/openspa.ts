@@ -12,6 +12,7 @@ import {
 import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
 import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
+import { formatJson } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import { scalar } from "../files/write.ts";
 import { type Foreign, parsePort, readForeign } from "./foreign.ts";
@@ -92,7 +93,7 @@ export function convertOpenspa(
     const files = new Map([[KEY_FILE, privateKey]]);
     for (const { uuid, key } of clients) files.set(keyFileOf(uuid), key);
     const written = write(
-      listen.includes(":") ? JSON.stringify(listen) : listen,
+      listen.includes(":") ? formatJson(listen) : listen,
       adkSecret,
       decided,
       clients,
@@ -114,13 +115,13 @@ function readFirewall(firewall: Foreign, warnings: string[]): void {
       ? `is "command", whose programs read JSON on their standard input: ours ` +
         `get arguments, so write firewall.open and firewall.close by hand, ` +
         `with "iptables" here to convert the rest`
-      : `must be "iptables", got ${JSON.stringify(backend ?? null)}`;
+      : `must be "iptables", got ${formatJson(backend ?? null)}`;
     return firewall.wrong("backend", why);
   }
   const chain = firewall.section("iptables").raw("chain") ?? "OPENSPA-ALLOW";
   warnings.push(
     `grants are rules of the chain KNOCK, which INPUT asks first; the chain ` +
-      `${JSON.stringify(chain)} is used no more: take it and the rules that ` +
+      `${formatJson(chain)} is used no more: take it and the rules that ` +
       `lead to it away`,
     `connections outlive their grant where the host's rules let established ` +
       `ones pass: OpenSPA ended them`,
@@ -181,8 +182,8 @@ function readServerKey(
   server.wrong(
     "privateKeyPath",
     key === null
-      ? `${JSON.stringify(path)} cannot be read`
-      : `${JSON.stringify(path)} must hold a private key in PEM, of RSA with ` +
+      ? `${formatJson(path)} cannot be read`
+      : `${formatJson(path)} must hold a private key in PEM, of RSA with ` +
         `2048 to 4096 bits`,
   );
   return undefined;
@@ -205,7 +206,7 @@ function readClients(
   if (!found) {
     client.wrong(
       "publicKeyLookupDir",
-      `${JSON.stringify(path)} cannot be read: name the folder behind FILE`,
+      `${formatJson(path)} cannot be read: name the folder behind FILE`,
     );
     return undefined;
   }
@@ -233,7 +234,7 @@ function readClients(
   warnings.push(
     `OpenSPA looks for a key with each request; here a client is added with ` +
       `\`knock client add --dialect openspa\` and taken away with ` +
-      `\`knock client remove\`, not by the folder ${JSON.stringify(place)}`,
+      `\`knock client remove\`, not by the folder ${formatJson(place)}`,
   );
   return [...clients.values()].filter((one) => one !== null);
 }

@@ -8,6 +8,7 @@ import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
 import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
 import { formatUuid, parseUuid } from "../../values/bytes.ts";
+import { formatJson } from "../../values/text.ts";
 import { parsePort, readForeign } from "./foreign.ts";
 
 const VERSION = "0.2";
@@ -80,7 +81,7 @@ export function formatOspa(ospa: Ospa): string {
   const { uuid, server, adkSecret, privateKey, publicKey, serverKey } = ospa;
   return `version: "${VERSION}"
 clientUUID: "${uuid}"
-serverHost: ${JSON.stringify(server.host)}
+serverHost: ${formatJson(server.host)}
 serverPort: ${server.port}
 adk:
   secret: "${adkSecret ?? ""}"

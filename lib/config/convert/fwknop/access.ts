@@ -6,6 +6,7 @@
 
 import { formatPrefix, parsePrefix } from "../../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../files/write.ts";
 import { NAME } from "../../shape.ts";
 import {
@@ -206,7 +207,7 @@ function convertStanza(
     name: "",
     keys: formatKeys(
       keys,
-      user ? `, require_username: ${JSON.stringify(user.value)}` : "",
+      user ? `, require_username: ${formatJson(user.value)}` : "",
     ),
     open,
     policy: lines.map((line) => `  ${line}\n`).join(""),

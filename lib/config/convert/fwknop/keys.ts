@@ -11,6 +11,7 @@ import {
   MAX_KEY_SIZE,
 } from "../../../dialects/fwknop/cipher.ts";
 import { FINGERPRINT } from "../../../dialects/fwknop/gpg.ts";
+import { formatJson } from "../../../values/text.ts";
 import { type Directive, isYes, lastOf, type Settings } from "./lines.ts";
 
 /** What both ends share, as our configuration says it. */
@@ -231,9 +232,9 @@ export function convertServerGpg(
   }
   const home = settings.get("GPG_HOME_DIR")?.value ?? defaultHome ??
     SERVER_HOME;
-  return `{ home: ${JSON.stringify(home)}, recipient: ` +
-    `${JSON.stringify(recipient.value)}, signers: [${
-      signers.map((id) => JSON.stringify(id)).join(", ")
+  return `{ home: ${formatJson(home)}, recipient: ` +
+    `${formatJson(recipient.value)}, signers: [${
+      signers.map((id) => formatJson(id)).join(", ")
     }] }`;
 }
 
@@ -254,6 +255,6 @@ export function convertClientGpg(
     );
     return null;
   }
-  const [home, recipient, signer] = words.map((word) => JSON.stringify(word));
+  const [home, recipient, signer] = words.map((word) => formatJson(word));
   return `{ home: ${home}, recipient: ${recipient}, signer: ${signer} }`;
 }

@@ -8,6 +8,7 @@ import {
 } from "../../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
 import { COMMAND_NAMES } from "../../../values/program.ts";
+import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../files/write.ts";
 import { NAME } from "../../shape.ts";
 import {
@@ -172,12 +173,12 @@ function convertStanza(
   const wish = convertAccess(settings, host, where, warnings);
   const user = settings.get("SPOOF_USER");
   const more = [
-    ...user ? [`user: ${JSON.stringify(user.value)}`] : [],
+    ...user ? [`user: ${formatJson(user.value)}`] : [],
     ...convertDigest(settings.get("DIGEST_TYPE"), warnings),
     ...wish.nat,
   ].map((entry) => `, ${entry}`).join("");
   return [
-    `server: ${JSON.stringify(at)}`,
+    `server: ${formatJson(at)}`,
     formatKeys(keys, more),
     ...wish.open.length > 0
       ? [`open: [${wish.open.map(formatPortRange).join(", ")}]`]
@@ -242,7 +243,7 @@ function convertAccess(
     open: [{ ...first, first: asked, last: asked }],
     nat: [
       `${local ? "nat_local" : "nat_access"}: ${
-        JSON.stringify(formatEndpoint(to))
+        formatJson(formatEndpoint(to))
       }`,
     ],
   };
@@ -312,7 +313,7 @@ function convertFrom(
     return ["from: source"];
   }
   const address = parseAddress(allow.value);
-  if (address) return [`from: ${JSON.stringify(address)}`];
+  if (address) return [`from: ${formatJson(address)}`];
   warnings.push(`${allow.where}: ALLOW_IP: is no address, "source" is put in`);
   return ["from: source"];
 }
@@ -334,7 +335,7 @@ function convertUrl(
     return [];
   }
   if (/^https:\/\/[^\s/]/.test(url.value) && URL.canParse(url.value)) {
-    return [`resolve: { https: ${JSON.stringify(url.value)} }`];
+    return [`resolve: { https: ${formatJson(url.value)} }`];
   }
   warnings.push(
     `${url.where}: RESOLVE_URL: not converted: no page but one of https:// is ` +

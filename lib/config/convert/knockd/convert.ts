@@ -9,6 +9,7 @@ import {
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
+import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../files/write.ts";
 import { MAX_WITHIN_SECONDS, NAME } from "../../shape.ts";
@@ -226,11 +227,11 @@ class Writer {
       ? ownFlags(door.tcpFlags)
       : null;
     if (flags) {
-      const texts = flags.map((flag) => JSON.stringify(flag));
+      const texts = flags.map((flag) => formatJson(flag));
       lines.push(`flags: [${texts.join(", ")}]`);
     }
     if (door.target !== null) {
-      lines.push(`target: ${JSON.stringify(door.target)}`);
+      lines.push(`target: ${formatJson(door.target)}`);
     }
     const served = hits.filter((hit) =>
       this.#opened.some((range) => overlapPorts(range, rangeOf(hit)))
@@ -262,7 +263,7 @@ class Writer {
     const services = [...this.#services].map(([ports, name]) =>
       `  ${name}: ${ports}\n`
     );
-    return `# Converted from ${JSON.stringify(file)} of knockd.
+    return `# Converted from ${formatJson(file)} of knockd.
 # A port sequence goes in the clear: whoever listens can repeat it. Clients
 # that are enrolled ("knock client add NAME") need none.
 

@@ -13,6 +13,7 @@ import {
 import { OPENME_PORT } from "../../../dialects/openme/open.ts";
 import { type Endpoint, parseEndpoint } from "../../../values/address.ts";
 import { formatBase64 } from "../../../values/bytes.ts";
+import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../files/write.ts";
 import { type Foreign, parsePort, readForeign } from "../foreign.ts";
 
@@ -76,7 +77,7 @@ export function parseOpenmeProfiles(
 
 /** Writes a profile as the JSON that openme's apps scan as a QR code. */
 export function formatOpenmeQr(profile: OpenmeProfile): string {
-  return JSON.stringify({
+  return formatJson({
     profile: profile.name,
     ...fields(profile, QR_KEYS),
   });
@@ -94,7 +95,7 @@ export function formatOpenmeProfiles(
       written.push(["post_knock", profile.postKnock]);
     }
     for (const [key, value] of written) {
-      const text = typeof value === "number" ? value : JSON.stringify(value);
+      const text = typeof value === "number" ? value : formatJson(value);
       lines.push(`    ${key}: ${text}`);
     }
   }

@@ -15,6 +15,7 @@ import {
   withoutPorts,
 } from "../../../values/ports.ts";
 import { isMapping } from "../../../values/schema.ts";
+import { formatJson } from "../../../values/text.ts";
 import { MAX_SECONDS, parseTime } from "../../../values/time.ts";
 import { NAME } from "../../shape.ts";
 import { type Foreign, parsePort, readForeign } from "../foreign.ts";
@@ -134,7 +135,7 @@ function readClients(
     if ("unknown" in allowed) {
       warnings.push(
         `clients.${name} is left out, as openme left it out: ` +
-          `${JSON.stringify(allowed.unknown)} is no group and no port`,
+          `${formatJson(allowed.unknown)} is no group and no port`,
       );
       return [];
     }
@@ -193,7 +194,7 @@ function readSpecs(foreign: Foreign, key: string): PortRange[] {
     if (ranges) return ranges;
     foreign.wrong(
       key,
-      `must be ports such as 22/tcp, got ${JSON.stringify(entry)}`,
+      `must be ports such as 22/tcp, got ${formatJson(entry)}`,
     );
     return [];
   });
@@ -209,7 +210,7 @@ function readTruth(
   if (value === undefined) return fallback;
   if (/^(true|y|yes|on)$/i.test(String(value))) return true;
   if (/^(false|n|no|off)$/i.test(String(value))) return false;
-  foreign.wrong(key, `must be true or false, got ${JSON.stringify(value)}`);
+  foreign.wrong(key, `must be true or false, got ${formatJson(value)}`);
   return fallback;
 }
 

@@ -2,6 +2,7 @@
 
 import { formatBase64 } from "../../../values/bytes.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../files/write.ts";
 
@@ -67,7 +68,7 @@ ${clients.map(writeClient).join("")}`;
 
 function writeClient({ name, key, open, expires }: ConvertedClient): string {
   return `  ${scalar(name)}:
-    openme: { key: ${JSON.stringify(formatBase64(key))} }
+    openme: { key: ${formatJson(formatBase64(key))} }
     open: [${open.map(scalar).join(", ")}]
 ` + (expires === null ? "" : `    expires: ${expires}\n`);
 }
