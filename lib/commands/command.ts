@@ -38,7 +38,8 @@ export interface Options {
 }
 
 /** A dash that a text program made of a hyphen, before an option's name. */
-const PASTED_DASH = /^[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]+(?=[A-Za-z0-9])/;
+const PASTED_DASH =
+  /^[\u2010-\u2015\u2212\ufe58\ufe63\uff0d][-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]*(?=[A-Za-z0-9])/;
 
 /** Reads a command's arguments; throws UsageError with the nearest option as the hint. */
 export function parseOptions(

@@ -79,6 +79,8 @@ export interface SequenceEntry {
   readonly oneTime: boolean;
   /** What closes it before its time; null = nothing. */
   readonly closes: Sequence | null;
+  /** Sources that it answers to; null = any. */
+  readonly from: readonly Prefix[] | null;
   /** Run when it opens. */
   readonly run: SequencePrograms;
   /** Run when its time is over. */

@@ -83,6 +83,8 @@ function readDoor(
     ? "it needs mode guard"
     : forwards
     ? "the kernel opens this machine's own ports only"
+    : yaml.from
+    ? "the kernel opens for every source"
     : yaml.one_time
     ? "the kernel cannot tell which one-time sequence is used"
     : orders.map((hits) => whyNotInKernel(sequence("open", hits, wanted)))
@@ -104,6 +106,7 @@ function readDoor(
     opens: orders.map((hits) => sequence("open", hits, open)),
     oneTime: yaml.one_time !== null,
     closes: yaml.close && sequence("close", yaml.close, open),
+    from: yaml.from,
     run: readPrograms(yaml.run, yaml.run_ipv6),
     runAfter: readPrograms(yaml.run_after, yaml.run_after_ipv6),
     every: yaml.every,

@@ -109,12 +109,18 @@ const program: Schema<Argv | false> = {
   json: { anyOf: [argv.json, { const: false }] },
 };
 
+const prefix = text(
+  "an address or a network such as 192.0.2.0/24",
+  parsePrefix,
+);
+
 /** `sequences.NAME`. */
 export const door = object({
   knock: optional(oneOrMore(hit), null),
   one_time: optional(list(oneOrMore(hit)), null),
   within: optional(duration(MAX_WITHIN_SECONDS), WITHIN_SECONDS),
   open: optional(oneOrMore(opening), []),
+  from: optional(oneOrMore(prefix), null),
   for: optional(duration(), null),
   once: optional(bool, false),
   close: optional(oneOrMore(hit), null),
@@ -165,11 +171,6 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
 const listen = text<Listen | StreamListen>(
   `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/`,
   parseTransport,
-);
-
-const prefix = text(
-  "an address or a network such as 192.0.2.0/24",
-  parsePrefix,
 );
 
 const key = text(

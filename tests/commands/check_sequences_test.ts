@@ -9,7 +9,7 @@ function door(watch: Watch): SequenceEntry {
   const nothing = { ipv4: null, ipv6: null };
   return {
     ...{ name: "a", watch, opens: [], oneTime: false, closes: null },
-    ...{ run: nothing, runAfter: nothing, every: null },
+    ...{ run: nothing, runAfter: nothing, from: null, every: null },
   };
 }
 

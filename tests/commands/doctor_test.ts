@@ -63,6 +63,7 @@ test("the doctor finds nothing bad in sequences without clients", () => {
     closes: null,
     run: { ipv4: null, ipv6: null },
     runAfter: { ipv4: null, ipv6: null },
+    from: null,
     every: null,
   } as const;
   const config = makeConfig([], { doors: [door] });

@@ -93,6 +93,7 @@ const HINTS: [args: string, hint: string][] = [
   ["seq \u2013v gate 7000", "type it anew: -v"],
   ["\u2013v 192.0.2.1 7000", "type it anew: -v"],
   ["seq gate 7000 \u2014delay 1s", "type it anew: --delay"],
+  ["seq gate 7000 \u2013-delay 1s", "type it anew: --delay"],
 ];
 
 for (const [args, hint] of HINTS) {

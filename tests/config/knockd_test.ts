@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { parse } from "@std/yaml";
 import fc from "fast-check";
 import { dirname, join } from "node:path";
@@ -112,13 +118,17 @@ const CASES: [name: string, want: Record<string, unknown>, words: string][] = [
   ["a1-docker-user", { open: undefined, for: "30s" }, "chain DOCKER-USER"],
   ["a3-nft-forward", { open: undefined }, "chain forward of table inet filter"],
   ["b1-service-port-in-sequence", { open: ["ssh"] }, "knocked at tcp/22"],
-  ["b3-wide-range", { open: ["udp-60000-61000"] }, "behind all others"],
+  ["b3-wide-range", { open: ["udp-60000-61000"] }, "behind others"],
   ["b5-seq-timeout-over-1h", { within: "1h", open: ["ssh"] }, "7200"],
   ["e4-range-in-sequence", {
     run: ["/usr/local/bin/x.sh", "{address}"],
   }, `"7000-7002" as 7000`],
   ["e5-stop-undoes-another", { open: undefined, for: "30s" }, "not undo"],
-  ["e7-comment-behind-command", { open: ["ssh"], for: "30s" }, "IPv6"],
+  [
+    "e7-comment-behind-command",
+    { open: ["ssh"], for: "30s", from: "0.0.0.0/0" },
+    "every interface",
+  ],
 ];
 
 for (const [name, want, words] of CASES) {
@@ -342,6 +352,7 @@ command = ${CLOSE}
       knock: ["tcp/7000", "tcp/9000", "tcp/8000"],
       within: "25s",
       open: ["ssh"],
+      from: "0.0.0.0/0",
       for: "8h",
       close: ["udp/9000", "tcp/7000"],
       watch: "sniff",
@@ -368,7 +379,55 @@ stop_command_6 = ${CLOSE.replace("iptables", "ip6tables").replace("22", "8080")}
     for: "1m",
     watch: "sniff",
   });
-  assertEquals(warnings, []);
+  assertEquals(warnings, [
+    "options: knockd hears one interface, eth0 unless its -i names another; " +
+    "here sequences are heard on every interface",
+  ]);
+});
+
+test("convertKnockd() opens for the families that the commands could open for", () => {
+  const door = (name: string, commands: string) =>
+    `[${name}]\nsequence = 7000,9000,8000\ntcpflags = syn\n${commands}\n`;
+  const six = OPEN.replace("iptables", "ip6tables");
+  const { yaml } = converted(
+    door("four", `command = ${OPEN}`) +
+      door("six", `command = ${six}`) +
+      door("both", `command = ${OPEN}\ncommand_6 = ${six}`) +
+      door("each", `command = ${OPEN}; ${six}`) +
+      door("none", `command = ${six}\ncommand_6 = ${OPEN}`),
+  );
+  const sequences = yaml.sequences as Record<string, Record<string, unknown>>;
+  assertEquals(
+    Object.values(sequences).map(({ open, from }) => [open, from]),
+    [
+      [["ssh"], "0.0.0.0/0"],
+      [["ssh"], "::/0"],
+      [["ssh"], undefined],
+      [["ssh"], undefined],
+      [undefined, undefined],
+    ],
+  );
+});
+
+test("convertKnockd() warns of rules behind others, and of the other iptables", () => {
+  const of = (command: string) =>
+    converted(
+      `[a]\nsequence = 7000,9000,8000\ntcpflags = syn\ncommand = ${command}\n`,
+    ).warnings.join("\n");
+  for (
+    const command of [
+      OPEN.replace("-I", "-A"),
+      OPEN.replace("INPUT", "INPUT 2"),
+      "ufw insert 3 allow from %IP% to any port 22 proto tcp",
+      "nft insert rule inet filter input position 4 ip saddr %IP% tcp dport 22 accept",
+    ]
+  ) assertMatch(of(command), /went behind others/, command);
+  const first = of(OPEN.replace("INPUT", "INPUT 1"));
+  assert(!first.includes("behind"), first);
+  assertMatch(
+    of(OPEN.replace("iptables", "iptables-legacy")),
+    /made by \S*iptables-legacy, and here by iptables/,
+  );
 });
 
 test("convertKnockd() keeps what it does not understand as a command", () => {

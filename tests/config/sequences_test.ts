@@ -159,6 +159,10 @@ const WRONG: [keys: string, want: string][] = [
     `watch: must be sniff or socket, as the kernel looks for the first packet of a connection only, got "kernel"`,
   ],
   [
+    "knock: [tcp/2, tcp/1], open: ssh, from: 0.0.0.0/0, watch: kernel",
+    `watch: must be sniff or socket, as the kernel opens for every source, got "kernel"`,
+  ],
+  [
     "knock: [tcp/2, udp/1], open: ssh, watch: socket",
     `watch: must be kernel or sniff for TCP, got "socket"`,
   ],

@@ -114,7 +114,7 @@ const ROWS: readonly Row[] = [
     what: "INPUT ACCEPT with a drop of the port, and -A behind it",
     host: `iptables -A INPUT -p tcp --dport ${SSH} -j DROP`,
     conf: door(ssh("-A"), ssh("-D")),
-    warned: "behind all others",
+    warned: "behind others",
     differs: { knocker: true },
   },
   {

@@ -105,6 +105,20 @@ test("Doors runs a program once in the time of every, and counts what is left ou
   assertEquals(ran.length, 2);
 });
 
+test("Doors answers to the sources of from alone, and uses nothing up for others", async () => {
+  const door = (from: string) =>
+    configure(
+      `a: { one_time: [[udp/7000, udp/9000]], open: ssh, from: "${from}" }`,
+    );
+  const others = await machine(door("::/0"));
+  await others.knock(7000, 9000);
+  assertEquals([others.claims, others.counted], [[], ["left out: from"]]);
+  assertEquals(others.store.doors.left(door("::/0").doors[0]!).length, 1);
+  const mine = await machine(door("0.0.0.0/0"));
+  await mine.knock(7000, 9000);
+  assertEquals(mine.claims.length, 1);
+});
+
 test("Doors uses up one-time sequences, in their order, and says so", async () => {
   const { claims, knock, said, store } = await machine(
     configure(

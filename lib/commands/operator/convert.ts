@@ -83,7 +83,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (files.length === 0) throw new UsageError("FILE is missing");
   const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
   const dir = options.value("dir");
-  for (const warning of converted.warnings) {
+  for (const warning of new Set(converted.warnings)) {
     runtime.err(`knock: warning: ${escapeUnsafe(warning)}\n`);
   }
   checkConverted(runtime, files, converted);

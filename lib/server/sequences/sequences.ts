@@ -17,7 +17,7 @@ import {
   type Sequence,
   type SequenceAction,
 } from "../../sequences/sequence.ts";
-import { isIpv4 } from "../../values/address.ts";
+import { isIpv4, prefixContains } from "../../values/address.ts";
 import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -125,6 +125,10 @@ export class Sequences {
     const door = this.#doors.find((door) => door.name === name);
     const model = action === "open" ? door?.opens[0] : door?.closes;
     if (!door || !model) return;
+    if (door.from?.every((prefix) => !prefixContains(prefix, address))) {
+      this.#parts.counters?.add("left out: from");
+      return;
+    }
     const nowMs = runtime.nowMs();
     const { open, forSeconds } = model;
     const argv = programFor(door.run, address);

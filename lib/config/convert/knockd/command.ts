@@ -23,8 +23,10 @@ export interface CommandOpening {
   readonly specs: readonly string[];
   /** The rule names no protocol, which iptables refuses. */
   readonly lacksProtocol: boolean;
-  /** The rule goes behind all others. */
+  /** The rule goes behind others. */
   readonly appended: boolean;
+  /** The one of the two iptables that it names; null: whichever the host has. */
+  readonly variant: string | null;
   /** Seconds after which the command itself closes again; null: it does not. */
   readonly seconds: number | null;
 }
@@ -169,6 +171,7 @@ function merge(
     specs: [...new Set(main.map(({ spec }) => spec))].sort(),
     lacksProtocol: main.some(({ lacksProtocol }) => lacksProtocol),
     appended: main.some(({ appended }) => appended),
+    variant: main.find(({ variant }) => variant !== null)?.variant ?? null,
     seconds,
   };
 }

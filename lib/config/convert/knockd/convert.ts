@@ -72,12 +72,13 @@ export function convertKnockd(
   const conf = readKnockdConf(bytes, file, readFile);
   refuseCommands(conf, file);
   const writer = new Writer();
-  if (conf.interface !== null) {
-    writer.warnings.push(
-      `options: interface "${conf.interface}" is not carried over: ` +
+  writer.warnings.push(
+    conf.interface === null
+      ? "options: knockd hears one interface, eth0 unless its -i names " +
+        "another; here sequences are heard on every interface"
+      : `options: interface "${conf.interface}" is not carried over: ` +
         `sequences are heard on every interface`,
-    );
-  }
+  );
   if (conf.logFile !== null) {
     writer.warnings.push(
       `options: logfile "${conf.logFile}" is not carried over: ` +
@@ -208,6 +209,9 @@ class Writer {
     ];
     if (opens) {
       lines.push(`open: [${this.#serviceNames(opening.ports).join(", ")}]`);
+      if (effect.family !== null) {
+        lines.push(`from: "${effect.family === 4 ? "0.0.0.0/0" : "::/0"}"`);
+      }
       lines.push(
         `for: ${formatDuration(clampSeconds(seconds ?? OPEN_SECONDS))}`,
       );
@@ -236,7 +240,8 @@ class Writer {
     const served = hits.filter((hit) =>
       this.#opened.some((range) => overlapPorts(range, rangeOf(hit)))
     );
-    const isPlain = opens && !flags && door.target === null && !door.oneTime &&
+    const isPlain = opens && effect.family === null && !flags &&
+      door.target === null && !door.oneTime &&
       served.length === 0 && effect.run + effect.runAfter === "";
     const opened = (opening?.ports ?? [])
       .reduce((sum, { first, last }) => sum + last - first + 1, 0);

@@ -10,6 +10,8 @@ import type { Tool } from "./rule.ts";
 /** What a door's commands come down to: a plain opening, or programs to run. */
 export interface Effect {
   readonly opening: CommandOpening | null;
+  /** The only family that the opening is for; null: both. */
+  readonly family: 4 | 6 | null;
   /** Seconds until its own commands close again; null: they do not. */
   readonly seconds: number | null;
   /** What the commands run beside opening and closing, as shell lines; "" for nothing. */
@@ -30,7 +32,14 @@ export interface ConvertedEntry {
 
 /** A door whose commands stay commands, and why. */
 export function asCommands(...notes: readonly string[]): Effect {
-  return { opening: null, seconds: null, run: "", runAfter: "", notes };
+  return {
+    opening: null,
+    family: null,
+    seconds: null,
+    run: "",
+    runAfter: "",
+    notes,
+  };
 }
 
 /** What a door's commands come down to. */
@@ -53,17 +62,28 @@ export function effectOf(door: KnockdDoor): Effect {
   if (rest === null) {
     return asCommands("stays a command: another one runs for IPv6");
   }
+  const variant = opening.variant ?? start6.opening.variant;
+  if (!opening.families.includes(4) && !start6.opening.families.includes(6)) {
+    return asCommands("stays a command: it opens for no address");
+  }
   const notes = opening.action === "close" ? [] : [
-    ...onlyFor(opening, start6.opening),
     ...(opening.appended || start6.opening.appended)
       ? [
-        "its rule went behind all others (-A): where one of them drops the " +
-        "port, it opened nothing; here it comes first",
+        "its rule went behind others (-A, or a position): where one of them " +
+        "drops the port, it opened nothing; here it comes first",
       ]
       : [],
+    ...variant === null ? [] : [
+      `its rule is made by ${variant}, and here by iptables: where ` +
+      `"iptables -V" shows the other kind, the port stays shut`,
+    ],
   ];
   const lacksProtocol = opening.lacksProtocol || start6.opening.lacksProtocol;
-  const common = { opening: { ...opening, lacksProtocol }, run: rest };
+  const common = {
+    opening: { ...opening, lacksProtocol },
+    family: familyOf(opening, start6.opening),
+    run: rest,
+  };
   if (!door.stop && !door.stop6) {
     return { ...common, seconds: opening.seconds, runAfter: "", notes };
   }
@@ -95,16 +115,11 @@ const INEXACT =
   "names another rule than the one that opens: what knockd left " +
   "open ends here";
 
-/** Families that the commands could not open for, and ours does. */
-function onlyFor(start: CommandOpening, start6: CommandOpening): string[] {
-  const found: string[] = [];
-  if (!start.families.includes(4)) {
-    found.push("opens over IPv4, too, where its command could not");
-  }
-  if (!start6.families.includes(6)) {
-    found.push("opens over IPv6, too, where its command could not");
-  }
-  return found;
+/** The only family that the commands could open for; null: both. */
+function familyOf(start: CommandOpening, start6: CommandOpening): 4 | 6 | null {
+  const ipv4 = start.families.includes(4);
+  const ipv6 = start6.families.includes(6);
+  return ipv4 === ipv6 ? null : ipv4 ? 4 : 6;
 }
 
 function sameOpening(a: CommandOpening, b: CommandOpening): boolean {

@@ -14,7 +14,10 @@ export interface FilterCommand {
   /** The rule as the tool compares it when it deletes one. */
   readonly spec: string;
   readonly lacksProtocol: boolean;
+  /** The rule goes behind others. */
   readonly appended: boolean;
+  /** The program, where it names one of the two iptables: the host has another by default, maybe. */
+  readonly variant: string | null;
   /** Seconds after which the firewall itself ends it; null: never. */
   readonly seconds: number | null;
   /** How many pauses of its command come before it. */
@@ -29,11 +32,15 @@ export function readFirewallCommand(
   program: string,
   args: readonly string[],
 ): FilterCommand | string | null {
-  const [name = ""] = program.split(/-(?=legacy|nft)/);
+  const [name = "", variant] = program.split(/-(?=legacy|nft)/);
   switch (name) {
     case "iptables":
     case "ip6tables":
-      return readIptables(args, name === "iptables" ? 4 : 6);
+      return readIptables(
+        args,
+        name === "iptables" ? 4 : 6,
+        variant === undefined ? null : program,
+      );
     case "ufw":
       return readUfw(args);
     case "firewall-cmd":
@@ -80,6 +87,7 @@ const MATCHES = /^(tcp|udp|multiport|state|conntrack|comment)$/;
 function readIptables(
   args: readonly string[],
   family: 4 | 6,
+  variant: string | null,
 ): FilterCommand | string | null {
   const given = new Map<string, string>();
   const spec: string[] = [];
@@ -111,6 +119,7 @@ function readIptables(
           return "it deletes a rule by its number, whichever that is";
         }
         at++;
+        if (Number(args[at]) > 1) given.set("behind", args[at]!);
       }
     } else if (name === "match") {
       if (!MATCHES.test(value)) return more(`"-m ${value}"`);
@@ -152,7 +161,8 @@ function readIptables(
     families: [family],
     spec: [chain, ...spec.sort()].join(" "),
     lacksProtocol: protocol === undefined,
-    appended: action === "append",
+    appended: action === "append" || given.has("behind"),
+    variant,
   });
 }
 
@@ -179,7 +189,8 @@ function readUfw(args: readonly string[]): FilterCommand | string | null {
     tool: "iptables" as const,
     families: BOTH,
     spec: `ufw ${protocol ?? "any"} ${ports}`,
-    appended: placed === undefined && gone === undefined,
+    appended: gone === undefined &&
+      (placed === undefined || Number(/\d+/.exec(placed) ?? 1) > 1),
   };
   if (protocol !== undefined) return rule(protocol, ports, common);
   const tcp = rule("tcp", ports, common);
@@ -269,7 +280,7 @@ function readNft(args: readonly string[]): FilterCommand | string | null {
     tool: `nft ${family} ${table}`,
     families: [six ? 6 : 4],
     spec: text,
-    appended: how === "add",
+    appended: how === "add" || / (position|handle|index) /.test(text),
   });
 }
 
@@ -316,6 +327,7 @@ function rule(
   return {
     lacksProtocol: false,
     appended: false,
+    variant: null,
     seconds: null,
     after: 0,
     ...more,
