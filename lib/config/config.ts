@@ -159,14 +159,14 @@ export function hasSequencesAlone({ clients, doors }: Config): boolean {
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
-export interface Entrance extends Listen {
+export interface Doorway extends Listen {
   readonly protocol: Protocol;
 }
 
 /** The sockets that knocks have to reach: those of clients, and of sequences with `watch: socket`. */
-export function entrancesOf(config: Config): Entrance[] {
+export function doorwaysOf(config: Config): Doorway[] {
   const { listen, streams, doors } = config;
-  const entrances: Entrance[] = hasSequencesAlone(config) ? [] : [
+  const doorways: Doorway[] = hasSequencesAlone(config) ? [] : [
     ...listen.map(({ host, port }) => ({
       host,
       port,
@@ -183,12 +183,12 @@ export function entrancesOf(config: Config): Entrance[] {
     .flatMap(({ hits }) => hits);
   for (const { protocol, port } of hits) {
     if (
-      !entrances.some((one) => one.protocol === protocol && one.port === port)
+      !doorways.some((one) => one.protocol === protocol && one.port === port)
     ) {
-      entrances.push({ host: "::", port, protocol });
+      doorways.push({ host: "::", port, protocol });
     }
   }
-  return entrances;
+  return doorways;
 }
 
 /** The dialects that a client has keys for. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Config, entrancesOf } from "../../config/config.ts";
+import { type Config, doorwaysOf } from "../../config/config.ts";
 import {
   type Family,
   familyOf,
@@ -218,7 +218,7 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
     }
   };
   const here = familiesHere(rules);
-  for (const { host, port, protocol } of entrancesOf(config)) {
+  for (const { host, port, protocol } of doorwaysOf(config)) {
     const ports = { protocol, first: port, last: port };
     const families = host === "::"
       ? here

@@ -1,6 +1,6 @@
 /** What else filters here: would it drop knocks, or what they open, or let everybody past us. */
 
-import { type Config, entrancesOf } from "../../../config/config.ts";
+import { type Config, doorwaysOf } from "../../../config/config.ts";
 import {
   type Fate,
   fatesIn,
@@ -38,7 +38,7 @@ export function checkFirewall(
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
   const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
-  const knock = entrancesOf(config).flatMap(({ host, port, protocol }) =>
+  const knock = doorwaysOf(config).flatMap(({ host, port, protocol }) =>
     familiesOf(host).map((family): Probe => ({ family, protocol, port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
