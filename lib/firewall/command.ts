@@ -12,8 +12,8 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  openAmong,
   openingKey,
-  Turns,
 } from "./firewall.ts";
 import {
   describeGrant,
@@ -46,7 +46,6 @@ class CommandFirewall implements Firewall {
   readonly #commands: OpenAndClose;
   /** What this process has opened and not closed, by address and ports. */
   readonly #held = new Map<string, Grant>();
-  readonly #turns = new Turns();
 
   constructor(runtime: Runtime, commands: OpenAndClose) {
     this.#runtime = runtime;
@@ -58,62 +57,57 @@ class CommandFirewall implements Firewall {
    * Opens again what another process opened: the machine may have started
    * anew, and its firewall with it. What must be closed, the server closes.
    */
-  apply(
+  async apply(
     _services: readonly Guarded[],
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#turns.take(async () => {
-      for (const grant of grants) {
-        if (this.#held.has(openingKey(grant)) || trouble(grant)) continue;
+    for (const grant of grants) {
+      if (this.#held.has(openingKey(grant)) || trouble(grant)) continue;
+      await this.#run("open", grant, nowMs);
+    }
+  }
+
+  async change(
+    touched: readonly Grant[],
+    live: readonly Grant[],
+    nowMs: number,
+  ): Promise<void> {
+    const open = new Map<string, Grant>();
+    for (const grant of openAmong(touched, live)) {
+      const error = trouble(grant);
+      if (error) throw error;
+      const other = open.get(openingKey(grant));
+      if (other && other.untilMs >= grant.untilMs) continue;
+      open.set(openingKey(grant), grant);
+    }
+    let failure: unknown = null;
+    for (const grant of touched) {
+      if (open.has(openingKey(grant)) || trouble(grant)) continue;
+      await this.#run("close", grant, nowMs).catch((error) => {
+        failure ??= error;
+      });
+    }
+    await this.#openAll([...open.values()], nowMs);
+    if (failure) throw failure;
+  }
+
+  /** Opens all of them, or leaves none open that was not. */
+  async #openAll(grants: readonly Grant[], nowMs: number): Promise<void> {
+    const fresh: Grant[] = [];
+    for (const grant of grants) {
+      const isFresh = !this.#held.has(openingKey(grant));
+      try {
         await this.#run("open", grant, nowMs);
-      }
-    });
-  }
-
-  open(
-    grants: readonly Grant[],
-    _all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    return this.#turns.take(async () => {
-      for (const grant of grants) {
-        const error = trouble(grant);
-        if (error) throw error;
-      }
-      const fresh: Grant[] = [];
-      for (const grant of grants) {
-        const isFresh = !this.#held.has(openingKey(grant));
-        try {
-          await this.#run("open", grant, nowMs);
-        } catch (error) {
-          for (const other of fresh) {
-            // What went wrong is told already.
-            await this.#run("close", other, nowMs).catch(() => {});
-          }
-          throw error;
+      } catch (error) {
+        for (const other of fresh) {
+          // The first failure is the one to report.
+          await this.#run("close", other, nowMs).catch(() => {});
         }
-        if (isFresh) fresh.push(grant);
+        throw error;
       }
-    });
-  }
-
-  close(
-    grants: readonly Grant[],
-    all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    return this.#turns.take(async () => {
-      const stays = new Set(all.map(openingKey));
-      let failure: unknown = null;
-      for (const grant of grants) {
-        if (stays.has(openingKey(grant)) || trouble(grant)) continue;
-        await this.#run("close", grant, nowMs).catch((error) => {
-          failure ??= error;
-        });
-      }
-      if (failure) throw failure;
-    });
+      if (isFresh) fresh.push(grant);
+    }
   }
 
   /** True: nobody but the program itself knows. */
@@ -121,14 +115,12 @@ class CommandFirewall implements Firewall {
     return Promise.resolve(true);
   }
 
-  async stop(): Promise<void> {
-    await this.#turns.ended();
-  }
+  async stop(): Promise<void> {}
 
   /** Closes what this process has opened. */
   remove(): Promise<void> {
     const nowMs = this.#runtime.nowMs();
-    return this.close([...this.#held.values()], [], nowMs);
+    return this.change([...this.#held.values()], [], nowMs);
   }
 
   async #run(

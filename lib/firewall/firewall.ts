@@ -6,6 +6,7 @@
  */
 
 import { type Endpoint, isIpv4 } from "../values/address.ts";
+import { OperatorError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
 
 /** Who may reach which ports, and until when. */
@@ -51,19 +52,14 @@ export interface SequenceRules {
 }
 
 /** The firewall said no, or cannot be used. */
-export class FirewallError extends Error {
-  readonly hint: string | undefined;
-  constructor(message: string, hint?: string) {
-    super(message);
-    this.hint = hint;
-  }
-}
+export class FirewallError extends OperatorError {}
 
+/** A backend. One call at a time: the caller waits for each before the next. */
 export interface Firewall {
   /** The backend's name in the configuration, and how it works: "nft (libnftables 1.0.6)". */
   readonly name: string;
 
-  /** Whether grants end without the server. If not, it calls close() when their time is up. */
+  /** True when grants end without the server; otherwise it closes them when their time is up. */
   readonly endsGrants: boolean;
 
   /**
@@ -79,20 +75,14 @@ export interface Firewall {
   ): Promise<void>;
 
   /**
-   * Opens each grant until its end; one that is open already gets this end,
-   * so a caller hands in the later of the two. `all` are all live grants of
-   * the addresses concerned, these included.
+   * Makes the ports of `touched` exactly as open as `live` says, which are all
+   * grants of the addresses concerned: the latest end of each counts, and what
+   * is not among them is closed. Nothing has changed when it throws, but what
+   * could be closed.
    */
-  open(
-    grants: readonly Grant[],
-    all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void>;
-
-  /** Ends these grants at once; one that has ended already is no error. `all` is what stays for these addresses. */
-  close(
-    grants: readonly Grant[],
-    all: readonly Grant[],
+  change(
+    touched: readonly Grant[],
+    live: readonly Grant[],
     nowMs: number,
   ): Promise<void>;
 
@@ -102,34 +92,39 @@ export interface Firewall {
    */
   intact(): Promise<boolean>;
 
-  /**
-   * Why nothing that is opened is reachable, though all that is ours is in
-   * place: the host's own rules do not come to ours. Null = they do.
-   */
-  jumpProblem?(): Promise<string | null>;
-
-  /**
-   * Lets only what can be a knock through to the program: datagrams of 216
-   * bytes that begin with one of these tags, and of those only so many a
-   * source. Replaces what was set before, in one step. Only where the kernel
-   * can (nft); null takes it away.
-   */
-  setGate?(gate: Prefilter | null): Promise<void>;
-
-  /**
-   * Has the kernel judge port sequences, from the next apply() on, which puts
-   * them in place together with all else. Only where the kernel can (nft).
-   */
-  setSequences?(rules: SequenceRules): void;
-
-  /** What the kernel counted, by name, such as "kernel: wrong tag"; where it can. */
-  counters?(): Promise<Record<string, number>>;
-
   /** Stops what runs inside this process. Guarded ports stay guarded. */
   stop(): Promise<void>;
 
   /** Takes all that is ours back: what was guarded is as it was before. */
   remove(): Promise<void>;
+
+  /** The part that only nftables has. */
+  readonly kernel?: KernelExtras;
+}
+
+/** The abilities of the kernel that only nftables offers. */
+export interface KernelExtras {
+  /**
+   * Why nothing that is opened is reachable, though all that is ours is in
+   * place: the host's own rules do not come to ours. Null = they do.
+   */
+  jumpProblem(): Promise<string | null>;
+
+  /**
+   * Lets only what can be a knock through to the program: datagrams of 216
+   * bytes that begin with one of these tags, and of those only so many a
+   * source. Replaces what was set before, in one step; null takes it away.
+   */
+  setPrefilter(prefilter: Prefilter | null): Promise<void>;
+
+  /**
+   * Has the kernel judge port sequences, from the next apply() on, which puts
+   * them in place together with all else.
+   */
+  setSequences(rules: SequenceRules): void;
+
+  /** Counts of the kernel by name, such as "kernel: wrong tag". */
+  counters(): Promise<Record<string, number>>;
 }
 
 // The two versions of IP, which a firewall keeps apart.
@@ -155,7 +150,18 @@ export function openingKey({ address, ports }: Opening): string {
   return `${address} ${formatPortRange(ports)}`;
 }
 
-/** What the scripts of all backends have in common. */
+/** The live grants of the same address, ports and kind as one that is touched: what is to be open of it. */
+export function openAmong(
+  touched: readonly Grant[],
+  live: readonly Grant[],
+): Grant[] {
+  const keyOf = (grant: Grant) =>
+    `${openingKey(grant)} ${grant.once} ${grant.to !== null}`;
+  const keys = new Set(touched.map(keyOf));
+  return live.filter((grant) => keys.has(keyOf(grant)));
+}
+
+// The part that the scripts of all backends have in common.
 
 /**
  * The comment by which what is in the kernel is known as ours. nft needs 0.9.7
@@ -166,25 +172,6 @@ export const OWNER = "made by knock";
 /** Lines, ended. */
 export function lines(...all: readonly string[]): string {
   return all.map((line) => line + "\n").join("");
-}
-
-/** Changes of a firewall, one at a time. */
-
-/** A queue of work. */
-export class Turns {
-  #last: Promise<unknown> = Promise.resolve();
-
-  /** Does the work when all before it has ended, even if that failed. */
-  take<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
-  }
-
-  /** Waits until all that was taken has ended. Never throws. */
-  async ended(): Promise<void> {
-    await this.#last;
-  }
 }
 
 export type BackendName = "nft" | "iptables" | "gate" | "command";

@@ -89,7 +89,7 @@ export class Server {
       await server.#begin(config, firewall);
     } catch (error) {
       await server.#entrances.close();
-      await firewall.stop();
+      await server.#keeper.enqueue(() => firewall.stop());
       throw error;
     }
     server.#reports.announce(server.listening);
@@ -101,14 +101,17 @@ export class Server {
     const keeper = this.#keeper;
     // Ports that are in use are found before anything is guarded.
     await this.#entrances.open(config);
-    await orFailure(async () => {
-      await keeper.apply();
-      await keeper.dropGrants(config);
-      await keeper.sweep();
-      await this.#gate.set(config, firewall);
-      await keeper.care();
-      await keeper.lookAtHost();
-    });
+    // A knock may come in already, and waits.
+    await keeper.enqueue(() =>
+      orFailure(async () => {
+        await keeper.apply();
+        await keeper.dropGrants(config);
+        await keeper.sweep();
+        await this.#gate.set(config, firewall);
+        await keeper.care();
+        await keeper.lookAtHost();
+      })
+    );
     await this.#doors.adopt(config);
     await this.#reports.setMetrics(config);
   }

@@ -39,11 +39,11 @@ function faked(answer: (words: string) => Partial<Ran> = () => ({})) {
 const SSH = grant("tcp/22");
 const WEB = grant("tcp/80-81");
 
-test("open() and close() run once a grant, with its words around", async () => {
+test("change() runs once a grant, with its words around", async () => {
   const { fake, firewall, ran } = faked();
   assertEquals([firewall.name, firewall.endsGrants], ["command (fw)", false]);
-  await firewall.open([SSH, WEB], [SSH, WEB], START_MS);
-  await firewall.close([SSH, WEB], [], START_MS);
+  await firewall.change([SSH, WEB], [SSH, WEB], START_MS);
+  await firewall.change([SSH, WEB], [], START_MS);
   assertEquals(ran, [
     "fw open 192.0.2.1 tcp/22 30",
     "fw open 192.0.2.1 tcp/80-81 30",
@@ -56,14 +56,14 @@ test("open() and close() run once a grant, with its words around", async () => {
   assertEquals(timeoutMs, 10_000);
 });
 
-test("open() says how it failed, and closes what it had opened", async () => {
+test("change() says how it failed, and closes what it had opened", async () => {
   const { firewall, ran } = faked((words) =>
     words.includes("open 192.0.2.1 tcp/80")
       ? { code: 3, stderr: "first\nno \x1b[1mroom\n" }
       : {}
   );
   const error = await assertRejects(
-    () => firewall.open([SSH, WEB], [SSH, WEB], START_MS),
+    () => firewall.change([SSH, WEB], [SSH, WEB], START_MS),
     FirewallError,
   );
   assertEquals(
@@ -73,35 +73,36 @@ test("open() says how it failed, and closes what it had opened", async () => {
   assertEquals(ran.slice(2), ["fw close 192.0.2.1 tcp/22"]);
 });
 
-test("open() that fails leaves alone what was open before", async () => {
+test("change() that fails leaves alone what was open before", async () => {
   const { firewall, ran } = faked((words) =>
     words.includes("tcp/80") ? { code: 1 } : {}
   );
-  await firewall.open([SSH], [SSH], START_MS);
-  await assertRejects(() => firewall.open([SSH, WEB], [], START_MS));
+  await firewall.change([SSH], [SSH], START_MS);
+  await assertRejects(() => firewall.change([SSH, WEB], [SSH, WEB], START_MS));
   assert(!ran.some((words) => words.startsWith("fw close")), ran.join("\n"));
 });
 
-test("close() tries all, leaves what stays, and then says what failed", async () => {
+test("change() tries to close all, opens what stays until its end, and then says what failed", async () => {
   const { firewall, ran } = faked((words) =>
     words.includes("tcp/22") ? { code: 1 } : {}
   );
   const dns = grant("udp/53");
   await assertRejects(
-    () => firewall.close([SSH, WEB, dns], [dns], START_MS),
+    () => firewall.change([SSH, WEB, dns], [dns], START_MS),
     FirewallError,
     "firewall.close: fw: ended with 1",
   );
   assertEquals(ran, [
     "fw close 192.0.2.1 tcp/22",
     "fw close 192.0.2.1 tcp/80-81",
+    "fw open 192.0.2.1 udp/53 30",
   ]);
 });
 
 test("apply() opens again what another process opened, once", async () => {
   const { firewall, ran } = faked();
   await firewall.apply([], [SSH], START_MS + 10_000);
-  await firewall.open([WEB], [SSH, WEB], START_MS);
+  await firewall.change([WEB], [SSH, WEB], START_MS);
   await firewall.apply([], [SSH, WEB], START_MS);
   assertEquals(ran, [
     "fw open 192.0.2.1 tcp/22 20",
@@ -116,13 +117,13 @@ test("apply() opens again what another process opened, once", async () => {
   assertEquals(ran.length, 4);
 });
 
-test("open() refuses what a command cannot do", async () => {
+test("change() refuses what a command cannot do", async () => {
   const { firewall, ran } = faked();
   const to = { host: "10.0.0.5", port: 443 };
   for (const over of [{ once: true }, { to }]) {
     const one = [grant("tcp/22", over)];
     await assertRejects(
-      () => firewall.open(one, one, START_MS),
+      () => firewall.change(one, one, START_MS),
       FirewallError,
       "the command backend cannot",
     );
@@ -130,13 +131,13 @@ test("open() refuses what a command cannot do", async () => {
   assertEquals(ran, []);
 });
 
-test("open() says when there is no such program", async () => {
+test("change() says when there is no such program", async () => {
   const firewall = commandFirewall(new FakeRuntime(), {
     open: ["nowhere"],
     close: ["nowhere"],
   });
   await assertRejects(
-    () => firewall.open([SSH], [SSH], START_MS),
+    () => firewall.change([SSH], [SSH], START_MS),
     FirewallError,
     `cannot run "nowhere"`,
   );

@@ -104,7 +104,7 @@ async function setUp(steps: "by hand" | "alone" = "by hand") {
     }
   };
   const open = (grants: Grant[], all = grants) =>
-    gate.open(grants, all, fake.nowMs());
+    gate.change(grants, all, fake.nowMs());
   return { fake, gate, ssh, served, connect, hello, open };
 }
 
@@ -137,7 +137,7 @@ test("gate lets a connection go on when its grant has ended", async () => {
   await open([grant("tcp/2222")]);
   const stream = await connect();
   await fake.clock.advance(60_000);
-  await gate.close([grant("tcp/2222")], [], fake.nowMs());
+  await gate.change([grant("tcp/2222")], [], fake.nowMs());
   await stream.write(encode("still"));
   assertEquals(await stream.read(), encode("still"));
 });
@@ -149,9 +149,9 @@ test("gate extends a grant, and keeps what stays when one is closed", async () =
   await fake.clock.advance(60_000);
   assertEquals(await hello(), "hello");
   const range = grant("tcp/2220-2230", { seconds: 90 });
-  await gate.close([grant("tcp/2222")], [range], fake.nowMs());
+  await gate.change([grant("tcp/2222")], [range], fake.nowMs());
   assertEquals(await hello(), "hello");
-  await gate.close([range], [], fake.nowMs());
+  await gate.change([range], [], fake.nowMs());
   assertEquals(await hello(), "");
 });
 
@@ -251,7 +251,7 @@ test("apply() keeps the old listeners when a new port is in use", async () => {
   assertEquals(await hello(), "hello");
 });
 
-test("open() fails for ports that the gate does not listen on", async () => {
+test("change() fails for ports that the gate does not listen on", async () => {
   const { open } = await setUp();
   await assertRejects(
     () => open([grant("tcp/443")]),

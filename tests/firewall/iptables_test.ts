@@ -371,16 +371,16 @@ test("apply() is one script for each family, and a change one of its own", async
   assertEquals(await firewall.intact(), true);
   scripts.length = 0;
   const longer = grant("192.0.2.1", "tcp/22", { untilMs: START_MS + 90_000 });
-  await firewall.open([longer], [longer], START_MS);
+  await firewall.change([longer], [longer], START_MS);
   assertEquals(scripts, [
     `iptables\n${changeScript(GUARD, [RULE], [grantRule(longer, GUARD)])}`,
   ]);
   scripts.length = 0;
-  await firewall.open([longer], [longer], START_MS);
+  await firewall.change([longer], [longer], START_MS);
   assertEquals(scripts, []);
 });
 
-test("open() makes the chain anew when a rule is not there any more", async () => {
+test("change() makes the chain anew when a rule is not there any more", async () => {
   const { fake, scripts } = faked({
     refuse: (_, script) => script.includes("-D KNOCK") ? "Bad rule" : null,
   });
@@ -388,14 +388,14 @@ test("open() makes the chain anew when a rule is not there any more", async () =
   await firewall.apply([ssh], [grant("192.0.2.1")], START_MS);
   scripts.length = 0;
   const longer = grant("192.0.2.1", "tcp/22", { untilMs: START_MS + 90_000 });
-  await firewall.open([longer], [longer], START_MS);
+  await firewall.change([longer], [longer], START_MS);
   assertEquals(scripts.length, 2);
   assert(scripts[1]!.includes(":KNOCK - [0:0]"));
   assert(scripts[1]!.includes(grantRule(longer, GUARD)));
   assert(!scripts[1]!.includes(RULE));
 });
 
-test("open() leaves nothing half-open when a family says no", async () => {
+test("change() leaves nothing half-open when a family says no", async () => {
   const { fake, scripts } = faked({
     refuse: (name, script) =>
       name === "ip6tables" && script.includes("until=") ? "no" : null,
@@ -403,7 +403,10 @@ test("open() leaves nothing half-open when a family says no", async () => {
   const firewall = await iptablesFirewall(fake, OPTIONS);
   await firewall.apply([ssh], [], START_MS);
   const both = [grant("192.0.2.1"), grant("2001:db8::1")];
-  await assertRejects(() => firewall.open(both, both, START_MS), FirewallError);
+  await assertRejects(
+    () => firewall.change(both, both, START_MS),
+    FirewallError,
+  );
   assert(!scripts.at(-1)!.includes("until="), scripts.at(-1));
   assert(scripts.at(-1)!.startsWith("iptables\n"));
   assertEquals(await firewall.intact(), true);
@@ -417,7 +420,7 @@ test("apply() goes on without xt_time, and says who ends grants then", async () 
   await firewall.apply([ssh], [grant("192.0.2.1")], START_MS);
   assertEquals(firewall.endsGrants, false);
   assertMatch(firewall.name, /without xt_time: the server ends grants/);
-  await firewall.open([grant("192.0.2.2")], [], START_MS);
+  await firewall.change([grant("192.0.2.2")], [grant("192.0.2.2")], START_MS);
   assert(!scripts.at(-1)!.includes("-m time"));
   assert(scripts.at(-1)!.includes("until="));
 });
@@ -432,15 +435,16 @@ test("apply() throws what iptables said when it is not for the time", async () =
   );
 });
 
-test("open() for IPv6 fails where there is no ip6tables, IPv4 goes on", async () => {
+test("change() for IPv6 fails where there is no ip6tables, IPv4 goes on", async () => {
   const { fake, scripts } = faked({ ipv6: false });
   const firewall = await iptablesFirewall(fake, OPTIONS);
   assertMatch(firewall.name, /IPv6 is not guarded: ip6tables: no such table/);
   await firewall.apply([ssh], [grant("2001:db8::1")], START_MS);
-  await firewall.open([grant("192.0.2.1")], [], START_MS);
+  await firewall.change([grant("192.0.2.1")], [grant("192.0.2.1")], START_MS);
   assert(scripts.every((script) => script.startsWith("iptables\n")));
   await assertRejects(
-    () => firewall.open([grant("2001:db8::1")], [], START_MS),
+    () =>
+      firewall.change([grant("2001:db8::1")], [grant("2001:db8::1")], START_MS),
     FirewallError,
     "nothing can be opened for IPv6",
   );
@@ -458,7 +462,7 @@ for (const [name, want, over] of refused) {
     await firewall.apply([ssh], [], START_MS);
     const one = [grant("192.0.2.1", "tcp/22", over)];
     const error = await assertRejects(
-      () => firewall.open(one, one, START_MS),
+      () => firewall.change(one, one, START_MS),
       FirewallError,
     );
     assertMatch(error.message, want);

@@ -101,25 +101,25 @@ test("apply() is one transaction beside its looks", async () => {
   assert(changes[0]!.includes("range6 { ::1 . tcp . 1-9 timeout 30s }"));
 });
 
-test("open() never says done when the kernel says no", async () => {
+test("change() never says done when the kernel says no", async () => {
   const { firewall } = await faked((script) =>
     script.includes("192.0.2.66") ? new Error("no") : ""
   );
   await firewall.apply([], [], NOW);
   const bad = [grant("192.0.2.66", "tcp/22")];
-  await assertRejects(() => firewall.open(bad, bad, NOW), FirewallError);
+  await assertRejects(() => firewall.change(bad, bad, NOW), FirewallError);
   const good = [grant("192.0.2.1", "tcp/22")];
-  await firewall.open(good, good, NOW);
+  await firewall.change(good, good, NOW);
 });
 
-test("open() fails before apply(), and for a range of a single use", async () => {
+test("change() fails before apply(), and for a range of a single use", async () => {
   const { firewall } = await faked(() => "");
   const one = [grant("192.0.2.1", "tcp/22")];
-  await assertRejects(() => firewall.open(one, one, NOW), FirewallError);
+  await assertRejects(() => firewall.change(one, one, NOW), FirewallError);
   await firewall.apply([], [], NOW);
   const range = [{ ...grant("192.0.2.1", "tcp/1-2"), once: true }];
   await assertRejects(
-    () => firewall.open(range, range, NOW),
+    () => firewall.change(range, range, NOW),
     FirewallError,
     'got "tcp/1-2"',
   );

@@ -106,13 +106,13 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
       return await firewall.apply(services, grants, nowMs);
     }
     case "open":
-      return await firewall.open(
+      return await firewall.change(
         grants,
-        step.all ? read(step.all) : grants,
+        [...grants, ...read(step.all)],
         nowMs,
       );
     case "close":
-      return await firewall.close(grants, read(step.all), nowMs);
+      return await firewall.change(grants, read(step.all), nowMs);
     case "intact":
       return await firewall.intact();
     case "remove":
@@ -120,11 +120,11 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
     case "name":
       return firewall.name;
     case "gate":
-      return await firewall.setGate!(readGate(step.gate));
+      return await firewall.kernel!.setPrefilter(readGate(step.gate));
     case "counters":
-      return await firewall.counters!();
+      return await firewall.kernel!.counters();
     case "jumpProblem":
-      return await firewall.jumpProblem!();
+      return await firewall.kernel!.jumpProblem();
     case "stop":
       return await firewall.stop();
   }

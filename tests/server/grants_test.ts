@@ -6,6 +6,7 @@ import {
   type Firewall,
   FirewallError,
   type Grant,
+  openAmong,
 } from "../../lib/firewall/firewall.ts";
 import type { Claim } from "../../lib/server/grants/deed.ts";
 import { Grants } from "../../lib/server/grants/grants.ts";
@@ -39,16 +40,16 @@ class FakeFirewall implements Firewall {
       this.open_.clear();
       for (const one of grants) this.open_.set(this.#key(one), one.untilMs);
     });
-  open = (grants: readonly Grant[]) =>
+  change = (touched: readonly Grant[], live: readonly Grant[]) =>
     this.#do(() => {
-      for (const one of grants) this.open_.set(this.#key(one), one.untilMs);
-    });
-  close = (grants: readonly Grant[]) =>
-    this.#do(() => {
-      if (grants.some(({ address }) => address === this.stuck)) {
+      if (touched.some(({ address }) => address === this.stuck)) {
         throw new FirewallError("it is stuck");
       }
-      for (const one of grants) this.open_.delete(this.#key(one));
+      for (const one of touched) this.open_.delete(this.#key(one));
+      for (const one of openAmong(touched, live)) {
+        const held = this.open_.get(this.#key(one)) ?? 0;
+        this.open_.set(this.#key(one), Math.max(held, one.untilMs));
+      }
     });
   intact = () => Promise.resolve(this.whole);
   stop = () => Promise.resolve();
@@ -530,10 +531,10 @@ test("nobody else's knock gives a used single-use grant back", async () => {
   assertEquals([...firewall.open_.keys()], [], "closing her own others");
 
   const once: boolean[] = [];
-  const { open } = firewall;
-  firewall.open = (grants) => {
-    once.push(...grants.map((grant) => grant.once));
-    return open(grants);
+  const { change } = firewall;
+  firewall.change = (touched, live) => {
+    once.push(...touched.map((grant) => grant.once));
+    return change(touched, live);
   };
   await ask({ client: "bob", ports: [SSH], seconds: 10 });
   assertEquals(once, [false], "only what bob asked for");

@@ -121,11 +121,13 @@ async function makeServer() {
         name: "fake",
         endsGrants: true,
         apply: done,
-        open: (grants: readonly { address: string }[]) => {
-          for (const { address } of grants) opened.add(address);
+        change: (
+          _: unknown,
+          live: readonly { address: string }[],
+        ) => {
+          for (const { address } of live) opened.add(address);
           return done();
         },
-        close: done,
         intact: () => Promise.resolve(true),
         stop: done,
         remove: done,

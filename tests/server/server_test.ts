@@ -48,11 +48,10 @@ class FakeFirewall implements Firewall {
       this.#add(grants);
       this.meanwhile();
     });
-  open = (grants: readonly Grant[]) =>
-    this.#do("open", () => this.#add(grants));
-  close = (grants: readonly Grant[]) =>
-    this.#do("close", () => {
-      for (const { address } of grants) this.open_.delete(address);
+  change = (touched: readonly Grant[], live: readonly Grant[]) =>
+    this.#do("change", () => {
+      for (const { address } of touched) this.open_.delete(address);
+      this.#add(live);
     });
   intact = () => Promise.resolve(true);
   stop = () => this.#do("stop", () => {});
@@ -159,7 +158,7 @@ test("a reload that fails twice is an error of the operator's, and the server go
   assertEquals([...firewall!.open_], [SOURCE.host]);
   knock();
   await settle();
-  assertEquals(firewall!.calls.at(-1), "open");
+  assertEquals(firewall!.calls.at(-1), "change");
   await server.stop();
 });
 

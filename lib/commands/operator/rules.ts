@@ -1,11 +1,10 @@
 import { kernelSequences } from "../../config/sequences.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
-import { FirewallError } from "../../firewall/firewall.ts";
 import { nftRules } from "../../firewall/nft/nft.ts";
 import { bootText } from "../../firewall/nft/sequences/rules.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { ConfigError, FailureError } from "../../values/errors.ts";
+import { ConfigError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help rules`. */
@@ -46,14 +45,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       `got "${firewall.backend}"`,
     ]);
   }
-  try {
-    runtime.out(
-      await nftRules(runtime, firewall, services) +
-        bootText(kernelSequences(doors)),
-    );
-    return 0;
-  } catch (error) {
-    if (!(error instanceof FirewallError)) throw error;
-    throw new FailureError(error.message, error.hint);
-  }
+  runtime.out(
+    await nftRules(runtime, firewall, services) +
+      bootText(kernelSequences(doors)),
+  );
+  return 0;
 }

@@ -13,7 +13,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
-  Turns,
+  openAmong,
 } from "../firewall.ts";
 import { GateGrants } from "./grants.ts";
 import {
@@ -43,7 +43,6 @@ class GateFirewall implements Firewall {
   readonly #grants = new GateGrants();
   readonly #room = new GateRoom();
   #sweeper: Stoppable | null = null;
-  readonly #turns = new Turns();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -53,39 +52,35 @@ class GateFirewall implements Firewall {
     );
   }
 
-  apply(
+  async apply(
     services: readonly Guarded[],
     grants: readonly Grant[],
     _nowMs: number,
   ): Promise<void> {
-    return this.#turns.take(async () => {
-      const targets = readTargets(services);
-      await this.#listeners.listenOn(targets.keys());
-      this.#targets = targets;
-      this.#grants.adopt(grants);
-      this.#sweeper ??= this.#runtime.every(
-        SWEEP_EVERY_MS,
-        () => this.#grants.sweep(this.#runtime.nowMs()),
-      );
-    });
+    const targets = readTargets(services);
+    await this.#listeners.listenOn(targets.keys());
+    this.#targets = targets;
+    this.#grants.adopt(grants);
+    this.#sweeper ??= this.#runtime.every(
+      SWEEP_EVERY_MS,
+      () => this.#grants.sweep(this.#runtime.nowMs()),
+    );
   }
 
   // deno-lint-ignore require-await -- the interface's
-  async open(grants: readonly Grant[], all: readonly Grant[]): Promise<void> {
-    const first = grants[0];
-    if (first && !grants.some(({ ports }) => this.#listeners.serve(ports))) {
+  async change(
+    touched: readonly Grant[],
+    live: readonly Grant[],
+  ): Promise<void> {
+    const open = openAmong(touched, live);
+    if (open[0] && !open.some(({ ports }) => this.#listeners.serve(ports))) {
       throw new FirewallError(
-        `the gate does not listen on "${formatPortRange(first.ports)}"`,
+        `the gate does not listen on "${formatPortRange(open[0].ports)}"`,
         "only ports of services can be opened with this backend",
       );
     }
-    this.#grants.renew(grants);
-    this.#grants.replace(grants, [...grants, ...all]);
-  }
-
-  // deno-lint-ignore require-await -- the interface's
-  async close(grants: readonly Grant[], all: readonly Grant[]): Promise<void> {
-    this.#grants.replace(grants, all);
+    this.#grants.renew(touched);
+    this.#grants.replace(touched, live);
   }
 
   intact(): Promise<boolean> {
@@ -93,12 +88,10 @@ class GateFirewall implements Firewall {
     return Promise.resolve(here.every((port) => this.#listeners.has(port)));
   }
 
-  stop(): Promise<void> {
-    return this.#turns.take(async () => {
-      this.#sweeper?.stop();
-      this.#sweeper = null;
-      await this.#listeners.close();
-    });
+  async stop(): Promise<void> {
+    this.#sweeper?.stop();
+    this.#sweeper = null;
+    await this.#listeners.close();
   }
 
   async remove(): Promise<void> {

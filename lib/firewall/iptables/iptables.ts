@@ -14,7 +14,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
-  Turns,
+  openAmong,
 } from "../firewall.ts";
 import {
   alive,
@@ -70,7 +70,6 @@ class IptablesFirewall implements Firewall {
   #services: readonly Guarded[] | null = null;
   /** The grants that have a rule. */
   #held: Held = new Map();
-  readonly #turns = new Turns();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -89,90 +88,65 @@ class IptablesFirewall implements Firewall {
     return this.#chains.areTimed;
   }
 
-  apply(
+  async apply(
     services: readonly Guarded[],
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#turns.take(async () => {
-      const forward = services.find(({ to }) => to !== null);
-      if (forward) throw forwardError(forward.name);
-      const held = hold(
-        grants.filter((grant) =>
-          grant.untilMs > nowMs && this.#trouble(grant) === null
-        ),
-      );
-      const looks: [Family, string][] = [];
-      for (const family of this.#families) {
-        looks.push([family, await this.#chains.look(family)]);
-      }
-      this.#chains.tryTimes();
-      for (const [family, listing] of looks) {
-        await this.#chains.make(family, listing, services, held);
-        await this.#chains.removeOld(family, listing);
-      }
-      this.#services = services;
-      this.#held = held;
-    });
-  }
-
-  open(
-    grants: readonly Grant[],
-    all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    for (const grant of grants) {
-      const error = this.#trouble(grant);
-      if (error) return Promise.reject(error);
+    const forward = services.find(({ to }) => to !== null);
+    if (forward) throw forwardError(forward.name);
+    const held = hold(
+      grants.filter((grant) =>
+        grant.untilMs > nowMs && this.#trouble(grant) === null
+      ),
+    );
+    const looks: [Family, string][] = [];
+    for (const family of this.#families) {
+      looks.push([family, await this.#chains.look(family)]);
     }
-    return this.#change(grants, [...grants, ...all], nowMs);
+    this.#chains.tryTimes();
+    for (const [family, listing] of looks) {
+      await this.#chains.make(family, listing, services, held);
+      await this.#chains.removeOld(family, listing);
+    }
+    this.#services = services;
+    this.#held = held;
   }
 
-  close(
-    grants: readonly Grant[],
-    all: readonly Grant[],
+  async change(
+    touched: readonly Grant[],
+    live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#change(grants, all, nowMs);
+    for (const grant of openAmong(touched, live)) {
+      const error = this.#trouble(grant);
+      if (error) throw error;
+    }
+    if (!this.#services) throw new FirewallError("iptables: not set up yet");
+    const able = live.filter((grant) => this.#trouble(grant) === null);
+    await this.#turnInto(changeHeld(this.#held, touched, able, nowMs));
   }
 
   /** Also takes out the rules whose time is over. */
-  intact(): Promise<boolean> {
-    return this.#turns.take(async () => {
-      if (!this.#services) return false;
-      for (const family of this.#families) {
-        if (!await this.#chains.isIntact(family, this.#held)) return false;
-      }
-      await this.#turnInto(alive(this.#held, this.#parts.runtime.nowMs()));
-      return true;
-    });
+  async intact(): Promise<boolean> {
+    if (!this.#services) return false;
+    for (const family of this.#families) {
+      if (!await this.#chains.isIntact(family, this.#held)) return false;
+    }
+    await this.#turnInto(alive(this.#held, this.#parts.runtime.nowMs()));
+    return true;
   }
 
   async stop(): Promise<void> {}
 
-  remove(): Promise<void> {
-    return this.#turns.take(async () => {
-      for (const family of this.#families) await this.#chains.remove(family);
-      this.#services = null;
-      this.#held = new Map();
-    });
+  async remove(): Promise<void> {
+    for (const family of this.#families) await this.#chains.remove(family);
+    this.#services = null;
+    this.#held = new Map();
   }
 
   #trouble(grant: Grant): FirewallError | null {
     return trouble(grant, this.#families, this.#parts.lacking);
-  }
-
-  /** Makes the ports of `grants` as open as `live` says. */
-  #change(
-    grants: readonly Grant[],
-    live: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    return this.#turns.take(async () => {
-      if (!this.#services) throw new FirewallError("iptables: not set up yet");
-      const able = live.filter((grant) => this.#trouble(grant) === null);
-      await this.#turnInto(changeHeld(this.#held, grants, able, nowMs));
-    });
   }
 
   /** Has the chains hold these grants; all of it, or it throws and they hold what they did. */

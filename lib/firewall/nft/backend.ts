@@ -8,9 +8,10 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  type KernelExtras,
+  openAmong,
   type Prefilter,
   type SequenceRules,
-  Turns,
 } from "../firewall.ts";
 import {
   fillText,
@@ -32,147 +33,64 @@ import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
 import { type HostChain, ONCE_KINDS } from "./rules/sets.ts";
 
 /** Grants as elements of nftables sets, ended by the kernel. */
-export class NftFirewall implements Firewall {
+export class NftFirewall implements Firewall, KernelExtras {
   readonly name: string;
   readonly endsGrants = true;
+  readonly kernel: KernelExtras = this;
   readonly #runtime: Runtime;
-  readonly #kernel: NftKernel;
+  readonly #nft: NftKernel;
   readonly #standing: NftStanding;
   readonly #ranges = new NftRanges();
   readonly #leads: NftLeads;
-  /** One change at a time: what is known of the ranges must stay true. */
-  readonly #turns = new Turns();
 
   constructor(
     runtime: Runtime,
     name: string,
-    kernel: NftKernel,
+    nft: NftKernel,
     host: HostChain | null,
   ) {
     this.#runtime = runtime;
     this.name = name;
-    this.#kernel = kernel;
-    this.#standing = new NftStanding(kernel, host);
+    this.#nft = nft;
+    this.#standing = new NftStanding(nft, host);
     this.#leads = new NftLeads(runtime);
   }
 
-  apply(
+  async apply(
     services: readonly Guarded[],
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    return this.#turns.take(async () => {
-      const leads = new NftLeads(this.#runtime);
-      const leading = await leads.resolveAll(grants);
-      const plan: Plan = {
-        ...this.#standing.plan,
-        guarded: services.flatMap(({ ports }) => ports),
-        forwards: await this.#forwardsOf(services),
-        hasTargets: grants.some(({ to }) => to),
-      };
-      const found = await this.#kernel.look();
-      const ranges = segmentsByAddress(grants);
-      const script = fillText(plan, grants, ranges, nowMs) +
-        leading.map((led) => leads.text(led, nowMs)).join("") +
-        await this.#usedUpText(plan, grants, found);
-      await this.#standing.apply(plan, found, script);
-      this.#ranges.adopt(ranges);
-      this.#leads.adopt(leading);
-      await this.#standing.adopt();
-    });
+    const leads = new NftLeads(this.#runtime);
+    const leading = await leads.resolveAll(grants);
+    const plan: Plan = {
+      ...this.#standing.plan,
+      guarded: services.flatMap(({ ports }) => ports),
+      forwards: await this.#forwardsOf(services),
+      hasTargets: grants.some(({ to }) => to),
+    };
+    const found = await this.#nft.look();
+    const ranges = segmentsByAddress(grants);
+    const script = fillText(plan, grants, ranges, nowMs) +
+      leading.map((led) => leads.text(led, nowMs)).join("") +
+      await this.#usedUpText(plan, grants, found);
+    await this.#standing.apply(plan, found, script);
+    this.#ranges.adopt(ranges);
+    this.#leads.adopt(leading);
+    await this.#standing.adopt();
   }
 
-  open(
-    grants: readonly Grant[],
-    all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    return this.#turns.take(async () => {
-      const { plan } = this.#standing;
-      for (const grant of grants) checkGrant(this.#runtime, plan, grant);
-      await this.#standing.checkJump(nowMs);
-      await this.#change(grants, [...grants, ...all], nowMs);
-    });
-  }
-
-  close(
-    grants: readonly Grant[],
-    all: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    const opened = grants.filter((grant) => !isOddRange(grant));
-    return this.#turns.take(() => this.#change(opened, all, nowMs));
-  }
-
-  intact(): Promise<boolean> {
-    return this.#turns.take(() => this.#standing.isIntact());
-  }
-
-  jumpProblem(): Promise<string | null> {
-    return this.#turns.take(async () => {
-      const problem = await this.#kernel.jump.problem(this.#runtime.nowMs());
-      return problem && `${problem.text} (${problem.hint})`;
-    });
-  }
-
-  setSequences(rules: SequenceRules): void {
-    this.#kernel.sequences.set(rules);
-  }
-
-  setGate(gate: Prefilter | null): Promise<void> {
-    return this.#turns.take(async () => {
-      this.#standing.checkSetUp();
-      const wanted = gate && gate.ports.length > 0 ? gate : null;
-      await this.#standing.change({ ...this.#standing.plan, gate: wanted });
-    });
-  }
-
-  counters(): Promise<Record<string, number>> {
-    return this.#turns.take(async () =>
-      this.#standing.plan.gate ? readCounters(await this.#kernel.counts()) : {}
-    );
-  }
-
-  stop(): Promise<void> {
-    return this.#turns.take(async () => {
-      const { plan, isSetUp } = this.#standing;
-      try {
-        // Its tags are this server's: another program may listen next.
-        if (isSetUp && plan.gate) {
-          await this.#standing.change({ ...plan, gate: null });
-        }
-      } catch (error) {
-        if (!(error instanceof FirewallError)) throw error;
-      } finally {
-        this.#kernel.close();
-      }
-    });
-  }
-
-  remove(): Promise<void> {
-    return this.#turns.take(async () => {
-      await this.#standing.remove();
-      this.#ranges.adopt(new Map());
-      this.#leads.adopt([]);
-    });
-  }
-
-  async #forwardsOf(services: readonly Guarded[]): Promise<ForwardRule[]> {
-    const forwards = await resolveForwards(this.#runtime, services);
-    for (const { targets } of forwards) {
-      for (const target of targets) checkTarget(this.#runtime, target);
-    }
-    return forwards;
-  }
-
-  /** Makes the ports of `grants` as open as `live` says. */
-  async #change(
-    grants: readonly Grant[],
+  async change(
+    touched: readonly Grant[],
     live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    this.#standing.checkSetUp();
     const before = this.#standing.plan;
+    const open = openAmong(touched, live);
+    for (const grant of open) checkGrant(this.#runtime, before, grant);
+    if (open.length > 0) await this.#standing.checkJump(nowMs);
+    this.#standing.checkSetUp();
+    const grants = touched.filter((grant) => !isOddRange(grant));
     const leading = await this.#leads.resolve(grants, live);
     const plan = leading.length > 0 ? { ...before, hasTargets: true } : before;
     const singles = singlesText(plan, grants, live, nowMs) +
@@ -184,7 +102,7 @@ export class NftFirewall implements Firewall {
       await this.#standing.change(plan);
     }
     try {
-      await this.#kernel.run(singles + pieces);
+      await this.#nft.run(singles + pieces);
     } catch {
       const ranges = this.#ranges.with(changed);
       await this.#standing.mend(
@@ -193,6 +111,59 @@ export class NftFirewall implements Firewall {
     }
     this.#ranges.note(changed, nowMs);
     this.#leads.note(leading, nowMs);
+  }
+
+  intact(): Promise<boolean> {
+    return this.#standing.isIntact();
+  }
+
+  async jumpProblem(): Promise<string | null> {
+    const problem = await this.#nft.jump.problem(this.#runtime.nowMs());
+    return problem && `${problem.text} (${problem.hint})`;
+  }
+
+  setSequences(rules: SequenceRules): void {
+    this.#nft.sequences.set(rules);
+  }
+
+  async setPrefilter(prefilter: Prefilter | null): Promise<void> {
+    this.#standing.checkSetUp();
+    const gate = prefilter && prefilter.ports.length > 0 ? prefilter : null;
+    await this.#standing.change({ ...this.#standing.plan, gate });
+  }
+
+  async counters(): Promise<Record<string, number>> {
+    return this.#standing.plan.gate
+      ? readCounters(await this.#nft.counts())
+      : {};
+  }
+
+  async stop(): Promise<void> {
+    const { plan, isSetUp } = this.#standing;
+    try {
+      // Its tags are this server's: another program may listen next.
+      if (isSetUp && plan.gate) {
+        await this.#standing.change({ ...plan, gate: null });
+      }
+    } catch (error) {
+      if (!(error instanceof FirewallError)) throw error;
+    } finally {
+      this.#nft.close();
+    }
+  }
+
+  async remove(): Promise<void> {
+    await this.#standing.remove();
+    this.#ranges.adopt(new Map());
+    this.#leads.adopt([]);
+  }
+
+  async #forwardsOf(services: readonly Guarded[]): Promise<ForwardRule[]> {
+    const forwards = await resolveForwards(this.#runtime, services);
+    for (const { targets } of forwards) {
+      for (const target of targets) checkTarget(this.#runtime, target);
+    }
+    return forwards;
   }
 
   /** Deletes what is open for a single use and is granted no more. */
@@ -205,7 +176,7 @@ export class NftFirewall implements Firewall {
     for (const kind of ONCE_KINDS) {
       for (const place of allPlaces(plan)) {
         if (!place.kinds.includes(kind)) continue;
-        const there = await this.#kernel.elements(place, kind, found);
+        const there = await this.#nft.elements(place, kind, found);
         script += usedUpText(place, kind, there, grants);
       }
     }

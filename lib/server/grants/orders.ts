@@ -37,7 +37,7 @@ export class Orders {
   apply(config: Config, firewall: Firewall): Promise<void> {
     const { runtime, store } = this.#parts;
     const nowMs = runtime.nowMs();
-    firewall.setSequences?.(kernelRules(kernelSequences(config.doors)));
+    firewall.kernel?.setSequences(kernelRules(kernelSequences(config.doors)));
     const names = granteesOf(config);
     const clients = new Map(config.clients.map((one) => [one.name, one]));
     const live = store.ledger.live(nowMs)
@@ -71,7 +71,13 @@ export class Orders {
     if (wanted.length === 0) {
       throw new FirewallError("it was taken back before it was opened");
     }
-    await firewall.open(mergeEntries(wanted), mergeEntries(entries), nowMs);
+    const touched = mergeEntries(wanted);
+    // Among all, another client's single use may stand for this one's.
+    await firewall.change(
+      touched,
+      [...touched, ...mergeEntries(entries)],
+      nowMs,
+    );
   }
 
   /** Puts right what the kernel ends for all at an address, though others have it for longer. */
@@ -87,7 +93,7 @@ export class Orders {
       !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
     );
     if (longer.length === 0) return;
-    await firewall.open(mergeEntries(longer), mergeEntries(entries), nowMs);
+    await firewall.change(mergeEntries(longer), mergeEntries(entries), nowMs);
   }
 
   /** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
@@ -105,10 +111,11 @@ export class Orders {
         .filter(({ once, ports }) =>
           !once || !used.has(formatPortRange(ports))
         );
-      await firewall.close(gone, stays, nowMs);
-      // A neighbour's grant for the same ports may end earlier than ours did.
-      const lasting = stays.filter(({ once }) => !once);
-      if (lasting.length > 0) await firewall.open(lasting, stays, nowMs);
+      // What is left of a range that was closed in part is open by other ports.
+      const left = stays.filter(({ once, ports }) =>
+        !once && gone.some((grant) => overlapPorts(grant.ports, ports))
+      );
+      await firewall.change([...gone, ...left], stays, nowMs);
     }
   }
 

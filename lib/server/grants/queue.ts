@@ -1,35 +1,38 @@
-/** Changes of the firewall, one after the other. */
-
-import { Turns } from "../../firewall/firewall.ts";
+/** Work on the ledger and the firewall, one piece at a time. */
 
 /** Requests of one client that wait for the firewall; more fail. */
 export const MAX_WAITING = 256;
 
-/** What is to be done, in the order in which it was asked for. */
+/**
+ * The one serialiser of the server: no two pieces of work that read the
+ * ledger and change the firewall run at once.
+ */
 export class Queue {
-  readonly #turns = new Turns();
+  #last: Promise<unknown> = Promise.resolve();
   /** How many requests of each client wait. */
   readonly #waiting = new Map<string, number>();
 
-  /** Runs a change after those before it. */
+  /** Runs work when all before it has ended, even if that failed. */
   add<T>(work: () => Promise<T>): Promise<T> {
-    return this.#turns.take(work);
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
   }
 
-  /** Runs a change that a client asked for: it waits among its own, too. */
+  /** Runs work that a client asked for, and counts it while it waits. */
   addFor<T>(client: string, work: () => Promise<T>): Promise<T> {
     this.#wait(client, 1);
     return this.add(work).finally(() => this.#wait(client, -1));
   }
 
-  /** Whether no more requests of a client may wait. */
+  /** Tests whether no more requests of a client may wait. */
   isFull(client: string): boolean {
     return (this.#waiting.get(client) ?? 0) >= MAX_WAITING;
   }
 
-  /** Resolves when all changes so far are done. */
-  settled(): Promise<void> {
-    return this.#turns.ended();
+  /** Resolves when all work so far has ended. Never throws. */
+  async settled(): Promise<void> {
+    await this.#last;
   }
 
   #wait(client: string, change: 1 | -1): void {

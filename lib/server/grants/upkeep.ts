@@ -120,7 +120,7 @@ export class Upkeep {
   /** Puts the firewall back if somebody changed what is ours, and says what only the admin can mend. */
   async care(): Promise<void> {
     const { log, inForce, orders } = this.#parts;
-    const problem = await inForce.firewall.jumpProblem?.() ?? null;
+    const problem = await inForce.firewall.kernel?.jumpProblem() ?? null;
     if (problem !== this.#jumpProblem) {
       if (problem) log("warn", `no knock can open: ${problem}`);
       else log("info", "knocks can open again");

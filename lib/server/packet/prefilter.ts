@@ -20,8 +20,8 @@ export class PrefilterTags {
   async set(config: Config, firewall: Firewall): Promise<void> {
     const nowMs = this.#runtime.nowMs();
     const gate = kernelGate(config, nowMs);
-    this.#window = gate && firewall.setGate ? windowOf(nowMs) : null;
-    await firewall.setGate?.(gate);
+    this.#window = gate && firewall.kernel ? windowOf(nowMs) : null;
+    await firewall.kernel?.setPrefilter(gate);
   }
 
   /** Replaces the tags where their window is over. */

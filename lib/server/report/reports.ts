@@ -67,7 +67,9 @@ export class Reports {
   /** Writes down the counts, with those of the kernel, where one has changed. */
   async writeCounts(): Promise<void> {
     const { store, counters, keeper } = this.#parts;
-    const kernel = await keeper.firewall.counters?.() ?? {};
+    const kernel = await keeper.enqueue(async () =>
+      await keeper.firewall.kernel?.counters() ?? {}
+    );
     for (const [name, count] of Object.entries(kernel)) {
       counters.set(name, count);
     }

@@ -1,6 +1,5 @@
 /** What the server does with errors of its surroundings: a full disk, a firewall that refuses. */
 
-import { FirewallError } from "../../firewall/firewall.ts";
 import {
   FailureError,
   OperatorError,
@@ -22,21 +21,17 @@ export async function attempt(
   try {
     await work();
   } catch (error) {
-    const isTold = error instanceof FirewallError ||
-      error instanceof OperatorError;
-    log("error", isTold ? error.message : stateTrouble(error));
+    const isForPeople = error instanceof OperatorError;
+    log("error", isForPeople ? error.message : stateTrouble(error));
   }
 }
 
-/** Does what the operator waits for; what fails of it is thrown as a FailureError. */
+/** Does work that the operator waits for; its failures are OperatorErrors. */
 export async function orFailure<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof SystemError) {
-      throw new FailureError(stateTrouble(error));
-    }
-    if (!(error instanceof FirewallError)) throw error;
-    throw new FailureError(error.message, error.hint);
+    if (!(error instanceof SystemError)) throw error;
+    throw new FailureError(stateTrouble(error));
   }
 }
