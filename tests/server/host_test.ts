@@ -53,3 +53,34 @@ for (const [name, config, want] of rows) {
     );
   });
 }
+
+const jumps: [name: string, rules: string, want: string[]][] = [
+  ["no chain of ours", "", []],
+  ["a chain that nothing jumps to", ":KNOCK - [0:0]\n", []],
+  [
+    "a jump that comes too late",
+    ":KNOCK - [0:0]\n-A INPUT -j DROP\n-A INPUT -j KNOCK\n",
+    ["service tcp/22"],
+  ],
+];
+for (const [name, rules, want] of jumps) {
+  test(`hostFacts() of iptables in mode accept: ${name}`, () => {
+    const text = `*filter\n:INPUT DROP\n${rules}COMMIT\n`;
+    const host = { ...HOST, chains: parseIptablesSave(text, 4) };
+    const config = parseConfig(
+      "firewall: { backend: iptables, mode: accept }\n" +
+        "services: { ssh: tcp/22 }\n" +
+        "sequences: { d: { knock: [tcp/7000], run: [x], watch: sniff } }",
+      {
+        file: "server.yaml",
+        readKey: () => new Uint8Array(32).fill(1),
+        readCode: () => new Uint8Array(10),
+        stateFolder: () => "/state",
+      },
+    );
+    assertEquals(
+      hostFacts(host, config).map(({ what, ports }) => `${what} ${ports}`),
+      want,
+    );
+  });
+}

@@ -358,7 +358,8 @@ export function isOwn(table: string, name: string, { chain }: Own): boolean {
 
 /**
  * Whether the iptables backend in mode accept will jump to its own chain first
- * here: it does so by itself when the server starts, so before that it counts.
+ * here: it does so by itself when the server starts, and again when somebody
+ * takes the jump away, so that it counts where no jump is there.
  */
 function isComing(
   { table, name, hook }: FilterChain,
@@ -371,7 +372,9 @@ function isComing(
   const [, family] = /^(?:legacy )?(ip6?) filter$/.exec(table) ?? [];
   return family !== undefined && name === "INPUT" && hook?.at === "input" &&
     !chains.some((chain) =>
-      isOwn(chain.table, chain.name, own) &&
-      ` ${chain.table}`.includes(` ${family} `)
+      ` ${chain.table}`.endsWith(` ${family} filter`) &&
+      chain.rules.some(({ action }) =>
+        action.do === "jump" && isOwn(chain.table, action.chain, own)
+      )
     );
 }
