@@ -10,7 +10,8 @@ async function chooseRuntime(): Promise<Runtime> {
   return (await import("./lib/runtime/bun.ts")).nodeRuntime;
 }
 
-async function main(): Promise<never> {
+/** Runs the command line of this process, and ends it with the exit status. */
+export async function main(): Promise<never> {
   const runtime = await chooseRuntime();
   return runtime.exit(await runCommand(runtime.args, runtime));
 }

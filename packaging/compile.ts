@@ -74,7 +74,8 @@ export class Compiler {
   readonly #root: string;
   readonly #folder: string;
   readonly #only: Maker | null;
-  readonly #bun = findBun();
+  /** An argv that runs Bun. */
+  readonly bun = findBun();
   #denoFails: string | null = null;
 
   /** `only` takes one maker for all, for tests and for machines that differ. */
@@ -108,7 +109,7 @@ export class Compiler {
     if (this.#only === "deno") {
       throw new Error(`deno compile: ${this.#denoFails ?? "no such target"}`);
     }
-    const [program, ...first] = this.#bun;
+    const [program, ...first] = this.bun;
     const said = this.#run(program!, [
       ...first,
       "build",
@@ -121,16 +122,16 @@ export class Compiler {
     throw new Error(`bun build --compile: ${said}`);
   }
 
-  /** Makes the single file that both runtimes take, with nothing beside it. */
+  /** Makes the single file that Deno, Bun and Node.js 22 run, with nothing beside it. */
   bundle(file: string): void {
-    const [program, ...first] = this.#bun;
+    const [program, ...first] = this.bun;
     const said = this.#run(program!, [
       ...first,
       "build",
       "--target=node",
       "--banner=#!/usr/bin/env -S deno run -A",
       `--outfile=${join(this.#folder, file)}`,
-      "main.ts",
+      "packaging/npm/knock.ts",
     ]);
     if (said !== null) throw new Error(`bun build: ${said}`);
   }

@@ -1,6 +1,6 @@
 /**
  * Fills dist/ with everything of a release: `deno task dist`. With `--only
- * linux-x64,js,deb` only these; with `--maker bun` or `deno` by that one.
+ * linux-x64,js,npm,deb` only these; with `--maker bun` or `deno` by that one.
  * @module
  */
 
@@ -20,6 +20,7 @@ import { fileURLToPath } from "node:url";
 import { VERSION } from "../lib/values/program.ts";
 import { Compiler, type Maker, TARGETS } from "./compile.ts";
 import { formatDeb, type Machine } from "./deb.ts";
+import { makePackage } from "./npm.ts";
 import { releaseSeconds } from "./release.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -57,6 +58,10 @@ async function main(): Promise<void> {
     compiler.bundle(SCRIPT);
     chmodSync(join(folder, SCRIPT), 0o755);
     told(SCRIPT, "bun build");
+  }
+  if (wants("npm")) {
+    makePackage(ROOT, join(folder, "npm"), compiler.bun);
+    say(`${"npm/".padEnd(26)} ${" ".repeat(10)}  bun build, tsc`);
   }
   const seconds = releaseSeconds(ROOT);
   for (const [machine, binary] of DEBS) {

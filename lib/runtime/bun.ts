@@ -1,4 +1,4 @@
-/** The runtime in Bun, by node: modules and bun:ffi. */
+/** Runtime of Bun, by node: modules and bun:ffi, and of Node.js, without FFI. */
 
 import type * as ffi from "bun:ffi";
 import type { ChildProcess } from "node:child_process";
@@ -10,7 +10,7 @@ import { isTerminal, standardStream } from "./output.ts";
 import type { NativeType, Runtime } from "./runtime.ts";
 import { selfCommand, signalNumber, standardOutput, system } from "./shared.ts";
 import { listenDatagram } from "./sockets/bun.ts";
-import { streams } from "./sockets/node.ts";
+import { listenDatagram as listenByNode, streams } from "./sockets/node.ts";
 import { SystemError } from "../values/errors.ts";
 
 // Loaded when they are used: a client that knocks needs one of them.
@@ -29,6 +29,8 @@ const NATIVE: Record<NativeType, string> = {
   void: "void",
 };
 
+const IS_BUN = process.versions.bun !== undefined;
+
 export const nodeRuntime: Runtime = {
   ...system,
   ...standardOutput({
@@ -37,8 +39,9 @@ export const nodeRuntime: Runtime = {
     log: writeStandardError,
   }),
   isTerminal,
-  prompt: (question) => isTerminal("in") ? globalThis.prompt(question) : null,
-  name: "bun",
+  prompt: (question) =>
+    isTerminal("in") ? globalThis.prompt?.(question) ?? null : null,
+  name: IS_BUN ? "bun" : "node",
   version: process.versions.bun ?? process.versions.node,
   selfCommand: () => selfCommand(["run"]),
 
@@ -99,7 +102,7 @@ export const nodeRuntime: Runtime = {
     };
   },
 
-  listenDatagram,
+  listenDatagram: IS_BUN ? listenDatagram : listenByNode,
 
   ...streams,
 

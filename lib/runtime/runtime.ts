@@ -9,7 +9,7 @@
 import type { Endpoint } from "../values/address.ts";
 
 export interface Runtime {
-  readonly name: "deno" | "bun";
+  readonly name: "deno" | "bun" | "node";
   /** The runtime's version, as `2.9.6`. */
   readonly version: string;
   readonly platform: "linux" | "darwin" | "windows";

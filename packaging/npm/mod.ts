@@ -1,0 +1,3 @@
+/** Entry `.` of the npm package. */
+import "./bytes.ts";
+export * from "../../mod.ts";
