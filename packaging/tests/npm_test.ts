@@ -10,7 +10,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { after, test } from "node:test";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
