@@ -54,6 +54,9 @@ export interface SequenceRules {
 /** The firewall said no, or cannot be used. */
 export class FirewallError extends OperatorError {}
 
+/** What a backend works with is missing: a program, a library, a part of the kernel. */
+export class MissingError extends FirewallError {}
+
 /** A backend. One call at a time: the caller waits for each before the next. */
 export interface Firewall {
   /** The backend's name in the configuration, and how it works: "nft (libnftables 1.0.6)". */

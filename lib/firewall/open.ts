@@ -1,11 +1,17 @@
-/** The backend that a configuration names. */
+/** The backend that a configuration names, and the removal of what any backend left. */
 
 import type { Runtime } from "../runtime/runtime.ts";
 import { commandFirewall } from "./command.ts";
-import type { Firewall, FirewallConfig } from "./firewall.ts";
+import {
+  type Firewall,
+  type FirewallConfig,
+  FirewallError,
+  MissingError,
+} from "./firewall.ts";
 import { gateFirewall } from "./gate/gate.ts";
 import { iptablesFirewall } from "./iptables/iptables.ts";
-import { nftFirewall } from "./nft/nft.ts";
+import { removeFromIptables } from "./iptables/remove.ts";
+import { nftFirewall, removeFromNft } from "./nft/nft.ts";
 
 /** Opens the configured backend; throws FirewallError when it cannot be used here. */
 export async function openBackend(
@@ -22,4 +28,30 @@ export async function openBackend(
     case "command":
       return commandFirewall(runtime, firewall.commands!);
   }
+}
+
+/** What a removal did, and why it did not see all. */
+export interface Removal {
+  readonly removed: readonly string[];
+  readonly failures: readonly FirewallError[];
+}
+
+/** Takes all that is ours out of the kernel: every backend's, in every mode. */
+export async function removeEverything(runtime: Runtime): Promise<Removal> {
+  const removed: string[] = [];
+  const failures: FirewallError[] = [];
+  // iptables first: its chains may be shown by nft, too.
+  for (const remove of [removeFromIptables, removeFromNft]) {
+    try {
+      removed.push(...await remove(runtime));
+    } catch (error) {
+      if (!(error instanceof FirewallError)) throw error;
+      failures.push(error);
+    }
+  }
+  // Where one of them is missing, the other has looked at all there is.
+  const told = failures.filter((error) =>
+    failures.length === 2 || !(error instanceof MissingError)
+  );
+  return { removed, failures: told };
 }

@@ -1,15 +1,23 @@
 import { kernelSequences } from "../../config/sequences.ts";
 import { loadConfig } from "../../config/files/load.ts";
-import { needConfig } from "../../config/files/places.ts";
+import {
+  defaultConfig,
+  findConfig,
+  needConfig,
+  stateFolder,
+} from "../../config/files/places.ts";
 import { nftRules } from "../../firewall/nft/nft.ts";
 import { bootText } from "../../firewall/nft/sequences/rules.ts";
+import { removeEverything } from "../../firewall/open.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { ConfigError } from "../../values/errors.ts";
+import { serverUsing } from "../../server/state/store.ts";
+import { ConfigError, FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help rules`. */
 export const help = `Usage:
     knock rules [FILE]
+    knock rules --remove [FILE]
 
 Prints the nftables ruleset that a configuration means, without any grant: what
 the machine loads at boot, so that the services are shut before the server
@@ -17,7 +25,12 @@ runs. It may be loaded over itself, and over the running server's: what is open
 stays open. In mode accept it is the chain that the host's own input chain
 jumps to; load it before the rule that jumps.
 
+With --remove, takes all that is ours out of the kernel instead, of nftables
+and of iptables, and prints what that was: services are reachable as they were
+before. It needs no configuration; a server of FILE must not be running.
+
 Options:
+        --remove         Remove all rules, chains and sets of knock.
     -c, --config FILE    The same as FILE.
 
 FILE defaults to KNOCK_CONFIG, then to /etc/knock/server.yaml for root and
@@ -31,13 +44,15 @@ Example:
 `;
 
 /** The options of `knock rules`. */
-export const optionNames = { values: { config: "c" } };
+export const optionNames = { flags: { remove: "" }, values: { config: "c" } };
 
 /** Runs `knock rules`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, optionNames);
   const [file] = takePositionals(options, ["FILE"], 1);
-  const path = needConfig(runtime, file ?? options.value("config"));
+  const named = file ?? options.value("config");
+  if (options.flag("remove")) return await remove(runtime, named);
+  const path = needConfig(runtime, named);
   const { firewall, services, doors } = loadConfig(runtime, path);
   if (firewall.backend !== "nft") {
     throw new ConfigError([
@@ -50,4 +65,34 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       bootText(kernelSequences(doors)),
   );
   return 0;
+}
+
+/** Takes all that is ours out of the kernel, whether there is a configuration or not. */
+async function remove(
+  runtime: Runtime,
+  named: string | undefined,
+): Promise<number> {
+  const file = findConfig(runtime, named) ?? defaultConfig(runtime);
+  const pid = await serverUsing(runtime, stateOf(runtime, file));
+  if (pid !== null) {
+    throw new FailureError(
+      `a server is running with process id ${pid || "unknown"}: nothing was ` +
+        "removed",
+      `stop it first: systemctl stop knock${pid ? `, or kill ${pid}` : ""}`,
+    );
+  }
+  const { removed, failures: [failure] } = await removeEverything(runtime);
+  for (const what of removed) runtime.out(`removed ${what}\n`);
+  if (failure) throw failure;
+  if (removed.length === 0) runtime.out("nothing of knock is in the kernel\n");
+  return 0;
+}
+
+function stateOf(runtime: Runtime, file: string): string {
+  try {
+    return loadConfig(runtime, file).state;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return stateFolder(runtime, file, null);
+  }
 }

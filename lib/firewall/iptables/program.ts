@@ -1,7 +1,7 @@
 /** Running iptables and ip6tables, and what they say when they cannot. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { type Family, FirewallError } from "../firewall.ts";
+import { type Family, FirewallError, MissingError } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
@@ -32,6 +32,16 @@ export class Iptables {
   /** The rules of the filter table, as `-S` lists them. */
   list(family: Family): Promise<string> {
     return this.#run(programName(family, this.#variant), ["-w", "-S"]);
+  }
+
+  /** All tables, as `iptables-save` prints them; null where it is not installed. */
+  async save(family: Family): Promise<string | null> {
+    try {
+      return await this.#run(`${programName(family, this.#variant)}-save`, []);
+    } catch (error) {
+      if (error instanceof MissingError) return null;
+      throw error;
+    }
   }
 
   /** Runs a script of iptables-restore, all of it or nothing. */
@@ -65,7 +75,7 @@ export class Iptables {
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       throw isMissing(error)
-        ? new FirewallError(
+        ? new MissingError(
           `${program} is not installed`,
           `apt install iptables, or choose another one under firewall.backend`,
         )

@@ -9,7 +9,7 @@ import type {
   NativeSymbols,
   Runtime,
 } from "../../runtime/runtime.ts";
-import { FirewallError } from "../firewall.ts";
+import { FirewallError, MissingError } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Who runs nft scripts. */
@@ -93,7 +93,7 @@ export async function openNft(runtime: Runtime): Promise<Nft> {
   const library = await runtime.openLibrary(LIBRARY, SYMBOLS);
   if (library) return new LinkedNft(library, forked);
   if (forked) return forked;
-  throw new FirewallError(
+  throw new MissingError(
     "nftables is not installed: no libnftables.so.1 and no nft program",
     "apt install nftables, or set firewall.backend to gate",
   );
@@ -114,7 +114,7 @@ export function nftError(said: string): FirewallError {
     );
   }
   if (/protocol not supported|unable to initialize netlink/i.test(said)) {
-    return new FirewallError(
+    return new MissingError(
       "nft: this kernel has no nf_tables",
       "modprobe nf_tables, or set firewall.backend to iptables or gate",
     );

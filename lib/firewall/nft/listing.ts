@@ -130,6 +130,44 @@ function renewText(): string {
   return lines(`table ${TABLE}`, `delete table ${TABLE}`);
 }
 
+/** A table or chain of ours, and the scripts that take it away, one after another. */
+export interface NftRemoval {
+  readonly what: string;
+  /** Closes what is open, and deletes all but the chain that others' rules may jump to. */
+  readonly script: string;
+  /** Deletes that chain; fails while others' rules jump to it. Null = there is none. */
+  readonly chain: string | null;
+  /** The host's table, which may have been made for the chain. */
+  readonly table: string;
+}
+
+/** Finds all that is ours in a listing of the whole ruleset, by its marks. */
+export function findRemovals(ruleset: string): readonly NftRemoval[] {
+  const tables = ruleset.matchAll(/^table (\S+ \S+) \{\n[^]*?^\}$/gm);
+  return [...tables].flatMap(([text, table = ""]): NftRemoval[] => {
+    if (table === TABLE) {
+      return isOurs(text)
+        ? [{ what: `table ${TABLE}`, script: removeText(), chain: null, table }]
+        : [];
+    }
+    const made = readTable(text).filter(isMade);
+    const sets = made.filter(({ kind }) => kind === "set");
+    // A chain without rules may be the host's own.
+    const chains = made.filter(({ kind, text }) =>
+      kind === "chain" && text.includes(OWNER)
+    );
+    return chains.map(({ name }) => {
+      const chain = `${table} ${name}`;
+      const script = lines(
+        `flush chain ${chain}`,
+        ...sets.filter((set) => set.name.startsWith(`${name}_`))
+          .map((set) => `delete set ${table} ${set.name}`),
+      );
+      return { what: `chain ${chain}`, script, chain, table };
+    });
+  });
+}
+
 /** Deletes what was found of ours and is wanted no more. */
 export function unneededText(plan: Plan, { own, host }: NftListing): string {
   const names = ownNames(plan);

@@ -5,6 +5,7 @@ import { type Firewall, FirewallError, type Guarded } from "../firewall.ts";
 import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
 import { openNft } from "./library.ts";
+import { findRemovals, findTable } from "./listing.ts";
 import { resolveForwards } from "./rules/forwards.ts";
 import { rulesetText } from "./rules/ruleset.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
@@ -54,4 +55,27 @@ export async function nftRules(
     hasTargets: false,
     gate: null,
   });
+}
+
+/** Takes away all that is ours, whatever the configuration is, and names it. Throws FirewallError. */
+export async function removeFromNft(runtime: Runtime): Promise<string[]> {
+  const nft = await openNft(runtime);
+  try {
+    const removed: string[] = [];
+    const list = () => nft.run("list ruleset\n");
+    for (const { what, script, chain, table } of findRemovals(await list())) {
+      await nft.run(script);
+      const stays = chain !== null &&
+        !await nft.run(`delete chain ${chain}\n`).then(() => true, () => false);
+      removed.push(
+        stays ? `${what}: emptied, as other rules jump to it` : what,
+      );
+      if (findTable(await list(), table) === `table ${table} {\n}\n`) {
+        await nft.run(`delete table ${table}\n`);
+      }
+    }
+    return removed;
+  } finally {
+    nft.close();
+  }
 }

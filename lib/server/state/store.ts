@@ -213,8 +213,47 @@ export async function openExistingStore(
   }
 }
 
-/** Locks a folder for this process. The kernel ends the lock with the process, however that ends. */
+/** The process id of the server that uses a folder, 0 where it is unknown; null where none does. */
+export async function serverUsing(
+  runtime: Runtime,
+  folder: string,
+): Promise<number | null> {
+  const path = join(folder, LOCK_FILE);
+  try {
+    if (!runtime.files.stat(path)) return null;
+    const back = asOwner(runtime, folder);
+    try {
+      const held = await tryLock(runtime, folder);
+      if (typeof held === "number") return held;
+      held();
+      return null;
+    } finally {
+      back();
+    }
+  } catch (error) {
+    throw unusable(path, error);
+  }
+}
+
 async function lock(runtime: Runtime, folder: string): Promise<() => void> {
+  const held = await tryLock(runtime, folder);
+  if (typeof held !== "number") return held;
+  throw new FailureError(
+    `${folder}: in use by the server with process id ${held || "unknown"}`,
+    `end that server first${held ? ` (kill ${held})` : ""}, or give this one ` +
+      "a folder of its own with `state: FOLDER`",
+  );
+}
+
+/**
+ * Locks a folder for this process; the process id of another that has it, 0
+ * where that is unknown. The kernel ends the lock with the process, however
+ * that ends.
+ */
+async function tryLock(
+  runtime: Runtime,
+  folder: string,
+): Promise<(() => void) | number> {
   const path = join(folder, LOCK_FILE);
   checkPlace(runtime, path);
   const database = await runtime.openDatabase(path);
@@ -232,14 +271,9 @@ async function lock(runtime: Runtime, folder: string): Promise<() => void> {
     database.close();
     if (!(error instanceof SystemError) || !isLocked(error)) throw error;
     const bytes = runtime.files.readBytes(path);
-    const pid = bytes.length > USER_VERSION_AT + 3
+    return bytes.length > USER_VERSION_AT + 3
       ? new DataView(bytes.buffer).getUint32(USER_VERSION_AT)
       : 0;
-    throw new FailureError(
-      `${folder}: in use by the server with process id ${pid || "unknown"}`,
-      `end that server first${pid ? ` (kill ${pid})` : ""}, or give this one ` +
-        "a folder of its own with `state: FOLDER`",
-    );
   }
 }
 
