@@ -108,8 +108,8 @@ export class Server {
         await keeper.dropGrants(config);
         await keeper.sweep();
         await this.#gate.set(config, firewall);
-        await keeper.care();
         await keeper.lookAtHost();
+        await keeper.care();
       })
     );
     await this.#doors.adopt(config);

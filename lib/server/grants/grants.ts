@@ -154,7 +154,7 @@ export class Grants {
 
   /** Puts the firewall back if somebody changed what is ours, and says what only the admin can mend. */
   care(): Promise<void> {
-    return this.#upkeep.care();
+    return this.#upkeep.care(this.#host.isRead);
   }
 
   /** Reads the host's own rules; beside the queue, so that no knock waits for it. */

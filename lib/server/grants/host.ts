@@ -82,6 +82,11 @@ export class HostWatch {
     this.#reader = new HostReader(parts.runtime);
   }
 
+  /** Whether the host's rules could be read the last time. */
+  get isRead(): boolean {
+    return this.#rules !== null;
+  }
+
   /** Reads the host's rules where it is time to, and logs what has changed for this configuration. */
   async look(): Promise<void> {
     const { runtime, inForce: { config } } = this.#parts;

@@ -117,11 +117,17 @@ export class Upkeep {
     }
   }
 
-  /** Puts the firewall back if somebody changed what is ours, and says what only the admin can mend. */
-  async care(): Promise<void> {
+  /**
+   * Puts the firewall back if somebody changed what is ours. A missing jump to
+   * our chain is logged here only where the host's rules cannot be read: else
+   * the model of them finds what it closes.
+   */
+  async care(hostIsRead: boolean): Promise<void> {
     const { log, inForce, orders } = this.#parts;
-    const problem = await inForce.firewall.kernel?.jumpProblem() ?? null;
-    if (problem !== this.#jumpProblem) {
+    const problem = hostIsRead
+      ? null
+      : await inForce.firewall.kernel?.jumpProblem() ?? null;
+    if (problem !== this.#jumpProblem && !hostIsRead) {
       if (problem) log("warn", `no knock can open: ${problem}`);
       else log("info", "knocks can open again");
     }
