@@ -15,7 +15,7 @@ import {
 } from "../values/ports.ts";
 import { at, type Mistake, show } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
-import type { Client, Config, Listen } from "./config.ts";
+import type { Client, Config, Listen, Service } from "./config.ts";
 import type { ServerYaml } from "./shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
@@ -33,6 +33,37 @@ export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
         ` beside "${formatEndpoint(other)}"`,
     });
   }
+}
+
+/**
+ * Reads `open`, of a client or a sequence: names of services become their
+ * ports. `serviceNames` are all names, those of services with mistakes too.
+ */
+export function readOpen(
+  path: string,
+  { open }: { readonly open: readonly (string | PortRange)[] },
+  { services, serviceNames }: {
+    readonly services: readonly Service[];
+    readonly serviceNames: readonly string[];
+  },
+  mistakes: Mistake[],
+): PortRange[] {
+  const found = new Map<string, PortRange>();
+  for (const [index, entry] of open.entries()) {
+    if (typeof entry === "string" && !serviceNames.includes(entry)) {
+      mistakes.push({
+        path: open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
+        text: `must be the name of a service, tcp/PORT or udp/PORT, ` +
+          `got ${show(entry)}`,
+        hint: nearest(entry, serviceNames),
+      });
+    }
+    const ranges = typeof entry === "string"
+      ? services.find(({ name }) => name === entry)?.ports ?? []
+      : [entry];
+    for (const range of ranges) found.set(formatPortRange(range), range);
+  }
+  return [...found.values()];
 }
 
 /** Checks the services against the knock port, each other and the backend. */

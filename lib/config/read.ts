@@ -7,7 +7,6 @@ import {
   OPENSPA_CLIENT_KEY,
   OPENSPA_KEY,
 } from "../dialects/openspa/keys.ts";
-import { formatPortRange, type PortRange } from "../values/ports.ts";
 import {
   at,
   configError,
@@ -26,6 +25,7 @@ import {
   checkPrograms,
   checkServices,
   readFirewall,
+  readOpen,
 } from "./checks.ts";
 import type { Client, Config, OwnKey, Service } from "./config.ts";
 import { doorWarnings, readDoors } from "./sequences.ts";
@@ -166,25 +166,11 @@ export interface Beside {
 export function readClient(
   name: string,
   yaml: ClientYaml,
-  { defaults, services, serviceNames, surroundings }: Beside,
+  beside: Beside,
   mistakes: Mistake[],
 ): Client {
+  const { defaults, surroundings } = beside;
   const path = at("clients", name);
-  const open = new Map<string, PortRange>();
-  for (const [index, entry] of yaml.open.entries()) {
-    if (typeof entry === "string" && !serviceNames.includes(entry)) {
-      mistakes.push({
-        path: yaml.open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
-        text: `must be the name of a service, tcp/PORT or udp/PORT, ` +
-          `got ${show(entry)}`,
-        hint: nearest(entry, serviceNames),
-      });
-    }
-    const ranges = typeof entry === "string"
-      ? services.find((service) => service.name === entry)?.ports ?? []
-      : [entry];
-    for (const range of ranges) open.set(formatPortRange(range), range);
-  }
   const maxForSeconds = yaml.max_for ?? defaults.max_for;
   if (yaml.for !== null && yaml.for > maxForSeconds) {
     const most = formatDuration(maxForSeconds);
@@ -205,7 +191,7 @@ export function readClient(
     openme: yaml.openme,
     openspa: yaml.openspa &&
       readOpenspa(yaml.openspa, path, surroundings, mistakes),
-    open: [...open.values()],
+    open: readOpen(path, yaml, beside, mistakes),
     forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
     maxForSeconds,
     from: yaml.from,

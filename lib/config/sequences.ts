@@ -10,6 +10,7 @@ import {
   type Flags,
   formatHit,
   type Hit,
+  isAscending,
   MAX_HITS,
   type Sequence,
   type SequenceAction,
@@ -19,8 +20,8 @@ import {
   overlapPorts,
   type PortRange,
 } from "../values/ports.ts";
-import { at, type Mistake, show } from "../values/schema.ts";
-import { nearest } from "../values/text.ts";
+import { at, type Mistake } from "../values/schema.ts";
+import { readOpen } from "./checks.ts";
 import type {
   SequenceEntry,
   SequencePrograms,
@@ -56,7 +57,7 @@ function readDoor(
 ): SequenceEntry {
   const { services } = setting;
   const path = at("sequences", name);
-  const wanted = readOpening(path, yaml, setting, mistakes);
+  const wanted = readOpen(path, yaml, setting, mistakes);
   const orders = yaml.one_time ?? (yaml.knock ? [yaml.knock] : []);
   const sequence = (
     action: SequenceAction,
@@ -121,30 +122,6 @@ function chooseWatch(yaml: SequenceYaml, whyNot: string | null): Watch {
     hits === null || hits.every(({ protocol }) => protocol === "udp")
   );
   return udp && !yaml.flags && yaml.target === null ? "socket" : "sniff";
-}
-
-function readOpening(
-  path: string,
-  { open }: SequenceYaml,
-  { services, serviceNames }: SequenceSetting,
-  mistakes: Mistake[],
-): PortRange[] {
-  const found = new Map<string, PortRange>();
-  for (const [index, entry] of open.entries()) {
-    if (typeof entry === "string" && !serviceNames.includes(entry)) {
-      mistakes.push({
-        path: open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
-        text: `must be the name of a service, tcp/PORT or udp/PORT, ` +
-          `got ${show(entry)}`,
-        hint: nearest(entry, serviceNames),
-      });
-    }
-    const ranges = typeof entry === "string"
-      ? services.find(({ name }) => name === entry)?.ports ?? []
-      : [entry];
-    for (const range of ranges) found.set(formatPortRange(range), range);
-  }
-  return [...found.values()];
 }
 
 function singlePorts({ protocol, first, last }: PortRange): PortRange[] {
@@ -324,11 +301,4 @@ export function doorWarnings(doors: readonly SequenceEntry[]): string[] {
     }
     return found;
   });
-}
-
-function isAscending(hits: readonly Hit[]): boolean {
-  return hits.length > 1 &&
-    hits.every(({ port }, index) =>
-      index === 0 || port > hits[index - 1]!.port
-    );
 }

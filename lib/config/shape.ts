@@ -15,7 +15,7 @@ import {
   parseEndpoint,
   parsePrefix,
 } from "../values/address.ts";
-import { parseBase64url } from "../values/bytes.ts";
+import { parseBase64 } from "../values/bytes.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import {
   bool,
@@ -279,6 +279,6 @@ export function parseListen(value: string): Listen | null {
 
 /** Reads a key of 32 bytes in base64url; null if it is none, or all zero. */
 export function parseKey(value: string): Uint8Array | null {
-  const bytes = parseBase64url(value, KEY_SIZE);
+  const bytes = parseBase64(value, { alphabet: "base64url", size: KEY_SIZE });
   return bytes?.some((byte) => byte !== 0) ? bytes : null;
 }

@@ -31,7 +31,12 @@ export function formatOtpauth(client: string, secret: string): string {
 
 /** Reads a secret of 16 to 128 characters of base32 without padding; null if it is none. */
 export function parseCodeSecret(text: string): Uint8Array | null {
-  if (!/^[A-Z2-7]{16,128}$/.test(text)) return null;
+  return parseBase32(text, /^[A-Z2-7]{16,128}$/);
+}
+
+/** Reads base32 of this form, without padding; null if it is none. */
+export function parseBase32(text: string, form: RegExp): Uint8Array | null {
+  if (!form.test(text)) return null;
   try {
     return decodeBase32(text.padEnd(Math.ceil(text.length / 8) * 8, "="));
   } catch {
@@ -41,11 +46,16 @@ export function parseCodeSecret(text: string): Uint8Array | null {
 
 /** The code at a time in Unix milliseconds, 0 to 999999. */
 export function oneTimeCode(secret: Uint8Array, timeMs: number): number {
-  const counter = new DataView(new ArrayBuffer(8));
-  counter.setBigUint64(0, BigInt(Math.floor(timeMs / STEP_MS)));
+  return hotp(secret, Math.floor(timeMs / STEP_MS)) % CODES;
+}
+
+/** The 31 bits (RFC 4226 §5.3), with SHA-1, that a code's digits are the end of. */
+export function hotp(secret: Uint8Array, counter: number): number {
+  const message = new DataView(new ArrayBuffer(8));
+  message.setBigUint64(0, BigInt(counter));
   const hash = createHmac("sha1", secret)
-    .update(new Uint8Array(counter.buffer)).digest();
-  // RFC 4226 §5.3: the last four bits say where the 31 bits are read.
+    .update(new Uint8Array(message.buffer)).digest();
+  // The last four bits say where the 31 bits are read.
   const at = hash[hash.length - 1]! & 0x0f;
-  return (hash.readUInt32BE(at) & 0x7fff_ffff) % CODES;
+  return hash.readUInt32BE(at) & 0x7fff_ffff;
 }

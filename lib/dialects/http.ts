@@ -5,6 +5,8 @@
  * @module
  */
 
+import { parseBase64 } from "../values/bytes.ts";
+
 /** The answer to every request. */
 export const NOT_FOUND: Uint8Array = new TextEncoder().encode(
   "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -26,7 +28,7 @@ export function readHttpPacket(request: Uint8Array): Uint8Array[] {
   const text = new TextEncoder().encode(
     path.replaceAll("-", "+").replaceAll("_", "/"),
   );
-  const bytes = decode(path);
+  const bytes = parseBase64(path, { alphabet: "base64url" });
   return bytes ? [bytes, text] : [text];
 }
 
@@ -35,14 +37,4 @@ export function httpPath(packet: Uint8Array, isText: boolean): string {
   return isText
     ? String.fromCharCode(...packet).replaceAll("+", "-").replaceAll("/", "_")
     : packet.toBase64({ alphabet: "base64url", omitPadding: true });
-}
-
-function decode(path: string): Uint8Array | null {
-  try {
-    const bytes = Uint8Array.fromBase64(path, { alphabet: "base64url" });
-    // One packet has one path.
-    return httpPath(bytes, false) === path ? bytes : null;
-  } catch {
-    return null;
-  }
 }

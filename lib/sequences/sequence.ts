@@ -14,6 +14,14 @@ export interface Hit {
   readonly port: number;
 }
 
+/** Whether the ports only rise, so that the simplest scan of them is the sequence. */
+export function isAscending(hits: readonly Hit[]): boolean {
+  return hits.length > 1 &&
+    hits.every(({ port }, index) =>
+      index === 0 || port > hits[index - 1]!.port
+    );
+}
+
 /** Most hits of a sequence, as in knockd. */
 export const MAX_HITS = 32;
 

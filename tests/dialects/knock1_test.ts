@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { createHash, createHmac } from "node:crypto";
 import { test } from "node:test";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { hmacSha256 } from "../../lib/dialects/crypto/hash.ts";
+import { hmac } from "../../lib/dialects/crypto/hash.ts";
 import type {
   Answer,
   Opened,
@@ -348,13 +348,13 @@ test("tagOf() computes the first eight bytes of a vector's packet", () => {
   }
 });
 
-test("hmacSha256() computes what node:crypto does", () => {
-  const key = { maxLength: 64 };
+test("hmac() computes what node:crypto does", () => {
+  const key = { maxLength: 200 };
   fc.assert(fc.property(fc.uint8Array(key), fc.uint8Array(), (key, message) => {
-    const hmac = hmacSha256(key);
+    const authenticate = hmac("sha256", key);
     const want = createHmac("sha256", key).update(message).digest("hex");
-    assertEquals(hmac(message).toHex(), want);
-    assertEquals(hmac(message).toHex(), want, "a second time");
+    assertEquals(authenticate(message).toHex(), want);
+    assertEquals(authenticate(message).toHex(), want, "a second time");
   }));
 });
 

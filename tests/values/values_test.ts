@@ -16,7 +16,6 @@ import {
   formatBase64,
   formatBase64url,
   parseBase64,
-  parseBase64url,
 } from "../../lib/values/bytes.ts";
 import {
   containsPorts,
@@ -243,7 +242,8 @@ table("parseBase64()", (text) => hex(parseBase64(text)), [
   ["AA==AA==", null],
   ["-_==", null],
 ]);
-table("parseBase64url()", (text) => hex(parseBase64url(text)), [
+const url = { alphabet: "base64url" } as const;
+table("parseBase64() of base64url", (text) => hex(parseBase64(text, url)), [
   ["", ""],
   ["AA", "00"],
   ["AB", null],
@@ -254,11 +254,36 @@ table("parseBase64url()", (text) => hex(parseBase64url(text)), [
   ["A", null],
   ["+/8", null],
 ]);
+table(
+  "parseBase64() without padding",
+  (text) => hex(parseBase64(text, { padding: "none" })),
+  [["", ""], ["AA", "00"], ["AB", null], ["AA==", null], ["+/8", "fbff"], [
+    "-_8",
+    null,
+  ]],
+);
+table(
+  "parseBase64() with any padding",
+  (text) => hex(parseBase64(text, { padding: "any" })),
+  [
+    ["AA", "00"],
+    ["AA==", "00"],
+    ["AB", "00"],
+    ["AA=", null],
+    ["AA===", null],
+    ["A=A=", null],
+    ["A A", null],
+    ["A", null],
+  ],
+);
 for (const size of [31, 33]) {
   test(`a key of 32 bytes is not read from ${size}`, () => {
     const bytes = new Uint8Array(size);
-    assertEquals(parseBase64(formatBase64(bytes), 32), null);
-    assertEquals(parseBase64url(formatBase64url(bytes), 32), null);
+    assertEquals(parseBase64(formatBase64(bytes), { size: 32 }), null);
+    assertEquals(
+      parseBase64(formatBase64url(bytes), { ...url, size: 32 }),
+      null,
+    );
   });
 }
 

@@ -11,7 +11,7 @@ import {
   formatEndpoint,
   parseEndpoint,
 } from "../../values/address.ts";
-import { formatBase64url, parseBase64url } from "../../values/bytes.ts";
+import { formatBase64url, parseBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 
@@ -201,7 +201,7 @@ function readKey(
       WHOLE,
     );
   }
-  const bytes = parseBase64url(text, KEY_SIZE);
+  const bytes = parseBase64(text, { alphabet: "base64url", size: KEY_SIZE });
   if (!bytes) {
     throw new UsageError(
       `the enrolment's ${name} is not base64url: a character was changed`,

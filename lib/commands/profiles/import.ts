@@ -17,7 +17,7 @@ import { ASK_CODE } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
-import { parseBase64url } from "../../values/bytes.ts";
+import { parseBase64 } from "../../values/bytes.ts";
 import {
   ConfigError,
   failing,
@@ -133,7 +133,7 @@ async function findKey(
     );
   }
   const words = (await read(runtime, file)).trim();
-  const key = parseBase64url(words, KEY_SIZE);
+  const key = parseBase64(words, { alphabet: "base64url", size: KEY_SIZE });
   if (key) return key;
   throw new UsageError(
     `${file === "-" ? "standard input" : file} must hold a private key ` +

@@ -1,5 +1,7 @@
 /** A packet on standard input: its bytes, or a text that stands for them. */
 
+import { parseBase64 } from "../../values/bytes.ts";
+
 /** How bytes are written. */
 export type Encoding = "hex" | "base64" | "raw";
 
@@ -58,12 +60,7 @@ function parseHex(text: string | null): Uint8Array | null {
 function parseAnyBase64(text: string | null): Uint8Array | null {
   const bare = text?.replace(/=+$/, "").replaceAll("-", "+")
     .replaceAll("_", "/");
-  if (!bare || !/^[A-Za-z0-9+/]+$/.test(bare)) return null;
-  try {
-    return Uint8Array.fromBase64(bare, { lastChunkHandling: "loose" });
-  } catch {
-    return null;
-  }
+  return bare ? parseBase64(bare, { padding: "any" }) : null;
 }
 
 function withoutNewline(input: Uint8Array): Uint8Array | null {

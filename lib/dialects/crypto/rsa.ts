@@ -15,7 +15,7 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { concat, hmacSha256, sha256 } from "./hash.ts";
+import { concat, hmac, sha256 } from "./hash.ts";
 
 /** An RSA key, ready for use. */
 export type RsaKey = KeyObject;
@@ -109,11 +109,11 @@ export class SessionOpener {
     this.#key = key;
     this.size = modulusSize(key);
     const secret = sha256(key.export({ format: "der", type: "pkcs8" }));
-    const hmac = hmacSha256(secret);
+    const authenticate = hmac("sha256", secret);
     this.#substitute = (sealed) =>
       concat(
-        hmac(concat(sealed, Uint8Array.of(1))),
-        hmac(concat(sealed, Uint8Array.of(2))),
+        authenticate(concat(sealed, Uint8Array.of(1))),
+        authenticate(concat(sealed, Uint8Array.of(2))),
       ).subarray(0, SESSION_SIZE);
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { formatBareBase64, parseBareBase64 } from "../../values/bytes.ts";
+import { formatBareBase64, parseBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { concat, hmac, sha256 } from "../crypto/hash.ts";
 import type { Opened, Scene } from "../dialect.ts";
@@ -57,7 +57,7 @@ export function hasGpgForm(packet: Uint8Array): boolean {
 export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
   const end = packet.length - macLength;
   if (end < MIN_GPG_SIZE) return null;
-  const mac = parseBareBase64(asciiOf(packet.subarray(end)));
+  const mac = parseBase64(asciiOf(packet.subarray(end)), { padding: "none" });
   if (!mac) return null;
   return {
     covered: concat(encoder.encode(LEFT_OUT), packet.subarray(0, end)),
@@ -67,7 +67,7 @@ export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
 
 /** The OpenPGP message that an HMAC covers; null if it has spare bits. */
 export function readGpg(covered: Uint8Array): Uint8Array | null {
-  return parseBareBase64(asciiOf(covered));
+  return parseBase64(asciiOf(covered), { padding: "none" });
 }
 
 /** The text that a client has gpg encrypt and sign. */

@@ -1,5 +1,5 @@
 import { parseEndpoint } from "../../values/address.ts";
-import { sameBytes } from "../../values/bytes.ts";
+import { parseBase64, sameBytes } from "../../values/bytes.ts";
 import {
   at,
   type Mistake,
@@ -110,7 +110,7 @@ function secretBase64(most: number): Schema<Uint8Array> {
   return quoted(
     text(
       `base64 of 1 to ${most} bytes`,
-      (words) => sized(fromBase64(words), most),
+      (words) => sized(parseBase64(words, { padding: "any" }), most),
       { secret: true, json: { type: "string" } },
     ),
   );
@@ -126,16 +126,6 @@ function quoted<T>(schema: Schema<T>): Schema<T> {
 
 function sized(bytes: Uint8Array | null, most: number): Uint8Array | null {
   return bytes && bytes.length >= 1 && bytes.length <= most ? bytes : null;
-}
-
-function fromBase64(words: string): Uint8Array | null {
-  // White space within would be passed over.
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(words)) return null;
-  try {
-    return Uint8Array.fromBase64(words, { lastChunkHandling: "loose" });
-  } catch {
-    return null;
-  }
 }
 
 // The keys of fwknop in a profile, under the names that server.yaml has for them.

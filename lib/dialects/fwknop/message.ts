@@ -10,7 +10,7 @@
 import {
   base64Length,
   formatBareBase64,
-  parseBareBase64,
+  parseBase64,
 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { checksumType, digest, type DigestType } from "../crypto/hash.ts";
@@ -175,7 +175,7 @@ function readFields(
 /** Text of a field, without control characters; null for another or an empty one. */
 function decodeField(field: string, longest: number): string | null {
   if (field.length > longest) return null;
-  const bytes = parseBareBase64(field);
+  const bytes = parseBase64(field, { padding: "none" });
   if (!bytes || bytes.length === 0) return null;
   try {
     const text = decoder.decode(bytes);

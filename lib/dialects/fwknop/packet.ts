@@ -8,7 +8,7 @@
 import {
   base64Length,
   formatBareBase64,
-  parseBareBase64,
+  parseBase64,
 } from "../../values/bytes.ts";
 import { concat } from "../crypto/hash.ts";
 import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
@@ -76,14 +76,16 @@ export function splitPacket(
 ): Split | null {
   if (!holdsBlocks(packet.length, macLength)) return null;
   const end = packet.length - macLength;
-  const mac = parseBareBase64(textOf(packet.subarray(end)));
+  const mac = parseBase64(textOf(packet.subarray(end)), { padding: "none" });
   if (!mac) return null;
   return { covered: concat(LEFT_OUT, packet.subarray(0, end)), mac };
 }
 
 /** Reads what the HMAC covers; null if it has spare bits. */
 export function readSealed(covered: Uint8Array): SealedMessage | null {
-  const bytes = parseBareBase64(textOf(covered))?.subarray(MAGIC.length);
+  const bytes = parseBase64(textOf(covered), { padding: "none" })?.subarray(
+    MAGIC.length,
+  );
   return bytes
     ? {
       salt: bytes.subarray(0, SALT_SIZE),

@@ -7,7 +7,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { formatBase64url } from "../../values/bytes.ts";
 import { keyPairOf } from "../crypto/curve25519.ts";
-import { hmacSha256 } from "../crypto/hash.ts";
+import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
 import { type Initiator, readMessage1 } from "./noise.ts";
 import {
@@ -107,14 +107,14 @@ function findMinute(
   nowMs: number,
   maxSkewMs: number,
 ): number | null {
-  const hmac = hmacSha256(deriveKey(TAG_LABEL, serverPublic));
+  const authenticate = hmac("sha256", deriveKey(TAG_LABEL, serverPublic));
   const counter = new Uint8Array(TAG_SIZE);
   const view = new DataView(counter.buffer);
   const wanted = packet.subarray(0, TAG_SIZE);
   const isOf = (window: number) => {
     if (window < 0) return false;
     view.setBigUint64(0, BigInt(window));
-    const tag = hmac(counter);
+    const tag = authenticate(counter);
     return wanted.every((byte, index) => byte === tag[index]);
   };
   const here = Math.floor(nowMs / WINDOW_MS);

@@ -1,6 +1,6 @@
 /** The keys of a profile, by dialect; `profiles.yaml` holds them as text. */
 
-import { parseBase64url, parseUuid } from "../../values/bytes.ts";
+import { parseBase64, parseUuid } from "../../values/bytes.ts";
 import { object, optional, required, text } from "../../values/schema.ts";
 import { KEY_SIZE } from "../crypto/curve25519.ts";
 import {
@@ -67,7 +67,7 @@ const SECRET = { secret: true } as const;
 
 const key = text(
   "a key of 43 characters (base64url)",
-  (words) => parseBase64url(words, KEY_SIZE),
+  (words) => parseBase64(words, { alphabet: "base64url", size: KEY_SIZE }),
   SECRET,
 );
 const openmeKey = text("a key of 32 bytes in base64", parseOpenmeKey, SECRET);

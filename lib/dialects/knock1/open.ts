@@ -12,7 +12,7 @@ import {
   KEY_SIZE,
   keyPairOf,
 } from "../crypto/curve25519.ts";
-import { concat, hmacSha256 } from "../crypto/hash.ts";
+import { concat, hmac } from "../crypto/hash.ts";
 import type {
   Answer,
   Dialect,
@@ -317,8 +317,8 @@ export function begin(
 export function macOf(
   serverPublic: Uint8Array,
 ): (covered: Uint8Array) => Uint8Array {
-  const hmac = hmacSha256(deriveKey(MAC_LABEL, serverPublic));
-  return (covered) => hmac(covered).subarray(0, MAC_SIZE);
+  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
+  return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
 }
 
 function sealReply(

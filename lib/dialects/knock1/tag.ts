@@ -4,7 +4,7 @@
  * @module
  */
 
-import { hmacSha256, sha256 } from "../crypto/hash.ts";
+import { hmac, sha256 } from "../crypto/hash.ts";
 
 /** Bytes of a tag, at the start of a packet. */
 export const TAG_SIZE = 8;
@@ -113,7 +113,7 @@ export class CurrentTags<T> {
 function computeTag(key: Uint8Array, window: number): Uint8Array {
   const counter = new Uint8Array(8);
   new DataView(counter.buffer).setBigUint64(0, BigInt(window));
-  return hmacSha256(key)(counter).slice(0, TAG_SIZE);
+  return hmac("sha256", key)(counter).slice(0, TAG_SIZE);
 }
 
 function readWord(bytes: Uint8Array, at: number): number {

@@ -8,7 +8,7 @@ const FINGERPRINT_SIZE = 8;
 
 /** Reads a key of 32 bytes that is not all zero; null if it is none. */
 export function parseOpenmeKey(text: string): Uint8Array | null {
-  const bytes = parseBase64(text, SIGNING_KEY_SIZE);
+  const bytes = parseBase64(text, { size: SIGNING_KEY_SIZE });
   return bytes?.some((byte) => byte !== 0) ? bytes : null;
 }
 

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { decodeBase32, encodeBase32 } from "@std/encoding/base32";
-import { createHmac } from "node:crypto";
+import { encodeBase32 } from "@std/encoding/base32";
+import { hotp, parseBase32 } from "../codes.ts";
 
 /** Bytes of a secret. */
 export const ADK_SECRET_SIZE = 4;
@@ -18,12 +18,7 @@ const SLACK = 1;
 
 /** Reads a secret of 7 characters of base32; null if it is none. */
 export function parseAdkSecret(text: string): Uint8Array | null {
-  if (!/^[A-Z2-7]{7}$/.test(text)) return null;
-  try {
-    return decodeBase32(`${text}=`);
-  } catch {
-    return null;
-  }
+  return parseBase32(text, /^[A-Z2-7]{7}$/);
 }
 
 /** Writes what {@linkcode parseAdkSecret} reads. */
@@ -63,11 +58,5 @@ export class AdkProofs {
 }
 
 function proofOf(secret: Uint8Array, minute: number): number {
-  const counter = new DataView(new ArrayBuffer(8));
-  counter.setBigUint64(0, BigInt(Math.max(0, minute)));
-  const hash = createHmac("sha1", secret)
-    .update(new Uint8Array(counter.buffer)).digest();
-  // RFC 4226 §5.3: the last four bits say where the 31 bits are read.
-  const at = hash[hash.length - 1]! & 0x0f;
-  return (hash.readUInt32BE(at) & 0x7fff_ffff) % CODES;
+  return hotp(secret, Math.max(0, minute)) % CODES;
 }

@@ -6,7 +6,7 @@ import { findTable, readTable } from "../../../lib/firewall/nft/listing.ts";
 import { readTold } from "../../../lib/firewall/nft/sequences/chains.ts";
 import { parseHit } from "../../../lib/sequences/sequence.ts";
 import { parseEndpoint, parsePrefix } from "../../../lib/values/address.ts";
-import { parseBase64url, parseUuid } from "../../../lib/values/bytes.ts";
+import { parseBase64, parseUuid } from "../../../lib/values/bytes.ts";
 import { parsePortRange } from "../../../lib/values/ports.ts";
 import {
   parseDuration,
@@ -45,7 +45,7 @@ export const TARGETS: readonly Target[] = [
       parseUuid(text);
       parseHit(text);
       readTold(text);
-      parseBase64url(text, 32);
+      parseBase64(text, { alphabet: "base64url", size: 32 });
     },
   },
   {

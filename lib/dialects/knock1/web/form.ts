@@ -5,7 +5,8 @@
  * @module
  */
 
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
+import { formatBareBase64 } from "../../../values/bytes.ts";
 import { UsageError } from "../../../values/errors.ts";
 import {
   importPublicKey,
@@ -13,7 +14,7 @@ import {
   type KeyPair,
   keyPairOf,
 } from "../../crypto/curve25519.ts";
-import { concat, hmacSha256 } from "../../crypto/hash.ts";
+import { concat, hmac } from "../../crypto/hash.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
 import {
   beginHandshake,
@@ -40,7 +41,7 @@ const MAC_SIZE = 16;
 const MAC_AT = WEB_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1 web");
 const MAC_LABEL = "knock/1 web mac";
-const PWD_LABEL = "knock/1 web pwd";
+const PWD_LABEL = new TextEncoder().encode("knock/1 web pwd");
 /** USERNAME is the remote ufrag, a colon, and the local ufrag of 4 or more. RFC 8445 §5.3. */
 const USERNAME = /^([A-Za-z0-9+/]{248}):[A-Za-z0-9+/]{4,256}$/;
 
@@ -167,15 +168,13 @@ function begin(tag: Uint8Array, serverPublic: Uint8Array): HandshakeState {
 }
 
 function macOf(serverPublic: Uint8Array): (covered: Uint8Array) => Uint8Array {
-  const hmac = hmacSha256(deriveKey(MAC_LABEL, serverPublic));
-  return (covered) => hmac(covered).subarray(0, MAC_SIZE);
+  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
+  return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
 }
 
 /** The password of a knock's checks and answers: only the two ends can compute it. */
 function passwordOf({ ck }: HandshakeState): string {
-  return new Uint8Array(
-    createHmac("sha256", ck).update(PWD_LABEL).digest(),
-  ).toBase64({ omitPadding: true });
+  return formatBareBase64(hmac("sha256", ck)(PWD_LABEL));
 }
 
 function refuse(why: PacketRefusal, client?: string): WebOpened {
