@@ -1,21 +1,23 @@
 /** Runtime of Bun, by node: modules and bun:ffi, and of Node.js, without FFI. */
 
 import type * as ffi from "bun:ffi";
-import type { ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import process from "node:process";
-import type { Readable } from "node:stream";
-import { translatingAsync } from "./errors.ts";
 import { isTerminal, standardStream } from "./output.ts";
 import type { NativeType, Runtime } from "./runtime.ts";
-import { selfCommand, signalNumber, standardOutput, system } from "./shared.ts";
+import {
+  processes,
+  selfCommand,
+  standardOutput,
+  type Started,
+  type Starting,
+  system,
+} from "./shared.ts";
 import { listenDatagram } from "./sockets/bun.ts";
 import { listenDatagram as listenByNode, streams } from "./sockets/node.ts";
-import { SystemError } from "../values/errors.ts";
 
-// Loaded when they are used: a client that knocks needs one of them.
+// Loaded when it is used: a client that knocks runs no program.
 const childProcesses = () => process.getBuiltinModule("node:child_process");
-const readables = () => process.getBuiltinModule("node:stream").Readable;
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -45,62 +47,7 @@ export const nodeRuntime: Runtime = {
   version: process.versions.bun ?? process.versions.node,
   selfCommand: () => selfCommand(["run"]),
 
-  run: (argv, options = {}) =>
-    translatingAsync(async () => {
-      const piped = options.inherit ? "inherit" : "pipe";
-      const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
-        stdio: [
-          options.stdin === undefined
-            ? options.inherit ? "inherit" : "ignore"
-            : "pipe",
-          piped,
-          piped,
-        ],
-        env: { ...process.env, ...options.env },
-        ...(options.cwd !== undefined && { cwd: options.cwd }),
-        // A group of its own, so that a time limit ends its children too.
-        detached: options.timeoutMs !== undefined,
-      });
-      await started(child);
-      options.started?.(child.pid!);
-      // A program that ends without reading its input is no error of ours.
-      child.stdin?.on("error", () => {});
-      if (options.stdin !== undefined) child.stdin?.end(options.stdin);
-      const stdout = collect(child.stdout);
-      const stderr = collect(child.stderr);
-      const timer = options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => killGroup(child.pid!), options.timeoutMs);
-      try {
-        const code = await ended(child);
-        const said = { code, stdout: await stdout, stderr: await stderr };
-        const signal = child.signalCode;
-        return signal ? { ...said, signal: signalNumber(signal) } : said;
-      } finally {
-        clearTimeout(timer);
-      }
-    }),
-
-  spawn: (argv, options = {}) => {
-    const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, ...options.env },
-    });
-    const status = ended(child);
-    const { toWeb } = readables();
-    // Without a listener, a program that is missing would be thrown nowhere.
-    child.on("error", () => {});
-    if (child.pid === undefined) {
-      throw new SystemError("ENOENT", `cannot start "${argv[0]}"`);
-    }
-    return {
-      pid: child.pid,
-      stdout: toWeb(child.stdout!) as ReadableStream<Uint8Array>,
-      stderr: toWeb(child.stderr!) as ReadableStream<Uint8Array>,
-      ended: status,
-      kill: (signal) => void child.kill(signal),
-    };
-  },
+  ...processes(start),
 
   listenDatagram: IS_BUN ? listenDatagram : listenByNode,
 
@@ -140,21 +87,34 @@ export const nodeRuntime: Runtime = {
   },
 };
 
-function started(child: ChildProcess): Promise<void> {
-  return new Promise((resolve, reject) => {
-    child.once("spawn", () => resolve());
-    child.once("error", reject);
+function start(
+  argv: readonly string[],
+  { stdin, output, env, cwd, detached }: Starting,
+): Started {
+  const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
+    stdio: [stdin, output, output],
+    env: { ...process.env, ...env },
+    ...(cwd !== undefined && { cwd }),
+    detached,
   });
-}
-
-function ended(child: ChildProcess): Promise<number | null> {
-  return new Promise((resolve) => child.once("close", (code) => resolve(code)));
-}
-
-async function collect(stream: Readable | null): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream ?? []) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
+  return {
+    pid: child.pid,
+    running: new Promise((resolve, reject) => {
+      child.once("spawn", resolve);
+      child.on("error", reject);
+    }),
+    stdout: child.stdout,
+    stderr: child.stderr,
+    feed: (bytes) =>
+      new Promise((resolve, reject) => {
+        child.stdin!.on("error", reject);
+        child.stdin!.end(bytes, () => resolve(null));
+      }),
+    ended: new Promise((resolve) =>
+      child.once("close", (code, signal) => resolve({ code, signal }))
+    ),
+    kill: (signal) => void child.kill(signal),
+  };
 }
 
 function writeStandardError(bytes: Uint8Array): Promise<number> {
@@ -165,12 +125,4 @@ function writeStandardError(bytes: Uint8Array): Promise<number> {
     (error, count) => error ? reject(error) : resolve(count),
   );
   return promise;
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // It ended by itself.
-  }
 }

@@ -1,18 +1,25 @@
 /**
- * Files in Deno: what every command reads, by Deno's own calls, which are
- * there from the start; all else by node:fs, and what goes wrong, too, for
- * its words.
+ * The runtime in Deno: by Deno's own calls what every command needs, as they
+ * are there from the start, and what node: modules do not have. Programs, too:
+ * node:child_process wants the right to read every variable of the environment.
  * @module
  */
 
-import { translating, translatingAsync } from "./errors.ts";
 import { files, MAX_FILE_SIZE } from "./files.ts";
 import { standardStream } from "./output.ts";
 import type { Files, NativeType, Runtime } from "./runtime.ts";
-import { selfCommand, signalNumber, standardOutput, system } from "./shared.ts";
+import {
+  processes,
+  selfCommand,
+  standardOutput,
+  type Started,
+  type Starting,
+  system,
+} from "./shared.ts";
 import { network } from "./sockets/deno.ts";
 
-export const denoFiles: Files = {
+/** Files: what goes wrong is left to node:fs, for its words. */
+const denoFiles: Files = {
   ...files,
   readText: (path) => new TextDecoder().decode(readBytes(path)),
   readBytes,
@@ -45,7 +52,7 @@ function readBytes(path: string): Uint8Array<ArrayBuffer> {
   return files.readBytes(path);
 }
 
-// The runtime in Deno: native subprocesses and FFI; UDP and TCP are in deno_network.ts.
+const STDIO = { ignore: "null", inherit: "inherit", pipe: "piped" } as const;
 
 const NATIVE: Record<NativeType, Deno.NativeResultType> = {
   pointer: "pointer",
@@ -70,71 +77,7 @@ export const denoRuntime: Runtime = {
   version: Deno.version.deno,
   selfCommand: () => selfCommand(["run", "-A"]),
 
-  run: (argv, options = {}) =>
-    translatingAsync(async () => {
-      const child = new Deno.Command(argv[0]!, {
-        args: argv.slice(1),
-        stdin: options.stdin === undefined
-          ? options.inherit ? "inherit" : "null"
-          : "piped",
-        stdout: options.inherit ? "inherit" : "piped",
-        stderr: options.inherit ? "inherit" : "piped",
-        ...(options.env && { env: { ...options.env } }),
-        ...(options.cwd !== undefined && { cwd: options.cwd }),
-        // A group of its own, so that a time limit ends its children too.
-        detached: options.timeoutMs !== undefined,
-      }).spawn();
-      options.started?.(child.pid);
-      if (options.stdin !== undefined) {
-        const writer = child.stdin.getWriter();
-        const bytes = typeof options.stdin === "string"
-          ? new TextEncoder().encode(options.stdin)
-          : new Uint8Array(options.stdin);
-        // A program that ends without reading its input is no error of ours.
-        writer.write(bytes).then(() => writer.close()).catch(() => {});
-      }
-      const timer = options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => killGroup(child.pid), options.timeoutMs);
-      try {
-        const text = (stream: ReadableStream<Uint8Array<ArrayBuffer>>) =>
-          options.inherit ? "" : new Response(stream).text();
-        const [status, stdout, stderr] = await Promise.all([
-          child.status,
-          options.inherit ? "" : text(child.stdout),
-          options.inherit ? "" : text(child.stderr),
-        ]);
-        if (!status.signal) return { code: status.code, stdout, stderr };
-        const signal = signalNumber(status.signal);
-        return { code: null, signal, stdout, stderr };
-      } finally {
-        clearTimeout(timer);
-      }
-    }),
-
-  spawn: (argv, options = {}) =>
-    translating(() => {
-      const child = new Deno.Command(argv[0]!, {
-        args: argv.slice(1),
-        stdin: "null",
-        stdout: "piped",
-        stderr: "piped",
-        ...(options.env && { env: { ...options.env } }),
-      }).spawn();
-      return {
-        pid: child.pid,
-        stdout: child.stdout,
-        stderr: child.stderr,
-        ended: child.status.then(({ code, signal }) => signal ? null : code),
-        kill: (signal) => {
-          try {
-            child.kill(signal);
-          } catch {
-            // It ended by itself.
-          }
-        },
-      };
-    }),
+  ...processes(start),
 
   ...network,
 
@@ -172,12 +115,32 @@ export const denoRuntime: Runtime = {
   },
 };
 
-function killGroup(pid: number): void {
-  try {
-    Deno.kill(-pid, "SIGKILL");
-  } catch {
-    // It ended by itself.
-  }
+function start(
+  argv: readonly string[],
+  { stdin, output, env, cwd, detached }: Starting,
+): Started {
+  const child = new Deno.Command(argv[0]!, {
+    args: argv.slice(1),
+    stdin: STDIO[stdin],
+    stdout: STDIO[output],
+    stderr: STDIO[output],
+    ...(env && { env: { ...env } }),
+    ...(cwd !== undefined && { cwd }),
+    detached,
+  }).spawn();
+  return {
+    pid: child.pid,
+    running: Promise.resolve(),
+    stdout: output === "pipe" ? child.stdout : null,
+    stderr: output === "pipe" ? child.stderr : null,
+    feed: async (bytes) => {
+      const writer = child.stdin.getWriter();
+      await writer.write(bytes);
+      await writer.close();
+    },
+    ended: child.status,
+    kill: (signal) => child.kill(signal),
+  };
 }
 
 function isTerminal(stream: "in" | "out" | "err"): boolean {

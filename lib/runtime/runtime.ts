@@ -1,7 +1,7 @@
 /**
  * The seam to the world: everything that reads a clock, draws randomness,
- * touches a file, a socket or a process goes through here. `deno.ts` and
- * `node.ts` (Bun) are the only files that name Deno, Bun or node's I/O;
+ * touches a file, a socket or a process goes through here. The files
+ * of this room are the only ones that name Deno, Bun or node's I/O;
  * `main.ts` chooses one and hands it down.
  * @module
  */
@@ -220,8 +220,8 @@ export interface SpawnOptions {
 
 export interface Child {
   readonly pid: number;
-  readonly stdout: ReadableStream<Uint8Array>;
-  readonly stderr: ReadableStream<Uint8Array>;
+  readonly stdout: AsyncIterable<Uint8Array>;
+  readonly stderr: AsyncIterable<Uint8Array>;
   /** Settles when the program ended; null when a signal ended it. */
   readonly ended: Promise<number | null>;
   kill(signal: "SIGTERM" | "SIGKILL"): void;

@@ -180,9 +180,110 @@ export function standardOutput(
   };
 }
 
-/** The number of a signal by its name. */
-export function signalNumber(name: string): number | undefined {
-  return os().constants.signals[name as NodeJS.Signals];
+/** How a runtime is to start a program. */
+export interface Starting {
+  readonly stdin: "ignore" | "inherit" | "pipe";
+  /** Of standard output and standard error. */
+  readonly output: "inherit" | "pipe";
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly cwd?: string | undefined;
+  /** In a group of its own, so that a time limit ends its children too. */
+  readonly detached: boolean;
+}
+
+/** A program that a runtime has started. */
+export interface Started {
+  /** Undefined where it could not start; `running` rejects then. */
+  readonly pid: number | undefined;
+  readonly running: Promise<unknown>;
+  /** Null where the output is inherited. */
+  readonly stdout: AsyncIterable<Uint8Array> | null;
+  readonly stderr: AsyncIterable<Uint8Array> | null;
+  /** Writes all of standard input; rejects where the program does not read it. */
+  feed(bytes: Uint8Array<ArrayBuffer>): Promise<unknown>;
+  readonly ended: Promise<{ code: number | null; signal: string | null }>;
+  /** May throw when it has ended. */
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+}
+
+/** Running and spawning, over a runtime's way to start a program. */
+export function processes(
+  start: (argv: readonly string[], starting: Starting) => Started,
+): Pick<Runtime, "run" | "spawn"> {
+  return {
+    run: (argv, { stdin, inherit, timeoutMs, env, cwd, started } = {}) =>
+      translatingAsync(async () => {
+        const child = start(argv, {
+          stdin: stdin !== undefined ? "pipe" : inherit ? "inherit" : "ignore",
+          output: inherit ? "inherit" : "pipe",
+          env,
+          cwd,
+          detached: timeoutMs !== undefined,
+        });
+        await child.running;
+        started?.(child.pid!);
+        if (stdin !== undefined) {
+          const bytes = typeof stdin === "string"
+            ? new TextEncoder().encode(stdin)
+            : new Uint8Array(stdin);
+          // A program that ends without reading its input is no error of ours.
+          child.feed(bytes).catch(() => {});
+        }
+        const timer = timeoutMs === undefined ? undefined : setTimeout(
+          // Minus: the group.
+          () => system.signalProcess(-child.pid!, "SIGKILL"),
+          timeoutMs,
+        );
+        try {
+          const [{ code, signal }, stdout, stderr] = await Promise.all([
+            child.ended,
+            collect(child.stdout),
+            collect(child.stderr),
+          ]);
+          if (signal === null) return { code, stdout, stderr };
+          const number = os().constants.signals[signal as NodeJS.Signals];
+          return { code: null, signal: number, stdout, stderr };
+        } finally {
+          clearTimeout(timer);
+        }
+      }),
+
+    spawn: (argv, { env } = {}) =>
+      translating(() => {
+        const child = start(argv, {
+          stdin: "ignore",
+          output: "pipe",
+          env,
+          detached: false,
+        });
+        child.running.catch(() => {});
+        if (child.pid === undefined) {
+          throw new SystemError("ENOENT", `cannot start "${argv[0]}"`);
+        }
+        return {
+          pid: child.pid,
+          stdout: child.stdout!,
+          stderr: child.stderr!,
+          ended: child.ended.then(({ code, signal }) => signal ? null : code),
+          kill: (signal) => {
+            try {
+              child.kill(signal);
+            } catch {
+              // It ended by itself.
+            }
+          },
+        };
+      }),
+  };
+}
+
+async function collect(
+  stream: AsyncIterable<Uint8Array> | null,
+): Promise<string> {
+  if (!stream) return "";
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
 }
 
 /** An argv that runs this program again: the binary itself, or runtime and script. */

@@ -175,15 +175,10 @@ export class Capture {
 }
 
 async function eachChunk(
-  stream: ReadableStream<Uint8Array>,
+  stream: AsyncIterable<Uint8Array>,
   take: (bytes: Uint8Array) => void,
 ): Promise<void> {
-  const reader = stream.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    take(value);
-  }
+  for await (const bytes of stream) take(bytes);
 }
 
 /**

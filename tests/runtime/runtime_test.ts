@@ -87,13 +87,13 @@ test("run() ends a program and its children at the time limit", async () => {
 
 test("spawn() hands out output as it comes", async () => {
   const child = runtime.spawn(["sh", "-c", "echo one; exec sleep 60"]);
-  const reader = child.stdout.getReader();
-  const { value } = await reader.read();
+  const output = child.stdout[Symbol.asyncIterator]();
+  const { value } = await output.next();
   assertEquals(new TextDecoder().decode(value), "one\n");
   child.kill("SIGKILL");
   assertEquals(await child.ended, null);
-  await reader.cancel();
-  await child.stderr.cancel();
+  assertEquals((await output.next()).done, true);
+  for await (const bytes of child.stderr) assertEquals(bytes.length, 0);
 });
 
 test("listenDatagram() is dual-stack and shows IPv4 as IPv4", async () => {

@@ -128,7 +128,7 @@ export class Troupe {
   }
 
   async #listen(
-    stream: ReadableStream<Uint8Array>,
+    stream: AsyncIterable<Uint8Array>,
     ready: string,
     resolve: (ready: boolean) => void,
   ): Promise<void> {
