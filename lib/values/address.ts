@@ -39,6 +39,13 @@ export function parseAddress(text: string): string | null {
   return bytes && addressFromBytes(bytes);
 }
 
+/** The canonical address that the system's text stands for; other text as it is. */
+export function bareAddress(text: string): string {
+  // Nearly every IPv4 packet comes this way: no parsing for it.
+  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
+  return parseAddress(text) ?? text;
+}
+
 /** Whether a canonical address is IPv4. */
 export function isIpv4(address: string): boolean {
   return !address.includes(":");

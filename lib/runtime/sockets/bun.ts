@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Endpoint, isIpv4 } from "../../values/address.ts";
+import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
 import { systemError, translating } from "../errors.ts";
 import type {
   DatagramHandler,
@@ -12,7 +12,7 @@ import type {
   DatagramSource,
   ListenOptions,
 } from "../runtime.ts";
-import { bareAddress, listenApart, withoutIpv6 } from "./node.ts";
+import { listenApart, withoutIpv6 } from "./node.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** What is used of Bun's. */

@@ -1,13 +1,13 @@
 /**
- * UDP by node:dgram: for Bun, and for Deno where it runs without its unstable
- * net.
+ * TCP by node:net, for Bun. UDP by node:dgram, for Deno where it runs without
+ * its unstable net.
  * @module
  */
 
 import type * as dgram from "node:dgram";
 import type * as net from "node:net";
 import process from "node:process";
-import { type Endpoint, isIpv4, parseAddress } from "../../values/address.ts";
+import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
 import { systemError, translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
@@ -134,14 +134,6 @@ function bindDatagram(
     });
   });
 }
-
-/** The address without the IPv6 form of an IPv4 one. */
-export function bareAddress(text: string): string {
-  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
-  return parseAddress(text) ?? text;
-}
-
-// TCP by node:net, for Bun.
 
 // Loaded when it is used: most clients knock by UDP alone.
 const networking = () => process.getBuiltinModule("node:net");
