@@ -1,4 +1,8 @@
-/** What the parts of a configuration must be to each other. */
+/**
+ * Checks of a configuration's parts against each other, and against what the
+ * chosen firewall can do.
+ * @module
+ */
 
 import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft/rules/sets.ts";
 import {
@@ -132,8 +136,6 @@ function contains(range: PortRange, port: number): boolean {
   return range.protocol === "tcp" && range.first <= port && port <= range.last;
 }
 
-// What the chosen firewall can do of what a configuration asks for.
-
 /** Longest name of a chain in iptables, characters. */
 const MAX_CHAIN = 28;
 
@@ -210,8 +212,6 @@ export function checkPrograms(
   }
 }
 
-// The firewall that a configuration names, and how it is to work.
-
 /** Reads it, and notes what does not go together. */
 export function readFirewall(
   { firewall }: ServerYaml,
@@ -248,8 +248,6 @@ export function readFirewall(
   const commands = open && close ? { open, close } : null;
   return { backend, mode, chain, commands };
 }
-
-// What clients' keys must be to each other: no two clients share one.
 
 /** What tells a client in each dialect, where it has keys for it. */
 const MARKS: readonly {

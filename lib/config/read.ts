@@ -130,8 +130,6 @@ function readService(name: string, service: ServiceYaml): Service {
   return { name, ports: listen, to, masquerade, kill };
 }
 
-// What a configuration needs to know that is not in its text.
-
 /** What the text alone does not say. */
 export interface Surroundings {
   /** The configuration's file, as messages show it. */
@@ -147,8 +145,6 @@ export interface Surroundings {
   /** What is wrong with the file itself, to be told with all else. */
   readonly mistakes?: readonly Mistake[];
 }
-
-// The clients of a configuration.
 
 /** The keys of a client, one of which it must have. */
 const DIALECTS = ["knock", "fwknop", "openme", "openspa"];
@@ -301,14 +297,12 @@ export function readOpenspa(
   return null;
 }
 
-// Files with keys that a configuration names.
 /** What was found in a file with a key. */
 export type KeyRead<T extends object> =
   /** Null: there is no such file. */
   | { readonly ok: true; readonly key: T | null }
   | { readonly ok: false; readonly mistake: Omit<Mistake, "path"> };
 
-// Files with keys that a configuration names.
 /** Reads the key in a file, by the name that the configuration gives it. */
 export type ReadKey = <T extends object>(
   name: string,

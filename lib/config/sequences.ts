@@ -1,4 +1,4 @@
-/** `sequences` -> doors, with every mistake in them. */
+/** `sequences` of server.yaml: their shape read, with every mistake, and their warnings. */
 
 import {
   MAX_OPENED_PORTS,
@@ -147,8 +147,6 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
   return { set: bits(true), clear: bits(false) };
 }
 
-// The rest of the configuration, as its doors see it.
-
 /** What doors are held against. */
 export interface SequenceSetting {
   readonly yaml: ServerYaml;
@@ -156,8 +154,6 @@ export interface SequenceSetting {
   /** The names of all services, of those with mistakes too. */
   readonly serviceNames: readonly string[];
 }
-
-// What a door of port sequences must be, by itself and to all else.
 
 /** Notes what is wrong with a door. */
 export function checkDoor(

@@ -1,4 +1,4 @@
-/** Shapes of values that stand in several places of `server.yaml`. */
+/** The shape of `server.yaml`: every key, its values and its default. */
 
 import { KEY_SIZE } from "../dialects/crypto/curve25519.ts";
 import {
@@ -75,8 +75,6 @@ export function duration(most?: number): Schema<number> {
   });
 }
 
-// The shape of `sequences.NAME`.
-
 /** From the first hit to the last, seconds. */
 const WITHIN_SECONDS = 5;
 /** The longest that may be asked for. */
@@ -142,8 +140,6 @@ function parseFlag(value: string): FlagWord | null {
   if (!Object.hasOwn(FLAG, name)) return null;
   return { name: name as FlagName, set: !value.startsWith("!") };
 }
-
-// The shape of `server.yaml`: every key, what it may be, and its default.
 
 /** UDP port of a configuration that does not choose one. */
 export const DEFAULT_PORT = 62201;

@@ -1,4 +1,9 @@
-/** What a grant says to a program: `{address}` in its arguments, KNOCK_ADDRESS in its environment. */
+/**
+ * Programs of the configuration: argv, never a shell, and a limit of time. A
+ * grant is told to them as `{address}` in an argument and KNOCK_ADDRESS in the
+ * environment.
+ * @module
+ */
 
 import type { Runtime } from "../runtime/runtime.ts";
 import { isIpv4 } from "../values/address.ts";
@@ -86,8 +91,6 @@ export function toEnvironment(
     ]),
   );
 }
-
-// Programs of the configuration: argv, never a shell, and not for longer than a limit.
 
 /** What became of a program. */
 export interface Ended {

@@ -1,4 +1,8 @@
-/** A log that nobody waits for: lines wait for their reader, up to a limit. */
+/**
+ * Standard streams: a log that waits for no reader, a connection of standard
+ * input and output, and the terminal.
+ * @module
+ */
 
 import type { Stats } from "node:fs";
 import process from "node:process";
@@ -12,7 +16,10 @@ const MAX_WAITING = 262_144;
 /** A pipe that is full and does not let wait is tried again after so long. */
 const PAUSE_MS = 10;
 
-/** Writes to a stream in the background, one write at a time, in order. */
+/**
+ * A log that nobody waits for: writes in the background, one write at a time,
+ * in order; lines wait for their reader up to a limit.
+ */
 export class LogQueue implements LogPipe {
   readonly #writeSome: (bytes: Uint8Array) => Promise<number>;
   #waiting: string[] = [];
@@ -65,8 +72,6 @@ export class LogQueue implements LogPipe {
     this.#writing = null;
   }
 }
-
-// Standard input and output as a connection, by node: modules in Deno and Bun.
 
 const STDOUT = 1;
 const STDERR = 2;
@@ -141,12 +146,13 @@ function readLink(fd: number): string | null {
   }
 }
 
-// Whether a standard stream is a terminal. node:tty knows, but loading it
-// takes Bun as long as a whole knock: what the file says goes first.
-
 /** The numbers of the standard streams. */
 const FILES = { in: 0, out: 1, err: 2 } as const;
 
+/**
+ * Whether a standard stream is a terminal. node:tty knows, but loading it takes
+ * Bun as long as a whole knock: what the file says goes first.
+ */
 export function isTerminal(stream: keyof typeof FILES): boolean {
   const file = FILES[stream];
   return lookAt(file) ?? process.getBuiltinModule("node:tty").isatty(file);

@@ -1,4 +1,4 @@
-/** What Deno and Bun have alike through node: modules. */
+/** The part of the runtime that Deno and Bun have alike, mostly by node: modules. */
 
 import process from "node:process";
 import { parseAddress } from "../values/address.ts";
@@ -309,8 +309,6 @@ function writeAll(write: (bytes: Uint8Array) => number, text: string): void {
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
-
-// Names and pages of the Internet, by node: modules and fetch in Deno and Bun.
 
 /** Asks one name server for a name's addresses of one family, canonical. */
 export function lookUp(

@@ -215,10 +215,10 @@ function take(
     .slice(-MAX_TAKEN);
 }
 
-// Traps are ports beside those of sequences: a source that hits one is
-// scanning, and loses its progress.
-
-/** Trap ports: up to `reach` ports on either side of each hit, except those in `used`. */
+/**
+ * Trap ports: up to `reach` ports on either side of each hit, except those in
+ * `used`. A source that hits one is scanning, and loses its progress.
+ */
 export function trapsBeside(
   hits: readonly Hit[],
   reach: number,

@@ -121,8 +121,6 @@ async function sendDatagram(
   }
 }
 
-// Addresses as Linux's system calls take them. Pure.
-
 /** Address families and kinds of sockets, from linux/socket.h. */
 export const AF_INET = 2;
 export const AF_INET6 = 10;

@@ -1,4 +1,4 @@
-/** How tcpdump is asked for what sequences need (pcap-filter(7)). Pure. */
+/** tcpdump, as sequences need it: its filter (pcap-filter(7)), and the program, started again whenever it ends. */
 
 import type { Child, Runtime } from "../runtime/runtime.ts";
 import { mergePorts } from "../values/ports.ts";
@@ -45,8 +45,6 @@ export function captureFilter(ports: readonly Hit[]): string {
   const extended = EXTENSIONS.map((header) => `ip6[6] = ${header}`);
   return [...parts, ...extended].join(" or ");
 }
-
-// tcpdump, kept running: it is started again whenever it ends.
 
 /** How long it waits before the next start: at first, and at most. */
 const FIRST_WAIT_MS = 500;

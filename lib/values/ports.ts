@@ -61,9 +61,6 @@ export function withoutPorts(
   return left;
 }
 
-// Ranges of ports that overlap, made into pieces that do not: a set of
-// intervals cannot hold two that share a port. Pure.
-
 /** A range of ports, open until a moment. */
 export interface Segment extends PortRange {
   /** Unix milliseconds. */
@@ -71,8 +68,9 @@ export interface Segment extends PortRange {
 }
 
 /**
- * Cuts ranges so that no port is in two pieces and each port keeps the latest
- * end of all ranges that held it; neighbours of the same end are one piece.
+ * Cuts ranges so that no port is in two pieces, as a set of intervals needs it,
+ * and each port keeps the latest end of all ranges that held it; neighbours of
+ * the same end are one piece.
  * In order of protocol and port.
  */
 export function cutSegments(ranges: readonly Segment[]): Segment[] {

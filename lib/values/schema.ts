@@ -240,8 +240,6 @@ export function mappingOr<M, T>(
   };
 }
 
-// What is wrong in a file: where, what is wanted, what was found.
-
 /** One thing that is wrong in a file. */
 export interface Mistake {
   /** Where, as `clients.alice.open[1]`; "" = the whole file. */
@@ -307,8 +305,6 @@ export function mistake(
   const { hint } = options;
   mistakes.push({ path, text: `must be ${wanted}, got ${got}`, hint });
 }
-
-// Files with keys that a configuration names.
 
 /** What a file with a key must hold. */
 export interface KeyKind<T extends object> {

@@ -1,15 +1,17 @@
-import { levenshteinDistance } from "@std/text/levenshtein-distance";
+/**
+ * Text for people: counts, hints, tables, and what a terminal may be sent.
+ * Names, arguments, files, the state and the other end's replies may hold
+ * characters that move the cursor, change colours or reorder a line; none of
+ * them leaves as it is.
+ * @module
+ */
 
-/** Numbers of things, in words. */
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 /** "1 packet", "2 packets": for nouns that take an s. */
 export function counted(count: number, noun: string): string {
   return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
 }
-
-// Text on its way to a terminal. Names, arguments, files, the state and the
-// other end's replies may hold characters that move the cursor, change colours
-// or reorder a line; none of them leaves as it is.
 
 /**
  * Characters that act on a terminal or a line: controls (C0, DEL and C1),
@@ -49,8 +51,6 @@ function escape(character: string): string {
   return `\\u{${code}}`;
 }
 
-// The nearest of some words, for hints.
-
 /** A hint that names the nearest of some words; undefined when none is near. */
 export function nearest(
   word: string,
@@ -80,10 +80,8 @@ function slips(word: string, other: string): number {
     : levenshteinDistance(word, other);
 }
 
-// Longer than any word of ours; the distance takes its square in time.
+/** Longer than any word of ours; the distance takes its square in time. */
 const MAX_WORD = 100;
-
-// What is laid out for people: tables.
 
 /** Columns padded to their widest cell, a line each. */
 export function formatTable(

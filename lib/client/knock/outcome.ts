@@ -1,4 +1,4 @@
-/** Outcome of a knock, and the words for it. */
+/** Outcome of a knock, and the words for people about it. Pure. */
 
 import type { Action, Answer } from "../../dialects/dialect.ts";
 import {
@@ -50,8 +50,6 @@ export interface Silent {
   /** Packets sent to each address. */
   readonly tries: number;
 }
-
-// Words for people about a knock. Pure.
 
 /** Largest difference of clocks that a server accepts by default, in words. */
 const DEFAULT_SKEW = "2 minutes";

@@ -1,4 +1,8 @@
-/** Opening a TCP port to go through: a knock, and waiting until it lets this client in. */
+/**
+ * Opening a TCP port to go through: a knock, and waiting until it lets this
+ * client in, which no reply is proof of.
+ * @module
+ */
 
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
@@ -133,8 +137,6 @@ function notOpen(
     hints.join("\n"),
   );
 }
-
-// Waiting until a port lets this client in, which no reply is proof of.
 
 /** How long a port is waited for. */
 export const OPEN_WAIT_MS = 10_000;

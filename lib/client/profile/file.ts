@@ -1,4 +1,4 @@
-/** The file of profiles on this machine: 0600, or it is refused. */
+/** The file of profiles on this machine, read and added to: 0600, or it is refused. */
 
 import { stringify as stringifyYaml } from "@std/yaml";
 import { folderOf } from "../../config/files/places.ts";
@@ -104,8 +104,6 @@ export function readPrivateFile(runtime: Runtime, file: string): string | null {
     return runtime.files.readText(file);
   });
 }
-
-// Adding a profile to the file of profiles, and leaving the rest as it is.
 
 const HEADER = "# knock's profiles: this file holds private keys\n";
 

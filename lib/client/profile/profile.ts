@@ -1,4 +1,26 @@
-/** Which services tell this client its own address; `resolve:` of profiles.yaml. Pure. */
+/**
+ * Profiles: the servers that this client can knock at, by name, and who tells
+ * it its own address. The file holds private keys. Pure. profiles.yaml:
+ *
+ * ```yaml
+ * home:
+ *   server: home.example.org:62201
+ *   knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
+ *                      # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
+ *                      # openme: { server, key }, with base64, or
+ *                      # openspa: { uuid, key, server, adk_secret }, with PEM
+ *   open: [tcp/22]     # what to ask for; absent: all that it may open
+ *   for: 1h            # how long; absent: the server's default
+ *   from: source       # or an address, or resolve
+ *   transport: udp     # or tcp, or http/8080
+ *   remember: true     # this client's address and grants, between runs
+ *   code: BASE32       # the secret of one-time codes, where they are wanted;
+ *                      # or ask: an app shows them, and they are typed
+ * resolve:               # who tells this client its address, for --from resolve
+ *   stun: stun.example.org
+ * ```
+ * @module
+ */
 
 import { NAME } from "../../config/shape.ts";
 import { parseCodeSecret } from "../../dialects/codes.ts";
@@ -82,24 +104,6 @@ function parseStunServer(words: string, port: number): Endpoint | null {
 function parseUrl(words: string): string | null {
   return /^https:\/\/[^\s/]/.test(words) && URL.canParse(words) ? words : null;
 }
-
-// A profile, and profiles.yaml: the servers that this client can knock at,
-// by name. The file holds private keys.
-//     home:
-//       server: home.example.org:62201
-//       knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
-//                          # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
-//                          # openme: { server, key }, with base64, or
-//                          # openspa: { uuid, key, server, adk_secret }, with PEM
-//       open: [tcp/22]     # what to ask for; absent: all that it may open
-//       for: 1h            # how long; absent: the server's default
-//       from: source       # or an address, or resolve
-//       transport: udp     # or tcp, or http/8080
-//       remember: true     # this client's address and grants, between runs
-//       code: BASE32       # the secret of one-time codes, where they are wanted;
-//                          # or ask: an app shows them, and they are typed
-//     resolve:               # who tells this client its address, for --from resolve
-//       stun: stun.example.org
 
 /** How to knock at one server. */
 export interface Profile extends ProfileKeys {

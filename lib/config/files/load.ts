@@ -176,8 +176,6 @@ function reason(error: unknown): string {
     : error.message;
 }
 
-// Files with keys that a configuration names.
-
 /** Reads the key in a file. */
 export function readKeyIn<T extends object>(
   runtime: Runtime,

@@ -1,4 +1,4 @@
-/** The text of new configurations, and of the entries in them. */
+/** The text of new configurations and of the entries in them, and the server's own keys in other dialects. */
 
 import { parse } from "@std/yaml/parse";
 import type { DialectName } from "../../dialects/dialect.ts";
@@ -147,8 +147,6 @@ function formatService({ name, ports, to }: NewService): string {
 function target(to: Endpoint): string {
   return formatJson(formatEndpoint(to));
 }
-
-// The server's own keys in other dialects, made when they are first needed.
 
 /** Bytes of an X25519 private key. */
 const OPENME_KEY_SIZE = 32;

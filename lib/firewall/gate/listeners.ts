@@ -1,4 +1,4 @@
-/** The ports that the gate listens on. */
+/** The ports that the gate listens on, and the targets that it passes connections to. */
 
 import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
 import type { Endpoint } from "../../values/address.ts";
@@ -79,8 +79,6 @@ export function tcpPort(port: number): PortRange {
 async function closeAll(listeners: Iterable<Listener>): Promise<void> {
   await Promise.all([...listeners].map((listener) => listener.close()));
 }
-
-// What the gate backend listens on, and where it passes connections on to.
 
 /** The most ports of one range: each is a listening socket. */
 export const MAX_PORTS = 256;

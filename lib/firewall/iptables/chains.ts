@@ -1,4 +1,4 @@
-/** Our chains in the kernel, one a family: found, made, changed, taken away. */
+/** Our chains in the kernel, one a family: found, made, changed, taken away; and the grants that they hold. */
 
 import {
   type Family,
@@ -160,8 +160,6 @@ export class IptablesChains {
     };
   }
 }
-
-// The grants that have a rule of iptables, by what they open. Pure.
 
 /** Each opening once. */
 export type Held = ReadonlyMap<string, Grant>;

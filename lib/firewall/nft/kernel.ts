@@ -1,5 +1,6 @@
 /**
- * What of ours is in the kernel: found, replaced, taken away.
+ * The part of the kernel's ruleset that is ours: found, replaced, taken away,
+ * and compared with the ruleset that was last put there.
  * @module
  */
 
@@ -161,8 +162,6 @@ export class NftKernel {
     await this.run(`delete table ${name}\n`);
   }
 }
-
-// The ruleset as it was last put into the kernel, and whether it still stands.
 
 /** What stands. It changes the rules; grants are what the scripts it is given say. */
 export class NftStanding {

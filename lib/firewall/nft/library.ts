@@ -1,6 +1,7 @@
 /**
  * Runs nft scripts, each one transaction: through libnftables inside this
- * process, or by the `nft` program where the library cannot be used.
+ * process, or by the `nft` program where the library cannot be used. Whether
+ * this process may change the kernel's packet filter.
  * @module
  */
 
@@ -225,8 +226,6 @@ function hasNetlink(runtime: Runtime): boolean {
     return false;
   }
 }
-
-// Whether this process may change the kernel's packet filter.
 
 /** The bit of CAP_NET_ADMIN, from linux/capability.h. */
 const CAP_NET_ADMIN = 12n;

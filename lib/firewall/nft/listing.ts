@@ -1,4 +1,4 @@
-/** What a listing of nft says: whose a table is, and what is in it. Pure. */
+/** A listing of nft: whose a table is, what is in it, and the script that takes ours out. Pure. */
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
 import { KNOWN_NAMES, ownNames, placesOf, type Plan } from "./rules/ruleset.ts";
@@ -114,8 +114,6 @@ function isMade({ kind, text }: Listed): boolean {
     ? inner.every((line) => line.endsWith(mark))
     : inner.includes(mark);
 }
-
-// What takes ours out of the kernel again: all of it, or what is wanted no more. Pure.
 
 /** Deletes the table. */
 export function removeText(): string {

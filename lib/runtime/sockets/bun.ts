@@ -126,10 +126,6 @@ async function bindAsIs<T>(
   }
 }
 
-// Lets everything else have its turn while datagrams come. Bun hands them out
-// for as long as there are more: under a flood that is for all of its time,
-// and no timer, no firewall and no signal comes in between.
-
 /** So long datagrams are handled before everything else has its turn. */
 const SHARE_MS = 10;
 /** What may wait for the next turn, bytes; more is dropped, as the system drops it. */
@@ -151,7 +147,11 @@ export interface Paced {
   stop(): void;
 }
 
-/** Makes a handler such that everything else has its turns. */
+/**
+ * Makes a handler that lets everything else have its turn while datagrams come.
+ * Bun hands them out for as long as there are more: under a flood no timer, no
+ * firewall and no signal would come in between.
+ */
 export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
   let waiting: [bytes: Uint8Array, source: DatagramSource][] = [];
   let size = 0;

@@ -147,8 +147,6 @@ function fromBase64(text: string): Uint8Array | null {
   }
 }
 
-// OpenPGP in access.conf and in .fwknoprc: keyrings in the place of a passphrase.
-
 /** The keywords that {@linkcode convertServerGpg} and {@linkcode convertClientGpg} take. */
 export const GPG_KEYWORDS: readonly string[] = [
   "GPG_DECRYPT_ID",

@@ -1,6 +1,7 @@
 /**
  * Forwards as rules of the nft backend: who has a grant is led on to another
- * machine or port (DNAT); who has none gets nothing. Pure.
+ * machine or port (DNAT); who has none gets nothing. The names of targets become
+ * addresses here, and what cannot be is said.
  * @module
  */
 
@@ -185,8 +186,6 @@ function protocolsOf(
     ],
   ).filter(([, texts]) => texts.length > 0);
 }
-
-// Where forwards lead: names become addresses, and what cannot be is said.
 
 /** Where Linux tells whether it passes packets on. */
 const PASSES_ON: Readonly<Record<Family, string>> = {

@@ -1,5 +1,5 @@
 /**
- * The ruleset of the nft backend, as text. Pure. A grant is an element of one
+ * The ruleset of the nft backend, as text, and the plan it is made from. Pure. A grant is an element of one
  * of its sets, with a timeout, so that the kernel ends it by itself.
  * @module
  */
@@ -161,8 +161,6 @@ function dropRule(ports: readonly PortRange[]): string[] {
   // An empty set in a rule is an error.
   return ports.length > 0 ? [`${toPorts(ports)} counter drop`] : [];
 }
-
-// What the ruleset of the nft backend is made from, and which sets it has. Pure.
 
 /** All that the ruleset depends on, but the grants. */
 export interface Plan {

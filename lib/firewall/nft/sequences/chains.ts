@@ -1,4 +1,4 @@
-/** The chains of hits: what each port leads to, and what a right hit does. Pure. */
+/** The chains of hits: their names, what each port leads to, what a right hit does, and the log of it. Pure. */
 
 import {
   formatHit,
@@ -104,8 +104,6 @@ export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
   return chainText(hitName(hit), [...rules, "counter drop"]);
 }
 
-// Names and words of the rules of sequences. Pure.
-
 /** What the names of all other chains and sets of the sequences begin with. */
 export const PREFIX = "seq_";
 
@@ -160,8 +158,6 @@ export function syn(family: Family): string {
 export function chainText(name: string, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
 }
-
-// What the rules of sequences log, and how it is read again. Pure.
 
 /** A completed sequence, as the kernel tells of it. */
 export interface LoggedHit {

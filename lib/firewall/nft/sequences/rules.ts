@@ -246,8 +246,6 @@ function baseChain(
   ]);
 }
 
-// The port sequences that the kernel judges, as it can judge them.
-
 /**
  * Made and deleted in one step: it fails where the kernel cannot tell at which
  * ports something listens (nft_socket).
