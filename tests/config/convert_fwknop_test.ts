@@ -11,10 +11,7 @@ import {
   convertFwknop,
   fwknopFileOf,
 } from "../../lib/config/convert/fwknop/convert.ts";
-import {
-  type Includes,
-  withoutPorts,
-} from "../../lib/config/convert/fwknop/lines.ts";
+import type { Includes } from "../../lib/config/convert/fwknop/lines.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import { serverSchema } from "../../lib/config/shape.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
@@ -544,15 +541,6 @@ test("convertFwknop() wants a server's files, or a client's", () => {
   assertThrows(() => convertFwknop([access, rc], none), UsageError, "client");
   const other = { name: "x", text: "hello\n" };
   assertThrows(() => convertFwknop([other], none), UsageError, "x is no");
-});
-
-test("withoutPorts() takes ports away", () => {
-  const range = (text: string) => parsePortRange(text)!;
-  const left = withoutPorts(
-    [range("tcp/1-10"), range("udp/5")],
-    [range("tcp/1"), range("tcp/5-6"), range("udp/5"), range("udp/9")],
-  );
-  assertEquals(left.map(formatPortRange), ["tcp/2-4", "tcp/7-10"]);
 });
 
 const FINGERPRINT = "A".repeat(40);

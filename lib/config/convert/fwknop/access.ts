@@ -5,7 +5,11 @@
  */
 
 import { formatPrefix, parsePrefix } from "../../../values/address.ts";
-import { formatPortRange, type PortRange } from "../../../values/ports.ts";
+import {
+  formatPortRange,
+  type PortRange,
+  withoutPorts,
+} from "../../../values/ports.ts";
 import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../files/write.ts";
 import { NAME } from "../../shape.ts";
@@ -29,7 +33,6 @@ import {
   type Settings,
   settle,
   type SourceFile,
-  withoutPorts,
 } from "./lines.ts";
 
 /** How deep files may include each other, as in fwknopd. */
@@ -273,7 +276,8 @@ function convertOpen(
     );
     return null;
   }
-  return withoutPorts(ports, away).map(formatPortRange);
+  return ports.flatMap((range) => withoutPorts(range, away))
+    .map(formatPortRange);
 }
 
 function convertTimes(settings: Settings, warnings: string[]): string[] {

@@ -12,6 +12,7 @@ import {
 } from "../../../dialects/fwknop/cipher.ts";
 import { FINGERPRINT } from "../../../dialects/fwknop/gpg.ts";
 import { formatJson } from "../../../values/text.ts";
+import { parseBase64 } from "../../../values/bytes.ts";
 import { type Directive, isYes, lastOf, type Settings } from "./lines.ts";
 
 /** What both ends share, as our configuration says it. */
@@ -132,19 +133,10 @@ function toBase64(
   longest: number,
 ): string | null {
   const bytes = keyword.endsWith("_BASE64")
-    ? fromBase64(value)
+    ? parseBase64(value, { padding: "any" })
     : new TextEncoder().encode(value);
   const fits = bytes && bytes.length >= 1 && bytes.length <= longest;
   return fits ? bytes.toBase64() : null;
-}
-
-function fromBase64(text: string): Uint8Array | null {
-  if (!/^[A-Za-z0-9+/=]+$/.test(text)) return null;
-  try {
-    return Uint8Array.fromBase64(text, { lastChunkHandling: "loose" });
-  } catch {
-    return null;
-  }
 }
 
 /** The keywords that {@linkcode convertServerGpg} and {@linkcode convertClientGpg} take. */

@@ -1,11 +1,7 @@
 /** Lines of fwknop's files: a keyword, and what comes after it. */
 
 import { ConfigError } from "../../../values/errors.ts";
-import {
-  overlapPorts,
-  type PortRange,
-  type Protocol,
-} from "../../../values/ports.ts";
+import type { PortRange, Protocol } from "../../../values/ports.ts";
 
 /** A file that was given, or that another one includes. */
 export interface SourceFile {
@@ -133,21 +129,4 @@ export function convertPorts(
     }
     return [{ protocol, first: port, last: port }];
   });
-}
-
-/** The ports that are left when others are taken away. */
-export function withoutPorts(
-  ports: readonly PortRange[],
-  away: readonly PortRange[],
-): PortRange[] {
-  return away.reduce(
-    (left: readonly PortRange[], hole) =>
-      left.flatMap((range) =>
-        !overlapPorts(range, hole) ? [range] : [
-          { ...range, last: hole.first - 1 },
-          { ...range, first: hole.last + 1 },
-        ].filter(({ first, last }) => first <= last)
-      ),
-    ports,
-  ) as PortRange[];
 }

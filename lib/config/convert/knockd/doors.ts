@@ -1,5 +1,6 @@
 /** Doors of knockd: what each comes down to, and which of them belong together. */
 
+import { isAscending } from "../../../sequences/sequence.ts";
 import { formatPortRange, overlapPorts } from "../../../values/ports.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { MAX_WITHIN_SECONDS } from "../../shape.ts";
@@ -319,11 +320,4 @@ export function clampSeconds(seconds: number): number {
 
 function isTcp({ protocol }: DoorPort): boolean {
   return protocol === "tcp";
-}
-
-function isAscending(ports: readonly DoorPort[]): boolean {
-  return ports.length > 1 &&
-    ports.every(({ port }, index) =>
-      index === 0 || port > ports[index - 1]!.port
-    );
 }
