@@ -125,13 +125,11 @@ export function hoursEnd(
       to > minute ? to - minute : to + DAY - minute
     );
     const thisMinute = Math.floor(endMs / MINUTE_MS) * MINUTE_MS;
-    let nextMs = thisMinute + Math.min(...left) * MINUTE_MS;
-    // The clock was put forward in between.
-    while (
-      nextMs > thisMinute + MINUTE_MS &&
-      !withinHours(hours, new Date(nextMs - MINUTE_MS))
-    ) nextMs -= MINUTE_MS;
-    endMs = nextMs;
+    const nextMs = thisMinute + Math.min(...left) * MINUTE_MS;
+    // Where the clock is set in between, minute by minute.
+    const isEven =
+      new Date(nextMs).getTimezoneOffset() === date.getTimezoneOffset();
+    endMs = isEven ? nextMs : thisMinute + MINUTE_MS;
   }
   return Math.min(endMs, limitMs);
 }

@@ -121,6 +121,8 @@ async function main(): Promise<void> {
       process.stdout.write(JSON.stringify({ id, ...answer }) + "\n")
     );
   }
+  // Whoever gave the orders is gone.
+  process.exit(0);
 }
 
 if (import.meta.main) await main();

@@ -77,7 +77,7 @@ export class Stage {
       "env",
       `KNOCK_FAULTS_FILE=${join(this.program.folder, "faults.json")}`,
       ...scriptCommand(
-        "./server.ts",
+        "../faults/server.ts",
         "serve",
         "--config",
         this.program.config,
@@ -98,7 +98,7 @@ export class Stage {
   #talker(): Talker {
     return this.#client ??= this.pair.script(
       this.pair.client,
-      "./client.ts",
+      "../faults/client.ts",
       this.program.enrolment("alice"),
       HERE,
     );

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mkdirSync } from "node:fs";
 import process from "node:process";
 import { ALICE, faultTest, HERE, LONG, NEIGHBOUR } from "../faults/stage.ts";
-import { pass, scriptCommand } from "./netns.ts";
+import { pass, scriptCommand, until } from "./netns.ts";
 
 const KILLS = LONG ? 200 : 20;
 const COPIES = LONG ? 1_000_000 : 100_000;
@@ -35,7 +35,13 @@ faultTest(
       packets = [];
       await stage.answers();
       const load = (async () => {
-        const ending = pass(30 + 200 * Math.random())
+        // At any moment: before the first answer, or between later ones.
+        const answers = opened.size + Math.floor(9 * Math.random());
+        const ending = until(
+          "knocks are answered",
+          () => opened.size >= answers,
+        )
+          .then(() => pass(50 * Math.random()))
           .then(() => program.signal("SIGKILL"));
         while (program.pid !== null) {
           const some = Array.from({ length: 4 }, async () => {
@@ -47,7 +53,7 @@ faultTest(
               ports: [`tcp/${port}`],
               address,
               seconds: 3600,
-              timeoutMs: 150,
+              timeoutMs: 1000,
             });
             packets.push(knocked.packet);
             if (knocked.status !== "done") return;
@@ -159,7 +165,7 @@ for (const jumpMs of JUMPS) {
       const knocked = await stage.knock({
         action: "open",
         ports: ["tcp/22"],
-        seconds: 12,
+        seconds: 25,
       });
       assertEquals(knocked.status, "done");
       await stage.setFaults({ clockMs: jumpMs });
@@ -167,15 +173,15 @@ for (const jumpMs of JUMPS) {
       // Of a grant the time that is left stays when the clock is set back; a
       // clock set forward may as well have told the truth.
       if (jumpMs > 0) {
-        while (await pair.canReach(HERE, 22)) await pass(50);
+        await pair.shuts(HERE, 22);
       } else {
         assert(await pair.canReach(HERE, 22), "open after the jump");
         await program.signal("SIGKILL");
         await stage.serveFaulty();
         assert(await pair.canReach(HERE, 22), "open after a restart");
       }
-      await pass(knocked.sentMs + 13_500 - Date.now());
-      assert(!await pair.canReach(HERE, 22), "ended on time");
+      // On time: by the wrong clock it would be an hour.
+      await pair.shuts(HERE, 22);
       assertEquals(
         await stage.open("tcp/22", 1, { clockMs: jumpMs }),
         "done",
@@ -183,6 +189,7 @@ for (const jumpMs of JUMPS) {
       // Time enough to forget, by a clock that is wrong, what was accepted.
       if (LONG) await pass(11_000);
       await stage.setFaults({ clockMs: 0 });
+      await pair.shuts(HERE, 22);
       await pass(1200);
       await stage.send([knocked.packet]);
       await pass(300);
@@ -256,8 +263,7 @@ faultTest(
     process.kill(program.pid!, "SIGSTOP");
     await stage.send([packet], COPIES);
     process.kill(program.pid!, "SIGCONT");
-    const tries = await stage.answers(12);
-    assert(tries <= 4, `${tries} tries`);
+    await stage.answers();
     assertEquals(await stage.open("tcp/20000", 60), "done");
     const grown = stage.memoryMb() - before;
     assert(grown < 60, `it grew by ${grown} MB`);
@@ -322,18 +328,17 @@ faultTest(
       const ran = await stage.knock({ action: "run", command: "talk" });
       assertEquals(ran.status, "done", `turn ${turn}`);
     }
-    assertEquals(await stage.open("tcp/22", 4), "done");
+    assertEquals(await stage.open("tcp/22", 15), "done");
     assert(await pair.canReach(HERE, 22));
     assert(!await pair.canReach(NEIGHBOUR, 22));
-    await pass(4300);
-    assert(!await pair.canReach(HERE, 22), "it ends on time");
+    await pair.shuts(HERE, 22);
 
     let log = "";
     server.stderr!.on("data", (bytes) => log += bytes);
-    for (let turn = 0; turn < 20 && !log.includes("lines lost"); turn++) {
-      await pass(100);
+    await until("lost lines are told", async () => {
       assertEquals(await stage.open("tcp/22", 1), "done");
-    }
+      return log.includes("lines lost");
+    });
     assertMatch(log, / warn log: \d+ lines lost: nobody read them\n/);
     server.stderr!.pause();
     for (let turn = 0; turn < 20; turn++) {

@@ -35,6 +35,8 @@ export interface KnockOrder {
 export interface Knocked {
   /** From the last hit until the connection was there; null when it never was. */
   readonly connectedMs: number | null;
+  /** From before the first hit to after the last one. */
+  readonly tookMs: number;
 }
 
 const CONNECT_MS = 5000;
@@ -64,6 +66,7 @@ function hit(source: string, target: string, text: string): void {
 async function take(order: KnockOrder): Promise<Knocked> {
   const { sources, target, hits, delayMs = 0, connect } = order;
   const burst = order.burst ?? sources.length;
+  const firstMs = runtime.monotonicMs();
   for (const [index, text] of hits.entries()) {
     if (index > 0 && delayMs > 0) await runtime.sleep(delayMs);
     for (const [count, source] of sources.entries()) {
@@ -71,16 +74,17 @@ async function take(order: KnockOrder): Promise<Knocked> {
       hit(source, target, text);
     }
   }
-  if (connect === undefined) return { connectedMs: null };
   const startMs = runtime.monotonicMs();
+  const tookMs = startMs - firstMs;
+  if (connect === undefined) return { connectedMs: null, tookMs };
   try {
     const to = { host: target, port: connect };
     const stream = await runtime.connectStream(to, { timeoutMs: CONNECT_MS });
     const connectedMs = runtime.monotonicMs() - startMs;
     stream.close();
-    return { connectedMs };
+    return { connectedMs, tookMs };
   } catch {
-    return { connectedMs: null };
+    return { connectedMs: null, tookMs };
   }
 }
 
@@ -90,4 +94,5 @@ if (import.meta.main) {
     const answer = { id: order.id, ...await take(order) };
     process.stdout.write(JSON.stringify(answer) + "\n");
   }
+  process.exit(0);
 }

@@ -310,6 +310,22 @@ export class Pair {
     });
   }
 
+  /** Resolves when the client reaches a port, and throws when it never does. */
+  opens(source: string, port: number, reaching: Reaching = {}): Promise<void> {
+    return until(
+      `${source} reaches ${port}`,
+      () => this.canReach(source, port, reaching),
+    );
+  }
+
+  /** Resolves when the client does not reach a port any more, and throws when it always does. */
+  shuts(source: string, port: number, reaching: Reaching = {}): Promise<void> {
+    return until(
+      `${source} does not reach ${port}`,
+      async () => !await this.canReach(source, port, reaching),
+    );
+  }
+
   /** Sends so many datagrams to the server; false if one could not be sent. */
   send(
     source: string,
@@ -362,12 +378,28 @@ export function scriptCommand(file: string, ...args: string[]): string[] {
   const binary = process.env["KNOCK_BINARY"];
   if (file === PROGRAM && binary) return [binary, ...args];
   const path = fileURLToPath(new URL(file, import.meta.url));
+  if (!existsSync(path)) throw new Error(`no such script: ${path}`);
   return [...RUNTIME, path, ...args];
 }
 
 /** Resolves when so many milliseconds of the real clock have passed. */
 export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Far more than a busy machine needs for anything that tests wait for. */
+const PATIENCE_MS = 120_000;
+
+/** Resolves when something has come true; how soon, no test says: the machine may do other work. */
+export async function until(
+  what: string,
+  isTrue: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const endMs = performance.now() + PATIENCE_MS;
+  while (!await isTrue()) {
+    if (performance.now() > endMs) throw new Error(`never: ${what}`);
+    await pass(50);
+  }
 }
 
 /** Makes a namespace whose addresses are in use at once, and not after a second. */
@@ -377,13 +409,21 @@ async function addNamespace(name: string): Promise<void> {
   await must(["ip", "netns", "exec", name, "sh", "-c", sysctl]);
 }
 
-/** Removes the namespaces of test runs that were killed. */
+/** Removes the namespaces of test runs that were killed, and ends what still runs there. */
 async function sweep(): Promise<void> {
   const { stdout } = await run(["ip", "netns", "list"]);
   for (
     const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[scb]/gm)
   ) {
     if (existsSync(`/proc/${pid}`)) continue;
+    const { stdout: left } = await run(["ip", "netns", "pids", name]);
+    for (const orphan of left.split("\n").map(Number).filter((id) => id > 1)) {
+      try {
+        process.kill(orphan, "SIGKILL");
+      } catch {
+        // It has just ended.
+      }
+    }
     await run(["ip", "netns", "delete", name]);
   }
 }

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { CLIENTS, type Pair, pass } from "./netns.ts";
+import { CLIENTS, type Pair, until } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
@@ -30,10 +30,9 @@ async function start(
 }
 
 async function read(path: string): Promise<string> {
-  for (let waited = 0; !existsSync(path) && waited < 5000; waited += 20) {
-    await pass(20);
-  }
-  return readFileSync(path, "utf8");
+  const text = () => existsSync(path) ? readFileSync(path, "utf8") : "";
+  await until(`${path} is written`, () => text() !== "");
+  return text();
 }
 
 policy(

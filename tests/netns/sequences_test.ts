@@ -22,6 +22,7 @@ import {
   pass,
   SERVER,
   type Talker,
+  until,
 } from "./netns.ts";
 
 const GROUP = 5;
@@ -35,15 +36,16 @@ function sequence(
   more: Partial<Sequence> = {},
 ): Sequence {
   const open = [parsePortRange(`tcp/${SSH}`)!];
-  const short = { withinMs: 2000, open, forSeconds: 2 };
-  return makeSequence(name, hits, { ...short, ...more });
+  // Long enough for a machine that does other work.
+  const long = { withinMs: 60_000, open, forSeconds: 60 };
+  return makeSequence(name, hits, { ...long, ...more });
 }
 
 const WEB_PORT = [parsePortRange(`tcp/${WEB}`)!];
 const SEQUENCES = [
   sequence("door", "7000 8000 9000"),
   sequence("door", "9000 7000", { action: "close" }),
-  sequence("mixed", "7100 8100:udp 9100", { withinMs: 1000 }),
+  sequence("mixed", "7100 8100:udp 9100", { withinMs: 30_000 }),
   sequence("web", "7000 8000 8443", { open: WEB_PORT }),
   sequence("prefix", "7100 8100:udp", { open: WEB_PORT }),
   sequence("single", "5555:udp", { once: true }),
@@ -94,9 +96,9 @@ class Hand {
 }
 
 /** Closes what is open and forgets what was knocked. */
-async function forget(pair: Pair): Promise<void> {
+async function forget(pair: Pair, sequences = SEQUENCES): Promise<void> {
   await pair.onServer(["nft", "delete", "table", "inet", "knock"]);
-  await guard(pair);
+  await guard(pair, sequences);
 }
 
 const ORDERS: [what: string, hits: string, port: number, want: boolean][] = [
@@ -137,7 +139,8 @@ netnsTest("sequencesText() opens to the right order alone", async (pair) => {
 });
 
 netnsTest("sequencesText() closes, ends and opens once", async (pair) => {
-  await guard(pair);
+  const [door, ...others] = SEQUENCES;
+  await guard(pair, [{ ...door!, forSeconds: 10 }, ...others]);
   await pair.serve("tcp", SSH, WEB);
   const hand = new Hand(pair);
   const [alice, bob] = CLIENTS[4];
@@ -149,24 +152,36 @@ netnsTest("sequencesText() closes, ends and opens once", async (pair) => {
   assert(await hand.opens("5555:udp"));
   assert(!await pair.canReach(alice, SSH), "open for one connection");
   assert(await hand.opens("7000 8000 9000"));
-  await pass(2500);
-  assert(!await pair.canReach(alice, SSH), "its time is over");
+  await pair.shuts(alice, SSH); // its time is over
 });
 
 netnsTest("sequencesText() measures from the first knock", async (pair) => {
-  await guard(pair);
+  const sequences = [
+    sequence("door", "7000 8000 9000", { withinMs: 2000 }),
+    sequence("mixed", "7100 8100:udp 9100", { withinMs: 1000 }),
+    sequence("prefix", "7100 8100:udp", { open: WEB_PORT, withinMs: 2000 }),
+  ];
+  await guard(pair, sequences);
   await pair.serve("tcp", SSH, WEB);
   const hand = new Hand(pair);
   const slow = (delayMs: number) => ({ delayMs });
-  assert(await hand.opens("7000 8000 9000", SSH, slow(800)));
-  await forget(pair);
+  /** Knocks in time, by the knocker's own clock: a busy machine may need several tries. */
+  const inTime = (hits: string, port: number, delayMs: number, ms: number) =>
+    until(`${hits} within ${ms} ms`, async () => {
+      await forget(pair, sequences);
+      const { tookMs } = await hand.knock(hits, slow(delayMs));
+      const isOpen = await pair.canReach(CLIENTS[4][0], port);
+      if (tookMs < ms) assert(isOpen, `${hits} in ${tookMs} ms`);
+      return tookMs < ms;
+    });
+  await inTime("7000 8000 9000", SSH, 800, 2000);
+  await forget(pair, sequences);
   assert(!await hand.opens("7000 8000 9000", SSH, slow(1200)));
-  await forget(pair);
   // "prefix" has 2 s, and what goes on behind it 1 s, from the same first one.
-  assert(await hand.opens("7100 8100:udp", WEB, slow(1300)));
-  await forget(pair);
+  await inTime("7100 8100:udp", WEB, 1300, 2000);
+  await forget(pair, sequences);
   assert(!await hand.opens("7100 8100:udp 9100", SSH, slow(600)));
-  await forget(pair);
+  await forget(pair, sequences);
   // What is left of an old attempt is worth nothing in a new one.
   await hand.knock("7000 8000", slow(1500));
   await pass(700);
@@ -183,8 +198,8 @@ netnsTest(
       `timeout ${seconds} bash -c '</dev/tcp/${
         SERVER[4]
       }/${port}' 2>/dev/null; `;
-    const script = `${bash(7000, "1.2")}${bash(8000, "0.2")}${
-      bash(9000, "0.2")
+    const script = `${bash(7000, "2.5")}${bash(8000, "2.5")}${
+      bash(9000, "2.5")
     }`;
     await pair.exec(pair.client, ["bash", "-c", script]);
     assert(await pair.canReach(CLIENTS[4][0], SSH));
@@ -231,7 +246,7 @@ netnsTest(
   async (pair) => {
     await guard(pair, [
       ...SEQUENCES,
-      sequence("long", "7001 8001:udp 9001", { forSeconds: 60 }),
+      sequence("long", "7001 8001:udp 9001", { forSeconds: 600 }),
     ]);
     const sources: string[] = [];
     for (let i = 0; i < 1000; i++) {
@@ -280,7 +295,7 @@ netnsTest(
     await hand.knock("7000 8000 9000");
     await hand.knock("7100 8100:udp 9100", { sources: [CLIENTS[6][0]] });
     await hand.knock("9000 7000");
-    for (let i = 0; i < 100 && found.length < 4; i++) await pass(20);
+    await until("four are told", () => found.length >= 4);
     assertEquals(reader.broken, null);
     assertEquals(
       found.map(({ packet, prefix }) => {
@@ -301,7 +316,8 @@ netnsTest(
 netnsTest(
   "clearSequencesText() lets new sequences take the place of old ones",
   async (pair) => {
-    await guard(pair);
+    const [door, ...others] = SEQUENCES;
+    await guard(pair, [{ ...door!, forSeconds: 15 }, ...others]);
     await pair.serve("tcp", SSH, WEB);
     const hand = new Hand(pair);
     assert(await hand.opens("7000 8000 9000"));
@@ -322,7 +338,7 @@ netnsTest(
     );
     assert(await pair.canReach(CLIENTS[4][0], SSH), "open stays open");
     assert(!await hand.opens("7100 8100:udp", WEB), "old ones are gone");
-    await pass(2100);
+    await pair.shuts(CLIENTS[4][0], SSH);
     assert(await hand.opens("7200 8200"));
     const now = await pair.onServer([
       "nft",

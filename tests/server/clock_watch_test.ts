@@ -1,6 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { ClockWatch } from "../../lib/server/clock.ts";
+import { ClockJumps, ClockWatch } from "../../lib/server/clock.ts";
+import type { Grants } from "../../lib/server/grants/grants.ts";
+import { openStore } from "../../lib/server/state/store.ts";
+import { FakeRuntime } from "../fakes/fake_runtime.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -59,3 +62,66 @@ test("ClockWatch takes a clock that was set for right after two days", () => {
   watch.note(back);
   assertEquals(watch.surelyMs(back), back.nowMs);
 });
+
+test("ClockWatch takes a clock that was set a little for right after two days, too", () => {
+  const settled = 48 * HOUR_MS;
+  const watch = new ClockWatch({ nowMs: 0, monotonicMs: 0 });
+  const at = (monotonicMs: number) => ({
+    nowMs: monotonicMs + 5000,
+    monotonicMs,
+  });
+  watch.note(at(1000));
+  assertEquals(watch.surelyMs(at(settled)), settled);
+  assertEquals(watch.surelyMs(at(settled + 1000)), at(settled + 1000).nowMs);
+});
+
+/** How far a set clock moves what is open, and what was accepted. */
+const jumps: [what: string, jumpMs: number, grants: number, floor: number][] = [
+  ["back", -HOUR_MS, -HOUR_MS, -HOUR_MS],
+  ["forward", HOUR_MS, 0, HOUR_MS],
+  ["by half a second", 500, 0, 0],
+];
+
+for (const [what, jumpMs, grants, floor] of jumps) {
+  test(`ClockJumps: a clock that is set ${what}`, async () => {
+    const runtime = new FakeRuntime({ steps: "by hand" });
+    const store = await openStore(runtime, "/state");
+    let nowMs = 10 * HOUR_MS;
+    const clocks = Object.assign(Object.create(runtime), {
+      nowMs: () => nowMs,
+      monotonicMs: () => 0,
+    }) as FakeRuntime;
+    let applied = 0;
+    const keeper = {
+      enqueue: (work: () => Promise<void>) => work(),
+      apply: () => Promise.resolve(void applied++),
+    } as unknown as Grants;
+    const clock = new ClockJumps({
+      runtime: clocks,
+      store,
+      log: () => {},
+      keeper,
+    });
+    const startMs = nowMs;
+    store.replay.begin(startMs, true);
+    store.ledger.put({
+      client: "alice",
+      address: "203.0.113.9",
+      ports: { protocol: "tcp", first: 22, last: 22 },
+      sinceMs: startMs,
+      untilMs: startMs + 60_000,
+      once: false,
+      to: null,
+    });
+    nowMs += jumpMs;
+    clock.look();
+    clock.look(); // the same jump counts once
+    const [entry] = store.ledger.live(-Infinity);
+    assertEquals(entry!.untilMs - startMs - 60_000, grants);
+    const isFloor = [0, 1].map((ms) =>
+      store.replay.isForgotten(startMs + floor + ms)
+    );
+    assertEquals(isFloor, [true, false]);
+    assertEquals(applied, jumpMs === 500 ? 0 : 1);
+  });
+}

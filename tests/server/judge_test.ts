@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import process from "node:process";
 import { test } from "node:test";
 import type { Client } from "../../lib/config/config.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
@@ -232,7 +233,12 @@ test("judge() takes a public address for a router's where no interface has one",
   assertEquals(judged("10.0.0.9").ok, false);
 });
 
-const TAKEN = ["192.0.2.10/24", "198.51.100.1/31", "2001:db8::10/64"];
+const TAKEN = [
+  "192.0.2.10/24",
+  "198.51.100.1/31",
+  "198.51.100.4/31", // of two addresses: no broadcast
+  "2001:db8::10/64",
+];
 const machine = { ...NO_MACHINE, taken: takenAddresses(TAKEN) };
 
 /** Addresses that no client has. */
@@ -265,6 +271,7 @@ for (
     "192.0.2.9",
     "192.0.2.0",
     "198.51.100.0",
+    "198.51.100.5",
     "223.255.255.254",
     "240.0.0.1",
     "1.0.0.0",
@@ -342,7 +349,28 @@ test("isTimely() allows the clock difference, and no more", () => {
   }
 });
 
-test("hoursEnd() finds the first minute outside, as withinHours() says", () => {
+/** Zones whose clocks are put forward and back: by an hour, at midnight, by half an hour. */
+const ZONES = ["UTC", "Europe/Berlin", "America/Havana", "Australia/Lord_Howe"];
+
+/** Calls with the local time of a zone. */
+function inZone<T>(zone: string, call: () => T): T {
+  const before = process.env["TZ"];
+  process.env["TZ"] = zone;
+  try {
+    return call();
+  } finally {
+    if (before === undefined) delete process.env["TZ"];
+    else process.env["TZ"] = before;
+  }
+}
+
+for (const zone of ZONES) {
+  test(`hoursEnd() finds the first minute outside, as withinHours() says, in ${zone}`, () => {
+    inZone(zone, checkHoursEnd);
+  });
+}
+
+function checkHoursEnd(): void {
   const time = fc.integer({ min: 0, max: 23 * 60 + 59 }).map((minute) =>
     `${Math.floor(minute / 60)}`.padStart(2, "0") + ":" +
     `${minute % 60}`.padStart(2, "0")
@@ -355,13 +383,20 @@ test("hoursEnd() finds the first minute outside, as withinHours() says", () => {
     .map(([days, from, to]) => `${days} ${from}-${to}`);
   const text = fc.array(span, { minLength: 1, maxLength: 3 })
     .map((spans) => spans.join(";"));
-  const days = 24 * 60 * 60 * 1000;
-  // A year, so that where clocks are put forward and back, they are in it.
-  const moment = fc.integer({ min: NOW, max: NOW + 366 * days });
+  const hour = 60 * 60 * 1000;
+  // Days of 2026 on which clocks are set, and a year around them.
+  const changes = [[2, 8], [2, 29], [3, 5], [9, 4], [9, 25], [10, 1]] as const;
+  const moment = fc.oneof(
+    fc.integer({ min: NOW, max: NOW + 366 * 24 * hour }),
+    fc.tuple(fc.constantFrom(...changes), fc.integer({ min: -36, max: 36 }))
+      .map(([[month, day], hours]) =>
+        Date.UTC(2026, month, day) + hours * hour
+      ),
+  );
   fc.assert(
     fc.property(text, moment, (text, nowMs) => {
       const hours = parseHours(text)!;
-      const limitMs = nowMs + 2 * days;
+      const limitMs = nowMs + 30 * hour;
       let wantMs = nowMs;
       while (wantMs < limitMs && withinHours(hours, new Date(wantMs))) {
         wantMs = Math.floor(wantMs / 60_000) * 60_000 + 60_000;
@@ -369,5 +404,57 @@ test("hoursEnd() finds the first minute outside, as withinHours() says", () => {
       const gotMs = hoursEnd(hours, nowMs, limitMs);
       assertEquals(gotMs, Math.min(wantMs, limitMs), text);
     }),
+    { numRuns: 60 },
   );
-});
+}
+
+/** In Berlin, mostly on nights when the clock is set: what was asked at, and when it ends. */
+const nights: [hours: string, now: string, end: string][] = [
+  [
+    "daily 22:00-06:00",
+    "2026-03-28T23:00:00+01:00",
+    "2026-03-29T06:00:00+02:00",
+  ],
+  [
+    "daily 22:00-06:00",
+    "2026-10-24T23:00:00+02:00",
+    "2026-10-25T06:00:00+01:00",
+  ],
+  // Half past two is left out, and comes twice.
+  [
+    "daily 22:00-02:30",
+    "2026-03-29T01:00:00+01:00",
+    "2026-03-29T03:00:00+02:00",
+  ],
+  [
+    "daily 22:00-02:30",
+    "2026-10-25T01:00:00+02:00",
+    "2026-10-25T02:30:00+02:00",
+  ],
+  [
+    "daily 02:30-04:00",
+    "2026-10-25T02:45:00+02:00",
+    "2026-10-25T02:00:00+01:00",
+  ],
+  [
+    "sat 22:00-02:00; sun 02:00-08:00",
+    "2026-03-28T23:00:00+01:00",
+    "2026-03-29T08:00:00+02:00",
+  ],
+  // The last minute, on a day like any other.
+  [
+    "daily 08:00-18:00",
+    "2026-01-05T17:59:30+01:00",
+    "2026-01-05T18:00:00+01:00",
+  ],
+];
+
+for (const [text, now, end] of nights) {
+  test(`hoursEnd() of "${text}" at ${now}`, () => {
+    inZone("Europe/Berlin", () => {
+      const nowMs = Date.parse(now);
+      const endMs = hoursEnd(parseHours(text)!, nowMs, nowMs + 86_400_000);
+      assertEquals(new Date(endMs).toISOString(), new Date(end).toISOString());
+    });
+  });
+}
