@@ -127,6 +127,8 @@ export interface Client extends Policy {
   readonly openspa: { readonly uuid: Uint8Array; readonly key: RsaKey } | null;
   /** True if a grant ends with the first connection that uses it. */
   readonly once: boolean;
+  /** True if the client may knock from a browser, by the web form of knock/1. */
+  readonly web: boolean;
 }
 
 /** Rights of one client, as the judge applies them. */

@@ -199,6 +199,7 @@ export function readClient(
       ? null
       : readCode(yaml.code, `${path}.code`, surroundings, mistakes),
     once: yaml.once,
+    web: yaml.web,
     run: yaml.run,
   };
 }

@@ -211,6 +211,7 @@ const client = object({
   hours: optional(hours, null),
   code: optional(words, null),
   once: optional(bool, false),
+  web: optional(bool, false),
   run: optional(oneOrMore(words), []),
 });
 

@@ -102,6 +102,8 @@ export type Opened =
     readonly why: PacketRefusal;
     /** The client, where the packet proved it before it was refused. */
     readonly client?: string;
+    /** Reply to send anyway: the answer to a check that its browser repeats. */
+    readonly answer?: Uint8Array<ArrayBuffer>;
     /** Opens it by a slow step, such as running gpg; `why` is the result for callers that do not wait. */
     readonly later?: () => Promise<Opened>;
   };
@@ -110,6 +112,8 @@ export type Opened =
 export interface Scene {
   /** Unix milliseconds. */
   readonly nowMs: number;
+  /** Source of the datagram; absent where none is known, as in `decode`. */
+  readonly source?: Endpoint;
   /** Returns true if an identity was accepted before: refuses replays before the costly part. */
   readonly seen: (identity: Uint8Array) => boolean;
   /** Returns true if this packet may cost more than a MAC and a lookup; called once, before it does. */

@@ -41,6 +41,8 @@ export interface Prefilter {
   readonly ports: readonly number[];
   /** The tags, 8 bytes each, that a packet may begin with now. */
   readonly tags: readonly Uint8Array[];
+  /** The first 8 characters of a browser's knock; absent: none may knock so. */
+  readonly webTags?: readonly Uint8Array[];
 }
 
 /** Port sequences that the kernel judges by itself, as rules in the backend's own table. */

@@ -17,7 +17,9 @@ import {
   webOpener,
   webTagText,
 } from "../../lib/dialects/knock1/web/form.ts";
-import { Repeats } from "../../lib/dialects/knock1/web/repeats.ts";
+import type { Answer, Dialect, Scene } from "../../lib/dialects/dialect.ts";
+import { knock1Dialect } from "../../lib/dialects/knock1/open.ts";
+import { Repeats } from "../../lib/dialects/knock1/web/open.ts";
 import {
   errorAnswer,
   successAnswer,
@@ -344,47 +346,89 @@ test("errorAnswer() is a 403 without a phrase", () => {
   assertEquals([...answer.subarray(20, 28)], [0, 9, 0, 4, 0, 0, 4, 3]);
 });
 
-// --- repeats
+// --- the server's side, with repeats
 
-function checkOf(text: string): Uint8Array {
-  return writeCheck(`${first.ufrag}:${text}`, hex("00".repeat(12)), first.pwd);
+const SOURCE_SCENE = { ...scene, source: AT };
+const ANSWER: Answer = {
+  status: "done",
+  count: 1,
+  seconds: 30,
+  timeMs: first.now_ms,
+  address: AT.host,
+};
+
+/** Another check of the same knock, as a browser repeats it. */
+const again = writeCheck(`${first.ufrag}:abcd`, new Uint8Array(12), first.pwd);
+
+function server(web = true) {
+  const client = {
+    name: "alice",
+    key: hex(first.client_public),
+    psk: hex(first.psk),
+    web,
+  };
+  return knock1Dialect(hex(first.server_private), [client], MAX_SKEW_MS);
 }
 
-test("Repeats answers a repeated check from its source alone, for 10 s", () => {
-  const repeats = new Repeats();
-  const { packet } = readWebPacket(datagram)!;
-  const identity = packet.slice(6, 38);
-  assertEquals(repeats.find(datagram, AT, 1000), null);
-  repeats.note(identity, AT, first.pwd, 1000);
-  assertEquals(repeats.find(datagram, AT, 1000), { answer: null });
-  repeats.settle(identity, true);
-  const answer = repeats.find(checkOf("abcd"), AT, 11_000)?.answer;
+function openAt(dialect: Dialect, answer: Answer = ANSWER) {
+  const opened = dialect.open(datagram, SOURCE_SCENE);
+  if (!opened.ok) throw new Error(opened.why);
+  return opened.seal(answer, new Uint8Array(32));
+}
+
+test("knock1Dialect() answers a browser's check, and its repeats from there alone, for 10 s", () => {
+  const dialect = server();
+  assert(dialect.recognises(datagram));
+  assertEquals(openAt(dialect), successAnswer(transaction, AT, first.pwd));
+  const seen = { ...SOURCE_SCENE, seen: () => true };
+  const repeat = (bytes: Uint8Array, over: Partial<Scene>) => {
+    const opened = dialect.open(bytes, { ...seen, ...over });
+    return opened.ok ? "ok" : opened.answer ?? opened.why;
+  };
   assertEquals(
-    answer,
-    successAnswer(hex("00".repeat(12)), AT, first.pwd),
+    repeat(again, {}),
+    successAnswer(new Uint8Array(12), AT, first.pwd),
   );
-  for (
-    const other of [{ ...AT, port: 40002 }, { ...AT, host: "203.0.113.8" }]
-  ) assertEquals(repeats.find(datagram, other, 1000), null);
+  assertEquals(repeat(again, { source: { ...AT, port: 40002 } }), "replay");
+  assertEquals(
+    repeat(again, { source: { ...AT, host: "203.0.113.8" } }),
+    "replay",
+  );
   const forged = writeCheck(`${first.ufrag}:abcd`, transaction, "x");
-  assertEquals(repeats.find(forged, AT, 1000), null);
-  assertEquals(repeats.find(datagram, AT, 11_001), null);
-  assertEquals(repeats.find(datagram, AT, 1000), null);
+  assertEquals(repeat(forged, {}), "replay");
+  const last = repeat(again, { nowMs: first.now_ms + 10_000 });
+  assert(last instanceof Uint8Array);
+  assertEquals(repeat(again, { nowMs: first.now_ms + 10_001 }), "replay");
+  assertEquals(repeat(again, {}), "replay");
 });
 
-test("Repeats answers a refusal with 403, and keeps 1,024 knocks", () => {
+test("knock1Dialect() answers a refusal with 403, again and again", () => {
+  for (const status of ["refused", "failed"] as const) {
+    const dialect = server();
+    const wanted = errorAnswer(transaction, first.pwd);
+    assertEquals(openAt(dialect, { ...ANSWER, status }), wanted);
+    const opened = dialect.open(datagram, SOURCE_SCENE);
+    assertEquals(!opened.ok && opened.answer, wanted);
+  }
+});
+
+test("knock1Dialect() has no ear for browsers where no client may knock so", () => {
+  const dialect = server(false);
+  assertEquals(dialect.recognises(datagram), false);
+  const opened = dialect.open(datagram, SOURCE_SCENE);
+  assertEquals(!opened.ok && opened.why, "length");
+});
+
+test("Repeats keeps 1,024 knocks", () => {
   const repeats = new Repeats();
+  const kept = { source: AT, password: first.pwd, done: true, untilMs: 10 };
   const identity = readWebPacket(datagram)!.packet.slice(6, 38);
-  repeats.note(identity, AT, first.pwd, 0);
-  repeats.settle(identity, false);
-  assertEquals(
-    repeats.find(datagram, AT, 0)?.answer,
-    errorAnswer(transaction, first.pwd),
-  );
-  for (let i = 0; i < 1024; i++) {
+  repeats.keep(identity, kept);
+  assert(repeats.find(datagram, AT, 0) !== null);
+  for (let index = 0; index < 1024; index++) {
     const other = new Uint8Array(32);
-    new DataView(other.buffer).setUint32(0, i);
-    repeats.note(other, AT, first.pwd, 0);
+    new DataView(other.buffer).setUint32(0, index);
+    repeats.keep(other, kept);
   }
   assertEquals(repeats.find(datagram, AT, 0), null);
 });

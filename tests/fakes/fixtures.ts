@@ -31,6 +31,7 @@ export function makeClient(over: Partial<Client> = {}): Client {
     hours: null,
     code: null,
     once: false,
+    web: false,
     run: [],
     ...over,
   };

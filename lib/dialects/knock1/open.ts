@@ -5,6 +5,8 @@
  */
 
 import { type KeyObject, timingSafeEqual } from "node:crypto";
+import { webSide } from "./web/open.ts";
+import { looksLikeCheck } from "./web/stun.ts";
 import { UsageError } from "../../values/errors.ts";
 import {
   agree,
@@ -56,6 +58,8 @@ export interface Knock1Client {
   readonly key: Uint8Array;
   /** Pre-shared key, 32 bytes, different for each client. */
   readonly psk: Uint8Array;
+  /** Permission to knock from a browser; absent: no. */
+  readonly web?: boolean;
 }
 
 /** Keys of a client, 32 bytes each. */
@@ -140,6 +144,12 @@ export function knock1Dialect(
     enrolled.set(client.key.toHex(), new Enrolled(client, own.secret));
   }
   const find = (key: Uint8Array) => enrolled.get(key.toHex()) ?? null;
+  const web = clients.some((client) => client.web)
+    ? webSide(own, maxSkewMs, (key) => {
+      const client = find(key);
+      return client?.web ? client : null;
+    })
+    : null;
   const tags = new CurrentTags(
     own.publicKey,
     maxSkewMs,
@@ -148,7 +158,9 @@ export function knock1Dialect(
 
   // Protocol §6, steps 1 to 5; the later ones are the judge's.
   function open(packet: Uint8Array, scene: Scene): Opened {
-    if (packet.length !== PACKET_SIZE) return REFUSALS.length;
+    if (packet.length !== PACKET_SIZE) {
+      return web?.(packet, scene) ?? REFUSALS.length;
+    }
     const begun = tags.find(packet, scene.nowMs);
     if (!begun) return REFUSALS.tag;
     const proof = mac(packet.subarray(0, MAC_AT));
@@ -184,7 +196,8 @@ export function knock1Dialect(
 
   return {
     name: "knock",
-    recognises: (packet) => packet.length === PACKET_SIZE,
+    recognises: (packet) =>
+      packet.length === PACKET_SIZE || web !== null && looksLikeCheck(packet),
     open,
   };
 }
@@ -267,6 +280,7 @@ export function sealPayload(
 class Enrolled implements Initiator {
   readonly name: string;
   readonly psk: Uint8Array;
+  readonly web: boolean;
   readonly #key: Uint8Array;
   readonly #serverSecret: KeyObject;
   #publicKey: KeyObject | undefined;
@@ -275,6 +289,7 @@ class Enrolled implements Initiator {
   constructor(client: Knock1Client, serverSecret: KeyObject) {
     this.name = client.name;
     this.psk = new Uint8Array(client.psk);
+    this.web = client.web ?? false;
     this.#key = new Uint8Array(client.key);
     this.#serverSecret = serverSecret;
   }

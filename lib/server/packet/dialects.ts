@@ -16,7 +16,9 @@ import type { Gpg } from "./gpg.ts";
 export function createDialects(config: Config, gpg?: Gpg): Dialect[] {
   const { clients, key, openme, openspa } = config;
   const dialects: Dialect[] = [];
-  const knockers = having(clients, "knock");
+  const knockers = clients.flatMap(({ name, knock, web }) =>
+    knock ? [{ ...knock, name, web }] : []
+  );
   if (knockers.length > 0) {
     dialects.push(knock1Dialect(key, knockers, config.maxSkewMs));
   }

@@ -3,6 +3,7 @@
 import { type Config, dialectsOf } from "../../config/config.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
+import { webTagText } from "../../dialects/knock1/web/form.ts";
 import type { Firewall, Prefilter } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 
@@ -43,10 +44,10 @@ function kernelGate(config: Config, nowMs: number): Prefilter | null {
     nowMs + WINDOW_MS / 2,
     config.maxSkewMs + WINDOW_MS / 2,
   );
-  return {
-    ports,
-    tags: windows.map((window) => tagOf(server, window)),
-  };
+  const tags = windows.map((window) => tagOf(server, window));
+  if (!config.clients.some(({ web }) => web)) return { ports, tags };
+  const webTags = tags.map((tag) => new TextEncoder().encode(webTagText(tag)));
+  return { ports, tags, webTags };
 }
 
 function windowOf(nowMs: number): number {

@@ -67,7 +67,7 @@ export class Receiver {
     this.#parts.counters.add("received");
     let opened: Opened = { ok: false, why: "form" };
     for (const bytes of readings) {
-      opened = this.#open(bytes, nowMs);
+      opened = this.#open(bytes, source, nowMs);
       if (opened.ok || opened.later) break;
     }
     if (opened.ok || !opened.later) this.#decide(opened, source, socket);
@@ -80,7 +80,7 @@ export class Receiver {
   }
 
   /** Opens a packet in the first dialect that can; several may have its form. */
-  #open(bytes: Uint8Array, nowMs: number): Opened {
+  #open(bytes: Uint8Array, source: DatagramSource, nowMs: number): Opened {
     const { runtime, store: { replay } } = this.#parts;
     const seen = (identity: Uint8Array) => replay.seen(identity);
     let opened: Opened = { ok: false, why: "form" };
@@ -99,7 +99,7 @@ export class Receiver {
         if (!isCopy) startMs = nowMs;
         return !isCopy;
       };
-      opened = dialect.open(bytes, { nowMs, seen, mayCost });
+      opened = dialect.open(bytes, { nowMs, seen, mayCost, source });
       if (isCopy) return COPY;
       if (!Number.isNaN(startMs)) {
         const failed = !opened.ok && !opened.later && opened.why !== "replay";
@@ -144,7 +144,12 @@ export class Receiver {
     socket: Datagrams | null,
   ): void {
     const { runtime, log, counters, keeper, clock } = this.#parts;
-    if (!opened.ok) return counters.add(`refused: ${opened.why}`);
+    if (!opened.ok) {
+      if (opened.answer && socket) {
+        return this.#send(socket, opened.answer, source);
+      }
+      return counters.add(`refused: ${opened.why}`);
+    }
     attempt(log, () => clock.look());
     const { request, seal } = opened;
     const answer = keeper.decide(request, source.host, runtime.nowMs());
@@ -153,12 +158,16 @@ export class Receiver {
       const settled = await answer;
       if (!socket || !request.wantsReply || !keeper.config.reply) return;
       const bytes = seal(settled, runtime.random(32));
-      if (bytes.length > 0) await socket.send(bytes, source);
+      if (bytes.length > 0) this.#send(socket, bytes, source);
     };
-    reply().catch((error) => {
-      // A reply that cannot be sent is as good as one that was lost.
+    void reply();
+  }
+
+  /** Sends a reply. One that cannot be sent is as good as one that was lost. */
+  #send(socket: Datagrams, bytes: Uint8Array, source: DatagramSource): void {
+    socket.send(bytes, source).catch((error) => {
       if (!(error instanceof SystemError)) throw error;
-      counters.add("failed: reply");
+      this.#parts.counters.add("failed: reply");
     });
   }
 }

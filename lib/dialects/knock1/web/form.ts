@@ -23,7 +23,6 @@ import {
   readMessage1,
   writeMessage1,
 } from "../noise.ts";
-import type { Knock1Keys } from "../open.ts";
 import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
 import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
@@ -71,7 +70,14 @@ export function webTagText(tag: Uint8Array): string {
 
 /** The outcome of opening: a request and the password of its answers, or a refusal. */
 export type WebOpened =
-  | { readonly ok: true; readonly request: Request; readonly password: string }
+  | {
+    readonly ok: true;
+    readonly request: Request;
+    /** The password of its checks and answers, 43 characters. */
+    readonly password: string;
+    /** The check's transaction id, 12 bytes. */
+    readonly transaction: Uint8Array;
+  }
   | {
     readonly ok: false;
     readonly why: PacketRefusal;
@@ -123,8 +129,20 @@ export function webOpener(
     const knock = decodeKnock(opened.payload, WEB_PAYLOAD_SIZE);
     if (!knock?.wantsReply) return refuse("payload", client);
     const request = { dialect: "knock", client, ...knock, identity } as const;
-    return { ok: true, request, password };
+    const { transaction } = check;
+    return { ok: true, request, password, transaction };
   };
+}
+
+/** The keys that a knock is sealed with, 32 bytes each. */
+export interface WebKeys {
+  /** The server's public key. */
+  readonly server: Uint8Array;
+  /** The client's private key. */
+  readonly key: Uint8Array;
+  readonly psk: Uint8Array;
+  /** Fresh random bytes for every knock. */
+  readonly ephemeral: Uint8Array;
 }
 
 /** A knock for a browser to send: both texts of an ICE candidate. */
@@ -141,7 +159,7 @@ export interface SealedWebKnock {
  * name of more than 32 bytes.
  */
 export function sealWebKnock(
-  keys: Knock1Keys,
+  keys: WebKeys,
   request: Omit<Knock, "timestampMs" | "wantsReply">,
   nowMs: number,
 ): SealedWebKnock {

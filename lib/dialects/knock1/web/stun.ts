@@ -48,6 +48,15 @@ export interface Check {
   readonly integrityAt: number;
 }
 
+/** Reports if a datagram has the first bytes of a check: type, cookie, USERNAME. Cheap. */
+export function looksLikeCheck(bytes: Uint8Array): boolean {
+  if (bytes.length < HEADER_SIZE + ATTRIBUTE_HEADER_SIZE) return false;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return view.getUint16(0) === BINDING_REQUEST &&
+    view.getUint32(COOKIE_AT) === COOKIE &&
+    view.getUint16(HEADER_SIZE) === USERNAME;
+}
+
 /**
  * Reads a Binding Request whose first attribute is USERNAME. Null for anything
  * else: another type, a length that lies, no MESSAGE-INTEGRITY, a FINGERPRINT

@@ -25,8 +25,9 @@ export function gateObjects(): string[] {
  * The chain of the gate. It limits no source's rate: a source can be forged,
  * and its owner would be the one who is locked out.
  */
-export function gateChain({ ports, tags }: Prefilter): ChainText {
+export function gateChain({ ports, tags, webTags = [] }: Prefilter): ChainText {
   const known = [...new Set(tags.map(tagText))];
+  const web = [...new Set(webTags.map(tagText))];
   return {
     name: "gate",
     hook: "type filter hook prerouting priority raw; policy accept;",
@@ -35,6 +36,11 @@ export function gateChain({ ports, tags }: Prefilter): ChainText {
       `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
       // Those that only pass through this machine are for somebody else.
       "fib daddr type unicast accept",
+      // A browser's check: STUN type, cookie, USERNAME, and what it begins with.
+      ...(web.length === 0 ? [] : [
+        "@th,64,16 0x0001 @th,96,32 0x2112a442 @th,224,16 0x0006 " +
+        `@th,256,64 { ${web.join(", ")} } accept`,
+      ]),
       `udp length != ${UDP_LENGTH} counter name "wrong_length" drop`,
       known.length === 0
         ? `counter name "wrong_tag" drop`
