@@ -97,8 +97,11 @@ export function readEnrolment(text: string): Read {
 export function isAddress(text: string): boolean {
   const four = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
   if (four) return four.slice(1).every((part) => Number(part) <= 255);
-  return /^[0-9A-Fa-f:]+$/.test(text) && text.includes(":") &&
-    text.split(":").length <= 8;
+  const groups = text.split("::");
+  const parts = groups.flatMap((half) => half === "" ? [] : half.split(":"));
+  return groups.length <= 2 &&
+    parts.every((one) => /^[0-9A-Fa-f]{1,4}$/.test(one)) &&
+    (groups.length === 2 ? parts.length <= 7 : parts.length === 8);
 }
 
 /** Only web addresses are followed: never javascript: or data:. */
