@@ -8,26 +8,58 @@ import { parseDuration } from "../values/time.ts";
 
 /** A command's module: `lib/commands/NAME.ts` exports these. */
 export interface Command {
-  /** The text of `knock help NAME`: usage, options, words, an example. */
+  /**
+   * The text of `knock help NAME`: usage, options, words, an example. Its lines
+   * of options are what declares them, for parsing, completion and the manual.
+   */
   readonly help: string;
-  /** What `run` reads with {@linkcode parseOptions}; for completion and the manual, too. */
-  readonly optionNames: OptionNames;
-  /** The same for the words that may stand first behind the name. */
-  readonly subcommands?: Readonly<Record<string, OptionNames>>;
+  /** The words that may stand first behind the name, each with its lines of options. */
+  readonly subcommands?: Readonly<Record<string, string>>;
   /** Runs it and returns the exit status. Throws OperatorErrors. */
   run(args: string[], runtime: Runtime): Promise<number>;
 }
 
-/** Which options a command takes, by long name; a value is a single letter for short, or "". */
-export interface OptionNames {
-  /** Options without a value. */
-  readonly flags?: Readonly<Record<string, string>>;
-  /** Options with one value; the last one given counts. */
-  readonly values?: Readonly<Record<string, string>>;
-  /** Options with one value that may be given several times. */
-  readonly lists?: Readonly<Record<string, string>>;
-  /** Stop at the first positional: the rest is another program's. */
-  readonly stopEarly?: boolean;
+/** An option that a help text declares. */
+export interface OptionLine {
+  readonly long: string;
+  /** A single letter, or "". */
+  readonly short: string;
+  /** The name of its value, such as FILE; null for an option without one. */
+  readonly value: string | null;
+  /** Whether it is to be given several times: its value's name ends with "...". */
+  readonly repeats: boolean;
+  /** The first sentence about it, without a full stop. */
+  readonly summary: string;
+}
+
+/** A line that declares options: "    -c, --config FILE    Words"; or several options. */
+const OPTION_LINE =
+  /^ {4,8}((?:-\w, )?--[a-z][\w-]*(?:, --[a-z][\w-]*)*)(?: ([A-Z]\S*))?(?:(?: {2,}|(?<= [A-Z]\S*) )(\S.*))?$/;
+
+/** Reads the options that a help text declares. */
+export function readOptionLines(help: string): readonly OptionLine[] {
+  const found: { names: string; value: string | null; text: string }[] = [];
+  let isOption = false;
+  for (const line of help.split("\n")) {
+    const [, names, value = null, text = ""] = OPTION_LINE.exec(line) ?? [];
+    if (names !== undefined) found.push({ names, value, text });
+    else if (isOption && /^ {10,}\S/.test(line)) {
+      found.at(-1)!.text += ` ${line.trim()}`;
+    } else {
+      isOption = false;
+      continue;
+    }
+    isOption = true;
+  }
+  return found.flatMap(({ names, value, text }) =>
+    [...names.matchAll(/--([\w-]+)/g)].map(([, long]) => ({
+      long: long!,
+      short: /^-(\w),/.exec(names)?.[1] ?? "",
+      value,
+      repeats: value?.endsWith("...") ?? false,
+      summary: text.trim().split(/[.;](?: |$)/)[0]!,
+    }))
+  );
 }
 
 export interface Options {
@@ -41,24 +73,29 @@ export interface Options {
 const PASTED_DASH =
   /^[\u2010-\u2015\u2212\ufe58\ufe63\uff0d][-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]*(?=[A-Za-z0-9])/;
 
-/** Reads a command's arguments; throws UsageError with the nearest option as the hint. */
+/**
+ * Reads a command's arguments by the options that its help declares; throws
+ * UsageError with the nearest option as the hint. With `stopEarly`, what stands
+ * behind the first positional is another program's.
+ */
 export function parseOptions(
   args: readonly string[],
-  names: OptionNames,
+  help: string,
+  { stopEarly = false } = {},
 ): Options {
-  const { flags = {}, values = {}, lists = {} } = names;
-  const valued = { ...values, ...lists };
-  const known = Object.keys({ ...flags, ...valued });
-  const alias: Record<string, string> = {};
-  for (const [name, short] of Object.entries({ ...flags, ...valued })) {
-    if (short) alias[short] = name;
-  }
+  const lines = readOptionLines(help);
+  const known = lines.map(({ long }) => long);
+  const valued = lines.filter(({ value }) => value !== null)
+    .map(({ long }) => long);
+  const alias = Object.fromEntries(
+    lines.filter(({ short }) => short).map(({ long, short }) => [short, long]),
+  );
   const parsed = parseArgs([...args], {
-    boolean: Object.keys(flags),
-    string: [...Object.keys(valued), "_"],
-    collect: Object.keys(valued),
+    boolean: known.filter((name) => !valued.includes(name)),
+    string: [...valued, "_"],
+    collect: valued,
     alias,
-    stopEarly: names.stopEarly ?? false,
+    stopEarly,
     unknown: (argument: string, key?: string) => {
       if (key === undefined) return true;
       throw new UsageError(
@@ -69,7 +106,7 @@ export function parseOptions(
   }) as Record<string, unknown> & { _: string[] };
 
   const pasted = parsed._.find((word) => PASTED_DASH.test(word));
-  if (pasted !== undefined && !names.stopEarly) {
+  if (pasted !== undefined && !stopEarly) {
     const typed = pasted.replace(PASTED_DASH, "-");
     throw new UsageError(
       `unknown option "${pasted}": its dash is no hyphen`,
@@ -77,7 +114,7 @@ export function parseOptions(
     );
   }
   const given = (name: string) => (parsed[name] ?? []) as string[];
-  for (const name of Object.keys(valued)) {
+  for (const name of valued) {
     if (given(name).includes("")) {
       throw new UsageError(
         `--${name} needs a value`,
@@ -105,6 +142,28 @@ export function readDuration(
   if (seconds !== null && seconds >= least) return seconds;
   throw new UsageError(
     `--${name} must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
+  );
+}
+
+/** The port that an option or a word names; throws UsageError. */
+export function readPort(what: string, words: string): number {
+  const port = /^\d{1,5}$/.test(words) ? Number(words) : 0;
+  if (port >= 1 && port <= 65_535) return port;
+  throw new UsageError(`${what} must be a port, 1 to 65535, got "${words}"`);
+}
+
+/** Which of some words this is; throws UsageError with the nearest one. */
+export function oneOf<T extends string>(
+  what: string,
+  words: string,
+  known: readonly T[],
+): T {
+  const found = known.find((word) => word === words);
+  if (found !== undefined) return found;
+  const all = `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`;
+  throw new UsageError(
+    `${what} must be ${all}, got "${words}"`,
+    nearest(words, known),
   );
 }
 

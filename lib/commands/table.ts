@@ -2,7 +2,6 @@
 
 import type { Runtime } from "../runtime/runtime.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
-import { COMMAND_NAMES } from "../values/program.ts";
 import { escapeUnsafe } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
@@ -169,9 +168,6 @@ async function dispatch(
       return 0;
     }
     return command.run(rest, runtime);
-  }
-  if (COMMAND_NAMES.includes(first)) {
-    throw new UsageError(`"${first}" is not yet supported by this version`);
   }
   // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
   if (rest.some((one) => /^-?\d/.test(one))) {

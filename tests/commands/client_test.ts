@@ -135,7 +135,7 @@ const wrong: [
   [
     "add bob --for ever",
     UsageError,
-    `--for must be a duration such as 30s, 5m or 8h, got "ever"`,
+    `--for must be a duration such as 90, 30s, 5m or 8h, got "ever"`,
   ],
   ["add bob --for 0", UsageError, `--for must be a duration`],
   [

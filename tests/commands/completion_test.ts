@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";
-import { readOptionSummaries } from "../../lib/commands/completion/words.ts";
+import { readOptionLines } from "../../lib/commands/command.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { runtime } from "../fakes/runtime.ts";
 
@@ -119,31 +119,61 @@ for (const [shell, ask] of Object.entries(SHELLS)) {
 }
 
 for (const [name, { load }] of Object.entries(COMMANDS)) {
-  test(`knock ${name} explains each of its options, and has no others`, async () => {
-    const { help, optionNames, subcommands = {} } = await load();
-    const all = [optionNames, ...Object.values(subcommands)]
-      .flatMap(({ flags, values, lists }) =>
-        Object.keys({ ...flags, ...values, ...lists })
-      );
-    assertEquals(
-      [...readOptionSummaries(help).keys()].sort(),
-      [...new Set(all)].sort(),
-    );
+  test(`knock ${name} explains each of its options, in 80 columns`, async () => {
+    const { help, subcommands = {} } = await load();
+    const lines = readOptionLines(help);
+    for (const { long, summary } of lines) assert(summary !== "", long);
+    const names = lines.map(({ long }) => long);
+    assertEquals(new Set(names).size, names.length);
+    // An option in the usage or in the words is declared, too.
+    const usage = help.slice(0, help.indexOf("\n\n"));
+    for (const [, long] of usage.matchAll(/--([a-z][\w-]*)/g)) {
+      assert(names.includes(long!), long);
+    }
+    for (const text of Object.values(subcommands)) {
+      for (const { long } of readOptionLines(text)) {
+        assert(names.includes(long));
+      }
+    }
+    const [text, example] = help.split(/\nExample.*:\n/);
+    for (const line of text!.split("\n")) {
+      assert(line.length <= 80 || line.includes("knock completion"), line);
+    }
+    assert(example, "ends in an example");
   });
 }
 
-test("readOptionSummaries() takes the first sentence", () => {
+test("readOptionLines() takes names, values and the first sentence", () => {
   const help = `Options:
     -c, --config FILE    The configuration; or the
                          environment's. More.
         --json           One list
                          of all. And more.
+        --open PORT,...
 
     --not an option line
 `;
-  assertEquals([...readOptionSummaries(help)], [
-    ["config", "The configuration"],
-    ["json", "One list of all"],
+  assertEquals(readOptionLines(help), [
+    {
+      long: "config",
+      short: "c",
+      value: "FILE",
+      repeats: false,
+      summary: "The configuration",
+    },
+    {
+      long: "json",
+      short: "",
+      value: null,
+      repeats: false,
+      summary: "One list of all",
+    },
+    {
+      long: "open",
+      short: "",
+      value: "PORT,...",
+      repeats: true,
+      summary: "",
+    },
   ]);
-  assert(!readOptionSummaries(help).has("not"));
 });

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import type { Command, OptionNames } from "../../lib/commands/command.ts";
+import { type Command, readOptionLines } from "../../lib/commands/command.ts";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { sealKnock } from "../../lib/dialects/knock1/open.ts";
@@ -96,16 +96,18 @@ async function runHarmless(
 
 /** Command lines with a nasty text in each place that takes one. */
 function commandLines(name: string, command: Command): string[][] {
-  const of = (words: string[], names: OptionNames) => {
-    const { flags = {}, values = {}, lists = {} } = names;
-    const options = Object.keys({ ...values, ...lists });
+  const of = (words: string[], help: string) => {
+    const lines = readOptionLines(help);
+    const flags = lines.filter(({ value }) => value === null);
+    const options = lines.filter(({ value }) => value !== null)
+      .map(({ long }) => long);
     return [
       [...words, ALL],
       [...words, "home", ALL],
       [...words, "home", "a", ALL],
       [...words, `--${ALL}`],
       [...words, `-${ALL}`],
-      ...Object.keys(flags).map((flag) => [...words, `--${flag}`, ALL]),
+      ...flags.map(({ long }) => [...words, `--${long}`, ALL]),
       ...options.flatMap((option) => [
         [...words, `--${option}=${ALL}`],
         [...words, "home", `--${option}=${ALL}`],
@@ -114,9 +116,9 @@ function commandLines(name: string, command: Command): string[][] {
     ];
   };
   return [
-    ...of([name], command.optionNames),
-    ...Object.entries(command.subcommands ?? {}).flatMap(([word, names]) =>
-      of([name, word], names)
+    ...of([name], command.help),
+    ...Object.entries(command.subcommands ?? {}).flatMap(([word, help]) =>
+      of([name, word], help)
     ),
   ];
 }

@@ -24,12 +24,9 @@ Example:
 
 const SHELLS = { bash: formatBash, zsh: formatZsh, fish: formatFish } as const;
 
-/** The names of its options. */
-export const optionNames = {};
-
 /** Runs `knock completion`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [shell] = takePositionals(options, ["SHELL"], 1);
   if (shell === undefined) {
     throw new UsageError("SHELL is missing", "it is bash, zsh or fish");

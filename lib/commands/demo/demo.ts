@@ -22,16 +22,13 @@ Example:
 /** How long the demo's grant lasts. */
 const OPEN_SECONDS = 2;
 
-/** The names of its options. */
-export const optionNames = {};
-
 /** Runs `knock demo`, and returns the exit status: 0 when all went as it should. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   // The demo's own helpers, which it runs inside its namespaces.
   if (args[0] === "--serve") return await listen(runtime, args[1]!);
   if (args[0] === "--greet") return await greet(runtime, args[1]!);
 
-  takePositionals(parseOptions(args, optionNames), []);
+  takePositionals(parseOptions(args, help), []);
   const stage = await chooseStage(runtime);
   try {
     return await play(runtime, stage);

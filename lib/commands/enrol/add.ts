@@ -13,31 +13,46 @@ import { type Endpoint, parseEndpoint } from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import { parsePortRange } from "../../values/ports.ts";
 import { counted, nearest } from "../../values/text.ts";
-import { parseDuration } from "../../values/time.ts";
-import { type Options, parseOptions, takePositionals } from "../command.ts";
-import { addInDialect, NEW_DIALECTS, type NewDialect } from "./add_dialect.ts";
+import {
+  oneOf,
+  type Options,
+  parseOptions,
+  readDuration,
+  takePositionals,
+} from "../command.ts";
+import { addInDialect, NEW_DIALECTS } from "./add_dialect.ts";
+import { FILE_OPTION } from "./list.ts";
 import { codeFileOf, createWith, newCodeSecret } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
 import { replaceConfig, tellToReload } from "./remove.ts";
 import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
 
-/** The names of its options. */
-export const addOptionNames = {
-  flags: { code: "", qr: "" },
-  values: {
-    config: "c",
-    open: "o",
-    for: "f",
-    key: "k",
-    server: "s",
-    dialect: "",
-    svg: "",
-  },
-};
+/** Its options. */
+export const ADD_OPTIONS =
+  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open: services, or ports such as
+                               tcp/8080-8090. Default: all services.
+    -f, --for DURATION         For how long when it does not say, such as 1h.
+    -k, --key PUBLIC           The public key of a client that made its own
+                               pair with \`knock keygen\`.
+    -s, --server HOST[:PORT]   How the client reaches this server. Default:
+                               this machine's own address.
+        --code                 Want a one-time code with every knock, too. Its
+                               secret goes into the enrolment and, beside the
+                               configuration, into code/NAME.secret; for an
+                               authenticator app it is printed as a URI.
+        --qr                   Draw the enrolment as a QR code on standard
+                               error, and the secret of the codes as another.
+        --svg FILE             Draw the enrolment as a QR code in a new file.
+        --dialect NAME         The client is another tool's: fwknop prints a
+                               stanza for its .fwknoprc; openme prints the
+                               client file of its command line, and --qr is
+                               what its apps scan; openspa writes NAME.ospa in
+                               this folder. Default: knock.
+`;
 
 /** Runs `knock client add`. */
 export function addClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, addOptionNames);
+  const options = parseOptions(args, ADD_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
   if (!NAME.pattern.test(name)) {
     throw new UsageError(`NAME must be ${NAME.wanted}, got "${name}"`);
@@ -52,8 +67,13 @@ export function addClient(args: string[], runtime: Runtime): number {
     );
   }
   const open = readOpen(options, config);
-  const forSeconds = readFor(options);
-  const dialect = readDialect(options);
+  const forSeconds = readDuration(options, "for", 1);
+  const known = ["knock", ...NEW_DIALECTS] as const;
+  const dialect = oneOf(
+    "--dialect",
+    options.value("dialect") ?? "knock",
+    known,
+  );
   if (dialect !== "knock") {
     return addInDialect(dialect, {
       runtime,
@@ -110,29 +130,16 @@ export function addClient(args: string[], runtime: Runtime): number {
   return 0;
 }
 
-function readDialect(options: Options): "knock" | NewDialect {
-  const given = options.value("dialect") ?? "knock";
-  const known = ["knock", ...NEW_DIALECTS] as const;
-  const found = known.find((dialect) => dialect === given);
-  if (found) return found;
-  throw new UsageError(
-    `--dialect must be ${known.slice(0, -1).join(", ")} or ${
-      known.at(-1)
-    }, got "${given}"`,
-    nearest(given, known),
-  );
-}
-
 function readOpen(options: Options, config: Config): NewClient["open"] {
   const names = config.services.map(({ name }) => name);
-  const given = options.value("open");
-  if (given === undefined && names.length === 0) {
+  const given = options.list("open").flatMap((list) => list.split(","));
+  if (given.length === 0 && names.length === 0) {
     throw new UsageError(
       "there is no service that the client could open",
       `add one under "services:", or give ports: --open tcp/22`,
     );
   }
-  return given === undefined ? names : given.split(",").map((part) => {
+  return given.length === 0 ? names : given.map((part) => {
     const found = part.includes("/")
       ? parsePortRange(part)
       : names.find((name) => name === part);
@@ -145,16 +152,6 @@ function readOpen(options: Options, config: Config): NewClient["open"] {
           : `there are no services: give ports, as tcp/22`),
     );
   });
-}
-
-function readFor(options: Options): number | undefined {
-  const given = options.value("for");
-  if (given === undefined) return undefined;
-  const seconds = parseDuration(given);
-  if (seconds) return seconds;
-  throw new UsageError(
-    `--for must be a duration such as 30s, 5m or 8h, got "${given}"`,
-  );
 }
 
 function readKey(options: Options, config: Config): Uint8Array | undefined {

@@ -16,12 +16,16 @@ import { escapeUnsafe, formatTable, nearest } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
-/** The names of the options of list, show and remove. */
-export const fileOptionNames = { values: { config: "c" } };
+/** The option of each subcommand. */
+export const FILE_OPTION =
+  `    -c, --config FILE          The server's configuration. Default:
+                               KNOCK_CONFIG, then /etc/knock/server.yaml for
+                               root and ~/.config/knock/server.yaml for others.
+`;
 
 /** Runs `knock client list`. */
 export function listClients(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, fileOptionNames);
+  const options = parseOptions(args, FILE_OPTION);
   takePositionals(options, []);
   const file = needConfig(runtime, options.value("config"));
   const { clients } = loadConfig(runtime, file);
@@ -48,7 +52,7 @@ export function listClients(args: string[], runtime: Runtime): number {
 
 /** Runs `knock client show`. */
 export function showClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, fileOptionNames);
+  const options = parseOptions(args, FILE_OPTION);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const client = findClient(loadConfig(runtime, file), name);

@@ -61,7 +61,9 @@ export function createWith(
 
 /** Whether there was none. */
 function makeFolder(runtime: Runtime, folder: string): boolean {
-  return failing(`cannot make ${folder}`, () => {
+  const refused = ({ code, message }: SystemError) =>
+    new FailureError(`cannot make ${folder}: ${message}`, cure(code));
+  return failing(refused, () => {
     if (runtime.files.stat(folder)) return false;
     makeOwnFolder(runtime, folder);
     return true;
@@ -78,11 +80,17 @@ function create(
         `${path} exists already: nothing was changed`,
         "move that file away, if nobody needs it",
       )
-      : new FailureError(`cannot write ${path}: ${message}`);
+      : new FailureError(`cannot write ${path}: ${message}`, cure(code));
   failing(refused, () => {
     if (isOutput) runtime.files.create(path, data, FILE_MODE);
     else createOwn(runtime, path, data);
   });
+}
+
+function cure(code: string): string | undefined {
+  return code === "EACCES"
+    ? "run it as root, or name a folder of yours"
+    : undefined;
 }
 
 function removeEmpty(runtime: Runtime, folder: string): void {

@@ -7,12 +7,12 @@ import { replaceOwn } from "../../config/files/rights.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { failing, FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { fileOptionNames, findClient } from "./list.ts";
+import { FILE_OPTION, findClient } from "./list.ts";
 import { removeClientFiles } from "./new_files.ts";
 
 /** Runs `knock client remove`. */
 export function removeClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, fileOptionNames);
+  const options = parseOptions(args, FILE_OPTION);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const text = readFile(runtime, file);

@@ -40,11 +40,18 @@ import { type Options, readDuration } from "../command.ts";
 
 const MAX_TRIES = 10;
 
-/** Options of every command that sends a packet; for parseOptions. */
-export const SENDING = {
-  flags: { ipv4: "4", ipv6: "6" },
-  values: { transport: "", tries: "", profiles: "", code: "" },
-} as const;
+/** Options of every command that sends a packet, as its help declares them. */
+export const SENDING =
+  `    --tries N          Packets to send until an answer comes, 1 to 10;
+                       default: 3.
+    --transport HOW    udp, tcp or http, or with another port, http/8080;
+                       default: the profile's, or udp. Over tcp and http no
+                       server answers.
+    --code CODE        The one-time code, where the server wants one; default:
+                       the profile's own, or what is typed.
+    -4, --ipv4         Knock only over IPv4.
+    -6, --ipv6         Knock only over IPv6.
+    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;
 
 /** Whom a command asks, and how it sends. */
 export interface AskedOptions {

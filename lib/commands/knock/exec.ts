@@ -13,21 +13,15 @@ export const help = `Usage:
 Knocks, waits until the port is open, and runs a command with this terminal.
 
 Options:
-    --open PORTS       What to open, such as tcp/22; default: the profile's, or
+    --open PORT,...    What to open, such as tcp/22; default: the profile's, or
                        all that the client may. The first TCP port is waited
                        for, 10 s at most; where none is named, the server's
                        answer is enough.
     --for DURATION     For how long; default: the profile's, or the server's.
     --from ADDRESS     For which address; see \`knock help send\`.
     --both             Open for both families, IPv4 and IPv6.
-    --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3.
-    --transport HOW    udp, tcp or http, or with another port, http/8080.
-    --code CODE        The one-time code, where the server wants one.
-    -4, --ipv4         Knock only over IPv4.
-    -6, --ipv6         Knock only over IPv6.
     -q, --quiet        Show no progress.
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+${SENDING}
 
 Ends with the command's exit status, or 128 and the number of the signal that
 ended it; with 1 when it is not open or the command cannot be run. Signals
@@ -37,13 +31,6 @@ Example:
     $ knock exec home -- rsync -a photos/ home.example.org:photos/
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { ...SENDING.flags, both: "", quiet: "q" },
-  values: { ...SENDING.values, for: "", from: "" },
-  lists: { open: "" },
-};
-
 const FORWARDED: readonly SignalName[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /** As shells count the end by a signal. */
@@ -52,7 +39,7 @@ const SIGNALLED = 128;
 /** Runs `knock exec`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const { own, command } = splitCommand(args);
-  const options = parseOptions(own, optionNames);
+  const options = parseOptions(own, help);
   const [name] = takePositionals(options, ["PROFILE"]);
   if (command.length === 0) {
     throw new UsageError(
@@ -85,7 +72,7 @@ function splitCommand(args: readonly string[]) {
   const at = args.indexOf("--");
   if (at >= 0) return { own: args.slice(0, at), command: args.slice(at + 1) };
   // A slip in an option is the nearer cause.
-  parseOptions(args, { ...optionNames, stopEarly: true });
+  parseOptions(args, help, { stopEarly: true });
   throw new UsageError(
     'the command must come behind "--"',
     "knock exec PROFILE -- COMMAND...",

@@ -13,17 +13,9 @@ export const help = `Usage:
 Asks whether the profile's server answers this client. Opens nothing.
 
 Options:
-    --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3.
-    --transport HOW    udp, tcp or http, or with another port, http/8080;
-                       default: the profile's, or udp.
-    --code CODE        The one-time code, where the server wants one; default:
-                       the profile's own, or what is typed.
-    -4, --ipv4         Ask only over IPv4.
-    -6, --ipv6         Ask only over IPv6.
     --json             Print one JSON object, also when no answer came.
     -q, --quiet        Print nothing when it answers.
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+${SENDING}
 
 Prints how long the answer took, and how the clocks differ when it is by more
 than a second. Ends with 1 when no answer came.
@@ -33,15 +25,9 @@ Example:
     home answers from 198.51.100.7:62201 in 12 ms, and sees 203.0.113.9
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { ...SENDING.flags, json: "", quiet: "q" },
-  values: SENDING.values,
-};
-
 /** Runs `knock ping`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [name] = takePositionals(options, ["PROFILE"]);
   const { profile, sending } = askedServer(runtime, options, name!);
   const wish = {

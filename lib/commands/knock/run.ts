@@ -21,34 +21,21 @@ Options:
                        default) is where the packet comes from as the server
                        sees it.
     --no-reply         Send one packet and do not wait for the answer.
-    --tries N          How often to send the packet until an answer comes, 1
-                       to 10; default: 3. The command runs once.
-    --transport HOW    udp, tcp or http, or with another port, http/8080;
-                       default: the profile's, or udp.
-    --code CODE        The one-time code, where the server wants one; default:
-                       the profile's own, or what is typed.
-    -4, --ipv4         Knock only over IPv4.
-    -6, --ipv6         Knock only over IPv6.
     -q, --quiet        Print nothing when it is done.
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+${SENDING}
 
-Ends with 0 when the command ended with 0, and 1 when it failed, or the server
-refused or did not answer. What it printed is in the server's log.
+The command runs once, however often the packet is sent. Ends with 0 when it
+with 0, and 1 when it failed, or the server refused or did not answer. What it
+printed is in the server's log.
 
 Example:
     $ knock run home restart-web
     restart-web: done
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { ...SENDING.flags, "no-reply": "", quiet: "q" },
-  values: { ...SENDING.values, from: "", timeout: "" },
-};
-
 /** Runs `knock run`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
   checkCommand(command!);
   const patience = readDuration(options, "timeout", 1) ?? PATIENCE_SECONDS;

@@ -33,7 +33,7 @@ export const help = `Usage:
 Knocks: asks the profile's server to open ports for a while.
 
 Options:
-    --open PORTS       What to open, such as tcp/22 or tcp/80,tcp/443;
+    --open PORT,...    What to open, such as tcp/22 or tcp/80,tcp/443;
                        default: the profile's, or all that the client may.
     --for DURATION     For how long, such as 90, 30s, 5m, 8h or 1d;
                        default: the profile's, or the server's.
@@ -50,19 +50,10 @@ Options:
                        machine's addresses change, until Ctrl-C; ends with 0.
     --close            With --keep: close when it is stopped.
     --no-reply         Send one packet and do not wait for the answer.
-    --tries N          Packets to send until an answer comes, 1 to 10;
-                       default: 3.
-    --transport HOW    udp, tcp or http, or with another port, http/8080;
-                       default: the profile's, or udp. Over tcp and http no
-                       server answers.
     --nat HOST:PORT    Have the port of --open passed on to there (fwknop).
-    --code CODE        The one-time code, where the server wants one; default:
-                       the profile's own, or what is typed.
-    -4, --ipv4         Knock only over IPv4.
-    -6, --ipv6         Knock only over IPv6.
     --json             Print one JSON object, also when no answer came.
     -q, --quiet        Print nothing when it is open.
-    --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
+${SENDING}
 
 Ends with 0 when it is open, and 1 when the server refused or did not answer.
 Servers of openme and fwknop never answer: 0 says that the packet is sent.
@@ -72,22 +63,6 @@ Example:
     $ knock home --open tcp/22 --for 1h
     open tcp/22 for 203.0.113.9 until 15:04:05
 `;
-
-/** The names of its options. */
-export const optionNames = {
-  flags: {
-    ...SENDING.flags,
-    "no-reply": "",
-    quiet: "q",
-    wait: "",
-    both: "",
-    keep: "",
-    close: "",
-    json: "",
-  },
-  values: { ...SENDING.values, for: "", from: "", nat: "" },
-  lists: { open: "" },
-};
 
 /** What is told of it. */
 export interface Telling {
@@ -99,7 +74,7 @@ export interface Telling {
 
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [name] = takePositionals(options, ["PROFILE"]);
   const asked = askedServer(runtime, options, name!);
   const { profile } = asked;

@@ -30,12 +30,9 @@ Example:
     configuration OK
 `;
 
-/** The names of its options. */
-export const optionNames = { flags: { host: "" }, values: { config: "c" } };
-
 /** Runs `knock check`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [file] = takePositionals(options, ["FILE"], 1);
   const config = loadConfig(
     runtime,

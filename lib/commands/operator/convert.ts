@@ -21,8 +21,8 @@ import {
   orNull,
   UsageError,
 } from "../../values/errors.ts";
-import { escapeUnsafe, nearest } from "../../values/text.ts";
-import { parseOptions } from "../command.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { oneOf, parseOptions } from "../command.ts";
 import { createWith, type NewFile } from "../enrol/new_files.ts";
 
 export const help = `Usage:
@@ -62,24 +62,17 @@ Example:
 
 const KEY_NAME = "server.key";
 
-/** The names of its options. */
-export const optionNames = { values: { dir: "d" } };
-
 /** Runs `knock convert`, and returns the exit status. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [tool, ...files] = options.positionals;
   const tools = Object.keys(CONVERTERS);
-  const names = `${tools.slice(0, -1).join(", ")} or ${tools.at(-1)}`;
-  if (tool === undefined || !Object.hasOwn(CONVERTERS, tool)) {
-    throw new UsageError(
-      tool === undefined
-        ? "TOOL is missing"
-        : `TOOL must be ${names}, got "${tool}"`,
-      tool === undefined ? `it is ${names}` : nearest(tool, tools),
-    );
+  if (tool === undefined) {
+    const names = `${tools.slice(0, -1).join(", ")} or ${tools.at(-1)}`;
+    throw new UsageError("TOOL is missing", `it is ${names}`);
   }
+  oneOf("TOOL", tool, tools);
   if (files.length === 0) throw new UsageError("FILE is missing");
   const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
   const dir = options.value("dir");

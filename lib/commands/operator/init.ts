@@ -4,7 +4,6 @@ import {
   defaultConfig,
   pathBeside,
 } from "../../config/files/places.ts";
-import { createOwn, makeOwnFolder } from "../../config/files/rights.ts";
 import { formatConfig } from "../../config/files/write.ts";
 import { parseConfig } from "../../config/read.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../../config/shape.ts";
@@ -14,16 +13,12 @@ import { listing, readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import {
-  FailureError,
-  orNull,
-  SystemError,
-  UsageError,
-} from "../../values/errors.ts";
+import { FailureError, orNull, UsageError } from "../../values/errors.ts";
 import { parsePortRange, type PortRange } from "../../values/ports.ts";
-import { escapeUnsafe, nearest } from "../../values/text.ts";
-import { parseOptions, takePositionals } from "../command.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import { oneOf, parseOptions, readPort, takePositionals } from "../command.ts";
 import { enrol, type NewKnockKeys, ownHost } from "../enrol/add.ts";
+import { createWith } from "../enrol/new_files.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 import type { NewService } from "../../config/config.ts";
 
@@ -43,7 +38,8 @@ Options:
     -m, --mode MODE            nft, iptables: guard or accept. Default: guard;
                                accept where this host's own rules drop the
                                services' ports and knock's can accept them.
-    -s, --service NAME=PORTS   What is closed until somebody knocks, such as
+    -s, --service NAME=PORTS...
+                               What is closed until somebody knocks, such as
                                ssh=tcp/22 or web=tcp/80,tcp/443. With gate it
                                also says where connections go:
                                ssh=tcp/2222,127.0.0.1:22. May be repeated.
@@ -55,21 +51,18 @@ Example:
     $ sudo knock client add laptop --server home.example.org
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  values: { dir: "d", backend: "b", mode: "m", listen: "l" },
-  lists: { service: "s" },
-};
-
 /** Runs `knock init`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const dir = options.value("dir");
   const file = dir === undefined
     ? defaultConfig(runtime)
     : configIn(runtime, dir);
-  const named = readBackend(options.value("backend"));
+  const backend = options.value("backend");
+  const named = backend === undefined
+    ? undefined
+    : oneOf("--backend", backend, BACKENDS);
   const usual = named ?? await usualBackend(runtime);
   const services = options.list("service").map((text) =>
     parseService(text, usual)
@@ -84,7 +77,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   const given = {
-    port: readPort(options.value("listen")),
+    port: readPort("--listen", options.value("listen") ?? String(DEFAULT_PORT)),
     services: services.length > 0 ? services : defaultServices(usual),
   };
   const { notes, ...firewall } = chooseFirewall(
@@ -160,36 +153,18 @@ export function parseService(text: string, backend: BackendName): NewService {
   return { name, ports, to };
 }
 
-function readBackend(value: string | undefined): BackendName | undefined {
-  const found = BACKENDS.find((name) => name === value);
-  if (value === undefined || found) return found;
-  throw new UsageError(
-    `--backend must be ${BACKENDS.slice(0, -1).join(", ")} or ` +
-      `${BACKENDS.at(-1)}, got "${value}"`,
-    nearest(value, BACKENDS),
-  );
-}
-
 function readMode(
   value: string | undefined,
   backend: BackendName,
 ): FirewallConfig["mode"] | null {
   if (value === undefined) return null;
-  if (value !== "guard" && value !== "accept") {
-    throw new UsageError(`--mode must be guard or accept, got "${value}"`);
-  }
+  const mode = oneOf("--mode", value, ["guard", "accept"]);
   if (backend !== "nft" && backend !== "iptables") {
     throw new UsageError(
       `--mode is for --backend nft or iptables, got "${backend}"`,
     );
   }
-  return value;
-}
-
-function readPort(value: string | undefined): number {
-  const port = value === undefined ? DEFAULT_PORT : Number(value);
-  if (/^\d{1,5}$/.test(value ?? "1") && port >= 1 && port <= 65535) return port;
-  throw new UsageError(`--listen must be a port, 1 to 65535, got "${value}"`);
+  return mode;
 }
 
 /** nft where this user can use it now, else the gate, which needs nothing. */
@@ -269,7 +244,17 @@ export function newConfiguration(
     readCode: () => key,
     stateFolder: () => "",
   });
-  writeBoth(runtime, [[keyFile, `${formatBase64url(key)}\n`], [file, text]]);
+  for (const path of [keyFile, file]) {
+    if (!orNull(() => runtime.files.stat(path))) continue;
+    throw new FailureError(
+      `${path} exists already: nothing was written`,
+      "give another folder with --dir DIR, or move that file away",
+    );
+  }
+  createWith(runtime, [
+    { path: keyFile, data: `${formatBase64url(key)}\n` },
+    { path: file, data: text },
+  ], () => {});
   return {
     keyFile,
     enrolment: client && {
@@ -293,41 +278,4 @@ export function defaultServices(backend: BackendName): NewService[] {
   return backend === "gate"
     ? [{ name: "ssh", ports: [tcp(2222)], to: { host: "127.0.0.1", port: 22 } }]
     : [{ name: "ssh", ports: [tcp(22)], to: null }];
-}
-
-function writeBoth(
-  runtime: Runtime,
-  files: readonly (readonly [path: string, data: string])[],
-): void {
-  const made: string[] = [];
-  try {
-    for (const [path] of files) {
-      if (!runtime.files.stat(path)) continue;
-      throw new FailureError(
-        `${path} exists already: nothing was written`,
-        "give another folder with --dir DIR, or move that file away",
-      );
-    }
-    const folder = pathBeside(runtime, files[0]![0], ".");
-    makeOwnFolder(runtime, folder);
-    for (const [path, data] of files) {
-      createOwn(runtime, path, data);
-      made.push(path);
-    }
-  } catch (error) {
-    for (const path of made) {
-      try {
-        runtime.files.remove(path);
-      } catch {
-        // The first failure is the one to tell.
-      }
-    }
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `cannot write ${files[made.length]![0]}: ${error.message}`,
-      error.code === "EACCES"
-        ? "give a folder of yours with --dir DIR, or run it as root"
-        : undefined,
-    );
-  }
 }

@@ -26,18 +26,12 @@ Example:
     2026-11-21T14:05:10.731Z end alice 203.0.113.9 tcp/22
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { json: "" },
-  values: { since: "", client: "", config: "c" },
-};
-
 /** How the names of those begin who came by a port sequence. */
 const DOOR = "sequence ";
 
 /** Runs `knock log`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const client = options.value("client");
   const seconds = readDuration(options, "since") ?? null;

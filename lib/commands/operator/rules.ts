@@ -43,12 +43,9 @@ Example:
     # nft -c -f /etc/nftables.conf
 `;
 
-/** The options of `knock rules`. */
-export const optionNames = { flags: { remove: "" }, values: { config: "c" } };
-
 /** Runs `knock rules`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [file] = takePositionals(options, ["FILE"], 1);
   const named = file ?? options.value("config");
   if (options.flag("remove")) return await remove(runtime, named);

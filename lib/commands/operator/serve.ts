@@ -37,9 +37,6 @@ Example:
     $ knock serve --config /etc/knock/server.yaml --trial 5m
 `;
 
-/** The names of its options. */
-export const optionNames = { values: { config: "c", trial: "" } };
-
 /** How long the end waits for whoever reads the log. */
 const LAST_WORDS_MS = 1000;
 
@@ -53,7 +50,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 }
 
 async function serve(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const trialSeconds = readDuration(options, "trial", 1) ?? null;
   const file = findConfig(runtime, options.value("config")) ??

@@ -65,15 +65,9 @@ const MAX_INPUT = 65_536;
 /** What it takes; without it, standard input says. */
 const WANTED = "LINE, FILE or -";
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { "ask-code": "" },
-  values: { name: "", key: "", profiles: "" },
-};
-
 /** Runs `knock import`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [source = "-"] = takePositionals(options, [WANTED], 1);
   const keyFile = options.value("key");
   if (source === "-" && keyFile === "-") {

@@ -26,16 +26,10 @@ Example:
     office  [2001:db8::7]:62201     knock
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { json: "", names: "" },
-  values: { profiles: "" },
-};
-
 /** Runs `knock profiles`, and returns the exit status. */
 // deno-lint-ignore require-await -- as all commands
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const file = profilesFile(runtime, options.value("profiles"));
   const profiles = [...readProfiles(runtime, file).values()];

@@ -67,15 +67,9 @@ const MAX_INPUT = 65_536;
 
 const ENCODINGS: readonly Encoding[] = ["hex", "base64", "raw"];
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { hex: "", base64: "", raw: "" },
-  values: { config: "c", profiles: "", at: "", from: "" },
-};
-
 /** Runs `knock decode`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const asked = readAt(options.value("at"));
   const source = readSource(options.value("from"));

@@ -30,13 +30,10 @@ Example:
     $ knock alice && ssh HOST
 `;
 
-/** The names of its options. */
-export const optionNames = {};
-
 /** Runs `knock help`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const [name] = takePositionals(
-    parseOptions(args, optionNames),
+    parseOptions(args, help),
     ["COMMAND"],
     1,
   );

@@ -25,13 +25,10 @@ Example:
     public key: 9nM1Y0o3kz3OOZ6ADFl2Uu7YQo6Hq1zyA0jwLQn6kGw
 `;
 
-/** The names of its options. */
-export const optionNames = { flags: { adk: "" } };
-
 /** Runs `knock keygen`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   if (options.flag("adk")) {
     runtime.out(`${formatAdkSecret(runtime.random(ADK_SECRET_SIZE))}\n`);

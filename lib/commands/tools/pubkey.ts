@@ -23,12 +23,9 @@ const MAX_INPUT = 4096;
 const WANTED =
   "standard input must be a private key of 43 base64url characters";
 
-/** The names of its options. */
-export const optionNames = {};
-
 /** Runs `knock pubkey`. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  takePositionals(parseOptions(args, optionNames), []);
+  takePositionals(parseOptions(args, help), []);
   const input = await failing(
     ({ message }) => new UsageError(`${WANTED}: ${message}`),
     () => runtime.readStdin(MAX_INPUT),

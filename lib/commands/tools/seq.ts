@@ -38,14 +38,6 @@ Example:
     $ knock seq gate.example.org 7000 8000/udp 9000
 `;
 
-/** Options of both command lines. */
-export const SEQ_FLAGS = {
-  udp: "u",
-  ipv4: "4",
-  ipv6: "6",
-  verbose: "v",
-} as const;
-
 /** Milliseconds between two hits unless it is said: against reordering. */
 const DELAY_MS = 100;
 
@@ -64,15 +56,9 @@ export interface Knocking {
   readonly verbose: boolean;
 }
 
-/** The names of its options. */
-export const optionNames = {
-  flags: SEQ_FLAGS,
-  values: { delay: "" },
-};
-
 /** Runs `knock seq`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   const [host, ...ports] = options.positionals;
   if (host === undefined) throw new UsageError("HOST is missing");
   if (ports.length === 0) throw new UsageError("PORT is missing");
@@ -226,11 +212,11 @@ export async function runDropIn(
   });
 }
 
+/** The same options, and the short name that the pause has there. */
+const DROP_IN = help.replace("--delay", "-d, --delay");
+
 function read(args: readonly string[]): Options {
-  return parseOptions(args.flatMap(apart), {
-    flags: SEQ_FLAGS,
-    values: { delay: "d" },
-  });
+  return parseOptions(args.flatMap(apart), DROP_IN);
 }
 
 /** Single-letter options written together, as getopt(3) takes them: `-vud50`. */

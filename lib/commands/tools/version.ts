@@ -12,12 +12,9 @@ Example:
     knock ${VERSION} (deno 2.9.6, linux)
 `;
 
-/** The names of its options. */
-export const optionNames = {};
-
 /** Runs `knock version`, and returns the exit status. */
 export function run(args: string[], runtime: Runtime): Promise<number> {
-  takePositionals(parseOptions(args, optionNames), []);
+  takePositionals(parseOptions(args, help), []);
   const { name, version, platform } = runtime;
   runtime.out(`knock ${VERSION} (${name} ${version}, ${platform})\n`);
   return Promise.resolve(0);

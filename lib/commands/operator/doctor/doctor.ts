@@ -50,15 +50,9 @@ Example:
 type Groups =
   readonly (readonly [group: string, findings: readonly Finding[]])[];
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { json: "" },
-  values: { config: "c", profiles: "" },
-};
-
 /** Runs `knock doctor`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const profiles = options.value("profiles");
   const groups: Groups = [

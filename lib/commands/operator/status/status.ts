@@ -28,15 +28,9 @@ Example:
     alice   203.0.113.9  tcp/22  27s
 `;
 
-/** The names of its options. */
-export const optionNames = {
-  flags: { json: "", watch: "w" },
-  values: { config: "c" },
-};
-
 /** Runs `knock status`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, optionNames);
+  const options = parseOptions(args, help);
   takePositionals(options, []);
   const { state } = loadConfig(
     runtime,
