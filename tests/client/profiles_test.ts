@@ -203,8 +203,9 @@ test("addProfile() refuses a name that is taken, a command's, or none", () => {
   for (const name of ["home", "8080", ...COMMAND_NAMES, "", "-x", "a/b"]) {
     const error = assertThrows(
       () => addProfile(fake, FILE, name, ENROLMENT),
-      UsageError,
+      OperatorError,
     );
+    assertEquals(error.status, name === "home" ? 1 : 2);
     assertStringIncludes(error.hint!, "--name NAME");
   }
   assertEquals(fake.files.readText(FILE), written);

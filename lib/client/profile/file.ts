@@ -151,7 +151,7 @@ function add(
   const old = readPrivateFile(runtime, file);
   const names = old === null ? [] : [...parseProfiles(old, file).keys()];
   if (names.includes(name)) {
-    throw new UsageError(
+    throw new FailureError(
       `there is a profile "${name}" in ${file} already`,
       "store this one under another name with --name NAME",
     );
