@@ -4,6 +4,7 @@
  * @module
  */
 
+import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
 import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft/rules/sets.ts";
 import {
   knownPlaceholders,
@@ -11,7 +12,6 @@ import {
   unknownPlaceholders,
 } from "../firewall/programs.ts";
 import { formatEndpoint, isIpv4 } from "../values/address.ts";
-import { formatUuid } from "../values/bytes.ts";
 import {
   formatPortRange,
   overlapPorts,
@@ -249,62 +249,37 @@ export function readFirewall(
   return { backend, mode, chain, commands };
 }
 
-/** What tells a client in each dialect, where it has keys for it. */
-const MARKS: readonly {
-  readonly path: string;
-  readonly wanted: string;
-  readonly of: (client: Client) => string | undefined;
-}[] = [
-  {
-    path: "knock.key",
-    wanted: "a key",
-    of: ({ knock }) => knock?.key.toHex(),
-  },
-  {
-    path: "fwknop.hmac_key_base64",
-    wanted: "an HMAC key",
-    of: ({ fwknop }) => fwknop?.hmac?.key.toHex(),
-  },
-  {
-    path: "fwknop.key_base64",
-    wanted: "a key",
-    // With an HMAC, that alone tells who it is.
-    of: ({ fwknop }) =>
-      fwknop && !fwknop.hmac && "key" in fwknop
-        ? fwknop.key.toHex()
-        : undefined,
-  },
-  {
-    path: "openme.key",
-    wanted: "a key",
-    of: ({ openme }) => openme?.key.toHex(),
-  },
-  {
-    path: "openspa.uuid",
-    wanted: "a UUID",
-    of: ({ openspa }) => openspa ? formatUuid(openspa.uuid) : undefined,
-  },
-];
-
 /** Checks that every client can be told from the others. */
 export function checkKeys(
   clients: readonly Client[],
   mistakes: Mistake[],
 ): void {
-  for (const { path, wanted, of } of MARKS) {
-    const owners = new Map<string, string>();
-    for (const client of clients) {
-      const mark = of(client);
-      if (mark === undefined) continue;
-      const owner = owners.get(mark);
-      if (owner === undefined) owners.set(mark, client.name);
-      else {
-        mistakes.push({
-          path: at("clients", `${client.name}.${path}`),
-          text: `must be ${wanted} of its own, got the same as client ` +
-            `"${owner}"`,
-        });
+  for (const name of DIALECT_NAMES) {
+    for (const { key, wanted, of } of DIALECTS[name].client.marks) {
+      const owners = new Map<string, string>();
+      for (const client of clients) {
+        const mark = client[name] && of(client[name])?.toHex();
+        if (!mark) continue;
+        const owner = owners.get(mark);
+        if (owner === undefined) owners.set(mark, client.name);
+        else {
+          mistakes.push({
+            path: at("clients", `${client.name}.${name}.${key}`),
+            text: `must be ${wanted} of its own, got the same as client ` +
+              `"${owner}"`,
+          });
+        }
       }
     }
   }
+}
+
+/** What is allowed of clients' keys, and not wise. */
+export function keyWarnings(clients: readonly Client[]): string[] {
+  return clients.flatMap((client) =>
+    DIALECT_NAMES.flatMap((name) => {
+      const danger = client[name] && DIALECTS[name].client.warn?.(client[name]);
+      return danger ? [`${at("clients", client.name)}.${name}: ${danger}`] : [];
+    })
+  );
 }

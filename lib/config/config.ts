@@ -1,16 +1,13 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
-import type { RsaKey } from "../dialects/crypto/rsa.ts";
-import type { DialectName } from "../dialects/dialect.ts";
-import type { Sender as FwknopSender } from "../dialects/fwknop/request.ts";
+import type { ClientKeys, OwnKeys } from "../dialects/table.ts";
 import type { Sequence } from "../sequences/sequence.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange, Protocol } from "../values/ports.ts";
 import type { Hours } from "../values/time.ts";
 import type { Argv, FirewallConfig } from "../firewall/firewall.ts";
-import type { FwknopGpgKeys, FwknopKeys } from "../dialects/fwknop/keys.ts";
 
-export interface Config {
+export interface Config extends OwnKeys {
   /** The file it was read from. */
   readonly file: string;
   readonly listen: readonly Listen[];
@@ -18,13 +15,6 @@ export interface Config {
   readonly streams: readonly StreamListen[];
   /** The server's own X25519 private key, 32 bytes. */
   readonly key: Uint8Array;
-  /** The server's own X25519 private key in openme's dialect, 32 bytes. */
-  readonly openme: OwnKey<Uint8Array>;
-  /** The server's own private key in OpenSPA's dialect. */
-  readonly openspa: OwnKey<RsaKey> & {
-    /** The secret of its ADK proofs, 4 bytes; null = none is wanted. */
-    readonly adkSecret: Uint8Array | null;
-  };
   readonly maxSkewMs: number;
   /** Whether replies are sent at all. */
   readonly reply: boolean;
@@ -44,14 +34,6 @@ export interface Config {
   readonly metrics: Endpoint | null;
   /** The folder of the state file. */
   readonly state: string;
-}
-
-/** A key of the server's that is made when it is first needed. */
-export interface OwnKey<T> {
-  /** The file's name, as the configuration says it. */
-  readonly file: string;
-  /** Null: it was not made yet. */
-  readonly key: T | null;
 }
 
 /** Where datagrams are received. */
@@ -115,16 +97,8 @@ export interface LogConfig {
 }
 
 /** An enrolled client: its keys in each dialect, and its policy. */
-export interface Client extends Policy {
+export interface Client extends ClientKeys, Policy {
   readonly name: string;
-  /** knock/1: the client's X25519 public key and the shared psk, 32 bytes each. */
-  readonly knock: { readonly key: Uint8Array; readonly psk: Uint8Array } | null;
-  /** fwknop: a shared passphrase, or keyrings of OpenPGP. */
-  readonly fwknop: ((FwknopKeys | FwknopGpgKeys) & FwknopSender) | null;
-  /** openme: the client's Ed25519 public key, 32 bytes. */
-  readonly openme: { readonly key: Uint8Array } | null;
-  /** OpenSPA: the client's UUID, 16 bytes, and its RSA public key. */
-  readonly openspa: { readonly uuid: Uint8Array; readonly key: RsaKey } | null;
   /** True if a grant ends with the first connection that uses it. */
   readonly once: boolean;
   /** True if the client may knock from a browser, by the web form of knock/1. */
@@ -192,13 +166,6 @@ export function doorwaysOf(config: Config): Doorway[] {
   }
   return doorways;
 }
-
-/** The dialects that a client has keys for. */
-export function dialectsOf(client: Client): DialectName[] {
-  return DIALECTS.filter((name) => client[name] !== null);
-}
-
-const DIALECTS = ["knock", "fwknop", "openme", "openspa"] as const;
 
 /** What a new service's entry says. */
 export type NewService = Pick<Service, "name" | "ports" | "to">;

@@ -1,18 +1,18 @@
 /** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
-import type { RsaKey } from "../dialects/crypto/rsa.ts";
-import { readFwknopKeys, warnOfFwknop } from "../dialects/fwknop/keys.ts";
 import {
-  OPENME_KEY,
-  OPENSPA_CLIENT_KEY,
-  OPENSPA_KEY,
-} from "../dialects/openspa/keys.ts";
+  type ClientKeys,
+  DIALECT_NAMES,
+  DIALECTS,
+  type KeyedDialect,
+  type OwnKeys,
+} from "../dialects/table.ts";
 import {
   at,
   configError,
   isMapping,
-  type KeyKind,
   type Mistake,
+  type ReadKey,
   show,
 } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
@@ -24,10 +24,11 @@ import {
   checkListen,
   checkPrograms,
   checkServices,
+  keyWarnings,
   readFirewall,
   readOpen,
 } from "./checks.ts";
-import type { Client, Config, OwnKey, Service } from "./config.ts";
+import type { Client, Config, Service } from "./config.ts";
 import { doorWarnings, readDoors } from "./sequences.ts";
 import {
   type ClientYaml,
@@ -79,14 +80,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   const firewall = readFirewall(yaml, mistakes);
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
-  const openme = readOwnKey("openme", yaml, OPENME_KEY, surroundings, mistakes);
-  const openspa = readOwnKey(
-    "openspa",
-    yaml,
-    OPENSPA_KEY,
-    surroundings,
-    mistakes,
-  );
+  const own = readOwnKeys(yaml, surroundings, mistakes);
   const key = surroundings.readKey(yaml.key);
   if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
   if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
@@ -97,18 +91,14 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     listen: yaml.listen.filter((one) => !("transport" in one)),
     streams: yaml.listen.flatMap((one) => "transport" in one ? [one] : []),
     key,
-    openme,
-    openspa: { ...openspa, adkSecret: yaml.openspa.adk_secret },
+    ...own,
     maxSkewMs: yaml.max_skew * 1000,
     reply: yaml.reply,
     firewall,
     services,
     clients,
     doors,
-    warnings: [
-      ...clients.map(warnOfFwknop).filter((words) => words !== null),
-      ...doorWarnings(doors),
-    ],
+    warnings: [...keyWarnings(clients), ...doorWarnings(doors)],
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,
@@ -146,9 +136,6 @@ export interface Surroundings {
   readonly mistakes?: readonly Mistake[];
 }
 
-/** The keys of a client, one of which it must have. */
-const DIALECTS = ["knock", "fwknop", "openme", "openspa"];
-
 /** What a client's entry refers to. */
 export interface Beside {
   readonly defaults: ServerYaml["defaults"];
@@ -182,11 +169,7 @@ export function readClient(
   }
   return {
     name,
-    knock: yaml.knock,
-    fwknop: yaml.fwknop && readFwknop(yaml.fwknop, path, mistakes),
-    openme: yaml.openme,
-    openspa: yaml.openspa &&
-      readOpenspa(yaml.openspa, path, surroundings, mistakes),
+    ...readClientKeys(yaml, path, surroundings, mistakes),
     open: readOpen(path, yaml, beside, mistakes),
     forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
     maxForSeconds,
@@ -204,15 +187,20 @@ export function readClient(
   };
 }
 
-function readFwknop(
-  yaml: NonNullable<ClientYaml["fwknop"]>,
+/** Reads a client's keys in every dialect; null, where it has none or with mistakes. */
+function readClientKeys(
+  yaml: ClientYaml,
   path: string,
+  { readOther }: Surroundings,
   mistakes: Mistake[],
-): Client["fwknop"] {
-  const keys = readFwknopKeys(yaml, yaml.gpg, at(path, "fwknop"), mistakes);
-  const { require_username } = yaml;
-  if (!keys || require_username === null) return keys;
-  return { ...keys, requireUsername: require_username };
+): ClientKeys {
+  return Object.fromEntries(DIALECT_NAMES.map((name) => {
+    const { client } = DIALECTS[name];
+    const keys = yaml[name] && client.read
+      ? client.read(yaml[name], at(path, name), mistakes, readOther)
+      : yaml[name];
+    return [name, keys];
+  })) as unknown as ClientKeys;
 }
 
 function readCode(
@@ -251,7 +239,7 @@ export function checkDialects(raw: unknown, mistakes: Mistake[]): void {
   for (const [name, client] of Object.entries(raw.clients)) {
     const keys = isMapping(client) ? Object.keys(client) : [];
     if (client !== null && !isMapping(client)) continue;
-    if (DIALECTS.some((dialect) => keys.includes(dialect))) continue;
+    if (DIALECT_NAMES.some((dialect) => keys.includes(dialect))) continue;
     mistakes.push({
       path: at("clients", name),
       text: `must have the keys of a dialect, as in knock: { key, psk }`,
@@ -260,52 +248,20 @@ export function checkDialects(raw: unknown, mistakes: Mistake[]): void {
   }
 }
 
-/** Where keys come from. */
-interface Source {
-  readonly readOther?: ReadKey;
-}
-
-/** Reads the server's own key in a dialect; there may be none yet. */
-export function readOwnKey<T extends object>(
-  dialect: "openme" | "openspa",
-  yaml: Readonly<Record<typeof dialect, { readonly key: string }>>,
-  kind: KeyKind<T>,
-  { readOther }: Source,
+/** Reads the server's own keys; there may be none yet. */
+function readOwnKeys(
+  yaml: ServerYaml,
+  { readOther }: Surroundings,
   mistakes: Mistake[],
-): OwnKey<T> {
-  const file = yaml[dialect].key;
-  const read = readOther?.(file, kind) ?? { ok: true, key: null };
-  if (read.ok) return { file, key: read.key };
-  mistakes.push({ path: `${dialect}.key`, ...read.mistake });
-  return { file, key: null };
+): OwnKeys {
+  return Object.fromEntries(DIALECT_NAMES.flatMap((name) => {
+    const { own } = DIALECTS[name];
+    if (!own) return [];
+    const settings = yaml[name as KeyedDialect];
+    const { key: file } = settings;
+    const read = readOther?.(file, own.kind) ?? { ok: true, key: null };
+    if (!read.ok) mistakes.push({ path: `${name}.key`, ...read.mistake });
+    const key = read.ok ? read.key : null;
+    return [[name, { file, key, ...own.settings?.(settings) }]];
+  })) as unknown as OwnKeys;
 }
-
-/** Reads what an OpenSPA client is known by; null, and a mistake, if it cannot. */
-export function readOpenspa(
-  { uuid, key: file }: { readonly uuid: Uint8Array; readonly key: string },
-  path: string,
-  { readOther }: Source,
-  mistakes: Mistake[],
-): Client["openspa"] {
-  const read = readOther<RsaKey>?.(file, OPENSPA_CLIENT_KEY);
-  if (read?.ok && read.key) return { uuid, key: read.key };
-  const missing = {
-    text: `"${file}" is missing`,
-    hint: "it is the client's public key, in PEM",
-  };
-  const mistake = !read || read.ok ? missing : read.mistake;
-  mistakes.push({ path: `${path}.openspa.key`, ...mistake });
-  return null;
-}
-
-/** What was found in a file with a key. */
-export type KeyRead<T extends object> =
-  /** Null: there is no such file. */
-  | { readonly ok: true; readonly key: T | null }
-  | { readonly ok: false; readonly mistake: Omit<Mistake, "path"> };
-
-/** Reads the key in a file, by the name that the configuration gives it. */
-export type ReadKey = <T extends object>(
-  name: string,
-  kind: KeyKind<T>,
-) => KeyRead<T>;

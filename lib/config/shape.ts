@@ -1,13 +1,6 @@
 /** The shape of `server.yaml`: every key, its values and its default. */
 
-import { KEY_SIZE } from "../dialects/crypto/curve25519.ts";
-import {
-  fwknopClient,
-  openmeClient,
-  openmeServer,
-  openspaClient,
-  openspaServer,
-} from "../dialects/openspa/keys.ts";
+import { CLIENT_FIELDS, OWN_FIELDS } from "../dialects/table.ts";
 import { FLAG, type FlagName, parseHit } from "../sequences/sequence.ts";
 import {
   type Endpoint,
@@ -15,7 +8,6 @@ import {
   parseEndpoint,
   parsePrefix,
 } from "../values/address.ts";
-import { parseBase64 } from "../values/bytes.ts";
 import { parsePortRange, type PortRange } from "../values/ports.ts";
 import {
   bool,
@@ -30,6 +22,7 @@ import {
   type Schema,
   section,
   text,
+  words,
 } from "../values/schema.ts";
 import { parseDuration, parseHours, parseTime } from "../values/time.ts";
 import type { Listen, StreamListen, Watch } from "./config.ts";
@@ -41,13 +34,6 @@ export const NAME = {
   wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
     `first`,
 } as const;
-
-/** Any text but an empty one. */
-export const words: Schema<string> = text(
-  "text",
-  (value) => value === "" ? null : value,
-  { json: { minLength: 1 } },
-);
 
 /** A program and its arguments. */
 export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
@@ -169,12 +155,6 @@ const listen = text<Listen | StreamListen>(
   parseTransport,
 );
 
-const key = text(
-  "a key of 43 base64url characters that is not all zero",
-  parseKey,
-  { secret: true, json: { pattern: "^[A-Za-z0-9_-]{43}$" } },
-);
-
 const time = text(
   "a time such as 2027-01-01T00:00:00Z",
   parseTime,
@@ -194,13 +174,7 @@ const service = mappingOr(
 );
 
 const client = object({
-  knock: optional(
-    object({ key: required(key), psk: required(key) }, { secret: true }),
-    null,
-  ),
-  fwknop: optional(fwknopClient, null),
-  openme: optional(openmeClient, null),
-  openspa: optional(openspaClient, null),
+  ...CLIENT_FIELDS,
   open: optional(oneOrMore(opening, { empty: true }), []),
   for: optional(duration(), null),
   max_for: optional(duration(), null),
@@ -235,8 +209,7 @@ export const serverSchema = object({
     max_for: optional(duration(), 8 * 3600),
   })),
   clients: section(named(NAME, client)),
-  openme: section(openmeServer),
-  openspa: section(openspaServer),
+  ...OWN_FIELDS,
   sequences: section(named(NAME, door)),
   commands: section(named(NAME, argv)),
   hooks: section(object({
@@ -272,10 +245,4 @@ export function parseListen(value: string): Listen | null {
     : parseEndpoint(value);
   if (!endpoint || endpoint.port < 1 || endpoint.port > 65535) return null;
   return parseAddress(endpoint.host) === null ? null : endpoint;
-}
-
-/** Reads a key of 32 bytes in base64url; null if it is none, or all zero. */
-export function parseKey(value: string): Uint8Array | null {
-  const bytes = parseBase64(value, { alphabet: "base64url", size: KEY_SIZE });
-  return bytes?.some((byte) => byte !== 0) ? bytes : null;
 }

@@ -7,6 +7,7 @@
 
 import type { Endpoint } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
+import type { KeyKind, Mistake, ReadKey, Schema } from "../values/schema.ts";
 
 /** The dialects that packets come in, by their key under `clients.NAME`. */
 export type DialectName = "knock" | "fwknop" | "openme" | "openspa";
@@ -201,4 +202,64 @@ export interface Sealer {
   readonly answers: boolean;
   /** Seals a packet. Throws UsageError for what the dialect cannot express. */
   seal(ask: Ask, circumstances: SealOptions): Sealed | Promise<Sealed>;
+}
+
+// The keys of a dialect in files.
+
+/** The keys of a client under `clients.NAME.DIALECT`: C as the program uses them, Y as YAML has them. */
+export interface ClientPart<C, Y = C> {
+  readonly schema: Schema<Y>;
+  /**
+   * Turns what the schema read into the keys; null, with every mistake noted,
+   * if they cannot be used. Absent: what was read is the keys.
+   */
+  read?(
+    yaml: Y,
+    path: string,
+    mistakes: Mistake[],
+    readKey: ReadKey | undefined,
+  ): C | null;
+  /** Keys that no two clients may share. */
+  readonly marks: readonly {
+    /** Behind `clients.NAME.DIALECT.`. */
+    readonly key: string;
+    /** Goes after "must be", before "of its own". */
+    readonly wanted: string;
+    /** Undefined: this client has none. */
+    of(keys: C): Uint8Array | undefined;
+  }[];
+  /** The danger of keys that are allowed and not wise; null: there is none. */
+  warn?(keys: C): string | null;
+  /** Rows of `knock client show`, without secrets. */
+  show(keys: C): readonly (readonly [title: string, value: string])[];
+  /** Key that names a file which `client add` makes, and that file's name. */
+  readonly file?: { readonly key: string; of(client: string): string };
+}
+
+/** The server's own key under `DIALECT` at the top, in a file of its own. */
+export interface OwnPart<
+  K extends object,
+  Y extends { readonly key: string } = { readonly key: string },
+> {
+  readonly schema: Schema<Y>;
+  readonly kind: KeyKind<K>;
+  /** Settings beside the key, as the program uses them. */
+  settings?(yaml: Y): object;
+  /** Makes the text of a new key's file. */
+  make(world: KeyWorld): string;
+}
+
+/** A key of the server's that is made when it is first needed. */
+export interface OwnKey<T> {
+  /** The file's name, as the configuration says it. */
+  readonly file: string;
+  /** Null: it was not made yet. */
+  readonly key: T | null;
+}
+
+/** Sources of new keys. */
+export interface KeyWorld {
+  random(size: number): Uint8Array<ArrayBuffer>;
+  /** A new RSA private key, in PEM. */
+  rsaPrivateKey(bits: number): string;
 }

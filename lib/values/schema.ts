@@ -76,6 +76,13 @@ export function text<T>(
   };
 }
 
+/** Any text but an empty one. */
+export const words: Schema<string> = text(
+  "text",
+  (value) => value === "" ? null : value,
+  { json: { minLength: 1 } },
+);
+
 /** One of some words. */
 export function oneOf<const W extends string>(
   words: readonly W[],
@@ -315,3 +322,15 @@ export interface KeyKind<T extends object> {
   /** Whether it is refused when others can read it. */
   readonly secret: boolean;
 }
+
+/** Key in a file, or the mistake there. */
+export type KeyRead<T extends object> =
+  /** Null: there is no such file. */
+  | { readonly ok: true; readonly key: T | null }
+  | { readonly ok: false; readonly mistake: Omit<Mistake, "path"> };
+
+/** Reads the key in a file, by the name that the configuration gives it. */
+export type ReadKey = <T extends object>(
+  name: string,
+  kind: KeyKind<T>,
+) => KeyRead<T>;

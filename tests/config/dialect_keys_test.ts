@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { dialectsOf } from "../../lib/config/config.ts";
+import { dialectsOf } from "../../lib/dialects/table.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { makeOwnKeys } from "../../lib/config/files/write.ts";
 import { createDialects } from "../../lib/server/packet/dialects.ts";

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { recognisePacket } from "../../lib/client/explain.ts";
-import { sealerOf } from "../../lib/client/knock/sealers.ts";
+import { sealerOf } from "../../lib/dialects/table.ts";
 import { parseTransport } from "../../lib/client/knock/transport.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";
 import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";

@@ -5,13 +5,13 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import { sealerOf } from "../../dialects/table.ts";
 import { failing, FailureError } from "../../values/errors.ts";
 import { familyOf, type IpVersion, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
 import { CodeSource } from "./codes.ts";
 import { exchange } from "./exchange.ts";
 import type { Outcome } from "./outcome.ts";
-import { sealerOf } from "./sealers.ts";
 import type { Transport } from "./transport.ts";
 import type { Ask } from "../../dialects/dialect.ts";
 

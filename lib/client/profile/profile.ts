@@ -25,10 +25,10 @@
 import { NAME } from "../../config/shape.ts";
 import { parseCodeSecret } from "../../dialects/codes.ts";
 import {
-  PROFILE_DIALECTS,
-  PROFILE_KEYS,
+  DIALECT_NAMES,
+  PROFILE_FIELDS,
   type ProfileKeys,
-} from "../../dialects/knock1/keys.ts";
+} from "../../dialects/table.ts";
 import {
   type Endpoint,
   parseAddress,
@@ -136,7 +136,7 @@ const ENTRIES = named(
   NAME,
   object({
     server: required(text("HOST:PORT or [IPV6]:PORT", parseServer)),
-    ...PROFILE_KEYS,
+    ...PROFILE_FIELDS,
     code: optional(
       text("ask, or base32 of 16 to 128 characters", parseCode, {
         secret: true,
@@ -212,7 +212,7 @@ function checkDialects(yaml: unknown, mistakes: Mistake[]): void {
   if (!isMapping(yaml)) return;
   for (const [name, profile] of Object.entries(yaml)) {
     if (!isMapping(profile)) continue;
-    const found = PROFILE_DIALECTS.filter((dialect) =>
+    const found = DIALECT_NAMES.filter((dialect) =>
       Object.hasOwn(profile, dialect)
     );
     if (found.length === 0) {

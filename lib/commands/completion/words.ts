@@ -2,6 +2,7 @@
 
 import { CONVERTERS } from "../../config/convert/table.ts";
 import { BACKENDS } from "../../config/shape.ts";
+import { DIALECT_NAMES } from "../../dialects/table.ts";
 import { type OptionLine, readOptionLines } from "../command.ts";
 import { COMMANDS } from "../table.ts";
 
@@ -39,7 +40,7 @@ const KINDS: Readonly<Record<string, Kind>> = { FILE: "file", DIR: "folder" };
 const VALUES: Readonly<Record<string, Kind>> = {
   backend: BACKENDS,
   mode: ["guard", "accept"],
-  dialect: ["knock", "fwknop", "openme", "openspa"],
+  dialect: DIALECT_NAMES,
   from: ["source", "resolve"],
   transport: ["udp", "tcp", "http"],
   "decode --from": "free",

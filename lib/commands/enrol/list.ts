@@ -1,15 +1,11 @@
 /** `knock client list` and `knock client show`. */
 
-import { type Client, type Config, dialectsOf } from "../../config/config.ts";
+import type { Client, Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
+import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
-import {
-  formatBase64,
-  formatBase64url,
-  formatUuid,
-} from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { escapeUnsafe, formatTable, nearest } from "../../values/text.ts";
@@ -59,13 +55,12 @@ export function showClient(args: string[], runtime: Runtime): number {
   const { from } = client;
   runtime.out(formatTable(["name", client.name], [
     ["dialects", dialectsOf(client).join(", ")],
-    ...client.knock
-      ? [["public key", formatBase64url(client.knock.key)], ["psk", "(hidden)"]]
-      : [],
-    ...client.openme ? [["openme key", formatBase64(client.openme.key)]] : [],
-    ...client.openspa
-      ? [["openspa uuid", formatUuid(client.openspa.uuid)]]
-      : [],
+    ...dialectsOf(client).flatMap((name) =>
+      DIALECTS[name].client.show(client[name]).map(([title, value]) => [
+        title,
+        value,
+      ])
+    ),
     ["open", openOf(client)],
     ["for", formatDuration(client.forSeconds)],
     ["max_for", formatDuration(client.maxForSeconds)],

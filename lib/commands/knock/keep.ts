@@ -9,7 +9,7 @@ import { expectDone, formatUntil } from "../../client/knock/outcome.ts";
 import { keepOpen } from "../../client/open/keep.ts";
 import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer } from "../../dialects/dialect.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { dialectOf, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { Progress } from "./progress.ts";
@@ -77,7 +77,7 @@ function checkKeeping(
       "store the secret in the profile, or open for longer with --for",
     );
   }
-  const answers = ["knock", "openspa"].includes(dialectOf(profile)) &&
+  const answers = DIALECTS[dialectOf(profile)].answers &&
     profile.transport.kind === "udp";
   if (seconds === 0 && !(reply && answers)) {
     throw new UsageError(

@@ -1,5 +1,5 @@
 import { connectThrough, targetAddress } from "../../client/open/proxy.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { relay } from "../../runtime/sockets/relay.ts";
 import type { PortRange } from "../../values/ports.ts";

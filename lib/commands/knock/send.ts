@@ -11,7 +11,7 @@ import {
 import { firstTcpPort } from "../../client/open/opening.ts";
 import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer, Forward } from "../../dialects/dialect.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";

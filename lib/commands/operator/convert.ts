@@ -11,7 +11,7 @@ import {
   pathBeside,
   stateFolder,
 } from "../../config/files/places.ts";
-import { type KeyRead, parseConfig } from "../../config/read.ts";
+import { parseConfig } from "../../config/read.ts";
 import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
@@ -21,6 +21,7 @@ import {
   orNull,
   UsageError,
 } from "../../values/errors.ts";
+import type { KeyRead } from "../../values/schema.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { oneOf, parseOptions } from "../command.ts";
 import { createWith, type NewFile } from "../enrol/new_files.ts";

@@ -1,7 +1,7 @@
 import { readProfiles } from "../../client/profile/file.ts";
 import type { From, Profile } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
-import { dialectOf } from "../../dialects/knock1/keys.ts";
+import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatPortRange } from "../../values/ports.ts";

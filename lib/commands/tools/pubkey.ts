@@ -1,4 +1,4 @@
-import { parseKey } from "../../config/shape.ts";
+import { parseKey } from "../../dialects/knock1/keys.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";

@@ -5,12 +5,13 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import {
   configError,
   type KeyKind,
+  type KeyRead,
   type Mistake,
 } from "../../values/schema.ts";
 import { counted } from "../../values/text.ts";
 import type { Config } from "../config.ts";
-import { type KeyRead, parseConfig } from "../read.ts";
-import { parseKey } from "../shape.ts";
+import { parseConfig } from "../read.ts";
+import { parseKey } from "../../dialects/knock1/keys.ts";
 import { pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
 import { orNull, SystemError } from "../../values/errors.ts";

@@ -2,14 +2,20 @@
 
 import { parse } from "@std/yaml/parse";
 import type { DialectName } from "../../dialects/dialect.ts";
+import {
+  DIALECT_NAMES,
+  DIALECTS,
+  dialectsOf,
+  type KeyedDialect,
+} from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { formatBase64, formatBase64url } from "../../values/bytes.ts";
+import { formatBase64url } from "../../values/bytes.ts";
 import { failing } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatJson } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
-import { type Config, dialectsOf, type NewService } from "../config.ts";
+import type { Config, NewService } from "../config.ts";
 import { pathBeside } from "./places.ts";
 import { createOwn } from "./rights.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
@@ -148,20 +154,6 @@ function target(to: Endpoint): string {
   return formatJson(formatEndpoint(to));
 }
 
-/** Bytes of an X25519 private key. */
-const OPENME_KEY_SIZE = 32;
-/** More would make each packet several times as costly. */
-const RSA_BITS = 2048;
-
-/** Dialects with a key of the server's own, besides knock/1. */
-type KeyedDialect = "openme" | "openspa";
-
-/** What a new key's file holds. */
-const NEW_KEYS: Readonly<Record<KeyedDialect, (runtime: Runtime) => string>> = {
-  openme: (runtime) => `${formatBase64(runtime.random(OPENME_KEY_SIZE))}\n`,
-  openspa: (runtime) => runtime.rsaPrivateKey(RSA_BITS),
-};
-
 /**
  * Makes the keys that are missing for what a configuration's clients use, and
  * those of `also`, as new files. The paths of what it made: then the
@@ -173,15 +165,17 @@ export function makeOwnKeys(
   also: readonly DialectName[] = [],
 ): string[] {
   const used = new Set([...config.clients.flatMap(dialectsOf), ...also]);
-  return (Object.keys(NEW_KEYS) as KeyedDialect[])
-    .filter((dialect) => used.has(dialect) && config[dialect].key === null)
-    .map((dialect) => {
-      const path = pathBeside(runtime, config.file, config[dialect].file);
-      failing(
-        `cannot write ${path}, the server's key for ${dialect}`,
-        () => createOwn(runtime, path, NEW_KEYS[dialect](runtime)),
-        `as root: knock client add NAME --dialect ${dialect}, which makes it`,
-      );
-      return path;
-    });
+  return DIALECT_NAMES.flatMap((dialect) => {
+    const { own } = DIALECTS[dialect];
+    if (!own || !used.has(dialect)) return [];
+    const { file, key } = config[dialect as KeyedDialect];
+    if (key !== null) return [];
+    const path = pathBeside(runtime, config.file, file);
+    failing(
+      `cannot write ${path}, the server's key for ${dialect}`,
+      () => createOwn(runtime, path, own.make(runtime)),
+      `as root: knock client add NAME --dialect ${dialect}, which makes it`,
+    );
+    return [path];
+  });
 }

@@ -19,7 +19,7 @@ import {
   REFUSALS,
   writeRequest,
 } from "./request.ts";
-import type { FwknopKeys } from "./keys.ts";
+import { FINGERPRINT, type FwknopKeys } from "./keys.ts";
 
 /** What gpg made of a message. */
 export interface GpgOpened {
@@ -165,9 +165,6 @@ export function readGpgSigner(status: string): string | null {
   const signer = of("VALIDSIG")[0]![9];
   return signer !== undefined && FINGERPRINT.test(signer) ? signer : null;
 }
-
-/** A fingerprint of OpenPGP, version 4 or 5. */
-export const FINGERPRINT = /^([0-9A-F]{40}|[0-9A-F]{64})$/;
 
 /** Reads ASCII armour (RFC 9580 §6); null if it is none. */
 export function readArmour(text: string): Uint8Array | null {

@@ -1,3 +1,5 @@
+/** The keys of fwknop in server.yaml and profiles.yaml. */
+
 import { parseEndpoint } from "../../values/address.ts";
 import { parseBase64, sameBytes } from "../../values/bytes.ts";
 import {
@@ -5,20 +7,26 @@ import {
   type Mistake,
   object,
   oneOf,
+  oneOrMore,
   optional,
   required,
   type Schema,
   text,
+  words,
 } from "../../values/schema.ts";
 import {
   DIGEST_TYPES,
   type DigestType,
   MAX_HMAC_KEY_SIZE,
 } from "../crypto/hash.ts";
-import type { Forward } from "../dialect.ts";
+import type { ClientPart, Forward } from "../dialect.ts";
 import { CIPHER_MODES, type CipherMode, MAX_KEY_SIZE } from "./cipher.ts";
+
+/** A fingerprint of OpenPGP, version 4 or 5. */
+export const FINGERPRINT = /^([0-9A-F]{40}|[0-9A-F]{64})$/;
+
 /** The keys of `fwknop:` that both ends have. */
-export const FWKNOP_FIELDS = {
+const FWKNOP_FIELDS = {
   key: optional(secretText(MAX_KEY_SIZE), null),
   key_base64: optional(secretBase64(MAX_KEY_SIZE), null),
   hmac_key: optional(secretText(MAX_HMAC_KEY_SIZE), null),
@@ -30,16 +38,16 @@ export const FWKNOP_FIELDS = {
 const schema = object(FWKNOP_FIELDS, { secret: true });
 
 /** What was read of {@linkcode FWKNOP_FIELDS}. */
-export type FwknopYaml = NonNullable<ReturnType<typeof schema["read"]>>;
+type FwknopYaml = NonNullable<ReturnType<typeof schema["read"]>>;
 
 /** The part of the keys that is the same with OpenPGP. */
-export type FwknopGpg = FwknopGpgKeys["gpg"];
+type FwknopGpg = FwknopGpgKeys["gpg"];
 
 /**
  * Holds the keys against each other; null, with every mistake noted, if they
  * cannot be used. With `gpg` the passphrase is not wanted.
  */
-export function readFwknopKeys(
+function readFwknopKeys(
   yaml: FwknopYaml,
   gpg: FwknopGpg | null,
   path: string,
@@ -80,20 +88,65 @@ export function readFwknopKeys(
   return gpg ? { gpg, hmac } : { key: key!, mode: yaml.mode ?? "cbc", hmac };
 }
 
-/** What is allowed of a client's keys, and not wise; null: nothing. */
-export function warnOfFwknop(
-  { name, fwknop }: {
-    readonly name: string;
-    readonly fwknop: FwknopKeys | FwknopGpgKeys | null;
+const fingerprint = text(
+  "the fingerprint of an OpenPGP primary key, 40 hexadecimal digits",
+  (value) => {
+    const digits = value.replaceAll(" ", "").toUpperCase();
+    return FINGERPRINT.test(digits) ? digits : null;
   },
-): string | null {
-  if (!fwknop || fwknop.hmac) return null;
-  const danger = "gpg" in fwknop
-    ? "every packet of its form costs a run of gpg"
-    : "whoever records one of its packets may be able to change it";
-  return `${at("clients", name)}.fwknop: has no HMAC: ${danger}; give it an ` +
-    `hmac_key_base64 on both sides`;
-}
+);
+
+/** A client: a shared passphrase, or keyrings of OpenPGP. */
+export type FwknopClientKeys = (FwknopKeys | FwknopGpgKeys) & FwknopSender;
+
+/** `clients.NAME.fwknop`. */
+export const fwknopClient: ClientPart<
+  FwknopClientKeys,
+  FwknopYaml & {
+    readonly require_username: string | null;
+    readonly gpg: FwknopGpg | null;
+  }
+> = {
+  schema: object({
+    ...FWKNOP_FIELDS,
+    require_username: optional(words, null),
+    gpg: optional(
+      object({
+        home: required(words),
+        recipient: required(words),
+        signers: required(oneOrMore(fingerprint)),
+      }),
+      null,
+    ),
+  }, { secret: true }),
+  read(yaml, path, mistakes) {
+    const keys = readFwknopKeys(yaml, yaml.gpg, path, mistakes);
+    const { require_username } = yaml;
+    if (!keys || require_username === null) return keys;
+    return { ...keys, requireUsername: require_username };
+  },
+  marks: [
+    {
+      key: "hmac_key_base64",
+      wanted: "an HMAC key",
+      of: ({ hmac }) => hmac?.key,
+    },
+    {
+      key: "key_base64",
+      wanted: "a key",
+      // With an HMAC, that alone tells who it is.
+      of: (keys) => !keys.hmac && "key" in keys ? keys.key : undefined,
+    },
+  ],
+  warn(keys) {
+    if (keys.hmac) return null;
+    const danger = "gpg" in keys
+      ? "every packet of its form costs a run of gpg"
+      : "whoever records one of its packets may be able to change it";
+    return `has no HMAC: ${danger}; give it an hmac_key_base64 on both sides`;
+  },
+  show: () => [],
+};
 
 /** Text as it is; a bare number might have lost a zero. */
 function secretText(most: number): Schema<Uint8Array> {
@@ -154,8 +207,6 @@ export interface FwknopProfileGpg {
   /** The client's own key. */
   readonly signer: string;
 }
-
-const words = text("text", (value) => value === "" ? null : value);
 
 const target = text("HOST:PORT", (value) => {
   const endpoint = parseEndpoint(value);
@@ -226,4 +277,10 @@ export interface FwknopGpgKeys {
     readonly signers: readonly string[];
   };
   readonly hmac: FwknopKeys["hmac"];
+}
+
+/** What is wanted of a packet besides its proof. */
+export interface FwknopSender {
+  /** The user that packets must name; null or absent: any. */
+  readonly requireUsername?: string | null;
 }

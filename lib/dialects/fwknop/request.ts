@@ -8,7 +8,7 @@ import { digestLength, type DigestType, hmac } from "../crypto/hash.ts";
 import type { Forward, Opened, PacketRefusal, Request } from "../dialect.ts";
 import { MAX_TIMEOUT_SECONDS, type Message, MESSAGE_TYPES } from "./message.ts";
 import type { Split } from "./packet.ts";
-import type { FwknopGpgKeys, FwknopKeys } from "./keys.ts";
+import type { FwknopGpgKeys, FwknopKeys, FwknopSender } from "./keys.ts";
 
 /** What a message says: a request without its sender. */
 export type FwknopAsked =
@@ -170,23 +170,17 @@ function checkSeconds(seconds: number): number {
 // fwknop's clients as the server knows them, and what their packets become.
 
 /** A client as the dialect knows it. */
-export interface FwknopClient extends FwknopKeys, Sender {
+export interface FwknopClient extends FwknopKeys, FwknopSender {
   readonly name: string;
 }
 
 /** A client that seals by OpenPGP. */
-export interface FwknopGpgClient extends FwknopGpgKeys, Sender {
+export interface FwknopGpgClient extends FwknopGpgKeys, FwknopSender {
   readonly name: string;
 }
 
-/** What is wanted of a packet besides its proof. */
-export interface Sender {
-  /** The user that packets must name; null or absent: any. */
-  readonly requireUsername?: string | null;
-}
-
 /** An enrolled client; what depends on its HMAC key alone is computed once. */
-export interface FwknopEnrolled<Keys = FwknopKeys & Sender> {
+export interface FwknopEnrolled<Keys = FwknopKeys & FwknopSender> {
   readonly name: string;
   readonly keys: Keys;
   readonly mac: ((covered: Uint8Array) => Uint8Array) | null;
@@ -216,7 +210,7 @@ export function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
 /** What an opened message asks for, with what marks its replay. */
 export function readOpened(
   name: string,
-  { requireUsername }: Sender,
+  { requireUsername }: FwknopSender,
   message: Message,
   identity: Uint8Array,
   client: { readonly client?: string },

@@ -1,7 +1,7 @@
 import { UsageError } from "../../values/errors.ts";
 import { NONCE_SIZE } from "../crypto/aead.ts";
 import { KEY_SIZE } from "../crypto/curve25519.ts";
-import type { OpenmeProfileKeys } from "../knock1/keys.ts";
+import type { OpenmeProfileKeys } from "./keys.ts";
 import { RANDOM_SIZE, sealOpenme } from "./open.ts";
 import type { Ask, Sealer } from "../dialect.ts";
 

@@ -1,99 +1,104 @@
-import { parseUuid } from "../../values/bytes.ts";
+/** The keys of OpenSPA in server.yaml and profiles.yaml. */
+
+import { formatUuid, parseUuid } from "../../values/bytes.ts";
 import {
-  type KeyKind,
   object,
-  oneOrMore,
   optional,
   required,
   text,
+  words,
 } from "../../values/schema.ts";
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
   type RsaKey,
 } from "../crypto/rsa.ts";
-import { FINGERPRINT } from "../fwknop/gpg.ts";
-import { FWKNOP_FIELDS } from "../fwknop/keys.ts";
-import { parseOpenmeKey } from "../openme/keys.ts";
+import type { ClientPart, OwnKey, OwnPart } from "../dialect.ts";
 import { parseAdkSecret } from "./adk.ts";
 
-const file = text("text", (value) => value === "" ? null : value, {
-  json: { minLength: 1 },
-});
+/** A client's UUID, 16 bytes, and its RSA public key. */
+export interface OpenspaClientKeys {
+  readonly uuid: Uint8Array;
+  readonly key: RsaKey;
+}
 
-// A client's private key, put there by mistake, is not shown.
-const openmeKey = text(
-  "an openme client's public key, 32 bytes in base64",
-  parseOpenmeKey,
-  { secret: true, json: { pattern: "^[A-Za-z0-9+/]{43}=$" } },
-);
+/** The server's own private key. */
+export interface OpenspaOwnKey extends OwnKey<RsaKey> {
+  /** The secret of its ADK proofs, 4 bytes; null = none is wanted. */
+  readonly adkSecret: Uint8Array | null;
+}
+
+/** The keys of a profile. */
+export interface OpenspaProfileKeys {
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  /** The client's own private key. */
+  readonly key: RsaKey;
+  /** The server's public key. */
+  readonly server: RsaKey;
+  /** 4 bytes; null where the server wants no ADK proof. */
+  readonly adk_secret: Uint8Array | null;
+}
+
+const SECRET = { secret: true } as const;
+/** More would make each packet several times as costly. */
+const RSA_BITS = 2048;
+const RSA_WORDS = "key in PEM, of RSA with 2048 to 4096 bits";
 
 const uuid = text("a UUID", parseUuid, { json: { format: "uuid" } });
-
 const adkSecret = text("7 characters of base32", parseAdkSecret, {
   secret: true,
   json: { pattern: "^[A-Z2-7]{7}$" },
 });
 
-const fingerprint = text(
-  "the fingerprint of an OpenPGP primary key, 40 hexadecimal digits",
-  (value) => {
-    const digits = value.replaceAll(" ", "").toUpperCase();
-    return FINGERPRINT.test(digits) ? digits : null;
-  },
-);
-
-/** `clients.NAME.fwknop`. */
-export const fwknopClient = object({
-  ...FWKNOP_FIELDS,
-  require_username: optional(file, null),
-  gpg: optional(
-    object({
-      home: required(file),
-      recipient: required(file),
-      signers: required(oneOrMore(fingerprint)),
-    }),
-    null,
-  ),
-}, { secret: true });
-
-/** `clients.NAME.openme`. */
-export const openmeClient = object({ key: required(openmeKey) }, {
-  secret: true,
-});
-
 /** `clients.NAME.openspa`. */
-export const openspaClient = object({
-  uuid: required(uuid),
-  key: required(file),
-}, { secret: true });
-
-/** `openme` at the top. */
-export const openmeServer = object({ key: optional(file, "openme.key") });
+export const openspaClient: ClientPart<
+  OpenspaClientKeys,
+  { readonly uuid: Uint8Array; readonly key: string }
+> = {
+  schema: object({ uuid: required(uuid), key: required(words) }, SECRET),
+  read({ uuid, key: file }, path, mistakes, readKey) {
+    const read = readKey?.(file, {
+      parse: parseRsaPublicKey,
+      wanted: `a public ${RSA_WORDS}`,
+      secret: false,
+    });
+    if (read?.ok && read.key) return { uuid, key: read.key };
+    const missing = {
+      text: `"${file}" is missing`,
+      hint: "it is the client's public key, in PEM",
+    };
+    const mistake = !read || read.ok ? missing : read.mistake;
+    mistakes.push({ path: `${path}.key`, ...mistake });
+    return null;
+  },
+  marks: [{ key: "uuid", wanted: "a UUID", of: ({ uuid }) => uuid }],
+  show: ({ uuid }) => [["openspa uuid", formatUuid(uuid)]],
+  file: { key: "key", of: (client) => `openspa/${client}.pem` },
+};
 
 /** `openspa` at the top. */
-export const openspaServer = object({
-  key: optional(file, "openspa.pem"),
+export const openspaOwn: OwnPart<
+  RsaKey,
+  { readonly key: string; readonly adk_secret: Uint8Array | null }
+> = {
+  schema: object({
+    key: optional(words, "openspa.pem"),
+    adk_secret: optional(adkSecret, null),
+  }, SECRET),
+  kind: {
+    parse: parseRsaPrivateKey,
+    wanted: `a private ${RSA_WORDS}`,
+    secret: true,
+  },
+  settings: ({ adk_secret }) => ({ adkSecret: adk_secret }),
+  make: (world) => world.rsaPrivateKey(RSA_BITS),
+};
+
+/** `openspa:` of a profile. */
+export const openspaProfile = object({
+  uuid: required(uuid),
+  key: required(text(`a private ${RSA_WORDS}`, parseRsaPrivateKey, SECRET)),
+  server: required(text(`a public ${RSA_WORDS}`, parseRsaPublicKey, SECRET)),
   adk_secret: optional(adkSecret, null),
-}, { secret: true });
-
-/** The file of the server's own key in openme's dialect. */
-export const OPENME_KEY: KeyKind<Uint8Array> = {
-  parse: parseOpenmeKey,
-  wanted: "a private key of 32 bytes in base64",
-  secret: true,
-};
-
-/** The file of the server's own key in OpenSPA's dialect. */
-export const OPENSPA_KEY: KeyKind<RsaKey> = {
-  parse: parseRsaPrivateKey,
-  wanted: "a private key in PEM, of RSA with 2048 to 4096 bits",
-  secret: true,
-};
-
-/** The file of a client's public key in OpenSPA's dialect. */
-export const OPENSPA_CLIENT_KEY: KeyKind<RsaKey> = {
-  parse: parseRsaPublicKey,
-  wanted: "a public key in PEM, of RSA with 2048 to 4096 bits",
-  secret: false,
-};
+}, SECRET);

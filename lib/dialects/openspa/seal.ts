@@ -6,7 +6,7 @@ import {
 } from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
-import type { OpenspaProfileKeys } from "../knock1/keys.ts";
+import type { OpenspaProfileKeys } from "./keys.ts";
 import { sealOpenspa } from "./open.ts";
 import type { Ask, Sealer } from "../dialect.ts";
 

@@ -1,6 +1,7 @@
 /** The kernel gate's tags: those of this minute and its neighbours, replaced as it passes. */
 
-import { type Config, dialectsOf } from "../../config/config.ts";
+import type { Config } from "../../config/config.ts";
+import { dialectsOf } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";

@@ -10,7 +10,7 @@ import {
   type CipherMode,
   MAX_KEY_SIZE,
 } from "../../../dialects/fwknop/cipher.ts";
-import { FINGERPRINT } from "../../../dialects/fwknop/gpg.ts";
+import { FINGERPRINT } from "../../../dialects/fwknop/keys.ts";
 import { formatJson } from "../../../values/text.ts";
 import { parseBase64 } from "../../../values/bytes.ts";
 import { type Directive, isYes, lastOf, type Settings } from "./lines.ts";
