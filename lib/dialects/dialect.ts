@@ -152,6 +152,21 @@ export interface Explanation {
   readonly steps: readonly Step[];
 }
 
+/** What a packet shows to the owner of some profiles. */
+export interface Recognised {
+  readonly dialect: DialectName | null;
+  /**
+   * "sealed": all that a client can check is right; "request" where it can
+   * open the packet, too.
+   */
+  readonly verdict: "sealed" | "request" | PacketRefusal;
+  /** The profile whose server it is for; null: none. */
+  readonly profile: string | null;
+  /** What it asks, where its keys are the client's, too. */
+  readonly request: Request | null;
+  readonly steps: readonly Step[];
+}
+
 /** Request to the server; a code of null is the profile's, if it has one. */
 export type Ask =
   & Pick<

@@ -13,11 +13,16 @@ import {
 } from "../values/schema.ts";
 import type {
   ClientPart,
+  Dialect,
   DialectName,
+  Explanation,
   OwnKey,
   OwnPart,
+  Recognised,
+  Scene,
   Sealer,
 } from "./dialect.ts";
+import type { OpenPgp } from "./fwknop/gpg.ts";
 import {
   fwknopClient,
   type FwknopClientKeys,
@@ -71,6 +76,35 @@ export interface OwnKeys {
   readonly openspa: OpenspaOwnKey;
 }
 
+/** The part of a configuration that dialects use. */
+export interface ServerKeys extends OwnKeys {
+  /** The server's X25519 private key of knock/1, 32 bytes. */
+  readonly key: Uint8Array;
+  readonly maxSkewMs: number;
+  readonly clients: readonly (ClientKeys & {
+    readonly name: string;
+    /** True if the client may knock from a browser. */
+    readonly web: boolean;
+  })[];
+}
+
+/** A profile, as far as dialects are concerned. */
+export type NamedProfile = ProfileKeys & { readonly name: string };
+
+/** A dialect as `knock decode` uses it. Nothing here throws because of a packet. */
+export interface ExplainSide {
+  /** Whether a packet has its form, where no client here uses the dialect. */
+  hasForm(packet: Uint8Array): boolean;
+  /** Explains a packet to the server, whose keys for this dialect are there. */
+  explain(keys: ServerKeys, packet: Uint8Array, scene: Scene): Explanation;
+  /** Explains a packet to a client; null: it has another form. */
+  recognise(
+    profiles: readonly NamedProfile[],
+    packet: Uint8Array,
+    nowMs: number,
+  ): Recognised | null;
+}
+
 /** One dialect: C is a client's keys on the server, P a profile's. */
 export interface DialectEntry<C, P> {
   readonly client: ClientPart<C, unknown>;
@@ -78,6 +112,9 @@ export interface DialectEntry<C, P> {
   readonly profile: Schema<P>;
   /** Whether servers answer in it at all. */
   readonly answers: boolean;
+  /** Loads the server's side; `openPgp` opens what takes gpg. */
+  open(): Promise<(keys: ServerKeys, openPgp?: OpenPgp) => Dialect>;
+  explain(): Promise<ExplainSide>;
   /** Loads the client's side. */
   seal(): Promise<(keys: P) => Sealer>;
 }
@@ -93,12 +130,30 @@ const ENTRIES: {
     client: knockClient,
     profile: knockProfile,
     answers: true,
+    async open() {
+      const { knock1Dialect } = await import("./knock1/open.ts");
+      return ({ key, clients, maxSkewMs }) => {
+        const own = clients.flatMap(({ name, knock, web }) =>
+          knock ? [{ ...knock, name, web }] : []
+        );
+        return knock1Dialect(key, own, maxSkewMs);
+      };
+    },
+    explain: async () =>
+      (await import("./knock1/explain.ts" as string)).knockExplain,
     seal: async () => (await import("./knock1/seal.ts")).knockSealer,
   },
   fwknop: {
     client: fwknopClient,
     profile: fwknopProfile,
     answers: false,
+    async open() {
+      const { fwknopDialect } = await import("./fwknop/open.ts" as string);
+      return (keys, openPgp) =>
+        fwknopDialect(clientsOf(keys, "fwknop"), openPgp);
+    },
+    explain: async () =>
+      (await import("./fwknop/explain.ts" as string)).fwknopExplain,
     seal: async () => (await import("./fwknop/seal.ts" as string)).fwknopSealer,
   },
   openme: {
@@ -106,6 +161,13 @@ const ENTRIES: {
     own: openmeOwn,
     profile: openmeProfile,
     answers: false,
+    async open() {
+      const { openmeDialect } = await import("./openme/open.ts" as string);
+      return (keys) =>
+        openmeDialect(keys.openme.key, clientsOf(keys, "openme"));
+    },
+    explain: async () =>
+      (await import("./openme/explain.ts" as string)).openmeExplain,
     seal: async () => (await import("./openme/seal.ts" as string)).openmeSealer,
   },
   openspa: {
@@ -113,6 +175,15 @@ const ENTRIES: {
     own: openspaOwn,
     profile: openspaProfile,
     answers: true,
+    async open() {
+      const { openspaDialect } = await import("./openspa/open.ts" as string);
+      return (keys) => {
+        const { key, adkSecret } = keys.openspa;
+        return openspaDialect(key, clientsOf(keys, "openspa"), adkSecret);
+      };
+    },
+    explain: async () =>
+      (await import("./openspa/explain.ts" as string)).openspaExplain,
     seal: async () =>
       (await import("./openspa/seal.ts" as string)).openspaSealer,
   },
@@ -137,6 +208,35 @@ export function dialectsOf(client: ClientKeys): DialectName[] {
 /** The dialect that a profile knocks in. */
 export function dialectOf(profile: ProfileKeys): DialectName {
   return DIALECT_NAMES.find((name) => profile[name] !== null)!;
+}
+
+/** The clients with keys of a dialect, and those keys. */
+export function clientsOf<N extends DialectName>(
+  { clients }: ServerKeys,
+  dialect: N,
+): (KeyTypes[N]["client"] & { readonly name: string })[] {
+  return clients.flatMap((client) => {
+    const keys: KeyTypes[N]["client"] | null = client[dialect];
+    return keys ? [{ ...keys, name: client.name }] : [];
+  });
+}
+
+/**
+ * Makes each dialect that at least one client uses; a packet is tried in no
+ * other. Our own comes first. One whose server key was not made yet is left
+ * out. Without `openPgp`, packets in OpenPGP are not opened.
+ */
+export function createDialects(
+  keys: ServerKeys,
+  openPgp?: OpenPgp,
+): Promise<Dialect[]> {
+  const usable = DIALECT_NAMES.filter((name) =>
+    keys.clients.some((client) => client[name] !== null) &&
+    (!DIALECTS[name].own || keys[name as KeyedDialect].key !== null)
+  );
+  return Promise.all(
+    usable.map(async (name) => (await DIALECTS[name].open())(keys, openPgp)),
+  );
 }
 
 /** The sealer for a profile's dialect, with its keys. */

@@ -56,10 +56,7 @@ export class Server {
     const runner = createRunner(runtime, log, counters);
     const keeper = new Grants({ ...parts, counters, runner }, config, firewall);
     const clock = new ClockJumps({ ...parts, keeper });
-    const receiver = new Receiver(
-      { ...parts, counters, keeper, clock },
-      config,
-    );
+    const receiver = new Receiver({ ...parts, counters, keeper, clock });
     this.#parts = parts;
     this.#keeper = keeper;
     this.#clock = clock;
@@ -99,6 +96,7 @@ export class Server {
 
   async #begin(config: Config, firewall: Firewall): Promise<void> {
     const keeper = this.#keeper;
+    (await this.#receiver.prepare(config))();
     // Ports that are in use are found before anything is guarded.
     await this.#entrances.open(config);
     // A knock may come in already, and waits.
@@ -163,9 +161,10 @@ export class Server {
       const keeper = this.#keeper;
       const { config: old, firewall: before } = keeper;
       await checkGpg(this.#parts.runtime, config);
+      const adopt = await this.#receiver.prepare(config);
       const opened = await this.#entrances.open(config);
       const firewall = await this.#guardBy(config, opened);
-      this.#receiver.adopt(config);
+      adopt();
       keeper.adopt(config, firewall);
       // Who was removed may have knocked until this moment.
       await this.#attempt(() => keeper.dropGrants(config));

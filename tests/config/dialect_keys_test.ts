@@ -2,10 +2,9 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { dialectsOf } from "../../lib/dialects/table.ts";
+import { createDialects, dialectsOf } from "../../lib/dialects/table.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { makeOwnKeys } from "../../lib/config/files/write.ts";
-import { createDialects } from "../../lib/server/packet/dialects.ts";
 import { ConfigError, FailureError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { CLIENT_PUBLIC_PEM, RSA_PRIVATE_PEM } from "../fakes/rsa.ts";
@@ -30,14 +29,14 @@ function machine(text = TEXT): FakeRuntime {
   });
 }
 
-test("loadConfig() is content with own keys that were not made yet", () => {
+test("loadConfig() is content with own keys that were not made yet", async () => {
   const config = loadConfig(machine(), FILE);
   assertEquals([config.openme.key, config.openspa.key], [null, null]);
   assertEquals(config.clients.map(dialectsOf), [["openme"], ["openspa"]]);
-  assertEquals(createDialects(config), []);
+  assertEquals(await createDialects(config), []);
 });
 
-test("makeOwnKeys() makes what is needed, once, for the owner alone", () => {
+test("makeOwnKeys() makes what is needed, once, for the owner alone", async () => {
   const fake = machine();
   const made = makeOwnKeys(fake, loadConfig(fake, FILE));
   assertEquals(made, ["/etc/knock/openme.key", "/etc/knock/openspa.pem"]);
@@ -46,7 +45,7 @@ test("makeOwnKeys() makes what is needed, once, for the owner alone", () => {
   }
   const config = loadConfig(fake, FILE);
   assertEquals(makeOwnKeys(fake, config), []);
-  const names = createDialects(config).map(({ name }) => name);
+  const names = (await createDialects(config)).map(({ name }) => name);
   assertEquals(names, ["openme", "openspa"]);
 });
 

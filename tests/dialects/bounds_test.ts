@@ -399,7 +399,8 @@ for (
           decide: () => Promise.resolve(answer),
         } as unknown as Grants,
         clock: { look: () => {} } as unknown as ClockJumps,
-      }, config);
+      });
+      (await receiver.prepare(config))();
       const { packet } = sealKnock(
         {
           server: publicKeyOf(config.key),
@@ -447,7 +448,8 @@ test("what fails is charged to its dialect, and refused when its time is used up
     counters,
     keeper: { config } as unknown as Grants,
     clock: {} as unknown as ClockJumps,
-  }, config);
+  });
+  (await receiver.prepare(config))();
   for (let sent = 0; sent < 1000; sent++) {
     const { packet } = sealKnock(
       { server, key: id(1), psk: id(2), ephemeral: id(sent % 250 + 1) },

@@ -186,8 +186,8 @@ const cases: [
   ],
 ];
 for (const [name, packet, verdict, client, words] of cases) {
-  test(`explainPacket() of one of ${name}: ${verdict}`, () => {
-    const explained = explain(packet);
+  test(`explainPacket() of one of ${name}: ${verdict}`, async () => {
+    const explained = await explain(packet);
     const texts = explained.steps.map(({ text }) => text).join("\n");
     assertEquals([explained.verdict, explained.client], [verdict, client]);
     assert(texts.includes(words), texts);
@@ -199,9 +199,9 @@ for (const [name, packet, verdict, client, words] of cases) {
   });
 }
 
-test("explainPacket() tells when the server has no key for a dialect yet", () => {
+test("explainPacket() tells when the server has no key for a dialect yet", async () => {
   const young = makeConfig([tablet]);
-  const { verdict, dialect, steps } = explain(openme(), young);
+  const { verdict, dialect, steps } = await explain(openme(), young);
   assertEquals([verdict, dialect], ["form", "openme"]);
   assert(steps[0]!.text.includes("no key yet"), steps[0]!.text);
 });
@@ -234,25 +234,25 @@ const known: [packet: Uint8Array, verdict: string, profile: string | null][] = [
   [openspa({ adk: "AAAAAAA" }), "adk", null],
 ];
 for (const [row, [packet, verdict, profile]] of known.entries()) {
-  test(`recognisePacket() of row ${row}: ${verdict}`, () => {
-    const found = recognisePacket(profiles, packet, START_MS);
+  test(`recognisePacket() of row ${row}: ${verdict}`, async () => {
+    const found = await recognisePacket(profiles, packet, START_MS);
     assertEquals([found.verdict, found.profile], [verdict, profile]);
-    const none = recognisePacket([], packet, START_MS);
+    const none = await recognisePacket([], packet, START_MS);
     assertEquals(none.profile, null);
   });
 }
 
-test("explainPacket() and recognisePacket() never throw", () => {
+test("explainPacket() and recognisePacket() never throw", async () => {
   const near = fc.tuple(
     fc.constantFrom(openme(), openspa()),
     fc.nat(),
     fc.integer({ min: 0, max: 255 }),
   ).map(([packet, at, byte]) => packet.with(at % packet.length, byte));
   const any = fc.oneof(near, fc.uint8Array({ maxLength: 700 }));
-  fc.assert(
-    fc.property(any, (packet) => {
-      explain(packet);
-      recognisePacket(profiles, packet, START_MS);
+  await fc.assert(
+    fc.asyncProperty(any, async (packet) => {
+      await explain(packet);
+      await recognisePacket(profiles, packet, START_MS);
     }),
     { numRuns: 60 },
   );

@@ -51,7 +51,7 @@ test("sealerOf() seals fwknop's packets, which the server's dialect opens", asyn
   if (!opened.ok) throw new Error(opened.why);
   assertEquals(opened.request.user, "bob");
   assertEquals(opened.request.address, null);
-  const known = recognisePacket([home], packet, START_MS);
+  const known = await recognisePacket([home], packet, START_MS);
   assertEquals([known.verdict, known.profile], ["request", "home"]);
   assertEquals(known.request?.ports, ask.ports);
 });

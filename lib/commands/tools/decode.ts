@@ -78,9 +78,11 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   // Only now: whoever pipes tcpdump into this waits for the packet.
   const nowMs = asked ?? runtime.nowMs();
   const explain = await explainAt(nowMs);
-  const [best] = readings
-    .map(({ encoding, packet }) => ({ encoding, packet, ...explain(packet) }))
-    .sort((a, b) => b.rank - a.rank);
+  const explained = await Promise.all(readings.map(async (reading) => ({
+    ...reading,
+    ...await explain(reading.packet),
+  })));
+  const [best] = explained.sort((a, b) => b.rank - a.rank);
   const { encoding, packet, shown } = best!;
   const size = packet.length;
   const at = new Date(nowMs).toISOString();
@@ -89,10 +91,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   return shown.verdict === "request" ? 0 : 1;
 }
 
-type Explain = (packet: Uint8Array) => {
+type Explain = (packet: Uint8Array) => Promise<{
   readonly rank: number;
   readonly shown: { readonly verdict: string };
-};
+}>;
 
 /** The server's view where there is a configuration, else the client's. */
 function explainer(
@@ -109,8 +111,8 @@ function explainer(
     const config = loadConfig(runtime, file);
     return async (nowMs) => {
       const seen = await readRecord(runtime, config.state, nowMs);
-      return (packet) => {
-        const explained = explainPacket(config, packet, {
+      return async (packet) => {
+        const explained = await explainPacket(config, packet, {
           nowMs,
           source,
           seen,
@@ -123,8 +125,8 @@ function explainer(
   // Says that there is no configuration, and where it was looked for.
   if (found.size === 0 && profiles === undefined) needConfig(runtime, named);
   // deno-lint-ignore require-await -- as with a server's configuration
-  return async (nowMs) => (packet) => {
-    const known = recognisePacket([...found.values()], packet, nowMs);
+  return async (nowMs) => async (packet) => {
+    const known = await recognisePacket([...found.values()], packet, nowMs);
     const { dialect, verdict, profile, steps } = known;
     const request = known.request && showRequest(known.request);
     const right = steps.filter(({ ok }) => ok).length;

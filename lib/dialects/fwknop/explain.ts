@@ -12,6 +12,7 @@ import {
   hmac,
 } from "../crypto/hash.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
+import { clientsOf, type ExplainSide } from "../table.ts";
 import { CIPHER_MODES, type CipherMode, decrypt } from "./cipher.ts";
 import { hasGpgForm } from "./gpg.ts";
 import {
@@ -31,6 +32,24 @@ import {
   splitPacket,
 } from "./packet.ts";
 import type { FwknopClient, FwknopGpgClient } from "./request.ts";
+
+/** fwknop as `knock decode` uses it. */
+export const fwknopExplain: ExplainSide = {
+  hasForm,
+  explain: (keys, packet, scene) =>
+    explainFwknop(clientsOf(keys, "fwknop"), packet, scene),
+  // Client and server have the same keys.
+  recognise(profiles, packet, nowMs) {
+    if (!hasForm(packet)) return null;
+    const own = profiles.flatMap(({ name, fwknop }) =>
+      fwknop && "key" in fwknop ? [{ ...fwknop, name }] : []
+    );
+    const scene = { nowMs, seen: () => false, mayCost: () => true };
+    const { verdict, client, request, steps } = //
+      explainFwknop(own, packet, scene);
+    return { dialect: "fwknop", verdict, profile: client, request, steps };
+  },
+};
 
 /** Explains a packet to the owner of these clients. Never throws. */
 export function explainFwknop(

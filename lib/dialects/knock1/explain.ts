@@ -9,6 +9,7 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
+import { clientsOf, type ExplainSide } from "../table.ts";
 import { type Initiator, readMessage1 } from "./noise.ts";
 import {
   begin,
@@ -25,6 +26,54 @@ const SEARCH_DAYS = 40;
 /** Machines without a clock start in 1970. */
 const EPOCH_DAYS = 2;
 const DAY_MS = 86_400_000;
+
+/** The clock difference that servers allow where they say nothing else. */
+const USUAL_SKEW_MS = 120_000;
+/** Of the steps of an outline, the one of the tag. */
+const TAG_STEP = 1;
+
+/** knock/1 as `knock decode` uses it. */
+export const knockExplain: ExplainSide = {
+  hasForm: (packet) => packet.length === PACKET_SIZE,
+  explain(keys, packet, scene) {
+    const clients = clientsOf(keys, "knock");
+    return explainKnock1(keys.key, clients, keys.maxSkewMs, packet, scene);
+  },
+  recognise(profiles, packet, nowMs) {
+    if (packet.length !== PACKET_SIZE) return null;
+    for (const { name, knock } of profiles) {
+      if (!knock) continue;
+      const { minuteMs, whole, steps } = outlineKnock1(
+        knock.server,
+        packet,
+        nowMs,
+        USUAL_SKEW_MS,
+      );
+      if (minuteMs === null && !whole) continue;
+      const wrong = steps.findIndex(({ ok }) => !ok);
+      return {
+        dialect: "knock",
+        verdict: wrong < 0 ? "sealed" : wrong === TAG_STEP ? "tag" : "mac",
+        profile: name,
+        request: null,
+        steps: [...steps, {
+          ok: true,
+          text: `it is for the server of "${name}"`,
+        }],
+      };
+    }
+    const text = profiles.length === 0
+      ? "there are no profiles to tell whose it is"
+      : `it is for the server of none of ${profiles.length} profiles`;
+    return {
+      dialect: "knock",
+      verdict: "tag",
+      profile: null,
+      request: null,
+      steps: [{ ok: false, text }],
+    };
+  },
+};
 
 /** What shows of a packet to all who know the server's public key. */
 export interface Knock1Outline {

@@ -1,6 +1,7 @@
 /** What a packet of openme's is, step by step, for who asks why it does not open. */
 
 import type { Explanation, Scene, Step } from "../dialect.ts";
+import { clientsOf, type ExplainSide } from "../table.ts";
 import {
   isSignedBy,
   type OpenmeClient,
@@ -11,6 +12,34 @@ import {
 } from "./open.ts";
 
 const VERSION = 1;
+
+/** openme as `knock decode` uses it. */
+export const openmeExplain: ExplainSide = {
+  hasForm: (packet) => outlineOpenme(packet)?.version === VERSION,
+  explain: (keys, packet, scene) =>
+    explainOpenme(keys.openme.key!, clientsOf(keys, "openme"), packet, scene),
+  // A client signs what only the server can open.
+  recognise(profiles, packet) {
+    if (packet.length !== PACKET_SIZE) return null;
+    const seeds = profiles.flatMap(({ name, openme }) =>
+      openme ? [{ name, seed: openme.key }] : []
+    );
+    const form = formStep(packet);
+    const own = form.ok
+      ? seeds.find(({ seed }) => isSignedBy(seed, packet))
+      : undefined;
+    const text = own
+      ? `it is signed by the key of profile "${own.name}"`
+      : `it is signed by the key of none of ${seeds.length} profiles`;
+    return {
+      dialect: "openme",
+      verdict: own ? "sealed" : "signature",
+      profile: own?.name ?? null,
+      request: null,
+      steps: [form, ...form.ok ? [{ ok: own !== undefined, text }] : []],
+    };
+  },
+};
 
 /** Explains a packet to the owner of the server's private key. Never throws. */
 export function explainOpenme(
@@ -55,23 +84,6 @@ export function explainOpenme(
       : null,
     steps,
   };
-}
-
-/** Tells whose packet it is by the seeds of the clients' own keys, by name. */
-export function recogniseOpenme(
-  seeds: readonly { readonly name: string; readonly seed: Uint8Array }[],
-  packet: Uint8Array,
-): { readonly name: string | null; readonly steps: readonly Step[] } {
-  const form = formStep(packet);
-  const own = form.ok
-    ? seeds.find(({ seed }) => isSignedBy(seed, packet))
-    : undefined;
-  if (own) {
-    const text = `it is signed by the key of profile "${own.name}"`;
-    return { name: own.name, steps: [form, { ok: true, text }] };
-  }
-  const text = `it is signed by the key of none of ${seeds.length} profiles`;
-  return { name: null, steps: [form, ...form.ok ? [{ ok: false, text }] : []] };
 }
 
 function formStep(packet: Uint8Array): Step {

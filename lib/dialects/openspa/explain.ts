@@ -4,6 +4,7 @@ import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { type RsaKey, SessionOpener } from "../crypto/rsa.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
+import { clientsOf, type ExplainSide } from "../table.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import { openEnvelope } from "./envelope.ts";
 import {
@@ -20,6 +21,45 @@ type Said = NonNullable<ReturnType<typeof decodeRequest>>;
 
 /** How far from now a proof is looked for. */
 const SEARCH_MINUTES = 24 * 60;
+
+/** OpenSPA as `knock decode` uses it. */
+export const openspaExplain: ExplainSide = {
+  hasForm(packet) {
+    const header = outlineOpenspa(packet);
+    return isRequest(packet) && header!.suite === 1;
+  },
+  explain(keys, packet, scene) {
+    const { key, adkSecret } = keys.openspa;
+    const clients = clientsOf(keys, "openspa");
+    return explainOpenspa(key!, clients, adkSecret, packet, scene);
+  },
+  // The proof alone can be looked at without the server's key.
+  recognise(profiles, packet, nowMs) {
+    if (!isRequest(packet)) return null;
+    const form = formStep(packet);
+    const looks = profiles.flatMap(({ name, openspa }) => {
+      if (!openspa) return [];
+      const { adk_secret: secret } = openspa;
+      const proof = form.ok && secret ? [adkStep(secret, packet, nowMs)] : [];
+      const steps = [form, ...proof];
+      return [{ name, steps, ok: steps.every(({ ok }) => ok) }];
+    });
+    const best = looks.find(({ ok }) => ok);
+    return {
+      dialect: "openspa",
+      verdict: best ? "sealed" : "adk",
+      profile: best?.name ?? null,
+      request: null,
+      steps: (best ?? looks[0])?.steps ?? [form],
+    };
+  },
+};
+
+function isRequest(packet: Uint8Array): boolean {
+  const header = outlineOpenspa(packet);
+  return packet.length >= MIN_PACKET_SIZE && header?.version === 2 &&
+    header.type === "request";
+}
 
 /** Explains a packet to the owner of the server's private key. Never throws. */
 export function explainOpenspa(
@@ -60,18 +100,6 @@ export function explainOpenspa(
     fields: said && showFields(said),
     steps,
   };
-}
-
-/** The first look, without any key but the secret of the proof. Never throws. */
-export function outlineSteps(
-  adkSecret: Uint8Array | null,
-  packet: Uint8Array,
-  nowMs: number,
-): readonly Step[] {
-  const form = formStep(packet);
-  return form.ok && adkSecret
-    ? [form, adkStep(adkSecret, packet, nowMs)]
-    : [form];
 }
 
 function formStep(packet: Uint8Array): Step {

@@ -7,6 +7,7 @@
 import { hash } from "node:crypto";
 import type { Config } from "../../config/config.ts";
 import type { Dialect, Opened } from "../../dialects/dialect.ts";
+import { createDialects } from "../../dialects/table.ts";
 import type {
   Datagrams,
   DatagramSource,
@@ -18,7 +19,6 @@ import type { Log } from "../report/log.ts";
 import type { Counters } from "../report/metrics.ts";
 import { attempt } from "../report/trouble.ts";
 import type { Store } from "../state/store.ts";
-import { createDialects } from "./dialects.ts";
 import { Gpg } from "./gpg.ts";
 import { Budget } from "./limits.ts";
 import { SystemError } from "../../values/errors.ts";
@@ -41,17 +41,20 @@ export class Receiver {
   readonly #copies = new Copies();
   /** What is opened later, and is not done yet. */
   readonly #opening = new Set<Promise<void>>();
-  #dialects: readonly Dialect[];
+  #dialects: readonly Dialect[] = [];
 
-  constructor(parts: ReceiverParts, config: Config) {
+  constructor(parts: ReceiverParts) {
     this.#parts = parts;
     this.#gpg = new Gpg(parts.runtime);
-    this.#dialects = createDialects(config, this.#gpg);
   }
 
-  /** Understands the dialects of this configuration's clients from now on. */
-  adopt(config: Config): void {
-    this.#dialects = createDialects(config, this.#gpg);
+  /** Loads the dialects of a configuration's clients; what it returns puts them to use. */
+  async prepare(config: Config): Promise<() => void> {
+    const dialects = await createDialects(
+      config,
+      (home, message) => this.#gpg.open(home, message),
+    );
+    return () => void (this.#dialects = dialects);
   }
 
   /**
