@@ -205,7 +205,8 @@ test("addProfile() refuses a name that is taken, a command's, or none", () => {
       () => addProfile(fake, FILE, name, ENROLMENT),
       OperatorError,
     );
-    assertEquals(error.status, name === "home" ? 1 : 2);
+    const taken = name === "home" || name === "8080";
+    assertEquals(error.status, taken ? 1 : 2);
     assertStringIncludes(error.hint!, "--name NAME");
   }
   assertEquals(fake.files.readText(FILE), written);
