@@ -1,5 +1,5 @@
 /**
- * What a client can tell of a packet: for which of its servers it is. Only
+ * Explanation of a packet on a client: the server that it is for. Only
  * that server can open it.
  * @module
  */

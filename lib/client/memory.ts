@@ -1,5 +1,5 @@
 /**
- * What the client remembers from one run to the next: small files of the user
+ * Memory of the client from one run to the next: small files of the user
  * alone. It works without them: whatever goes wrong here is no mistake.
  * @module
  */
@@ -16,7 +16,7 @@ const OTHERS = 0o077;
 /** Far more than any of these files has. */
 const MAX_SIZE = 4096;
 
-/** What is remembered, as JSON has it. */
+/** Contents of a memory file, as JSON. */
 export type Memory = Readonly<Record<string, unknown>>;
 
 /** The name of a profile's file of a kind, such as "address" or "tcp-22". */
@@ -25,7 +25,7 @@ export function memoryName({ name }: Profile, kind: string): string {
 }
 
 /**
- * What was remembered under a name; null when there is nothing, others could
+ * Reads what was remembered under a name; null when there is nothing, others could
  * have written it, or it was of another server or in another network.
  */
 export function recall(

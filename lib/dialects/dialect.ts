@@ -152,7 +152,7 @@ export interface Explanation {
   readonly steps: readonly Step[];
 }
 
-/** What a packet shows to the owner of some profiles. */
+/** Explanation of a packet to the owner of some profiles. */
 export interface Recognised {
   readonly dialect: DialectName | null;
   /**
@@ -162,7 +162,7 @@ export interface Recognised {
   readonly verdict: "sealed" | "request" | PacketRefusal;
   /** The profile whose server it is for; null: none. */
   readonly profile: string | null;
-  /** What it asks, where its keys are the client's, too. */
+  /** Request in it, if the client's keys open it. */
   readonly request: Request | null;
   readonly steps: readonly Step[];
 }

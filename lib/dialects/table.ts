@@ -93,7 +93,7 @@ export type NamedProfile = ProfileKeys & { readonly name: string };
 
 /** A dialect as `knock decode` uses it. Nothing here throws because of a packet. */
 export interface ExplainSide {
-  /** Whether a packet has its form, where no client here uses the dialect. */
+  /** True if a packet has the dialect's form, for a server without clients of it. */
   hasForm(packet: Uint8Array): boolean;
   /** Explains a packet to the server, whose keys for this dialect are there. */
   explain(keys: ServerKeys, packet: Uint8Array, scene: Scene): Explanation;
@@ -110,7 +110,7 @@ export interface DialectEntry<C, P> {
   readonly client: ClientPart<C, unknown>;
   readonly own?: OwnPart<object>;
   readonly profile: Schema<P>;
-  /** Whether servers answer in it at all. */
+  /** True if servers send replies in this dialect. */
   readonly answers: boolean;
   /** Loads the server's side; `openPgp` opens what takes gpg. */
   open(): Promise<(keys: ServerKeys, openPgp?: OpenPgp) => Dialect>;

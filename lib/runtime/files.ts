@@ -196,7 +196,7 @@ function wayTo(path: string): Way {
   return { places, isWhole: true };
 }
 
-/** How long a statement waits for another process's lock. */
+/** Longest time that a statement waits for another process's lock. */
 const BUSY_TIMEOUT_MS = 2000;
 
 /** Opens a database file, making it 0600 first where there is none. */

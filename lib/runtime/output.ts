@@ -31,7 +31,7 @@ export class LogQueue implements LogPipe {
     this.#writeSome = writeSome;
   }
 
-  /** Whether something is not written yet. */
+  /** True if some text is not written yet. */
   get isBusy(): boolean {
     return this.#writing !== null;
   }
@@ -150,7 +150,7 @@ function readLink(fd: number): string | null {
 const FILES = { in: 0, out: 1, err: 2 } as const;
 
 /**
- * Whether a standard stream is a terminal. node:tty knows, but loading it takes
+ * True if a standard stream is a terminal. node:tty knows, but loading it takes
  * Bun as long as a whole knock: what the file says goes first.
  */
 export function isTerminal(stream: keyof typeof FILES): boolean {

@@ -180,10 +180,10 @@ export interface FileInfo {
   readonly group: number | null;
 }
 
-/** How a path leads to a file; no places on Windows. */
+/** Folders and links from the root to a file; no places on Windows. */
 export interface Way {
   readonly places: readonly Place[];
-  /** Whether there is something at its end; else the places are those that are there. */
+  /** True if the path exists; else `places` ends at the last one that does. */
   readonly isWhole: boolean;
 }
 

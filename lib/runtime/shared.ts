@@ -153,7 +153,7 @@ export const system: Shared = {
   openDatabase,
 };
 
-/** How a runtime writes to its standard streams; each writes what it can, and tells how many bytes. */
+/** Writers of the standard streams; each writes as much as it can, and returns the number of bytes. */
 export interface Writing {
   out(bytes: Uint8Array): number;
   err(bytes: Uint8Array): number;
@@ -180,7 +180,7 @@ export function standardOutput(
   };
 }
 
-/** How a runtime is to start a program. */
+/** Options for starting a program. */
 export interface Starting {
   readonly stdin: "ignore" | "inherit" | "pipe";
   /** Of standard output and standard error. */

@@ -28,7 +28,7 @@ const UDP = 17;
 const IPV4_HEADER_SIZE = 20;
 const IPV6_HEADER_SIZE = 40;
 
-/** How far into each header must be there: up to TCP's flags, or UDP's ports. */
+/** Bytes of each header that are required: up to TCP's flags, or UDP's ports. */
 const TCP_NEEDED = 14;
 const UDP_NEEDED = 4;
 

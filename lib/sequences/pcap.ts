@@ -33,7 +33,7 @@ export class PcapReader {
   #format: Format | null = null;
   #broken: string | null = null;
 
-  /** What is wrong with the capture; null while it can be read. It reads nothing more then. */
+  /** Error in the capture, after which nothing more is read; null = none. */
   get broken(): string | null {
     return this.#broken;
   }

@@ -18,11 +18,11 @@ export interface Knocker {
   close(): Promise<void>;
 }
 
-/** What a hit by UDP carries. */
+/** Payload of a UDP hit. */
 const DATAGRAM = Uint8Array.of(0);
 
 /**
- * How long a connection may be under way where it cannot be ended at once:
+ * Longest life of a connection that cannot be ended at once:
  * shorter than the second after which every system retransmits.
  */
 const CONNECT_MS = 250;

@@ -14,7 +14,7 @@ export interface Hit {
   readonly port: number;
 }
 
-/** Whether the ports only rise, so that the simplest scan of them is the sequence. */
+/** True if the ports only rise, so that the simplest scan of them is the sequence. */
 export function isAscending(hits: readonly Hit[]): boolean {
   return hits.length > 1 &&
     hits.every(({ port }, index) =>

@@ -25,7 +25,7 @@ export function sniffCommand(ports: readonly Hit[]): string[] {
   ];
 }
 
-/** What rules log to a group. */
+/** Packets that firewall rules log to a group. */
 export function logCommand(group: number): string[] {
   // deno-fmt-ignore
   return [
@@ -46,27 +46,27 @@ export function captureFilter(ports: readonly Hit[]): string {
   return [...parts, ...extended].join(" or ");
 }
 
-/** How long it waits before the next start: at first, and at most. */
+/** Pause before a restart, milliseconds: the first, and the longest. */
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 30_000;
 
 /** After so long without an end it waits as at first again. */
 const STEADY_MS = 60_000;
 
-/** How long start() waits for it to listen. */
+/** Longest time that start() waits for it to listen, milliseconds. */
 const READY_MS = 5000;
 
-/** How long it waits for one that it ends. */
+/** Longest time to wait for the end of a process that was told to stop, milliseconds. */
 const ORPHAN_MS = 1000;
 const ORPHAN_STEP_MS = 20;
 
-/** What it counts when it ends. */
+/** Counts that tcpdump prints when it ends. */
 const COUNTS = /^\d+ packets? (captured|received|dropped)/;
 
-/** How much of its words is kept, characters. */
+/** Most characters kept of its standard error. */
 const MAX_WORDS = 300;
 
-/** What a capture tells. */
+/** Callbacks of a capture. */
 export interface CaptureListener {
   /** A packet came. */
   hear(captured: Captured): void;

@@ -6,7 +6,7 @@ import type { Store } from "./state/store.ts";
 
 /** Notices that the clock was set, by one that never jumps. Pure. */
 
-/** What two looks may differ by without anybody having set the clock. */
+/** Largest difference between two readings that does not mean a set clock, milliseconds. */
 const TOLERANCE_MS = 1000;
 
 /** A jump by less is an adjustment: it does not begin the wait for a settled clock anew. */

@@ -15,7 +15,7 @@ const COMMAND_MS = 60_000;
 const MAX_WAITING = 1000;
 /** Commands that may run at a time; more fail. */
 const MAX_COMMANDS = 16;
-/** How many lines of a command's output are logged. */
+/** Most lines of a command's output that are logged. */
 const MAX_LINES = 100;
 
 /** Runs programs of the configuration. */
@@ -26,7 +26,7 @@ export interface Runner {
   run(name: string, argv: Argv, by: Caller): Promise<boolean>;
 }
 
-/** Who has a command run. */
+/** Client or sequence that a command runs for. */
 export interface Caller {
   readonly client: string;
   /** Canonical. */

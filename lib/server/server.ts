@@ -22,11 +22,11 @@ import { createRunner } from "./runner.ts";
 import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
 import { noteBoot, type Store } from "./state/store.ts";
 
-/** How often ended grants are taken out of the ledger. */
+/** Interval of removing ended grants from the ledger, milliseconds. */
 const SWEEP_MS = 1000;
-/** How often counters are written down. */
+/** Interval of writing counters to the state file, milliseconds. */
 const REPORT_MS = 2000;
-/** How often the firewall is looked at, and old records are dropped. */
+/** Interval of checking the firewall and dropping old records, milliseconds. */
 const CARE_MS = 10_000;
 
 /** What a server is made of. */
@@ -147,7 +147,7 @@ export class Server {
     return this.#entrances.words;
   }
 
-  /** Whether a knock has opened something since the start. */
+  /** True if a knock has opened something since the start. */
   get hasOpened(): boolean {
     return this.#keeper.hasOpened;
   }

@@ -46,7 +46,7 @@ export function bareAddress(text: string): string {
   return parseAddress(text) ?? text;
 }
 
-/** Whether a canonical address is IPv4. */
+/** True if a canonical address is IPv4. */
 export function isIpv4(address: string): boolean {
   return !address.includes(":");
 }
@@ -128,13 +128,13 @@ const CARRIERS = [
 
 const LINK_LOCAL = parsePrefix("fe80::/10")!;
 
-/** Whether a canonical address is an IPv6 one that holds on a single link only. */
+/** True if a canonical address is link-local IPv6. */
 export function isLinkLocal(address: string): boolean {
   return prefixContains(LINK_LOCAL, address);
 }
 
 /**
- * Whether a canonical address may be that of one host: not unspecified, not
+ * True if a canonical address may be that of one host: not unspecified, not
  * multicast, not the broadcast address, not IPv6 link-local (without its zone it
  * is a host on every link), and no IPv6 form of an IPv4 address that is one of
  * these. Loopback addresses are host addresses.
@@ -162,7 +162,7 @@ export function broadcastOf({ bytes, bits }: Prefix): string | null {
   return addressFromBytes(last);
 }
 
-/** Whether a network holds an address. IPv4 addresses are in IPv4 networks only. */
+/** True if a network contains an address. IPv4 addresses are in IPv4 networks only. */
 export function prefixContains(prefix: Prefix, address: string): boolean {
   const bytes = addressToBytes(address);
   if (!bytes || isIpv4(address) && prefix.bits < MAPPED_BITS) return false;
@@ -244,12 +244,12 @@ const PRIVATE = [
   "::1",
 ].map((text) => parsePrefix(text)!);
 
-/** Whether an address is of a private network, or of the machine itself. */
+/** True if an address is of a private network, or of the machine itself. */
 export function isPrivate(address: string): boolean {
   return PRIVATE.some((prefix) => prefixContains(prefix, address));
 }
 
-/** Whether an address is of the loopback network. */
+/** True if an address is of the loopback network. */
 export function isLoopback(address: string): boolean {
   return address === "::1" || address.startsWith("127.");
 }

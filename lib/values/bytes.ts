@@ -5,12 +5,12 @@ export interface Base64Form {
   /** The alphabet of RFC 4648 §4, or that of §5. Default: "base64". */
   readonly alphabet?: "base64" | "base64url";
   /**
-   * Whether "=" fills up the last group. With "any" it may, and spare bits may
+   * Padding with "=" of the last group. With "any" it may, and spare bits may
    * be set, as fwknop reads keys; else each value has one text. Default:
    * "needed" for base64, "none" for base64url.
    */
   readonly padding?: "needed" | "none" | "any";
-  /** How many bytes it must hold. */
+  /** Required number of bytes. */
   readonly size?: number;
 }
 
@@ -62,7 +62,7 @@ export function base64Length(bytes: number): number {
   return Math.ceil(bytes * 4 / 3);
 }
 
-/** Whether two keys are the same. For configurations, not for proofs. */
+/** True if two keys are equal. Not constant-time: for configurations, not for proofs. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -102,7 +102,7 @@ export function cutSegments(ranges: readonly Segment[]): Segment[] {
   return pieces;
 }
 
-/** Whether two pieces are the same ports and the same end. */
+/** True if two pieces have the same ports and the same end. */
 export function sameSegment(a: Segment, b: Segment): boolean {
   return a.protocol === b.protocol && a.first === b.first &&
     a.last === b.last && a.untilMs === b.untilMs;

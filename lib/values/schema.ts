@@ -11,7 +11,7 @@ import { counted, formatJson, nearest } from "./text.ts";
 /** A piece of JSON Schema (draft 2020-12). */
 export type JsonSchema = Readonly<Record<string, unknown>>;
 
-/** What a value must be. */
+/** Reader of a value, and its JSON Schema. */
 export interface Schema<T> {
   /**
    * Reads a value; undefined when it cannot be used, which is noted then.
@@ -24,9 +24,9 @@ export interface Schema<T> {
 /** A key of a mapping. */
 export interface Field<T, F = T> {
   readonly schema: Schema<T>;
-  /** Whether it must be there. */
+  /** True if the key is required. */
   readonly needed: boolean;
-  /** What it is when it is absent or wrong; undefined: the mapping cannot be used then. */
+  /** Value if the key is absent or wrong; undefined: the mapping is unusable then. */
   readonly fallback: F | undefined;
 }
 
@@ -291,7 +291,7 @@ export function show(value: unknown): string {
   return formatJson(words.length > 64 ? words.slice(0, 64) + "…" : words);
 }
 
-/** Whether a value is a mapping as YAML makes them. */
+/** True if a value is a mapping as YAML makes them. */
 export function isMapping(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
@@ -313,13 +313,13 @@ export function mistake(
   mistakes.push({ path, text: `must be ${wanted}, got ${got}`, hint });
 }
 
-/** What a file with a key must hold. */
+/** Expected contents of a key file. */
 export interface KeyKind<T extends object> {
   /** Null if the text is no such key. */
   readonly parse: (text: string) => T | null;
   /** Goes after "must hold". */
   readonly wanted: string;
-  /** Whether it is refused when others can read it. */
+  /** True if the file is refused when others can read it. */
   readonly secret: boolean;
 }
 

@@ -95,7 +95,7 @@ export function parseHours(text: string): Hours | null {
   return { text, spans };
 }
 
-/** Whether a moment is within the hours. `date` is read in local time. */
+/** True if a moment is within the hours. `date` is read in local time. */
 export function withinHours(hours: Hours, date: Date): boolean {
   const minute = date.getHours() * 60 + date.getMinutes();
   const today = date.getDay();

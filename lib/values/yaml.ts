@@ -3,7 +3,7 @@
 import { parse } from "@std/yaml/parse";
 import type { Mistake } from "./schema.ts";
 
-/** How scalars are read: `core` knows numbers and booleans, in `failsafe` all is text. */
+/** Reading of scalars: `core` knows numbers and booleans, `failsafe` keeps all as text. */
 export type YamlSchema = "core" | "failsafe";
 
 /**

@@ -29,7 +29,7 @@ import { PACKET_SIZE } from "@knock/knock/protocol";
 declare const process: { env: Record<string, string> };
 const enrolment = parseEnrolment(process.env.ENROLMENT);
 const ports = [parsePortRange(process.env.PORT)!];
-const outcome = await knock(enrolment, { ports, seconds: 2 });
+const outcome = await knock(enrolment, { ports, seconds: 60 });
 if (outcome.kind === "answered") {
   const { status, count, seconds, address } = outcome.answer;
   console.log(PACKET_SIZE, status, count, seconds, address);
@@ -95,11 +95,9 @@ function readPort(port: number): Promise<string> {
 /** Starts the server of this repository with one client. */
 async function serve() {
   const [server, client, psk] = [newKey(), newKey(), newKey()];
-  const [udp, gate, service] = [
-    await listen(null),
-    await listen(null),
-    await listen(BANNER),
-  ];
+  const [udp, service] = [await listen(null), await listen(BANNER)];
+  // A port of its own for each runtime, closed until its client knocks.
+  const gates = [await listen(null), await listen(null), await listen(null)];
   writeFileSync(join(scratch, "server.key"), `${server.text}\n`, {
     mode: 0o600,
   });
@@ -110,13 +108,16 @@ state: state
 listen: ["${HOST}:${udp}"]
 firewall: { backend: gate }
 services:
-  hello: { listen: tcp/${gate}, to: "${HOST}:${service}" }
-clients:
+${
+      gates.map((gate) =>
+        `  hello${gate}: { listen: tcp/${gate}, to: "${HOST}:${service}" }\n`
+      ).join("")
+    }clients:
   laptop:
     knock: { key: ${
       formatBase64url(publicKeyOf(client.bytes))
     }, psk: ${psk.text} }
-    open: [hello]
+    open: [${gates.map((gate) => `hello${gate}`).join(", ")}]
 `,
     { mode: 0o600 },
   );
@@ -141,11 +142,10 @@ clients:
     key: client.bytes,
     psk: psk.bytes,
   });
-  return { enrolment, gate };
+  return { enrolment, gates };
 }
 
-const { enrolment, gate } = await serve();
-const env = { ENROLMENT: enrolment, PORT: `tcp/${gate}` };
+const { enrolment, gates } = await serve();
 
 const RUNTIMES: readonly (readonly [string, readonly string[]])[] = [
   [node, []],
@@ -153,17 +153,16 @@ const RUNTIMES: readonly (readonly [string, readonly string[]])[] = [
   ["bun", ["run"]],
 ];
 
-for (const [runtime, args] of RUNTIMES) {
+for (const [index, [runtime, args]] of RUNTIMES.entries()) {
   const name = runtime === node ? "Node.js 22" : runtime;
   test(`a client of the package knocks in ${name}`, async () => {
-    while (await readPort(gate) !== "") {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    const gate = gates[index]!;
+    assertEquals(await readPort(gate), "");
     const { stdout } = run(runtime, [...args, "client.ts"], {
       cwd: scratch,
-      env,
+      env: { ENROLMENT: enrolment, PORT: `tcp/${gate}` },
     });
-    assertEquals(stdout, `216 done 1 2 ${HOST}\n`);
+    assertEquals(stdout, `216 done 1 60 ${HOST}\n`);
     assertEquals(await readPort(gate), BANNER);
   });
 }

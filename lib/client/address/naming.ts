@@ -18,12 +18,12 @@ export type Naming = Readonly<Partial<Record<IpVersion, string>>>;
 const KIND = "address";
 
 /**
- * How long an address counts after a reply to a packet that named none. A
+ * Time for which an address counts after a reply to a packet that named none. A
  * client that may open for any address gets no refusal when it is wrong.
  */
 const TRUST_MS = 3_600_000;
 
-/** How old the memory is when it is written anew, though nothing changed. */
+/** Age at which an unchanged memory is written again, milliseconds. */
 const REFRESH_MS = 600_000;
 
 const FAMILIES = ["IPv4", "IPv6"] as const;

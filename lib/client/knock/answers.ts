@@ -44,7 +44,7 @@ export class Replies {
     return () => void this.#outstanding.delete(packet);
   }
 
-  /** Whether a packet is on its way that may be answered still. */
+  /** True while a sent packet may still be answered. */
   get expects(): boolean {
     return this.#outstanding.size > 0;
   }

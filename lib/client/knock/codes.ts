@@ -1,4 +1,4 @@
-/** Which one-time code goes into which packet. */
+/** One-time codes of a knock and its retries. */
 
 import { oneTimeCode, parseCodeSecret, STEP_MS } from "../../dialects/codes.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -26,7 +26,7 @@ export class CodeSource {
     this.#secret = code === null ? null : parseCodeSecret(code);
   }
 
-  /** Whether packets have codes at all. */
+  /** True if packets carry codes. */
   get wanted(): boolean {
     return this.#typed !== null || this.#secret !== null;
   }

@@ -10,11 +10,11 @@ import type { CodeUse, Outcome } from "./outcome.ts";
 import { deliver, type Transport } from "./transport.ts";
 import type { Ask, Sealed, Sealer } from "../../dialects/dialect.ts";
 
-/** How long the first try waits for an answer, and each further one. */
+/** Wait for an answer to the first packet and to each further one, milliseconds. */
 const FIRST_WAIT_MS = 1000;
 const NEXT_WAIT_MS = 2000;
 
-/** What is sent, how, and where to. */
+/** Packets to send, their transport and their targets. */
 export interface Exchange {
   readonly profile: Profile;
   readonly ask: Ask;

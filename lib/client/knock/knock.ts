@@ -18,10 +18,10 @@ import type { Answered, Outcome } from "./outcome.ts";
 import { sendKnock, type SendOptions } from "./send.ts";
 import type { Ask } from "../../dialects/dialect.ts";
 
-/** Whom to open for. */
+/** Address to open for. */
 export interface Whom {
   readonly from: From;
-  /** Whether packets may name the address that the server saw last. */
+  /** True if packets may name the address that the server saw last. */
   readonly mayGuess: boolean;
 }
 
@@ -30,10 +30,10 @@ export interface KnockOptions extends SendOptions, Whom {
   readonly both?: boolean;
 }
 
-/** What became of a knock. */
+/** Result of a knock. */
 export interface Knocked {
   readonly outcome: Outcome;
-  /** Whether it was done for an address that was remembered. */
+  /** True if the server did it for a remembered address. */
   readonly guessed: boolean;
   /** The other family's answer, where both were wanted and both are done. */
   readonly also: Answered | null;

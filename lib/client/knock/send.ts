@@ -16,21 +16,21 @@ import type { Transport } from "./transport.ts";
 import type { Ask } from "../../dialects/dialect.ts";
 
 export interface SendOptions {
-  /** How many packets, at most, to each address. Default {@linkcode DEFAULT_TRIES}. */
+  /** Most packets to each address. Default {@linkcode DEFAULT_TRIES}. */
   readonly tries?: number;
   /** False: one packet to each address, and no waiting. Default true. */
   readonly reply?: boolean;
   /** Only addresses of this family. Default both. */
   readonly family?: IpVersion | undefined;
-  /** How packets are carried. Default: the profile's way. */
+  /** Transport of packets. Default: the profile's. */
   readonly transport?: Transport | undefined;
-  /** How long to wait for an answer to the last packet. Default as to the others. */
+  /** Longest wait for an answer to the last packet, milliseconds. Default: as for the others. */
   readonly patienceMs?: number;
-  /** What packets name as this client's address where the ask names none. */
+  /** Address that packets name if the request names none, by family. */
   readonly naming?: Naming;
   /**
-   * What they name at first, and no longer than until the server refuses or is
-   * silent: it may be another address by now. Only with a reply.
+   * Address that the first packet names, until the server refuses or is silent:
+   * it may be another one by now. Only with a reply.
    */
   readonly guess?: Naming;
 }

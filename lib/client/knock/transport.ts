@@ -6,7 +6,7 @@ import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** How packets are carried. */
+/** Transport of packets. */
 export interface Transport {
   readonly kind: "udp" | "tcp" | "http";
   /** Another port than the server's; null: that. */
@@ -16,7 +16,7 @@ export interface Transport {
 /** As it is unless a profile or `--transport` says otherwise. */
 export const UDP: Transport = { kind: "udp", port: null };
 
-/** What {@linkcode parseTransport} reads, for messages. */
+/** Forms that {@linkcode parseTransport} reads, for messages. */
 export const TRANSPORT_WORDS = "udp, tcp or http, or with a port, http/8080";
 
 const TIMEOUT_MS = 5000;

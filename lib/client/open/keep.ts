@@ -7,14 +7,14 @@ import { OperatorError } from "../../values/errors.ts";
 /** The part of a grant after which it is renewed: time is left for retries. */
 const RENEW_AFTER = 0.7;
 
-/** How often this machine's addresses are looked at. */
+/** Interval of checks of this machine's addresses, milliseconds. */
 const LOOK_MS = 5000;
 
 /** Pauses after a failure: the first, and the longest. */
 const FIRST_PAUSE_MS = 2000;
 const LONGEST_PAUSE_MS = 60_000;
 
-/** What the keeper tells while it keeps. */
+/** Callbacks of keeping a port open. */
 export interface Keeping {
   /** Knocks once; throws OperatorError when it is not open then. Null: the server never answers. */
   readonly knock: () => Promise<Answer | null>;

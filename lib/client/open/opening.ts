@@ -18,7 +18,7 @@ import {
 import { expectDone, type Outcome } from "../knock/outcome.ts";
 import type { Profile } from "../profile/profile.ts";
 
-/** How long a port is waited for that may have been opened for an address of the past. */
+/** Longest wait for a port that may have been opened for an outdated address, milliseconds. */
 const GUESS_WAIT_MS = 3000;
 
 /** A port that lets this client in. */
@@ -138,11 +138,11 @@ function notOpen(
   );
 }
 
-/** How long a port is waited for. */
+/** Longest wait for a port to accept, milliseconds. */
 export const OPEN_WAIT_MS = 10_000;
 
 /**
- * How long the first attempts wait; each further one waits twice as long, so
+ * Timeout of the first attempts; each further one waits twice as long, so
  * that a firewall which opens late is found soon, and a far server at all.
  */
 const FIRST_ATTEMPT_MS = 300;
@@ -150,7 +150,7 @@ const FIRST_ATTEMPT_MS = 300;
 /** The pause after attempts that were refused at once. */
 const PAUSE_MS = 100;
 
-/** How long each further address of a server waits for the one before (RFC 8305 §5). */
+/** Delay between attempts to addresses of a server, milliseconds (RFC 8305 §5). */
 const STAGGER_MS = 250;
 
 /** A port of a server, at the addresses that its name has. */
@@ -159,7 +159,7 @@ export interface AttemptPort {
   readonly port: number;
 }
 
-/** What came of waiting: a connection, or the system's word to the last attempt. */
+/** Result of waiting: a connection, or the system's error of the last attempt. */
 export type Entrance =
   | { readonly ok: true; readonly stream: Stream }
   | { readonly ok: false; readonly why: string; readonly refused: boolean };

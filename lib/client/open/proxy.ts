@@ -8,7 +8,7 @@ import type { Profile } from "../profile/profile.ts";
 import { type AttemptTarget, connectOnce, openDoor } from "./opening.ts";
 import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
 
-/** How long a port that should be open may take to accept. */
+/** Longest wait for a port that should be open already, milliseconds. */
 const REMEMBERED_WAIT_MS = 1000;
 
 /**

@@ -8,10 +8,10 @@ import type { Outcome } from "../knock/outcome.ts";
 import { forget, memoryName, recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
 
-/** How long before its end a grant is not relied on any more. */
+/** Time before its end from which a grant is not relied on, milliseconds. */
 const MARGIN_MS = 3000;
 
-/** How often another process's knock is looked for, and how long it is waited for. */
+/** Interval of checks for another process's knock, and the longest wait for it, milliseconds. */
 const LOOK_MS = 25;
 const PATIENCE_MS = 15_000;
 
@@ -112,7 +112,7 @@ function take(
   return "theirs";
 }
 
-/** Whether the process that holds a lock is still at it. */
+/** True if the process that holds a lock is still running. */
 function isAlive(runtime: Runtime, file: string): boolean {
   const holder = orNull(() => runtime.files.readText(file)) ?? "";
   const [pid, atMs] = holder.split(" ").map(Number);

@@ -15,11 +15,11 @@ export interface ForeignProfile {
   readonly server: Endpoint;
   /** The profile's keys, as `profiles.yaml` writes them. */
   readonly keys: Readonly<Record<string, unknown>>;
-  /** What was not carried over, or has to be known; no secrets. */
+  /** Settings that were not converted or need review; no secrets. */
   readonly notes: readonly string[];
 }
 
-/** Whether a text is a client file of another tool's that can be read here. */
+/** True if a text is a client file of another tool that can be read here. */
 export function looksForeign(text: string): boolean {
   return isOspa(text) || isOpenme(text);
 }

@@ -58,7 +58,7 @@ import {
   UDP,
 } from "../knock/transport.ts";
 
-/** What is asked, in this order; null: not that. */
+/** Services to ask for the own address, in this order; null: not this one. */
 export interface Resolving {
   readonly stun: Endpoint | null;
   /** A page that is the bare address. */
@@ -105,7 +105,7 @@ function parseUrl(words: string): string | null {
   return /^https:\/\/[^\s/]/.test(words) && URL.canParse(words) ? words : null;
 }
 
-/** How to knock at one server. */
+/** Server to knock at, with keys and defaults. */
 export interface Profile extends ProfileKeys {
   readonly name: string;
   readonly server: Endpoint;
@@ -117,19 +117,19 @@ export interface Profile extends ProfileKeys {
   readonly seconds: number;
   readonly from: From;
   readonly transport: Transport;
-  /** Whether this client keeps what it learns of the server: its own address, and grants. */
+  /** True if this client stores its own address, as the server saw it, and its grants. */
   readonly remember: boolean;
-  /** Who tells this client its address; null where nobody is named. */
+  /** Services that tell this client its address; null = none configured. */
   readonly resolve: Resolving | null;
 }
 
-/** Whom to open for: where the packet comes from, an address, or what this client's address is found to be. */
+/** Address to open for: the source of the packet, a given one, or the one that `resolve` finds. */
 export type From = "source" | "resolve" | { readonly address: string };
 
 /** In the place of a secret: the person who knocks types each code. */
 export const ASK_CODE = "ask";
 
-/** The most ports that one knock can name. Protocol, "The knock". */
+/** Most ports that one knock can name. Protocol, "The knock". */
 export const MAX_PORTS = 15;
 
 const ENTRIES = named(

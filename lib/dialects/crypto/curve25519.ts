@@ -13,7 +13,7 @@ import {
 /** Bytes of a private key, a public key and a shared secret. */
 export const KEY_SIZE = 32;
 
-/** What stands before the private key in PKCS #8, RFC 8410 §7. */
+/** Bytes before the private key in PKCS #8, RFC 8410 §7. */
 const PKCS8_HEAD = Buffer.from("302e020100300506032b656e04220420", "hex");
 
 /** A key pair, ready for use. */
@@ -76,7 +76,7 @@ export const SIGNING_KEY_SIZE = 32;
 /** Bytes of a signature. */
 export const SIGNATURE_SIZE = 64;
 
-/** What stands before the seed in PKCS #8, RFC 8410 §7. */
+/** Bytes before the seed in PKCS #8, RFC 8410 §7. */
 const ED25519_PKCS8_HEAD = Buffer.from(
   "302e020100300506032b657004220420",
   "hex",
@@ -116,7 +116,7 @@ export function signEd25519(key: KeyObject, message: Uint8Array): Uint8Array {
   return sign(null, message, key);
 }
 
-/** Whether a signature is this key's over this message. Never throws. */
+/** True if a signature is this key's over this message. Never throws. */
 export function verifyEd25519(
   key: KeyObject,
   message: Uint8Array,

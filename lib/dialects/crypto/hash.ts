@@ -65,7 +65,7 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   return digest("sha256", ...parts);
 }
 
-/** How many characters a hash of this type takes in base64. */
+/** Number of base64 characters, without padding, of a hash of this type. */
 export function digestLength(type: DigestType): number {
   return base64Length(SIZES[type].digest);
 }

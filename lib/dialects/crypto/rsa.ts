@@ -31,7 +31,7 @@ export const MAX_MODULUS_BITS = 4096;
 const HEAD_SIZE = 2;
 const BLOCK_TYPE = 2;
 const RAW = constants.RSA_NO_PADDING;
-/** How many opened sessions are kept. */
+/** Most opened sessions kept. */
 const MAX_KEPT = 1024;
 
 /** Reads a private key in PEM; null if it is none of RSA with a good size. */
@@ -65,7 +65,7 @@ export function signRsa(key: KeyObject, message: Uint8Array): Uint8Array {
   return sign("sha256", message, key);
 }
 
-/** Whether a signature is this key's over this message. Never throws. */
+/** True if a signature is this key's over this message. Never throws. */
 export function verifyRsa(
   key: KeyObject,
   message: Uint8Array,

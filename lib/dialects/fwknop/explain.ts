@@ -1,5 +1,5 @@
 /**
- * What a packet of fwknop's is, step by step, for the person who asks why it
+ * Explanation of an fwknop packet, step by step, for the person who asks why it
  * does not open: where one key or one setting is wrong, it is found out which.
  * @module
  */
@@ -107,7 +107,7 @@ export function explainFwknop(
   };
 }
 
-/** What one client's keys make of a packet, whatever it is set to. */
+/** Result of trying one client's keys on a packet, whatever its settings. */
 interface Inspection {
   readonly client: FwknopClient;
   /** The type of the HMAC that holds; null: none. */

@@ -21,7 +21,7 @@ import {
 } from "./request.ts";
 import { FINGERPRINT, type FwknopKeys } from "./keys.ts";
 
-/** What gpg made of a message. */
+/** Result of decrypting a message with gpg. */
 export interface GpgOpened {
   readonly text: Uint8Array;
   /** Fingerprint of the primary key that signed it. */
@@ -40,11 +40,11 @@ export type OpenPgp = (
 /** Below so many characters without its HMAC, a packet is none of OpenPGP. */
 export const MIN_GPG_SIZE = 400;
 
-/** What is left out: how every message to an RSA key starts in base64. */
+/** Start of every message to an RSA key in base64, which fwknop omits. */
 const LEFT_OUT = "hQ";
 const encoder = new TextEncoder();
 
-/** Whether a packet could be one in OpenPGP: length, alphabet, first character. */
+/** True if a packet could be an OpenPGP one: length, alphabet, first character. */
 export function hasGpgForm(packet: Uint8Array): boolean {
   if (packet.length < MIN_GPG_SIZE || packet.length > MAX_PACKET_SIZE) {
     return false;

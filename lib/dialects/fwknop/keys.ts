@@ -37,7 +37,7 @@ const FWKNOP_FIELDS = {
 
 const schema = object(FWKNOP_FIELDS, { secret: true });
 
-/** What was read of {@linkcode FWKNOP_FIELDS}. */
+/** Values read by {@linkcode FWKNOP_FIELDS}. */
 type FwknopYaml = NonNullable<ReturnType<typeof schema["read"]>>;
 
 /** The part of the keys that is the same with OpenPGP. */
@@ -253,7 +253,7 @@ export const fwknopProfile: Schema<FwknopProfileKeys> = {
   },
 };
 
-/** What client and server share. */
+/** Secrets that client and server share. */
 export interface FwknopKeys {
   /** The passphrase, raw: 1 to 32 bytes, of text or of decoded base64. */
   readonly key: Uint8Array;
@@ -266,12 +266,12 @@ export interface FwknopKeys {
   } | null;
 }
 
-/** What a client in OpenPGP and its server share; the rest is in their keyrings. */
+/** Settings that an OpenPGP client and its server share; the keys are in their keyrings. */
 export interface FwknopGpgKeys {
   readonly gpg: {
     /** The folder of the keyring. */
     readonly home: string;
-    /** Whom packets are encrypted for: the server, as gpg knows it. */
+    /** Recipient of packets: the server, as gpg knows it. */
     readonly recipient: string;
     /** Fingerprints of the primary keys that may sign, 40 or 64 capital hexadecimal digits. */
     readonly signers: readonly string[];
@@ -279,7 +279,7 @@ export interface FwknopGpgKeys {
   readonly hmac: FwknopKeys["hmac"];
 }
 
-/** What is wanted of a packet besides its proof. */
+/** Requirements for the sender of a packet besides its proof. */
 export interface FwknopSender {
   /** The user that packets must name; null or absent: any. */
   readonly requireUsername?: string | null;

@@ -35,11 +35,11 @@ export interface Message {
   readonly serverAuth: string | null;
   /** Seconds, for the types with a timeout. */
   readonly timeout: number | null;
-  /** How the checksum is computed. */
+  /** Hash of the checksum. */
   readonly checksum: DigestType;
 }
 
-/** What each type of message carries besides its text. */
+/** Fields of each type of message besides its text. */
 export const MESSAGE_TYPES: readonly {
   readonly name: string;
   readonly nat: "nat" | "local" | null;
@@ -70,7 +70,7 @@ const NOT_IN_USER = /["/\\[\]:;|=,+*?<>]/;
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\x00-\x1f\x7f]/;
 
-/** What {@linkcode decodeMessage} made of a decrypted text. */
+/** Result of {@linkcode decodeMessage}. */
 export type Decoded =
   | { readonly ok: true; readonly message: Message }
   /** "cipher": this is no text of fwknop's, so the key or the mode is wrong. */

@@ -74,7 +74,7 @@ interface Group {
   readonly enrolled: readonly FwknopEnrolled[];
 }
 
-/** Whether its length is one of fwknop's, with whatever HMAC its client is set to. */
+/** True if the length is one of fwknop's, with any type of HMAC. */
 function mayBeOurs(packet: Uint8Array): boolean {
   return MAC_LENGTHS.some((length) => holdsBlocks(packet.length, length));
 }

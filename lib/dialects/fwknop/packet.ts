@@ -17,11 +17,11 @@ import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
 export const MIN_PACKET_SIZE = 140;
 export const MAX_PACKET_SIZE = 1500;
 
-/** What every OpenSSL ciphertext starts with, and its part that is left out. */
+/** Start of every OpenSSL ciphertext, and the part of its base64 that fwknop omits. */
 const MAGIC = new TextEncoder().encode("Salted__");
 const LEFT_OUT = new TextEncoder().encode("U2FsdGVkX1");
 
-/** What a packet starts with: it holds the last bits of the magic. */
+/** First characters that a packet may have: they hold the last bits of the magic. */
 export const FIRST_CHARACTERS = "89+/";
 const FIRST = charactersOf(FIRST_CHARACTERS);
 const ALPHABET = charactersOf(
@@ -30,7 +30,7 @@ const ALPHABET = charactersOf(
 
 /** The parts of a packet. */
 export interface Split {
-  /** What the HMAC is computed over: the text with the characters left out. */
+  /** Input of the HMAC: the text with the omitted characters. */
   readonly covered: Uint8Array;
   /** The HMAC as it was sent; empty where there is none. */
   readonly mac: Uint8Array;
@@ -46,7 +46,7 @@ export interface SealedMessage {
   readonly bytes: Uint8Array;
 }
 
-/** Whether a packet could be one of fwknop's: length, alphabet, first character. */
+/** True if a packet could be fwknop's: length, alphabet, first character. */
 export function hasForm(packet: Uint8Array): boolean {
   if (packet.length < MIN_PACKET_SIZE || packet.length > MAX_PACKET_SIZE) {
     return false;
@@ -58,7 +58,7 @@ export function hasForm(packet: Uint8Array): boolean {
   return true;
 }
 
-/** Whether a packet of this length, with an HMAC of so many characters, holds whole blocks. */
+/** True if a packet of this length, with an HMAC of so many characters, holds whole blocks. */
 export function holdsBlocks(length: number, macLength: number): boolean {
   const characters = length - macLength + LEFT_OUT.length;
   const size = Math.floor(characters * 3 / 4);

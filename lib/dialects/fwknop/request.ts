@@ -1,4 +1,4 @@
-/** What a message of fwknop's asks for, as a request, and the way back. */
+/** Conversion between fwknop's messages and requests. */
 
 import { timingSafeEqual } from "node:crypto";
 import { isIpv4, parseAddress, parseEndpoint } from "../../values/address.ts";
@@ -10,7 +10,7 @@ import { MAX_TIMEOUT_SECONDS, type Message, MESSAGE_TYPES } from "./message.ts";
 import type { Split } from "./packet.ts";
 import type { FwknopGpgKeys, FwknopKeys, FwknopSender } from "./keys.ts";
 
-/** What a message says: a request without its sender. */
+/** Contents of a message: a request without its sender. */
 export type FwknopAsked =
   & Pick<
     Request,
@@ -18,7 +18,7 @@ export type FwknopAsked =
   >
   & { readonly forward: Forward | null; readonly user: string };
 
-/** What a client asks for, and how it is written. */
+/** Request of a client, and the form of its message. */
 export interface FwknopRequest {
   /** `close` and `ping` are not of fwknop's. */
   readonly action: "open" | "run";
@@ -202,12 +202,12 @@ export function enrol<Keys extends FwknopClient | FwknopGpgClient>(
   };
 }
 
-/** How many characters a client's HMAC takes in base64; 0 = it has none. */
+/** Number of base64 characters of a client's HMAC; 0 = none. */
 export function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
   return hmac ? digestLength(hmac.type) : 0;
 }
 
-/** What an opened message asks for, with what marks its replay. */
+/** Reads the request of an opened message, with the identity that marks its replay. */
 export function readOpened(
   name: string,
   { requireUsername }: FwknopSender,

@@ -17,7 +17,7 @@ import {
 import { type FwknopRequest, writeRequest } from "./request.ts";
 import type { Ask, Sealed, Sealer, SealOptions } from "../dialect.ts";
 
-/** What must be fresh in every packet. */
+/** Random bytes, fresh for every packet. */
 export interface FwknopRandom {
   /** 8 bytes. */
   readonly salt: Uint8Array;
@@ -25,7 +25,7 @@ export interface FwknopRandom {
   readonly digits: string;
 }
 
-/** How many random bytes {@linkcode fwknopRandom} takes. */
+/** Number of random bytes that {@linkcode fwknopRandom} takes. */
 export const RANDOM_SIZE = 16;
 
 /** Makes what is fresh in a packet from 16 random bytes. */

@@ -1,5 +1,5 @@
 /**
- * What a packet of knock/1 is, gate by gate, for the person who asks why it
+ * Explanation of a knock/1 packet, check by check, for the person who asks why it
  * does not open: the server's view, and what a client can tell.
  * @module
  */
@@ -21,7 +21,7 @@ import {
 } from "./open.ts";
 import { deriveKey, TAG_LABEL, TAG_SIZE, WINDOW_MS } from "./tag.ts";
 
-/** How far from now a tag is looked for: a packet may have been kept for a while. */
+/** Largest distance from now at which a tag is searched: a packet may have been kept for a while. */
 const SEARCH_DAYS = 40;
 /** Machines without a clock start in 1970. */
 const EPOCH_DAYS = 2;
@@ -75,11 +75,11 @@ export const knockExplain: ExplainSide = {
   },
 };
 
-/** What shows of a packet to all who know the server's public key. */
+/** Fields of a packet that are readable with the server's public key alone. */
 export interface Knock1Outline {
   /** The start of the minute that the tag is of, Unix milliseconds; null: of none. */
   readonly minuteMs: number | null;
-  /** Whether it was made for this server and came through whole. */
+  /** True if it was made for this server and arrived unchanged. */
   readonly whole: boolean;
   readonly steps: readonly Step[];
 }

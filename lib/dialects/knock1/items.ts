@@ -19,7 +19,7 @@ const PORT_ITEM_SIZE = 4;
 const TCP = 6;
 const UDP = 17;
 
-/** What a knock asks for. */
+/** Ports or command that a knock asks for. */
 export interface Items {
   readonly ports: readonly PortRange[];
   readonly command: string | null;
@@ -121,7 +121,7 @@ function writeCommand(bytes: Uint8Array, command: string): number {
   return name.length;
 }
 
-/** Whether all bytes are zero, as those that say nothing must be. */
+/** True if all bytes are zero, as unused ones must be. */
 export function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
 }

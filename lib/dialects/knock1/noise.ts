@@ -40,7 +40,7 @@ export interface HandshakeState {
   readonly h: Uint8Array;
 }
 
-/** What the initiator brings. */
+/** Keys of the initiator. */
 export interface InitiatorKeys {
   readonly own: KeyPair;
   /** Fresh for every handshake. */
@@ -50,7 +50,7 @@ export interface InitiatorKeys {
   readonly psk: Uint8Array;
 }
 
-/** What the responder knows of an initiator. */
+/** Keys of an initiator, on the responder. */
 export interface Initiator {
   readonly publicKey: KeyObject;
   /** 32 bytes. */
@@ -65,7 +65,7 @@ export interface WrittenMessage {
   readonly chain: HandshakeState;
 }
 
-/** What the responder made of message 1. */
+/** Result of reading message 1. */
 export type ReadMessage1<T extends Initiator> =
   | {
     readonly ok: true;

@@ -1,5 +1,5 @@
 /**
- * What knock/1 seals: the 96 bytes of a knock (docs/protocol.md §5) and the 32
+ * Payloads of knock/1: the 96 bytes of a knock (docs/protocol.md §5) and the 32
  * bytes of a reply (§7).
  * One meaning has one form: a payload with any other bit set is refused.
  * @module

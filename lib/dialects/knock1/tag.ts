@@ -8,10 +8,10 @@ import { hmac, sha256 } from "../crypto/hash.ts";
 
 /** Bytes of a tag, at the start of a packet. */
 export const TAG_SIZE = 8;
-/** How long a window of time is, in which the tag stays the same. */
+/** Length of a window of time, in which the tag stays the same, milliseconds. */
 export const WINDOW_MS = 60_000;
 
-/** What the key of the tags is derived with. Protocol §3. */
+/** Label for deriving the key of the tags. Protocol §3. */
 export const TAG_LABEL = "knock/1 tag";
 
 /** Derives a key, 32 bytes, that all who know the server's public key have. */
@@ -75,7 +75,7 @@ export class CurrentTags<T> {
     this.#size = size;
   }
 
-  /** What was kept with the tag that this packet starts with; null if it is none of now. */
+  /** Returns the value kept with the tag that this packet starts with; null if the tag is not current. */
   find(packet: Uint8Array, nowMs: number): T | null {
     const first = windowOf(nowMs - this.#maxSkewMs);
     const last = windowOf(nowMs + this.#maxSkewMs);

@@ -1,4 +1,4 @@
-/** What a packet of openme's is, step by step, for who asks why it does not open. */
+/** Explanation of an openme packet, step by step, for `knock decode`. */
 
 import type { Explanation, Scene, Step } from "../dialect.ts";
 import { clientsOf, type ExplainSide } from "../table.ts";

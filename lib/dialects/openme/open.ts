@@ -67,7 +67,7 @@ export interface OpenmeClient {
   readonly key: Uint8Array;
 }
 
-/** What a client seals a knock with. */
+/** Keys of a client, for sealing. */
 export interface OpenmeKeys {
   /** The server's X25519 public key, 32 bytes. */
   readonly server: Uint8Array;
@@ -81,7 +81,7 @@ export interface OpenmeKeys {
   readonly random: Uint8Array;
 }
 
-/** What shows of a packet without any key. */
+/** Fields of a packet that are readable without any key. */
 export interface OpenmeOutline {
   readonly version: number;
   /** The ephemeral public key, in hexadecimal. */
@@ -177,7 +177,7 @@ export function sealOpenme(
   return concat(signed, signEd25519(importSigningKey(keys.seed), signed));
 }
 
-/** What shows of a packet of 165 bytes without any key; null for another. */
+/** Reads the fields of a packet of 165 bytes that need no key; null for another size. */
 export function outlineOpenme(packet: Uint8Array): OpenmeOutline | null {
   if (packet.length !== PACKET_SIZE) return null;
   return {
@@ -186,7 +186,7 @@ export function outlineOpenme(packet: Uint8Array): OpenmeOutline | null {
   };
 }
 
-/** What is sealed in a packet for this server, whoever signed it; null if nothing is. */
+/** Decrypts a packet for this server without checking its signature; null if it does not decrypt. */
 export function peekOpenme(
   serverPrivate: Uint8Array,
   packet: Uint8Array,
@@ -199,7 +199,7 @@ export function peekOpenme(
   };
 }
 
-/** Whether a packet of 165 bytes was signed by the key of this seed, 32 bytes. */
+/** True if a packet of 165 bytes was signed by the key of this seed, 32 bytes. */
 export function isSignedBy(seed: Uint8Array, packet: Uint8Array): boolean {
   const key = importVerifyingKey(verifyingKeyOf(seed));
   const signed = packet.subarray(0, SIGNATURE_AT);

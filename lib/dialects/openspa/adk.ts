@@ -13,7 +13,7 @@ export const ADK_SECRET_SIZE = 4;
 
 const STEP_MS = 60_000;
 const CODES = 1_000_000_000;
-/** How many minutes before and after this one count: clocks differ. */
+/** Minutes before and after this one that count: clocks differ. */
 const SLACK = 1;
 
 /** Reads a secret of 7 characters of base32; null if it is none. */
@@ -41,7 +41,7 @@ export class AdkProofs {
     this.#secret = new Uint8Array(secret);
   }
 
-  /** Whether a proof is that of the minute before, of, or after `nowMs`. */
+  /** True if a proof is that of the minute before, of, or after `nowMs`. */
   accepts(proof: number, nowMs: number): boolean {
     const minute = Math.floor(nowMs / STEP_MS);
     if (minute !== this.#minute) {

@@ -32,7 +32,7 @@ import { readItems, writeItems } from "./tlv.ts";
 /** Bytes of a header. */
 export const HEADER_SIZE = 8;
 
-/** What a header says. */
+/** Contents of a header. */
 export interface Header {
   readonly type: "request" | "response";
   /** 2 is the version that is spoken here. */
@@ -45,7 +45,7 @@ export interface Header {
   readonly adkProof: number;
 }
 
-/** What was in an envelope; nothing of it is proven before {@linkcode isSigned}. */
+/** Contents of an envelope; not authenticated before {@linkcode isSigned}. */
 export interface Letter {
   /** The header and the packet, which the signature covers. */
   readonly signed: Uint8Array;
@@ -170,7 +170,7 @@ export function openEnvelope(
   return { signed, packet, signature, sealedSession, session };
 }
 
-/** Whether a letter was signed by this key. */
+/** True if a letter was signed by this key. */
 export function isSigned(letter: Letter, sender: KeyObject): boolean {
   return verifyRsa(sender, letter.signed, letter.signature);
 }

@@ -1,4 +1,4 @@
-/** What a packet of OpenSPA's is, step by step, for who asks why it does not open. */
+/** Explanation of an OpenSPA packet, step by step, for `knock decode`. */
 
 import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
@@ -19,7 +19,7 @@ import { decodeRequest } from "./payload.ts";
 const MINUTE_MS = 60_000;
 type Said = NonNullable<ReturnType<typeof decodeRequest>>;
 
-/** How far from now a proof is looked for. */
+/** Largest distance from now at which a proof is searched. */
 const SEARCH_MINUTES = 24 * 60;
 
 /** OpenSPA as `knock decode` uses it. */

@@ -60,7 +60,7 @@ export interface OpenspaClient {
   readonly key: KeyObject;
 }
 
-/** What a client seals a request with. */
+/** Keys of a client, for sealing. */
 export interface OpenspaKeys {
   /** 16 bytes. */
   readonly uuid: Uint8Array;
@@ -192,7 +192,7 @@ export function sealOpenspa(
   };
 }
 
-/** What shows of a packet without any key; null if it is too short for it. */
+/** Reads the header of a packet, which needs no key; null if the packet is too short. */
 export function outlineOpenspa(packet: Uint8Array): Header | null {
   return readHeader(packet);
 }

@@ -1,5 +1,5 @@
 /**
- * What OpenSPA seals: the items of a request and of a response. Items may come
+ * Contents of OpenSPA packets: the items of a request and of a response. Items may come
  * in any order, so a replay is known by what is signed, not by what it means.
  * @module
  */
@@ -19,20 +19,20 @@ export const UUID_SIZE = 16;
 /** The longest duration of a response, in seconds: 24 bits. */
 export const MAX_DURATION = 0xff_ffff;
 
-/** What a request says. */
+/** Contents of a request. */
 export interface OpenspaRequest {
   /** Unix milliseconds, whole seconds on the wire. */
   readonly timestampMs: number;
   /** 16 bytes. */
   readonly uuid: Uint8Array;
   readonly ports: PortRange;
-  /** Whom to open for, canonical. */
+  /** Address to open for, canonical. */
   readonly address: string;
   /** The service's address, canonical. */
   readonly target: string;
 }
 
-/** What a response says. */
+/** Contents of a response. */
 export interface OpenspaResponse {
   readonly ports: PortRange;
   readonly target: string;
@@ -90,7 +90,7 @@ export function encodeRequest(request: OpenspaRequest): Uint8Array {
   );
 }
 
-/** What a request says of a protocol without ports, such as ICMP. */
+/** Contents of a request for a protocol without ports, such as ICMP. */
 export interface OtherRequest extends Omit<OpenspaRequest, "ports"> {
   /** IANA's number. */
   readonly protocol: number;

@@ -15,7 +15,7 @@ import type {
 import { listenApart, withoutIpv6 } from "./node.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** What is used of Bun's. */
+/** Part of Bun's UDP socket that is used here. */
 interface UdpSocket {
   readonly hostname: string;
   readonly port: number;
@@ -35,7 +35,7 @@ type OpenUdp = (options: {
   };
 }) => Promise<UdpSocket>;
 
-/** What an earlier datagram met, and the next one is told of. */
+/** Pending socket errors of earlier datagrams, reported with the next one. */
 const EARLIER = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)$/;
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
@@ -128,9 +128,9 @@ async function bindAsIs<T>(
 
 /** So long datagrams are handled before everything else has its turn. */
 const SHARE_MS = 10;
-/** What may wait for the next turn, bytes; more is dropped, as the system drops it. */
+/** Most bytes that wait for the next turn; more are dropped, as the system drops them. */
 const MAX_WAITING = 1024 * 1024;
-/** What a datagram takes besides its own bytes, about. */
+/** Approximate memory of a datagram besides its own bytes. */
 const OVERHEAD = 512;
 
 /** A clock, and what calls when everything else had its turn. */
@@ -158,7 +158,7 @@ export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
   let untilMs: number | null = null;
   let stopped = false;
 
-  /** Whether this turn's share lasts; the first datagram begins it. */
+  /** True while this turn's share lasts; the first datagram begins it. */
   const goesOn = (): boolean => {
     const nowMs = turns.nowMs();
     if (untilMs === null) {

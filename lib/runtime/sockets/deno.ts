@@ -217,14 +217,14 @@ function denoStream(connection: Deno.Conn): Stream {
   };
 }
 
-/** How often garbage is looked for, in ms. */
+/** Interval of checks for garbage, milliseconds. */
 const LOOK_MS = 250;
 /** Datagrams since the last collection from which on the next is due; it takes some 5 ms. */
 const COLLECT_FROM = 250;
 /** The same when none has come lately. */
 const COLLECT_QUIET_FROM = 25;
 
-/** How often more after a load: what it closed last is not garbage at once. */
+/** Further collections after a load: sockets closed last are not garbage at once. */
 const COLLECT_AGAIN = 8;
 
 /**

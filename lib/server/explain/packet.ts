@@ -1,4 +1,4 @@
-/** What the server would make of a packet, and why, in words. Nothing is recorded. */
+/** Explanation of how the server would treat a packet. Records nothing. */
 
 import type { Config } from "../../config/config.ts";
 import type { Dialect, PacketRefusal, Scene } from "../../dialects/dialect.ts";
@@ -33,7 +33,7 @@ export async function explainPacket(
   return explainJudgement(config, best, circumstances);
 }
 
-/** How far a packet came, to compare what several dialects make of it. */
+/** Number of checks that a packet passed, for comparing the results of several dialects. */
 export function rank(
   { dialect, verdict, client, steps }: Omit<Explained, "would">,
 ): number {

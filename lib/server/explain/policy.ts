@@ -1,4 +1,4 @@
-/** What the judge would say of a packet, in words. */
+/** The judge's verdict on a packet, in words, for `knock decode`. */
 
 import type { Client, Config } from "../../config/config.ts";
 import type {
@@ -13,13 +13,13 @@ import type { PortRange } from "../../values/ports.ts";
 import { isTimely, judge, type PolicyRefusal } from "../packet/judge.ts";
 import { explainRefusal, explainSkew, formatPorts } from "../report/events.ts";
 
-/** What a dialect told of a packet. */
+/** A dialect's explanation of a packet, with the dialect's name. */
 export interface PacketExplanation extends Explanation {
   /** Null: it has the form of none. */
   readonly dialect: DialectName | null;
 }
 
-/** What the judge would say. */
+/** Verdict that the judge would give. */
 export type Would =
   | {
     readonly ok: true;
@@ -44,7 +44,7 @@ export interface ExplainOptions {
   readonly nowMs: number;
   /** Where the packet came from, canonical; null where nobody knows. */
   readonly source: string | null;
-  /** Whether an identity was accepted before; null where the record cannot be read. */
+  /** Returns true if an identity was accepted before; null if the record cannot be read. */
   readonly seen: ((identity: Uint8Array) => boolean) | null;
 }
 
@@ -142,7 +142,7 @@ function stepsOfPolicy(
   return [...steps, { ok: false, text }];
 }
 
-/** What was wanted and what is allowed, where that is the question. */
+/** Request and policy side by side, for refusals that depend on both. */
 function cure(request: Request, client: Client, why: PolicyRefusal): string {
   switch (why) {
     case "ports":

@@ -79,7 +79,7 @@ export class Grants {
     return this.#inForce.firewall;
   }
 
-  /** Whether a knock has opened something since the start. */
+  /** True if a knock has opened something since the start. */
   get hasOpened(): boolean {
     return this.#hasOpened;
   }

@@ -37,7 +37,7 @@ import type { ActiveConfig } from "./active.ts";
 /** Age from which on the rules are read again before a grant is refused. */
 const FRESH_MS = 1000;
 
-/** How many times as long as a reading took the next one waits at least. */
+/** Shortest pause between readings, as a multiple of the time that the last one took. */
 const PAUSE = 20;
 
 /** Most answers that are kept. */
@@ -45,7 +45,7 @@ const MAX_ANSWERS = 4096;
 
 /** One port that the host's own rules keep closed, as `status --json` prints it. */
 export interface HostFact {
-  /** What is dropped: knocks on their way in, or what they open. */
+  /** Dropped traffic: incoming knocks, or connections to what they open. */
   readonly what: "knock" | "service";
   /** Such as "tcp/22". */
   readonly ports: string;
@@ -72,9 +72,9 @@ export class HostWatch {
   #readMs = 0;
   #notBeforeMs = 0;
   #reading: Promise<void> | null = null;
-  /** Whether something passes whatever its source, by family, ports and target. */
+  /** Answers that do not depend on a source, by family, ports and target. */
   readonly #answers = new Map<string, Blocked | "passes" | "by source">();
-  /** What was logged last. */
+  /** Message that was logged last. */
   #reported: string | null = null;
 
   constructor(parts: HostWatchParts) {

@@ -132,7 +132,7 @@ export class Orders {
   }
 }
 
-/** Whether grants may lead elsewhere than their ports do. */
+/** True if the backend can forward grants to other targets. */
 function canForward({ firewall }: Config): boolean {
   return firewall.backend === "nft";
 }

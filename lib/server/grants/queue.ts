@@ -9,7 +9,7 @@ export const MAX_WAITING = 256;
  */
 export class Queue {
   #last: Promise<unknown> = Promise.resolve();
-  /** How many requests of each client wait. */
+  /** Number of waiting requests by client. */
   readonly #waiting = new Map<string, number>();
 
   /** Runs work when all before it has ended, even if that failed. */

@@ -16,7 +16,7 @@ import { type ActiveConfig, granteesOf } from "./active.ts";
 import type { Orders } from "./orders.ts";
 import type { Records } from "./records.ts";
 
-/** How long a grant that could not be closed waits for the next try. */
+/** Delay before a grant that could not be closed is tried again, milliseconds. */
 const CLOSE_AGAIN_MS = 60_000;
 
 /** What upkeep is done with. */

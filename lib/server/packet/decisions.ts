@@ -35,7 +35,7 @@ import {
   type Verdict,
 } from "./judge.ts";
 
-/** How long what the system said of its interfaces is taken for true. */
+/** Time for which the system's list of interfaces is reused, milliseconds. */
 const TAKEN_MS = 1000;
 
 /** What decisions are made with. */
@@ -50,7 +50,7 @@ export interface DecisionsParts {
   readonly records: Records;
 }
 
-/** What is to be done, and is recorded already. */
+/** Accepted request, already recorded. */
 export interface Passed {
   readonly ok: true;
   readonly granted: Granted;
@@ -66,11 +66,11 @@ export interface Denied {
   readonly address: string;
 }
 
-/** What the judge refused. */
+/** Request that the judge refused. */
 interface Refused {
   readonly ok: false;
   readonly why: PolicyRefusal;
-  /** Whether it is told, in the history and in the log. */
+  /** True if the refusal goes into the history and the log. */
   readonly told: boolean;
 }
 
@@ -256,7 +256,7 @@ export class Decisions {
     return null;
   }
 
-  /** What cannot be recorded is not done. */
+  /** Fails a request that cannot be recorded, so that it is not carried out. */
   #fail(asker: Asker, concerned: Concerned, error: unknown): Denied {
     const { counters, chronicle } = this.#parts;
     const words = stateTrouble(error);
@@ -280,7 +280,7 @@ interface Wrong {
   readonly atMs: number;
 }
 
-/** What became of the clients' one-time codes; in the state, so that a restart forgives none. */
+/** Used and wrong one-time codes of the clients, kept in the state file across restarts. */
 export class CodeGuard {
   readonly #store: Store;
 
@@ -288,7 +288,7 @@ export class CodeGuard {
     this.#store = store;
   }
 
-  /** Whether a client may try one more. Throws SystemError. */
+  /** Returns true if a client may try another code. Throws SystemError. */
   mayTry(client: string, nowMs: number): boolean {
     const { count, atMs } = this.#wrongOf(client);
     // The clock was set back: the delay begins anew.
@@ -331,7 +331,7 @@ function factOf(client: string): string {
   return `wrong codes of ${client}`;
 }
 
-/** How long a client waits after so many wrong codes in a row. */
+/** Delay after so many wrong codes in a row, milliseconds. */
 export function delayMs(count: number): number {
   return count < FREE
     ? 0

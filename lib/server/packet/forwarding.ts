@@ -1,6 +1,6 @@
 /**
- * What a client may have passed on, and what it may run: the parts of the
- * policy for which other parts of the configuration are needed.
+ * Forwards and commands: the parts of the policy that need other parts of the
+ * configuration.
  * @module
  */
 
@@ -58,7 +58,7 @@ export function takenAddresses(networks: readonly string[]): Set<string> {
 /** Ports below are known by their numbers, and stay what they are. */
 const FIRST_FREE_PORT = 1024;
 
-/** What a forward that is allowed comes to. */
+/** Result of an allowed forward. */
 export interface Forwarding {
   /** Where the grant leads; null: where the service leads anyway. */
   readonly to: Endpoint | null;

@@ -9,7 +9,7 @@ import {
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
 
-/** How many run at a time, and how many more packets may wait for their turn. */
+/** Most gpg processes at a time, and most packets that wait for one. */
 const MAX_RUNNING = 2;
 const MAX_WAITING = 16;
 const TIMEOUT_MS = 5000;

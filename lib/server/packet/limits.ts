@@ -29,7 +29,7 @@ export class RateCap {
     this.#rate = rate;
   }
 
-  /** Whether there is a token to be taken. */
+  /** Returns true if a token is left. */
   has(name: string, nowMs: number): boolean {
     return this.#tokensOf(name, nowMs) >= 1;
   }
@@ -85,7 +85,7 @@ export class Budget {
   #spareMs = BURST_MS;
   #atMs = 0;
 
-  /** Whether a dialect may take a costly step; `nowMs` is of a clock that does not jump. */
+  /** Returns true if a dialect may take a costly step; `nowMs` comes from a monotonic clock. */
   allows(dialect: DialectName, nowMs: number): boolean {
     this.#refill(nowMs);
     return this.#left.get(dialect)! > 0 || this.#spareMs > 0;

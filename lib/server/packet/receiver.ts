@@ -39,7 +39,7 @@ export class Receiver {
   readonly #gpg: Gpg;
   readonly #budget = new Budget();
   readonly #copies = new Copies();
-  /** What is opened later, and is not done yet. */
+  /** Packets that are being opened by a slow step. */
   readonly #opening = new Set<Promise<void>>();
   #dialects: readonly Dialect[] = [];
 
@@ -115,7 +115,7 @@ export class Receiver {
     return opened;
   }
 
-  /** What is opened later; a packet that found no room may come again. */
+  /** Opens a packet by its slow step; one that found no room may come again. */
   #freeing(mark: string, later: () => Promise<Opened>): Opened {
     return {
       ok: false,

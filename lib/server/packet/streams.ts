@@ -19,7 +19,7 @@ import { SystemError } from "../../values/errors.ts";
 /** The most bytes that are read of a connection, and for how long. */
 const MAX_BYTES = 2048;
 const TIMEOUT_MS = 3000;
-/** How often more is read, and not looked at, after the answer. */
+/** Most reads after the answer, whose bytes are ignored. */
 const MAX_DRAINED = 16;
 /** Most connections at a time; one more closes an old one. */
 const MAX_CONNECTIONS = 256;
@@ -137,7 +137,7 @@ async function readStart(
 const NEWLINE = 10;
 const RETURN = 13;
 
-/** Whether an empty line has come. */
+/** True if an empty line has arrived. */
 function endsHead(bytes: Uint8Array): boolean {
   for (let at = bytes.indexOf(NEWLINE); at >= 0;) {
     const next = bytes[at + 1] === RETURN ? at + 2 : at + 1;

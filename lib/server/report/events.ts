@@ -1,4 +1,4 @@
-/** What happened, told twice: as an event in the history and as a line in the log. */
+/** Events, recorded in the history and written to the log. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isLinkLocal } from "../../values/address.ts";
@@ -11,7 +11,7 @@ import type { Store } from "../state/store.ts";
 import type { Level, Log } from "./log.ts";
 import { stateTrouble } from "./trouble.ts";
 
-/** Who asked, and by what: a client by a request, or a sequence. */
+/** Origin of an event: the request of a client, or a sequence. */
 export interface Asker {
   readonly client: string;
   readonly dialect: string;
@@ -19,7 +19,7 @@ export interface Asker {
   readonly command: string | null;
 }
 
-/** What an event is about, besides the request. */
+/** Details of an event besides the request. */
 export interface Concerned {
   /** Canonical. */
   readonly address: string;
@@ -124,7 +124,7 @@ export function explainRefusal(why: PolicyRefusal, address?: string): string {
     : REASONS[why];
 }
 
-/** How far a time stamp is off, in words. */
+/** Error of a time stamp, in words. */
 export function explainSkew(aheadMs: number): string {
   const seconds = Math.round(Math.abs(aheadMs) / 1000);
   const side = aheadMs < 0 ? "behind" : "ahead of";

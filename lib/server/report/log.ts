@@ -53,14 +53,14 @@ export type RefusalKind = "time" | "policy";
 export class LogLimit {
   readonly #log: Log;
   readonly #refusals = new RateCap(TOLD_REFUSALS);
-  /** Whose refusals are not told at the moment. */
+  /** Clients whose refusals are not logged at the moment. */
   readonly #hushed = new Set<string>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** Whether a refusal of a client is to be told; that it is not is told once. */
+  /** Returns true if a refusal of a client shall be logged; the start of a silence is logged once. */
   tells(client: string, kind: RefusalKind, nowMs: number): boolean {
     const name = `${kind} ${client}`;
     if (this.#refusals.take(name, nowMs)) {

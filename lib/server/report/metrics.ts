@@ -9,7 +9,7 @@ const MAX_REQUEST = 4096;
 const TIMEOUT_MS = 3000;
 const MAX_CONNECTIONS = 8;
 
-/** What is told. */
+/** Values of the metrics. */
 export interface Numbers {
   /** Packets by what became of them, and what was done. */
   readonly counts: Readonly<Record<string, number>>;
@@ -97,7 +97,7 @@ async function readRequestLine(connection: Stream): Promise<string> {
   return text.split("\r\n", 1)[0]!;
 }
 
-/** What outsiders send is counted, never logged: numbers by name. */
+/** Counters by name: packets of strangers are counted, never logged. */
 
 /** Counts by name; the names are ours, so their number is bounded. */
 export class Counters {

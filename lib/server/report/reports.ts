@@ -1,4 +1,4 @@
-/** What a running server tells of itself: to `status`, to Prometheus, and its warnings to the log. */
+/** Reports of a running server: to `status`, to Prometheus, and warnings to the log. */
 
 import type { Config } from "../../config/config.ts";
 import type { Listener, Runtime } from "../../runtime/runtime.ts";
@@ -8,7 +8,7 @@ import type { Log } from "./log.ts";
 import { type Counters, serveMetrics } from "./metrics.ts";
 import { attempt } from "./trouble.ts";
 
-/** What `status` reads of a running server. */
+/** Facts about a running server that `status` reads. */
 export interface ServerFact {
   readonly pid: number;
   readonly sinceMs: number;

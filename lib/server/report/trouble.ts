@@ -1,4 +1,4 @@
-/** What the server does with errors of its surroundings: a full disk, a firewall that refuses. */
+/** Handling of errors of the system: a full disk, a firewall that refuses. */
 
 import {
   FailureError,
@@ -7,7 +7,7 @@ import {
 } from "../../values/errors.ts";
 import type { Log } from "./log.ts";
 
-/** What is said when the state file cannot be written; anything else is a bug and thrown on. */
+/** Message for a state file that cannot be written; any other error is a bug and rethrown. */
 export function stateTrouble(error: unknown): string {
   if (!(error instanceof SystemError)) throw error;
   return `cannot write the state file: ${error.message}`;

@@ -29,7 +29,7 @@ import type { Runner } from "../runner.ts";
 import type { Store } from "../state/store.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
-/** What `status` reads of a door. */
+/** Facts about a sequence that `status` reads. */
 export interface SequenceFact {
   readonly name: string;
   readonly watch: Watch;
@@ -161,7 +161,7 @@ export class Sequences {
     this.#announce();
   }
 
-  /** Whether `every` leaves a run out; that is counted, and told once a time. */
+  /** Returns true if `every` skips a run, which is counted, and logged once per interval. */
   #isTooSoon({ name, every }: SequenceEntry, address: string): boolean {
     if (!every) return false;
     const { runtime, counters, log } = this.#parts;
@@ -188,7 +188,7 @@ export class Sequences {
     return false;
   }
 
-  /** What comes behind the firewall. */
+  /** Runs commands and hooks after the firewall. */
   #follow(door: SequenceEntry, action: SequenceAction, address: string): void {
     if (action === "open") return this.#run(door, door.run, address);
     attempt(this.#parts.log, () => {
@@ -259,7 +259,7 @@ export class Sequences {
   }
 }
 
-/** What it means when a watch does not work. */
+/** Consequence of a watch that fails. */
 const EFFECTS: Readonly<Record<Watch, string>> = {
   kernel: "open in the kernel all the same, but are not told of: no hooks, " +
     "no history, and what they open ends with a restart of the server",

@@ -1,4 +1,4 @@
-/** Who looks out for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
+/** Watches for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
 
 import type { Config, SequenceEntry, Watch } from "../../config/config.ts";
 import { readTold } from "../../firewall/nft/sequences/chains.ts";
@@ -21,11 +21,11 @@ import {
 import type { Store } from "../state/store.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** How many ports beside each hit are traps: sniffing costs nothing there. */
+/** Number of trap ports on either side of each hit: sniffing them costs nothing. */
 const SNIFF_TRAPS = 16;
 const SOCKET_TRAPS = 1;
 
-/** How often the machine's own addresses are looked up at most, for packets to unknown ones. */
+/** Shortest interval between lookups of the machine's own addresses, milliseconds. */
 const ADDRESSES_MS = 1000;
 
 /** A sequence that somebody has completed. */
@@ -35,19 +35,19 @@ export interface Completed {
   readonly action: SequenceAction;
   /** Canonical. */
   readonly address: string;
-  /** Whether the kernel has done what it says already. */
+  /** True if the kernel has already carried it out. */
   readonly inKernel: boolean;
   /** Null where the kernel has judged. */
   readonly sequence: Sequence | null;
 }
 
-/** What a watch needs. */
+/** Inputs of a watch. */
 export interface WatchSetting {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly config: Config;
   readonly doors: readonly SequenceEntry[];
-  /** What opens and closes these doors now; may differ after each completion. */
+  /** Current sequences of these entries; they may change after each completion. */
   active(): Sequence[];
   complete(completed: Completed): void;
   /** It hears now (null), or why it does not. */
@@ -203,7 +203,7 @@ function hitsOf(doors: readonly SequenceEntry[]): Hit[] {
   return [...new Map(all.map((hit) => [formatHit(hit), hit])).values()];
 }
 
-/** Whether an address is one of this machine's, also one that was added later. */
+/** Returns a check for this machine's addresses, including ones added later. */
 function ownAddresses(runtime: Runtime): (address: string) => boolean {
   let known = new Set<string>();
   let lookedMs = -Infinity;

@@ -3,7 +3,7 @@
 import type { Action } from "../../dialects/dialect.ts";
 import type { Database, SqlRow, Statement } from "../../runtime/runtime.ts";
 
-/** How many events are kept, of all clients and of one. */
+/** Most events kept, of all clients and of one. */
 export const MAX_EVENTS = 100_000;
 export const MAX_EVENTS_OF_CLIENT = 10_000;
 

@@ -88,27 +88,27 @@ export class Ledger {
     return this.#live.all(nowMs).map(readEntry);
   }
 
-  /** How many are open now. */
+  /** Number of grants open now. */
   countLive(nowMs: number): number {
     return this.#countLive.get(nowMs)!.n as number;
   }
 
-  /** What is open now for one address. */
+  /** Grants open now for one address. */
   ofAddress(address: string, nowMs: number): LedgerEntry[] {
     return this.#ofAddress.all(address, nowMs).map(readEntry);
   }
 
-  /** What has ended by itself and is still recorded. */
+  /** Grants that have expired and are still recorded. */
   ended(nowMs: number): LedgerEntry[] {
     return this.#ended.all(nowMs).map(readEntry);
   }
 
-  /** How many are recorded. */
+  /** Number of recorded grants. */
   get size(): number {
     return this.#count.get()!.n as number;
   }
 
-  /** Whether so many more may be recorded without exceeding a limit. */
+  /** Returns true if so many more fit under a limit. */
   hasRoom(count: number, limit: number): boolean {
     if (this.#atMost + count > limit) this.#atMost = this.size;
     return this.#atMost + count <= limit;
@@ -116,7 +116,7 @@ export class Ledger {
 }
 
 /**
- * What a firewall must hold for these entries: one grant for each address and
+ * Grants that a firewall must hold for these entries: one for each address and
  * ports, with the latest end of all clients that share it. Those for a single
  * connection stay apart from those that last.
  */
@@ -130,7 +130,7 @@ export function mergeEntries(entries: readonly LedgerEntry[]): Grant[] {
   return [...merged.values()];
 }
 
-/** Whether an entry is for ports within one of these ranges. */
+/** True if an entry is for ports within one of these ranges. */
 export function isWithin(
   entry: LedgerEntry,
   ranges: readonly PortRange[],
@@ -138,7 +138,7 @@ export function isWithin(
   return ranges.some((range) => containsPorts(range, entry.ports));
 }
 
-/** What makes two grants the same one, in the order of the table. */
+/** Key of a grant, in the order of the table. */
 function keyOf({ client, address, ports, to, once }: Grant): SqlValue[] {
   const { protocol, first, last } = ports;
   const target = to ? formatEndpoint(to) : "";

@@ -1,8 +1,8 @@
-/** What was accepted, so that no packet is accepted twice. Protocol, step 7. */
+/** Identities of accepted packets, so that no packet is accepted twice. Protocol, step 7. */
 
 import type { Database, Statement } from "../../runtime/runtime.ts";
 
-/** How many identities are held in memory besides; more are only in the file. */
+/** Most identities kept in memory as well; others are only in the file. */
 const MAX_CACHED = 10_000;
 
 /** The record of accepted identities, in the state file and, for speed, in memory. */
@@ -70,12 +70,12 @@ export class Replay {
     if (this.#floorMs > 0) this.#setFloor(this.#floorMs + byMs);
   }
 
-  /** Whether a packet with this stamp is too old for what this record can know. */
+  /** Returns true if a packet with this time stamp is older than this record reaches back. */
   isForgotten(timestampMs: number): boolean {
     return timestampMs <= this.#floorMs;
   }
 
-  /** Whether it was accepted lately: one look-up in memory. */
+  /** Returns true if an identity was accepted recently: one lookup in memory. */
   seen(identity: Uint8Array): boolean {
     return this.#recent.has(keyOf(identity));
   }

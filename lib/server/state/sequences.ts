@@ -1,4 +1,4 @@
-/** What is written down about doors: used sequences, and what is still to be run. */
+/** State of sequences: used ones, and commands still to be run. */
 
 import type { SequenceEntry } from "../../config/config.ts";
 import type { Database, Statement } from "../../runtime/runtime.ts";
@@ -50,12 +50,12 @@ export class SequenceBook {
     this.#remind.run(door, address, untilMs);
   }
 
-  /** What is to be run by now. */
+  /** Commands that are due. */
   due(nowMs: number): Pending[] {
     return this.#due.all(nowMs) as unknown as Pending[];
   }
 
-  /** Whether something was still to be run; it is not any more. */
+  /** Cancels a pending command; returns true if there was one. */
   forget(door: string, address: string): boolean {
     return this.#forget.run(door, address) > 0;
   }

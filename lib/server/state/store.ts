@@ -24,7 +24,7 @@ export const STATE_FILE = "state.db";
 
 /** Beside it: a database that a server keeps locked, with its process id as user_version. */
 export const LOCK_FILE = "server.lock";
-/** How long another server's end is waited for. */
+/** Longest wait for another server to end, milliseconds. */
 const LOCK_WAIT_MS = 500;
 /** Where user_version is in a database: SQLite's file format, 1.3. */
 const USER_VERSION_AT = 60;
