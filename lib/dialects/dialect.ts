@@ -278,3 +278,32 @@ export interface KeyWorld {
   /** A new RSA private key, in PEM. */
   rsaPrivateKey(bits: number): string;
 }
+
+/** A new client of another tool's: its name and rights, and where keys come from. */
+export interface Enrolling extends KeyWorld {
+  readonly name: string;
+  /** The client's public key, as the operator gave it. */
+  readonly key: string | undefined;
+  /** Ports that it may open. */
+  readonly ports: readonly PortRange[];
+  /** How the client reaches the server: at this port if it listens there. */
+  server(usualPort: number): Endpoint;
+}
+
+/** What a new client of a dialect is made of. */
+export interface NewKeys {
+  /** A line of YAML for its entry. */
+  readonly keys: string;
+  readonly server: Endpoint;
+  /** New files: beside the configuration, or for the client, in this folder. */
+  readonly files: readonly {
+    readonly name: string;
+    readonly data: string;
+    readonly isOutput?: boolean;
+  }[];
+  /** What goes to standard output: data, or where it is. */
+  readonly out: string;
+  /** What its apps scan; null where there are none. */
+  readonly qr: string | null;
+  readonly hints: readonly string[];
+}

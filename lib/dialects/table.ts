@@ -15,7 +15,9 @@ import type {
   ClientPart,
   Dialect,
   DialectName,
+  Enrolling,
   Explanation,
+  NewKeys,
   OwnKey,
   OwnPart,
   Recognised,
@@ -117,6 +119,8 @@ export interface DialectEntry<C, P> {
   explain(): Promise<ExplainSide>;
   /** Loads the client's side. */
   seal(): Promise<(keys: P) => Sealer>;
+  /** Loads `client add` for clients of another tool's; absent: it is our own. */
+  enrol?(): Promise<(asked: Enrolling, keys: ServerKeys) => NewKeys>;
 }
 
 // "as string" as in commands/table.ts; our own sealer is part of every knock.
@@ -155,6 +159,7 @@ const ENTRIES: {
     explain: async () =>
       (await import("./fwknop/explain.ts" as string)).fwknopExplain,
     seal: async () => (await import("./fwknop/seal.ts" as string)).fwknopSealer,
+    enrol: async () => (await import("./fwknop/seal.ts" as string)).enrolFwknop,
   },
   openme: {
     client: openmeClient,
@@ -169,6 +174,8 @@ const ENTRIES: {
     explain: async () =>
       (await import("./openme/explain.ts" as string)).openmeExplain,
     seal: async () => (await import("./openme/seal.ts" as string)).openmeSealer,
+    enrol: async () =>
+      (await import("./openme/enrol.ts" as string)).enrolOpenme,
   },
   openspa: {
     client: openspaClient,
@@ -186,6 +193,8 @@ const ENTRIES: {
       (await import("./openspa/explain.ts" as string)).openspaExplain,
     seal: async () =>
       (await import("./openspa/seal.ts" as string)).openspaSealer,
+    enrol: async () =>
+      (await import("./openspa/enrol.ts" as string)).enrolOpenspa,
   },
 };
 

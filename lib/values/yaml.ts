@@ -2,6 +2,7 @@
 
 import { parse } from "@std/yaml/parse";
 import type { Mistake } from "./schema.ts";
+import { formatJson } from "./text.ts";
 
 /** Reading of scalars: `core` knows numbers and booleans, `failsafe` keeps all as text. */
 export type YamlSchema = "core" | "failsafe";
@@ -28,4 +29,13 @@ export function parseYaml(
       },
     };
   }
+}
+
+/** Writes text as a YAML scalar: bare where it reads back as the same text. */
+export function scalar(value: string): string {
+  const bare = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(value) &&
+    [parse(value), parse(value, { schema: "core" })].every((read) =>
+      read === value
+    );
+  return bare ? value : formatJson(value);
 }

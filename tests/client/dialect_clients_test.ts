@@ -16,8 +16,8 @@ import {
   formatOpenmeProfiles,
   formatOpenmeQr,
   type OpenmeProfile,
-} from "../../lib/config/convert/openme/client.ts";
-import { formatOspa } from "../../lib/config/convert/ospa.ts";
+} from "../../lib/dialects/openme/enrol.ts";
+import { formatOspa } from "../../lib/dialects/openspa/enrol.ts";
 import {
   publicKeyOf,
   verifyingKeyOf,

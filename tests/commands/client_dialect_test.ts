@@ -9,10 +9,8 @@ import {
 import { test } from "node:test";
 import { run } from "../../lib/commands/enrol/client.ts";
 import { formatQr } from "../../lib/commands/enrol/qr.ts";
-import {
-  formatOpenmeQr,
-  parseOpenmeProfiles,
-} from "../../lib/config/convert/openme/client.ts";
+import { parseOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
+import { formatOpenmeQr } from "../../lib/dialects/openme/enrol.ts";
 import { parseOspa } from "../../lib/config/convert/ospa.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
+import { parseOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
 import {
   formatOpenmeProfiles,
   formatOpenmeQr,
   type OpenmeProfile,
-  parseOpenmeProfiles,
-} from "../../lib/config/convert/openme/client.ts";
+} from "../../lib/dialects/openme/enrol.ts";
 import {
   publicKeyOf,
   verifyingKeyOf,

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { formatConfig, indent, scalar } from "../../lib/config/files/write.ts";
+import { formatConfig, indent } from "../../lib/config/files/write.ts";
+import { scalar } from "../../lib/values/yaml.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 
 const surroundings = {

@@ -7,8 +7,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
-import { formatOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
-import { formatOspa } from "../../lib/config/convert/ospa.ts";
+import { formatOpenmeProfiles } from "../../lib/dialects/openme/enrol.ts";
+import { formatOspa } from "../../lib/dialects/openspa/enrol.ts";
 import {
   publicKeyOf,
   verifyingKeyOf,

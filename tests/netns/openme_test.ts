@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { formatOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
+import { formatOpenmeProfiles } from "../../lib/dialects/openme/enrol.ts";
 import {
   publicKeyOf,
   verifyingKeyOf,

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { formatOspa } from "../../lib/config/convert/ospa.ts";
+import { formatOspa } from "../../lib/dialects/openspa/enrol.ts";
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,

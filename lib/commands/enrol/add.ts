@@ -8,6 +8,7 @@ import { needConfig, pathBeside } from "../../config/files/places.ts";
 import type { NewClient } from "../../config/files/write.ts";
 import { NAME } from "../../config/shape.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
+import { DIALECT_NAMES } from "../../dialects/table.ts";
 import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
@@ -21,7 +22,7 @@ import {
   readDuration,
   takePositionals,
 } from "../command.ts";
-import { addInDialect, NEW_DIALECTS } from "./add_dialect.ts";
+import { addInDialect } from "./add_dialect.ts";
 import { FILE_OPTION } from "./list.ts";
 import { codeFileOf, createWith, newCodeSecret } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
@@ -52,7 +53,10 @@ export const ADD_OPTIONS =
 `;
 
 /** Runs `knock client add`. */
-export function addClient(args: string[], runtime: Runtime): number {
+export async function addClient(
+  args: string[],
+  runtime: Runtime,
+): Promise<number> {
   const options = parseOptions(args, ADD_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
   if (!NAME.pattern.test(name)) {
@@ -69,14 +73,13 @@ export function addClient(args: string[], runtime: Runtime): number {
   }
   const open = readOpen(options, config);
   const forSeconds = readDuration(options, "for", 1);
-  const known = ["knock", ...NEW_DIALECTS] as const;
   const dialect = oneOf(
     "--dialect",
     options.value("dialect") ?? "knock",
-    known,
+    DIALECT_NAMES,
   );
   if (dialect !== "knock") {
-    return addInDialect(dialect, {
+    return await addInDialect(dialect, {
       runtime,
       options,
       config,

@@ -1,35 +1,40 @@
 /** `knock client add --dialect`: clients that are another tool's. */
 
+import type { Config } from "../../config/config.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText } from "../../config/files/load.ts";
-import { makeOwnKeys } from "../../config/files/write.ts";
+import { pathBeside } from "../../config/files/places.ts";
+import { makeOwnKeys, type NewEntry } from "../../config/files/write.ts";
+import type { DialectName } from "../../dialects/dialect.ts";
+import { DIALECTS } from "../../dialects/table.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { Endpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
-import {
-  type Adding,
-  enrolFwknop,
-  enrolOpenme,
-  enrolOpenspa,
-} from "./dialects.ts";
+import type { Options } from "../command.ts";
 import { createWith } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
 import { replaceConfig, tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
-const ENROLLERS = {
-  fwknop: enrolFwknop,
-  openme: enrolOpenme,
-  openspa: enrolOpenspa,
-} as const;
-
-/** Dialects of other tools that a client can be added in. */
-export type NewDialect = keyof typeof ENROLLERS;
-
-/** Their names. */
-export const NEW_DIALECTS = Object.keys(ENROLLERS) as NewDialect[];
+/** What is asked for, and where to. */
+export interface Adding {
+  readonly runtime: Runtime;
+  readonly options: Options;
+  readonly config: Config;
+  /** The configuration's text. */
+  readonly text: string;
+  /** The entry without its keys. */
+  readonly policy: Omit<NewEntry, "keys">;
+  /** How the client reaches the server: at this port if it listens there. */
+  readonly server: (usualPort: number) => Endpoint;
+}
 
 /** Adds a client of another tool's, and returns the exit status. */
-export function addInDialect(dialect: NewDialect, adding: Adding): number {
+export async function addInDialect(
+  dialect: DialectName,
+  adding: Adding,
+): Promise<number> {
   const { runtime, options, config, text, policy } = adding;
   if (options.flag("code")) {
     throw new UsageError(`a packet of ${dialect} has no place for a code`);
@@ -39,10 +44,24 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
       `made the key ${escapeUnsafe(path)}: keep a copy in a safe place\n`,
     );
   }
-  const made = ENROLLERS[dialect]({
-    ...adding,
-    config: readConfigText(runtime, config.file, text),
-  });
+  const enrol = await DIALECTS[dialect].enrol!();
+  const made = enrol({
+    name: policy.name,
+    key: options.value("key"),
+    ports: policy.open.flatMap((entry) =>
+      typeof entry === "string"
+        ? config.services.find(({ name }) => name === entry)?.ports ?? []
+        : [entry]
+    ),
+    server: adding.server,
+    random: (size) => runtime.random(size),
+    rsaPrivateKey: (bits) => runtime.rsaPrivateKey(bits),
+  }, readConfigText(runtime, config.file, text));
+  const files = made.files.map(({ name, data, isOutput = false }) => ({
+    path: isOutput ? name : pathBeside(runtime, config.file, name),
+    data,
+    isOutput,
+  }));
   const svg = options.value("svg");
   const qr = options.flag("qr");
   if (made.qr === null && (qr || svg !== undefined)) {
@@ -51,12 +70,12 @@ export function addInDialect(dialect: NewDialect, adding: Adding): number {
   const entry = { ...policy, keys: made.keys };
   const edited = addClientText(text, entry);
   if (edited === null) {
-    createWith(runtime, made.files, () => {});
+    createWith(runtime, files, () => {});
     runtime.out(made.out);
     throw tellByHand(runtime, config.file, entry, null);
   }
   createWith(runtime, [
-    ...made.files,
+    ...files,
     ...svg === undefined
       ? []
       : [{ path: svg, data: formatQrSvg(made.qr!), isOutput: true }],

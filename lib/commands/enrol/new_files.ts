@@ -8,6 +8,7 @@ import {
   makeOwnFolder,
 } from "../../config/files/rights.ts";
 import { CODE_SECRET_SIZE, formatCodeSecret } from "../../dialects/codes.ts";
+import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   failing,
@@ -110,12 +111,14 @@ export function newCodeSecret(runtime: Runtime): string {
   return formatCodeSecret(runtime.random(CODE_SECRET_SIZE));
 }
 
-/** The file of an OpenSPA client's public key, from the configuration's folder. */
-export function openspaFileOf(client: string): string {
-  return `openspa/${client}.pem`;
-}
-
-const MADE = { code: codeFileOf, openspa: openspaFileOf } as const;
+/** Files that a new client gets: the path of the key that names one, and its name. */
+const MADE = [
+  { path: ["code"], of: codeFileOf },
+  ...DIALECT_NAMES.flatMap((name) => {
+    const { file } = DIALECTS[name].client;
+    return file ? [{ path: [name, file.key], of: file.of }] : [];
+  }),
+];
 
 /**
  * Removes the files of a client that is out of the configuration, if
@@ -129,11 +132,11 @@ export function removeClientFiles(
   { before, after }: { before: string; after: string },
 ): void {
   const at = (name: string) => pathBeside(runtime, file, name);
-  for (const kind of ["code", "openspa"] as const) {
-    const path = at(MADE[kind](client));
-    const own = clientFiles(before, kind).get(client);
+  for (const made of MADE) {
+    const path = at(made.of(client));
+    const own = clientFiles(before, made.path).get(client);
     if (own === undefined || at(own) !== path) continue;
-    const others = [...clientFiles(after, kind).values()];
+    const others = [...clientFiles(after, made.path).values()];
     if (others.some((name) => at(name) === path)) continue;
     const what = `client "${client}" is removed, but ${path} cannot be`;
     failing(what, () => {

@@ -1,38 +1,31 @@
-/** OpenSPA's client file (OSPA, version 0.2), as text and as fields. */
+/** Reading OpenSPA's client file (OSPA, version 0.2). */
 
 import {
   parseRsaPrivateKey,
   parseRsaPublicKey,
 } from "../../dialects/crypto/rsa.ts";
 import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
+import {
+  type Ospa,
+  OSPA_SUITE,
+  OSPA_VERSION,
+} from "../../dialects/openspa/enrol.ts";
 import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
-import { type Endpoint, parseEndpoint } from "../../values/address.ts";
+import { parseEndpoint } from "../../values/address.ts";
 import { formatUuid, parseUuid } from "../../values/bytes.ts";
-import { formatJson } from "../../values/text.ts";
 import { parsePort, readForeign } from "./foreign.ts";
 
-const VERSION = "0.2";
-/** The cipher suite's name, as OpenSPA's own verification wants it. */
-const SUITE = "CipherSuite_RSA_SHA256_AES256CBC";
 /** Names of it that are read: earlier files of ours have the second. */
-const SUITES: readonly unknown[] = [SUITE, "CipherRSA_SHA256_AES256CBC"];
-
-/** What an OSPA file says. Keys are PEM, of RSA with 2048 to 4096 bits. */
-export interface Ospa {
-  /** In lowercase, with hyphens. */
-  readonly uuid: string;
-  readonly server: Endpoint;
-  /** 7 characters of base32; null where the server wants no ADK proof. */
-  readonly adkSecret: string | null;
-  readonly privateKey: string;
-  readonly publicKey: string;
-  readonly serverKey: string;
-}
+const SUITES: readonly unknown[] = [OSPA_SUITE, "CipherRSA_SHA256_AES256CBC"];
 
 /** Reads an OSPA file. Throws ConfigError with every mistake. */
 export function parseOspa(text: string, file: string): Ospa {
   return readForeign(text, file, (root): Ospa | undefined => {
-    root.value("version", `"${VERSION}"`, (text) => text === VERSION || null);
+    root.value(
+      "version",
+      `"${OSPA_VERSION}"`,
+      (text) => text === OSPA_VERSION || null,
+    );
     const uuid = root.value("clientUUID", "a UUID", (text) => {
       const bytes = parseUuid(text);
       return bytes && formatUuid(bytes);
@@ -55,7 +48,7 @@ export function parseOspa(text: string, file: string): Ospa {
       suites !== undefined &&
       !(Array.isArray(suites) && suites.some((name) => SUITES.includes(name)))
     ) {
-      crypto.wrong("cipherSuitePriority", `must have "${SUITE}" among it`);
+      crypto.wrong("cipherSuitePriority", `must have "${OSPA_SUITE}" among it`);
     }
     const rsa = crypto.section("rsa");
     const client = rsa.section("client");
@@ -76,34 +69,6 @@ export function parseOspa(text: string, file: string): Ospa {
   });
 }
 
-/** Writes an OSPA file. It holds the private key: mode 0600. */
-export function formatOspa(ospa: Ospa): string {
-  const { uuid, server, adkSecret, privateKey, publicKey, serverKey } = ospa;
-  return `version: "${VERSION}"
-clientUUID: "${uuid}"
-serverHost: ${formatJson(server.host)}
-serverPort: ${server.port}
-adk:
-  secret: "${adkSecret ?? ""}"
-crypto:
-  cipherSuitePriority:
-    - "${SUITE}"
-  rsa:
-    client:
-      privateKey: |
-${pem(privateKey)}
-      publicKey: |
-${pem(publicKey)}
-    server:
-      publicKey: |
-${pem(serverKey)}
-`;
-}
-
 const PUBLIC_KEY = "a public key in PEM, of RSA with 2048 to 4096 bits";
 /** Whoever took the wrong key of the two must not see it in a message. */
 const HIDDEN = { secret: true };
-
-function pem(text: string): string {
-  return text.trim().replace(/^/gm, " ".repeat(8));
-}

@@ -36,16 +36,18 @@ export function removeClientText(text: string, name: string): string | null {
     : null;
 }
 
-/** The files that clients name, by client: of one-time codes' secrets, or of OpenSPA's keys. */
+/** Files that clients name under a key, or under a key of a dialect, by client. */
 export function clientFiles(
   text: string,
-  kind: "code" | "openspa",
+  path: readonly string[],
 ): ReadonlyMap<string, string> {
   const { clients } = read(text) as { clients?: Record<string, unknown> };
   const found = new Map<string, string>();
   for (const [name, entry] of Object.entries(clients ?? {})) {
-    const client = entry as { code?: unknown; openspa?: { key?: unknown } };
-    const file = kind === "code" ? client?.code : client?.openspa?.key;
+    const file = path.reduce<unknown>(
+      (value, key) => (value as Record<string, unknown> | undefined)?.[key],
+      entry ?? undefined,
+    );
     if (typeof file === "string") found.set(name, file);
   }
   return found;

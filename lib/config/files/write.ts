@@ -1,6 +1,5 @@
 /** The text of new configurations and of the entries in them, and the server's own keys in other dialects. */
 
-import { parse } from "@std/yaml/parse";
 import type { DialectName } from "../../dialects/dialect.ts";
 import {
   DIALECT_NAMES,
@@ -15,6 +14,7 @@ import { failing } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatJson } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
+import { scalar } from "../../values/yaml.ts";
 import type { Config, NewService } from "../config.ts";
 import { pathBeside } from "./places.ts";
 import { createOwn } from "./rights.ts";
@@ -106,15 +106,6 @@ export function indent(block: string, columns: number): string {
     /^( *)(?=\S)/gm,
     (inner) => " ".repeat(columns + (inner.length / 2) * columns),
   );
-}
-
-/** Writes text as a YAML scalar: bare where it reads back as the same text. */
-export function scalar(value: string): string {
-  const bare = /^[A-Za-z0-9_][A-Za-z0-9_./-]*$/.test(value) &&
-    [parse(value), parse(value, { schema: "core" })].every((read) =>
-      read === value
-    );
-  return bare ? value : formatJson(value);
 }
 
 const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {

@@ -1,3 +1,6 @@
+/** Sealing in fwknop, and what a new client gets. */
+
+import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
 import { hmac } from "../crypto/hash.ts";
 import { encrypt } from "./cipher.ts";
@@ -15,7 +18,15 @@ import {
   writeSealed,
 } from "./packet.ts";
 import { type FwknopRequest, writeRequest } from "./request.ts";
-import type { Ask, Sealed, Sealer, SealOptions } from "../dialect.ts";
+import type {
+  Ask,
+  Enrolling,
+  NewKeys,
+  Sealed,
+  Sealer,
+  SealOptions,
+} from "../dialect.ts";
+import { formatPortRange } from "../../values/ports.ts";
 
 /** Random bytes, fresh for every packet. */
 export interface FwknopRandom {
@@ -145,4 +156,52 @@ async function encryptByGpg(
       "apt install gnupg, or use a profile with a passphrase",
     );
   }
+}
+
+// A new client: its keys, and the stanza for its `.fwknoprc`.
+
+/** Bytes of keys as `fwknop --key-gen` makes them. */
+const NEW_KEY_SIZE = 32;
+const NEW_HMAC_KEY_SIZE = 64;
+/** The UDP port that fwknop's clients knock at. */
+const FWKNOP_PORT = 62201;
+
+/** Makes the keys of a client, and what goes to it. */
+export function enrolFwknop(asked: Enrolling): NewKeys {
+  if (asked.key !== undefined) {
+    throw new UsageError(
+      "--key is for public keys, and fwknop's keys are shared",
+      "leave it out: new keys are made",
+    );
+  }
+  const server = asked.server(FWKNOP_PORT);
+  const key = asked.random(NEW_KEY_SIZE).toBase64();
+  const hmacKey = asked.random(NEW_HMAC_KEY_SIZE).toBase64();
+  const access = asked.ports.filter(({ first, last }) => first === last)
+    .map(formatPortRange);
+  const host = parseAddress(server.host) === null
+    ? server.host
+    : formatEndpoint({ ...server, port: 0 }).replace(/:0$/, "");
+  const stanza = [
+    `[${asked.name}]`,
+    `SPA_SERVER          ${host}`,
+    `SPA_SERVER_PORT     ${server.port}`,
+    ...access.length > 0 ? [`ACCESS              ${access.join(",")}`] : [],
+    "ALLOW_IP            source",
+    `KEY_BASE64          ${key}`,
+    `HMAC_KEY_BASE64     ${hmacKey}`,
+    "HMAC_DIGEST_TYPE    SHA256",
+    "USE_HMAC            Y",
+  ];
+  return {
+    keys: `fwknop: { key_base64: "${key}", hmac_key_base64: "${hmacKey}" }`,
+    server,
+    files: [],
+    out: stanza.map((line) => `${line}\n`).join(""),
+    qr: null,
+    hints: [
+      `the stanza goes to the client's ~/.fwknoprc (mode 0600); then: ` +
+      `fwknop -n ${asked.name}`,
+    ],
+  };
 }

@@ -42,7 +42,7 @@ export interface OpenspaProfileKeys {
 
 const SECRET = { secret: true } as const;
 /** More would make each packet several times as costly. */
-const RSA_BITS = 2048;
+export const RSA_BITS = 2048;
 const RSA_WORDS = "key in PEM, of RSA with 2048 to 4096 bits";
 
 const uuid = text("a UUID", parseUuid, { json: { format: "uuid" } });

@@ -11,7 +11,7 @@ import {
   withoutPorts,
 } from "../../../values/ports.ts";
 import { formatJson } from "../../../values/text.ts";
-import { scalar } from "../../files/write.ts";
+import { scalar } from "../../../values/yaml.ts";
 import { NAME } from "../../shape.ts";
 import {
   type ConvertedKeys,

@@ -9,7 +9,7 @@ import {
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
 import { COMMAND_NAMES } from "../../../values/program.ts";
 import { formatJson } from "../../../values/text.ts";
-import { scalar } from "../../files/write.ts";
+import { scalar } from "../../../values/yaml.ts";
 import { NAME } from "../../shape.ts";
 import {
   convertClientGpg,

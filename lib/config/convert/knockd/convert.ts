@@ -11,7 +11,7 @@ import {
 } from "../../../values/ports.ts";
 import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
-import { scalar } from "../../files/write.ts";
+import { scalar } from "../../../values/yaml.ts";
 import { MAX_WITHIN_SECONDS, NAME } from "../../shape.ts";
 import { commandArgv } from "./command.ts";
 import {

@@ -4,7 +4,7 @@ import { formatBase64 } from "../../../values/bytes.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
 import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
-import { scalar } from "../../files/write.ts";
+import { scalar } from "../../../values/yaml.ts";
 
 /** The file that the converted configuration names for the server's key. */
 export const OPENME_KEY_FILE = "openme.key";

@@ -1,0 +1,135 @@
+/** openme's client files, and the keys of a new client. */
+
+import type { Endpoint } from "../../values/address.ts";
+import { formatBase64 } from "../../values/bytes.ts";
+import { UsageError } from "../../values/errors.ts";
+import { counted, formatJson } from "../../values/text.ts";
+import { scalar } from "../../values/yaml.ts";
+import {
+  publicKeyOf,
+  SIGNING_KEY_SIZE,
+  verifyingKeyOf,
+} from "../crypto/curve25519.ts";
+import type { Enrolling, NewKeys } from "../dialect.ts";
+import type { ServerKeys } from "../table.ts";
+import { formatOpenmeSeed, parseOpenmeKey } from "./keys.ts";
+import { OPENME_PORT } from "./open.ts";
+
+/** How an openme client knocks at one server. */
+export interface OpenmeProfile {
+  readonly name: string;
+  readonly server: Endpoint;
+  /** The server's X25519 public key, 32 bytes. */
+  readonly serverKey: Uint8Array;
+  /** The seed of the client's Ed25519 key, 32 bytes; null where the file leaves it out. */
+  readonly seed: Uint8Array | null;
+  /** The client's Ed25519 public key, 32 bytes. */
+  readonly key: Uint8Array;
+  /** A shell command for after the knock; null = none. */
+  readonly postKnock: string | null;
+}
+
+/** How the two forms name the same things. */
+export interface OpenmeNames {
+  readonly host: string;
+  readonly port: string;
+  readonly server: string;
+  readonly secret: string;
+  readonly key: string;
+}
+
+/** Names of a client file. */
+export const YAML_NAMES: OpenmeNames = {
+  host: "server_host",
+  port: "server_udp_port",
+  server: "server_pubkey",
+  secret: "private_key",
+  key: "public_key",
+};
+/** Names of a QR code. */
+export const QR_NAMES: OpenmeNames = {
+  host: "host",
+  port: "udp_port",
+  server: "server_pubkey",
+  secret: "client_privkey",
+  key: "client_pubkey",
+};
+
+/** Writes a profile as the JSON that openme's apps scan as a QR code. */
+export function formatOpenmeQr(profile: OpenmeProfile): string {
+  return formatJson({
+    profile: profile.name,
+    ...fields(profile, QR_NAMES),
+  });
+}
+
+/** Writes profiles as openme's client file. It holds private keys: mode 0600. */
+export function formatOpenmeProfiles(
+  profiles: readonly OpenmeProfile[],
+): string {
+  const lines = ["profiles:"];
+  for (const profile of profiles) {
+    lines.push(`  ${scalar(profile.name)}:`);
+    const written = Object.entries(fields(profile, YAML_NAMES));
+    if (profile.postKnock !== null) {
+      written.push(["post_knock", profile.postKnock]);
+    }
+    for (const [key, value] of written) {
+      const text = typeof value === "number" ? value : formatJson(value);
+      lines.push(`    ${key}: ${text}`);
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+function fields(
+  { server, serverKey, seed, key }: OpenmeProfile,
+  keys: OpenmeNames,
+): Record<string, string | number> {
+  return {
+    [keys.host]: server.host,
+    [keys.port]: server.port,
+    [keys.server]: formatBase64(serverKey),
+    ...seed && { [keys.secret]: formatOpenmeSeed(seed) },
+    [keys.key]: formatBase64(key),
+  };
+}
+
+/** The profile that openme's command line takes where none is named. */
+const PROFILE = "default";
+
+/** Makes a client's keys, or takes its public one, and writes its client file. */
+export function enrolOpenme(asked: Enrolling, keys: ServerKeys): NewKeys {
+  const { key: given, name } = asked;
+  const seed = given === undefined ? asked.random(SIGNING_KEY_SIZE) : null;
+  const key = seed ? verifyingKeyOf(seed) : parseOpenmeKey(given!);
+  if (!key) {
+    // It may be the private key by mistake: it is not repeated.
+    throw new UsageError(
+      `--key must be a public key of 32 bytes in base64, ` +
+        `got ${counted(given!.length, "character")}`,
+    );
+  }
+  const server = asked.server(OPENME_PORT);
+  const profile = {
+    name: PROFILE,
+    server,
+    serverKey: publicKeyOf(keys.openme.key!),
+    seed,
+    key,
+    postKnock: null,
+  };
+  return {
+    keys: `openme: { key: ${formatJson(formatBase64(key))} }`,
+    server,
+    files: [],
+    out: formatOpenmeProfiles([profile]),
+    qr: seed ? formatOpenmeQr(profile) : null,
+    hints: [
+      `the client file is ~/.openme/config.yaml there, 0600; then type: ` +
+      `openme knock`,
+      `where it has a profile "${PROFILE}" already, call this one ` +
+      `"${name}", and type: openme knock ${name}`,
+    ],
+  };
+}
