@@ -10,9 +10,9 @@ import process from "node:process";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
 import type { Firewall } from "../lib/firewall/firewall.ts";
-import { Grants } from "../lib/server/grants/grants.ts";
-import { Counters } from "../lib/server/report/metrics.ts";
-import { createRunner } from "../lib/server/runner.ts";
+import { carryOut } from "../lib/server/grants/change.ts";
+import { decide } from "../lib/server/packet/decide.ts";
+import { makeServer } from "../lib/server/state/server.ts";
 import { openStore } from "../lib/server/state/store.ts";
 import { makeClient, makeConfig } from "../tests/fakes/fixtures.ts";
 import { bytesOf } from "../tests/fakes/packets.ts";
@@ -72,14 +72,8 @@ export async function measureStored(): Promise<
     const store = await openStore(runtime, folder);
     const log = () => {};
     const client = makeClient({ anyAddress: true });
-    const keeper = new Grants(
-      {
-        runtime,
-        store,
-        log,
-        counters: new Counters(),
-        runner: createRunner(runtime, log),
-      },
+    const state = await makeServer(
+      { runtime, store, log },
       makeConfig([client]),
       firewall,
     );
@@ -90,7 +84,8 @@ export async function measureStored(): Promise<
         mayCost: () => true,
       });
       if (!opened.ok) throw new Error(`refused: ${opened.why}`);
-      const answer = await keeper.decide(opened.request, "192.0.2.9", nowMs);
+      const decision = decide(state, opened.request, "192.0.2.9", nowMs);
+      const answer = decision && await carryOut(state, decision);
       if (answer?.status !== "done") throw new Error("not done");
       opened.seal(answer, runtime.random(32));
     };

@@ -1,26 +1,35 @@
 /**
- * The server: in which order it starts, reloads and stops, and what it does
- * again and again. The way of a packet is `receiver.ts`, then `keeper.ts`.
+ * The life of a server: in which order it starts, reloads and stops, and its
+ * timers. The way of a packet is `packet/receiver.ts`, `packet/decide.ts`,
+ * `grants/change.ts`.
  * @module
  */
 
 import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
-import type { Runtime, Stoppable } from "../runtime/runtime.ts";
-import { ClockJumps } from "./clock.ts";
-import { Sequences } from "./sequences/sequences.ts";
-import { Grants } from "./grants/grants.ts";
+import type { Stoppable } from "../runtime/runtime.ts";
+import { clocksOf } from "./clock.ts";
+import { carryOut } from "./grants/change.ts";
+import { applyAll } from "./grants/orders.ts";
+import { care, dropGrants, followClock, sweep } from "./grants/upkeep.ts";
+import { admit } from "./packet/decide.ts";
 import { Entrances } from "./packet/entrances.ts";
 import { checkGpg } from "./packet/gpg.ts";
-import { PrefilterTags } from "./packet/prefilter.ts";
+import { renewPrefilter, setPrefilter } from "./packet/prefilter.ts";
 import { Receiver } from "./packet/receiver.ts";
-import type { Log } from "./report/log.ts";
-import { Counters } from "./report/metrics.ts";
 import { Reports } from "./report/reports.ts";
 import { attempt, orFailure } from "./report/trouble.ts";
-import { createRunner } from "./runner.ts";
+import { Sequences } from "./sequences/sequences.ts";
 import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
-import { noteBoot, type Store } from "./state/store.ts";
+import {
+  activate,
+  type Active,
+  loadDialects,
+  makeServer,
+  type Server,
+  type ServerWorld,
+} from "./state/server.ts";
+import { noteBoot } from "./state/store.ts";
 
 /** Interval of removing ended grants from the ledger, milliseconds. */
 const SWEEP_MS = 1000;
@@ -29,117 +38,115 @@ const REPORT_MS = 2000;
 /** Interval of checking the firewall and dropping old records, milliseconds. */
 const CARE_MS = 10_000;
 
-/** What a server is made of. */
-export interface ServerParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
+/** Outer parts of a server. */
+export interface ServerSurroundings extends ServerWorld {
   /** Makes the backend that a configuration names. */
   readonly createFirewall: (config: Config) => Promise<Firewall>;
 }
 
 /** A running server. */
-export class Server {
-  readonly #parts: ServerParts;
-  readonly #keeper: Grants;
-  readonly #clock: ClockJumps;
+export class RunningServer {
+  readonly #server: Server;
+  readonly #createFirewall: ServerSurroundings["createFirewall"];
   readonly #receiver: Receiver;
   readonly #entrances: Entrances;
-  readonly #doors: Sequences;
-  readonly #gate: PrefilterTags;
+  readonly #sequences: Sequences;
   readonly #reports: Reports;
   readonly #timers: Stoppable[] = [];
 
-  private constructor(parts: ServerParts, config: Config, firewall: Firewall) {
-    const { runtime, log } = parts;
-    const counters = new Counters();
-    const runner = createRunner(runtime, log, counters);
-    const keeper = new Grants({ ...parts, counters, runner }, config, firewall);
-    const clock = new ClockJumps({ ...parts, keeper });
-    const receiver = new Receiver({ ...parts, counters, keeper, clock });
-    this.#parts = parts;
-    this.#keeper = keeper;
-    this.#clock = clock;
+  private constructor(
+    server: Server,
+    createFirewall: ServerSurroundings["createFirewall"],
+  ) {
+    const receiver = new Receiver(server);
+    this.#server = server;
+    this.#createFirewall = createFirewall;
     this.#receiver = receiver;
     this.#entrances = new Entrances(
-      runtime,
-      counters,
+      server.runtime,
+      server.counters,
       (readings, source, socket) => receiver.receive(readings, source, socket),
     );
-    this.#doors = new Sequences({ ...parts, runner, keeper, counters });
-    this.#gate = new PrefilterTags(runtime);
-    this.#reports = new Reports({ ...parts, counters, keeper });
+    this.#sequences = new Sequences(server, async (change, note, nowMs) => {
+      const decision = admit(server, change, note, nowMs);
+      return (await carryOut(server, decision)).status === "done";
+    });
+    this.#reports = new Reports(server);
   }
 
   /** Guards the services, puts back what is still granted, and listens. Throws an OperatorError. */
-  static async start(parts: ServerParts, config: Config): Promise<Server> {
-    const { runtime, store } = parts;
+  static async start(
+    surroundings: ServerSurroundings,
+    config: Config,
+  ): Promise<RunningServer> {
+    const { runtime, store, createFirewall } = surroundings;
     await orFailure(() => {
       store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
       store.replay.allow(config.maxSkewMs, runtime.nowMs());
       store.ledger.rebase(runtime.nowMs());
     });
     await checkGpg(runtime, config);
-    const firewall = await orFailure(() => parts.createFirewall(config));
-    const server = new Server(parts, config, firewall);
+    const firewall = await orFailure(() => createFirewall(config));
+    const server = await makeServer(surroundings, config, firewall);
+    const running = new RunningServer(server, createFirewall);
     try {
-      await server.#begin(config, firewall);
+      await running.#begin(config);
     } catch (error) {
-      await server.#entrances.close();
-      await server.#keeper.enqueue(() => firewall.stop());
+      await running.#entrances.close();
+      await server.queue.add(() => firewall.stop());
       throw error;
     }
-    server.#reports.announce(server.listening);
-    server.#startTimers();
-    return server;
+    running.#reports.announce(running.listening);
+    running.#startTimers();
+    return running;
   }
 
-  async #begin(config: Config, firewall: Firewall): Promise<void> {
-    const keeper = this.#keeper;
-    (await this.#receiver.prepare(config))();
+  async #begin(config: Config): Promise<void> {
+    const server = this.#server;
     // Ports that are in use are found before anything is guarded.
     await this.#entrances.open(config);
     // A knock may come in already, and waits.
-    await keeper.enqueue(() =>
+    await server.queue.add(() =>
       orFailure(async () => {
-        await keeper.apply();
-        await keeper.dropGrants(config);
-        await keeper.sweep();
-        await this.#gate.set(config, firewall);
-        await keeper.lookAtHost();
-        await keeper.care();
+        await applyAll(server, server.active);
+        await dropGrants(server, config);
+        await sweep(server);
+        await setPrefilter(server, server.active);
+        await server.host.look(config);
+        await care(server);
       })
     );
-    await this.#doors.adopt(config);
+    await this.#sequences.adopt(config);
     await this.#reports.setMetrics(config);
   }
 
   #startTimers(): void {
-    const keeper = this.#keeper;
-    const { store, log } = this.#parts;
+    const server = this.#server;
+    const { runtime, store, log, clock, queue } = server;
     this.#every(SWEEP_MS, () =>
-      keeper.enqueue(async () => {
-        this.#clock.look();
-        await keeper.sweep();
-        this.#doors.sweep();
-        await this.#gate.renew(keeper.config, keeper.firewall);
+      queue.add(async () => {
+        followClock(server);
+        await sweep(server);
+        this.#sequences.sweep();
+        await renewPrefilter(server);
       }));
     this.#every(REPORT_MS, () => this.#reports.writeCounts());
     this.#every(CARE_MS, () => {
-      store.replay.prune(this.#clock.surelyMs());
+      store.replay.prune(clock.surelyMs(clocksOf(runtime)));
       for (const client of store.history.prune()) {
         const words = `${client}: its part of the history is full: only its ` +
           `latest ${MAX_EVENTS_OF_CLIENT} events are kept`;
         log("warn", words, { client });
       }
-      return keeper.enqueue(() => keeper.care());
+      return queue.add(() => care(server));
     });
-    this.#every(CARE_MS, () => keeper.lookAtHost());
+    // Beside the queue, so that no knock waits for it.
+    this.#every(CARE_MS, () => server.host.look(server.active.config));
   }
 
   /** The backend in use, in words. */
   get backend(): string {
-    return this.#keeper.firewall.name;
+    return this.#server.active.firewall.name;
   }
 
   /** Where it listens, in words. */
@@ -149,7 +156,7 @@ export class Server {
 
   /** True if a knock has opened something since the start. */
   get hasOpened(): boolean {
-    return this.#keeper.hasOpened;
+    return this.#server.hasOpened;
   }
 
   /**
@@ -157,22 +164,21 @@ export class Server {
    * closed at once. Throws an OperatorError and changes nothing if it cannot.
    */
   reload(config: Config): Promise<void> {
-    return this.#keeper.enqueue(async () => {
-      const keeper = this.#keeper;
-      const { config: old, firewall: before } = keeper;
-      await checkGpg(this.#parts.runtime, config);
-      const adopt = await this.#receiver.prepare(config);
+    const server = this.#server;
+    return server.queue.add(async () => {
+      const old = server.active;
+      await checkGpg(server.runtime, config);
+      const dialects = await loadDialects(config, server.gpg);
       const opened = await this.#entrances.open(config);
       const firewall = await this.#guardBy(config, opened);
-      adopt();
-      keeper.adopt(config, firewall);
+      server.active = activate(config, firewall, dialects);
       // Who was removed may have knocked until this moment.
-      await this.#attempt(() => keeper.dropGrants(config));
-      if (firewall !== before) await this.#retire(before, old);
+      await this.#attempt(() => dropGrants(server, config));
+      if (firewall !== old.firewall) await this.#retire(old);
       await this.#entrances.closeOthers(config);
-      await this.#attempt(() => this.#doors.adopt(config));
+      await this.#attempt(() => this.#sequences.adopt(config));
       await this.#attempt(() => this.#reports.setMetrics(config));
-      await this.#attempt(() => keeper.lookAtHost());
+      await this.#attempt(() => server.host.look(config));
       this.#reports.announce(this.listening);
     });
   }
@@ -182,75 +188,75 @@ export class Server {
    * cannot, all is as before, and the entrances `opened` for it are closed.
    */
   async #guardBy(config: Config, opened: string[]): Promise<Firewall> {
-    const keeper = this.#keeper;
-    const { config: old, firewall: before } = keeper;
+    const server = this.#server;
+    const { runtime, store, active: old } = server;
     const same =
-      JSON.stringify(config.firewall) === JSON.stringify(old.firewall);
-    let firewall = before;
+      JSON.stringify(config.firewall) === JSON.stringify(old.config.firewall);
+    let firewall = old.firewall;
     try {
       await orFailure(async () => {
-        if (!same) firewall = await this.#parts.createFirewall(config);
+        if (!same) firewall = await this.#createFirewall(config);
         // The next would not know the chain in the host's table for its own.
-        if (!same && old.firewall.mode === "accept") await before.remove();
-        await keeper.apply(config, firewall);
-        await keeper.dropGrants(config);
-        await this.#gate.set(config, firewall);
-        const { runtime, store } = this.#parts;
+        if (!same && old.config.firewall.mode === "accept") {
+          await old.firewall.remove();
+        }
+        await applyAll(server, { config, firewall });
+        await dropGrants(server, config);
+        await setPrefilter(server, { config, firewall });
         store.replay.allow(config.maxSkewMs, runtime.nowMs());
       });
       return firewall;
     } catch (error) {
       await this.#entrances.close(opened);
-      if (firewall !== before) await firewall.stop();
-      await this.#attempt(async () => {
-        await keeper.apply();
-        await this.#gate.set(old, before);
-      });
+      if (firewall !== old.firewall) await firewall.stop();
+      await this.#attempt(() => this.#applyActive());
       throw error;
     }
   }
 
   /** Ends the backend that another one has taken over from. */
-  async #retire(before: Firewall, old: Config): Promise<void> {
-    const { config, firewall } = this.#keeper;
-    const isSame = config.firewall.backend === old.firewall.backend;
+  async #retire(old: Active): Promise<void> {
+    const { config } = this.#server.active;
+    const isSame = config.firewall.backend === old.config.firewall.backend;
     await this.#attempt(async () => {
-      if (!isSame) await before.remove();
+      if (!isSame) await old.firewall.remove();
     });
-    await this.#attempt(() => before.stop());
+    await this.#attempt(() => old.firewall.stop());
     // What it took back at its end is the other's, too.
-    if (!isSame) return;
-    await this.#attempt(async () => {
-      await this.#keeper.apply();
-      await this.#gate.set(config, firewall);
-    });
+    if (isSame) await this.#attempt(() => this.#applyActive());
+  }
+
+  async #applyActive(): Promise<void> {
+    await applyAll(this.#server, this.#server.active);
+    await setPrefilter(this.#server, this.#server.active);
   }
 
   /** Takes guarding back: what was guarded is as it was before the server. */
   unguard(): Promise<void> {
-    return this.#keeper.enqueue(() =>
-      orFailure(() => this.#keeper.firewall.remove())
+    const server = this.#server;
+    return server.queue.add(() =>
+      orFailure(() => server.active.firewall.remove())
     );
   }
 
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
-    await this.#doors.stop();
+    await this.#sequences.stop();
     await this.#reports.close();
     await this.#entrances.close();
     await this.#receiver.settled();
-    await this.#keeper.settled();
+    await this.#server.queue.settled();
     await this.#reports.end();
-    await this.#keeper.firewall.stop();
+    await this.#server.active.firewall.stop();
   }
 
   #every(ms: number, work: () => Promise<void>): void {
-    const { runtime } = this.#parts;
+    const { runtime } = this.#server;
     this.#timers.push(runtime.every(ms, () => this.#attempt(work)));
   }
 
   #attempt(work: () => Promise<void>): Promise<void> {
-    return attempt(this.#parts.log, work);
+    return attempt(this.#server.log, work);
   }
 }

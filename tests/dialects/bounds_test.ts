@@ -7,10 +7,9 @@ import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import type { Action } from "../../lib/dialects/dialect.ts";
 import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import type { Datagrams } from "../../lib/runtime/runtime.ts";
-import type { ClockJumps } from "../../lib/server/clock.ts";
-import type { Grants } from "../../lib/server/grants/grants.ts";
+import type { Firewall } from "../../lib/firewall/firewall.ts";
 import { MAX_WAITING, Queue } from "../../lib/server/grants/queue.ts";
-import { CodeGuard, delayMs } from "../../lib/server/packet/decisions.ts";
+import { CodeGuard, delayMs } from "../../lib/server/packet/decide.ts";
 import { isTimely, judge } from "../../lib/server/packet/judge.ts";
 import { Budget, RateCap, SHARES } from "../../lib/server/packet/limits.ts";
 import { Receiver } from "../../lib/server/packet/receiver.ts";
@@ -19,12 +18,15 @@ import {
   type LedgerEntry,
   mergeEntries,
 } from "../../lib/server/state/ledger.ts";
+import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { parseHours } from "../../lib/values/time.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
 
 const SOURCE = "203.0.113.9";
+/** A firewall that nothing asks here. */
+const FIREWALL = {} as Firewall;
 const ACTIONS: readonly Action[] = ["open", "close", "ping", "run"];
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
 
@@ -382,25 +384,14 @@ for (
           return Promise.resolve();
         },
       } as unknown as Datagrams;
-      const answer = {
-        status: "done",
-        count: 1,
-        seconds: 30,
-        timeMs: START_MS,
-        address: SOURCE,
-      } as const;
-      const receiver = new Receiver({
-        runtime: runtimes,
-        store,
-        log: () => {},
-        counters: new Counters(),
-        keeper: {
+      runtimes.clock.set(START_MS);
+      const receiver = new Receiver(
+        await makeServer(
+          { runtime: runtimes, store, log: () => {} },
           config,
-          decide: () => Promise.resolve(answer),
-        } as unknown as Grants,
-        clock: { look: () => {} } as unknown as ClockJumps,
-      });
-      (await receiver.prepare(config))();
+          FIREWALL,
+        ),
+      );
       const { packet } = sealKnock(
         {
           server: publicKeyOf(config.key),
@@ -419,9 +410,8 @@ for (
         },
         START_MS,
       );
-      runtimes.clock.set(START_MS);
       receiver.receive([packet], { host: SOURCE, port: 4000 }, socket);
-      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
       assertEquals(sent.length, replies);
     },
   );
@@ -441,15 +431,13 @@ test("what fails is charged to its dialect, and refused when its time is used up
     monotonicMs: () => looks++ === 0 ? timeMs : timeMs += 10,
     nowMs: () => START_MS,
   }) as FakeRuntime;
-  const receiver = new Receiver({
-    runtime,
-    store,
-    log: () => {},
-    counters,
-    keeper: { config } as unknown as Grants,
-    clock: {} as unknown as ClockJumps,
-  });
-  (await receiver.prepare(config))();
+  const receiver = new Receiver(
+    await makeServer(
+      { runtime, store, log: () => {}, counters },
+      config,
+      FIREWALL,
+    ),
+  );
   for (let sent = 0; sent < 1000; sent++) {
     const { packet } = sealKnock(
       { server, key: id(1), psk: id(2), ephemeral: id(sent % 250 + 1) },

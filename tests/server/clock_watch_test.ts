@@ -1,9 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { ClockJumps, ClockWatch } from "../../lib/server/clock.ts";
-import type { Grants } from "../../lib/server/grants/grants.ts";
+import { ClockWatch } from "../../lib/server/clock.ts";
+import type { Firewall } from "../../lib/firewall/firewall.ts";
+import { followClock } from "../../lib/server/grants/upkeep.ts";
+import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
+import { makeConfig } from "../fakes/fixtures.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -83,7 +86,7 @@ const jumps: [what: string, jumpMs: number, grants: number, floor: number][] = [
 ];
 
 for (const [what, jumpMs, grants, floor] of jumps) {
-  test(`ClockJumps: a clock that is set ${what}`, async () => {
+  test(`followClock(): a clock that is set ${what}`, async () => {
     const runtime = new FakeRuntime({ steps: "by hand" });
     const store = await openStore(runtime, "/state");
     let nowMs = 10 * HOUR_MS;
@@ -92,16 +95,14 @@ for (const [what, jumpMs, grants, floor] of jumps) {
       monotonicMs: () => 0,
     }) as FakeRuntime;
     let applied = 0;
-    const keeper = {
-      enqueue: (work: () => Promise<void>) => work(),
+    const firewall = {
       apply: () => Promise.resolve(void applied++),
-    } as unknown as Grants;
-    const clock = new ClockJumps({
-      runtime: clocks,
-      store,
-      log: () => {},
-      keeper,
-    });
+    } as unknown as Firewall;
+    const server = await makeServer(
+      { runtime: clocks, store, log: () => {} },
+      makeConfig([]),
+      firewall,
+    );
     const startMs = nowMs;
     store.replay.begin(startMs, true);
     store.ledger.put({
@@ -114,8 +115,9 @@ for (const [what, jumpMs, grants, floor] of jumps) {
       to: null,
     });
     nowMs += jumpMs;
-    clock.look();
-    clock.look(); // the same jump counts once
+    followClock(server);
+    followClock(server); // the same jump counts once
+    await server.queue.settled();
     const [entry] = store.ledger.live(-Infinity);
     assertEquals(entry!.untilMs - startMs - 60_000, grants);
     const isFloor = [0, 1].map((ms) =>

@@ -8,10 +8,12 @@ import {
   type Grant,
   openAmong,
 } from "../../lib/firewall/firewall.ts";
-import type { Claim } from "../../lib/server/grants/deed.ts";
-import { Grants } from "../../lib/server/grants/grants.ts";
-import { CodeGuard } from "../../lib/server/packet/decisions.ts";
-import { Counters } from "../../lib/server/report/metrics.ts";
+import { carryOut } from "../../lib/server/grants/change.ts";
+import { applyAll } from "../../lib/server/grants/orders.ts";
+import type { Change } from "../../lib/server/grants/records.ts";
+import { care, dropGrants, sweep } from "../../lib/server/grants/upkeep.ts";
+import { admit, CodeGuard, decide } from "../../lib/server/packet/decide.ts";
+import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
@@ -58,7 +60,7 @@ class FakeFirewall implements Firewall {
 
 const SOURCE = "203.0.113.9";
 
-async function makeKeeper(
+async function makeTestServer(
   clients: Client[] = [makeClient()],
   over: Partial<Config> = {},
 ) {
@@ -68,11 +70,10 @@ async function makeKeeper(
   const firewall = new FakeFirewall();
   const lines: string[] = [];
   const ran: string[] = [];
-  const keeper = new Grants(
+  const server = await makeServer(
     {
       runtime,
       store,
-      counters: new Counters(),
       runner: {
         hook: (argv, { client }) => {
           if (argv) ran.push([...argv, client].join(" "));
@@ -87,19 +88,29 @@ async function makeKeeper(
     makeConfig(clients, over),
     firewall,
   );
-  const ask = (over: Parameters<typeof makeRequest>[0] = {}, source = SOURCE) =>
-    keeper.decide(
-      makeRequest({ timestampMs: runtime.nowMs(), ...over }),
-      source,
-      runtime.nowMs(),
-    );
-  return { runtime, store, firewall, lines, ran, keeper, ask };
+  const ask = (
+    over: Parameters<typeof makeRequest>[0] = {},
+    source = SOURCE,
+  ) => {
+    const nowMs = runtime.nowMs();
+    const request = makeRequest({ timestampMs: nowMs, ...over });
+    const decision = decide(server, request, source, nowMs);
+    return decision && carryOut(server, decision);
+  };
+  const claim = async (change: Claim, note = () => {}) => {
+    const decision = admit(server, change, note, runtime.nowMs());
+    return (await carryOut(server, decision)).status === "done";
+  };
+  return { runtime, store, firewall, lines, ran, server, ask, claim };
 }
+
+/** What a complete sequence does. */
+type Claim = Omit<Change, "before">;
 
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
 
 test("decide() opens, says so, and answers with what was granted", async () => {
-  const { ask, firewall, lines, store, runtime } = await makeKeeper();
+  const { ask, firewall, lines, store, runtime } = await makeTestServer();
   const nowMs = runtime.nowMs();
   const answer = await ask({ ports: [SSH] });
   assertEquals(answer, {
@@ -122,7 +133,7 @@ test("decide() opens, says so, and answers with what was granted", async () => {
 });
 
 test("decide() is silent to a replay, and opens nothing", async () => {
-  const { ask, firewall, runtime } = await makeKeeper();
+  const { ask, firewall, runtime } = await makeTestServer();
   const request = makeRequest({ timestampMs: runtime.nowMs() });
   assert(await ask(request));
   firewall.open_.clear();
@@ -132,7 +143,7 @@ test("decide() is silent to a replay, and opens nothing", async () => {
 });
 
 test("decide() is silent to a stamp out of time, and says who it was", async () => {
-  const { ask, lines, runtime } = await makeKeeper();
+  const { ask, lines, runtime } = await makeTestServer();
   assertEquals(ask({ timestampMs: runtime.nowMs() - 121_000 }), null);
   assertEquals(lines, [
     `warn refused alice ${SOURCE}: its time stamp is 121 s behind this machine's clock`,
@@ -140,7 +151,7 @@ test("decide() is silent to a stamp out of time, and says who it was", async () 
 });
 
 test("decide() refuses by policy with an answer, a line and an event", async () => {
-  const { ask, lines, store, firewall } = await makeKeeper();
+  const { ask, lines, store, firewall } = await makeTestServer();
   const answer = await ask({
     ports: [{ protocol: "udp", first: 53, last: 53 }],
   });
@@ -153,7 +164,7 @@ test("decide() refuses by policy with an answer, a line and an event", async () 
 });
 
 test("decide() extends a grant and never shortens it", async () => {
-  const { ask, firewall, runtime } = await makeKeeper();
+  const { ask, firewall, runtime } = await makeTestServer();
   const startMs = runtime.nowMs();
   await ask({ ports: [SSH], seconds: 600 });
   await ask({ ports: [SSH], seconds: 10 });
@@ -164,7 +175,7 @@ test("decide() extends a grant and never shortens it", async () => {
 });
 
 test("a firewall that fails is a knock that failed, and leaves no grant", async () => {
-  const { ask, firewall, store, lines, runtime } = await makeKeeper();
+  const { ask, firewall, store, lines, runtime } = await makeTestServer();
   firewall.failing = true;
   const answer = await ask({ ports: [SSH] });
   assertEquals([answer?.status, answer?.seconds], ["failed", 0]);
@@ -177,7 +188,7 @@ test("a firewall that fails is a knock that failed, and leaves no grant", async 
 });
 
 test("a state that cannot be written opens nothing, and a copy stays a replay", async () => {
-  const { ask, firewall, lines, runtime } = await makeKeeper();
+  const { ask, firewall, lines, runtime } = await makeTestServer();
   const request = makeRequest({ timestampMs: runtime.nowMs() });
   runtime.databases.failing = "ENOSPC";
   const answer = await ask(request);
@@ -189,7 +200,7 @@ test("a state that cannot be written opens nothing, and a copy stays a replay", 
 });
 
 test("close ends this client's grant and leaves its neighbour's", async () => {
-  const { ask, firewall } = await makeKeeper([
+  const { ask, firewall } = await makeTestServer([
     makeClient(),
     makeClient({ name: "bob" }),
   ]);
@@ -205,7 +216,7 @@ test("close ends this client's grant and leaves its neighbour's", async () => {
 });
 
 test("grants outlive the server, and not their time", async () => {
-  const { ask, runtime, store } = await makeKeeper();
+  const { ask, runtime, store } = await makeTestServer();
   await ask({ ports: [SSH], seconds: 60 });
   store.close();
   const again = await openStore(runtime, "/var/lib/knock");
@@ -215,11 +226,11 @@ test("grants outlive the server, and not their time", async () => {
 });
 
 test("sweep() writes down what has ended", async () => {
-  const { ask, runtime, store, keeper } = await makeKeeper();
+  const { ask, runtime, store, server } = await makeTestServer();
   await ask({ ports: [SSH] });
   await runtime.clock.advance(30_000);
-  await keeper.sweep();
-  await keeper.sweep();
+  await sweep(server);
+  await sweep(server);
   assertEquals(store.ledger.size, 0);
   assertEquals(store.history.find({}).map(({ event }) => event), [
     "open",
@@ -228,37 +239,37 @@ test("sweep() writes down what has ended", async () => {
 });
 
 test("care() puts a changed firewall back", async () => {
-  const { ask, firewall, keeper, lines } = await makeKeeper();
+  const { ask, firewall, lines, server } = await makeTestServer();
   await ask({ ports: [SSH] });
   firewall.whole = false;
   firewall.open_.clear();
-  await keeper.care();
+  await care(server);
   assertEquals(firewall.open_.size, 1);
   assert(lines.at(-1)!.startsWith("warn the firewall was changed"));
 });
 
 test("dropGrants() ends the grants of who is gone", async () => {
-  const { ask, keeper, store, runtime } = await makeKeeper([
+  const { ask, store, runtime, server } = await makeTestServer([
     makeClient(),
     makeClient({ name: "bob" }),
   ]);
   await ask({ ports: [SSH] });
   await ask({ client: "bob", ports: [SSH] });
-  await keeper.dropGrants(makeConfig([makeClient({ name: "bob" })]));
+  await dropGrants(server, makeConfig([makeClient({ name: "bob" })]));
   const left = store.ledger.live(runtime.nowMs());
   assertEquals(left.map(({ client }) => client), ["bob"]);
 });
 
 test("dropGrants() ends grants as early as expires and hours say now", async () => {
-  const { ask, keeper, firewall, runtime, store } = await makeKeeper();
+  const { ask, firewall, runtime, store, server } = await makeTestServer();
   await ask({ ports: [SSH], seconds: 3600 });
   const nowMs = runtime.nowMs();
   const key = `${SOURCE} tcp/22`;
   const adopt = async (over: Partial<Client>) => {
     const config = makeConfig([makeClient(over)]);
-    await keeper.apply(config);
+    await applyAll(server, { config: config, firewall });
     assertEquals(firewall.open_.get(key), end(over));
-    await keeper.dropGrants(config);
+    await dropGrants(server, config);
     assertEquals(firewall.open_.get(key), end(over));
     return store.ledger.live(nowMs).map(({ untilMs }) => untilMs - nowMs);
   };
@@ -267,7 +278,7 @@ test("dropGrants() ends grants as early as expires and hours say now", async () 
   assertEquals(await adopt({ expiresMs: nowMs + 7_200_000 }), [3_600_000]);
   assertEquals(await adopt({ expiresMs: nowMs + 60_500 }), [60_500]);
   const over = makeConfig([makeClient({ expiresMs: nowMs })]);
-  await keeper.dropGrants(over);
+  await dropGrants(server, over);
   assertEquals(firewall.open_.size, 0);
   assertEquals(store.ledger.live(nowMs), []);
   assertEquals(
@@ -278,7 +289,7 @@ test("dropGrants() ends grants as early as expires and hours say now", async () 
 
 test("decide() extends a grant up to the client's expiry", async () => {
   const expiresMs = START_MS + 60_000;
-  const { ask, firewall, lines, store } = await makeKeeper([
+  const { ask, firewall, lines, store } = await makeTestServer([
     makeClient({ expiresMs }),
   ]);
   await ask({ ports: [SSH] });
@@ -293,27 +304,31 @@ test("decide() extends a grant up to the client's expiry", async () => {
 });
 
 test("sweep() closes what the firewall does not end, and runs the hook", async () => {
-  const { ask, runtime, keeper, firewall, ran } = await makeKeeper(undefined, {
-    hooks: { open: ["up"], close: ["down"] },
-  });
+  const { ask, runtime, firewall, ran, server } = await makeTestServer(
+    undefined,
+    {
+      hooks: { open: ["up"], close: ["down"] },
+    },
+  );
   firewall.endsGrants = false;
   await ask({ ports: [SSH] });
   await runtime.clock.advance(30_000);
   assertEquals(firewall.open_.size, 1);
-  await keeper.sweep();
+  await sweep(server);
   assertEquals(firewall.open_.size, 0);
   assertEquals(ran, ["up alice", "down alice"]);
 });
 
 test("sweep() closes the others when one cannot be closed, and tries again", async () => {
-  const { ask, runtime, keeper, firewall, lines, store } = await makeKeeper();
+  const { ask, runtime, firewall, lines, store, server } =
+    await makeTestServer();
   firewall.endsGrants = false;
   await ask({ ports: [SSH] }, "203.0.113.1");
   await ask({ ports: [SSH] }, "203.0.113.2");
   await runtime.clock.advance(30_000);
   firewall.stuck = "203.0.113.1";
-  await keeper.sweep();
-  await keeper.sweep();
+  await sweep(server);
+  await sweep(server);
   assertEquals([...firewall.open_.keys()], ["203.0.113.1 tcp/22"]);
   assertEquals(lines.slice(2), [
     "error cannot end what is open for 203.0.113.1, and will try again in " +
@@ -321,13 +336,13 @@ test("sweep() closes the others when one cannot be closed, and tries again", asy
   ]);
   firewall.stuck = "";
   await runtime.clock.advance(60_000);
-  await keeper.sweep();
+  await sweep(server);
   assertEquals(firewall.open_.size, 0);
   assertEquals(store.ledger.size, 0);
 });
 
 test("a firewall that fails leaves the ledger saying what is open", async () => {
-  const { ask, runtime, firewall, store } = await makeKeeper();
+  const { ask, runtime, firewall, store } = await makeTestServer();
   const ends = () =>
     store.ledger.live(runtime.nowMs()).map(({ untilMs }) => untilMs);
   await ask({ ports: [SSH] });
@@ -352,7 +367,7 @@ test("run runs what the client may, and answers how it went", async () => {
     ["bad", ["false"]],
   ]) as unknown as Config["commands"];
   const client = makeClient({ run: ["good", "bad"] });
-  const { ask, ran } = await makeKeeper([client], { commands });
+  const { ask, ran } = await makeTestServer([client], { commands });
   const run = async (command: string) =>
     (await ask({ action: "run", command }))?.status;
   assertEquals(await run("good"), "done");
@@ -363,7 +378,7 @@ test("run runs what the client may, and answers how it went", async () => {
 
 test("a one-time code opens once, and a wrong one never", async () => {
   const code = new Uint8Array(20).fill(5);
-  const { ask, firewall, runtime, lines } = await makeKeeper([
+  const { ask, firewall, runtime, lines } = await makeTestServer([
     makeClient({ code }),
   ]);
   const right = oneTimeCode(code, runtime.nowMs());
@@ -391,7 +406,7 @@ test("a one-time code opens once, and a wrong one never", async () => {
 test("a used one-time code stays used while a time stamp could bring it back", async () => {
   const code = new Uint8Array(20).fill(5);
   const maxSkewMs = 10_000;
-  const { ask, runtime, store } = await makeKeeper([makeClient({ code })], {
+  const { ask, runtime, store } = await makeTestServer([makeClient({ code })], {
     maxSkewMs,
   });
   // From the earliest stamp that the code is good for to the latest.
@@ -412,7 +427,7 @@ test("a used one-time code stays used while a time stamp could bring it back", a
 });
 
 test("a client with `once` gets grants for one connection", async () => {
-  const { ask, store, runtime } = await makeKeeper([
+  const { ask, store, runtime } = await makeTestServer([
     makeClient({ once: true }),
   ]);
   await ask({ ports: [SSH] });
@@ -422,7 +437,7 @@ test("a client with `once` gets grants for one connection", async () => {
 test("decide() leads to a port of the machine where the backend can", async () => {
   const nft = { backend: "nft", mode: "guard", chain: null, commands: null };
   for (const backend of ["nft", "gate"] as const) {
-    const { ask, firewall, lines, store, runtime } = await makeKeeper(
+    const { ask, firewall, lines, store, runtime } = await makeTestServer(
       [makeClient()],
       { firewall: { ...nft, backend, mode: "guard" } },
     );
@@ -448,32 +463,25 @@ test("decide() leads to a port of the machine where the backend can", async () =
 });
 
 test("admit() opens for a sequence, under its name", async () => {
-  const { keeper, firewall, store, runtime, lines } = await makeKeeper();
+  const { firewall, store, runtime, lines, server, claim } =
+    await makeTestServer();
   const nowMs = runtime.nowMs();
-  assert(await keeper.admit(makeClaim(), nowMs));
+  assert(await claim(makeClaim()));
   assertEquals([...firewall.open_], [[`${SOURCE} tcp/22`, nowMs + 10_000]]);
   assertEquals(lines, [
     `info open sequence door ${SOURCE} tcp/22 until 2026-01-02T12:00:10.000Z (10s)`,
   ]);
   const [event] = store.history.find({});
   assertEquals([event!.client, event!.dialect], ["sequence door", "sequence"]);
-  await keeper.dropGrants(makeConfig([]));
+  await dropGrants(server, makeConfig([]));
   assertEquals(store.ledger.live(nowMs), []);
 });
 
 test("admit() opens for no address that a client cannot have", async () => {
-  const { keeper, firewall, lines, runtime, store } = await makeKeeper();
-  const claim = {
-    client: "sequence door",
-    dialect: "sequence",
-    action: "open",
-    command: null,
-    ports: [SSH],
-    seconds: 10,
-  } as const;
+  const { firewall, lines, store, claim } = await makeTestServer();
   const nobodys = ["0.0.0.0", "::", "192.0.2.10", "192.0.2.255", "ff02::1"];
   for (const address of nobodys) {
-    assert(!await keeper.admit({ ...claim, address }, runtime.nowMs()));
+    assert(!await claim(makeClaim({ address })));
   }
   assertEquals(firewall.open_.size, 0);
   assertEquals(store.ledger.size, 0);
@@ -482,26 +490,26 @@ test("admit() opens for no address that a client cannot have", async () => {
 });
 
 test("admit() leaves to the kernel what it has done, but what others have for longer", async () => {
-  const { ask, keeper, firewall, runtime, store } = await makeKeeper();
+  const { ask, firewall, runtime, store, claim } = await makeTestServer();
   const nowMs = runtime.nowMs();
-  const claim = makeClaim({ inKernel: true });
-  await keeper.admit(claim, nowMs);
+  const done = makeClaim({ inKernel: true });
+  await claim(done);
   assertEquals([...firewall.open_], []);
   assertEquals(store.ledger.live(nowMs).length, 1);
   await ask({ ports: [SSH], seconds: 600 });
   firewall.open_.clear(); // the kernel has given it the sequence's time
-  await keeper.admit(claim, nowMs);
+  await claim(done);
   assertEquals([...firewall.open_.values()], [nowMs + 600_000]);
   firewall.open_.clear(); // the kernel has closed it for all
-  await keeper.admit({ ...claim, action: "close", seconds: 0 }, nowMs);
+  await claim({ ...done, action: "close", seconds: 0 });
   assertEquals([...firewall.open_.values()], [nowMs + 600_000]);
   assertEquals(store.ledger.live(nowMs).map(({ client }) => client), ["alice"]);
 });
 
 test("admit() opens nothing that cannot be written down", async () => {
-  const { keeper, firewall, runtime, lines } = await makeKeeper();
+  const { firewall, runtime, lines, claim } = await makeTestServer();
   runtime.databases.failing = "ENOSPC";
-  assertEquals(await keeper.admit(makeClaim(), runtime.nowMs()), false);
+  assertEquals(await claim(makeClaim()), false);
   assertEquals(firewall.open_.size, 0);
   assert(lines[0]!.startsWith("error failed sequence door"), lines[0]);
 });
@@ -510,12 +518,13 @@ function makeClaim(over: Partial<Claim> = {}): Claim {
   return {
     ...{ client: "sequence door", dialect: "sequence", action: "open" },
     ...{ command: null, address: SOURCE, ports: [SSH], seconds: 10 },
+    ...{ to: null, run: null, inKernel: false },
     ...over,
   };
 }
 
 test("nobody else's knock gives a used single-use grant back", async () => {
-  const { ask, firewall } = await makeKeeper([
+  const { ask, firewall } = await makeTestServer([
     makeClient({ once: true }),
     makeClient({ name: "bob" }),
   ]);
@@ -541,7 +550,7 @@ test("nobody else's knock gives a used single-use grant back", async () => {
 });
 
 test("close ends a part of a range, and leaves the rest", async () => {
-  const { ask, firewall, store, runtime } = await makeKeeper();
+  const { ask, firewall, store, runtime } = await makeTestServer();
   const tcp = (first: number, last = first) =>
     ({ protocol: "tcp", first, last }) as const;
   await ask({ seconds: 60 });
@@ -564,18 +573,18 @@ test("close ends a part of a range, and leaves the rest", async () => {
 });
 
 test("apply() brings back no grant of a client that is gone", async () => {
-  const { ask, keeper, firewall } = await makeKeeper([
+  const { ask, firewall, server } = await makeTestServer([
     makeClient(),
     makeClient({ name: "bob" }),
   ]);
   await ask({ ports: [SSH] });
   await ask({ client: "bob", ports: [SSH] }, "203.0.113.10");
-  await keeper.apply(makeConfig([makeClient()]));
+  await applyAll(server, { config: makeConfig([makeClient()]), firewall });
   assertEquals([...firewall.open_.keys()], [`${SOURCE} tcp/22`]);
 });
 
 test("one client cannot fill the ledger for an address", async () => {
-  const { ask, store } = await makeKeeper([
+  const { ask, store } = await makeTestServer([
     makeClient({ open: [{ protocol: "tcp", first: 1, last: 65_535 }] }),
   ]);
   const ports = (from: number) =>
@@ -595,7 +604,7 @@ test("one client cannot fill the ledger for an address", async () => {
 
 test("one-time codes cannot be guessed: a few wrong ones, then a delay that doubles", async () => {
   const code = new Uint8Array(20).fill(5);
-  const { ask, runtime, store } = await makeKeeper([makeClient({ code })]);
+  const { ask, runtime, store } = await makeTestServer([makeClient({ code })]);
   const right = () => oneTimeCode(code, runtime.nowMs());
   const wrong = () => (right() + 1) % 1_000_000;
   const status = async (code: number | null) =>
@@ -646,7 +655,7 @@ test("the delay after wrong one-time codes doubles up to an hour, over restarts"
 });
 
 test("a ping is counted, and leaves no event", async () => {
-  const { ask, store } = await makeKeeper();
+  const { ask, store } = await makeTestServer();
   await ask({ ports: [SSH] });
   for (let sent = 0; sent < 100; sent++) {
     assertEquals((await ask({ action: "ping" }))?.status, "done");
@@ -655,7 +664,7 @@ test("a ping is counted, and leaves no event", async () => {
 });
 
 test("whoever is refused again and again is told of a few times, and counted", async () => {
-  const { ask, lines, store, runtime } = await makeKeeper();
+  const { ask, lines, store, runtime } = await makeTestServer();
   const other = [{ protocol: "tcp", first: 5432, last: 5432 }] as const;
   for (let i = 0; i < 1000; i++) await ask({ ports: other });
   assert(store.history.find({}).length <= 60);
@@ -678,12 +687,12 @@ test("whoever is refused again and again is told of a few times, and counted", a
 });
 
 test("a client's requests that wait for the firewall are so many at most", async () => {
-  const { ask, keeper, store } = await makeKeeper([
+  const { ask, store, server } = await makeTestServer([
     makeClient({ anyAddress: true }),
     makeClient({ name: "bob" }),
   ]);
   const { promise, resolve } = Promise.withResolvers<void>();
-  keeper.enqueue(() => promise);
+  server.queue.add(() => promise);
   const answers = Array.from(
     { length: 1000 },
     (_, index) => ask({ ports: [SSH], address: `192.0.2.${index % 250}` }),
@@ -700,7 +709,7 @@ test("a client's requests that wait for the firewall are so many at most", async
 
 for (const aheadMs of [-119_000, -1, 0, 1, 119_000]) {
   test(`a packet stamped ${aheadMs} ms ahead is taken once, as long as its stamp is timely`, async () => {
-    const { ask, runtime, store } = await makeKeeper();
+    const { ask, runtime, store } = await makeTestServer();
     const timestampMs = runtime.nowMs() + aheadMs;
     const identity = new Uint8Array(32).fill(77);
     const copy = () => ask({ timestampMs, identity, ports: [SSH] });
@@ -715,7 +724,7 @@ for (const aheadMs of [-119_000, -1, 0, 1, 119_000]) {
 }
 
 test("a packet that only the file knows is a replay", async () => {
-  const { ask, store, firewall, runtime } = await makeKeeper();
+  const { ask, store, firewall, runtime } = await makeTestServer();
   const identity = new Uint8Array(32).fill(78);
   store.replay.record(identity, runtime.nowMs() + 60_000);
   assert(!store.replay.seen(identity));
@@ -724,7 +733,7 @@ test("a packet that only the file knows is a replay", async () => {
 });
 
 test("a packet stamped before the machine's start is out of time", async () => {
-  const { ask, store, runtime } = await makeKeeper();
+  const { ask, store, runtime } = await makeTestServer();
   const nowMs = runtime.nowMs();
   store.replay.begin(nowMs, true);
   assertEquals(ask({ timestampMs: nowMs }), null);
@@ -732,14 +741,14 @@ test("a packet stamped before the machine's start is out of time", async () => {
 });
 
 test("where the ledger has no room nothing opens, whoever asks", async () => {
-  const { ask, firewall, store } = await makeKeeper();
+  const { ask, firewall, store } = await makeTestServer();
   store.ledger.hasRoom = (count, limit) => count > limit;
   assertEquals((await ask({ ports: [SSH] }))?.status, "failed");
   assertEquals([firewall.open_.size, store.ledger.size], [0, 0]);
 });
 
 test("a range that is closed in pieces ends where its pieces are too many", async () => {
-  const { ask, store, runtime } = await makeKeeper([
+  const { ask, store, runtime } = await makeTestServer([
     makeClient({ open: [{ protocol: "tcp", first: 1, last: 65_535 }] }),
   ]);
   await ask();
@@ -760,9 +769,9 @@ test("a range that is closed in pieces ends where its pieces are too many", asyn
 
 const NFT = { backend: "nft", mode: "guard", chain: null, commands: null };
 
-/** A keeper on a host whose input chain drops all but what these rules of nft accept or pass. */
+/** A server on a host whose input chain drops all but what these rules of nft accept or pass. */
 async function onHost(...rules: readonly (readonly object[])[]) {
-  const made = await makeKeeper(
+  const made = await makeTestServer(
     [makeClient({ anyAddress: true })],
     { firewall: { ...NFT, backend: "nft", mode: "guard" } },
   );
@@ -782,7 +791,8 @@ async function onHost(...rules: readonly (readonly object[])[]) {
     made.runtime.programs.set("nft", () => ({ stdout: text }));
   };
   setRules(...rules);
-  await made.keeper.lookAtHost();
+  const { host, active } = made.server;
+  await host.look(active.config);
   return { ...made, setRules };
 }
 

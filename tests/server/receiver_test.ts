@@ -13,7 +13,7 @@ import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
 import { Streams } from "../../lib/server/packet/streams.ts";
 import { Counters } from "../../lib/server/report/metrics.ts";
-import { Server } from "../../lib/server/server.ts";
+import { RunningServer } from "../../lib/server/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
@@ -112,7 +112,7 @@ async function makeServer() {
   const runtime = new SlowRuntime({ steps: "by hand" });
   const done = () => Promise.resolve();
   const opened = new Set<string>();
-  const server = await Server.start({
+  const server = await RunningServer.start({
     runtime,
     store: await openStore(runtime, CONFIG.state),
     log: () => {},

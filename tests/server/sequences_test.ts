@@ -1,17 +1,24 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
+import type { Firewall } from "../../lib/firewall/firewall.ts";
 import type { Config } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import type { Child } from "../../lib/runtime/runtime.ts";
-import { Sequences } from "../../lib/server/sequences/sequences.ts";
-import type { Claim } from "../../lib/server/grants/deed.ts";
-import type { Grants } from "../../lib/server/grants/grants.ts";
+import type { Log } from "../../lib/server/report/log.ts";
+import { Counters } from "../../lib/server/report/metrics.ts";
+import {
+  type Perform,
+  Sequences,
+} from "../../lib/server/sequences/sequences.ts";
+import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 
 const HERE = "192.0.2.9";
+/** A firewall that nothing asks here. */
+const FIREWALL = {} as Firewall;
 
 function configure(doors: string): Config {
   return parseConfig(
@@ -32,34 +39,37 @@ async function machine(config: Config) {
   const claims: string[] = [];
   const ran: string[] = [];
   const said: string[] = [];
-  const keeper = {
-    admit: ({ record, action, client, address, ports, seconds }: Claim) => {
-      try {
-        store.transaction(() => record?.());
-      } catch (error) {
-        assert(error instanceof SystemError);
-        return Promise.resolve(false);
-      }
-      const list = ports.map(formatPortRange).join();
-      claims.push(`${action} ${client} ${address} ${list} ${seconds}`);
-      return Promise.resolve(true);
-    },
-  } as unknown as Grants;
-  const counted: string[] = [];
-  const doors = new Sequences({
-    runtime,
-    store,
-    keeper,
-    counters: { add: (name) => void counted.push(name) },
-    log: (level, message) => void said.push(`${level} ${message}`),
-    runner: {
-      hook: () => {},
-      run: (name, argv) => {
-        ran.push([name, ...argv].join(" "));
-        return Promise.resolve(true);
+  const perform: Perform = (change, note) => {
+    const { action, client, address, ports, seconds } = change;
+    try {
+      store.transaction(note);
+    } catch (error) {
+      assert(error instanceof SystemError);
+      return Promise.resolve(false);
+    }
+    const list = ports.map(formatPortRange).join();
+    claims.push(`${action} ${client} ${address} ${list} ${seconds}`);
+    return Promise.resolve(true);
+  };
+  const counters = new Counters();
+  const server = await makeServer(
+    {
+      runtime,
+      store,
+      counters,
+      log: (level, message) => void said.push(`${level} ${message}`),
+      runner: {
+        hook: () => {},
+        run: (name, argv) => {
+          ran.push([name, ...argv].join(" "));
+          return Promise.resolve(true);
+        },
       },
     },
-  });
+    config,
+    FIREWALL,
+  );
+  const doors = new Sequences(server, perform);
   await doors.adopt(config);
   const knock = async (...ports: number[]) => {
     for (const port of ports) {
@@ -69,7 +79,7 @@ async function machine(config: Config) {
     await Promise.resolve();
     await Promise.resolve();
   };
-  return { runtime, store, doors, claims, ran, said, knock, counted };
+  return { runtime, store, doors, claims, ran, said, knock, counters };
 }
 
 test("Doors opens by sockets, and forgets who comes to a port beside", async () => {
@@ -86,7 +96,7 @@ test("Doors opens by sockets, and forgets who comes to a port beside", async () 
 });
 
 test("Doors runs a program once in the time of every, and counts what is left out", async () => {
-  const { runtime, claims, counted, knock, ran, said } = await machine(
+  const { runtime, claims, counters, knock, ran, said } = await machine(
     configure(
       "a: { knock: [udp/7000, udp/9000], run: [wake, x], every: 10s, watch: socket }",
     ),
@@ -95,7 +105,7 @@ test("Doors runs a program once in the time of every, and counts what is left ou
   await knock(7000, 9000);
   await knock(7000, 9000);
   assertEquals([ran.length, claims.length], [1, 1]);
-  assertEquals(counted, ["left out: every", "left out: every"]);
+  assertEquals(counters.all, { "left out: every": 2 });
   assertEquals(
     said.filter((line) => line.includes("left out")),
     [`info sequences.a: run for ${HERE} left out, every 10s`],
@@ -112,7 +122,9 @@ test("Doors answers to the sources of from alone, and uses nothing up for others
     );
   const others = await machine(door("::/0"));
   await others.knock(7000, 9000);
-  assertEquals([others.claims, others.counted], [[], ["left out: from"]]);
+  assertEquals([others.claims, others.counters.all], [[], {
+    "left out: from": 1,
+  }]);
   assertEquals(others.store.doors.left(door("::/0").doors[0]!).length, 1);
   const mine = await machine(door("0.0.0.0/0"));
   await mine.knock(7000, 9000);
@@ -187,11 +199,11 @@ test("Doors says when tcpdump is missing, and tries again", async () => {
   };
   const store = await openStore(runtime, "/state");
   const said: string[] = [];
-  const doors = new Sequences({
-    ...{ runtime, store, keeper: {} as Grants },
-    log: (level, message) => void said.push(`${level} ${message}`),
-    runner: { hook: () => {}, run: () => Promise.resolve(true) },
-  });
+  const log: Log = (level, message) => void said.push(`${level} ${message}`);
+  const doors = new Sequences(
+    await makeServer({ runtime, store, log }, config, FIREWALL),
+    () => Promise.resolve(true),
+  );
   await doors.adopt(config);
   assertEquals(said, [
     `error sequences (watch: sniff) are not heard, and open nothing: cannot run "tcpdump": not found`,

@@ -11,7 +11,7 @@ import {
   type Grant,
 } from "../../lib/firewall/firewall.ts";
 import type { ServerFact } from "../../lib/server/report/reports.ts";
-import { Server } from "../../lib/server/server.ts";
+import { RunningServer } from "../../lib/server/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { OperatorError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
@@ -64,7 +64,7 @@ async function makeServer(
 ) {
   const firewalls: FakeFirewall[] = [];
   const lines: string[] = [];
-  const server = await Server.start({
+  const server = await RunningServer.start({
     runtime,
     store: await openStore(runtime, config.state),
     log: (level, message) => void lines.push(`${level} ${message}`),

@@ -5,7 +5,7 @@ import { makeOwnKeys } from "../../config/files/write.ts";
 import { openBackend } from "../../firewall/open.ts";
 import type { Runtime, SignalName } from "../../runtime/runtime.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
-import { Server } from "../../server/server.ts";
+import { RunningServer } from "../../server/server.ts";
 import { openServerStore } from "../../server/state/store.ts";
 import {
   ConfigError,
@@ -60,7 +60,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   const store = await openServerStore(runtime, config.state);
   const createFirewall = (config: Config) =>
     openBackend(runtime, config.firewall);
-  const server = await Server.start(
+  const server = await RunningServer.start(
     { runtime, store, log, createFirewall },
     config,
   );
@@ -106,7 +106,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
 /** Waits for a signal, or for the end of a trial in which nothing was opened: null. */
 async function duringTrial(
   runtime: Runtime,
-  server: Server,
+  server: RunningServer,
   log: Log,
   seconds: number,
   stopped: Promise<SignalName>,
@@ -145,7 +145,7 @@ function loadServing(
 
 async function reloadServer(
   runtime: Runtime,
-  server: Server,
+  server: RunningServer,
   file: string,
   log: Log,
 ): Promise<void> {

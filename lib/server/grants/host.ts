@@ -22,7 +22,12 @@ import {
 } from "../../firewall/host/granted.ts";
 import { HostReader } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { formatEndpoint, isIpv4, isLoopback } from "../../values/address.ts";
+import {
+  type Endpoint,
+  formatEndpoint,
+  isIpv4,
+  isLoopback,
+} from "../../values/address.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -31,8 +36,6 @@ import {
 import type { Log } from "../report/log.ts";
 import { attempt } from "../report/trouble.ts";
 import type { Store } from "../state/store.ts";
-import type { Granted } from "./deed.ts";
-import type { ActiveConfig } from "./active.ts";
 
 /** Age from which on the rules are read again before a grant is refused. */
 const FRESH_MS = 1000;
@@ -55,17 +58,18 @@ export interface HostFact {
   readonly hint: string;
 }
 
-/** What the watch works with. */
-export interface HostWatchParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
-  readonly inForce: ActiveConfig;
+/** Part of a grant that the host's rules are asked about. */
+interface Opened {
+  readonly address: string;
+  readonly ports: readonly PortRange[];
+  readonly to: Endpoint | null;
 }
 
 /** Knows which granted ports the host's own rules would drop. */
 export class HostWatch {
-  readonly #parts: HostWatchParts;
+  readonly #runtime: Runtime;
+  readonly #store: Store;
+  readonly #log: Log;
   readonly #reader: HostReader;
   #rules: HostRules | null = null;
   #config: Config | null = null;
@@ -77,32 +81,32 @@ export class HostWatch {
   /** Message that was logged last. */
   #reported: string | null = null;
 
-  constructor(parts: HostWatchParts) {
-    this.#parts = parts;
-    this.#reader = new HostReader(parts.runtime);
+  constructor(runtime: Runtime, store: Store, log: Log) {
+    this.#runtime = runtime;
+    this.#store = store;
+    this.#log = log;
+    this.#reader = new HostReader(runtime);
   }
 
-  /** Whether the host's rules could be read the last time. */
+  /** True if the last reading of the host's rules succeeded. */
   get isRead(): boolean {
     return this.#rules !== null;
   }
 
   /** Reads the host's rules where it is time to, and logs what has changed for this configuration. */
-  async look(): Promise<void> {
-    const { runtime, inForce: { config } } = this.#parts;
-    if (this.#config === config && runtime.monotonicMs() < this.#notBeforeMs) {
-      return;
-    }
-    await this.#readNow();
+  async look(config: Config): Promise<void> {
+    const nowMs = this.#runtime.monotonicMs();
+    if (this.#config === config && nowMs < this.#notBeforeMs) return;
+    await this.#readNow(config);
   }
 
   /** Throws FirewallError where the host's own rules would surely drop what is granted. */
-  async check(granted: Granted): Promise<void> {
-    let blocked = this.#findBlocked(granted);
+  async check(config: Config, opened: Opened): Promise<void> {
+    let blocked = this.#findBlocked(opened);
     if (!blocked) return;
-    if (this.#parts.runtime.monotonicMs() - this.#readMs > FRESH_MS) {
-      await this.#readNow();
-      blocked = this.#findBlocked(granted);
+    if (this.#runtime.monotonicMs() - this.#readMs > FRESH_MS) {
+      await this.#readNow(config);
+      blocked = this.#findBlocked(opened);
     }
     if (!blocked) return;
     throw new FirewallError(
@@ -111,13 +115,13 @@ export class HostWatch {
     );
   }
 
-  #readNow(): Promise<void> {
-    this.#reading ??= this.#read().finally(() => this.#reading = null);
+  #readNow(config: Config): Promise<void> {
+    this.#reading ??= this.#read(config).finally(() => this.#reading = null);
     return this.#reading;
   }
 
-  async #read(): Promise<void> {
-    const { runtime, inForce: { config } } = this.#parts;
+  async #read(config: Config): Promise<void> {
+    const runtime = this.#runtime;
     const sinceMs = runtime.monotonicMs();
     const own = ownOf(config.firewall);
     const isChain = config.firewall.backend === "iptables";
@@ -135,19 +139,19 @@ export class HostWatch {
   }
 
   #report(facts: readonly HostFact[]): void {
-    const { store, log } = this.#parts;
+    const log = this.#log;
     const text = JSON.stringify(facts);
     if (text === this.#reported) return;
     const isMended = facts.length === 0 && this.#reported !== null;
     this.#reported = text;
-    attempt(log, () => store.setFact("host", facts));
+    attempt(log, () => this.#store.setFact("host", facts));
     if (isMended) log("info", "the host's own rules let grants through again");
     for (const fact of facts) {
       log("warn", describeHostFact(fact), { ports: fact.ports });
     }
   }
 
-  #findBlocked({ address, ports, to }: Granted): Blocked | null {
+  #findBlocked({ address, ports, to }: Opened): Blocked | null {
     const rules = this.#rules;
     const config = this.#config;
     if (!rules || !config) return null;

@@ -1,135 +1,122 @@
 /**
- * What the firewall is asked to do: hold all that the ledger says, open,
+ * Orders to the firewall: hold all that the ledger says, open,
  * close and prolong grants, end connections. One order after the other:
- * callers wait in the queue.
+ * callers wait in the
+ * queue. Its functions throw FirewallError.
  * @module
  */
 
 import type { Config } from "../../config/config.ts";
 import { kernelSequences } from "../../config/sequences.ts";
 import { endConnections } from "../../firewall/conntrack.ts";
-import { type Firewall, FirewallError } from "../../firewall/firewall.ts";
+import { FirewallError } from "../../firewall/firewall.ts";
 import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPortRange, overlapPorts } from "../../values/ports.ts";
 import { latestEnd } from "../packet/judge.ts";
 import { isWithin, type LedgerEntry, mergeEntries } from "../state/ledger.ts";
-import type { Store } from "../state/store.ts";
-import type { Deed, Granted } from "./deed.ts";
-import { type ActiveConfig, granteesOf } from "./active.ts";
+import { type Active, granteesOf, type Server } from "../state/server.ts";
+import type { Change } from "./records.ts";
 
-/** What orders are given with. */
-export interface OrdersParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly inForce: ActiveConfig;
+/** Has a firewall hold exactly what a configuration and the ledger say. */
+export function applyAll(
+  { runtime, store }: Server,
+  { config, firewall }: Pick<Active, "config" | "firewall">,
+): Promise<void> {
+  const nowMs = runtime.nowMs();
+  firewall.kernel?.setSequences(kernelRules(kernelSequences(config.doors)));
+  const names = granteesOf(config);
+  const clients = new Map(config.clients.map((one) => [one.name, one]));
+  const live = store.ledger.live(nowMs)
+    .filter(({ client }) => names.has(client))
+    .map((entry) => {
+      const client = clients.get(entry.client);
+      if (!client) return entry;
+      return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
+    });
+  const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
+    .filter(({ to }) => !to || canForward(config));
+  return firewall.apply(config.services, grants, nowMs);
 }
 
-/** Brings the firewall in step with the ledger. Methods throw FirewallError. */
-export class Orders {
-  readonly #parts: OrdersParts;
-
-  constructor(parts: OrdersParts) {
-    this.#parts = parts;
+/** Opens what the ledger says is granted. */
+export async function openGrant(
+  { store, active: { config, firewall } }: Server,
+  { client, address, ports, to }: Change,
+  nowMs: number,
+): Promise<void> {
+  if (to && !canForward(config)) {
+    const { backend } = config.firewall;
+    throw new FirewallError(`the ${backend} backend cannot forward a port`);
   }
-
-  /** Has a firewall hold exactly what a configuration and the ledger say. */
-  apply(config: Config, firewall: Firewall): Promise<void> {
-    const { runtime, store } = this.#parts;
-    const nowMs = runtime.nowMs();
-    firewall.kernel?.setSequences(kernelRules(kernelSequences(config.doors)));
-    const names = granteesOf(config);
-    const clients = new Map(config.clients.map((one) => [one.name, one]));
-    const live = store.ledger.live(nowMs)
-      .filter(({ client }) => names.has(client))
-      .map((entry) => {
-        const client = clients.get(entry.client);
-        if (!client) return entry;
-        return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
-      });
-    const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
-      .filter(({ to }) => !to || canForward(config));
-    return firewall.apply(config.services, grants, nowMs);
+  const entries = store.ledger.ofAddress(address, nowMs);
+  // Only the kernel knows whether another's single use is still to come.
+  const wanted = entries.filter((entry) =>
+    isWithin(entry, ports) && (!entry.once || entry.client === client)
+  );
+  if (wanted.length === 0) {
+    throw new FirewallError("it was taken back before it was opened");
   }
+  const touched = mergeEntries(wanted);
+  // Among all, another client's single use may stand for this one's.
+  await firewall.change(
+    touched,
+    [...touched, ...mergeEntries(entries)],
+    nowMs,
+  );
+}
 
-  /** Opens what the ledger says is granted. */
-  async open(
-    { client }: Deed,
-    { address, ports, to }: Granted,
-    nowMs: number,
-  ): Promise<void> {
-    const { store, inForce: { config, firewall } } = this.#parts;
-    if (to && !canForward(config)) {
-      const { backend } = config.firewall;
-      throw new FirewallError(`the ${backend} backend cannot forward a port`);
-    }
-    const entries = store.ledger.ofAddress(address, nowMs);
-    // Only the kernel knows whether another's single use is still to come.
-    const wanted = entries.filter((entry) =>
-      isWithin(entry, ports) && (!entry.once || entry.client === client)
+/** Puts right what the kernel ends for all at an address, though others have it for longer. */
+export async function prolong(
+  { store, active: { firewall } }: Server,
+  { address, ports, seconds }: Change,
+  nowMs: number,
+): Promise<void> {
+  const entries = store.ledger.ofAddress(address, nowMs);
+  const untilMs = nowMs + seconds * 1000;
+  // Only the kernel knows whether a single use is still to come.
+  const longer = entries.filter((entry) =>
+    !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
+  );
+  if (longer.length === 0) return;
+  await firewall.change(mergeEntries(longer), mergeEntries(entries), nowMs);
+}
+
+/** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
+export async function closeEntries(
+  { store, active: { firewall } }: Server,
+  ended: readonly LedgerEntry[],
+  nowMs: number,
+): Promise<void> {
+  for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
+    const gone = mergeEntries(own);
+    const used = new Set(
+      gone.filter(({ once }) => once)
+        .map(({ ports }) => formatPortRange(ports)),
     );
-    if (wanted.length === 0) {
-      throw new FirewallError("it was taken back before it was opened");
-    }
-    const touched = mergeEntries(wanted);
-    // Among all, another client's single use may stand for this one's.
-    await firewall.change(
-      touched,
-      [...touched, ...mergeEntries(entries)],
-      nowMs,
+    // Whether it was used is not known: another's single use of the same
+    // ports ends with this one, and none is given back.
+    const stays = mergeEntries(store.ledger.ofAddress(address, nowMs))
+      .filter(({ once, ports }) => !once || !used.has(formatPortRange(ports)));
+    // What is left of a range that was closed in part is open by other ports.
+    const left = stays.filter(({ once, ports }) =>
+      !once && gone.some((grant) => overlapPorts(grant.ports, ports))
     );
+    await firewall.change([...gone, ...left], stays, nowMs);
   }
+}
 
-  /** Puts right what the kernel ends for all at an address, though others have it for longer. */
-  async prolong(
-    { address, ports, seconds }: Granted,
-    nowMs: number,
-  ): Promise<void> {
-    const { store, inForce: { firewall } } = this.#parts;
-    const entries = store.ledger.ofAddress(address, nowMs);
-    const untilMs = nowMs + seconds * 1000;
-    // Only the kernel knows whether a single use is still to come.
-    const longer = entries.filter((entry) =>
-      !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
-    );
-    if (longer.length === 0) return;
-    await firewall.change(mergeEntries(longer), mergeEntries(entries), nowMs);
-  }
-
-  /** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
-  async close(ended: readonly LedgerEntry[], nowMs: number): Promise<void> {
-    const { store, inForce: { firewall } } = this.#parts;
-    for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
-      const gone = mergeEntries(own);
-      const used = new Set(
-        gone.filter(({ once }) => once)
-          .map(({ ports }) => formatPortRange(ports)),
-      );
-      // Whether it was used is not known: another's single use of the same
-      // ports ends with this one, and none is given back.
-      const stays = mergeEntries(store.ledger.ofAddress(address, nowMs))
-        .filter(({ once, ports }) =>
-          !once || !used.has(formatPortRange(ports))
-        );
-      // What is left of a range that was closed in part is open by other ports.
-      const left = stays.filter(({ once, ports }) =>
-        !once && gone.some((grant) => overlapPorts(grant.ports, ports))
-      );
-      await firewall.change([...gone, ...left], stays, nowMs);
-    }
-  }
-
-  /** Ends the connections of those services that say so. */
-  async kill(ended: readonly LedgerEntry[]): Promise<void> {
-    const { runtime, inForce: { config } } = this.#parts;
-    const killed = config.services.filter(({ kill }) => kill);
-    const concerned = ended.filter((entry) =>
-      killed.some(({ ports }) =>
-        ports.some((range) => overlapPorts(range, entry.ports))
-      )
-    );
-    if (concerned.length > 0) await endConnections(runtime, concerned);
-  }
+/** Ends the connections of those services that say so. */
+export async function endTheirConnections(
+  { runtime, active: { config } }: Server,
+  ended: readonly LedgerEntry[],
+): Promise<void> {
+  const killed = config.services.filter(({ kill }) => kill);
+  const concerned = ended.filter((entry) =>
+    killed.some(({ ports }) =>
+      ports.some((range) => overlapPorts(range, entry.ports))
+    )
+  );
+  if (concerned.length > 0) await endConnections(runtime, concerned);
 }
 
 /** True if the backend can forward grants to other targets. */

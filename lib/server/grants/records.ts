@@ -1,15 +1,17 @@
+/** Changes as the ledger and the history have them: recorded, and taken back. */
+
+import type { Action } from "../../dialects/dialect.ts";
+import type { Endpoint } from "../../values/address.ts";
+import { SystemError } from "../../values/errors.ts";
 import {
   formatPortRange,
   overlapPorts,
   type PortRange,
   withoutPorts,
 } from "../../values/ports.ts";
-import type { EventLog } from "../report/events.ts";
+import type { Subject } from "../report/events.ts";
 import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
-import type { Store } from "../state/store.ts";
-import type { Deed, Granted } from "./deed.ts";
-import type { ActiveConfig } from "./active.ts";
-import { SystemError } from "../../values/errors.ts";
+import type { Server } from "../state/server.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;
@@ -21,99 +23,116 @@ const MAX_GRANTS = 250_000;
  */
 const MAX_GRANTS_AT_ADDRESS = 1024;
 
-/** What records are written with. */
-export interface RecordsParts {
-  readonly store: Store;
-  readonly chronicle: EventLog;
-  readonly inForce: ActiveConfig;
+/** A change that was decided on: who asked for it, and what is to be done. */
+export interface Change extends Subject {
+  readonly action: Action;
+  /** Target of the connections; null: where they go anyway. */
+  readonly to: Endpoint | null;
+  /** Name of the command that a client has run; null for all else. */
+  readonly run: string | null;
+  /** True when the kernel has done it by itself already. */
+  readonly inKernel: boolean;
+  /** The ledger's entries for these ports as they were before. */
+  readonly before: readonly LedgerEntry[];
 }
 
-/** Writes down what was decided, and takes it back. */
-export class Records {
-  readonly #parts: RecordsParts;
+/** A change that is recorded already, or that nothing is to be done, which was reported. */
+export type Decision =
+  | { readonly ok: true; readonly change: Change }
+  | {
+    readonly ok: false;
+    readonly status: "refused" | "failed";
+    /** The address that was asked for; canonical. */
+    readonly address: string;
+  };
 
-  constructor(parts: RecordsParts) {
-    this.#parts = parts;
+/**
+ * Records a change and returns it with the client's entries for these ports as
+ * they were, which a `close` ends: of a range the part that it names. Belongs
+ * in a transaction: throws SystemError, also where there is no room.
+ */
+export function record(
+  server: Server,
+  change: Omit<Change, "before">,
+  nowMs: number,
+): Change {
+  const { store: { ledger }, events } = server;
+  const { action, client, address, ports } = change;
+  // Pings are only counted: they would push all else out of the history.
+  if (action !== "ping") events.remember(action, change);
+  const own = ledger.ofAddress(address, nowMs).filter((entry) =>
+    entry.client === client
+  );
+  if (action === "close") {
+    return { ...change, before: takeOut(ledger, own, ports) };
   }
-
-  /**
-   * Writes down what was decided; the client's entries for these ports as they
-   * were, which a `close` ends: of a range the part that it names. Belongs in
-   * a transaction: throws SystemError, also where there is no room.
-   */
-  record(deed: Deed, granted: Granted, nowMs: number): LedgerEntry[] {
-    const { store: { ledger }, chronicle } = this.#parts;
-    // Pings are only counted: they would push all else out of the history.
-    if (deed.action !== "ping") chronicle.remember(deed.action, deed, granted);
-    const own = ledger.ofAddress(granted.address, nowMs).filter(({ client }) =>
-      client === deed.client
-    );
-    if (deed.action === "close") return takeOut(ledger, own, granted.ports);
-    if (deed.action === "open") {
-      checkRoom(ledger, own, granted);
-      for (const entry of this.entriesOf(deed, granted, nowMs)) {
-        ledger.put(entry);
-      }
-    }
-    return own.filter((entry) => isWithin(entry, granted.ports));
+  if (action === "open") {
+    checkRoom(ledger, own, change);
+    for (const entry of entriesOf(server, change, nowMs)) ledger.put(entry);
   }
+  return { ...change, before: own.filter((entry) => isWithin(entry, ports)) };
+}
 
-  /** Writes down that a deed could not be done: what it was to open is not open. */
-  takeBack(
-    deed: Deed,
-    granted: Granted,
-    nowMs: number,
-    reason: string,
-  ): void {
-    const { store, chronicle } = this.#parts;
-    try {
-      chronicle.remember("failed", deed, granted, reason);
-      if (deed.action !== "open") return;
-      for (const entry of this.entriesOf(deed, granted, nowMs)) {
-        store.ledger.remove(entry);
-      }
-    } catch (error) {
-      chronicle.sayTrouble(error);
-    }
-  }
-
-  /** Has the ledger say again what is still open. */
-  putBack(entries: readonly LedgerEntry[]): void {
-    const { store, chronicle } = this.#parts;
-    try {
-      for (const entry of entries) store.ledger.put(entry);
-    } catch (error) {
-      chronicle.sayTrouble(error);
-    }
-  }
-
-  /** Takes entries out of the ledger for good. Belongs in a transaction: throws SystemError. */
-  end(entries: readonly LedgerEntry[], reason: string): void {
-    const { store, chronicle } = this.#parts;
-    for (const entry of entries) {
+/** Records that a change could not be done: what it was to open is not open. */
+export function takeBack(
+  server: Server,
+  change: Change,
+  nowMs: number,
+  reason: string,
+): void {
+  const { store, events } = server;
+  try {
+    events.remember("failed", change, reason);
+    if (change.action !== "open") return;
+    for (const entry of entriesOf(server, change, nowMs)) {
       store.ledger.remove(entry);
-      chronicle.rememberEnd(entry, reason);
     }
+  } catch (error) {
+    events.sayTrouble(error);
   }
+}
 
-  /** What the ledger says of a deed that opens: an entry for each of its ports. */
-  entriesOf(
-    { client }: Deed,
-    { address, ports, seconds, to }: Granted,
-    nowMs: number,
-  ): LedgerEntry[] {
-    const untilMs = nowMs + seconds * 1000;
-    const once = this.#parts.inForce.isOnce(client);
-    return ports.map((ports) => ({
-      client,
-      address,
-      ports,
-      sinceMs: nowMs,
-      untilMs,
-      once,
-      to,
-    }));
+/** Puts entries back into the ledger: they are still open. */
+export function putBack(
+  { store, events }: Server,
+  entries: readonly LedgerEntry[],
+): void {
+  try {
+    for (const entry of entries) store.ledger.put(entry);
+  } catch (error) {
+    events.sayTrouble(error);
   }
+}
+
+/** Takes entries out of the ledger for good. Belongs in a transaction: throws SystemError. */
+export function endEntries(
+  { store, events }: Server,
+  entries: readonly LedgerEntry[],
+  reason: string,
+): void {
+  for (const entry of entries) {
+    store.ledger.remove(entry);
+    events.rememberEnd(entry, reason);
+  }
+}
+
+/** The ledger's entries for a change that opens: one for each of its ports. */
+export function entriesOf(
+  { active }: Server,
+  { client, address, ports, seconds, to }: Omit<Change, "before">,
+  nowMs: number,
+): LedgerEntry[] {
+  const untilMs = nowMs + seconds * 1000;
+  const once = active.once.has(client);
+  return ports.map((ports) => ({
+    client,
+    address,
+    ports,
+    sinceMs: nowMs,
+    untilMs,
+    once,
+    to,
+  }));
 }
 
 /** Takes ports out of a client's own entries at an address; the entries as they were. */
@@ -141,7 +160,7 @@ function takeOut(
 function checkRoom(
   ledger: Ledger,
   own: readonly LedgerEntry[],
-  { address, ports }: Granted,
+  { address, ports }: Subject,
 ): void {
   if (!ledger.hasRoom(ports.length, MAX_GRANTS)) {
     throw new SystemError("", `${MAX_GRANTS} grants are open already`);

@@ -1,169 +1,174 @@
 /**
- * What is looked after without anybody knocking: grants that ended, clients
+ * Upkeep that no knock asks for: grants that ended, clients
  * that are gone, a firewall that was changed from outside.
  * @module
  */
 
 import type { Config } from "../../config/config.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
+import { clocksOf } from "../clock.ts";
 import { latestEnd } from "../packet/judge.ts";
-import type { Log } from "../report/log.ts";
-import type { Runner } from "../runner.ts";
+import { attempt } from "../report/trouble.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
-import type { Store } from "../state/store.ts";
-import { type ActiveConfig, granteesOf } from "./active.ts";
-import type { Orders } from "./orders.ts";
-import type { Records } from "./records.ts";
+import { granteesOf, type Server } from "../state/server.ts";
+import { applyAll, closeEntries, endTheirConnections } from "./orders.ts";
+import { endEntries, putBack } from "./records.ts";
 
 /** Delay before a grant that could not be closed is tried again, milliseconds. */
 const CLOSE_AGAIN_MS = 60_000;
 
-/** What upkeep is done with. */
-export interface UpkeepParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
-  readonly runner: Runner;
-  readonly inForce: ActiveConfig;
-  readonly records: Records;
-  readonly orders: Orders;
+/** Takes ended grants out of the ledger, and closes them where the kernel does not. */
+export async function sweep(server: Server): Promise<void> {
+  const { runtime, store, active } = server;
+  const nowMs = runtime.nowMs();
+  const over = store.ledger.ended(nowMs);
+  if (over.length === 0) return;
+  const ended = active.firewall.endsGrants
+    ? over
+    : await closeEach(server, over, nowMs);
+  if (ended.length === 0) return;
+  store.transaction(() => endEntries(server, ended, ""));
+  runHooks(server, ended);
 }
 
-/** Looks after ledger and firewall. Methods throw FirewallError and SystemError. */
-export class Upkeep {
-  readonly #parts: UpkeepParts;
-  /** Addresses whose grants could not be closed, and when to try again. */
-  readonly #closeAgainMs = new Map<string, number>();
-  /** Why the host's own chain keeps grants from counting, as last said. */
-  #jumpProblem: string | null = null;
+/** Ends what a configuration no longer grants: all of clients that it does not name, and what outlives `expires` or `hours`. */
+export async function dropGrants(
+  server: Server,
+  config: Config,
+): Promise<void> {
+  await dropClients(server, config);
+  await shortenGrants(server, config);
+}
 
-  constructor(parts: UpkeepParts) {
-    this.#parts = parts;
+/** Takes the grants of clients that a configuration does not name out of the ledger, and closes them. */
+async function dropClients(server: Server, config: Config): Promise<void> {
+  const { runtime, store, log } = server;
+  const nowMs = runtime.nowMs();
+  const names = granteesOf(config);
+  const gone = store.ledger.live(nowMs).filter(({ client }) =>
+    !names.has(client)
+  );
+  if (gone.length === 0) return;
+  store.transaction(() => endEntries(server, gone, "the client was removed"));
+  try {
+    await closeEntries(server, gone, nowMs);
+  } catch (error) {
+    putBack(server, gone);
+    throw error;
   }
-
-  /** Takes ended grants out of the ledger, and closes them where the kernel does not. */
-  async sweep(): Promise<void> {
-    const { runtime, store, inForce, records } = this.#parts;
-    const nowMs = runtime.nowMs();
-    const over = store.ledger.ended(nowMs);
-    if (over.length === 0) return;
-    const ended = inForce.firewall.endsGrants
-      ? over
-      : await this.#closeEach(over, nowMs);
-    if (ended.length === 0) return;
-    store.transaction(() => records.end(ended, ""));
-    this.#runHooks(ended);
+  runHooks(server, gone);
+  for (const client of new Set(gone.map((entry) => entry.client))) {
+    log("info", `close ${client}: the client was removed`, { client });
   }
+}
 
-  /** Takes the grants of clients that a configuration does not name out of the ledger, and closes them. */
-  async dropClients(config: Config): Promise<void> {
-    const { runtime, store, log, records, orders } = this.#parts;
-    const nowMs = runtime.nowMs();
-    const names = granteesOf(config);
-    const gone = store.ledger.live(nowMs).filter(({ client }) =>
-      !names.has(client)
-    );
-    if (gone.length === 0) return;
-    store.transaction(() => records.end(gone, "the client was removed"));
+/** Ends grants as early as their clients' `expires` and `hours` say in a configuration. */
+async function shortenGrants(server: Server, config: Config): Promise<void> {
+  const { runtime, store, log } = server;
+  const nowMs = runtime.nowMs();
+  const clients = new Map(config.clients.map((one) => [one.name, one]));
+  const shortened: LedgerEntry[] = [];
+  const ended: LedgerEntry[] = [];
+  const before: LedgerEntry[] = [];
+  for (const entry of store.ledger.live(nowMs)) {
+    const client = clients.get(entry.client);
+    const untilMs = client && latestEnd(client, nowMs, entry.untilMs);
+    if (untilMs === undefined || untilMs >= entry.untilMs) continue;
+    before.push(entry);
+    // A single-use grant may be used already: none is given again.
+    if (untilMs <= nowMs || entry.once) ended.push(entry);
+    else shortened.push({ ...entry, untilMs });
+  }
+  if (before.length === 0) return;
+  store.transaction(() => {
+    endEntries(server, ended, "the client's time is over");
+    for (const entry of shortened) {
+      store.ledger.remove(entry);
+      store.ledger.put(entry);
+    }
+  });
+  try {
+    await closeEntries(server, before, nowMs);
+  } catch (error) {
+    putBack(server, before);
+    throw error;
+  }
+  await endTheirConnections(server, ended);
+  runHooks(server, ended);
+  for (const client of new Set(before.map((entry) => entry.client))) {
+    const words = `${client}: grants end earlier, by expires or hours`;
+    log("info", words, { client });
+  }
+}
+
+/**
+ * Puts the firewall back if somebody changed what is ours. A missing jump to
+ * our chain is logged here only where the host's rules cannot be read: else
+ * the model of them finds what it closes.
+ */
+export async function care(server: Server): Promise<void> {
+  const { log, active, host } = server;
+  const problem = host.isRead
+    ? null
+    : await active.firewall.kernel?.jumpProblem() ?? null;
+  if (problem !== server.jumpProblem && !host.isRead) {
+    if (problem) log("warn", `no knock can open: ${problem}`);
+    else log("info", "knocks can open again");
+  }
+  server.jumpProblem = problem;
+  if (await active.firewall.intact()) return;
+  log("warn", "the firewall was changed from outside: putting it back");
+  await applyAll(server, active);
+}
+
+/** Closes entries, one address after the other; those that it could. */
+async function closeEach(
+  server: Server,
+  over: readonly LedgerEntry[],
+  nowMs: number,
+): Promise<LedgerEntry[]> {
+  const { log, closeAgainMs } = server;
+  const closed: LedgerEntry[] = [];
+  for (const [address, own] of Map.groupBy(over, (one) => one.address)) {
+    if ((closeAgainMs.get(address) ?? 0) > nowMs) continue;
+    closeAgainMs.delete(address);
     try {
-      await orders.close(gone, nowMs);
+      await closeEntries(server, own, nowMs);
+      closed.push(...own);
     } catch (error) {
-      records.putBack(gone);
-      throw error;
-    }
-    this.#runHooks(gone);
-    for (const client of new Set(gone.map((entry) => entry.client))) {
-      log("info", `close ${client}: the client was removed`, { client });
+      if (!(error instanceof FirewallError)) throw error;
+      // It may go on failing, and must not keep the others open.
+      closeAgainMs.set(address, nowMs + CLOSE_AGAIN_MS);
+      const words = `cannot end what is open for ${address}, and will try ` +
+        `again in ${CLOSE_AGAIN_MS / 1000} s: ${error.message}`;
+      log("error", words, { address });
     }
   }
+  return closed;
+}
 
-  /** Ends grants as early as their clients' `expires` and `hours` say in a configuration. */
-  async shortenGrants(config: Config): Promise<void> {
-    const { runtime, store, log, records, orders } = this.#parts;
-    const nowMs = runtime.nowMs();
-    const clients = new Map(config.clients.map((one) => [one.name, one]));
-    const shortened: LedgerEntry[] = [];
-    const ended: LedgerEntry[] = [];
-    const before: LedgerEntry[] = [];
-    for (const entry of store.ledger.live(nowMs)) {
-      const client = clients.get(entry.client);
-      const untilMs = client && latestEnd(client, nowMs, entry.untilMs);
-      if (untilMs === undefined || untilMs >= entry.untilMs) continue;
-      before.push(entry);
-      // A single-use grant may be used already: none is given again.
-      if (untilMs <= nowMs || entry.once) ended.push(entry);
-      else shortened.push({ ...entry, untilMs });
-    }
-    if (before.length === 0) return;
-    store.transaction(() => {
-      records.end(ended, "the client's time is over");
-      for (const entry of shortened) {
-        store.ledger.remove(entry);
-        store.ledger.put(entry);
-      }
-    });
-    try {
-      await orders.close(before, nowMs);
-    } catch (error) {
-      records.putBack(before);
-      throw error;
-    }
-    await orders.kill(ended);
-    this.#runHooks(ended);
-    for (const client of new Set(before.map((entry) => entry.client))) {
-      const words = `${client}: grants end earlier, by expires or hours`;
-      log("info", words, { client });
-    }
-  }
+function runHooks(
+  { runner, active: { config } }: Server,
+  ended: readonly LedgerEntry[],
+): void {
+  for (const entry of ended) runner.hook(config.hooks.close, entry);
+}
 
-  /**
-   * Puts the firewall back if somebody changed what is ours. A missing jump to
-   * our chain is logged here only where the host's rules cannot be read: else
-   * the model of them finds what it closes.
-   */
-  async care(hostIsRead: boolean): Promise<void> {
-    const { log, inForce, orders } = this.#parts;
-    const problem = hostIsRead
-      ? null
-      : await inForce.firewall.kernel?.jumpProblem() ?? null;
-    if (problem !== this.#jumpProblem && !hostIsRead) {
-      if (problem) log("warn", `no knock can open: ${problem}`);
-      else log("info", "knocks can open again");
-    }
-    this.#jumpProblem = problem;
-    if (await inForce.firewall.intact()) return;
-    log("warn", "the firewall was changed from outside: putting it back");
-    await orders.apply(inForce.config, inForce.firewall);
-  }
-
-  /** Closes entries, one address after the other; those that it could. */
-  async #closeEach(
-    over: readonly LedgerEntry[],
-    nowMs: number,
-  ): Promise<LedgerEntry[]> {
-    const { log, orders } = this.#parts;
-    const closed: LedgerEntry[] = [];
-    for (const [address, own] of Map.groupBy(over, (one) => one.address)) {
-      if ((this.#closeAgainMs.get(address) ?? 0) > nowMs) continue;
-      this.#closeAgainMs.delete(address);
-      try {
-        await orders.close(own, nowMs);
-        closed.push(...own);
-      } catch (error) {
-        if (!(error instanceof FirewallError)) throw error;
-        // It may go on failing, and must not keep the others open.
-        this.#closeAgainMs.set(address, nowMs + CLOSE_AGAIN_MS);
-        const words = `cannot end what is open for ${address}, and will try ` +
-          `again in ${CLOSE_AGAIN_MS / 1000} s: ${error.message}`;
-        log("error", words, { address });
-      }
-    }
-    return closed;
-  }
-
-  #runHooks(ended: readonly LedgerEntry[]): void {
-    const { runner, inForce: { config } } = this.#parts;
-    for (const entry of ended) runner.hook(config.hooks.close, entry);
-  }
+/**
+ * Keeps grants from living longer because the clock was set. Set back: what
+ * is left of them stays. Set forward: they end by it, for a machine that
+ * slept looks the same. Throws SystemError.
+ */
+export function followClock(server: Server): void {
+  const { runtime, store, log, clock, queue } = server;
+  const clocks = clocksOf(runtime);
+  const jumpMs = clock.look(clocks);
+  if (jumpMs === 0) return;
+  if (jumpMs < 0) store.ledger.shift(jumpMs);
+  store.replay.shift(jumpMs);
+  clock.note(clocks);
+  const seconds = Math.round(Math.abs(jumpMs) / 1000);
+  const way = jumpMs < 0 ? "back" : "forward";
+  log("warn", `the clock was set ${way} by ${seconds} s`);
+  attempt(log, () => queue.add(() => applyAll(server, server.active)));
 }

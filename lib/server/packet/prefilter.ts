@@ -1,41 +1,36 @@
-/** The kernel gate's tags: those of this minute and its neighbours, replaced as it passes. */
+/** The prefilter's tags: those of this minute and its neighbours, replaced as it passes. */
 
 import type { Config } from "../../config/config.ts";
 import { dialectsOf } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
-import type { Firewall, Prefilter } from "../../firewall/firewall.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
+import type { Prefilter } from "../../firewall/firewall.ts";
+import type { Active, Server } from "../state/server.ts";
 
-/** Keeps the kernel gate up to date. Methods throw FirewallError. */
-export class PrefilterTags {
-  readonly #runtime: Runtime;
-  /** The window whose tags the kernel has; null without a gate. */
-  #window: number | null = null;
-
-  constructor(runtime: Runtime) {
-    this.#runtime = runtime;
-  }
-
-  /** Has the kernel sort out junk, where every packet must be a knock/1. */
-  async set(config: Config, firewall: Firewall): Promise<void> {
-    const nowMs = this.#runtime.nowMs();
-    const gate = kernelGate(config, nowMs);
-    this.#window = gate && firewall.kernel ? windowOf(nowMs) : null;
-    await firewall.kernel?.setPrefilter(gate);
-  }
-
-  /** Replaces the tags where their window is over. */
-  async renew(config: Config, firewall: Firewall): Promise<void> {
-    const window = windowOf(this.#runtime.nowMs());
-    if (this.#window === null || this.#window === window) return;
-    await this.set(config, firewall);
-  }
+/** Has the kernel sort out junk, where every packet must be a knock/1. Throws FirewallError. */
+export async function setPrefilter(
+  server: Server,
+  { config, firewall }: Pick<Active, "config" | "firewall">,
+): Promise<void> {
+  const nowMs = server.runtime.nowMs();
+  const prefilter = prefilterOf(config, nowMs);
+  server.prefilterWindow = prefilter && firewall.kernel
+    ? windowOf(nowMs)
+    : null;
+  await firewall.kernel?.setPrefilter(prefilter);
 }
 
-/** The gate of a configuration; null where a client speaks another dialect, which has no tags. */
-function kernelGate(config: Config, nowMs: number): Prefilter | null {
+/** Replaces the tags where their window is over. Throws FirewallError. */
+export async function renewPrefilter(server: Server): Promise<void> {
+  const { runtime, prefilterWindow, active } = server;
+  if (prefilterWindow === null) return;
+  if (prefilterWindow === windowOf(runtime.nowMs())) return;
+  await setPrefilter(server, active);
+}
+
+/** The prefilter of a configuration; null where a client speaks another dialect, which has no tags. */
+function prefilterOf(config: Config, nowMs: number): Prefilter | null {
   const ports = config.listen.map(({ port }) => port);
   const used = config.clients.flatMap(dialectsOf);
   if (used.some((dialect) => dialect !== "knock")) return null;

@@ -5,56 +5,26 @@
  */
 
 import { hash } from "node:crypto";
-import type { Config } from "../../config/config.ts";
-import type { Dialect, Opened } from "../../dialects/dialect.ts";
-import { createDialects } from "../../dialects/table.ts";
-import type {
-  Datagrams,
-  DatagramSource,
-  Runtime,
-} from "../../runtime/runtime.ts";
-import type { ClockJumps } from "../clock.ts";
-import type { Grants } from "../grants/grants.ts";
-import type { Log } from "../report/log.ts";
-import type { Counters } from "../report/metrics.ts";
+import type { Opened } from "../../dialects/dialect.ts";
+import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
+import { carryOut } from "../grants/change.ts";
+import { followClock } from "../grants/upkeep.ts";
 import { attempt } from "../report/trouble.ts";
-import type { Store } from "../state/store.ts";
-import { Gpg } from "./gpg.ts";
+import type { Server } from "../state/server.ts";
+import { decide } from "./decide.ts";
 import { Budget } from "./limits.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** What a receiver works with. */
-export interface ReceiverParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
-  readonly counters: Counters;
-  readonly keeper: Grants;
-  readonly clock: ClockJumps;
-}
-
-/** Takes packets from the entrances to the keeper, and replies back. */
+/** Takes packets from the entrances to their decision, and replies back. */
 export class Receiver {
-  readonly #parts: ReceiverParts;
-  readonly #gpg: Gpg;
+  readonly #server: Server;
   readonly #budget = new Budget();
   readonly #copies = new Copies();
   /** Packets that are being opened by a slow step. */
   readonly #opening = new Set<Promise<void>>();
-  #dialects: readonly Dialect[] = [];
 
-  constructor(parts: ReceiverParts) {
-    this.#parts = parts;
-    this.#gpg = new Gpg(parts.runtime);
-  }
-
-  /** Loads the dialects of a configuration's clients; what it returns puts them to use. */
-  async prepare(config: Config): Promise<() => void> {
-    const dialects = await createDialects(
-      config,
-      (home, message) => this.#gpg.open(home, message),
-    );
-    return () => void (this.#dialects = dialects);
+  constructor(server: Server) {
+    this.#server = server;
   }
 
   /**
@@ -66,8 +36,8 @@ export class Receiver {
     source: DatagramSource,
     socket: Datagrams | null,
   ): void {
-    const nowMs = this.#parts.runtime.nowMs();
-    this.#parts.counters.add("received");
+    const nowMs = this.#server.runtime.nowMs();
+    this.#server.counters.add("received");
     let opened: Opened = { ok: false, why: "form" };
     for (const bytes of readings) {
       opened = this.#open(bytes, source, nowMs);
@@ -84,10 +54,10 @@ export class Receiver {
 
   /** Opens a packet in the first dialect that can; several may have its form. */
   #open(bytes: Uint8Array, source: DatagramSource, nowMs: number): Opened {
-    const { runtime, store: { replay } } = this.#parts;
+    const { runtime, store: { replay }, active } = this.#server;
     const seen = (identity: Uint8Array) => replay.seen(identity);
     let opened: Opened = { ok: false, why: "form" };
-    for (const dialect of this.#dialects) {
+    for (const dialect of active.dialects) {
       if (!dialect.recognises(bytes)) continue;
       const { name } = dialect;
       let mark = "";
@@ -146,20 +116,22 @@ export class Receiver {
     source: DatagramSource,
     socket: Datagrams | null,
   ): void {
-    const { runtime, log, counters, keeper, clock } = this.#parts;
+    const server = this.#server;
+    const { runtime, log, counters } = server;
     if (!opened.ok) {
       if (opened.answer && socket) {
         return this.#send(socket, opened.answer, source);
       }
       return counters.add(`refused: ${opened.why}`);
     }
-    attempt(log, () => clock.look());
+    attempt(log, () => followClock(server));
     const { request, seal } = opened;
-    const answer = keeper.decide(request, source.host, runtime.nowMs());
-    if (!answer) return;
+    const decision = decide(server, request, source.host, runtime.nowMs());
+    if (!decision) return;
+    const answer = carryOut(server, decision);
     const reply = async () => {
       const settled = await answer;
-      if (!socket || !request.wantsReply || !keeper.config.reply) return;
+      if (!socket || !request.wantsReply || !server.active.config.reply) return;
       const bytes = seal(settled, runtime.random(32));
       if (bytes.length > 0) this.#send(socket, bytes, source);
     };
@@ -170,7 +142,7 @@ export class Receiver {
   #send(socket: Datagrams, bytes: Uint8Array, source: DatagramSource): void {
     socket.send(bytes, source).catch((error) => {
       if (!(error instanceof SystemError)) throw error;
-      this.#parts.counters.add("failed: reply");
+      this.#server.counters.add("failed: reply");
     });
   }
 }

@@ -11,19 +11,16 @@ import type { Store } from "../state/store.ts";
 import type { Level, Log } from "./log.ts";
 import { stateTrouble } from "./trouble.ts";
 
-/** Origin of an event: the request of a client, or a sequence. */
-export interface Asker {
+/** Subject of an event: who asked, by a request or a sequence, and for what. */
+export interface Subject {
   readonly client: string;
   readonly dialect: string;
-  /** The command to be run; null for all but `run`. */
+  /** Command to run, as it was asked for; null for all but `run`. */
   readonly command: string | null;
-}
-
-/** Details of an event besides the request. */
-export interface Concerned {
   /** Canonical. */
   readonly address: string;
   readonly ports: readonly PortRange[];
+  /** 0 for all but `open`. */
   readonly seconds: number;
 }
 
@@ -42,18 +39,17 @@ export class EventLog {
   /** Adds an event of a request to the history; throws SystemError. */
   remember(
     event: EventName,
-    request: Asker,
-    { address, ports, seconds }: Concerned,
+    { client, dialect, command, address, ports, seconds }: Subject,
     reason = "",
   ): void {
     this.#store.history.add({
       atMs: this.#runtime.nowMs(),
       event,
-      client: request.client,
+      client,
       address,
-      ports: request.command ?? formatPorts(ports),
+      ports: command ?? formatPorts(ports),
       seconds,
-      dialect: request.dialect,
+      dialect,
       reason,
     });
   }
@@ -76,12 +72,10 @@ export class EventLog {
   say(
     level: Level,
     event: EventName,
-    request: Asker,
-    { address, ports }: Omit<Concerned, "seconds">,
+    { client, dialect, command, address, ports }: Subject,
     words = "",
   ): void {
-    const { client, dialect } = request;
-    const list = request.command ?? formatPorts(ports);
+    const list = command ?? formatPorts(ports);
     const subject = [event, client, address, list].filter(Boolean).join(" ");
     const colon = event === "refused" || event === "failed" ? ":" : "";
     this.#log(

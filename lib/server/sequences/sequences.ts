@@ -11,7 +11,6 @@ import type {
   Watch,
 } from "../../config/config.ts";
 import { fillIn } from "../../firewall/programs.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import {
   grantee,
   type Sequence,
@@ -20,13 +19,10 @@ import {
 import { isIpv4, prefixContains } from "../../values/address.ts";
 import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
-import type { Grants } from "../grants/grants.ts";
+import type { Change } from "../grants/records.ts";
 import { formatPorts } from "../report/events.ts";
-import type { Log } from "../report/log.ts";
-import type { Counters } from "../report/metrics.ts";
 import { attempt } from "../report/trouble.ts";
-import type { Runner } from "../runner.ts";
-import type { Store } from "../state/store.ts";
+import type { Server } from "../state/server.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
 /** Facts about a sequence that `status` reads. */
@@ -39,14 +35,12 @@ export interface SequenceFact {
   readonly trouble: string | null;
 }
 
-export interface DoorsParts {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
-  readonly runner: Runner;
-  readonly keeper: Grants;
-  readonly counters?: Pick<Counters, "add">;
-}
+/** Records a change together with `note`, and carries it out; whether it was done. */
+export type Perform = (
+  change: Omit<Change, "before">,
+  note: () => void,
+  nowMs: number,
+) => Promise<boolean>;
 
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
 const MAX_RUNS = 65_536;
@@ -59,15 +53,17 @@ interface LastRun {
 
 /** All doors of a server. */
 export class Sequences {
-  readonly #parts: DoorsParts;
+  readonly #server: Server;
+  readonly #perform: Perform;
   readonly #troubles = new Map<Watch, string>();
   #doors: readonly SequenceEntry[] = [];
   #hasAdopted = false;
   #watchers: readonly Watcher[] = [];
   readonly #runs = new Map<string, LastRun>();
 
-  constructor(parts: DoorsParts) {
-    this.#parts = parts;
+  constructor(server: Server, perform: Perform) {
+    this.#server = server;
+    this.#perform = perform;
   }
 
   /** Has the doors of a configuration watched from now on. */
@@ -81,7 +77,8 @@ export class Sequences {
     const started = (["kernel", "sniff", "socket"] as const).map((watch) => {
       const doors = config.doors.filter((door) => door.watch === watch);
       return doors.length === 0 ? null : startWatch(watch, {
-        ...this.#parts,
+        runtime: this.#server.runtime,
+        store: this.#server.store,
         config,
         doors,
         active: () => this.#active(doors),
@@ -96,7 +93,7 @@ export class Sequences {
 
   /** Runs what is to be run when a door's time is over. */
   sweep(): void {
-    const { runtime, store } = this.#parts;
+    const { runtime, store } = this.#server;
     for (const { door: name, address } of store.doors.due(runtime.nowMs())) {
       store.doors.forget(name, address);
       const door = this.#doors.find((door) => door.name === name);
@@ -113,7 +110,7 @@ export class Sequences {
   #active(doors: readonly SequenceEntry[]): Sequence[] {
     return doors.flatMap((door) => {
       const opens = door.oneTime
-        ? this.#parts.store.doors.left(door).slice(0, 1)
+        ? this.#server.store.doors.left(door).slice(0, 1)
         : door.opens;
       return door.closes ? [...opens, door.closes] : opens;
     });
@@ -121,12 +118,12 @@ export class Sequences {
 
   /** Does what a complete sequence says. Never throws. */
   #complete({ name, action, address, inKernel, sequence }: Completed): void {
-    const { runtime, store, keeper } = this.#parts;
+    const { runtime, store } = this.#server;
     const door = this.#doors.find((door) => door.name === name);
     const model = action === "open" ? door?.opens[0] : door?.closes;
     if (!door || !model) return;
     if (door.from?.every((prefix) => !prefixContains(prefix, address))) {
-      this.#parts.counters?.add("left out: from");
+      this.#server.counters.add("left out: from");
       return;
     }
     const nowMs = runtime.nowMs();
@@ -135,7 +132,7 @@ export class Sequences {
     const leftOut = action === "open" && argv !== null &&
       this.#isTooSoon(door, address);
     if (leftOut && open.length === 0 && !door.oneTime) return;
-    const record = () => {
+    const note = () => {
       if (action === "close") return;
       if (door.oneTime && sequence) store.doors.burn(sequence);
       if (leftOut && open.length === 0) return;
@@ -143,17 +140,22 @@ export class Sequences {
       store.doors.remind(name, address, nowMs + forSeconds * 1000);
     };
     const runs = argv !== null && action === "open" && open.length === 0;
-    keeper.admit({
-      client: grantee(name),
-      dialect: "sequence",
-      action: open.length > 0 ? action : runs ? "run" : "ping",
-      command: runs ? argv[0] : null,
-      address,
-      ports: open,
-      seconds: action === "open" ? forSeconds : 0,
-      inKernel,
-      record,
-    }, nowMs).then((done) => {
+    this.#perform(
+      {
+        client: grantee(name),
+        dialect: "sequence",
+        action: open.length > 0 ? action : runs ? "run" : "ping",
+        command: runs ? argv[0] : null,
+        address,
+        ports: open,
+        seconds: action === "open" ? forSeconds : 0,
+        to: null,
+        run: null,
+        inKernel,
+      },
+      note,
+      nowMs,
+    ).then((done) => {
       if (done && !leftOut) this.#follow(door, action, address);
     });
     if (!door.oneTime || action === "close") return;
@@ -164,12 +166,12 @@ export class Sequences {
   /** Returns true if `every` skips a run, which is counted, and logged once per interval. */
   #isTooSoon({ name, every }: SequenceEntry, address: string): boolean {
     if (!every) return false;
-    const { runtime, counters, log } = this.#parts;
+    const { runtime, counters, log } = this.#server;
     const key = `${name} ${address}`;
     const nowMs = runtime.monotonicMs();
     const last = this.#runs.get(key);
     if (last && nowMs - last.atMs < every * 1000) {
-      counters?.add("left out: every");
+      counters.add("left out: every");
       if (!last.told) {
         log(
           "info",
@@ -191,9 +193,9 @@ export class Sequences {
   /** Runs commands and hooks after the firewall. */
   #follow(door: SequenceEntry, action: SequenceAction, address: string): void {
     if (action === "open") return this.#run(door, door.run, address);
-    attempt(this.#parts.log, () => {
+    attempt(this.#server.log, () => {
       // What was to be run at the end is run now: this is the end.
-      const { store } = this.#parts;
+      const { store } = this.#server;
       if (!store.doors.forget(door.name, address)) return;
       this.#run(door, door.runAfter, address);
     });
@@ -202,7 +204,7 @@ export class Sequences {
   #run(door: SequenceEntry, programs: SequencePrograms, address: string): void {
     const argv = programFor(programs, address);
     if (!argv) return;
-    const { runtime, runner } = this.#parts;
+    const { runtime, runner } = this.#server;
     const [model] = door.opens;
     const seconds = model?.forSeconds ?? 0;
     const client = grantee(door.name);
@@ -218,9 +220,9 @@ export class Sequences {
   }
 
   #sayWhenUsedUp(door: SequenceEntry): void {
-    attempt(this.#parts.log, () => {
+    attempt(this.#server.log, () => {
       if (!door.oneTime) return;
-      const { log, store } = this.#parts;
+      const { log, store } = this.#server;
       const left = store.doors.left(door).length;
       const words = `sequences.${door.name}: `;
       if (left === 0) {
@@ -232,7 +234,7 @@ export class Sequences {
   }
 
   #changed(watch: Watch, trouble: string | null): void {
-    const { log } = this.#parts;
+    const { log } = this.#server;
     const before = this.#troubles.get(watch) ?? null;
     if (trouble === null) this.#troubles.delete(watch);
     else this.#troubles.set(watch, trouble);
@@ -246,8 +248,8 @@ export class Sequences {
   }
 
   #announce(): void {
-    attempt(this.#parts.log, () => {
-      const { store } = this.#parts;
+    attempt(this.#server.log, () => {
+      const { store } = this.#server;
       const facts = this.#doors.map((door): SequenceFact => ({
         name: door.name,
         watch: door.watch,

@@ -1,0 +1,127 @@
+/**
+ * The last third of a packet's way: what was decided and recorded is done, one
+ * change of the firewall after the other, and answered. Protocol, "The order
+ * of judging", step 9.
+ * @module
+ */
+
+import type { Answer } from "../../dialects/dialect.ts";
+import { FirewallError } from "../../firewall/firewall.ts";
+import type { PortRange } from "../../values/ports.ts";
+import { formatUntil } from "../report/events.ts";
+import type { Server } from "../state/server.ts";
+import {
+  closeEntries,
+  endTheirConnections,
+  openGrant,
+  prolong,
+} from "./orders.ts";
+import {
+  type Change,
+  type Decision,
+  entriesOf,
+  putBack,
+  takeBack,
+} from "./records.ts";
+
+/** The most ports that a reply can count: 16 bits. */
+const MAX_COUNT = 0xffff;
+
+/**
+ * Carries out what was decided; the answer settles when the firewall has done
+ * it, or could not.
+ */
+export async function carryOut(
+  server: Server,
+  decision: Decision,
+): Promise<Answer> {
+  const { runtime, queue } = server;
+  if (!decision.ok) {
+    const { status, address } = decision;
+    return { ...NOTHING, status, timeMs: runtime.nowMs(), address };
+  }
+  const { change } = decision;
+  const { client, address, ports, seconds } = change;
+  const isDone = change.run !== null
+    // Not in the queue: a long command keeps nobody waiting.
+    ? await runCommand(server, change, change.run)
+    : await queue.addFor(client, () => apply(server, change));
+  const timeMs = runtime.nowMs();
+  return isDone
+    ? { status: "done", count: countPorts(ports), seconds, timeMs, address }
+    : { ...NOTHING, status: "failed", timeMs, address };
+}
+
+const NOTHING = { count: 0, seconds: 0 };
+
+function countPorts(ports: readonly PortRange[]): number {
+  let count = 0;
+  for (const { first, last } of ports) count += last - first + 1;
+  return Math.min(count, MAX_COUNT);
+}
+
+/** Tells whether a change was done. What could not be opened is taken out of the ledger again. */
+async function apply(server: Server, change: Change): Promise<boolean> {
+  const { runtime, counters, events } = server;
+  const nowMs = runtime.nowMs();
+  const { action } = change;
+  try {
+    if (action === "open") await open(server, change, nowMs);
+    else if (action === "close") await close(server, change, nowMs);
+  } catch (error) {
+    if (!(error instanceof FirewallError)) throw error;
+    counters.add("failed: firewall");
+    events.say("error", "failed", change, error.message);
+    takeBack(server, change, nowMs, error.message);
+    if (action === "open") putBack(server, change.before);
+    return false;
+  }
+  counters.add(action);
+  const words = action === "open" ? formatUntil(nowMs, change.seconds) : "";
+  events.say(action === "ping" ? "debug" : "info", action, change, words);
+  return true;
+}
+
+async function open(
+  server: Server,
+  change: Change,
+  nowMs: number,
+): Promise<void> {
+  const { host, runner, active } = server;
+  await host.check(active.config, change);
+  if (change.inKernel) await prolong(server, change, nowMs);
+  else await openGrant(server, change, nowMs);
+  server.hasOpened = true;
+  for (const entry of entriesOf(server, change, nowMs)) {
+    runner.hook(active.config.hooks.open, entry);
+  }
+}
+
+async function close(
+  server: Server,
+  change: Change,
+  nowMs: number,
+): Promise<void> {
+  const { before } = change;
+  try {
+    await closeEntries(server, before, nowMs);
+    if (change.inKernel) await prolong(server, change, nowMs);
+  } catch (error) {
+    putBack(server, before);
+    throw error;
+  }
+  await endTheirConnections(server, before);
+  const { hooks } = server.active.config;
+  for (const entry of before) server.runner.hook(hooks.close, entry);
+}
+
+function runCommand(
+  { runner, counters, events, active }: Server,
+  change: Change,
+  name: string,
+): Promise<boolean> {
+  const argv = active.config.commands.get(name)!;
+  counters.add("run");
+  events.say("info", "run", change);
+  return runner.run(name, argv, change);
+}

@@ -1,0 +1,297 @@
+/**
+ * The second third of a packet's way: a request is judged and recorded in one
+ * synchronous step, before the next one is looked at. Nothing in here waits.
+ * Protocol, "The order of judging", steps 6 to 8.
+ * @module
+ */
+
+import type { Client } from "../../config/config.ts";
+import { STEP_MS } from "../../dialects/codes.ts";
+import type { Request } from "../../dialects/dialect.ts";
+import { MAX_WAITING } from "../grants/queue.ts";
+import { type Change, type Decision, record } from "../grants/records.ts";
+import { explainRefusal, explainSkew, type Subject } from "../report/events.ts";
+import { stateTrouble } from "../report/trouble.ts";
+import { codeIdentity } from "../state/replay.ts";
+import type { Server } from "../state/server.ts";
+import type { Store } from "../state/store.ts";
+import { takenAddresses } from "./forwarding.ts";
+import {
+  isClientAddress,
+  isTimely,
+  judge,
+  type PolicyRefusal,
+  type Verdict,
+} from "./judge.ts";
+
+/** Time for which the system's list of interfaces is reused, milliseconds. */
+const TAKEN_MS = 1000;
+
+/** Request that the judge refused. */
+interface Refused {
+  readonly ok: false;
+  readonly why: PolicyRefusal;
+  /** True if the refusal goes into the history and the log. */
+  readonly reported: boolean;
+}
+
+/**
+ * Decides on an authentic request; what passes is recorded already. Null is
+ * silence: a stamp out of time, a replay.
+ */
+export function decide(
+  server: Server,
+  request: Request,
+  source: string,
+  nowMs: number,
+): Decision | null {
+  const { store, counters, events, limit, queue, active } = server;
+  const client = active.clients.get(request.client);
+  if (!client) return silence(server, "unknown client");
+  const address = request.address ?? source;
+  const { dialect, command, ports } = request;
+  const asked: Subject = {
+    client: client.name,
+    dialect,
+    command,
+    address,
+    ports,
+    seconds: 0,
+  };
+  const { maxSkewMs } = active.config;
+
+  // Step 6.
+  if (
+    !isTimely(request, nowMs, maxSkewMs) ||
+    store.replay.isForgotten(request.timestampMs)
+  ) {
+    // A copy of an old packet comes here, too, from anybody.
+    if (limit.tells(client.name, "time", nowMs)) {
+      const words = explainSkew(request.timestampMs - nowMs);
+      events.say("warn", "refused", asked, words);
+    }
+    return silence(server, "time");
+  }
+
+  // Step 7: in memory first, so that a copy is a replay whatever fails below.
+  const untilMs = request.timestampMs + maxSkewMs;
+  if (!store.replay.note(request.identity, untilMs)) {
+    return silence(server, "replay");
+  }
+  if (queue.isFull(client.name)) {
+    counters.add("failed: busy");
+    if (limit.tells(client.name, "policy", nowMs)) {
+      const words = `${MAX_WAITING} of its requests wait already`;
+      events.say("error", "failed", asked, words);
+    }
+    return { ok: false, status: "failed", address };
+  }
+
+  // Step 7 in the file, and step 8: all of it is recorded, or nothing.
+  try {
+    const decided = store.transaction(() => {
+      if (!store.replay.record(request.identity, untilMs)) return null;
+      return judgeAndRecord(server, request, client, source, asked, nowMs);
+    });
+    if (!decided) return silence(server, "replay");
+    if (decided.ok) return decided;
+    counters.add(`refused: ${decided.why}`);
+    if (decided.reported) {
+      events.say(
+        "warn",
+        "refused",
+        asked,
+        explainRefusal(decided.why, address),
+      );
+    }
+    return { ok: false, status: "refused", address };
+  } catch (error) {
+    return fail(server, asked, error);
+  }
+}
+
+/**
+ * Decides on what a complete port sequence does: no policy refuses it.
+ * `note` records what belongs to it, in the same transaction.
+ */
+export function admit(
+  server: Server,
+  change: Omit<Change, "before">,
+  note: () => void,
+  nowMs: number,
+): Decision {
+  const { store, counters, events, limit } = server;
+  const { client, address } = change;
+  const machine = { taken: takenOf(server) };
+  if (!isClientAddress(address, address, machine)) {
+    counters.add("refused: address");
+    if (limit.tells(client, "policy", nowMs)) {
+      events.say("warn", "refused", change, explainRefusal("address", address));
+    }
+    return { ok: false, status: "refused", address };
+  }
+  try {
+    return store.transaction(() => {
+      note();
+      return { ok: true, change: record(server, change, nowMs) };
+    });
+  } catch (error) {
+    return fail(server, change, error);
+  }
+}
+
+/** Step 8, and the record of its verdict: within the transaction of step 7. */
+function judgeAndRecord(
+  server: Server,
+  request: Request,
+  client: Client,
+  source: string,
+  asked: Subject,
+  nowMs: number,
+): Decision & { ok: true } | Refused {
+  const verdict = judgeWithCode(server, request, client, source, nowMs);
+  if (verdict.ok) {
+    const { address, ports, to, command: run, seconds } = verdict;
+    const { action } = request;
+    const change = record(
+      server,
+      { ...asked, action, address, ports, to, run, seconds, inKernel: false },
+      nowMs,
+    );
+    return { ok: true, change };
+  }
+  const { why } = verdict;
+  const reported = server.limit.tells(client.name, "policy", nowMs);
+  if (reported) {
+    const words = explainRefusal(why, asked.address);
+    server.events.remember("refused", asked, words);
+  }
+  return { ok: false, why, reported };
+}
+
+/** Step 8, with all that a one-time code needs besides. */
+function judgeWithCode(
+  server: Server,
+  request: Request,
+  client: Client,
+  source: string,
+  nowMs: number,
+): Verdict {
+  const { runtime, store, active: { config } } = server;
+  const codes = new CodeGuard(store);
+  const { name } = client;
+  const isTry = client.code !== null && request.code !== null;
+  if (isTry && !codes.mayTry(name, nowMs)) {
+    return { ok: false, why: "code tries" };
+  }
+  const named = request.forward || request.target !== undefined;
+  const ownAddresses = named ? runtime.ownAddresses() : [];
+  const machine = { ...config, ownAddresses, taken: takenOf(server) };
+  const verdict = judge(request, client, source, nowMs, machine);
+  if (isTry && !verdict.ok && verdict.why === "code") {
+    codes.noteWrong(name, nowMs);
+  }
+  if (!verdict.ok || verdict.codeStep === null) return verdict;
+  return codes.use(name, verdict.codeStep, config.maxSkewMs, nowMs)
+    ? verdict
+    : { ok: false, why: "code used" };
+}
+
+/** Addresses that no client has, looked up once a second at most. */
+function takenOf(server: Server): ReadonlySet<string> {
+  const { runtime, taken } = server;
+  const nowMs = runtime.monotonicMs();
+  if (nowMs - taken.readMs < TAKEN_MS) return taken.addresses;
+  const addresses = takenAddresses(runtime.ownNetworks());
+  server.taken = { addresses, readMs: nowMs };
+  return addresses;
+}
+
+function silence({ counters }: Server, why: string): null {
+  counters.add(`refused: ${why}`);
+  return null;
+}
+
+/** Fails a request that cannot be recorded, so that it is not carried out. */
+function fail(
+  { counters, events }: Server,
+  asked: Subject,
+  error: unknown,
+): Decision {
+  const words = stateTrouble(error);
+  counters.add("failed: state");
+  events.say("error", "failed", asked, words);
+  return { ok: false, status: "failed", address: asked.address };
+}
+
+// One-time codes: how many wrong ones a client may try, and each right one once.
+
+/** Wrong codes in a row without a delay. */
+const FREE = 5;
+/** The delay after them, which doubles with each further one (RFC 4226 §7.3). */
+const FIRST_DELAY_MS = 60_000;
+const MAX_DELAY_MS = 3_600_000;
+
+/** A client's wrong codes since its last right one, and when the last of them came. */
+interface Wrong {
+  readonly count: number;
+  readonly atMs: number;
+}
+
+/** Used and wrong one-time codes of the clients, kept in the state file across restarts. */
+export class CodeGuard {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Returns true if a client may try another code. Throws SystemError. */
+  mayTry(client: string, nowMs: number): boolean {
+    const { count, atMs } = this.#wrongOf(client);
+    // The clock was set back: the delay begins anew.
+    if (atMs > nowMs) {
+      this.#store.setFact(factOf(client), { count, atMs: nowMs });
+    }
+    return nowMs - Math.min(atMs, nowMs) >= delayMs(count);
+  }
+
+  /** Counts a wrong one. Throws SystemError. */
+  noteWrong(client: string, nowMs: number): void {
+    const { count } = this.#wrongOf(client);
+    const wrong: Wrong = { count: count + 1, atMs: nowMs };
+    this.#store.setFact(factOf(client), wrong);
+  }
+
+  /**
+   * Uses up the code of a 30 s step; false when it was used before. That is
+   * recorded as long as it could come again, with a stamp from the step before
+   * the code's to the one after it. Throws SystemError.
+   */
+  use(client: string, step: number, maxSkewMs: number, nowMs: number): boolean {
+    const untilMs = nowMs + 2 * maxSkewMs + 3 * STEP_MS;
+    const { replay } = this.#store;
+    if (!replay.record(codeIdentity(client, step), untilMs)) return false;
+    if (this.#wrongOf(client).count > 0) {
+      this.#store.setFact(factOf(client), NONE);
+    }
+    return true;
+  }
+
+  #wrongOf(client: string): Wrong {
+    return this.#store.fact(factOf(client)) as Wrong | undefined ?? NONE;
+  }
+}
+
+const NONE: Wrong = { count: 0, atMs: 0 };
+
+function factOf(client: string): string {
+  return `wrong codes of ${client}`;
+}
+
+/** Delay after so many wrong codes in a row, milliseconds. */
+export function delayMs(count: number): number {
+  return count < FREE
+    ? 0
+    : Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (count - FREE));
+}

@@ -1,0 +1,127 @@
+/** The one state of a server: made in one place, and handed to the functions that work on it. */
+
+import type { Client, Config } from "../../config/config.ts";
+import type { Dialect } from "../../dialects/dialect.ts";
+import { createDialects } from "../../dialects/table.ts";
+import type { Firewall } from "../../firewall/firewall.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { grantee } from "../../sequences/sequence.ts";
+import { clocksOf, ClockWatch } from "../clock.ts";
+import { HostWatch } from "../grants/host.ts";
+import { Queue } from "../grants/queue.ts";
+import { Gpg } from "../packet/gpg.ts";
+import { EventLog } from "../report/events.ts";
+import { type Log, LogLimit } from "../report/log.ts";
+import { Counters } from "../report/metrics.ts";
+import { createRunner, type Runner } from "../runner.ts";
+import type { Store } from "./store.ts";
+
+/** Configuration, dialects and firewall in use; a reload replaces all of it at once. */
+export interface Active {
+  readonly config: Config;
+  readonly firewall: Firewall;
+  readonly dialects: readonly Dialect[];
+  /** Clients by name. */
+  readonly clients: ReadonlyMap<string, Client>;
+  /** Clients and sequences whose grants are for one connection. */
+  readonly once: ReadonlySet<string>;
+}
+
+/** State of one server. */
+export interface Server {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly clock: ClockWatch;
+  /** Runs hooks and commands. */
+  readonly runner: Runner;
+  readonly events: EventLog;
+  readonly limit: LogLimit;
+  readonly queue: Queue;
+  readonly host: HostWatch;
+  readonly gpg: Gpg;
+  /** Start of this server, Unix milliseconds. */
+  readonly sinceMs: number;
+  active: Active;
+  /** True once a knock has opened something. */
+  hasOpened: boolean;
+  /** Addresses that no client has, and when they were read, by the monotonic clock. */
+  taken: { readonly addresses: ReadonlySet<string>; readonly readMs: number };
+  /** Addresses whose grants could not be closed, and when to try again. */
+  readonly closeAgainMs: Map<string, number>;
+  /** Reason why the host's own chain keeps grants from counting, as last logged. */
+  jumpProblem: string | null;
+  /** Time window of the tags in the kernel; null without a prefilter. */
+  prefilterWindow: number | null;
+}
+
+/** Outer parts of a server; the two optional ones are made unless given. */
+export type ServerWorld =
+  & Pick<Server, "runtime" | "store" | "log">
+  & Partial<Pick<Server, "counters" | "runner">>;
+
+/** Makes the state of a server that has done nothing yet. */
+export async function makeServer(
+  { runtime, store, log, counters = new Counters(), runner }: ServerWorld,
+  config: Config,
+  firewall: Firewall,
+): Promise<Server> {
+  const gpg = new Gpg(runtime);
+  return {
+    runtime,
+    store,
+    log,
+    counters,
+    clock: new ClockWatch(clocksOf(runtime)),
+    runner: runner ?? createRunner(runtime, log, counters),
+    events: new EventLog(runtime, store, log),
+    limit: new LogLimit(log),
+    queue: new Queue(),
+    host: new HostWatch(runtime, store, log),
+    gpg,
+    sinceMs: runtime.nowMs(),
+    active: activate(config, firewall, await loadDialects(config, gpg)),
+    hasOpened: false,
+    taken: { addresses: new Set(), readMs: -Infinity },
+    closeAgainMs: new Map(),
+    jumpProblem: null,
+    prefilterWindow: null,
+  };
+}
+
+/** Loads the dialects of a configuration's clients. */
+export function loadDialects(
+  config: Config,
+  gpg: Gpg,
+): Promise<readonly Dialect[]> {
+  return createDialects(config, (home, message) => gpg.open(home, message));
+}
+
+/** Makes what is in use with a configuration and its firewall. */
+export function activate(
+  config: Config,
+  firewall: Firewall,
+  dialects: readonly Dialect[],
+): Active {
+  const { clients, doors } = config;
+  return {
+    config,
+    firewall,
+    dialects,
+    clients: new Map(clients.map((one) => [one.name, one])),
+    once: new Set([
+      ...clients.filter(({ once }) => once).map(({ name }) => name),
+      ...doors.filter(({ opens }) => opens[0]?.once)
+        .map(({ name }) => grantee(name)),
+    ]),
+  };
+}
+
+/** The names under which a configuration grants: its clients' and its sequences'. */
+export function granteesOf({ clients, doors }: Config): Set<string> {
+  return new Set([
+    ...clients.map(({ name }) => name),
+    ...doors.map(({ name }) => grantee(name)),
+  ]);
+}
