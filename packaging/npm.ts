@@ -94,7 +94,7 @@ function writeTypes(root: string, folder: string): void {
           // No export has a KeyObject: its users need no types of Node.js.
           .replace(
             /^import .*\bKeyObject\b.* from ["']node:crypto["'];$/m,
-            "type KeyObject = unknown;",
+            "type KeyObject = object;",
           ),
       );
       for (const [, target] of text.matchAll(/["'](\.[^"']+)\.ts["']/g)) {
