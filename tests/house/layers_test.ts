@@ -126,6 +126,27 @@ test("only lib/runtime touches the system", () => {
   assertEquals(wrong, []);
 });
 
+/** Most entries of a folder, so that it can be kept in the head. */
+const MAX_ENTRIES = 9;
+
+test("no folder of lib has more than nine entries", () => {
+  const entries = new Map<string, Set<string>>();
+  for (const { name } of files) {
+    const parts = name.split("/");
+    for (let depth = 1; depth < parts.length; depth++) {
+      const folder = parts.slice(0, depth).join("/");
+      const inside = entries.get(folder) ?? new Set();
+      entries.set(folder, inside.add(parts[depth]!));
+    }
+  }
+  assert(entries.size > 20);
+  assertEquals(
+    [...entries].filter(([, { size }]) => size > MAX_ENTRIES)
+      .map(([folder, { size }]) => `${folder}: ${size}`),
+    [],
+  );
+});
+
 test("the protocol of the library has no I/O", () => {
   const read = (path: string) => runtime.files.readText(path);
   const reached = new Set<string>();
