@@ -1,11 +1,18 @@
 /**
  * Measures this project and the real peers side by side, in namespaces of its
  * own: `deno task bench`. With `--quick` fewer rounds; with `--only STEP` one
- * step, whose figures go to a file of its own.
+ * step, whose figures replace those in the latest report.
  * @module
  */
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,12 +22,13 @@ import { parseArgs } from "@std/cli/parse-args";
 import { whyNot } from "../tests/netns/netns.ts";
 import { describeMachine } from "./machine.ts";
 import { drawPlots } from "./plots.ts";
-import { Results } from "./results.ts";
+import { mergeStep, Results } from "./results.ts";
 import { Stage } from "./stage.ts";
 import type { Bench, Step } from "./step.ts";
 import { STEPS } from "./steps.ts";
 import { formatTable } from "./table.ts";
 
+const LATEST = fileURLToPath(new URL("results/latest.json", import.meta.url));
 const RESULTS = fileURLToPath(new URL("results/", import.meta.url));
 const DOCS = fileURLToPath(new URL("../docs/", import.meta.url));
 
@@ -97,12 +105,16 @@ async function main(): Promise<number> {
     rmSync(folder, { recursive: true, force: true });
   }
   const at = new Date().toISOString();
-  const report = results.report(describeMachine(), at, quick);
+  const own = results.report(describeMachine(), at, quick);
+  const merges = only !== undefined && !quick && existsSync(LATEST);
+  const report = merges
+    ? mergeStep(JSON.parse(readFileSync(LATEST, "utf8")), own, steps[0]!)
+    : own;
   const table = formatTable(report);
-  const name = only === undefined ? "latest" : `only-${only}`;
+  const name = only === undefined || merges ? "latest" : `only-${only}`;
   write(RESULTS, `${name}.json`, JSON.stringify(report, null, 2) + "\n");
   write(RESULTS, `${name}.md`, table);
-  if (only === undefined && !quick) {
+  if (name === "latest" && !quick) {
     for (const [file, svg] of Object.entries(drawPlots(report))) {
       write(DOCS, file, svg);
     }

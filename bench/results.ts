@@ -13,8 +13,46 @@ export interface Report {
   readonly spread: Readonly<Record<string, Spread>>;
   /** Why a figure is null. */
   readonly reasons: Readonly<Record<string, string>>;
+  /** Steps that were run by themselves after the others, and when (RFC 3339). */
+  readonly steps?: Readonly<Record<string, string>>;
   /** Series that are drawn: [x, y] pairs. */
   readonly series: Readonly<Record<string, readonly (readonly number[])[]>>;
+}
+
+/**
+ * The latest report with what a run of one step found in place of what was
+ * there of it: all that it measured, and why the rest of its figures is null.
+ */
+export function mergeStep(
+  latest: Report,
+  own: Report,
+  step: {
+    readonly name: string;
+    readonly measures: readonly string[];
+    readonly peers: readonly string[];
+  },
+): Report {
+  const pick = <T>(
+    all: Readonly<Record<string, T>>,
+    names: readonly string[],
+  ) =>
+    Object.fromEntries(
+      names.flatMap((name) => name in all ? [[name, all[name]!]] : []),
+    );
+  const drop = <T>(all: Readonly<Record<string, T>>) =>
+    Object.fromEntries(
+      Object.entries(all).filter(([name]) => !names.includes(name)),
+    );
+  const names = [...step.measures, ...step.peers];
+  return {
+    ...latest,
+    measures: { ...latest.measures, ...pick(own.measures, step.measures) },
+    peers: { ...latest.peers, ...pick(own.peers, step.peers) },
+    spread: { ...drop(latest.spread), ...own.spread },
+    reasons: { ...drop(latest.reasons), ...pick(own.reasons, names) },
+    steps: { ...latest.steps, [step.name]: own.at },
+    series: { ...latest.series, ...own.series },
+  };
 }
 
 /** Collects figures. What is promised and never noted ends as null. */

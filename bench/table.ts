@@ -37,6 +37,9 @@ export function formatTable(report: Report): string {
     "",
     `${report.machine}.`,
     "",
+    ...Object.entries(report.steps ?? {}).map(([name, at]) =>
+      `Step ${name}: measured ${at.slice(0, 16).replace("T", " ")} UTC.\n`
+    ),
     "| what | target | measured | | peers |",
     "| --- | --- | --- | --- | --- |",
     ...rows,

@@ -127,6 +127,8 @@ export interface Dialect {
   readonly name: DialectName;
   /** Returns true if a packet has this dialect's form (length, alphabet, header). */
   recognises(packet: Uint8Array): boolean;
+  /** Returns true if a repeated packet has an answer, as a browser's check has; absent: none has. */
+  answersAgain?(packet: Uint8Array): boolean;
   /** Opens a packet. Never throws, whatever the packet. Keeps no part of it. */
   open(packet: Uint8Array, scene: Scene): Opened;
 }

@@ -244,6 +244,11 @@ export interface ListenOptions {
    * source is dropped, instead of being taken for an IPv4 packet.
    */
   readonly apart?: boolean;
+  /**
+   * Reads many datagrams a call where that can be done. Datagrams of two such
+   * sockets may come in another order than they were sent: not for sequences.
+   */
+  readonly batched?: boolean;
 }
 
 export interface Datagrams {

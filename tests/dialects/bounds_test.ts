@@ -11,7 +11,7 @@ import type { Firewall } from "../../lib/firewall/firewall.ts";
 import { MAX_WAITING, Queue } from "../../lib/server/grants/queue.ts";
 import { CodeGuard, delayMs } from "../../lib/server/packet/decide.ts";
 import { isTimely, judge } from "../../lib/server/packet/judge.ts";
-import { Budget, RateCap, SHARES } from "../../lib/server/packet/limits.ts";
+import { RateCap } from "../../lib/server/packet/limits.ts";
 import { Receiver } from "../../lib/server/packet/receiver.ts";
 import { Counters } from "../../lib/server/report/metrics.ts";
 import {
@@ -326,25 +326,6 @@ test("a bucket holds its burst, refills at its rate, and is bounded in number", 
   assert(take(3_600_000), "the quietest is forgotten, and begins anew");
 });
 
-test("a dialect has its own time, the spare time of all, and no more", () => {
-  const budget = new Budget();
-  const spend = (name: "knock" | "fwknop", ms: number, atMs: number) => {
-    let steps = 0;
-    while (steps < 10_000 && budget.allows(name, atMs)) {
-      budget.charge(name, ms);
-      steps++;
-    }
-    return steps * ms;
-  };
-  budget.allows("knock", 1000);
-  // Its own burst of 40 ms, and then the spare one.
-  assertEquals(spend("fwknop", 1, 1000), 80);
-  assertEquals(spend("knock", 1, 1000), 40, "its own is left to it");
-  // Nothing is saved up beyond a burst each.
-  assertEquals(spend("fwknop", 1, 3_600_000), 80);
-  assert(SHARES.fwknop > 0 && SHARES.knock > SHARES.fwknop);
-});
-
 test("a client has so many wait, and one less when one is done", async () => {
   const queue = new Queue();
   const gate = Promise.withResolvers<void>();
@@ -416,45 +397,3 @@ for (
     },
   );
 }
-
-test("what fails is charged to its dialect, and refused when its time is used up", async () => {
-  const config = makeConfig([
-    makeClient({ knock: { key: new Uint8Array(32).fill(9), psk: id(8) } }),
-  ]);
-  const server = publicKeyOf(config.key);
-  const { store } = await states();
-  const counters = new Counters();
-  // Time passes while a packet is opened, 10 ms each, and at no other time.
-  let timeMs = 0;
-  let looks = 0;
-  const runtime = Object.assign(Object.create(runtimes), {
-    monotonicMs: () => looks++ === 0 ? timeMs : timeMs += 10,
-    nowMs: () => START_MS,
-  }) as FakeRuntime;
-  const receiver = new Receiver(
-    await makeServer(
-      { runtime, store, log: () => {}, counters },
-      config,
-      FIREWALL,
-    ),
-  );
-  for (let sent = 0; sent < 1000; sent++) {
-    const { packet } = sealKnock(
-      { server, key: id(1), psk: id(2), ephemeral: id(sent % 250 + 1) },
-      {
-        action: "ping",
-        ports: [],
-        command: null,
-        seconds: 0,
-        address: null,
-        code: null,
-        wantsReply: false,
-      },
-      START_MS,
-    );
-    looks = 0;
-    receiver.receive([packet], { host: SOURCE, port: 1 }, null);
-  }
-  const { "refused: rate": rate = 0, ...others } = counters.all;
-  assert(rate > 100, JSON.stringify({ rate, ...others }));
-});

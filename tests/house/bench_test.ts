@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { drawPlots } from "../../bench/plots.ts";
-import { Results } from "../../bench/results.ts";
+import { mergeStep, Results } from "../../bench/results.ts";
 import { round, spreadOf } from "../../bench/statistics.ts";
 import { formatTable } from "../../bench/table.ts";
 
@@ -43,6 +43,47 @@ test("Results: what was promised and not taken is null with a reason", () => {
   const table = formatTable(report);
   assert(table.includes("| ≤ 2 ms | 0.8 | met |"), table);
   assert(table.includes("- knockd_open_ms_median: needs knockd"));
+});
+
+test("mergeStep() replaces the figures of one step, marked with their time", () => {
+  const run = (noted: Record<string, number>, at: string) => {
+    const results = new Results();
+    for (const kind of ["measures", "peers"] as const) {
+      results.promise(kind, [`${kind}_a`, `${kind}_b`, `${kind}_c`], "not run");
+    }
+    for (const [name, value] of Object.entries(noted)) {
+      results[name.startsWith("peers") ? "peer" : "measure"](name, value);
+      results.point(`${name}_series`, 1, value);
+    }
+    return results.report("a machine", at, false);
+  };
+  const before = run(
+    { measures_a: 1, measures_b: 2, peers_a: 3 },
+    "2026-01-01",
+  );
+  const after = run({ measures_b: 5, measures_c: 6, peers_b: 7 }, "2026-01-02");
+  const step = {
+    name: "step",
+    measures: ["measures_a", "measures_b"],
+    peers: ["peers_b"],
+  };
+  const merged = mergeStep(before, after, step);
+  // What the step did not take this time is not kept from another time.
+  assertEquals(merged.measures, {
+    measures_a: null,
+    measures_b: 5,
+    measures_c: null,
+  });
+  assertEquals(merged.peers, { peers_a: 3, peers_b: 7, peers_c: null });
+  assertEquals(Object.keys(merged.reasons), [
+    "measures_c",
+    "peers_c",
+    "measures_a",
+  ]);
+  assertEquals(merged.at, "2026-01-01");
+  assertEquals(merged.steps, { step: "2026-01-02" });
+  assertEquals(merged.series.measures_b_series, [[1, 5]]);
+  assert(formatTable(merged).includes("Step step: measured 2026-01-02 UTC."));
 });
 
 test("drawPlots() draws what is there, as one SVG each", () => {

@@ -1,88 +1,85 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { DialectName } from "../../lib/dialects/dialect.ts";
-import { Budget, SHARES } from "../../lib/server/packet/limits.ts";
+import {
+  MAX_WAITING_PACKETS,
+  SHARES,
+  Turns,
+} from "../../lib/server/packet/limits.ts";
 
 const DIALECTS = Object.keys(SHARES) as DialectName[];
-const SECOND_MS = 1000;
 const STEP_MS = 0.5;
-/** What may be saved up, in a dialect's account and in the spare one. */
-const SAVED_MS = 80 + 2 * STEP_MS;
 
-/** Junk that comes in turns without a pause for a second: what each dialect's costs. */
+/** Takes turns while so many lines are kept full: the time that each dialect got. */
 function flood(
-  budget: Budget,
-  dialects: readonly DialectName[],
-  fromMs: number,
-): Map<DialectName, number> {
-  const spent = new Map(dialects.map((name) => [name, 0]));
-  for (let atMs = fromMs; atMs < fromMs + SECOND_MS; atMs += 0.125) {
-    for (const name of dialects) {
-      if (!budget.allows(name, atMs)) continue;
-      budget.charge(name, STEP_MS);
-      spent.set(name, spent.get(name)! + STEP_MS);
-    }
+  turns: Turns<DialectName>,
+  flooded: readonly DialectName[],
+  totalMs: number,
+): Record<string, number> {
+  const spent: Record<string, number> = {};
+  for (let ms = 0; ms < totalMs; ms += STEP_MS) {
+    for (const name of flooded) while (turns.add(name, name));
+    const name = turns.next()!;
+    turns.charge(name, STEP_MS);
+    spent[name] = (spent[name] ?? 0) + STEP_MS;
   }
   return spent;
 }
 
-const sum = (values: Iterable<number>) => [...values].reduce((a, b) => a + b);
+for (const name of DIALECTS) {
+  test(`Turns: ${name} gets all the time that no other dialect wants`, () => {
+    assertEquals(flood(new Turns(), [name], 1000), { [name]: 1000 });
+  });
 
-test("Budget leaves nearly half of the processor, whoever floods", () => {
-  const total = sum(Object.values(SHARES));
-  assert(total <= 550, `${total} ms of each second`);
-  for (const dialects of [["knock"], ["fwknop", "openspa"], DIALECTS]) {
-    const budget = new Budget();
-    const spent = sum(flood(budget, dialects as DialectName[], 0).values());
-    const saved = SAVED_MS * dialects.length;
-    assert(spent <= total + saved, `${dialects}: ${spent} ms`);
-    assert(spent >= total * 0.9, `${dialects}: only ${spent} ms were used`);
-  }
-});
-
-test("Budget gives every dialect its share when all are flooded", () => {
-  const budget = new Budget();
-  flood(budget, DIALECTS, 0);
-  for (const [name, spent] of flood(budget, DIALECTS, SECOND_MS)) {
-    assert(spent >= SHARES[name] - STEP_MS, `${name}: ${spent} ms`);
-  }
-});
-
-for (const flooded of DIALECTS) {
-  test(`Budget: junk of ${flooded} never makes another dialect wait`, () => {
-    const budget = new Budget();
-    for (let atMs = 0; atMs < 3 * SECOND_MS; atMs += 0.125) {
-      if (budget.allows(flooded, atMs)) budget.charge(flooded, STEP_MS);
-      for (const name of DIALECTS) {
-        if (name !== flooded) assert(budget.allows(name, atMs), name);
-      }
+  test(`Turns: a flood of ${name} makes no other dialect wait for more than a step`, () => {
+    const turns = new Turns<DialectName>();
+    flood(turns, [name], 1000);
+    for (const other of DIALECTS.filter((other) => other !== name)) {
+      assert(turns.add(other, other));
+      const served = [turns.next(), turns.next()];
+      assert(served.includes(other), `${other}: ${served}`);
+      for (const one of served) turns.charge(one!, STEP_MS);
     }
   });
 }
 
-test("Budget charges nobody for what does not fail", () => {
-  const budget = new Budget();
-  for (let i = 0; i < 100_000; i++) assert(budget.allows("knock", 0));
-});
-
-test("Budget saves up for a moment, no longer", () => {
-  const budget = new Budget();
-  budget.charge("openme", 1);
-  let spent = 0;
-  while (budget.allows("openme", 3_600_000)) {
-    budget.charge("openme", 1);
-    spent++;
+test("Turns gives every dialect its share when all are flooded", () => {
+  const turns = new Turns<DialectName>();
+  const all = Object.values(SHARES).reduce((a, b) => a + b);
+  // What one took alone, before, gives the others no claim to more later.
+  flood(turns, ["fwknop"], 1000);
+  flood(turns, ["knock", "fwknop"], 1000);
+  const spent = flood(turns, DIALECTS, 700);
+  for (const name of DIALECTS) {
+    const fair = 700 * SHARES[name] / all;
+    assert(Math.abs(spent[name]! - fair) <= 3 * STEP_MS, `${name} ${spent}`);
   }
-  assertEquals(spent, 80);
 });
 
-test("Budget ends a debt: a step that takes long is paid back, at any clock", () => {
-  const budget = new Budget();
-  const dry = (atMs: number) => !budget.allows("openspa", atMs);
-  budget.allows("openspa", 10_000);
-  budget.charge("openspa", 100);
-  budget.charge("openspa", 100);
-  assert(dry(10_000));
-  assert(dry(0), "a clock that goes back gives nothing");
-  assert(!dry(1_000));
+test("Turns: a dialect that costs more is served less often", () => {
+  const turns = new Turns<DialectName>();
+  let openspa = 0;
+  for (let i = 0; i < 1000; i++) {
+    for (const name of ["openme", "openspa"] as const) {
+      while (turns.add(name, name));
+    }
+    const name = turns.next()!;
+    turns.charge(name, name === "openspa" ? 9 : 1);
+    if (name === "openspa") openspa++;
+  }
+  assertEquals(openspa, 100);
+});
+
+test("Turns: so many of a dialect wait, the oldest first, and no other's are less", () => {
+  const turns = new Turns<number>();
+  for (let i = 0; i < MAX_WAITING_PACKETS; i++) assert(turns.add("fwknop", i));
+  assert(!turns.add("fwknop", -1));
+  assert(turns.add("knock", -2));
+  assertEquals([turns.next(), turns.next(), turns.next()], [0, 1, -2].sort());
+  assert(turns.add("fwknop", -3) && turns.add("fwknop", -4));
+  let last;
+  for (let next = turns.next(); next !== undefined; next = turns.next()) {
+    last = next;
+  }
+  assertEquals(last, -4);
 });

@@ -11,6 +11,8 @@ import { MAC_AT, macOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { tagOf, windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
+import { MAX_WAITING_PACKETS } from "../../lib/server/packet/limits.ts";
+import { Copies } from "../../lib/server/packet/receiver.ts";
 import { Streams } from "../../lib/server/packet/streams.ts";
 import { Counters } from "../../lib/server/report/metrics.ts";
 import { RunningServer } from "../../lib/server/server.ts";
@@ -46,8 +48,18 @@ const fresh = () => bytesOf(`fresh ${made++}`);
 
 class SlowRuntime extends FakeRuntime {
   #spentMs = 0;
+  /** How often the clock was read: for every costly step, among others. */
+  looks = 0;
   override monotonicMs(): number {
+    this.looks++;
     return super.monotonicMs() + (this.#spentMs += STEP_MS);
+  }
+
+  /** Other work has a turn, whatever the clock that is stepped by hand says. */
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return ms > 0
+      ? super.sleep(ms, signal)
+      : new Promise((resolve) => setImmediate(resolve));
   }
 }
 
@@ -195,6 +207,130 @@ for (const [words, flood, why] of junk) {
     assertEquals(counts[`refused: ${why}`], FLOOD - first);
     const own = words.startsWith("a copy of") && !words.includes("policy");
     assertEquals(counts["open"], clients.length + (own ? 1 : 0));
+  });
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+test("a flood that cannot be judged in time is refused in its own dialect alone", async () => {
+  const { runtime, opened, send, counters } = await makeServer();
+  const nowMs = runtime.nowMs();
+  const keys = { ...FWKNOP, hmac: { type: "sha256", key: fresh() } } as const;
+  const forged = Array.from({ length: 64 }, () => fwknop(nowMs, keys));
+  const more = 500;
+  for (let i = 0; i < MAX_WAITING_PACKETS + more; i++) send(forged[i % 64]!);
+  send(fwknop(nowMs));
+  const before = runtime.looks;
+  send(knock(nowMs));
+  send(openme(nowMs));
+  while (!opened.has(SOURCE.host)) await new Promise(setImmediate);
+  assert(runtime.looks - before < 100, "knock/1 does not wait for fwknop");
+  const counts = await counters();
+  assertEquals(counts["refused: rate"], more + 1);
+  assertEquals(counts["refused: mac"], MAX_WAITING_PACKETS);
+  assertEquals(counts["open"], 2);
+});
+
+test("1,000 packets that open are all taken, however long each takes", async () => {
+  const { runtime, send, counters } = await makeServer();
+  for (let i = 0; i < 1000; i++) send(knock(runtime.nowMs()));
+  await turn();
+  const counts = await counters();
+  assertEquals(counts["refused: rate"], undefined);
+  assertEquals(counts["received"], 1000);
+});
+
+for (const [name, make] of clients) {
+  test(`${name}: copies cost no second costly step, in one batch or later`, async () => {
+    const { runtime, send, counters } = await makeServer();
+    const nowMs = runtime.nowMs();
+    const packet = make(nowMs);
+    for (let i = 0; i < 3; i++) send(packet);
+    await turn();
+    const { looks } = runtime;
+    for (let i = 0; i < 100; i++) send(packet);
+    // One bit is another packet.
+    const other = packet.slice();
+    other[20]! ^= 1;
+    await turn();
+    assertEquals(runtime.looks, looks);
+    send(other);
+    const counts = await counters();
+    assertEquals(counts["open"], 1);
+    assertEquals(counts["refused: replay"], 102);
+  });
+}
+
+test("Copies remembers the last 8,192 packets byte for byte, and 2 MiB of them", () => {
+  const packet = (index: number, size = 12) => {
+    const bytes = new Uint8Array(size);
+    new DataView(bytes.buffer).setUint32(size - 4, index);
+    return bytes;
+  };
+  const copies = new Copies();
+  for (let i = 0; i < 8192; i++) copies.add(packet(i));
+  copies.add(packet(8191));
+  assert(copies.has(packet(0)), "the same one again takes no room");
+  copies.add(packet(8192));
+  assert(!copies.has(packet(0)));
+  assert(copies.has(packet(1)) && copies.has(packet(8192)));
+  const changed = packet(1);
+  changed[0] = 1;
+  assert(!copies.has(changed), "the end alone is no copy");
+  assert(!copies.has(packet(1, 13)));
+  copies.delete(packet(1));
+  assert(!copies.has(packet(1)));
+  const LONG = 1024;
+  for (let i = 0; i < 2048; i++) copies.add(packet(i, LONG));
+  assert(copies.has(packet(0, LONG)) && !copies.has(packet(8192)));
+  copies.add(packet(2048, LONG));
+  assert(!copies.has(packet(0, LONG)) && copies.has(packet(1, LONG)));
+});
+
+/** Streams with nothing in them, on a fake machine. */
+async function makeStreams() {
+  const fake = new FakeRuntime();
+  const closed: string[] = [];
+  let accept = (_: Stream) => {};
+  fake.listenStream = (at, handler) => {
+    accept = handler;
+    return Promise.resolve({ at, close: () => Promise.resolve() });
+  };
+  const streams = new Streams(fake, new Counters(), () => {});
+  await streams.listen({ host: "::", port: 7, transport: "tcp" });
+  const connect = (host: string) => {
+    const { promise, resolve } = Promise.withResolvers<null>();
+    accept({
+      peer: { host, port: 1 },
+      read: () => promise,
+      write: () => Promise.resolve(),
+      finish: () => Promise.resolve(),
+      close: () => {
+        if (!closed.includes(host)) closed.push(host);
+        resolve(null);
+      },
+    });
+  };
+  return { streams, closed, connect };
+}
+
+for (
+  const [words, alone, crowd] of [
+    ["an address", "198.51.100.1", () => "192.0.2.1"],
+    [
+      "a /64",
+      "2001:db8:1::1",
+      (at: number) => `2001:db8:2::${at.toString(16)}`,
+    ],
+  ] as const
+) {
+  test(`Streams: the oldest connection stays, while ${words} holds more than its source`, async () => {
+    const { streams, closed, connect } = await makeStreams();
+    connect(alone);
+    for (let i = 1; i <= 255; i++) connect(crowd(i));
+    connect("203.0.113.7");
+    assertEquals(closed, [crowd(1)]);
+    streams.close();
   });
 }
 

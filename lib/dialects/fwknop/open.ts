@@ -45,11 +45,12 @@ export function fwknopDialect(
     let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
     let asked = false;
     for (const { macLength, enrolled } of groups) {
-      const split = splitPacket(packet, macLength);
-      if (!split) continue;
+      if (!holdsBlocks(packet.length, macLength)) continue;
       // Every client may cost an HMAC, or a decryption.
       if (!asked && !scene.mayCost()) return REFUSALS.rate;
       asked = true;
+      const split = splitPacket(packet, macLength);
+      if (!split) continue;
       for (const client of enrolled) {
         if (client.proves(split)) {
           const opened = openSealed(client, split.covered, scene);

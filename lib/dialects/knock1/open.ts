@@ -198,6 +198,7 @@ export function knock1Dialect(
     name: "knock",
     recognises: (packet) =>
       packet.length === PACKET_SIZE || web !== null && looksLikeCheck(packet),
+    answersAgain: (packet) => packet.length !== PACKET_SIZE,
     open,
   };
 }

@@ -30,7 +30,7 @@ type Network = Pick<
 export const network: Network = {
   listenDatagram: async (at, handler, options = {}) => {
     // A server's; a client's socket is there sooner without a library.
-    if (options.apart) {
+    if (options.batched) {
       const own = await withGarbage(handler, (noted) => listenLinux(at, noted));
       if (own) return own;
     }

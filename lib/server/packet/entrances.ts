@@ -90,7 +90,7 @@ export class Entrances {
     const socket: Datagrams = await this.#runtime.listenDatagram(
       at,
       (bytes, source) => this.#receive([bytes], source, socket),
-      { apart: true },
+      { apart: true, batched: true },
     );
     return {
       words: formatEndpoint(socket.at),

@@ -59,53 +59,66 @@ export class RateCap {
 }
 
 // Processor time for what cannot be refused cheaply: a Noise handshake, an
-// HMAC for each client, RSA. Only packets that fail are charged, to their
-// dialect and never to their source: anybody can forge a source, so a limit
-// by source locks out whoever has that address.
+// HMAC for each client, RSA. Each dialect has its share of it, and no source
+// has a limit: anybody can forge a source, so a limit by source locks out
+// whoever has that address.
+
+/** Shares of the processor time, while packets of several dialects wait for it. */
+export const SHARES: Readonly<Record<DialectName, number>> = {
+  knock: 4,
+  fwknop: 1,
+  openme: 1,
+  openspa: 1,
+};
+/** Most packets of a dialect that wait: a tenth of a second of Noise handshakes. */
+export const MAX_WAITING_PACKETS = 1024;
+
+/** Packets of one dialect, the oldest first. */
+interface Line<T> {
+  readonly waiting: T[];
+  /** Processor time that was taken, divided by the share. */
+  used: number;
+}
 
 /**
- * Milliseconds of each second that a dialect has for itself. What one does not
- * use, any other may. All together leave nearly half of a processor to receive
- * packets, to judge, and to change the firewall. knock/1's is enough for 5,000
- * failed handshakes a second on a small machine.
+ * Packets that wait for their costly step. The next one is of the dialect that
+ * has used least of its share: a flood in one dialect takes all the time that
+ * the others leave, and keeps none of them waiting. A dialect that was idle
+ * has saved nothing up.
  */
-export const SHARES: Readonly<Record<DialectName, number>> = {
-  knock: 300,
-  fwknop: 80,
-  openme: 80,
-  openspa: 80,
-};
-/** Longest time saved up, by a dialect and in the spare account. */
-const BURST_MS = 40;
-const DIALECTS = Object.keys(SHARES) as DialectName[];
+export class Turns<T> {
+  readonly #lines = new Map(
+    Object.keys(SHARES).map((name): [DialectName, Line<T>] => [
+      name as DialectName,
+      { waiting: [], used: 0 },
+    ]),
+  );
+  /** What the line that was served last had used. */
+  #level = 0;
 
-/** Accounts of processor time, one a dialect, and a spare one that all share. */
-export class Budget {
-  readonly #left = new Map(DIALECTS.map((name) => [name, BURST_MS]));
-  #spareMs = BURST_MS;
-  #atMs = 0;
-
-  /** Returns true if a dialect may take a costly step; `nowMs` comes from a monotonic clock. */
-  allows(dialect: DialectName, nowMs: number): boolean {
-    this.#refill(nowMs);
-    return this.#left.get(dialect)! > 0 || this.#spareMs > 0;
+  /** Lets a packet wait; false: too many of its dialect do, whatever their source. */
+  add(dialect: DialectName, packet: T): boolean {
+    const line = this.#lines.get(dialect)!;
+    if (line.waiting.length >= MAX_WAITING_PACKETS) return false;
+    if (line.waiting.length === 0) line.used = Math.max(line.used, this.#level);
+    line.waiting.push(packet);
+    return true;
   }
 
-  /** Charges a step that failed; it may overdraw the account, once. */
-  charge(dialect: DialectName, tookMs: number): void {
-    const left = this.#left.get(dialect)!;
-    if (left > 0) this.#left.set(dialect, left - tookMs);
-    else this.#spareMs -= tookMs;
-  }
-
-  #refill(nowMs: number): void {
-    const gone = Math.max(0, nowMs - this.#atMs) / 1000;
-    this.#atMs = nowMs;
-    for (const dialect of DIALECTS) {
-      const full = this.#left.get(dialect)! + gone * SHARES[dialect];
-      this.#left.set(dialect, Math.min(BURST_MS, full));
-      this.#spareMs += Math.max(0, full - BURST_MS);
+  /** Takes the packet whose turn it is; undefined when none waits. */
+  next(): T | undefined {
+    let first: Line<T> | null = null;
+    for (const line of this.#lines.values()) {
+      if (line.waiting.length === 0) continue;
+      if (!first || line.used < first.used) first = line;
     }
-    this.#spareMs = Math.min(BURST_MS, this.#spareMs);
+    if (!first) return undefined;
+    this.#level = first.used;
+    return first.waiting.shift();
+  }
+
+  /** Charges a dialect for the time that its packet took. */
+  charge(dialect: DialectName, tookMs: number): void {
+    this.#lines.get(dialect)!.used += tookMs / SHARES[dialect];
   }
 }

@@ -1,98 +1,163 @@
 /**
- * The way of a packet: opened in the dialects that have its form, as far as
- * their budget goes, decided on at once, and answered when it was done.
+ * The way of a packet: opened in the dialects that have its form, decided on
+ * at once, and answered when it was done. What costs little to refuse is
+ * refused as it comes, so that the socket is emptied in time; the costly steps
+ * wait for their dialect's turn.
  * @module
  */
 
-import { hash } from "node:crypto";
-import type { Opened } from "../../dialects/dialect.ts";
+import { timingSafeEqual } from "node:crypto";
+import type { Dialect, DialectName, Opened } from "../../dialects/dialect.ts";
 import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
 import { carryOut } from "../grants/change.ts";
 import { followClock } from "../grants/upkeep.ts";
 import { attempt } from "../report/trouble.ts";
 import type { Server } from "../state/server.ts";
 import { decide } from "./decide.ts";
-import { Budget } from "./limits.ts";
+import { Turns } from "./limits.ts";
 import { SystemError } from "../../values/errors.ts";
+
+/** Longest time of costly steps before new packets, and all other work, get a turn. */
+const SLICE_MS = 5;
+
+/** A packet on its way: what may open it, and where in that it is. */
+interface Attempt {
+  /** The readings that have a dialect's form; several dialects may know one. */
+  readonly candidates: (readonly [dialect: Dialect, bytes: Uint8Array])[];
+  readonly source: DatagramSource;
+  readonly socket: Datagrams | null;
+  at: number;
+}
 
 /** Takes packets from the entrances to their decision, and replies back. */
 export class Receiver {
   readonly #server: Server;
-  readonly #budget = new Budget();
+  readonly #turns = new Turns<Attempt>();
   readonly #copies = new Copies();
   /** Packets that are being opened by a slow step. */
   readonly #opening = new Set<Promise<void>>();
+  /** Resolves when no packet waits for its costly step; null when none does. */
+  #working: Promise<void> | null = null;
 
   constructor(server: Server) {
     this.#server = server;
   }
 
   /**
-   * Judges one packet, of which one reading may open; the bytes are only valid
-   * until it returns. Never throws, whatever came.
+   * Takes one packet, of which one reading may open; the bytes are only valid
+   * until it returns. What costs little to refuse is refused here; the rest
+   * waits for its turn. Never throws, whatever came.
    */
   receive(
     readings: readonly Uint8Array[],
     source: DatagramSource,
     socket: Datagrams | null,
   ): void {
-    const nowMs = this.#server.runtime.nowMs();
     this.#server.counters.add("received");
-    let opened: Opened = { ok: false, why: "form" };
+    const candidates: Attempt["candidates"] = [];
     for (const bytes of readings) {
-      opened = this.#open(bytes, source, nowMs);
-      if (opened.ok || opened.later) break;
+      for (const dialect of this.#server.active.dialects) {
+        if (dialect.recognises(bytes)) candidates.push([dialect, bytes]);
+      }
     }
-    if (opened.ok || !opened.later) this.#decide(opened, source, socket);
-    else this.#openLater(opened.later(), source, socket);
+    this.#try({ candidates, source, socket, at: 0 }, false);
   }
 
-  /** Resolves when all that is opened later is decided on. */
+  /** Resolves when all packets that were taken are decided on. */
   async settled(): Promise<void> {
+    await this.#working;
     await Promise.all(this.#opening);
   }
 
-  /** Opens a packet in the first dialect that can; several may have its form. */
-  #open(bytes: Uint8Array, source: DatagramSource, nowMs: number): Opened {
-    const { runtime, store: { replay }, active } = this.#server;
-    const seen = (identity: Uint8Array) => replay.seen(identity);
-    let opened: Opened = { ok: false, why: "form" };
-    for (const dialect of active.dialects) {
-      if (!dialect.recognises(bytes)) continue;
-      const { name } = dialect;
-      let mark = "";
-      let isCopy = false;
-      let startMs = NaN;
-      const mayCost = () => {
-        const nowMs = runtime.monotonicMs();
-        // First, as it costs least: a copy is refused either way.
-        if (!this.#budget.allows(name, nowMs)) return false;
-        mark = markOf(bytes);
-        isCopy = this.#copies.has(mark);
-        if (!isCopy) startMs = nowMs;
-        return !isCopy;
-      };
-      opened = dialect.open(bytes, { nowMs, seen, mayCost, source });
-      if (isCopy) return COPY;
-      if (!Number.isNaN(startMs)) {
-        const failed = !opened.ok && !opened.later && opened.why !== "replay";
-        if (failed) this.#budget.charge(name, runtime.monotonicMs() - startMs);
-        else this.#copies.add(mark);
-      }
-      if (opened.ok) return opened;
-      if (opened.later) return this.#freeing(mark, opened.later);
+  /** Goes on with a packet, until it is opened or refused, or needs a costly step. */
+  #try(attempt: Attempt, mayCost: boolean): void {
+    const { candidates, source, socket } = attempt;
+    let opened: Opened = NO_FORM;
+    for (; attempt.at < candidates.length; attempt.at++) {
+      const [dialect, bytes] = candidates[attempt.at]!;
+      const next = this.#open(dialect, bytes, source, mayCost);
+      if (!next) return this.#wait(dialect.name, attempt);
+      mayCost = false;
+      opened = next;
+      if (opened.ok || opened === COPY) break;
+      if (opened.later) return this.#openLater(opened.later(), source, socket);
     }
-    return opened;
+    this.#decide(opened, source, socket);
+  }
+
+  /** Opens a packet in a dialect; null: it needs a costly step, and may not take it yet. */
+  #open(
+    dialect: Dialect,
+    bytes: Uint8Array,
+    source: DatagramSource,
+    may: boolean,
+  ): Opened | null {
+    const { runtime, store: { replay } } = this.#server;
+    // Looked for when it comes, and again when it has waited.
+    const isNew = dialect.answersAgain?.(bytes) || !this.#copies.has(bytes);
+    if (!isNew) return COPY;
+    let asked = false;
+    const opened = dialect.open(bytes, {
+      nowMs: runtime.nowMs(),
+      source,
+      seen: (identity) => replay.seen(identity),
+      mayCost: () => {
+        asked = true;
+        return may;
+      },
+    });
+    if (!asked) return opened;
+    if (!may) return null;
+    const isAuthentic = opened.ok || opened.later || opened.why === "replay";
+    if (isAuthentic) this.#copies.add(bytes);
+    return !opened.ok && opened.later
+      ? this.#freeing(bytes, opened.later)
+      : opened;
+  }
+
+  #wait(dialect: DialectName, attempt: Attempt): void {
+    // The bytes are the socket's, for its next packet.
+    const kept = attempt.candidates.map(([dialect, bytes]) =>
+      [dialect, new Uint8Array(bytes)] as const
+    );
+    const waits = this.#turns.add(dialect, { ...attempt, candidates: kept });
+    if (!waits) return this.#server.counters.add("refused: rate");
+    this.#working ??= this.#work();
+  }
+
+  /** Takes the costly steps, each dialect's in its turn. */
+  async #work(): Promise<void> {
+    const { runtime } = this.#server;
+    // Not before the others of a batch have come.
+    await null;
+    let nowMs = runtime.monotonicMs();
+    let untilMs = nowMs + SLICE_MS;
+    for (
+      let attempt = this.#turns.next();
+      attempt;
+      attempt = this.#turns.next()
+    ) {
+      const [{ name }] = attempt.candidates[attempt.at]!;
+      this.#try(attempt, true);
+      const startMs = nowMs;
+      nowMs = runtime.monotonicMs();
+      this.#turns.charge(name, nowMs - startMs);
+      if (nowMs < untilMs) continue;
+      await runtime.sleep(0);
+      nowMs = runtime.monotonicMs();
+      untilMs = nowMs + SLICE_MS;
+    }
+    this.#working = null;
   }
 
   /** Opens a packet by its slow step; one that found no room may come again. */
-  #freeing(mark: string, later: () => Promise<Opened>): Opened {
+  #freeing(bytes: Uint8Array, later: () => Promise<Opened>): Opened {
     return {
       ok: false,
       why: "busy",
       later: async () => {
         const opened = await later();
-        if (!opened.ok && opened.why === "busy") this.#copies.delete(mark);
+        if (!opened.ok && opened.why === "busy") this.#copies.delete(bytes);
         return opened;
       },
     };
@@ -147,34 +212,51 @@ export class Receiver {
   }
 }
 
+const NO_FORM: Opened = Object.freeze({ ok: false, why: "form" });
 const COPY: Opened = Object.freeze({ ok: false, why: "replay" });
 
-/** Most packets remembered byte for byte. */
+/** Most packets remembered byte for byte, and most bytes of them. */
 const MAX_COPIES = 8192;
+const MAX_COPIED_BYTES = 2 * 1024 * 1024;
 
 /**
- * The authentic packets of late, by their SHA-256: refuses their copies for a
- * look-up, whatever their dialect would have to do to recognise them, and
+ * The authentic packets of late: refuses their copies for a look-up and a
+ * comparison, whatever their dialect would have to do to recognise them, and
  * whether they were accepted or refused by policy.
  */
-class Copies {
-  readonly #marks = new Set<string>();
+export class Copies {
+  readonly #packets = new Map<number, Uint8Array>();
+  #size = 0;
 
-  has(mark: string): boolean {
-    return this.#marks.has(mark);
+  has(packet: Uint8Array): boolean {
+    const known = this.#packets.get(endOf(packet));
+    return known?.length === packet.length && timingSafeEqual(known, packet);
   }
 
-  add(mark: string): void {
-    this.#marks.add(mark);
-    if (this.#marks.size <= MAX_COPIES) return;
-    this.#marks.delete(this.#marks.values().next().value!);
+  add(packet: Uint8Array): void {
+    this.delete(packet);
+    this.#packets.set(endOf(packet), new Uint8Array(packet));
+    this.#size += packet.length;
+    while (
+      this.#packets.size > MAX_COPIES || this.#size > MAX_COPIED_BYTES
+    ) this.#remove(this.#packets.keys().next().value!);
   }
 
-  delete(mark: string): void {
-    this.#marks.delete(mark);
+  delete(packet: Uint8Array): void {
+    this.#remove(endOf(packet));
+  }
+
+  #remove(end: number): void {
+    this.#size -= this.#packets.get(end)?.length ?? 0;
+    this.#packets.delete(end);
   }
 }
 
-function markOf(packet: Uint8Array): string {
-  return hash("sha256", packet, "base64");
+/** The last six bytes: of a mac, a signature or a ciphertext. */
+function endOf(packet: Uint8Array): number {
+  let end = 0;
+  for (let at = Math.max(0, packet.length - 6); at < packet.length; at++) {
+    end = end * 256 + packet[at]!;
+  }
+  return end;
 }
