@@ -13,7 +13,6 @@ import { CodeGuard, delayMs } from "../../lib/server/packet/decide.ts";
 import { isTimely, judge } from "../../lib/server/packet/judge.ts";
 import { RateCap } from "../../lib/server/packet/limits.ts";
 import { Receiver } from "../../lib/server/packet/receiver.ts";
-import { Counters } from "../../lib/server/report/metrics.ts";
 import {
   type LedgerEntry,
   mergeEntries,

@@ -93,7 +93,7 @@ export class Turns<T> {
       { waiting: [], used: 0 },
     ]),
   );
-  /** What the line that was served last had used. */
+  /** Use of the line that was served last. */
   #level = 0;
 
   /** Lets a packet wait; false: too many of its dialect do, whatever their source. */
