@@ -26,17 +26,16 @@ export type {
   Scene,
 } from "./lib/dialects/dialect.ts";
 export {
+  type Knock1Client,
   knock1Dialect,
-  PACKET_SIZE,
-  REPLY_SIZE,
+} from "./lib/dialects/knock1/open.ts";
+export {
+  type Knock1Keys,
+  type SealedKnock,
   sealKnock,
   sealPayload,
-} from "./lib/dialects/knock1/open.ts";
-export type {
-  Knock1Client,
-  Knock1Keys,
-  SealedKnock,
-} from "./lib/dialects/knock1/open.ts";
+} from "./lib/dialects/knock1/seal.ts";
+export { PACKET_SIZE, REPLY_SIZE } from "./lib/dialects/knock1/tag.ts";
 export {
   decodeKnock,
   decodeReply,

@@ -3,12 +3,12 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
-import { sealKnock } from "../lib/dialects/knock1/open.ts";
 import { Program, type TestClient } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
 import { fwknopKnock } from "./peers/fwknop_packet.ts";
 import type { Filled, Trigger } from "./prober/orders.ts";
 import { SERVICE_PORT, type Stage } from "./stage.ts";
+import { sealKnock } from "../lib/dialects/knock1/seal.ts";
 
 const CLIENT = "alice";
 /** How long what a round opens stays open. */

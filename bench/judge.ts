@@ -7,9 +7,10 @@
 
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import type { Scene } from "../lib/dialects/dialect.ts";
-import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { knock1Dialect } from "../lib/dialects/knock1/open.ts";
 import { bytesOf, sceneAt } from "../tests/fakes/packets.ts";
 import { expect, printRates, rate } from "./judged.ts";
+import { sealKnock } from "../lib/dialects/knock1/seal.ts";
 
 /** Packets a second, by what they are. */
 export interface JudgeMeasures {

@@ -8,7 +8,7 @@
 
 import process from "node:process";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
-import { knock1Dialect, sealKnock } from "../lib/dialects/knock1/open.ts";
+import { knock1Dialect } from "../lib/dialects/knock1/open.ts";
 import type { Firewall } from "../lib/firewall/firewall.ts";
 import { carryOut } from "../lib/server/grants/change.ts";
 import { decide } from "../lib/server/packet/decide.ts";
@@ -17,6 +17,7 @@ import { openStore } from "../lib/server/state/store.ts";
 import { makeClient, makeConfig } from "../tests/fakes/fixtures.ts";
 import { bytesOf } from "../tests/fakes/packets.ts";
 import { runtime } from "../tests/fakes/runtime.ts";
+import { sealKnock } from "../lib/dialects/knock1/seal.ts";
 
 const PACKETS = 4096;
 const WARM_UP = 512;

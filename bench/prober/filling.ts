@@ -1,7 +1,6 @@
 /** Opening a port for many addresses, by valid knocks. */
 
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { close, openDatagram, receive, send } from "../native.ts";
 import {
   clientAddress,
@@ -9,6 +8,7 @@ import {
   type ProbeOrder,
   REPLY_US,
 } from "./orders.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 /** Packets between two replies, which are the flow control. */
 const FILL_WINDOW = 64;

@@ -1,10 +1,9 @@
-/**
- * Valid knocks while a flood bears their client's own address: of fwknop's
- * form; with the right tag; with the right tag and mac; copies of a knock.
- */
-
-import { MAC_AT, macOf, PACKET_SIZE } from "../../lib/dialects/knock1/open.ts";
-import { windowOf } from "../../lib/dialects/knock1/tag.ts";
+import {
+  MAC_AT,
+  macOf,
+  PACKET_SIZE,
+  windowOf,
+} from "../../lib/dialects/knock1/tag.ts";
 import type { TestClient } from "../../tests/netns/program.ts";
 import { compileFlood, withFlood } from "../flood.ts";
 import { GuardedServer } from "../guarded.ts";

@@ -5,12 +5,12 @@
  */
 
 import type { Recognised } from "../dialects/dialect.ts";
-import { PACKET_SIZE } from "../dialects/knock1/open.ts";
 import {
   DIALECT_NAMES,
   DIALECTS,
   type NamedProfile,
 } from "../dialects/table.ts";
+import { PACKET_SIZE } from "../dialects/knock1/tag.ts";
 
 /** Looks at a packet with the servers' public keys. Never throws because of it. */
 export async function recognisePacket(

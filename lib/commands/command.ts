@@ -149,7 +149,8 @@ export function readDuration(
 export function readPort(what: string, words: string): number {
   const port = /^\d{1,5}$/.test(words) ? Number(words) : 0;
   if (port >= 1 && port <= 65_535) return port;
-  throw new UsageError(`${what} must be a port, 1 to 65535, got "${words}"`);
+  const wanted = /port$/i.test(what) ? "1 to 65535" : "a port, 1 to 65535";
+  throw new UsageError(`${what} must be ${wanted}, got "${words}"`);
 }
 
 /** Which of some words this is; throws UsageError with the nearest one. */

@@ -288,11 +288,11 @@ export interface Enrolling extends KeyWorld {
   readonly key: string | undefined;
   /** Ports that it may open. */
   readonly ports: readonly PortRange[];
-  /** How the client reaches the server: at this port if it listens there. */
+  /** Port at which the client reaches the server, if the server listens there. */
   server(usualPort: number): Endpoint;
 }
 
-/** What a new client of a dialect is made of. */
+/** Parts of a new client of a dialect. */
 export interface NewKeys {
   /** A line of YAML for its entry. */
   readonly keys: string;
@@ -303,9 +303,9 @@ export interface NewKeys {
     readonly data: string;
     readonly isOutput?: boolean;
   }[];
-  /** What goes to standard output: data, or where it is. */
+  /** Text for stdout: data, or the place where it was written. */
   readonly out: string;
-  /** What its apps scan; null where there are none. */
+  /** Text of the QR code that the dialect's apps scan; null if there is none. */
   readonly qr: string | null;
   readonly hints: readonly string[];
 }

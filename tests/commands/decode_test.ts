@@ -5,7 +5,6 @@ import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { run as importProfile } from "../../lib/commands/profiles/import.ts";
 import { run } from "../../lib/commands/tools/decode.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { sealKnock, sealPayload } from "../../lib/dialects/knock1/open.ts";
 import { encodeKnock, type Knock } from "../../lib/dialects/knock1/payload.ts";
 import { windowOf } from "../../lib/dialects/knock1/tag.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
@@ -13,6 +12,7 @@ import { UsageError } from "../../lib/values/errors.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 import vectors from "../vectors/knock1.json" with { type: "json" };
+import { sealKnock, sealPayload } from "../../lib/dialects/knock1/seal.ts";
 
 const FILE = "/etc/knock/server.yaml";
 const hex = (text: string) => Uint8Array.fromHex(text);

@@ -10,7 +10,6 @@ import { test } from "node:test";
 import { type Command, readOptionLines } from "../../lib/commands/command.ts";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { createLog } from "../../lib/server/report/log.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
@@ -20,6 +19,7 @@ import {
   FakeRuntime,
   START_MS,
 } from "../fakes/fake_runtime.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const NASTY = [
   "\x1b[31m",

@@ -5,7 +5,6 @@ import { test } from "node:test";
 import { oneTimeCode, STEP_MS } from "../../lib/dialects/codes.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import type { Action } from "../../lib/dialects/dialect.ts";
-import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import type { Datagrams } from "../../lib/runtime/runtime.ts";
 import type { Firewall } from "../../lib/firewall/firewall.ts";
 import { MAX_WAITING, Queue } from "../../lib/server/grants/queue.ts";
@@ -22,6 +21,7 @@ import { openStore } from "../../lib/server/state/store.ts";
 import { parseHours } from "../../lib/values/time.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const SOURCE = "203.0.113.9";
 /** A firewall that nothing asks here. */

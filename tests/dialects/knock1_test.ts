@@ -11,27 +11,30 @@ import type {
   PacketRefusal,
   Request,
 } from "../../lib/dialects/dialect.ts";
-import {
-  knock1Dialect,
-  type Knock1Keys,
-  PACKET_SIZE,
-  REPLY_SIZE,
-  type SealedKnock,
-  sealKnock,
-  sealPayload,
-} from "../../lib/dialects/knock1/open.ts";
+import { knock1Dialect } from "../../lib/dialects/knock1/open.ts";
 import {
   decodeReply,
   encodeKnock,
   encodeReply,
   type Knock,
 } from "../../lib/dialects/knock1/payload.ts";
-import { tagOf, tagWindows } from "../../lib/dialects/knock1/tag.ts";
+import {
+  PACKET_SIZE,
+  REPLY_SIZE,
+  tagOf,
+  tagWindows,
+} from "../../lib/dialects/knock1/tag.ts";
 import { parseAddress } from "../../lib/values/address.ts";
 import { UsageError } from "../../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../../lib/values/ports.ts";
 import { bytesOf, sceneAt, why } from "../fakes/packets.ts";
 import vectors from "../vectors/knock1.json" with { type: "json" };
+import {
+  type Knock1Keys,
+  type SealedKnock,
+  sealKnock,
+  sealPayload,
+} from "../../lib/dialects/knock1/seal.ts";
 
 const MAX_SKEW_MS = 120_000;
 const NOW_MS = 1_790_000_000_000;

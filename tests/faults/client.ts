@@ -9,8 +9,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import type { Answer } from "../../lib/dialects/dialect.ts";
-import { type SealedKnock, sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
+import { type SealedKnock, sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 /** What the program is asked to do. */
 export type ClientOrder =

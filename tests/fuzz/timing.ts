@@ -14,7 +14,7 @@ import { sealSession } from "../../lib/dialects/crypto/rsa.ts";
 import type { Dialect } from "../../lib/dialects/dialect.ts";
 import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
-import { knock1Dialect, sealKnock } from "../../lib/dialects/knock1/open.ts";
+import { knock1Dialect } from "../../lib/dialects/knock1/open.ts";
 import { HEADER_SIZE } from "../../lib/dialects/openspa/envelope.ts";
 import { openspaDialect } from "../../lib/dialects/openspa/open.ts";
 import { readItems, writeItems } from "../../lib/dialects/openspa/tlv.ts";
@@ -22,6 +22,7 @@ import { bytesOf, sceneAt } from "../fakes/packets.ts";
 import { CLIENT_PUBLIC, RSA_PRIVATE, RSA_PUBLIC } from "../fakes/rsa.ts";
 import openspa from "../vectors/openspa.json" with { type: "json" };
 import { randomOf } from "./mutate.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 /** A question of the form: does A take another time than B? */
 interface Question {

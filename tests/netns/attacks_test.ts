@@ -3,10 +3,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
-import { MAC_AT, macOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
-import { tagOf, windowOf } from "../../lib/dialects/knock1/tag.ts";
+import {
+  MAC_AT,
+  macOf,
+  tagOf,
+  windowOf,
+} from "../../lib/dialects/knock1/tag.ts";
 import { CLIENTS, type Pair } from "./netns.ts";
 import { KNOCK_PORT, type Program, programTest } from "./program.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const [HERE] = CLIENTS[4];
 

@@ -3,9 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { KNOCK_PORT, type Program, programTest } from "./program.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const FORGE = fileURLToPath(new URL("../peers/forge.py", import.meta.url));
 

@@ -7,8 +7,12 @@ import {
   verifyingKeyOf,
 } from "../../lib/dialects/crypto/curve25519.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
-import { MAC_AT, macOf, sealKnock } from "../../lib/dialects/knock1/open.ts";
-import { tagOf, windowOf } from "../../lib/dialects/knock1/tag.ts";
+import {
+  MAC_AT,
+  macOf,
+  tagOf,
+  windowOf,
+} from "../../lib/dialects/knock1/tag.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
 import { MAX_WAITING_PACKETS } from "../../lib/server/packet/limits.ts";
@@ -20,6 +24,7 @@ import { openStore } from "../../lib/server/state/store.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
 import { bytesOf } from "../fakes/packets.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const SOURCE = { host: "203.0.113.9", port: 40_000 };
 const PORT = 62_201;

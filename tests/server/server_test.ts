@@ -4,7 +4,6 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import type { Config } from "../../lib/config/config.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { sealKnock } from "../../lib/dialects/knock1/open.ts";
 import {
   type Firewall,
   FirewallError,
@@ -16,6 +15,7 @@ import { openStore } from "../../lib/server/state/store.ts";
 import { OperatorError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const KEY = new Uint8Array(32).fill(2);
 const PSK = new Uint8Array(32).fill(3);

@@ -10,16 +10,17 @@ import { keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
 import { clientsOf, type ExplainSide } from "../table.ts";
-import { type Initiator, readMessage1 } from "./noise.ts";
+import { begin, type Initiator, readMessage1 } from "./noise.ts";
+import { type Knock1Client, knock1Dialect } from "./open.ts";
 import {
-  begin,
-  type Knock1Client,
-  knock1Dialect,
+  deriveKey,
   MAC_AT,
   macOf,
   PACKET_SIZE,
-} from "./open.ts";
-import { deriveKey, TAG_LABEL, TAG_SIZE, WINDOW_MS } from "./tag.ts";
+  TAG_LABEL,
+  TAG_SIZE,
+  WINDOW_MS,
+} from "./tag.ts";
 
 /** Largest distance from now at which a tag is searched: a packet may have been kept for a while. */
 const SEARCH_DAYS = 40;

@@ -220,3 +220,13 @@ function mixMessage2(
   const [ck, k] = derive(ckEe, se, 2);
   return { ck, k, h };
 }
+
+export const PROLOGUE = new TextEncoder().encode("knock/1");
+
+/** Starts the handshake that a packet with this tag goes on with. */
+export function begin(
+  tag: Uint8Array,
+  serverPublic: Uint8Array,
+): HandshakeState {
+  return beginHandshake(concat(PROLOGUE, tag), serverPublic);
+}

@@ -7,14 +7,12 @@
 import { type KeyObject, timingSafeEqual } from "node:crypto";
 import { webSide } from "./web/open.ts";
 import { looksLikeCheck } from "./web/stun.ts";
-import { UsageError } from "../../values/errors.ts";
 import {
   agree,
   importPublicKey,
   KEY_SIZE,
   keyPairOf,
 } from "../crypto/curve25519.ts";
-import { concat, hmac } from "../crypto/hash.ts";
 import type {
   Answer,
   Dialect,
@@ -23,32 +21,14 @@ import type {
   Scene,
 } from "../dialect.ts";
 import {
-  beginHandshake,
+  begin,
   type HandshakeState,
   type Initiator,
   readMessage1,
-  readMessage2,
-  writeMessage1,
   writeMessage2,
 } from "./noise.ts";
-import {
-  decodeKnock,
-  decodeReply,
-  encodeKnock,
-  encodeReply,
-  type Knock,
-} from "./payload.ts";
-import { CurrentTags, deriveKey, TAG_SIZE, tagOf, windowOf } from "./tag.ts";
-/** Size of every knock in bytes, whatever it asks for. Protocol §4. */
-export const PACKET_SIZE = 216;
-/** Size of every reply in bytes. Protocol §7. */
-export const REPLY_SIZE = 80;
-
-const MAC_SIZE = 16;
-/** Where the mac is: it covers all before it. */
-export const MAC_AT = PACKET_SIZE - MAC_SIZE;
-const PROLOGUE = new TextEncoder().encode("knock/1");
-const MAC_LABEL = "knock/1 mac";
+import { decodeKnock, encodeReply } from "./payload.ts";
+import { CurrentTags, MAC_AT, macOf, PACKET_SIZE, TAG_SIZE } from "./tag.ts";
 
 /** Name and keys of an enrolled client, on the server. */
 export interface Knock1Client {
@@ -60,26 +40,6 @@ export interface Knock1Client {
   readonly psk: Uint8Array;
   /** Permission to knock from a browser; absent: no. */
   readonly web?: boolean;
-}
-
-/** Keys of a client, 32 bytes each. */
-export interface Knock1Keys {
-  /** X25519 public key of the server. */
-  readonly server: Uint8Array;
-  /** X25519 private key of the client. */
-  readonly key: Uint8Array;
-  /** Pre-shared key. */
-  readonly psk: Uint8Array;
-  /** Fresh random bytes for every packet, including retries: never reuse them. */
-  readonly ephemeral: Uint8Array;
-}
-
-/** Sealed knock, and the way to read its reply. */
-export interface SealedKnock {
-  /** Datagram to send, 216 bytes. */
-  readonly packet: Uint8Array<ArrayBuffer>;
-  /** Opens the reply to this packet; null for any other bytes. Never throws. */
-  openReply(bytes: Uint8Array): Answer | null;
 }
 
 /**
@@ -203,80 +163,6 @@ export function knock1Dialect(
   };
 }
 
-/**
- * Seals a knock made at `nowMs`, Unix milliseconds (docs/protocol.md §4, §5).
- * Throws {@linkcode UsageError} if the request does not fit into a packet or
- * the server's public key is unusable.
- *
- * @example
- * ```ts
- * import { PACKET_SIZE, publicKeyOf, sealKnock } from "@knock/knock/protocol";
- * import { assertEquals } from "@std/assert";
- *
- * const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
- * const { packet, openReply } = sealKnock(
- *   {
- *     server: publicKeyOf(random(32)),
- *     key: random(32),
- *     psk: random(32),
- *     ephemeral: random(32),
- *   },
- *   {
- *     action: "open",
- *     ports: [{ protocol: "tcp", first: 22, last: 22 }],
- *     command: null,
- *     seconds: 3600,
- *     address: null, // the address that the packet comes from
- *     code: null,
- *     wantsReply: true,
- *   },
- *   Date.now(),
- * );
- * assertEquals(packet.length, PACKET_SIZE);
- * assertEquals(openReply(new Uint8Array(80)), null);
- * ```
- */
-export function sealKnock(
-  keys: Knock1Keys,
-  request: Omit<Knock, "timestampMs">,
-  nowMs: number,
-): SealedKnock {
-  return sealPayload(
-    keys,
-    encodeKnock({ ...request, timestampMs: nowMs }),
-    windowOf(nowMs),
-  );
-}
-
-/** Seals any payload in any window, for tests with vectors; use {@linkcode sealKnock} otherwise. */
-export function sealPayload(
-  keys: Knock1Keys,
-  payload: Uint8Array,
-  window: number,
-): SealedKnock {
-  const own = keyPairOf(keys.key);
-  const ephemeral = keyPairOf(keys.ephemeral);
-  const responder = importPublicKey(keys.server);
-  const tag = tagOf(keys.server, window);
-  const sent = writeMessage1(
-    begin(tag, keys.server),
-    { own, ephemeral, responder, psk: keys.psk },
-    payload,
-  );
-  if (!sent) throw new UsageError("the server's public key is not usable");
-
-  const covered = concat(tag, sent.message);
-  const packet = concat(covered, macOf(keys.server)(covered));
-  return {
-    packet,
-    openReply(bytes) {
-      if (bytes.length !== REPLY_SIZE) return null;
-      const read = readMessage2(sent.chain, { ephemeral, static: own }, bytes);
-      return read && decodeReply(read.payload);
-    },
-  };
-}
-
 /** Enrolled client; the shared secret of both static keys is computed once. */
 class Enrolled implements Initiator {
   readonly name: string;
@@ -319,22 +205,6 @@ const REFUSALS = {
 
 function refuse(why: PacketRefusal): Opened {
   return Object.freeze({ ok: false, why });
-}
-
-/** Starts the handshake that a packet with this tag goes on with. */
-export function begin(
-  tag: Uint8Array,
-  serverPublic: Uint8Array,
-): HandshakeState {
-  return beginHandshake(concat(PROLOGUE, tag), serverPublic);
-}
-
-/** Makes the macs, 16 bytes, of packets to one server, by its public key. */
-export function macOf(
-  serverPublic: Uint8Array,
-): (covered: Uint8Array) => Uint8Array {
-  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
-  return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
 }
 
 function sealReply(

@@ -120,3 +120,24 @@ function readWord(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 |
     bytes[at + 3]!);
 }
+
+export const MAC_SIZE = 16;
+
+/** Size of every knock in bytes, whatever it asks for. Protocol §4. */
+export const PACKET_SIZE = 216;
+
+/** Size of every reply in bytes. Protocol §7. */
+export const REPLY_SIZE = 80;
+
+/** Where the mac is: it covers all before it. */
+export const MAC_AT = PACKET_SIZE - MAC_SIZE;
+
+export const MAC_LABEL = "knock/1 mac";
+
+/** Makes the macs, 16 bytes, of packets to one server, by its public key. */
+export function macOf(
+  serverPublic: Uint8Array,
+): (covered: Uint8Array) => Uint8Array {
+  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
+  return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
+}

@@ -15,7 +15,7 @@ import type { ServerKeys } from "../table.ts";
 import { formatOpenmeSeed, parseOpenmeKey } from "./keys.ts";
 import { OPENME_PORT } from "./open.ts";
 
-/** How an openme client knocks at one server. */
+/** Profile of an openme client for one server. */
 export interface OpenmeProfile {
   readonly name: string;
   readonly server: Endpoint;
@@ -29,7 +29,7 @@ export interface OpenmeProfile {
   readonly postKnock: string | null;
 }
 
-/** How the two forms name the same things. */
+/** Names of the same things in the two forms. */
 export interface OpenmeNames {
   readonly host: string;
   readonly port: string;

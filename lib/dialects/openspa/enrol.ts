@@ -16,7 +16,7 @@ import { OPENSPA_PORT } from "./open.ts";
 export const OSPA_VERSION = "0.2";
 /** The cipher suite's name, as OpenSPA's own verification wants it. */
 export const OSPA_SUITE = "CipherSuite_RSA_SHA256_AES256CBC";
-/** What an OSPA file says. Keys are PEM, of RSA with 2048 to 4096 bits. */
+/** Contents of an OSPA file. Keys are PEM, of RSA with 2048 to 4096 bits. */
 export interface Ospa {
   /** In lowercase, with hyphens. */
   readonly uuid: string;

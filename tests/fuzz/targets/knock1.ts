@@ -2,11 +2,7 @@
 
 import { publicKeyOf } from "../../../lib/dialects/crypto/curve25519.ts";
 import { explainKnock1 } from "../../../lib/dialects/knock1/explain.ts";
-import {
-  knock1Dialect,
-  sealKnock,
-  sealPayload,
-} from "../../../lib/dialects/knock1/open.ts";
+import { knock1Dialect } from "../../../lib/dialects/knock1/open.ts";
 import {
   decodeKnock,
   decodeReply,
@@ -15,6 +11,7 @@ import { windowOf } from "../../../lib/dialects/knock1/tag.ts";
 import { bytesOf } from "../../fakes/packets.ts";
 import { NOW_MS, open, scene } from "./samples.ts";
 import type { Target } from "./target.ts";
+import { sealKnock, sealPayload } from "../../../lib/dialects/knock1/seal.ts";
 
 const serverPrivate = bytesOf("server");
 const alice = bytesOf("alice");
