@@ -111,6 +111,11 @@ for (const [watch, hits, knock] of WATCHES) {
         "tcp/22",
       ]);
       await pair.shuts(HERE, SSH); // its time is over
+      // The server notes the end at its next look, once a second.
+      await until("the end is in the log", async () => {
+        const { stdout } = await program.admin("log");
+        return / end sequence door 10\.77\.0\.2 tcp\/22\n/.test(stdout);
+      });
       await program.logged("open sequence door");
       await theirs(pair, hits, SERVER[6]);
       assert(await opens(pair, HERE6), "IPv6");
