@@ -204,7 +204,7 @@ job(
     assert(await pair.canReach(HERE, 22), "a bad file changes nothing");
     program.configure(SETTINGS + "max_skew: 60s\n", [ALICE]);
     await program.signal("SIGHUP");
-    await program.logged("reloaded");
+    await program.logged("info reloaded");
     assert(await pair.canReach(HERE, 22), "grants stay");
     program.configure(SETTINGS, [bob]);
     const from = program.log.length;
