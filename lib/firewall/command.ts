@@ -28,7 +28,7 @@ export interface OpenAndClose {
   readonly close: readonly string[];
 }
 
-/** How long a program may take; the changes after it wait that long. */
+/** Longest run of a program; the changes after it wait that long. */
 const LIMIT_MS = 10_000;
 
 /** Makes the command backend. It runs nothing yet. */
@@ -44,7 +44,7 @@ class CommandFirewall implements Firewall {
   readonly endsGrants = false;
   readonly #runtime: Runtime;
   readonly #commands: OpenAndClose;
-  /** What this process has opened and not closed, by address and ports. */
+  /** Grants that this process has opened and not closed, by address and ports. */
   readonly #held = new Map<string, Grant>();
 
   constructor(runtime: Runtime, commands: OpenAndClose) {

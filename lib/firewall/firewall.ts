@@ -9,7 +9,7 @@ import { type Endpoint, isIpv4 } from "../values/address.ts";
 import { OperatorError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
 
-/** Who may reach which ports, and until when. */
+/** An address that may reach ports, and until when. */
 export interface Grant {
   /** Canonical. */
   readonly address: string;
@@ -25,17 +25,17 @@ export interface Grant {
   readonly to: Endpoint | null;
 }
 
-/** What the services are, as far as a firewall must know. */
+/** A service, as far as a firewall must know it. */
 export interface Guarded {
   readonly name: string;
   readonly ports: readonly PortRange[];
   /** Where connections go, for forwarded and proxied services. */
   readonly to: Endpoint | null;
-  /** Whether forwarded connections get this machine's own address as their source. */
+  /** True: forwarded connections get this machine's own address as their source. */
   readonly masquerade: boolean;
 }
 
-/** What the kernel can tell from junk before the program sees it. */
+/** Facts by which the kernel drops junk before the program sees it. */
 export interface Prefilter {
   /** UDP ports at which only knock/1 is spoken. */
   readonly ports: readonly number[];
@@ -56,7 +56,7 @@ export interface SequenceRules {
 /** The firewall said no, or cannot be used. */
 export class FirewallError extends OperatorError {}
 
-/** What a backend works with is missing: a program, a library, a part of the kernel. */
+/** A backend lacks something it works with: a program, a library, a part of the kernel. */
 export class MissingError extends FirewallError {}
 
 /** A backend. One call at a time: the caller waits for each before the next. */
@@ -147,7 +147,7 @@ export function familyOf(address: string): Family {
 
 // What one grant opens: two of the same are one to a firewall.
 
-/** Whose, and which ports. */
+/** Address and ports of a grant. */
 export type Opening = Pick<Grant, "address" | "ports">;
 
 /** Tells one opening from another. */

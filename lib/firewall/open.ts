@@ -30,7 +30,7 @@ export async function openBackend(
   }
 }
 
-/** What a removal did, and why it did not see all. */
+/** Outcome of a removal: the removed objects, and the backends that it could not see. */
 export interface Removal {
   readonly removed: readonly string[];
   readonly failures: readonly FirewallError[];

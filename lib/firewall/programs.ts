@@ -92,11 +92,11 @@ export function toEnvironment(
   );
 }
 
-/** What became of a program. */
+/** Outcome of a program's run. */
 export interface Ended {
   /** Null when it ended with 0; else how it failed, in words that are safe in a log. */
   readonly failure: string | null;
-  /** What it said, standard output before standard error, in lines safe in a log. */
+  /** Output lines, standard output before standard error, safe in a log. */
   readonly lines: readonly string[];
 }
 
@@ -110,7 +110,7 @@ export interface ProgramOptions {
 /** A line's characters that are kept. */
 const MAX_COLUMNS = 500;
 
-/** How long a killed program's output may stay open: a child may have left its group. */
+/** Time for which a killed program's output may stay open: a child may have left its group. */
 const GRACE_MS = 1000;
 
 /** Runs a program to its end. Never throws SystemError: that is a failure, too. */

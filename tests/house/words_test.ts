@@ -12,6 +12,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const HELD = [
   "lib/client",
   "lib/dialects",
+  "lib/firewall",
   "lib/runtime",
   "lib/sequences",
   "lib/values",

@@ -23,10 +23,10 @@ import {
   tcpPort,
 } from "./listeners.ts";
 
-/** How long the service behind may take to answer. */
+/** Longest time that the service behind may take to accept. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** How often grants whose time is over are forgotten. */
+/** Interval at which expired grants are forgotten. */
 const SWEEP_EVERY_MS = 60_000;
 
 /** Makes a gate that listens on nothing yet. */
@@ -122,13 +122,13 @@ class GateFirewall implements Firewall {
     }
   }
 
-  /** Whether a grant lets this in. */
+  /** True if a grant allows this connection. */
   #use(address: string, port: number): boolean {
     return this.#grants.use(address, tcpPort(port), this.#runtime.nowMs());
   }
 }
 
-/** How many connections the gate passes on at once. */
+/** Count of the connections that the gate forwards at once. */
 
 /** The most connections at once, of all and of one address. */
 export const MAX_CONNECTIONS = 1024;
@@ -139,7 +139,7 @@ export class GateRoom {
   readonly #connections = new Map<string, number>();
   #total = 0;
 
-  /** Whether one more of an address may be. */
+  /** True if an address may have one more connection. */
   isFor(address: string): boolean {
     return this.#total < MAX_CONNECTIONS &&
       (this.#connections.get(address) ?? 0) < MAX_CONNECTIONS_OF_ADDRESS;

@@ -3,7 +3,7 @@
 import { containsPorts, type PortRange } from "../../values/ports.ts";
 import { type Grant, openingKey } from "../firewall.ts";
 
-/** What is open to whom. */
+/** Open ports, by address. */
 export class GateGrants {
   readonly #open = new Map<string, readonly Grant[]>();
   /** Single-use grants that were used, until they would have ended. */
@@ -38,7 +38,7 @@ export class GateGrants {
     }
   }
 
-  /** Whether a grant lets this in; a single-use one is used up by it. */
+  /** True if a grant allows this connection, which uses up a single-use grant. */
   use(address: string, port: PortRange, nowMs: number): boolean {
     const own = this.#open.get(address) ?? [];
     const live = own.filter(({ ports, untilMs }) =>
@@ -76,7 +76,7 @@ export class GateGrants {
   }
 }
 
-/** What tells one single-use grant from another, extended or new. */
+/** Key that tells one single-use grant from another, extended or new. */
 function useKey(grant: Grant): string {
   return `${grant.client} ${openingKey(grant)} ${grant.untilMs}`;
 }

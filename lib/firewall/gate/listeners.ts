@@ -52,12 +52,12 @@ export class GateListeners {
     }
   }
 
-  /** Whether it listens on a port. */
+  /** True if the gate listens on this port. */
   has(port: number): boolean {
     return this.#listeners.has(port);
   }
 
-  /** Whether it listens on any of these ports. */
+  /** True if the gate listens on any of these ports. */
   serve(ports: PortRange): boolean {
     return [...this.#listeners.keys()].some((port) =>
       containsPorts(ports, tcpPort(port))

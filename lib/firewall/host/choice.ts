@@ -11,10 +11,10 @@ import {
 } from "./granted.ts";
 import type { BackendName, FirewallConfig } from "../firewall.ts";
 
-/** What a new configuration is to have, and what the user named. */
+/** Backend and mode of a new configuration, as far as the user named them. */
 export interface WantedFirewall {
   readonly backend: BackendName;
-  /** Whether the user named the backend; else another one may fit better. */
+  /** False: another backend may fit better. */
   readonly isNamed: boolean;
   /** Null = not named. */
   readonly mode: FirewallConfig["mode"] | null;
@@ -24,11 +24,11 @@ export interface WantedFirewall {
   }[];
   /** The UDP port of the knocks. */
   readonly port: number;
-  /** Whether `iptables` here means the kernel's own, not that of nftables. */
+  /** True: `iptables` here works on the kernel's own tables, not on nftables. */
   readonly isLegacy: boolean;
 }
 
-/** What fits. */
+/** Backend and mode that fit this host. */
 export interface Choice {
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];
@@ -85,7 +85,7 @@ export function chooseFirewall(
   };
 }
 
-/** What the host's rules surely drop of these ports, once for each family. */
+/** The ports that the host's rules certainly drop, once for each family. */
 function blockedOf(
   rules: HostRules,
   ports: readonly Blocked["ports"][],

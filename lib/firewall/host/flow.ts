@@ -67,7 +67,7 @@ export interface HostRules {
 export interface Own {
   /** A chain in a table of the host, "inet filter knock", or a chain of iptables by name; null = none. */
   readonly chain: string | null;
-  /** Whether a granted packet is accepted there; false: it returns to the host's rules. */
+  /** True: a granted packet is accepted there; false: it returns to the host's rules. */
   readonly accepts: boolean;
 }
 
@@ -184,7 +184,7 @@ export function sure(is: boolean): Match {
   return is ? "yes" : "no";
 }
 
-/** Whether a port is in a range; maybe where any port is meant. */
+/** Matches a port against a range; "maybe" where any port is meant. */
 export function portWithin(
   port: number | null,
   first: number,
@@ -194,7 +194,7 @@ export function portWithin(
   return first <= 0 && last >= 65535 ? "yes" : "maybe";
 }
 
-/** Whether an address, null = unknown, is within "ADDRESS/BITS". */
+/** Matches an address, null = unknown, against "ADDRESS/BITS". */
 export function addressWithin(address: string | null, text: string): Match {
   if (/\/0$/.test(text)) return "yes";
   const prefix = parsePrefix(text);
@@ -303,7 +303,7 @@ function followRules(walk: Walk, chain: FilterChain): boolean {
   return true;
 }
 
-/** Whether a packet may come back from what a rule does. */
+/** Carries out a rule; true if a packet may come back from it. */
 function take(
   walk: Walk,
   chain: FilterChain,
@@ -350,16 +350,16 @@ function note(
 
 const IPTABLES = /^(?:legacy )?ip6? (?:filter|mangle)$/;
 
-/** Whether a chain is this program's. */
+/** True if the chain is this program's. */
 export function isOwn(table: string, name: string, { chain }: Own): boolean {
   return chain !== null &&
     (chain === `${table} ${name}` || chain === name && IPTABLES.test(table));
 }
 
 /**
- * Whether the iptables backend in mode accept will jump to its own chain first
- * here: it does so by itself when the server starts, and again when somebody
- * takes the jump away, so that it counts where no jump is there.
+ * True if the iptables backend in mode accept will jump to its own chain first
+ * here. It inserts the jump when the server starts, and again after somebody
+ * deletes it, so the jump counts even where it is missing.
  */
 function isComing(
   { table, name, hook }: FilterChain,

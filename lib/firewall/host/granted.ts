@@ -26,7 +26,7 @@ import {
 } from "./flow.ts";
 import { findJump } from "./jump.ts";
 
-/** What a grant opens, or what is to be asked about. */
+/** Ports that a grant opens, or that a caller asks about. */
 export interface Wanted {
   readonly ports: PortRange;
   /** Where connections go instead of this machine; null = here. */
@@ -39,7 +39,7 @@ export interface Blocked {
   readonly family: Family;
   /** The rule that drops it. */
   readonly by: string;
-  /** What to type, or to write. */
+  /** A command to type, or a line to write. */
   readonly hint: string;
   /** The chain that the kernel calls; null where a jump to ours is missing. */
   readonly base: FilterChain | null;
@@ -163,7 +163,7 @@ export function acceptMode(
   return isManaged ? null : { backend: "nft", chain: `${table} knock` };
 }
 
-/** What lets a port through where a chain drops it, in the words of the tool that keeps the chain. */
+/** A line that lets a port through a chain that drops it, in the words of the tool that keeps the chain. */
 export function allowLine(
   host: HostRules,
   { table, name, hook }: FilterChain,

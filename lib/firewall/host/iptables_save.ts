@@ -73,7 +73,7 @@ export function parseIptablesSave(
   return [...named.values()].flatMap((chains) => [...chains.values()]);
 }
 
-/** Whether a line is a rule of a chain. */
+/** True if a line is a rule of a chain. */
 export function isOfChain(line: string, chain: string | null): boolean {
   return chain !== null && line.startsWith(`-A ${chain} `);
 }
@@ -158,7 +158,7 @@ function readTarget(
   return { do: target === "" || PASSING.test(target) ? "pass" : "unknown" };
 }
 
-/** What a module matches whatever its options say. */
+/** Matches a module, whatever its options say. */
 function meetsModule(name: string, words: readonly string[]): Match {
   if (ABSENT.test(name)) return "no";
   // The way back to a sender whom an answer can reach.

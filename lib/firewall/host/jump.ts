@@ -21,13 +21,13 @@ import {
   type Probe,
 } from "./flow.ts";
 
-/** What is wrong, and the cure. */
+/** A fault, and the hint that mends it. */
 export interface Problem {
   readonly text: string;
   readonly hint: string;
 }
 
-/** How the host comes to our chain: from which chain of the kernel, by which chains, or why not. */
+/** Chains from a hook of the kernel to our chain, or the reason why there are none. */
 export type Jump =
   | {
     readonly ok: true;
@@ -38,8 +38,8 @@ export type Jump =
   | { readonly ok: false; readonly problem: Problem };
 
 /**
- * How the host's rules come to our chain. Not at all, or only behind a rule
- * that drops everything: then nothing that is opened is open.
+ * Finds the jumps by which the host's rules come to our chain. Without one, or
+ * behind a rule that drops everything, nothing that is granted is reachable.
  */
 export function findJump(
   { chains }: Pick<HostRules, "chains">,
@@ -110,7 +110,7 @@ export function findDrops(
   }));
 }
 
-/** What a chain may do with new connections to any port, by family and protocol. */
+/** Fates that a chain may have for new connections to any port, by family and protocol. */
 function allFates(
   base: FilterChain,
   chains: readonly FilterChain[],

@@ -113,7 +113,7 @@ function listed(text: string): Json[] | null {
   }
 }
 
-/** Whether the elements can decide: ports and protocols that do not expire. */
+/** True if the elements can decide: ports and protocols that do not expire. */
 function isOfPorts({ type, flags }: Json): boolean {
   const types = Array.isArray(type) ? type : [type];
   const changes = [flags].flat().some((flag) =>
@@ -194,7 +194,7 @@ const PASSING: readonly string[] = [
   ...["ct helper", "ct timeout", "ct expectation", "secmark", "tproxy"],
 ];
 
-/** Whether a statement lets only some packets on to the next one. */
+/** True if a statement lets only some packets on to the next one. */
 function isConditional(kind: string, value: Json): boolean {
   if (PASSING.includes(kind)) return false;
   if (kind === "set" || kind === "map") {
@@ -255,7 +255,7 @@ function elementOf(one: Json): Json {
   return one?.elem?.val ?? one;
 }
 
-/** Whether a probe meets a condition. */
+/** Matches a probe against a condition. */
 function compare({ op, left, right }: Json, probe: Probe, named: Named): Match {
   // A packet without such a header meets no condition about it.
   if (isAbsent(left, probe)) return "no";
@@ -287,7 +287,7 @@ const ORDER = {
   ">=": (a: number, b: number) => a >= b,
 } as const;
 
-/** Whether the left side of a condition has a value, or one of a set. */
+/** Matches the left side of a condition against a value, or one of a set. */
 function is(left: Json, right: Json, probe: Probe, named: Named): Match {
   if (isAbsent(left, probe)) return "no";
   if (right === ALL) return "yes";
@@ -312,7 +312,7 @@ function is(left: Json, right: Json, probe: Probe, named: Named): Match {
   return isValue(left, right, probe);
 }
 
-/** Whether one part of a packet has one value, or a value of a range. */
+/** Matches one part of a packet against a value, or a value of a range. */
 function isValue(left: Json, right: Json, probe: Probe): Match {
   const { payload, meta } = left ?? {};
   if (meta?.key === "iif" || meta?.key === "iifname") {
@@ -349,7 +349,7 @@ function isFlags(left: Json): boolean {
   return left?.payload?.protocol === "tcp" && left.payload.field === "flags";
 }
 
-/** Whether one of these flags is set in a first packet: SYN alone, but for ECN's. */
+/** Matches flags of a first packet: SYN alone, but for ECN's. */
 function flagged(right: Json): Match {
   const words = wordsOf(right);
   if (!words) return "maybe";
@@ -357,7 +357,7 @@ function flagged(right: Json): Match {
   return words.some((word) => ECN.includes(word)) ? "maybe" : "no";
 }
 
-/** Whether a packet's bits under a mask are these: flags of TCP, the offset of a fragment. */
+/** Matches a packet's bits under a mask: flags of TCP, the offset of a fragment. */
 function masked([left, mask]: Json[], right: Json): Match {
   if (left?.payload?.field === "frag-off") {
     return mask === FRAGMENT_OFFSET && right === 0 ? "yes" : "maybe";
@@ -383,7 +383,7 @@ function wordsOf(flags: Json): string[] | null {
   return words.includes(null) ? null : words.flat() as string[];
 }
 
-/** Whether a packet has no such header at all. */
+/** True if a packet has no such header at all. */
 function isAbsent(left: Json, probe: Probe): boolean {
   const { payload, exthdr, concat } = left ?? {};
   if (left?.["&"]) return isAbsent(left["&"]?.[0], probe);
@@ -408,7 +408,7 @@ function isAbsent(left: Json, probe: Probe): boolean {
   }
 }
 
-/** What a probe has in this place; undefined: that is not known. */
+/** Value of a probe in this place; undefined: unknown. */
 function valueOf(
   left: Json,
   { protocol, family, port, forwardedTo }: Probe,

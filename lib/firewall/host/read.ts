@@ -15,7 +15,7 @@ import { SystemError } from "../../values/errors.ts";
 /** Without counters and without the elements of sets: those of grants may be a hundred thousand. */
 const NFT = ["nft", "-j", "-s", "-t"];
 
-/** How long a listing may take. */
+/** Longest time for a listing. */
 const TIMEOUT_MS = 10_000;
 
 /** Most sets of ports that are listed. */

@@ -40,7 +40,7 @@ export class IptablesChains {
     this.#mode = mode;
   }
 
-  /** Whether the kernel ends all grants by itself, as far as it was tried. */
+  /** True if the kernel ends all grants by itself, as far as it was tried. */
   get areTimed(): boolean {
     return this.#untimed.size === 0;
   }
@@ -101,7 +101,7 @@ export class IptablesChains {
     return this.#programs.restore(family, script);
   }
 
-  /** Whether a family's chain is as it was made, and holds these grants. */
+  /** True if a family's chain is as it was made, and holds these grants. */
   async isIntact(family: Family, held: Held): Promise<boolean> {
     const listing = await this.#programs.list(family);
     const { rules, first } = readListing(listing, this.#chain);

@@ -26,7 +26,7 @@ import {
 import { Iptables, type Variant } from "./program.ts";
 import { DEFAULT_CHAIN, LAST_STOP_SECONDS, type Style } from "./rules.ts";
 
-/** How the chain is to be. */
+/** Mode and name of the chain. */
 export interface IptablesOptions {
   readonly mode: "guard" | "accept";
   /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */

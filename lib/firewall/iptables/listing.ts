@@ -1,20 +1,20 @@
-/** What `iptables -S` says of ours: whose a chain is, and what is in it. Pure. */
+/** Our part of `iptables -S`: the owner of a chain, and its rules. Pure. */
 
 import { parseAddress } from "../../values/address.ts";
 import { lines, OWNER } from "../firewall.ts";
 
-/** How the rule ends that a chain is known as ours by. */
+/** End of the rule that marks a chain as ours. */
 export const MARK = `-m comment --comment "${OWNER}"`;
 
-/** What `iptables -S` shows of ours. */
+/** Our part of `iptables -S`. */
 export interface IptablesListing {
   /** The chain's rules, behind "-A CHAIN "; null when there is no such chain. */
   readonly rules: readonly string[] | null;
-  /** Whether the first rule of INPUT leads there. */
+  /** True if the first rule of INPUT jumps to the chain. */
   readonly first: boolean;
-  /** How many rules of INPUT lead there, just as ours does. */
+  /** Count of the rules of INPUT that jump to the chain just as ours does. */
   readonly jumps: number;
-  /** Whether other rules lead there, too. */
+  /** True if other rules jump to the chain, too. */
   readonly shared: boolean;
 }
 
@@ -37,7 +37,7 @@ export function readListing(listing: string, chain: string): IptablesListing {
   };
 }
 
-/** Whether a chain was made by this program; one without rules is anybody's. */
+/** True if this program made the chain; one without rules is nobody's. */
 export function isOurs({ rules }: IptablesListing): boolean {
   return rules?.some(isMark) ?? false;
 }
@@ -55,7 +55,7 @@ export function ourChains(listing: string): string[] {
 
 /** A chain's rules in a form that can be compared. */
 export interface Portrait {
-  /** What the grants' rules say, in order. */
+  /** The grants' rules, in order. */
   readonly grants: string;
   /** The other rules, as they stand. */
   readonly others: string;

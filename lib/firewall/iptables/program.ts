@@ -7,7 +7,7 @@ import { SystemError } from "../../values/errors.ts";
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";
 
-/** How long it may take, waiting for other programs' changes included. */
+/** Longest run, including the wait for other programs' changes. */
 const TIMEOUT_MS = 30_000;
 
 /** Where the programs are when the PATH does not say. */
@@ -84,7 +84,7 @@ export class Iptables {
   }
 }
 
-/** What a program's words mean. */
+/** Turns a program's words into one error. */
 export function iptablesError(program: string, stderr: string): FirewallError {
   // "iptables-restore v1.8.9 (nf_tables): " and a line, or the lines after it.
   const said = stderr.replace(/^\S+ v[\d.]+ \([^)]*\): ?/, "").split("\n");

@@ -15,7 +15,7 @@ const OUR_JUMP =
 export interface ChainRemoval {
   readonly table: string;
   readonly chain: string;
-  /** Whether rules of others jump to it: then it stays, empty. */
+  /** True if rules of others jump to it: then it stays, empty. */
   readonly stays: boolean;
   /** For iptables-restore. */
   readonly script: string;

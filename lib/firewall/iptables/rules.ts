@@ -15,12 +15,12 @@ export const DEFAULT_CHAIN = "KNOCK";
 /** The last moment that xt_time can tell, as unix seconds: in January 2038. */
 export const LAST_STOP_SECONDS = 2_147_483_647;
 
-/** How the rules of a family are written. */
+/** Form of the rules of a family. */
 export interface Style {
   readonly chain: string;
   /** guard: drop what is not granted; accept: accept what is. */
   readonly mode: "guard" | "accept";
-  /** Whether the kernel has xt_time, and ends grants by itself. */
+  /** True if the kernel has xt_time, and ends grants by itself. */
   readonly timed: boolean;
 }
 

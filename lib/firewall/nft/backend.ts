@@ -210,8 +210,8 @@ export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
 }
 
 /**
- * Whether a grant is of a range that can be no element: a rule cannot delete
- * from a set of intervals, and a range has no single target.
+ * True for a grant of a range that can be no element: a rule cannot delete from
+ * a set of intervals, and a range has no single target.
  */
 export function isOddRange({ once, to, ports }: Grant): boolean {
   return (once || to !== null) && ports.first !== ports.last;

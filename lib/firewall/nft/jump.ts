@@ -1,4 +1,4 @@
-/** Whether the host's own rules lead to those of mode accept, and still do. */
+/** Watches that the host's own rules jump to those of mode accept, and still do. */
 
 import { FirewallError } from "../firewall.ts";
 import { findDrops, findJump, type Problem } from "../host/jump.ts";
@@ -7,7 +7,7 @@ import type { Nft } from "./library.ts";
 import { findTable, readTable } from "./listing.ts";
 import { type HostChain, hostTable } from "./rules/sets.ts";
 
-/** How long what was looked at is trusted: a listing costs a millisecond. */
+/** Time for which a look at the rules is trusted: a listing costs a millisecond. */
 const TRUST_MS = 1000;
 
 /** Chains of the host's table, as they were. */
@@ -30,7 +30,7 @@ export class NftJump {
     this.#host = host;
   }
 
-  /** Whether the chains that lead to ours, and ours, are as they were when all was well. */
+  /** True if the chains that jump to ours, and ours, are as they were when all was well. */
   async leadsStill(nowMs: number): Promise<boolean> {
     if (!this.#host) return true;
     const watched = this.#watched;

@@ -38,9 +38,9 @@ export class NftKernel {
   readonly #host: HostChain | null;
   /** The way from the host's rules to ours. */
   readonly jump: NftJump;
-  /** What is judged from the next replace() on. */
+  /** Sequences that the rules judge from the next replace() on. */
   readonly sequences: NftSequences;
-  /** Whether the table of the host's chain is there by our doing. */
+  /** True if we made the table of the host's chain. */
   #madeTable = false;
 
   constructor(nft: Nft, host: HostChain | null) {
@@ -55,7 +55,7 @@ export class NftKernel {
     await this.#nft.run(script);
   }
 
-  /** What is there of ours; throws FirewallError when another's has our names. */
+  /** Lists all that is ours; throws FirewallError when another's has our names. */
   async look(): Promise<NftListing> {
     // "list table" fetches the elements of the sets even if it does not show
     // them, a second for a hundred thousand; "list ruleset" does not.
@@ -163,7 +163,7 @@ export class NftKernel {
   }
 }
 
-/** What stands. It changes the rules; grants are what the scripts it is given say. */
+/** The installed ruleset. It changes the rules; the scripts it is given change the grants. */
 export class NftStanding {
   readonly #kernel: NftKernel;
   #plan: Plan;
@@ -182,12 +182,12 @@ export class NftStanding {
     };
   }
 
-  /** What the ruleset was made from. */
+  /** Plan that the ruleset was made from. */
   get plan(): Plan {
     return this.#plan;
   }
 
-  /** Whether all was applied at least once. */
+  /** True if all was applied at least once. */
   get isSetUp(): boolean {
     return this.#isSetUp;
   }
@@ -232,7 +232,7 @@ export class NftStanding {
     await this.#kernel.replace(this.#plan, found, script);
   }
 
-  /** Whether all is as it was put in place. */
+  /** True if all is as it was installed. */
   async isIntact(): Promise<boolean> {
     if (this.#listing === null) return false;
     return await this.#kernel.listing() === this.#listing;

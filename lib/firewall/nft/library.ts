@@ -13,9 +13,9 @@ import type {
 import { FirewallError, MissingError } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** Who runs nft scripts. */
+/** Runs nft scripts. */
 export interface Nft {
-  /** How it works: "libnftables 1.0.6" or "/usr/sbin/nft, forked". */
+  /** Name of the way: "libnftables 1.0.6" or "/usr/sbin/nft, forked". */
   readonly name: string;
   /**
    * Runs a script, all of it or nothing, and returns what it lists: numbers
@@ -66,7 +66,7 @@ const FORMS: Readonly<
 /** The protocol of nfnetlink sockets, from linux/netlink.h. */
 const NETLINK_NETFILTER = "12";
 
-/** How long the program may take; a hundred thousand elements need 1 s. */
+/** Longest run of the program; a hundred thousand elements need 1 s. */
 const PROGRAM_TIMEOUT_MS = 30_000;
 
 const SYMBOLS = {
@@ -100,7 +100,7 @@ export async function openNft(runtime: Runtime): Promise<Nft> {
   );
 }
 
-/** What nft said, as one error in our words. */
+/** Turns the words of nft into one error. */
 export function nftError(said: string): FirewallError {
   const line = said.split("\n").find((line) => /error|^E:/i.test(line)) ??
     said.split("\n")[0] ?? "";
@@ -217,7 +217,7 @@ class ForkedNft implements Nft {
   close(): void {}
 }
 
-/** Whether a netfilter socket is sure to be had. */
+/** True if a netfilter socket is sure to be had. */
 function hasNetlink(runtime: Runtime): boolean {
   try {
     return runtime.files.readText("/proc/net/netlink").split("\n")
@@ -230,7 +230,7 @@ function hasNetlink(runtime: Runtime): boolean {
 /** The bit of CAP_NET_ADMIN, from linux/capability.h. */
 const CAP_NET_ADMIN = 12n;
 
-/** Whether it has CAP_NET_ADMIN; null where the system does not tell. */
+/** True if this process has CAP_NET_ADMIN; null where the system does not say. */
 export function mayAdministerNetwork(runtime: Runtime): boolean | null {
   try {
     const status = runtime.files.readText("/proc/self/status");

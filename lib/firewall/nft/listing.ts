@@ -19,17 +19,17 @@ export interface Listed {
   readonly text: string;
 }
 
-/** What was found of ours. */
+/** Our objects in the kernel. */
 export interface NftListing {
   /** The listing of our own table; null when there is none. */
   readonly own: string | null;
-  /** What is ours in the table of the host's chain. */
+  /** Our objects in the table of the host's chain. */
   readonly host: readonly Listed[];
-  /** Whether that table is there. */
+  /** True if that table exists. */
   readonly hasHostTable: boolean;
 }
 
-/** What was found as one text; null when there is nothing of ours. */
+/** Joins our objects into one text; null when there are none. */
 export function textOf({ own, host }: NftListing): string | null {
   if (own === null && host.length === 0) return null;
   return (own ?? "") + host.map(({ text }) => text + "\n").join("");
@@ -42,7 +42,7 @@ export function findTable(listing: string, table: string): string | null {
   return listing.slice(start, listing.indexOf("\n}\n", start) + 3);
 }
 
-/** What is in a table. */
+/** Reads the objects of a table. */
 export function readTable(table: string): Listed[] {
   const blocks = table.matchAll(
     /^\t(chain|set|map|counter) (\S+) \{\n(?:\t\t.*\n|\n)*?\t\}$/gm,
@@ -64,15 +64,15 @@ export function ownTable(listing: string): string | null {
   );
 }
 
-/** Whether a table of our name is ours. */
+/** True if a table of our name is ours. */
 export function isOurs(table: string): boolean {
   return table.split("\n")[1]?.trim() === `comment "${OWNER}"`;
 }
 
 /**
- * What is ours in the table of the host's chain; throws when the chain or a
- * set of our names is another's. An empty chain may be the host's own: it
- * has been put there for us.
+ * Finds our objects in the table of the host's chain; throws when the chain or
+ * a set of our names is another's. An empty chain may be the host's own, put
+ * there for us.
  */
 export function hostObjects(
   listing: string,

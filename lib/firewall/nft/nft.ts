@@ -10,7 +10,7 @@ import { resolveForwards } from "./rules/forwards.ts";
 import { rulesetText } from "./rules/ruleset.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
-/** How the backend is to work. */
+/** Options of the backend. */
 export interface NftOptions {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */

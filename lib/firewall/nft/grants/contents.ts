@@ -1,4 +1,4 @@
-/** What the sets of a plan hold, as the scripts that make it so. Pure. */
+/** Elements of a plan's sets, and the scripts that make them so. Pure. */
 
 import { FAMILIES, type Grant, openingKey } from "../../firewall.ts";
 import { allPlaces, type Plan } from "../rules/ruleset.ts";

@@ -29,7 +29,7 @@ export class NftRanges {
   #known = new Map<string, readonly Segment[]>();
   #sweepAt = SWEEP_FROM;
 
-  /** What changes when the ranges of `grants` become as open as `live` says. */
+  /** Pieces that change when the ranges of `grants` become as open as `live` says. */
   changed(grants: readonly Grant[], live: readonly Grant[]): Pieces {
     const wanted = segmentsByAddress(live);
     return new Map(

@@ -28,8 +28,8 @@ export interface GrantTarget {
 }
 
 /**
- * How much longer than its grant a target is known: the set of grants decides
- * alone, and must never find one that leads nowhere.
+ * Time that a target outlives its grant: the set of grants decides alone, and
+ * must never find one without its target.
  */
 const TARGET_SLACK_MS = 1000;
 
@@ -39,7 +39,7 @@ const SWEEP_FROM = 1024;
 /** The targets that the kernel was told of. */
 export class NftLeads {
   readonly #runtime: Runtime;
-  /** What the kernel was told, by address and ports. */
+  /** Targets that are in the kernel, by address and ports. */
   #known = new Map<string, GrantTarget>();
   #sweepAt = SWEEP_FROM;
 

@@ -43,7 +43,7 @@ export interface ForwardTarget {
   /** Canonical. */
   readonly address: string;
   readonly port: number;
-  /** Whether it is this machine itself. */
+  /** True if the target is this machine itself. */
   readonly local: boolean;
 }
 
@@ -53,7 +53,7 @@ export interface ForwardRule {
   readonly ports: readonly PortRange[];
   /** One a family at most; who comes by a family without one is refused. */
   readonly targets: readonly ForwardTarget[];
-  /** Whether this machine's own address is the source there. */
+  /** True if this machine's own address is the source there. */
   readonly masquerade: boolean;
 }
 

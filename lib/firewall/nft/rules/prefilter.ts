@@ -49,7 +49,7 @@ export function gateChain({ ports, tags, webTags = [] }: Prefilter): ChainText {
   };
 }
 
-/** What a listing of the table with its counts says, by name. */
+/** Reads the counters of the table's listing, by name. */
 export function readCounters(listing: string): Record<string, number> {
   const found: Record<string, number> = {};
   for (const [name, words] of Object.entries(COUNTERS)) {

@@ -169,7 +169,7 @@ export interface Plan {
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
   readonly forwards: readonly ForwardRule[];
-  /** Whether there are grants with a target of their own. */
+  /** True if there are grants with a target of their own. */
   readonly hasTargets: boolean;
   readonly gate: Prefilter | null;
 }

@@ -15,7 +15,7 @@ import { FAMILIES, type Family, OWNER } from "../../firewall.ts";
 export const TABLE = "inet knock";
 
 /**
- * What a set of grants holds: single ports, ranges, or single-use ports of
+ * Kind of the grants in a set: single ports, ranges, or single-use ports of
  * this machine; the same, single-use or not, of grants with a target of their
  * own; and the ports of this machine that such grants come out at.
  */
@@ -37,7 +37,7 @@ export const ONCE_KINDS: readonly SetKind[] = ["once", "sentonce"];
 export interface TablePlace {
   /** `inet knock`. */
   readonly table: string;
-  /** What the names of the sets begin with. */
+  /** Beginning of the sets' names. */
   readonly prefix: string;
   readonly families: readonly Family[];
   readonly kinds: readonly SetKind[];
@@ -128,7 +128,7 @@ export function mapName(family: Family): string {
   return `target${family}`;
 }
 
-/** What a packet is asked for: whose it is, and for which port. */
+/** The expression that rules look up in the sets: source, protocol and port of a packet. */
 export function packetKey(family: Family): string {
   const source = family === 4 ? "ip saddr" : "ip6 saddr";
   return `${source} . meta l4proto . th dport`;

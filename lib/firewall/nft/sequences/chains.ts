@@ -15,7 +15,7 @@ import type { Node } from "./tree.ts";
 /** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
 const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };
 
-/** What a right hit does. A rule whose set is full ends there: so each is short, and the last one drops. */
+/** Chain of a right hit. A rule whose set is full ends there: so each is short, and the last one drops. */
 export function arriveChain(
   node: Node,
   family: Family,
@@ -74,7 +74,7 @@ function completeRules(sequence: Sequence, family: Family): string[] {
   return rules;
 }
 
-/** What a packet to a port of a sequence leads to. */
+/** Chain of a packet to a port of a sequence. */
 export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
   const here = nodes.filter((node) => formatHit(node.hit) === formatHit(hit))
     .sort((a, b) => b.depth - a.depth);
@@ -104,10 +104,10 @@ export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
   return chainText(hitName(hit), [...rules, "counter drop"]);
 }
 
-/** What the names of all other chains and sets of the sequences begin with. */
+/** Beginning of the names of all other chains and sets of the sequences. */
 export const PREFIX = "seq_";
 
-/** How a rule names a packet's source. */
+/** Expression of a packet's source in a rule. */
 export const SOURCE: Readonly<Record<Family, string>> = {
   4: "ip saddr",
   6: "ip6 saddr",
@@ -149,7 +149,7 @@ export function hitName({ protocol, port }: Hit): string {
   return `${PREFIX}${protocol}_${port}`;
 }
 
-/** What the first packet of a connection and its retransmissions have alike. */
+/** Fields that the first packet of a connection and its retransmissions share. */
 export function syn(family: Family): string {
   return `${SOURCE[family]} . tcp sport . tcp sequence`;
 }
@@ -174,7 +174,7 @@ export function readTold(prefix: string): LoggedHit | null {
   };
 }
 
-/** What a rule logs when a sequence is complete. */
+/** Prefix that a rule logs when a sequence is complete. */
 export function toldPrefix({ action, name }: Sequence): string {
   return `knock ${action} ${name}`;
 }

@@ -64,7 +64,7 @@ const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
 /** The NFLOG group that tells of completed sequences: `tcpdump -i nflog:62201` shows them. */
 export const LOG_GROUP = 62_201;
 
-/** What a firewall is to put beside its own rules. */
+/** Rules of sequences, for a firewall to install beside its own. */
 export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
   return {
     text: (seesSockets) =>
@@ -73,14 +73,14 @@ export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
   };
 }
 
-/** How the rules are to be made. */
+/** Options of the rules. */
 export interface KernelOptions {
   /** The NFLOG group that tells of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
   readonly group: number;
   /**
-   * Whether the kernel can tell at which ports something listens (nft_socket;
-   * by default it can). Where it cannot, only the ports on either side of a
-   * hit's break a sequence: enough for scans in order, not for all others.
+   * True, the default: the kernel can tell at which ports something listens
+   * (nft_socket). Where it cannot, only the ports on either side of a hit's
+   * break a sequence: enough for scans in order, not for all others.
    */
   readonly seesSockets?: boolean;
 }
@@ -200,7 +200,7 @@ function forgetChain(
   );
 }
 
-/** What a packet to any other port leads to while its source is in a sequence. */
+/** Chain of a packet to any other port while its source is in a sequence. */
 function elsewhereChain(hits: readonly Hit[], seesSockets: boolean): string[] {
   return chainText(ELSEWHERE, [
     // A port at which something listens is in honest use.
@@ -262,7 +262,7 @@ const SOCKET_PROBE = lines(
 /** The sequences of one server. */
 export class NftSequences {
   readonly #nft: Nft;
-  /** Whether the rules are in our own table, as in mode guard. */
+  /** True: the rules are in our own table, as in mode guard. */
   readonly #hasTable: boolean;
   #rules: SequenceRules | null = null;
   /** Null = not tried yet. */

@@ -17,11 +17,11 @@ export interface Node {
   readonly hit: Hit;
   /** Null behind the root: a first hit. */
   readonly parent: Node | null;
-  /** How many hits lead here, this one included. */
+  /** Count of the hits up to here, this one included. */
   readonly depth: number;
-  /** Whether there are hits behind it. */
+  /** True if there are hits behind it. */
   readonly isInner: boolean;
-  /** What is complete here. */
+  /** Sequences that are complete here. */
   readonly complete: readonly Sequence[];
   /** The times that sequences through here may take, ms, each once, longest first. */
   readonly withinMs: readonly number[];
