@@ -22,6 +22,7 @@ export type {
   Forward,
   Opened,
   PacketRefusal,
+  PolicyRefusal,
   Request,
   Scene,
 } from "./lib/dialects/dialect.ts";
@@ -46,12 +47,7 @@ export {
 export { tagOf, windowOf } from "./lib/dialects/knock1/tag.ts";
 export type { Policy, Service } from "./lib/config/config.ts";
 export { type Machine, NO_MACHINE } from "./lib/server/packet/forwarding.ts";
-export {
-  isTimely,
-  judge,
-  type PolicyRefusal,
-  type Verdict,
-} from "./lib/server/packet/judge.ts";
+export { isTimely, judge, type Verdict } from "./lib/server/packet/judge.ts";
 export {
   MAX_SOURCES,
   type SequenceEvent,

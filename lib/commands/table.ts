@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../runtime/runtime.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
-import { escapeUnsafe } from "../values/text.ts";
+import { escapeUnsafe, formatJson } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
 /** A line of `knock help`, and the module behind it, loaded when it is used. */
@@ -128,6 +128,7 @@ export async function runCommand(
     return await dispatch(args, runtime);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
+    if (wantsJson(args)) runtime.out(errorJson(error));
     const lines = error instanceof ConfigError
       ? error.mistakes
       : [error.message];
@@ -141,6 +142,26 @@ export async function runCommand(
     }
     return error.status;
   }
+}
+
+/** True if `--json` is among a command's own options, even if it has none such. */
+function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return (end < 0 ? args : args.slice(0, end)).includes("--json");
+}
+
+/** An error as one JSON object on a line: docs/json.md, "An error". */
+function errorJson(error: OperatorError): string {
+  const { message, hint, status, facts } = error;
+  const told = {
+    ok: false,
+    ...facts,
+    error: message,
+    ...error instanceof ConfigError && { mistakes: error.mistakes },
+    hints: hint?.split("\n") ?? [],
+    exit_status: status,
+  };
+  return `${formatJson(told)}\n`;
 }
 
 async function dispatch(

@@ -59,6 +59,8 @@ export interface Request {
 export interface Answer {
   /** `done`, `refused` by policy, or `failed` in the firewall or command. */
   readonly status: "done" | "refused" | "failed";
+  /** Reason of `refused`, if the server gives one that this version knows. */
+  readonly reason?: PolicyRefusal;
   /** Number of ports opened or closed. */
   readonly count: number;
   /** Seconds granted. */
@@ -89,6 +91,23 @@ export type PacketRefusal =
   | "integrity"
   | "busy"
   | "payload";
+
+/** Reason for refusing an authentic request, in the order of the checks. */
+export type PolicyRefusal =
+  | "expired"
+  | "hours"
+  | "address required"
+  | "address"
+  | "source"
+  | "ports"
+  | "protocol"
+  | "target"
+  | "nothing to open"
+  | "forward"
+  | "command"
+  | "code"
+  | "code used"
+  | "code tries";
 
 /** Result of opening a packet: a request, or the reason for refusing it. */
 export type Opened =

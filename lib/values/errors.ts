@@ -12,6 +12,8 @@ export class OperatorError extends Error {
   readonly hint: string | undefined;
   /** Exit status: 1 failed, 2 usage or configuration. */
   readonly status: 1 | 2 = 1;
+  /** Facts found before the failure: members of the JSON object that `--json` prints. */
+  facts: Readonly<Record<string, unknown>> = {};
 
   /** Creates an error with a message of one line, lowercase, and a hint. */
   constructor(message: string, hint?: string) {

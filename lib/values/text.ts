@@ -13,6 +13,11 @@ export function counted(count: number, noun: string): string {
   return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
 }
 
+/** Identifier of some words: "refused: unknown client" becomes "refused_unknown_client". */
+export function toIdentifier(words: string): string {
+  return words.toLowerCase().replace(/[^a-z0-9]+/g, "_");
+}
+
 /**
  * Characters that act on a terminal or a line: controls (C0, DEL and C1),
  * format characters (bidi, zero width), line and paragraph separators, and

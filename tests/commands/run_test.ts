@@ -39,7 +39,7 @@ const denied: [name: string, manner: Manner, message: string][] = [
   [
     "refused",
     () => ({ status: "refused" }),
-    "the server refused: it may not run that for this client",
+    "refused: this client is not allowed to run x",
   ],
   ["failed", () => ({ status: "failed" }), "the server's command failed"],
   ["silent", () => null, "no answer from home.example.org"],

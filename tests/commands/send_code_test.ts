@@ -210,7 +210,7 @@ test("a no to a second packet with the same code is told as what it is", async (
     FailureError,
     "most likely the first was done, and its answer got lost",
   ) as OperatorError;
-  assertStringIncludes(error.hint!, "see whether it is open now");
+  assertStringIncludes(error.hint!, "check whether it is open now");
   assertEquals(codes(), [123456, 123456]);
 });
 
@@ -220,7 +220,7 @@ test("a no to the first packet with a code is the server's word", async () => {
   const error = await assertRejects(
     () => runSend(["home", "--code", "123456"], coded.fake),
     FailureError,
-    "the server refused: it may not open that for this client",
+    "refused: this client is not allowed to open these ports",
   ) as OperatorError;
   assertStringIncludes(error.hint!, "good for one knock");
   const plain = scene(undefined, refused);

@@ -1,4 +1,9 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { test } from "node:test";
 import type { Answered, Outcome } from "../../lib/client/knock/outcome.ts";
 import { sendKnock } from "../../lib/client/knock/send.ts";
@@ -6,6 +11,7 @@ import { formatProfile } from "../../lib/client/profile/file.ts";
 import { run as runClose } from "../../lib/commands/knock/close.ts";
 import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";
+import { runCommand } from "../../lib/commands/table.ts";
 import { oneTimeCode } from "../../lib/dialects/codes.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
 import {
@@ -24,7 +30,7 @@ import {
   type Manner,
   PROFILE,
 } from "../fakes/fake_server.ts";
-import type { Ask } from "../../lib/dialects/dialect.ts";
+import type { Ask, PolicyRefusal } from "../../lib/dialects/dialect.ts";
 
 const FILE = "/home/alice/.config/knock/profiles.yaml";
 const IPV4 = "198.51.100.7";
@@ -382,7 +388,7 @@ const denied: [command: string, run: Run, Manner, message: string][] = [
     "send",
     runSend,
     () => ({ status: "refused" }),
-    "the server refused: it may not open that for this client",
+    "refused: this client is not allowed to open these ports",
   ],
   [
     "send",
@@ -394,13 +400,13 @@ const denied: [command: string, run: Run, Manner, message: string][] = [
     "close",
     runClose,
     () => ({ status: "refused" }),
-    "the server refused: it may not close that for this client",
+    "refused: this client is not allowed to close these ports",
   ],
   [
     "ping",
     runPing,
     () => ({ status: "refused" }),
-    "the server refused: this client may not knock now",
+    "refused: this client is not allowed to knock now",
   ],
 ];
 for (const [command, run, manner, message] of denied) {
@@ -414,6 +420,65 @@ for (const [command, run, manner, message] of denied) {
   });
 }
 
+const reasons: [reason: PolicyRefusal, open: string, message: string][] = [
+  ["expired", "tcp/22", "refused: this client has expired"],
+  ["hours", "tcp/22", "refused: outside its hours"],
+  [
+    "address required",
+    "tcp/22",
+    "refused: this client must name its address",
+  ],
+  [
+    "address",
+    "tcp/22",
+    "refused: 203.0.113.9 is not the address that the packet came from",
+  ],
+  [
+    "source",
+    "tcp/22",
+    "refused: 203.0.113.9 is not an address of this client",
+  ],
+  ["ports", "tcp/8080", "refused: tcp/8080 is not allowed"],
+  ["ports", "tcp/1,udp/2", "refused: not all of tcp/1, udp/2 are allowed"],
+  [
+    "nothing to open",
+    "tcp/22",
+    "refused: this client may not open anything",
+  ],
+  ["command", "tcp/22", 'refused: command "" is not allowed'],
+  ["code", "tcp/22", "refused: the one-time code is missing or wrong"],
+  ["code used", "tcp/22", "refused: the one-time code was used before"],
+  ["code tries", "tcp/22", "refused: too many wrong one-time codes"],
+  ["forward", "tcp/22", "refused: this client may not forward a port"],
+];
+for (const [reason, open, message] of reasons) {
+  test(`knock send --open ${open}, with a server's reason "${reason}"`, async () => {
+    const { fake } = scene(() => ({ status: "refused", reason }));
+    const args = ["home", "--open", open, "--json"];
+    assertEquals(await runCommand(["send", ...args], fake), 1);
+    const [error, hint] = fake.stderr.split("\n");
+    assertEquals(error, `knock: error: ${message}`);
+    assert(hint!.length > "knock: hint: ".length);
+    const told = JSON.parse(fake.stdout);
+    assertEquals([told.ok, told.status, told.reason, told.error], [
+      false,
+      "refused",
+      reason.replaceAll(" ", "_"),
+      message,
+    ]);
+  });
+}
+
+test("knock send says when the server granted less time than was asked for", async () => {
+  const { fake } = scene(() => ({ seconds: 3600, count: 1 }), [IPV4], {
+    terminals: ["out"],
+  });
+  const args = ["home", "--open", "tcp/22", "--for", "8h"];
+  assertEquals(await runSend(args, fake), 0);
+  assertStringIncludes(fake.stdout, "open tcp/22 for 203.0.113.9 until ");
+  assertStringIncludes(fake.stdout, " (1h: the server grants no more)\n");
+});
+
 test("knock send tells the likely causes when no answer comes", async () => {
   const { fake } = scene(() => null, [IPV6, IPV4]);
   const error = await assertRejects(
@@ -424,7 +489,7 @@ test("knock send tells the likely causes when no answer comes", async () => {
   const causes: string[] = error.hint!.split("\n");
   assertEquals(causes.map((cause) => cause.split(":")[0]), [
     "the name",
-    "the way",
+    "the network",
     "the clock",
     "the keys",
     "the reply",

@@ -9,6 +9,7 @@ import type {
   Answer,
   Opened,
   PacketRefusal,
+  PolicyRefusal,
   Request,
 } from "../../lib/dialects/dialect.ts";
 import { knock1Dialect } from "../../lib/dialects/knock1/open.ts";
@@ -632,6 +633,34 @@ test("openReply() never throws, whatever the bytes", () => {
   }));
 });
 
+const REASONS: readonly PolicyRefusal[] = [
+  "expired",
+  "hours",
+  "address required",
+  "address",
+  "source",
+  "ports",
+  "nothing to open",
+  "command",
+  "code",
+  "code used",
+  "code tries",
+  "forward",
+];
+
+test("decodeReply() reads each reason of a refusal, and ignores others", () => {
+  const refused = { ...answer, status: "refused" } as const;
+  for (const [index, reason] of REASONS.entries()) {
+    const bytes = encodeReply({ ...refused, reason });
+    assertEquals(bytes[1], index + 1);
+    assertEquals(decodeReply(bytes), { ...refused, reason });
+  }
+  assertEquals(encodeReply({ ...refused, reason: "protocol" })[1], 0);
+  assertEquals(decodeReply(encodeReply(refused).with(1, 13)), refused);
+  assertEquals(decodeReply(encodeReply(refused).with(1, 255)), refused);
+  assertEquals(encodeReply({ ...answer, reason: "hours" })[1], 0);
+});
+
 test("decodeReply() refuses what has no meaning", () => {
   const bytes = encodeReply(answer);
   assertEquals(decodeReply(bytes), answer);
@@ -639,5 +668,6 @@ test("decodeReply() refuses what has no meaning", () => {
   assertEquals(decodeReply(bytes.with(0, 1))?.status, "refused");
   assertEquals(decodeReply(bytes.with(0, 3)), null);
   assertEquals(decodeReply(bytes.with(1, 1)), null);
+  assertEquals(decodeReply(bytes.with(0, 2).with(1, 1)), null);
   assertEquals(decodeReply(bytes.subarray(1)), null);
 });

@@ -75,6 +75,7 @@ export class FakeServer {
     if (!said || !opened.request.wantsReply) return [];
     const answer: Answer = {
       status: said.status ?? "done",
+      ...said.reason && { reason: said.reason },
       count: said.count ?? Math.max(opened.request.ports.length, 2),
       seconds: said.seconds ?? (opened.request.seconds || 30),
       timeMs: said.timeMs ?? nowMs + (said.afterMs ?? 0),

@@ -80,7 +80,7 @@ scene(
     const refused = async (...args: string[]) => {
       const { code, stderr } = await program.client(args);
       assertEquals(code, 1, stderr);
-      assertMatch(stderr, /the server refused/);
+      assertMatch(stderr, /refused: the one-time code/);
     };
     const done = async (...args: string[]) => {
       const { code, stderr } = await program.client(args);

@@ -8,8 +8,10 @@ import {
 } from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
-import { counted } from "../../values/text.ts";
+import { counted, toIdentifier } from "../../values/text.ts";
+import { formatDuration } from "../../values/time.ts";
 import type { Profile } from "../profile/profile.ts";
+import { type AskedFor, EACH_CODE_ONCE, explainReason } from "./reasons.ts";
 
 /** Outcome of a knock. */
 export type Outcome = Answered | Sent | Silent;
@@ -55,42 +57,34 @@ export interface Silent {
 const DEFAULT_SKEW = "2 minutes";
 
 const SECOND_MS = 1000;
-const DAY_MS = 86_400_000;
 
 /**
  * Answer of a server that did what was asked; null if none was wanted. Throws
- * FailureError, with the server's word or the likely causes, if the server
- * refused, failed or was silent.
+ * FailureError, with the server's reason or the likely causes and with
+ * {@linkcode outcomeFacts}, if the server refused, failed or was silent.
  */
 export function expectDone(
   profile: Profile,
-  action: Action,
+  asked: AskedFor,
   outcome: Outcome,
   nowMs: number,
 ): Answer | null {
   if (outcome.kind === "sent") return null;
-  if (outcome.kind === "silent") throw silence(profile, outcome, nowMs);
-  const { answer } = outcome;
-  switch (answer.status) {
-    case "done":
-      return answer;
-    case "refused":
-      throw refusal(action, outcome.code);
-    case "failed":
-      throw new FailureError(
-        `the server's ${FAILED[action]} failed`,
-        "run `knock log` and `knock doctor` on the server: its own rules may " +
-          "drop what was to be opened",
-      );
+  if (outcome.kind === "answered" && outcome.answer.status === "done") {
+    return outcome.answer;
   }
+  const error = outcome.kind === "silent"
+    ? silence(profile, outcome, nowMs)
+    : outcome.answer.status === "refused"
+    ? refusal(asked, outcome)
+    : new FailureError(
+      `the server's ${FAILED[asked.action]} failed`,
+      "run `knock log` and `knock doctor` on the server: its own rules may " +
+        "drop what was to be opened",
+    );
+  error.facts = outcomeFacts(profile, asked, outcome, nowMs);
+  throw error;
 }
-
-const REFUSED: Readonly<Record<Action, string>> = {
-  open: "it may not open that for this client",
-  close: "it may not close that for this client",
-  run: "it may not run that for this client",
-  ping: "this client may not knock now",
-};
 
 const FAILED: Readonly<Record<Action, string>> = {
   open: "firewall",
@@ -99,24 +93,23 @@ const FAILED: Readonly<Record<Action, string>> = {
   ping: "firewall",
 };
 
-function refusal(action: Action, code: CodeUse): FailureError {
+function refusal(asked: AskedFor, { answer, code }: Answered): FailureError {
   if (code === "again") {
     return new FailureError(
       "no answer came to the first packet, and the server refused the next " +
         "one with the same one-time code: most likely the first was done, " +
         "and its answer got lost",
-      `see whether it is ${DONE[action]}; another knock needs the next code`,
+      `check whether it is ${
+        DONE[asked.action]
+      }; another knock needs the next code`,
     );
   }
-  const why = "`knock log` on the server says why";
+  const [words, hint] = explainReason(asked, answer);
   return new FailureError(
-    `the server refused: ${REFUSED[action]}`,
-    code === "none" ? why : `${why}; ${EACH_CODE_ONCE}`,
+    `refused: ${words}`,
+    code === "none" || answer.reason ? hint : `${hint}; ${EACH_CODE_ONCE}`,
   );
 }
-
-const EACH_CODE_ONCE = "a one-time code is good for one knock: after another " +
-  "in the same 30 s, wait for the next";
 
 const DONE: Readonly<Record<Action, string>> = {
   open: "open now",
@@ -127,14 +120,25 @@ const DONE: Readonly<Record<Action, string>> = {
 
 /** `open tcp/22 for 203.0.113.9 until 14:05:10`, in this machine's time. */
 export function tellOpened(
-  ports: readonly PortRange[],
+  asked: AskedFor,
   answer: Answer,
   nowMs: number,
 ): string {
-  const until = answer.seconds === 0
+  const { seconds, address } = answer;
+  const until = seconds === 0
     ? ""
-    : ` until ${formatUntil(nowMs + answer.seconds * SECOND_MS, nowMs)}`;
-  return `open ${tellPorts(ports, answer)} for ${answer.address}${until}`;
+    : ` until ${formatUntil(nowMs + seconds * SECOND_MS, nowMs)}`;
+  const capped = isCapped(asked, answer)
+    ? ` (${formatDuration(seconds)}: the server grants no more)`
+    : "";
+  return `open ${
+    tellPorts(asked.ports, answer)
+  } for ${address}${until}${capped}`;
+}
+
+/** True if the server granted less time than was asked for. */
+function isCapped({ seconds }: AskedFor, answer: Answer): boolean {
+  return answer.seconds > 0 && answer.seconds < seconds;
 }
 
 /** `sent to home.example.org:54154`, for servers that never answer. */
@@ -150,6 +154,54 @@ export function tellClosed(
   return `closed ${tellPorts(ports, answer)} for ${answer.address}`;
 }
 
+/** Members of the JSON object about a knock: docs/json.md, "A knock". */
+export function outcomeFacts(
+  profile: Profile,
+  asked: AskedFor,
+  outcome: Outcome,
+  nowMs: number,
+): Readonly<Record<string, unknown>> {
+  const { action, ports, command } = asked;
+  const facts = {
+    profile: profile.name,
+    server: formatEndpoint(profile.server),
+    action,
+    ports: ports.map(formatPortRange),
+    ...command !== null && { command },
+  };
+  if (outcome.kind === "sent") {
+    return { ...facts, status: "sent", addresses: outcome.addresses };
+  }
+  if (outcome.kind === "silent") {
+    const { addresses, tries } = outcome;
+    return { ...facts, status: "no_answer", addresses, tries };
+  }
+  const { answer, from, roundTripMs, clockAheadMs } = outcome;
+  return {
+    ...facts,
+    ...answerFacts(asked, answer, nowMs),
+    from: formatEndpoint(from),
+    round_trip_ms: Math.round(roundTripMs * 10) / 10,
+    clock_ahead_ms: Math.round(clockAheadMs),
+  };
+}
+
+/** Members about the server's answer. */
+export function answerFacts(asked: AskedFor, answer: Answer, nowMs: number) {
+  const { status, reason, count, address, seconds } = answer;
+  return {
+    status,
+    reason: reason === undefined ? null : toIdentifier(reason),
+    count,
+    address,
+    seconds,
+    until: seconds > 0
+      ? new Date(nowMs + seconds * SECOND_MS).toISOString()
+      : null,
+    capped: isCapped(asked, answer),
+  };
+}
+
 /** Difference between the server's clock and this machine's in words; null below a second. */
 export function tellClock(aheadMs: number): string | null {
   const seconds = Math.round(Math.abs(aheadMs) / SECOND_MS);
@@ -163,13 +215,12 @@ export function formatMs(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
-/** The local time of day, with the date when it is not within a day. */
+/** The local time of day, with the date if it is not today. */
 export function formatUntil(untilMs: number, nowMs: number): string {
   const until = new Date(untilMs);
   const time = [until.getHours(), until.getMinutes(), until.getSeconds()]
     .map(twoDigits).join(":");
-  const sameDay = until.toDateString() === new Date(nowMs).toDateString();
-  if (sameDay || untilMs - nowMs < DAY_MS / 2) return time;
+  if (until.toDateString() === new Date(nowMs).toDateString()) return time;
   const date = [until.getFullYear(), until.getMonth() + 1, until.getDate()]
     .map(twoDigits).join("-");
   return `${date} ${time}`;
@@ -177,10 +228,13 @@ export function formatUntil(untilMs: number, nowMs: number): string {
 
 // The server counts what it did; the names are only known when all was done.
 function tellPorts(ports: readonly PortRange[], { count }: Answer): string {
-  if (ports.length > 0 && ports.length === count) {
-    return ports.map(formatPortRange).join(", ");
-  }
-  return counted(count, "port");
+  const asked = ports.reduce(
+    (sum, { first, last }) => sum + last - first + 1,
+    0,
+  );
+  return ports.length > 0 && asked === count
+    ? ports.map(formatPortRange).join(", ")
+    : counted(count, "port");
 }
 
 function silence(
@@ -196,12 +250,14 @@ function silence(
   const clock = new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
   const causes = [
     ...(named
-      ? [`the name: is the server at ${addresses.join(" or ")} today?`]
+      ? [`the name: check that the server is at ${addresses.join(" or ")} now`]
       : []),
-    `the way: is the server running, and UDP port ${port} open on the way to it?`,
-    `the clock: this machine's says ${clock}, and may differ from the server's by ${DEFAULT_SKEW}`,
-    `the keys: is profile "${profile.name}" what the server has enrolled?`,
-    "the reply: a server that sends none is knocked at with --no-reply",
+    "the network: check that the server is running, and that every firewall " +
+    `on the way lets UDP port ${port} through`,
+    `the clock: this machine's is at ${clock}; by default a server accepts ` +
+    `a difference of ${DEFAULT_SKEW}`,
+    `the keys: check that the server has the keys of profile "${profile.name}" enrolled`,
+    "the reply: if the server does not reply by design, use --no-reply",
   ];
   const times = tries === 1 ? "1 try" : `${tries} tries`;
   return new FailureError(

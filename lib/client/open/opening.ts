@@ -55,7 +55,7 @@ export async function openDoor(
   target: AttemptTarget,
 ): Promise<Attempt> {
   const knocked = await knock(runtime, profile, wish, knocking);
-  expectDone(profile, "open", knocked.outcome, runtime.nowMs());
+  expectDone(profile, wish, knocked.outcome, runtime.nowMs());
   const done = { profile, wish, knocking, knocked };
   return await enter(runtime, done, target);
 }
@@ -132,8 +132,11 @@ function notOpen(
     }
   }
   const seconds = OPEN_WAIT_MS / 1000;
+  const whom = outcome.kind === "answered"
+    ? ` for ${outcome.answer.address}`
+    : "";
   return new FailureError(
-    `${where} is not open after ${seconds} s: ${why}`,
+    `${where} is not open${whom} after ${seconds} s: ${why}`,
     hints.join("\n"),
   );
 }

@@ -6,11 +6,7 @@ import {
   type Whom,
   type Wish,
 } from "../../client/knock/knock.ts";
-import {
-  type Answered,
-  expectDone,
-  type Outcome,
-} from "../../client/knock/outcome.ts";
+import { expectDone, outcomeFacts } from "../../client/knock/outcome.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../../client/knock/send.ts";
 import {
   parseTransport,
@@ -25,10 +21,9 @@ import {
 } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
 import { parseCode } from "../../dialects/codes.ts";
-import type { Action, Answer } from "../../dialects/dialect.ts";
+import type { Answer } from "../../dialects/dialect.ts";
 import { MAX_PORTS } from "../../dialects/knock1/items.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { formatEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import {
   formatPortRange,
@@ -197,12 +192,20 @@ function readPort(words: string): PortRange {
   );
 }
 
+/** Prints what became of a knock as one JSON object on a line. */
+export function printFacts(
+  runtime: Runtime,
+  facts: Readonly<Record<string, unknown>>,
+): void {
+  runtime.out(`${formatJson({ ok: true, ...facts })}\n`);
+}
+
 // What `knock close` and `knock run` have in common: an order that opens nothing.
 
 /**
- * Knocks for what is ordered. Returns the answer if it is to be told: on a
- * terminal and without `--quiet`; null otherwise, or where no answer was
- * wanted. Throws FailureError when it was not done.
+ * Knocks for what is ordered, and prints JSON with `--json`. Returns the answer
+ * if it is to be shown: on a terminal, without `--quiet` and `--json`; null
+ * otherwise, or if no answer was wanted. Throws FailureError if it was not done.
  */
 export async function order(
   runtime: Runtime,
@@ -215,57 +218,11 @@ export async function order(
   const wish = { ...ordered, seconds: 0, code };
   const knocking = { ...sending, ...whom, mayGuess: false };
   const { outcome } = await knock(runtime, profile, wish, knocking);
-  const { action } = ordered;
-  const answer = expectDone(profile, action, outcome, runtime.nowMs());
-  const told = !options.flag("quiet") && runtime.isTerminal("out");
-  return told ? answer : null;
-}
-
-// What became of a knock, for programs: `--json`.
-
-const SECOND_MS = 1000;
-
-/** One JSON object, on a line. */
-export function outcomeJson(
-  profile: Profile,
-  action: Action,
-  ports: readonly PortRange[],
-  outcome: Outcome,
-  nowMs: number,
-): string {
-  const told = {
-    profile: profile.name,
-    server: formatEndpoint(profile.server),
-    action,
-    ports: ports.map(formatPortRange),
-  };
-  const became = outcome.kind === "answered"
-    ? tellAnswer(outcome, nowMs)
-    : outcome.kind === "sent"
-    ? { status: "sent", addresses: outcome.addresses }
-    : {
-      status: "no answer",
-      addresses: outcome.addresses,
-      tries: outcome.tries,
-    };
-  return `${formatJson({ ...told, ...became })}\n`;
-}
-
-function tellAnswer(
-  { answer, from, roundTripMs, clockAheadMs }: Answered,
-  nowMs: number,
-) {
-  const { status, count, seconds, address } = answer;
-  return {
-    status,
-    count,
-    address,
-    seconds,
-    until: seconds > 0
-      ? new Date(nowMs + seconds * SECOND_MS).toISOString()
-      : null,
-    from: formatEndpoint(from),
-    round_trip_ms: Math.round(roundTripMs * 10) / 10,
-    clock_ahead_ms: Math.round(clockAheadMs),
-  };
+  const nowMs = runtime.nowMs();
+  const answer = expectDone(profile, wish, outcome, nowMs);
+  if (options.flag("json")) {
+    printFacts(runtime, outcomeFacts(profile, wish, outcome, nowMs));
+    return null;
+  }
+  return !options.flag("quiet") && runtime.isTerminal("out") ? answer : null;
 }

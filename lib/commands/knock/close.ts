@@ -14,6 +14,7 @@ Options:
     --from ADDRESS     For which address; "source" (the default) is where
                        the packet comes from as the server sees it.
     --no-reply         Send one packet and do not wait for the answer.
+    --json             Print one JSON object, also when it fails.
     -q, --quiet        Print nothing when it is closed.
 ${SENDING}
 

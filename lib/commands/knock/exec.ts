@@ -56,7 +56,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   await withProgress(runtime, text, options.flag("quiet"), async () => {
     if (port === null) {
       const { outcome } = await knock(runtime, profile, wish, knocking);
-      expectDone(profile, "open", outcome, runtime.nowMs());
+      expectDone(profile, wish, outcome, runtime.nowMs());
       return;
     }
     const target = { port, address: null };

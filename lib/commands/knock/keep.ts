@@ -61,7 +61,7 @@ export async function keep(
     const closing = { ...wish, action: "close", seconds: 0 } as const;
     const knocking = { ...close, mayGuess: false };
     const { outcome } = await knock(runtime, profile, closing, knocking);
-    expectDone(profile, "close", outcome, runtime.nowMs());
+    expectDone(profile, closing, outcome, runtime.nowMs());
   }
   return 0;
 }

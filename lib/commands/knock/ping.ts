@@ -1,10 +1,16 @@
 import { knock } from "../../client/knock/knock.ts";
-import { expectDone, formatMs, tellClock } from "../../client/knock/outcome.ts";
+import {
+  expectDone,
+  formatMs,
+  outcomeFacts,
+  tellClock,
+} from "../../client/knock/outcome.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
+import { FailureError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { askedCode, askedServer, outcomeJson, SENDING } from "./asking.ts";
+import { askedCode, askedServer, printFacts, SENDING } from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:
@@ -13,7 +19,7 @@ export const help = `Usage:
 Asks whether the profile's server answers this client. Opens nothing.
 
 Options:
-    --json             Print one JSON object, also when no answer came.
+    --json             Print one JSON object, also when it fails.
     -q, --quiet        Print nothing when it answers.
 ${SENDING}
 
@@ -46,12 +52,18 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     () => knock(runtime, profile, wish, knocking),
   );
   const nowMs = runtime.nowMs();
-  if (options.flag("json")) {
-    runtime.out(outcomeJson(profile, "ping", [], outcome, nowMs));
+  expectDone(profile, wish, outcome, nowMs);
+  if (outcome.kind !== "answered") {
+    throw new FailureError(
+      `profile "${profile.name}" is for a server that never answers`,
+      "`knock send` sends a packet",
+    );
   }
-  expectDone(profile, "ping", outcome, nowMs);
-  if (outcome.kind !== "answered") return 1;
-  if (options.flag("json") || options.flag("quiet")) return 0;
+  if (options.flag("json")) {
+    printFacts(runtime, outcomeFacts(profile, wish, outcome, nowMs));
+    return 0;
+  }
+  if (options.flag("quiet")) return 0;
   const { answer, from, roundTripMs, clockAheadMs } = outcome;
   runtime.out(
     `${escapeUnsafe(profile.name)} answers from ${formatEndpoint(from)} ` +

@@ -21,11 +21,12 @@ Options:
                        default) is where the packet comes from as the server
                        sees it.
     --no-reply         Send one packet and do not wait for the answer.
+    --json             Print one JSON object, also when it fails.
     -q, --quiet        Print nothing when it is done.
 ${SENDING}
 
-The command runs once, however often the packet is sent. Ends with 0 when it
-with 0, and 1 when it failed, or the server refused or did not answer. What it
+The command runs once, however often the packet is sent. Exits with 0 if it
+does, and with 1 if it failed, or the server refused or did not answer. What it
 printed is in the server's log.
 
 Example:

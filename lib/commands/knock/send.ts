@@ -4,7 +4,9 @@ import {
   type Wish,
 } from "../../client/knock/knock.ts";
 import {
+  answerFacts,
   expectDone,
+  outcomeFacts,
   tellOpened,
   tellSent,
 } from "../../client/knock/outcome.ts";
@@ -14,14 +16,14 @@ import type { Answer, Forward } from "../../dialects/dialect.ts";
 import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
-import { UsageError } from "../../values/errors.ts";
+import { OperatorError, UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 import {
   askedOpening,
   askedPorts,
   askedServer,
-  outcomeJson,
+  printFacts,
   SENDING,
 } from "./asking.ts";
 import { withProgress } from "./progress.ts";
@@ -51,7 +53,7 @@ Options:
     --close            With --keep: close when it is stopped.
     --no-reply         Send one packet and do not wait for the answer.
     --nat HOST:PORT    Have the port of --open passed on to there (fwknop).
-    --json             Print one JSON object, also when no answer came.
+    --json             Print one JSON object, also when it fails.
     -q, --quiet        Print nothing when it is open.
 ${SENDING}
 
@@ -126,7 +128,6 @@ async function open(
   profile: Profile,
   { wish, knocking, waitFor, telling }: Opening,
 ): Promise<Answer | null> {
-  const { ports } = wish;
   const { quiet, json, reply } = telling;
   const text = `knocking at ${profile.name}`;
   const silent = quiet || !reply && waitFor === null;
@@ -134,25 +135,36 @@ async function open(
     const knocked = await knock(runtime, profile, wish, knocking);
     const nowMs = runtime.nowMs();
     const { outcome } = knocked;
-    if (json) {
-      runtime.out(outcomeJson(profile, "open", ports, outcome, nowMs));
-    }
-    const answer = expectDone(profile, "open", outcome, nowMs);
-    if (waitFor === null) return { knocked, answer, nowMs, reached: null };
+    const answer = expectDone(profile, wish, outcome, nowMs);
+    const { also, without } = knocked;
+    const facts = {
+      ...outcomeFacts(profile, wish, outcome, nowMs),
+      ...also && { also: answerFacts(wish, also.answer, nowMs) },
+      ...without !== null && { without },
+    };
+    if (waitFor === null) return { knocked, answer, nowMs, facts };
     progress.show(`waiting for tcp/${waitFor} of ${profile.name}`);
     const { reach } = await import("../../client/open/opening.ts");
     const [port, wait] = [waitFor, { profile, wish, knocking, knocked }];
-    const reached = await reach(runtime, wait, port);
-    return { knocked, answer, nowMs, reached };
+    try {
+      const reached = await reach(runtime, wait, port);
+      return { knocked, answer, nowMs, facts, reached };
+    } catch (error) {
+      if (error instanceof OperatorError) {
+        error.facts = { ...facts, status: "not_open" };
+      }
+      throw error;
+    }
   });
-  const { knocked: { also, without }, answer, nowMs, reached } = opened;
+  const { knocked: { also, without }, answer, nowMs, facts, reached } = opened;
+  if (json) printFacts(runtime, facts);
   if (quiet) return answer;
   if (without !== null) runtime.err(`knock: not for both: ${without}\n`);
   if (json || !runtime.isTerminal("out")) return answer;
-  if (answer) runtime.out(`${tellOpened(ports, answer, nowMs)}\n`);
+  if (answer) runtime.out(`${tellOpened(wish, answer, nowMs)}\n`);
   else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
   else if (reply) runtime.out(`${tellSent(profile)}\n`);
-  if (also) runtime.out(`${tellOpened(ports, also.answer, nowMs)}\n`);
+  if (also) runtime.out(`${tellOpened(wish, also.answer, nowMs)}\n`);
   return answer;
 }
 

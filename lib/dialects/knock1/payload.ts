@@ -11,7 +11,7 @@ import {
   addressToBytes,
 } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
-import type { Action, Answer, Request } from "../dialect.ts";
+import type { Action, Answer, PolicyRefusal, Request } from "../dialect.ts";
 import { isZero, readItems, writeItems } from "./items.ts";
 
 /** Size of a knock's payload in bytes. */
@@ -44,6 +44,7 @@ const ITEMS_AT = 36;
 
 // Offsets in a reply's payload.
 const STATUS_AT = 0;
+const REASON_AT = 1;
 const REPLY_COUNT_AT = 2;
 const REPLY_SECONDS_AT = 4;
 const REPLY_TIME_AT = 8;
@@ -60,6 +61,22 @@ const FLAG_REPLY = 1;
 /** The field holds 1 + the code: six digits. */
 const MAX_CODE_FIELD = 1_000_000;
 const STATUSES = ["done", "refused", "failed"] as const;
+/** Reasons of a refusal by their number (docs/protocol.md §7); 0 = none given. */
+const REASONS: readonly (PolicyRefusal | null)[] = [
+  null,
+  "expired",
+  "hours",
+  "address required",
+  "address",
+  "source",
+  "ports",
+  "nothing to open",
+  "command",
+  "code",
+  "code used",
+  "code tries",
+  "forward",
+];
 const MAX_U32 = 0xffff_ffff;
 
 /**
@@ -119,6 +136,10 @@ export function encodeReply(answer: Answer): Uint8Array {
   const bytes = new Uint8Array(REPLY_PAYLOAD_SIZE);
   const view = new DataView(bytes.buffer);
   bytes[STATUS_AT] = STATUSES.indexOf(answer.status);
+  if (answer.status === "refused" && answer.reason !== undefined) {
+    // One without a number is none given.
+    bytes[REASON_AT] = Math.max(REASONS.indexOf(answer.reason), 0);
+  }
   view.setUint16(REPLY_COUNT_AT, Math.min(answer.count, 0xffff));
   view.setUint32(REPLY_SECONDS_AT, Math.min(answer.seconds, MAX_U32));
   writeTime(view, REPLY_TIME_AT, answer.timeMs);
@@ -131,9 +152,13 @@ export function decodeReply(bytes: Uint8Array): Answer | null {
   if (bytes.length !== REPLY_PAYLOAD_SIZE) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const status = STATUSES[bytes[STATUS_AT]!];
-  if (!status || bytes[STATUS_AT + 1] !== 0) return null;
+  const number = bytes[REASON_AT]!;
+  if (!status || number !== 0 && status !== "refused") return null;
+  // A reason of a later version is ignored.
+  const reason = REASONS[number];
   return {
     status,
+    ...reason && { reason },
     count: view.getUint16(REPLY_COUNT_AT),
     seconds: view.getUint32(REPLY_SECONDS_AT),
     timeMs: readTime(view, REPLY_TIME_AT),

@@ -5,12 +5,13 @@ import type {
   DialectName,
   Explanation,
   PacketRefusal,
+  PolicyRefusal,
   Request,
   Step,
 } from "../../dialects/dialect.ts";
 import { formatPrefix } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { isTimely, judge, type PolicyRefusal } from "../packet/judge.ts";
+import { isTimely, judge } from "../packet/judge.ts";
 import { explainRefusal, explainSkew, formatPorts } from "../report/events.ts";
 
 /** A dialect's explanation of a packet, with the dialect's name. */

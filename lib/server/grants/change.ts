@@ -37,8 +37,8 @@ export async function carryOut(
 ): Promise<Answer> {
   const { runtime, queue } = server;
   if (!decision.ok) {
-    const { status, address } = decision;
-    return { ...NOTHING, status, timeMs: runtime.nowMs(), address };
+    const { ok: _, ...refused } = decision;
+    return { ...NOTHING, ...refused, timeMs: runtime.nowMs() };
   }
   const { change } = decision;
   const { client, address, ports, seconds } = change;

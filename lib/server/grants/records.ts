@@ -1,6 +1,6 @@
 /** Changes as the ledger and the history have them: recorded, and taken back. */
 
-import type { Action } from "../../dialects/dialect.ts";
+import type { Action, PolicyRefusal } from "../../dialects/dialect.ts";
 import type { Endpoint } from "../../values/address.ts";
 import { SystemError } from "../../values/errors.ts";
 import {
@@ -42,6 +42,8 @@ export type Decision =
   | {
     readonly ok: false;
     readonly status: "refused" | "failed";
+    /** Reason for the client, if its policy refused it. */
+    readonly reason?: PolicyRefusal;
     /** The address that was asked for; canonical. */
     readonly address: string;
   };

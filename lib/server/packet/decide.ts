@@ -7,7 +7,7 @@
 
 import type { Client } from "../../config/config.ts";
 import { STEP_MS } from "../../dialects/codes.ts";
-import type { Request } from "../../dialects/dialect.ts";
+import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import { MAX_WAITING } from "../grants/queue.ts";
 import { type Change, type Decision, record } from "../grants/records.ts";
 import { explainRefusal, explainSkew, type Subject } from "../report/events.ts";
@@ -16,13 +16,7 @@ import { codeIdentity } from "../state/replay.ts";
 import type { Server } from "../state/server.ts";
 import type { Store } from "../state/store.ts";
 import { takenAddresses } from "./forwarding.ts";
-import {
-  isClientAddress,
-  isTimely,
-  judge,
-  type PolicyRefusal,
-  type Verdict,
-} from "./judge.ts";
+import { isClientAddress, isTimely, judge, type Verdict } from "./judge.ts";
 
 /** Time for which the system's list of interfaces is reused, milliseconds. */
 const TAKEN_MS = 1000;
@@ -104,7 +98,7 @@ export function decide(
         explainRefusal(decided.why, address),
       );
     }
-    return { ok: false, status: "refused", address };
+    return { ok: false, status: "refused", reason: decided.why, address };
   } catch (error) {
     return fail(server, asked, error);
   }

@@ -7,7 +7,7 @@
 
 import type { Policy } from "../../config/config.ts";
 import { oneTimeCode, STEP_MS } from "../../dialects/codes.ts";
-import type { Request } from "../../dialects/dialect.ts";
+import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import {
   type Endpoint,
   isHostAddress,
@@ -24,23 +24,6 @@ import {
   type Machine,
   NO_MACHINE,
 } from "./forwarding.ts";
-
-/** Reason for refusing an authentic request, in the order of the checks. */
-export type PolicyRefusal =
-  | "expired"
-  | "hours"
-  | "address required"
-  | "address"
-  | "source"
-  | "ports"
-  | "protocol"
-  | "target"
-  | "nothing to open"
-  | "forward"
-  | "command"
-  | "code"
-  | "code used"
-  | "code tries";
 
 /** Decision of {@linkcode judge}. */
 export type Verdict =

@@ -1,10 +1,10 @@
 /** Events, recorded in the history and written to the log. */
 
+import type { PolicyRefusal } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isLinkLocal } from "../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
-import type { PolicyRefusal } from "../packet/judge.ts";
 import type { EventName } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
