@@ -10,7 +10,6 @@ import { knock } from "../../lib/client/knock/knock.ts";
 import { formatProfile } from "../../lib/client/profile/file.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";
 import { run as runExec } from "../../lib/commands/knock/exec.ts";
-import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runProxy } from "../../lib/commands/knock/proxy.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";
 import { runCommand } from "../../lib/commands/table.ts";
