@@ -1,10 +1,11 @@
 /**
- * `deno task mutate [--part N/M] [--only TEXT]`: proves that the tests hold
+ * `deno task mutate [--part N/M] [--only TEXT] [--texts]`: proves that the tests hold
  * the lines that security rests on. Applies each change of `mutants.json` to
  * a copy of the project and runs the tests beside it, which must fail.
  *
  * A mutant is found by its text, which must occur exactly once in its file:
  * a line that moved is an error here, never a mutant that is passed over.
+ * `--texts` checks that alone and runs no test.
  * @module
  */
 
@@ -119,12 +120,14 @@ function print(text: string): void {
 async function main(): Promise<number> {
   const options = parseArgs(process.argv.slice(2), {
     string: ["part", "only"],
+    boolean: ["texts"],
   });
   const wrong = mistakes();
   if (wrong.length > 0) {
     print(wrong.join("\n"));
     return 2;
   }
+  if (options.texts) return 0;
   const [part, parts] = (options.part ?? "1/1").split("/").map(Number);
   const chosen = mutants.filter(({ name, file }, index) =>
     index % parts! === part! - 1 &&
