@@ -46,6 +46,7 @@ const DENO_CODES: Readonly<Record<string, string>> = {
   PermissionDenied: "EACCES",
   NotCapable: "EACCES",
   AlreadyExists: "EEXIST",
+  BrokenPipe: "EPIPE",
   AddrInUse: "EADDRINUSE",
   AddrNotAvailable: "EADDRNOTAVAIL",
   ConnectionRefused: "ECONNREFUSED",

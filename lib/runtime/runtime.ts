@@ -50,14 +50,15 @@ export interface Runtime {
   every(ms: number, callback: () => void): Stoppable;
 
   /**
-   * Writes to standard output; what acts on a terminal is escaped, but for
-   * newlines and tabs. Never throws on a closed pipe.
+   * Writes to stdout; what acts on a terminal is escaped, but for newlines and
+   * tabs. False if its reader went away (EPIPE); throws FailureError if it
+   * cannot be written, as on a full disk.
    */
-  out(text: string): void;
-  /** The same on standard error. */
-  err(text: string): void;
-  /** Writes to a terminal as it is: text with escape sequences of our own. */
-  paint(stream: "out" | "err", text: string): void;
+  out(text: string): boolean;
+  /** Writes to stderr, escaped too; false if it cannot be written. */
+  err(text: string): boolean;
+  /** As {@linkcode out} and {@linkcode err}, for text with escape sequences of our own. */
+  paint(stream: "out" | "err", text: string): boolean;
   /** Standard error again, for a server, which waits for no reader. */
   readonly log: LogPipe;
   isTerminal(stream: "in" | "out" | "err"): boolean;

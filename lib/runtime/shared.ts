@@ -7,7 +7,7 @@ import { systemError, translating, translatingAsync } from "./errors.ts";
 import { files, openDatabase, os } from "./files.ts";
 import { LogQueue } from "./output.ts";
 import type { FetchOptions, LookUp, Runtime } from "./runtime.ts";
-import { SystemError } from "../values/errors.ts";
+import { FailureError, SystemError } from "../values/errors.ts";
 
 type Shared = Omit<
   Runtime,
@@ -167,10 +167,10 @@ export function standardOutput(
 ): Pick<Runtime, "out" | "err" | "paint" | "log"> {
   const log = new LogQueue(writeSome);
   const paint = (stream: "out" | "err", text: string) => {
-    if (stream === "out") writeAll(out, text);
+    if (stream === "out") return isRead(writeAll(out, text));
     // Behind a log that nobody reads it would wait for ever.
-    else if (log.isBusy) log.write(text);
-    else writeAll(err, text);
+    if (log.isBusy) return log.write(text);
+    return writeAll(err, text) === null;
   };
   return {
     out: (text) => paint("out", escapeLines(text)),
@@ -294,18 +294,29 @@ export function selfCommand(run: readonly string[]): string[] {
   return compiled ? [process.execPath] : [process.execPath, ...run, script];
 }
 
-function writeAll(write: (bytes: Uint8Array) => number, text: string): void {
+/** Writes a text, and waits for a slow reader; the system's refusal, if it refuses. */
+function writeAll(
+  write: (bytes: Uint8Array) => number,
+  text: string,
+): SystemError | null {
   let rest: Uint8Array = new TextEncoder().encode(text);
   while (rest.length > 0) {
     try {
       rest = rest.subarray(write(rest));
     } catch (error) {
-      const { code } = systemError(error);
-      // A reader that went away is no reason to fail; a slow one is waited for.
-      if (code !== "EAGAIN") return;
+      const failure = systemError(error);
+      if (failure.code !== "EAGAIN") return failure;
       Atomics.wait(PAUSE, 0, 0, 1);
     }
   }
+  return null;
+}
+
+/** False if the reader of stdout went away; any other refusal is a FailureError. */
+function isRead(failure: SystemError | null): boolean {
+  if (failure === null) return true;
+  if (failure.code === "EPIPE") return false;
+  throw new FailureError(`cannot write to stdout: ${failure.message}`);
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));

@@ -205,6 +205,21 @@ test("run() add prints no enrolment that was not stored", async () => {
   assertEquals(runtime.stdout, "");
 });
 
+for (const reader of ["gone", "full"] as const) {
+  test(`run() add enrols nobody if the reader of the line is ${reader}`, async () => {
+    const runtime = machine();
+    runtime.reader = reader;
+    const paths = runtime.files.paths();
+    await assertRejects(
+      () => run(["add", "bob", "--code", "--svg", "/tmp/bob.svg"], runtime),
+      FailureError,
+      "nobody was enrolled",
+    );
+    assertEquals(runtime.files.readText(FILE), TEXT);
+    assertEquals(runtime.files.paths(), paths);
+  });
+}
+
 test("run() list and show never show a psk", async () => {
   const runtime = machine(
     TWO.replace(`psk: ${PUBLIC}`, `psk: ${"B".repeat(42)}A`),

@@ -27,7 +27,7 @@ import { FakeDatabases } from "./fake_database.ts";
 import { FakeFiles } from "./fake_files.ts";
 import { FakeNetwork } from "./fake_network.ts";
 import { RSA_PRIVATE_PEM } from "./rsa.ts";
-import { SystemError } from "../../lib/values/errors.ts";
+import { FailureError, SystemError } from "../../lib/values/errors.ts";
 
 /** When a fake clock starts: 2026-01-02T12:00:00Z, a Friday. */
 export const START_MS = Date.UTC(2026, 0, 2, 12);
@@ -82,6 +82,8 @@ export class FakeRuntime implements Runtime {
   readonly processes = new Set<number>([4242]);
   /** What was asked on the terminal. */
   readonly questions: string[] = [];
+  /** Reader of stdout: one that takes all, none any more, or a full disk. */
+  reader: "there" | "gone" | "full" = "there";
   /** Standard output and error so far. */
   stdout = "";
   stderr = "";
@@ -180,17 +182,21 @@ export class FakeRuntime implements Runtime {
     return this.clock.every(ms, callback);
   }
 
-  out(text: string): void {
-    this.paint("out", escapeLines(text));
+  out(text: string): boolean {
+    return this.paint("out", escapeLines(text));
   }
 
-  err(text: string): void {
-    this.paint("err", escapeLines(text));
+  err(text: string): boolean {
+    return this.paint("err", escapeLines(text));
   }
 
-  paint(stream: "out" | "err", text: string): void {
-    if (stream === "out") this.stdout += text;
-    else this.stderr += text;
+  paint(stream: "out" | "err", text: string): boolean {
+    if (stream === "err") this.stderr += text;
+    else if (this.reader === "full") {
+      throw new FailureError("cannot write to stdout: no space left on device");
+    } else if (this.reader === "gone") return false;
+    else this.stdout += text;
+    return true;
   }
 
   readonly log = {

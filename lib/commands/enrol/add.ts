@@ -24,9 +24,9 @@ import {
 } from "../command.ts";
 import { addInDialect } from "./add_dialect.ts";
 import { FILE_OPTION } from "./list.ts";
-import { codeFileOf, createWith, newCodeSecret } from "./new_files.ts";
+import { codeFileOf, enrolWith, newCodeSecret } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
-import { replaceConfig, tellToReload } from "./remove.ts";
+import { tellToReload } from "./remove.ts";
 import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
 
 /** Its options. */
@@ -112,20 +112,21 @@ export async function addClient(
     throw tellByHand(runtime, file, entry, code);
   }
   const svg = options.value("svg");
-  createWith(runtime, [
-    ...code === null ? [] : [{
-      path: pathBeside(runtime, file, entry.code!),
-      data: `${code}\n`,
-    }],
-    ...svg === undefined
-      ? []
-      : [{ path: svg, data: formatQrSvg(enrolment), isOutput: true }],
-  ], () => {
-    // What the new text means is judged before it replaces the old one.
-    readConfigText(runtime, file, edited);
-    replaceConfig(runtime, file, edited);
+  enrolWith(runtime, {
+    file,
+    before: text,
+    after: edited,
+    files: [
+      ...code === null ? [] : [{
+        path: pathBeside(runtime, file, entry.code!),
+        data: `${code}\n`,
+      }],
+      ...svg === undefined
+        ? []
+        : [{ path: svg, data: formatQrSvg(enrolment), isOutput: true }],
+    ],
+    out: `${enrolment}\n`,
   });
-  runtime.out(`${enrolment}\n`);
   const qr = options.flag("qr");
   if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
   if (code !== null) showCode(runtime, name, code, qr);

@@ -12,9 +12,9 @@ import type { Endpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import type { Options } from "../command.ts";
-import { createWith } from "./new_files.ts";
+import { createWith, enrolWith } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
-import { replaceConfig, tellToReload } from "./remove.ts";
+import { tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
 /** What is asked for, and where to. */
@@ -74,16 +74,18 @@ export async function addInDialect(
     runtime.out(made.out);
     throw tellByHand(runtime, config.file, entry, null);
   }
-  createWith(runtime, [
-    ...files,
-    ...svg === undefined
-      ? []
-      : [{ path: svg, data: formatQrSvg(made.qr!), isOutput: true }],
-  ], () => {
-    readConfigText(runtime, config.file, edited);
-    replaceConfig(runtime, config.file, edited);
+  enrolWith(runtime, {
+    file: config.file,
+    before: text,
+    after: edited,
+    files: [
+      ...files,
+      ...svg === undefined
+        ? []
+        : [{ path: svg, data: formatQrSvg(made.qr!), isOutput: true }],
+    ],
+    out: made.out,
   });
-  runtime.out(made.out);
   if (qr) showQr(runtime, `the enrolment of ${policy.name}`, made.qr!);
   for (const hint of made.hints) runtime.err(`knock: hint: ${hint}\n`);
   tellServer(runtime, options, made.server);

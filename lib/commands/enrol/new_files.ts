@@ -1,11 +1,13 @@
 /** New files that are there together with what they are made for, or not at all. */
 
 import { clientFiles } from "../../config/files/edit.ts";
+import { readConfigText } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";
 import {
   checkPlace,
   createOwn,
   makeOwnFolder,
+  replaceOwn,
 } from "../../config/files/rights.ts";
 import { CODE_SECRET_SIZE, formatCodeSecret } from "../../dialects/codes.ts";
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
@@ -58,6 +60,50 @@ export function createWith(
     }
     throw error;
   }
+}
+
+/** A change of the configuration, with what comes with it. */
+export interface EnrolmentChange {
+  readonly file: string;
+  /** Text of the configuration, before and after. */
+  readonly before: string;
+  readonly after: string;
+  /** New files that the client needs. */
+  readonly files: readonly NewFile[];
+  /** Secrets for the client, printed on stdout. */
+  readonly out: string;
+}
+
+/**
+ * Enrols a client: makes its files, replaces the configuration, and prints its
+ * secrets. Throws OperatorError if one of these fails: then all is as before.
+ */
+export function enrolWith(runtime: Runtime, change: EnrolmentChange): void {
+  const { file, before, after, files, out } = change;
+  createWith(runtime, files, () => {
+    // The new text is checked before it replaces the old one.
+    readConfigText(runtime, file, after);
+    replaceConfig(runtime, file, after);
+    try {
+      if (runtime.out(out)) return;
+      throw new FailureError("cannot write to stdout: nobody reads it");
+    } catch (error) {
+      replaceConfig(runtime, file, before);
+      if (!(error instanceof FailureError)) throw error;
+      throw new FailureError(`${error.message}: nobody was enrolled`);
+    }
+  });
+}
+
+/** Replaces the configuration's text; throws FailureError, the old text stays. */
+export function replaceConfig(
+  runtime: Runtime,
+  file: string,
+  text: string,
+): void {
+  failing(`cannot write ${file}`, () => {
+    replaceOwn(runtime, file, text);
+  });
 }
 
 /** Whether there was none. */

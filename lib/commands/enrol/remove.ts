@@ -3,12 +3,11 @@
 import { removeClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
-import { replaceOwn } from "../../config/files/rights.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { failing, FailureError } from "../../values/errors.ts";
+import { FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { FILE_OPTION, findClient } from "./list.ts";
-import { removeClientFiles } from "./new_files.ts";
+import { removeClientFiles, replaceConfig } from "./new_files.ts";
 
 /** Runs `knock client remove`. */
 export function removeClient(args: string[], runtime: Runtime): number {
@@ -29,17 +28,6 @@ export function removeClient(args: string[], runtime: Runtime): number {
   removeClientFiles(runtime, file, name, { before: text, after: edited });
   tellToReload(runtime);
   return 0;
-}
-
-/** Replaces the configuration's text; throws FailureError, the old text stays. */
-export function replaceConfig(
-  runtime: Runtime,
-  file: string,
-  text: string,
-): void {
-  failing(`cannot write ${file}`, () => {
-    replaceOwn(runtime, file, text);
-  });
 }
 
 /** Says how a running server learns of the change. */
