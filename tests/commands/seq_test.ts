@@ -89,7 +89,20 @@ test("run() of seq fails where nothing can be sent", async () => {
 });
 
 const HINTS: [args: string, hint: string][] = [
-  ["seq gate 7000:UDP", "in small letters: 7000:udp"],
+  ["seq gate 7000:UDP", "write 7000:udp"],
+  ["seq gate 7000,8000:UDP", "separate the ports with spaces: 7000 8000:udp"],
+  ["192.0.2.1 7000,8000", "separate the ports with spaces: 7000 8000"],
+  ["seq gate 7000,", "separate the ports with spaces: 7000"],
+  [
+    "seq gate 7000-7002",
+    "a sequence has no ranges: write each port: 7000 7001 7002",
+  ],
+  [
+    "192.0.2.1 7000-7001:udp",
+    "a sequence has no ranges: write each port: 7000:udp 7001:udp",
+  ],
+  ["seq gate 65534-65536", "a sequence has no ranges: write each port\n"],
+  ["seq gate 7000-70000", "a sequence has no ranges: write each port\n"],
   ["seq \u2013v gate 7000", "type it anew: -v"],
   ["\u2013v 192.0.2.1 7000", "type it anew: -v"],
   ["seq gate 7000 \u2014delay 1s", "type it anew: --delay"],

@@ -104,7 +104,9 @@ test("Doors runs a program once in the time of every, and counts what is left ou
   await knock(7000, 9000);
   await knock(7000, 9000);
   await knock(7000, 9000);
-  assertEquals([ran.length, claims.length], [1, 1]);
+  assertEquals(ran.length, 1);
+  // Nothing ends after a run, so the log names no time.
+  assertEquals(claims, [`run sequence a ${HERE}  0`]);
   assertEquals(counters.all, { "left out: every": 2 });
   assertEquals(
     said.filter((line) => line.includes("left out")),

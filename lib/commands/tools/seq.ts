@@ -106,13 +106,38 @@ export function readHits(
   return texts.map((text) => {
     const hit = parseHit(text) ?? serviceHit(runtime, text);
     if (hit) return udp ? { ...hit, protocol: "udp" } : hit;
-    const lower = text.toLowerCase();
     throw new UsageError(
       `PORT must be 1 to 65535, with /udp or /tcp behind it where needed, ` +
         `got "${text}"`,
-      parseHit(lower) ? `in small letters: ${lower}` : undefined,
+      hintFor(text),
     );
   });
+}
+
+/** Most ports of a range that a hint writes out. */
+const MAX_WRITTEN = 8;
+
+/** Spelling that is accepted, for capitals, lists and ranges; undefined for other texts. */
+function hintFor(text: string): string | undefined {
+  const lower = text.toLowerCase();
+  if (parseHit(lower)) return `write ${lower}`;
+  const list = lower.split(/[,;]/).filter((one) => one !== "");
+  if (/[,;]/.test(lower) && list.length > 0 && list.every(parseHit)) {
+    return `separate the ports with spaces: ${list.join(" ")}`;
+  }
+  const [, first, last, protocol = ""] =
+    /^(\d{1,5})[-:](\d{1,5})([:/](?:tcp|udp))?$/.exec(lower) ?? [];
+  const count = Number(last) - Number(first) + 1;
+  if (!(count >= 2 && count <= MAX_WRITTEN && parseHit(last!))) {
+    return first === undefined
+      ? undefined
+      : "a sequence has no ranges: write each port";
+  }
+  const ports = Array.from(
+    { length: count },
+    (_, index) => `${Number(first) + index}${protocol}`,
+  );
+  return `a sequence has no ranges: write each port: ${ports.join(" ")}`;
 }
 
 /** The family that is wanted; throws a UsageError when both are. */
@@ -171,8 +196,8 @@ function serviceHit(runtime: Runtime, text: string): Hit | null {
 
 // The command line of knockd's own client: `knock HOST PORT[:PROTO] ...`.
 
-/** What a port looks like there, right or wrong. */
-const PORT = /^-?\d+(:\w*)?$/;
+/** Form of a port there, right or wrong: with a list or a range, too, for the error. */
+const PORT = /^-?\d+([-,:]\w*)*$/;
 
 /** A service's name in the place of a port. */
 const NAME = /^[A-Za-z][\w.+-]*(:\w*)?$/;

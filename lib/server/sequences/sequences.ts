@@ -140,6 +140,7 @@ export class Sequences {
       store.doors.remind(name, address, nowMs + forSeconds * 1000);
     };
     const runs = argv !== null && action === "open" && open.length === 0;
+    const ends = open.length > 0 || programFor(door.runAfter, address) !== null;
     this.#perform(
       {
         client: grantee(name),
@@ -148,7 +149,7 @@ export class Sequences {
         command: runs ? argv[0] : null,
         address,
         ports: open,
-        seconds: action === "open" ? forSeconds : 0,
+        seconds: action === "open" && ends ? forSeconds : 0,
         to: null,
         run: null,
         inKernel,
