@@ -613,6 +613,34 @@ SPA_SERVER_PROTO tcp
   assertEquals(transport, { kind: "tcp", port: null });
 });
 
+const gpgRows: [lines: string, home: string | null, words: string][] = [
+  [`GPG_RECIPIENT ${FINGERPRINT}\nGPG_SIGNER me`, "~/.gnupg", ""],
+  [
+    `GPG_HOMEDIR /k\nGPG_RECIPIENT ${FINGERPRINT}\nGPG_SIGNER me`,
+    "/k",
+    "",
+  ],
+  [`GPG_RECIPIENT ${FINGERPRINT}`, null, "without GPG_SIGNER\n"],
+  ["GPG_HOMEDIR /k", null, "without GPG_RECIPIENT and GPG_SIGNER\n"],
+];
+
+for (const [lines, home, words] of gpgRows) {
+  test(`convertFwknop() of .fwknoprc with USE_GPG and ${lines}`, () => {
+    const act = () =>
+      convert(
+        `[a]\nSPA_SERVER 192.0.2.30\nACCESS tcp/22\nALLOW_IP source\n` +
+          `SPOOF_USER me\nHMAC_KEY_BASE64 ${MAC}\nUSE_GPG Y\n${lines}\n`,
+        ".fwknoprc",
+      );
+    if (home === null) {
+      assertThrows(act, ConfigError, words);
+      return;
+    }
+    const { value, warnings } = act();
+    assertEquals([value.a.fwknop.gpg.home, warnings], [home, []]);
+  });
+}
+
 /** A stanza of .fwknoprc with keys and all that is asked for. */
 const RC = `SPA_SERVER 192.0.2.30
 ACCESS tcp/22

@@ -162,6 +162,9 @@ export const GPG_KEYWORDS: readonly string[] = [
 /** Where root's keyring is, which fwknopd takes by default. */
 const SERVER_HOME = "/root/.gnupg";
 
+/** Default keyring of fwknop's client; gpg itself expands the tilde. */
+const CLIENT_HOME = "~/.gnupg";
+
 /** What is not as it was, where it says so. */
 const NOTES: readonly [keyword: string, yes: boolean | null, words: string][] =
   [
@@ -235,16 +238,18 @@ export function convertClientGpg(
 ): string | null {
   const use = settings.get("USE_GPG");
   if (!/^y$/i.test(use?.value ?? "")) return null;
-  const words = ["GPG_HOMEDIR", "GPG_RECIPIENT", "GPG_SIGNER"].map((keyword) =>
-    settings.get(keyword)?.value
-  );
-  if (words.some((word) => word === undefined)) {
+  const missing = ["GPG_RECIPIENT", "GPG_SIGNER"]
+    .filter((keyword) => !settings.has(keyword));
+  if (missing.length > 0) {
     warnings.push(
-      `${use!.where}: USE_GPG: not converted without GPG_HOMEDIR, ` +
-        `GPG_RECIPIENT and GPG_SIGNER`,
+      `${use!.where}: USE_GPG: not converted without ${missing.join(" and ")}`,
     );
     return null;
   }
-  const [home, recipient, signer] = words.map((word) => formatJson(word));
+  const [home, recipient, signer] = [
+    settings.get("GPG_HOMEDIR")?.value ?? CLIENT_HOME,
+    settings.get("GPG_RECIPIENT")!.value,
+    settings.get("GPG_SIGNER")!.value,
+  ].map((word) => formatJson(word));
   return `{ home: ${home}, recipient: ${recipient}, signer: ${signer} }`;
 }
