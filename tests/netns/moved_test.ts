@@ -22,11 +22,20 @@ import {
   RSA_PUBLIC_PEM,
 } from "../fakes/rsa.ts";
 import moved from "../vectors/moved.json" with { type: "json" };
-import { CLIENTS, type Pair, pass, scriptCommand, SERVER } from "./netns.ts";
+import {
+  BEHIND,
+  CLIENTS,
+  type Pair,
+  pass,
+  scriptCommand,
+  SERVER,
+} from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const SECONDS = 4;
+/** Ports that listen; where a container's is published, the second one is that. */
+const PORTS = [22, 8080, 9000];
 const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
 const KEY = new Uint8Array(32).fill(9);
 const SEED = new Uint8Array(32).fill(4);
@@ -54,9 +63,27 @@ ${program} -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 `
 ).join("");
 
-async function setHost(pair: Pair, host: string): Promise<void> {
+/** Makes the host's rules, and what listens on it. */
+async function setHost(
+  pair: Pair,
+  host: string,
+  ports: readonly number[],
+): Promise<void> {
+  const published = host.startsWith("published") ? ports[1]! : null;
+  await pair.serve("tcp", ...ports.filter((port) => port !== published));
+  if (published !== null) {
+    await pair.makeBehind(true);
+    await pair.passOn(true);
+    await pair.serveBehind("tcp", published);
+    const to = `${BEHIND[4]}:${published}`;
+    // deno-fmt-ignore
+    await pair.onServer(["iptables", "-t", "nat", "-A", "PREROUTING", "-p",
+      "tcp", "--dport", `${published}`, "-j", "DNAT", "--to-destination", to]);
+  }
   if (host === "nft") await pair.onServer(["nft", "-f", "-"], NFT_DROPS);
-  if (host === "iptables") await pair.onServer(["sh"], IPTABLES_DROPS);
+  if (host === "iptables" || host.endsWith("INPUT drops")) {
+    await pair.onServer(["sh"], IPTABLES_DROPS);
+  }
 }
 
 /** Converts and checks; the warnings. */
@@ -124,8 +151,7 @@ async function compare(
 
 for (const row of moved.openme) {
   programTest(`moved from openme: ${row.name}`, async (program, pair) => {
-    await setHost(pair, row.host);
-    await pair.serve("tcp", 22, 8080, 9000);
+    await setHost(pair, row.host, PORTS);
     program.write(
       "old.yaml",
       `server:
@@ -153,16 +179,16 @@ clients:
     if (row.host !== "accept") await typeLines(pair, warnings);
     const opens = row.knocker.join() !== row.neighbour.join();
     assert(opens || warnings.includes("clients.alice is left out"), warnings);
-    await compare(program, pair, [22, 8080, 9000], row, ["home"], opens);
-  }, row.host === "iptables" ? ["iptables"] : []);
+    await compare(program, pair, PORTS, row, ["home"], opens);
+  }, row.host === "accept" || row.host === "nft" ? [] : ["iptables"]);
 }
 
 for (const row of moved.openspa) {
   programTest(`moved from OpenSPA: ${row.name}`, async (program, pair) => {
-    await setHost(pair, "iptables");
+    const ports = PORTS.slice(0, 2);
+    await setHost(pair, row.host, ports);
     const rule = `-A INPUT -p udp --dport ${OPENSPA_PORT} -j ACCEPT`;
     await pair.onServer(["iptables", ...rule.split(" ")]);
-    await pair.serve("tcp", 22, 8080);
     program.write("server.pem", RSA_PRIVATE_PEM);
     await pair.onServer(["mkdir", join(program.folder, "keys")]);
     program.write(`keys/${UUID}.pub`, CLIENT_PUBLIC_PEM);
@@ -191,6 +217,6 @@ crypto:
     assertEquals(said.code, 0, said.stderr);
     await convert(program, pair, "openspa");
     const knock = ["home", "--open", row.open, "--from", HERE];
-    await compare(program, pair, [22, 8080], row, knock, true);
+    await compare(program, pair, ports, row, knock, true);
   }, ["iptables"]);
 }
