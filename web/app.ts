@@ -56,7 +56,7 @@ let current: Profile | null = null;
 let running: AbortController | null = null;
 let ticker: ReturnType<typeof setInterval> | undefined;
 
-/** What this browser lacks, in words; null = nothing. */
+/** Names what this browser lacks, in words; null = nothing. */
 async function whatIsMissing(): Promise<string | null> {
   if (!globalThis.isSecureContext) {
     return "Open this page over https, or from a file: keys need it.";

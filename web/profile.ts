@@ -26,9 +26,9 @@ export interface Enrolment {
   readonly doh: string | null;
   /** Where to go once it is open; null: nowhere. */
   readonly then: string | null;
-  /** Whether the page knocks as it opens. */
+  /** True: the page knocks as it opens. */
   readonly auto: boolean;
-  /** Whether a one-time code is needed. */
+  /** True: a one-time code is needed. */
   readonly code: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What every command is, and how its options are read. */
+/** A command, its options, and their readers. */
 
 import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -26,7 +26,7 @@ export interface OptionLine {
   readonly short: string;
   /** The name of its value, such as FILE; null for an option without one. */
   readonly value: string | null;
-  /** Whether it is to be given several times: its value's name ends with "...". */
+  /** True for an option that may be given several times: its value's name ends with "...". */
   readonly repeats: boolean;
   /** The first sentence about it, without a full stop. */
   readonly summary: string;

@@ -139,7 +139,7 @@ function contains(range: PortRange, port: number): boolean {
 /** Longest name of a chain in iptables, characters. */
 const MAX_CHAIN = 28;
 
-/** What iptables takes for something else than a chain of ours. */
+/** Names that iptables takes for something else than a chain of ours. */
 const NO_CHAINS =
   /^(INPUT|OUTPUT|FORWARD|ACCEPT|DROP|RETURN|QUEUE|REJECT|LOG)$/;
 
@@ -274,7 +274,7 @@ export function checkKeys(
   }
 }
 
-/** What is allowed of clients' keys, and not wise. */
+/** Warnings about keys that are valid and unwise. */
 export function keyWarnings(clients: readonly Client[]): string[] {
   return clients.flatMap((client) =>
     DIALECT_NAMES.flatMap((name) => {

@@ -16,16 +16,16 @@ export interface Config extends OwnKeys {
   /** The server's own X25519 private key, 32 bytes. */
   readonly key: Uint8Array;
   readonly maxSkewMs: number;
-  /** Whether replies are sent at all. */
+  /** False: the server sends no replies at all. */
   readonly reply: boolean;
   readonly firewall: FirewallConfig;
   readonly services: readonly Service[];
   readonly clients: readonly Client[];
-  /** What port sequences open. */
+  /** Port sequences and the ports they open. */
   readonly doors: readonly SequenceEntry[];
-  /** What is allowed and wants a look, a line each with its path. */
+  /** Valid but suspicious settings, a line each with its path. */
   readonly warnings: readonly string[];
-  /** What clients may `run`, by name. */
+  /** Commands that clients may `run`, by name. */
   readonly commands: ReadonlyMap<string, Argv>;
   /** Run beside the firewall when a grant opens and when it ends; null = nothing. */
   readonly hooks: { readonly open: Argv | null; readonly close: Argv | null };
@@ -48,18 +48,18 @@ export interface StreamListen extends Listen {
   readonly transport: "tcp" | "http";
 }
 
-/** Who looks out for the hits of a sequence: nftables, tcpdump, or sockets of our own (UDP). */
+/** Observer of a sequence's hits: nftables, tcpdump, or sockets of our own (UDP). */
 export type Watch = "kernel" | "sniff" | "socket";
 
-/** What port sequences open: a key under `sequences`. */
+/** A port sequence and the ports it opens: a key under `sequences`. */
 export interface SequenceEntry {
   readonly name: string;
   readonly watch: Watch;
-  /** What opens it; of one-time sequences one is the right one at a time, in this order. */
+  /** Sequences that open it; of one-time sequences, one at a time is right, in this order. */
   readonly opens: readonly Sequence[];
-  /** Whether each of them can be used once. */
+  /** True: each of them can be used once. */
   readonly oneTime: boolean;
-  /** What closes it before its time; null = nothing. */
+  /** Sequence that closes it before its time; null = none. */
   readonly closes: Sequence | null;
   /** Sources that it answers to; null = any. */
   readonly from: readonly Prefix[] | null;
@@ -71,7 +71,7 @@ export interface SequenceEntry {
   readonly every: number | null;
 }
 
-/** What is run for an IPv4 and for an IPv6 source; null = nothing. */
+/** Programs to run for an IPv4 and for an IPv6 source; null = none. */
 export interface SequencePrograms {
   readonly ipv4: Argv | null;
   readonly ipv6: Argv | null;
@@ -129,7 +129,7 @@ export interface Policy {
   readonly run: readonly string[];
 }
 
-/** Whether no client can send a packet: none is enrolled, and sequences open. */
+/** True if no client can send a packet: none is enrolled, and sequences open. */
 export function hasSequencesAlone({ clients, doors }: Config): boolean {
   return clients.length === 0 && doors.length > 0;
 }
@@ -167,5 +167,5 @@ export function doorwaysOf(config: Config): Doorway[] {
   return doorways;
 }
 
-/** What a new service's entry says. */
+/** Entry of a new service. */
 export type NewService = Pick<Service, "name" | "ports" | "to">;

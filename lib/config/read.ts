@@ -120,7 +120,7 @@ function readService(name: string, service: ServiceYaml): Service {
   return { name, ports: listen, to, masquerade, kill };
 }
 
-/** What the text alone does not say. */
+/** Facts that the text alone does not have. */
 export interface Surroundings {
   /** The configuration's file, as messages show it. */
   readonly file: string;
@@ -132,11 +132,11 @@ export interface Surroundings {
   readonly readOther?: ReadKey;
   /** The state folder; `written` is what the configuration says of it. */
   readonly stateFolder: (written: string | null) => string;
-  /** What is wrong with the file itself, to be told with all else. */
+  /** Mistakes of the file itself, reported with all others. */
   readonly mistakes?: readonly Mistake[];
 }
 
-/** What a client's entry refers to. */
+/** Settings that a client's entry refers to. */
 export interface Beside {
   readonly defaults: ServerYaml["defaults"];
   readonly services: readonly Service[];

@@ -131,7 +131,7 @@ function singlePorts({ protocol, first, last }: PortRange): PortRange[] {
   });
 }
 
-/** What is run over IPv6 is the same, unless it says otherwise. */
+/** Programs to run; those for IPv6 are the same unless given. */
 function readPrograms(
   argv: Argv | false | null,
   argv6: Argv | false | null,
@@ -147,7 +147,7 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
   return { set: bits(true), clear: bits(false) };
 }
 
-/** What doors are held against. */
+/** Settings that sequences are checked against. */
 export interface SequenceSetting {
   readonly yaml: ServerYaml;
   readonly services: readonly Service[];
@@ -263,7 +263,7 @@ function checkWatch(
   }
 }
 
-/** What is allowed and wants a look, a line each with its path. */
+/** Valid but suspicious settings, a line each with its path. */
 export function doorWarnings(doors: readonly SequenceEntry[]): string[] {
   const orders = new Map<string, string>();
   return doors.flatMap((door) => {

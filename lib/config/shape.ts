@@ -28,7 +28,7 @@ import { parseDuration, parseHours, parseTime } from "../values/time.ts";
 import type { Listen, StreamListen, Watch } from "./config.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
-/** What clients, services, commands and sequences may be called. */
+/** Names of clients, services, commands and sequences. */
 export const NAME = {
   pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
   wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
@@ -38,7 +38,7 @@ export const NAME = {
 /** A program and its arguments. */
 export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
 
-/** What may be opened: ports, or the name of a service, looked up later. */
+/** Ports to open, or the name of a service, looked up later. */
 export const opening: Schema<PortRange | string> = text<PortRange | string>(
   "a service's name, tcp/PORT or udp/PORT",
   (value) =>
@@ -66,7 +66,7 @@ const WITHIN_SECONDS = 5;
 /** The longest that may be asked for. */
 export const MAX_WITHIN_SECONDS = 3600;
 
-/** Who may look out for the hits. */
+/** Observers of a sequence's hits. */
 export const WATCHES: readonly Watch[] = ["kernel", "sniff", "socket"];
 
 /** A flag of TCP that must be set, or with "!" must be clear. */

@@ -10,17 +10,13 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** Files and folders that are held to it. */
 const HELD = [
-  "lib/client",
-  "lib/dialects",
-  "lib/firewall",
-  "lib/runtime",
-  "lib/sequences",
-  "lib/values",
+  "lib",
   "main.ts",
   "mod.ts",
   "packaging/npm",
   "packaging/npm.ts",
   "protocol.ts",
+  "web",
 ];
 
 /** Summaries that begin with a question's word. */

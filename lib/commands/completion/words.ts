@@ -1,4 +1,4 @@
-/** What can stand where on a command line: for the shells and the manual. */
+/** Words that fit each place of a command line, for the shells and the manual. */
 
 import { CONVERTERS } from "../../config/convert/table.ts";
 import { BACKENDS } from "../../config/shape.ts";
@@ -6,7 +6,7 @@ import { DIALECT_NAMES } from "../../dialects/table.ts";
 import { type OptionLine, readOptionLines } from "../command.ts";
 import { COMMANDS } from "../table.ts";
 
-/** What is written in a place: a kind of word, or one of these words. */
+/** Value of an option or argument: a kind of word, or one of these words. */
 export type Kind =
   | "file"
   | "folder"
@@ -19,7 +19,7 @@ export type Kind =
 
 /** An option, as a shell completes it. */
 export interface OptionWord extends Omit<OptionLine, "value"> {
-  /** What its value is; null for an option without one. */
+  /** Kind of its value; null for an option without one. */
   readonly value: Kind | null;
 }
 

@@ -19,7 +19,7 @@ Example:
     $ knock demo
 `;
 
-/** How long the demo's grant lasts. */
+/** Duration of the demo's grant. */
 const OPEN_SECONDS = 2;
 
 /** Runs `knock demo`, and returns the exit status: 0 when all went as it should. */

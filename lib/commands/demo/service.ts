@@ -3,10 +3,10 @@
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 
-/** What the hidden service says. */
+/** Text that the hidden service sends. */
 const GREETING = "hello from the hidden service";
 
-/** How long a visitor waits: a dropped packet is never answered. */
+/** Longest wait of a visitor: a dropped packet is never answered. */
 const PATIENCE_MS = 700;
 
 /** Serves the greeting at an endpoint until the process is ended. */
@@ -38,7 +38,7 @@ export async function greet(runtime: Runtime, to: string): Promise<number> {
   return heard === null ? 1 : 0;
 }
 
-/** What an endpoint says; null when it cannot be reached or says nothing. */
+/** Reads the text that an endpoint sends; null when it cannot be reached or sends nothing. */
 export async function hear(
   runtime: Runtime,
   to: string,

@@ -13,21 +13,21 @@ import type { NewService } from "../../config/config.ts";
 
 /** A place for the demo, with everything started. */
 export interface Stage {
-  /** What is shown, in a line. */
+  /** The stage in a line. */
   readonly words: string;
-  /** Whether {@linkcode reach} can come from another address. */
+  /** True if {@linkcode reach} can come from another address. */
   readonly hasNeighbour: boolean;
-  /** What the service says; null when it is closed. */
+  /** Reads the service's text; null when it is closed. */
   reach(fromNeighbour: boolean): Promise<string | null>;
   /** Runs the client; its exit status. */
   knock(): Promise<number | null>;
-  /** What the server and the client said so far. */
+  /** Output of the server and the client so far. */
   log(): string;
   /** Ends and removes all of it. */
   remove(): Promise<void>;
 }
 
-/** What the demo's server shall be. */
+/** Options of the demo's server. */
 export interface DemoServer {
   readonly backend: "nft" | "gate";
   readonly service: NewService;

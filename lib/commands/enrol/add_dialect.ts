@@ -17,7 +17,7 @@ import { formatQrSvg } from "./qr.ts";
 import { tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
-/** What is asked for, and where to. */
+/** Request to add a client, and where its output goes. */
 export interface Adding {
   readonly runtime: Runtime;
   readonly options: Options;
@@ -26,7 +26,7 @@ export interface Adding {
   readonly text: string;
   /** The entry without its keys. */
   readonly policy: Omit<NewEntry, "keys">;
-  /** How the client reaches the server: at this port if it listens there. */
+  /** Finds the endpoint of the server: with this port if it listens there. */
   readonly server: (usualPort: number) => Endpoint;
 }
 

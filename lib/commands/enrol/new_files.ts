@@ -24,7 +24,7 @@ const FILE_MODE = 0o600;
 export interface NewFile {
   readonly path: string;
   readonly data: string | Uint8Array;
-  /** Whether it is for somebody to take away, so that its folder may be anybody's. */
+  /** True for a file that somebody is to take away: its folder may be anybody's. */
   readonly isOutput?: boolean;
 }
 
@@ -106,7 +106,7 @@ export function replaceConfig(
   });
 }
 
-/** Whether there was none. */
+/** Makes a folder; false if it exists. */
 function makeFolder(runtime: Runtime, folder: string): boolean {
   const refused = ({ code, message }: SystemError) =>
     new FailureError(`cannot make ${folder}: ${message}`, cure(code));

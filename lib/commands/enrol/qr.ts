@@ -46,7 +46,7 @@ export function formatQrSvg(text: string): string {
   return `${renderSVG(text, OPTIONS)}\n`;
 }
 
-/** How many characters wide {@linkcode formatQr} draws a text. */
+/** Width in characters of the code that {@linkcode formatQr} draws. */
 export function qrColumns(text: string): number {
   return modules(text).length;
 }

@@ -1,4 +1,4 @@
-/** What `knock client add` says beside the enrolment. */
+/** Words of `knock client add` beside the enrolment. */
 
 import { pathBeside } from "../../config/files/places.ts";
 import {
@@ -15,7 +15,7 @@ import type { Options } from "../command.ts";
 import { codeFileOf } from "./new_files.ts";
 import { formatQr, qrColumns } from "./qr.ts";
 
-/** What the operator has to write where the configuration cannot be added to. */
+/** Prints the entry to write by hand where the configuration cannot be added to. */
 export function tellByHand(
   runtime: Runtime,
   file: string,

@@ -48,7 +48,7 @@ export const SENDING =
     -6, --ipv6         Knock only over IPv6.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;
 
-/** Whom a command asks, and how it sends. */
+/** Profile and ways of sending of a command. */
 export interface AskedOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
@@ -138,7 +138,10 @@ export function askedPorts(
   );
 }
 
-/** Whom `--from` says to open for, or the profile; the remembered address may be named where neither says. */
+/**
+ * Reads the address to open for: from `--from`, or the profile; a remembered
+ * one may be named where neither says.
+ */
 export function askedWhom(options: Options, profile: Profile): Whom {
   const words = options.value("from");
   if (words === undefined) {

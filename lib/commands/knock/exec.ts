@@ -67,7 +67,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   return code ?? SIGNALLED + (signal ?? 0);
 }
 
-/** What is before and behind the first `--`. */
+/** Splits arguments at the first `--`. */
 function splitCommand(args: readonly string[]) {
   const at = args.indexOf("--");
   if (at >= 0) return { own: args.slice(0, at), command: args.slice(at + 1) };

@@ -15,7 +15,7 @@ import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { Progress } from "./progress.ts";
 import type { Telling } from "./send.ts";
 
-/** What is told, and how to close at the end; null: it ends by itself. */
+/** Form of the output, and how to close at the end; null: the grant ends by itself. */
 interface Manner extends Telling {
   readonly close: KnockOptions | null;
 }

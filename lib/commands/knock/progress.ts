@@ -1,9 +1,9 @@
-/** What a person sees while something takes its time: one line, on a terminal alone. */
+/** Progress of something slow: one line, on a terminal alone. */
 
 import type { Runtime, Stoppable } from "../../runtime/runtime.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 
-/** How long all is silent, and how often the line is painted after that. */
+/** Silence at first, and the interval at which the line is painted after that. */
 const QUIET_MS = 500;
 const PAINT_MS = 250;
 

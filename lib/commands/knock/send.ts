@@ -66,11 +66,11 @@ Example:
     open tcp/22 for 203.0.113.9 until 15:04:05
 `;
 
-/** What is told of it. */
+/** Form of the output. */
 export interface Telling {
   readonly quiet: boolean;
   readonly json: boolean;
-  /** Whether an answer was wanted. */
+  /** True if a reply was wanted. */
   readonly reply: boolean;
 }
 
@@ -168,7 +168,7 @@ async function open(
   return answer;
 }
 
-/** What `--nat` says; only fwknop's packets can. */
+/** Reads `--nat`, which only fwknop's packets carry. */
 function askedForward(options: Options, profile: Profile): Forward | null {
   const words = options.value("nat");
   if (words === undefined) return null;

@@ -175,7 +175,7 @@ async function usualBackend(runtime: Runtime): Promise<BackendName> {
   return ran?.code === 0 ? "nft" : "gate";
 }
 
-/** Whether `iptables` here works on the kernel's own tables, beside nftables. */
+/** True if `iptables` here works on the kernel's own tables, beside nftables. */
 async function hasLegacy(runtime: Runtime): Promise<boolean> {
   const said = await listing(runtime, ["iptables", "--version"], 5000);
   return said !== null && !said.includes("nf_tables");
@@ -207,7 +207,7 @@ export interface NewConfiguration {
   readonly client?: string;
 }
 
-/** What was written. */
+/** The written files. */
 export interface WrittenFiles {
   readonly keyFile: string;
   /** The first client's enrolment; null where none was asked for. */
@@ -268,7 +268,7 @@ export function newConfiguration(
   };
 }
 
-/** What a configuration hides that does not say: ssh. */
+/** Services of a new configuration that names none: ssh. */
 export function defaultServices(backend: BackendName): NewService[] {
   const tcp = (port: number) => ({
     protocol: "tcp" as const,

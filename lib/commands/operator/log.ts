@@ -26,7 +26,7 @@ Example:
     2026-11-21T14:05:10.731Z end alice 203.0.113.9 tcp/22
 `;
 
-/** How the names of those begin who came by a port sequence. */
+/** Beginning of the name of a source that came by a port sequence. */
 const DOOR = "sequence ";
 
 /** Runs `knock log`, and returns the exit status. */

@@ -37,7 +37,7 @@ Example:
     $ knock serve --config /etc/knock/server.yaml --trial 5m
 `;
 
-/** How long the end waits for whoever reads the log. */
+/** Longest wait at the end for a reader of the log. */
 const LAST_WORDS_MS = 1000;
 
 /** Runs `knock serve` until a signal, and returns the exit status. */
@@ -124,7 +124,7 @@ async function duringTrial(
   return await stopped;
 }
 
-/** Whether the services are shut by this program, and not by the host's own rules. */
+/** True if this program closes the services, and not the host's own rules. */
 function shuts({ firewall: { backend, mode } }: Config): boolean {
   return backend !== "command" && mode === "guard";
 }

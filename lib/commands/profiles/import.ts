@@ -62,7 +62,7 @@ Example:
 const KEY_SIZE = 32;
 const MAX_INPUT = 65_536;
 
-/** What it takes; without it, standard input says. */
+/** Argument of the command; without it, standard input is read. */
 const WANTED = "LINE, FILE or -";
 
 /** Runs `knock import`, and returns the exit status. */

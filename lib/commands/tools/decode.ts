@@ -135,7 +135,7 @@ function explainer(
   };
 }
 
-/** Whether an identity is in the server's record; null where that cannot be read. */
+/** Looks an identity up in the server's record; null where that cannot be read. */
 async function readRecord(
   runtime: Runtime,
   folder: string,

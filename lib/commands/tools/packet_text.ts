@@ -2,7 +2,7 @@
 
 import { parseBase64 } from "../../values/bytes.ts";
 
-/** How bytes are written. */
+/** Spelling of bytes. */
 export type Encoding = "hex" | "base64" | "raw";
 
 /** One reading of the input. */

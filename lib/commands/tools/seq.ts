@@ -47,7 +47,7 @@ const MAX_DELAY_MS = 3_600_000;
 /** Where service names are, with their ports. */
 const SERVICES = "/etc/services";
 
-/** What to knock at and how. */
+/** Host, hits and pace of a knock. */
 export interface Knocking {
   readonly host: string;
   readonly hits: readonly Hit[];
@@ -206,8 +206,8 @@ const NAME = /^[A-Za-z][\w.+-]*(:\w*)?$/;
 const MAX_DROP_IN_DELAY_MS = 3_600_000;
 
 /**
- * Whether a command line is one of knockd's client: a host that is no command
- * of ours, then ports, the first or another in digits.
+ * True for a command line of knockd's client: a host that is no command of
+ * ours, then ports, at least one of them in digits.
  */
 export function isDropIn(args: readonly string[]): boolean {
   if (COMMAND_NAMES.includes(args[0] ?? "")) return false;

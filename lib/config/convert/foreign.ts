@@ -35,7 +35,7 @@ export class Foreign {
     return Object.keys(this.#mapping);
   }
 
-  /** Whether a key is there, with a value. */
+  /** True if a key is there, with a value. */
   has(key: string): boolean {
     return this.raw(key) !== undefined;
   }

@@ -22,9 +22,9 @@ import { goSeconds } from "./openme/server.ts";
 const KEY_FILE = "openspa.pem";
 /** The longest duration of OpenSPA, in seconds: 24 bits. */
 const MAX_DURATION = 0xff_ffff;
-/** What its authorization "none" gives, in seconds. */
+/** Duration that its authorization "none" gives, in seconds. */
 const NONE_DURATION = 3;
-/** What our configurations say unless somebody wants more. */
+/** Longest `max_for` that our configurations give by default. */
 const MAX_FOR = 8 * 3600;
 
 /** Our configuration, and what has to be known about it. */
@@ -102,7 +102,7 @@ export function convertOpenspa(
   });
 }
 
-/** How long a grant lasts, and whether every signed request gets one. */
+/** Duration of a grant; `any`: every signed request gets one. */
 interface Decided {
   readonly seconds: number;
   readonly any: boolean;
@@ -308,7 +308,7 @@ function keyFileOf(uuid: string): string {
   return `openspa/${uuid}.pem`;
 }
 
-/** What is found first: as it stands, beside the configuration, by its last name there. */
+/** Reads the first file that is there: at its own path, or beside the configuration under its last name. */
 function firstOf<T>(
   path: string,
   file: string,

@@ -14,7 +14,7 @@ export interface Converted {
   readonly warnings: readonly string[];
   /** Files that the text names, beside it, by name. */
   readonly files?: ReadonlyMap<string, string>;
-  /** What its file is called. Default server.yaml. */
+  /** Name of its file. Default server.yaml. */
   readonly name?: string;
 }
 

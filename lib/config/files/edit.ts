@@ -53,7 +53,7 @@ export function clientFiles(
   return found;
 }
 
-/** Whether the edited text means the old one with this change to its clients. */
+/** True if the edited text means the old one with this change to its clients. */
 function means(
   edited: string,
   change: (clients: Record<string, unknown>) => void,

@@ -65,7 +65,7 @@ export function readFile(runtime: Runtime, file: string): string {
   }
 }
 
-/** What lets others read a file that holds secrets, or change it. */
+/** Mistakes by which others may read a file that holds secrets, or change it. */
 export function checkRights(runtime: Runtime, file: string): Mistake[] {
   const wrong = trustOf(runtime, file);
   if (!wrong) return [];
@@ -106,7 +106,7 @@ interface Secret {
   readonly parse: (text: string) => Uint8Array | null;
   readonly wanted: string;
   readonly hint: string;
-  /** What to do when there is no file. */
+  /** Hint for when there is no file. */
   readonly missing: string;
 }
 

@@ -30,7 +30,7 @@ export interface RightsMistake {
   readonly hint: string;
 }
 
-/** What lets others read a secret, or change it; null if nothing does. */
+/** The mistake by which others may read a secret, or change it; null if there is none. */
 export function rightsMistake(
   runtime: Runtime,
   file: string,
@@ -57,10 +57,10 @@ export interface PlaceMistake extends RightsMistake {
 }
 
 /**
- * What lets others put another file in a file's place: it, a folder or a link
- * on its way belongs to neither root nor this user, or others can write there.
- * Null if nothing does: then it stays so. Where there is no file, the folders
- * that there are are judged, and others may make the rest.
+ * The mistake by which others may put another file in a file's place: it, a
+ * folder or a link on its way belongs to neither root nor this user, or others
+ * can write there. Null if there is none: then it stays so. Where there is no
+ * file, the folders that exist are judged, and others may make the rest.
  */
 export function placeMistake(
   runtime: Runtime,
@@ -192,7 +192,7 @@ function serverGroup(runtime: Runtime, file: string): number | undefined {
   return (folder.mode! & 0o077) === 0o050 ? folder.group : undefined;
 }
 
-/** Whether others than root and this user can write there. */
+/** True if others than root and this user can write there. */
 function othersWrite(
   runtime: Runtime,
   { mode, isFolder, owner, group }: Place,

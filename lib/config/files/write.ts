@@ -20,7 +20,7 @@ import { pathBeside } from "./places.ts";
 import { createOwn } from "./rights.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 
-/** What a new configuration says. */
+/** Settings of a new configuration. */
 export interface NewConfig {
   readonly port: number;
   readonly backend: BackendName;
@@ -31,7 +31,7 @@ export interface NewConfig {
   readonly clients: readonly NewClient[];
 }
 
-/** What the entry of a new client says, in whatever dialect. */
+/** Entry of a new client, in whatever dialect. */
 export interface NewEntry {
   readonly name: string;
   /** Its keys as a line of YAML, such as `openme: { key: … }`. */
@@ -44,7 +44,7 @@ export interface NewEntry {
   readonly code?: string;
 }
 
-/** What the entry of a new client of knock/1 says. */
+/** Entry of a new client of knock/1. */
 export interface NewClient extends Omit<NewEntry, "keys"> {
   /** The client's public key, 32 bytes. */
   readonly key: Uint8Array;
@@ -115,7 +115,7 @@ const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
   command: "your own program, on open and on close",
 };
 
-/** What a backend needs to be told beside its name. */
+/** Settings that a backend needs beside its name. */
 function formatBackend(
   backend: BackendName,
   mode: FirewallConfig["mode"],

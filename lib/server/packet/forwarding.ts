@@ -65,10 +65,10 @@ export interface Forwarding {
 }
 
 /**
- * Whether a client may have the asked port passed on. To another machine: by
- * a service that it may open, whose `to` is that target. Within this one: to
- * a port that it may open, through one from 1024 on that is no service's.
- * Null: it may not.
+ * Finds the grant by which a client may have the asked port forwarded. To
+ * another machine: by a service that it may open, whose `to` is that target.
+ * Within this one: to a port that it may open, through one from 1024 on that is
+ * no service's. Null: it may not.
  */
 export function chooseForward(
   forward: Forward,

@@ -1,4 +1,4 @@
-/** Whether the backend can work here: what it is, its version, its rights. */
+/** Looks at the backend: does it work here, with its version and rights. */
 
 import type { Config } from "../../../config/config.ts";
 import { FirewallError } from "../../../firewall/firewall.ts";
@@ -106,7 +106,7 @@ export function checkAccept(
   return findings;
 }
 
-/** Whether the host lets through what is led on to other machines. */
+/** Checks that the host lets through connections forwarded to other machines. */
 function checkPassing({ chains }: Pick<HostRules, "chains">): Finding[] {
   return hooked(chains, "filter", "forward").filter(({ policy, rules }) =>
     policy === "drop" && !rules.some(({ text }) => /\bDNAT|dnat\b/.test(text))

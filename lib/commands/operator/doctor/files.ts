@@ -10,7 +10,7 @@ import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 /** Permission bits of others than the owner. */
 const OTHERS = 0o077;
 
-/** What the state says, and what is wrong with it. */
+/** Contents of the state file, and its faults. */
 export interface StateLook {
   readonly findings: readonly Finding[];
   /** Null: nobody could look. */
@@ -78,7 +78,7 @@ export async function checkState(
 // Clients who can knock and get nothing.
 
 const DAY_MS = 86_400_000;
-/** How long before its end a client is told of. */
+/** Days before its end from which a client is reported. */
 const SOON_DAYS = 14;
 
 /** Looks at every client's policy. */
@@ -124,12 +124,12 @@ function names(all: readonly string[]): string {
     : shown;
 }
 
-/** What the state says of a server. */
+/** State of a server. */
 export interface ServerState {
   /** The server that runs; null: none. */
   readonly server: ServerFact | null;
-  /** What was counted since it started. */
+  /** Counters since the server started. */
   readonly counters: Readonly<Record<string, number>>;
-  /** What it says of port sequences; absent: nothing. */
+  /** Port sequences; absent: none. */
   readonly doors?: readonly SequenceFact[];
 }

@@ -1,4 +1,7 @@
-/** What else filters here: would it drop knocks, or what they open, or let everybody past us. */
+/**
+ * Other filters of this host: rules that would drop knocks, or what they open,
+ * or let everybody past ours.
+ */
 
 import { type Config, doorwaysOf } from "../../../config/config.ts";
 import {
@@ -77,7 +80,7 @@ function checkOwnTable(
     : [];
 }
 
-/** Whether others let packets through that we need. */
+/** Checks that others let the packets through that we need. */
 function checkOthers(
   chains: readonly FilterChain[],
   probes: readonly Probe[],

@@ -1,4 +1,4 @@
-/** What the doctor says: one line a finding, and what to type. */
+/** Findings of the doctor: a line each, and the command that mends it. */
 
 /** `unknown`: it could not be looked at, with these rights or on this system. */
 export type FindingLevel = "ok" | "warn" | "bad" | "unknown";
@@ -7,7 +7,7 @@ export interface Finding {
   readonly level: FindingLevel;
   /** One line, lowercase, without secrets. */
   readonly text: string;
-  /** What to type, or to do; absent: nothing. */
+  /** A command to type, or a step to take; absent: none. */
   readonly cure?: string;
 }
 

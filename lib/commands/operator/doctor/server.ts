@@ -1,4 +1,4 @@
-/** Whether the server runs, and who has the knock port. */
+/** Looks at the server: is it running, and which process has the knock port. */
 
 import {
   type Config,
@@ -67,7 +67,7 @@ function checkPort(
     : ok(`${name}: free`);
 }
 
-/** What came in tells of clocks and keys. */
+/** Reads faults of clocks and keys from the counters. */
 function checkCounters(
   counters: ServerState["counters"],
   maxSkewMs: number,

@@ -1,4 +1,4 @@
-/** Whether there is something behind the guarded ports, and whether it can be reached. */
+/** Looks behind the guarded ports: is something listening, and can it be reached. */
 
 import type { Config, Service } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
@@ -155,7 +155,7 @@ export function parseSockets(
   });
 }
 
-/** Whether a socket takes connections to one of these ports. */
+/** True if a socket accepts connections to one of these ports. */
 export function listensIn(socket: Socket, ports: PortRange): boolean {
   return socket.protocol === ports.protocol && ports.first <= socket.port &&
     socket.port <= ports.last;

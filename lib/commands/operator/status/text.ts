@@ -1,4 +1,4 @@
-/** What `knock status` knows, and how it says it. */
+/** Facts of `knock status`, and their text. */
 
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
@@ -21,14 +21,14 @@ export interface OpenGrant {
   readonly seconds_left: number;
 }
 
-/** What `--json` prints. */
+/** Output of `--json`. */
 export interface Status {
   readonly running: boolean;
   readonly server: ServerFact | null;
   readonly grants: readonly OpenGrant[];
-  /** What port sequences open, and whether they are heard. */
+  /** Port sequences, with any trouble in hearing them. */
   readonly sequences: readonly SequenceFact[];
-  /** What the host's own rules keep closed, whatever is granted. */
+  /** Ports that the host's own rules keep closed, whatever is granted. */
   readonly dropped_by_host: readonly HostFact[];
   readonly counters: Readonly<Record<string, number>>;
 }
@@ -75,7 +75,7 @@ export function describeStatus(
   }`;
 }
 
-/** What is to be known of a door; nothing where all is well. */
+/** Words about a sequence; none where all is well. */
 function describeDoor({ name, left, trouble }: SequenceFact): string {
   const words = [
     ...trouble === null ? [] : [`is not heard: ${trouble}`],
@@ -89,7 +89,7 @@ function describeDoor({ name, left, trouble }: SequenceFact): string {
     .join("");
 }
 
-/** Whether a server runs, since when, how and where. */
+/** A line about the server: since when it is running, with which backend, and where it listens. */
 export function describeServer(server: ServerFact | null): string {
   if (!server) return "the server does not run";
   const { sinceMs, backend, listen } = server;

@@ -13,7 +13,7 @@ import {
   type Status,
 } from "./text.ts";
 
-/** How often is looked. */
+/** Interval between looks. */
 const LOOK_MS = 1000;
 
 // Terminal sequences, ECMA-48 and xterm: the other screen without a cursor and
@@ -26,7 +26,7 @@ const CLEAR_BELOW = "\x1b[J";
 /** Unlike a newline it does not scroll at the bottom. */
 const NEXT_LINE = "\x1b[E";
 
-/** How a watch shows what it sees. */
+/** Form in which a watch shows the status. */
 export type Manner = "screen" | "lines" | "json";
 
 /** Shows the status each second until SIGINT or SIGTERM. */
@@ -84,7 +84,7 @@ function paint(status: Status, nowMs: number): string {
     CLEAR_BELOW;
 }
 
-/** What changed since the last look, or all there is at the first. */
+/** Lines about changes since the last look; at the first, about everything. */
 export function changes(status: Status, before: Status | null): string[] {
   const lines: string[] = [];
   const server = describeServer(status.server);

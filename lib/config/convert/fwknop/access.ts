@@ -35,7 +35,7 @@ import {
   type SourceFile,
 } from "./lines.ts";
 
-/** How deep files may include each other, as in fwknopd. */
+/** Deepest nesting of files that include each other, as in fwknopd. */
 const MAX_DEPTH = 3;
 
 /** So that names that are made of it are still names. */
@@ -254,7 +254,7 @@ function warnOfAll({ name }: Converted, where: string, warnings: string[]) {
   );
 }
 
-/** What a client may open; null: a restriction cannot be read. */
+/** Converts the ports that a client may open; null: a restriction cannot be read. */
 function convertOpen(
   settings: Settings,
   warnings: string[],
@@ -345,7 +345,7 @@ function readNetwork(entry: string): string | null {
   return prefix && formatPrefix(prefix);
 }
 
-/** How many bits a mask has, if they are all in front. */
+/** Length of a mask in bits; null if they are not all in front. */
 function bitsOf(mask: string): number | null {
   const address = parsePrefix(mask);
   if (!address || !/^\d+\.\d+\.\d+\.\d+$/.test(mask)) return null;
@@ -401,7 +401,7 @@ function readDay(value: string): number | null {
   return ms > 0 ? ms : null;
 }
 
-/** What of a stanza may be in a key file. */
+/** Keywords of a stanza that a key file may have. */
 const KEY_FILE_KEYWORDS: ReadonlySet<string> = new Set([
   "KEY",
   "KEY_BASE64",
@@ -417,7 +417,7 @@ const KEY_FILE_KEYWORDS: ReadonlySet<string> = new Set([
   "GPG_FINGERPRINT_ID",
 ]);
 
-/** What was converted, or is told where it is. */
+/** Keywords that are converted, or reported where they stand. */
 const CONVERTED: ReadonlySet<string> = new Set([
   ...KEY_KEYWORDS,
   ...GPG_KEYWORDS,
@@ -437,7 +437,7 @@ const CONVERTED: ReadonlySet<string> = new Set([
   "FORCE_MASQUERADE",
 ]);
 
-/** What is not converted, and what to do about it. */
+/** Keywords that are not converted, and what to do about them. */
 const NOTES: readonly [keywords: RegExp, words: string][] = [
   [
     /^DESTINATION$/,
@@ -464,7 +464,7 @@ function nameTheRest(settings: Settings, warnings: string[]): void {
   }
 }
 
-/** What changes nothing unless it is Y. */
+/** Keywords that change nothing unless they are Y. */
 const SWITCHES: ReadonlySet<string> = new Set([
   "ENABLE_CMD_EXEC",
   "ENABLE_CMD_SUDO_EXEC",

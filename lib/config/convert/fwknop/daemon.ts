@@ -126,7 +126,7 @@ const CONVERTED: ReadonlySet<string> = new Set([
   "GPG_HOME_DIR",
 ]);
 
-/** What is always so here: only turning it off is to be told. */
+/** Features that are always on here: only turning one off is reported. */
 const ALWAYS_ON: ReadonlySet<string> = new Set([
   "ENABLE_SPA_PACKET_AGING",
   "ENABLE_DIGEST_PERSISTENCE",
@@ -185,6 +185,6 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   ],
 ];
 
-/** What fwknopd.conf may set, so that it is known without its semicolons. */
+/** Keywords of fwknopd.conf, so that it is recognised without its semicolons. */
 export const DAEMON_KEYWORD =
   /^\s*(PCAP_|ENABLE_|EXIT_AT_INTF|MAX_S|RULES_CHECK|CMD_EXEC_TIMEOUT|ALLOW_ANY|TCPSERV_|UDPSERV_|NFQ_|LOCALE|SYSLOG_|SNAT_|FLUSH_|IPT_|FIREWD_|IPFW_|PF_|FWKNOP_|ACCESS_F|DIGEST_(DB_)?FILE|GPG_(HOME_DIR|EXE)|SUDO_EXE|FIREWALL_EXE|VERBOSE|FAULT_INJ)\w*:?\s+\S/m;

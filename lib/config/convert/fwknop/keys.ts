@@ -15,7 +15,7 @@ import { formatJson } from "../../../values/text.ts";
 import { parseBase64 } from "../../../values/bytes.ts";
 import { type Directive, isYes, lastOf, type Settings } from "./lines.ts";
 
-/** What both ends share, as our configuration says it. */
+/** Keys that both ends share, as our configuration spells them. */
 export interface ConvertedKeys {
   /** Null with OpenPGP. */
   readonly keyBase64: string | null;
@@ -36,7 +36,7 @@ export const KEY_KEYWORDS: readonly string[] = [
   "ENCRYPTION_MODE",
 ];
 
-/** What stands in files that nobody filled in. */
+/** Value in files that nobody filled in. */
 const PLACEHOLDER = "__CHANGEME__";
 
 /**
@@ -165,7 +165,7 @@ const SERVER_HOME = "/root/.gnupg";
 /** Default keyring of fwknop's client; gpg itself expands the tilde. */
 const CLIENT_HOME = "~/.gnupg";
 
-/** What is not as it was, where it says so. */
+/** Keywords whose meaning changes, and the words about each. */
 const NOTES: readonly [keyword: string, yes: boolean | null, words: string][] =
   [
     ["GPG_REQUIRE_SIG", false, "a good signature is always wanted here"],

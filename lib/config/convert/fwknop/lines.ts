@@ -10,7 +10,7 @@ export interface SourceFile {
   readonly text: string;
 }
 
-/** How files that others include are found. Null: it cannot be read. */
+/** Reads files that others include. Null: it cannot be read. */
 export interface Includes {
   readonly read: (name: string) => string | null;
   /** The names of a folder's files, without the folder. */
@@ -92,7 +92,7 @@ export function lastOf(
   );
 }
 
-/** Whether a value means yes, as fwknopd reads it. */
+/** True if fwknopd reads a value as yes. */
 export function isYes(directive: Directive | undefined): boolean {
   return /^y/i.test(directive?.value ?? "");
 }

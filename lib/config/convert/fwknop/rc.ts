@@ -32,7 +32,7 @@ import {
 const DEFAULT = "default";
 const DEFAULT_PORT = 62201;
 const ANY_ADDRESS = "0.0.0.0";
-/** What fwknop asks for its own address without RESOLVE_URL. */
+/** Page that fwknop asks for its own address without RESOLVE_URL. */
 const DEFAULT_URL = "https://www.cipherdyne.org/cgi-bin/myip";
 /** The longest that fwknop asks for, seconds. */
 const MAX_TIMEOUT = 65536;
@@ -103,7 +103,7 @@ function inherit(base: Settings, own: Settings): Settings {
   return settings;
 }
 
-/** Whether a switch of .fwknoprc is on: "yes" is not. */
+/** True if a switch of .fwknoprc is on: "yes" is not. */
 function isOn(directive: Directive | undefined): boolean {
   return /^y$/i.test(directive?.value ?? "");
 }
@@ -202,7 +202,7 @@ function convertPort(
   return null;
 }
 
-/** What is asked for, and where it is to be led. */
+/** Converts the ports to ask for, and where they are forwarded. */
 function convertAccess(
   settings: Settings,
   host: string,
@@ -290,7 +290,7 @@ function convertTimeout(
   return [];
 }
 
-/** Whom it is opened for; who tells it, where it is looked up. */
+/** Converts the address to open for, and the page that looks it up. */
 function convertFrom(
   settings: Settings,
   where: string,

@@ -283,7 +283,7 @@ function cutLines(bytes: Uint8Array): { text: string; isUtf8: boolean }[] {
   return lines;
 }
 
-/** What isspace(3) takes away at both ends. */
+/** Trims the characters of isspace(3) at both ends. */
 function trim(text: string): string {
   return text.replace(/^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g, "");
 }

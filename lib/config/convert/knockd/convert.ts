@@ -33,7 +33,7 @@ import {
 } from "./doors.ts";
 import type { Tool } from "./rule.ts";
 
-/** What the kernel takes for the first packet of a connection, and more of the same. */
+/** Flags by which the kernel knows the first packet of a connection, and more of the same. */
 const SYN_FLAGS = ["syn", "!ack", "!rst", "!fin"];
 
 /** The port of our own knocks, unless the file has it for something else. */
@@ -56,7 +56,7 @@ const SERVICES: Readonly<Record<string, string>> = {
 export interface KnockdConversion {
   /** The text of `server.yaml`, without secrets but the sequences. */
   readonly text: string;
-  /** What was not carried over, or wants a look; one line each. */
+  /** Settings that were not converted, or need review; one line each. */
   readonly warnings: readonly string[];
 }
 
@@ -163,7 +163,7 @@ class Writer {
   /** The firewall whose rules the doors change; null: none. */
   tool: Tool | null = null;
 
-  /** Whether a door can be knocked at all; a warning where it cannot. */
+  /** True if a door can be knocked at all; warns where it cannot. */
   isUsable({ name, door }: ConvertedEntry): boolean {
     const all = (door.oneTime ?? [door.ports]).flat();
     if (all.some(({ port }) => port === 0)) {

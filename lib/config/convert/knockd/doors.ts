@@ -8,17 +8,17 @@ import { commandArgv, type CommandOpening, readCommand } from "./command.ts";
 import type { DoorPort, KnockdDoor } from "./conf.ts";
 import type { Tool } from "./rule.ts";
 
-/** What a door's commands come down to: a plain opening, or programs to run. */
+/** Effect of a door's commands: a plain opening, or programs to run. */
 export interface Effect {
   readonly opening: CommandOpening | null;
   /** The only family that the opening is for; null: both. */
   readonly family: 4 | 6 | null;
   /** Seconds until its own commands close again; null: they do not. */
   readonly seconds: number | null;
-  /** What the commands run beside opening and closing, as shell lines; "" for nothing. */
+  /** Commands run beside opening and closing, as shell lines; "" for none. */
   readonly run: string;
   readonly runAfter: string;
-  /** What has to be known of it, a line each. */
+  /** Notes about the door, a line each. */
   readonly notes: readonly string[];
 }
 
@@ -43,7 +43,7 @@ export function asCommands(...notes: readonly string[]): Effect {
   };
 }
 
-/** What a door's commands come down to. */
+/** Reads the effect of a door's commands. */
 export function effectOf(door: KnockdDoor): Effect {
   const start = readCommand(door.start ?? "");
   const start6 = door.start6 === null ? start : readCommand(door.start6);
@@ -215,7 +215,7 @@ function isPair(
 
 // What has to be known about a door of knockd when it is converted.
 
-/** How long a door stays open that nothing but a closing sequence shuts, seconds. */
+/** Time for which a door stays open that only a closing sequence shuts, seconds. */
 export const OPEN_SECONDS = 8 * 3600;
 
 /** Where knockd ran its commands as root, for as long as they took. */
@@ -225,7 +225,7 @@ const AS_SERVER =
 /** Of knockd's timeout so much and less loses sequences, as it counts whole seconds. */
 const TINY_TIMEOUT = 1;
 
-/** What has to be known about a door; `runs` is whether it runs programs of its own. */
+/** Warnings about a door; `runs`: it runs programs of its own. */
 export function doorWarnings(
   { door, effect, closer }: ConvertedEntry,
   runs: boolean,

@@ -20,7 +20,7 @@ export interface FilterCommand {
   readonly variant: string | null;
   /** Seconds after which the firewall itself ends it; null: never. */
   readonly seconds: number | null;
-  /** How many pauses of its command come before it. */
+  /** Count of the pauses of its command before it. */
   readonly after: number;
 }
 

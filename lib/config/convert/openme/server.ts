@@ -36,7 +36,7 @@ const DEFAULT_WINDOW = 60;
 export interface OpenmeConversion {
   /** The text of `server.yaml`, without secrets. */
   readonly text: string;
-  /** What was not carried over, or wants a look; one line each, no secrets. */
+  /** Settings that were not converted, or need review; one line each, no secrets. */
   readonly warnings: readonly string[];
   /** Files with secrets that the configuration names, by name: mode 0600, beside it. */
   readonly files: ReadonlyMap<string, string>;
@@ -143,7 +143,7 @@ function readClients(
   });
 }
 
-/** What a client may open; the first entry that openme does not know. */
+/** Reads the ports that a client may open, or the first entry that openme does not know. */
 function readAllowed(
   client: Foreign,
   groups: Groups,

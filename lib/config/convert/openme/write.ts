@@ -9,7 +9,7 @@ import { scalar } from "../../../values/yaml.ts";
 /** The file that the converted configuration names for the server's key. */
 export const OPENME_KEY_FILE = "openme.key";
 
-/** What our configurations say unless somebody wants more. */
+/** Longest `max_for` that our configurations give by default. */
 const MAX_FOR = 8 * 3600;
 /** Longest `max_skew` that our configuration takes, in seconds. */
 export const MAX_SKEW = 86400;
@@ -26,13 +26,13 @@ export interface ConvertedClient {
 /** Groups of ports by name: our services. */
 export type Groups = ReadonlyMap<string, readonly PortRange[]>;
 
-/** What the file says besides; durations are seconds. */
+/** Settings of the file besides its clients; durations are seconds. */
 export interface Basics {
   readonly port: number;
   readonly seconds: number;
   readonly window: number;
   readonly backend: string;
-  /** Whether openme closed the ports itself. */
+  /** True if openme closed the ports itself. */
   readonly drops: boolean;
 }
 
