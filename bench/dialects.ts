@@ -1,7 +1,8 @@
 /**
- * What packets cost one core in openme and OpenSPA, in microseconds: valid
- * ones, and junk at each gate. No socket, no firewall.
- * `deno run -A bench/dialects.ts`, or `bun bench/dialects.ts`.
+ * Cost of packets on one core in openme and OpenSPA, in microseconds: valid
+ * ones, and junk at each gate. No socket, no firewall. `deno run -A
+ * bench/dialects.ts`, or `bun bench/dialects.ts`.
+ *
  * @module
  */
 

@@ -21,7 +21,7 @@ export interface Forgery {
 /** It runs so long before anything is measured under it. */
 const SETTLE_MS = 500;
 
-/** What a flood came to. */
+/** Figures of a flood. */
 export interface Flooded {
   readonly sent: number;
   readonly perSecond: number;

@@ -1,7 +1,8 @@
 /**
- * How many packets of fwknop's form one core judges a second, with ten enrolled
+ * Packets of fwknop's form that one core judges a second, with ten enrolled
  * clients: `deno run -A bench/fwknop.ts`, or `bun bench/fwknop.ts`; with
  * `--json`, as one JSON object.
+ *
  * @module
  */
 

@@ -11,7 +11,7 @@ import { SERVICE_PORT, type Stage } from "./stage.ts";
 import { sealKnock } from "../lib/dialects/knock1/seal.ts";
 
 const CLIENT = "alice";
-/** How long what a round opens stays open. */
+/** Duration of a round's grants. */
 const OPEN_SECONDS = 30;
 const FILL_SECONDS = 7200;
 /** The first of the addresses that are filled in: no round comes from there. */
@@ -56,7 +56,7 @@ const sequences = (protocol: "tcp" | "udp") =>
 export interface ServerOptions {
   /** The protocol of a sequence that opens the service, too. */
   readonly sequence?: "tcp" | "udp";
-  /** Whether a client speaks fwknop, which takes the kernel gate away. */
+  /** True: a client speaks fwknop, which switches the prefilter off. */
   readonly secondDialect?: boolean;
   /** Clients besides, and the files that their keys are in. */
   readonly others?: {
@@ -167,14 +167,14 @@ export class GuardedServer {
     return filled;
   }
 
-  /** How many grants the server says are open. */
+  /** Counts the grants that the server reports. */
   async countGrants(): Promise<number> {
     const said = await this.#program.admin("status", "--json");
     if (said.code !== 0) throw new Error(said.stderr);
     return JSON.parse(said.stdout).grants.length;
   }
 
-  /** What the server keeps in memory now, in megabytes (10^6 bytes). */
+  /** Memory of the server now, in megabytes (10^6 bytes). */
   residentMb(): number {
     return residentMb(this.#program.pid!);
   }

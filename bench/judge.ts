@@ -1,7 +1,8 @@
 /**
- * How many packets a second one core opens or refuses in knock/1, on packets
- * made beforehand: no socket, no firewall. `deno run -A bench/judge.ts`, or
- * `bun bench/judge.ts`; with `--json`, as one JSON object.
+ * Packets a second that one core opens or refuses in knock/1, on packets made
+ * beforehand: no socket, no firewall. `deno run -A bench/judge.ts`, or `bun
+ * bench/judge.ts`; with `--json`, as one JSON object.
+ *
  * @module
  */
 

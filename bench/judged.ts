@@ -1,4 +1,4 @@
-/** How fast packets are judged, and that they are judged as they should be. */
+/** Times the judging of packets, and checks that they are judged as they should be. */
 
 import process from "node:process";
 import type { Opened, PacketRefusal } from "../lib/dialects/dialect.ts";
@@ -6,7 +6,7 @@ import { why } from "../tests/fakes/packets.ts";
 
 const MEASURE_MS = 700;
 
-/** How many packets a second are judged. */
+/** Packets that are judged a second. */
 export function rate(
   packets: readonly Uint8Array[],
   judge: (packet: Uint8Array) => void,

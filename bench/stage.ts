@@ -137,7 +137,7 @@ export class Stage {
   }
 }
 
-/** What came of some rounds. */
+/** Times of some rounds. */
 export interface Openings {
   /** Of those that opened, in milliseconds. */
   readonly ms: number[];

@@ -1,4 +1,4 @@
-/** What a set of timings comes down to. Pure. */
+/** Spread of a set of timings. Pure. */
 
 export interface Spread {
   readonly n: number;

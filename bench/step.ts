@@ -2,7 +2,7 @@
 
 import type { Results } from "./results.ts";
 
-/** What a step is given. */
+/** Surroundings of a step. */
 export interface Bench {
   readonly results: Results;
   /** Fewer rounds and shorter floods, to see whether all works. */
@@ -20,7 +20,7 @@ export interface Step {
   readonly peers: readonly string[];
   /** Programs without which it cannot be done at all. */
   readonly programs: readonly string[];
-  /** Whether it works in namespaces: Linux and root. */
+  /** True for a step that works in namespaces: Linux and root. */
   readonly inNamespaces: boolean;
   run(bench: Bench): Promise<void>;
 }

@@ -1,8 +1,9 @@
 /**
- * How many valid knocks a second one core takes from the bytes to the answer:
+ * Valid knocks a second that one core takes from the bytes to the answer:
  * opened, judged, recorded in a real state file, logged, answered. Only the
- * socket is missing, and the firewall, which costs nothing here.
- * `deno run -A bench/stored.ts`, or `bun bench/stored.ts`.
+ * socket is missing, and the firewall, which costs nothing here. `deno run -A
+ * bench/stored.ts`, or `bun bench/stored.ts`.
+ *
  * @module
  */
 

@@ -2,7 +2,7 @@
 
 type Figures = Readonly<Record<string, number | null>>;
 
-/** What a figure should be. */
+/** Target of a figure. */
 export interface Target {
   readonly what: string;
   readonly measure: string;

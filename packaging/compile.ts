@@ -8,9 +8,9 @@ import process from "node:process";
 export interface Target {
   /** The file in dist/. */
   readonly file: string;
-  /** What Bun calls it. */
+  /** Name that Bun has for it. */
   readonly bun: string;
-  /** What Deno calls it; null where Deno has no base for it. */
+  /** Name that Deno has for it; null where Deno has no base for it. */
   readonly deno: string | null;
 }
 
@@ -66,7 +66,7 @@ const BUN_OPTIONS = [
   "--no-compile-autoload-bunfig",
 ];
 
-/** What makes binaries. */
+/** Compilers of binaries. */
 export type Maker = "deno" | "bun";
 
 /** Makes binaries, and remembers whether Deno's base can be had. */

@@ -16,10 +16,10 @@ const encoder = new TextEncoder();
 const PLAIN = 0o644;
 const PROGRAM = 0o755;
 
-/** What Debian calls a machine. */
+/** Names of machines in Debian. */
 export type Machine = "amd64" | "arm64";
 
-/** What a package is made of. */
+/** Parts of a package. */
 export interface Package {
   readonly machine: Machine;
   readonly binary: Uint8Array;

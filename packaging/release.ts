@@ -1,4 +1,4 @@
-/** What a release is: its version, and the time that everything in it bears. */
+/** Version of a release, and the time that all its files bear. */
 
 import { spawnSync } from "node:child_process";
 import process from "node:process";

@@ -20,14 +20,14 @@ export const LICENCES: Readonly<Record<string, string>> = {
   "uqr": "MIT",
 };
 
-/** What deno.lock says of packages. */
+/** Packages in deno.lock. */
 export interface Lock {
   readonly npm: Readonly<
     Record<string, { integrity: string; dependencies?: readonly string[] }>
   >;
 }
 
-/** What package.json says of them. */
+/** Packages in package.json. */
 export interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;

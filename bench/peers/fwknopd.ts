@@ -8,7 +8,7 @@ import { SERVICE_PORT, type Stage, until } from "../stage.ts";
 import { fwknopKnock } from "./fwknop_packet.ts";
 import { guardByIptables } from "./iptables.ts";
 
-/** How it hears its packets: sniffing is its default. */
+/** Source of its packets: sniffing is its default. */
 export type Hearing = "pcap" | "udp";
 
 const GRANT_SECONDS = 10;

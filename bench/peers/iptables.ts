@@ -1,4 +1,4 @@
-/** What the peers stand on: the service shut by a rule of iptables. */
+/** Firewall around the peers: a rule of iptables that closes the service. */
 
 import { SERVICE_PORT, type Stage } from "../stage.ts";
 

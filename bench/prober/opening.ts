@@ -1,8 +1,9 @@
 /**
- * How long an opening takes. A service that was shut answers no SYN, and a
- * client's own next one comes a second later. So connections are begun with a
- * new socket each, one every {@linkcode ATTEMPT_US}, until one is there: what
- * is measured is when the door opens, to within that.
+ * Measures how long an opening takes. A service that was shut answers no SYN,
+ * and a client's own next one comes a second later. So connections are begun
+ * with a new socket each, one every {@linkcode ATTEMPT_US}, until one is there:
+ * the moment of opening is known to within that.
+ *
  * @module
  */
 

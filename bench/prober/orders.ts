@@ -1,9 +1,9 @@
-/** What the prober is told to do, and what it answers. */
+/** Orders to the prober, and its answers. */
 
 /** So long a reply is waited for. */
 export const REPLY_US = 2_000_000;
 
-/** What opens: a datagram (base64), or the first packet of a connection. */
+/** Trigger of an opening: a datagram (base64), or the first packet of a connection. */
 export type Trigger =
   | { readonly udp: string; readonly port: number }
   | { readonly tcp: number };
@@ -61,9 +61,9 @@ export type ProbeOrder =
     readonly forMs: number;
   };
 
-/** How a round went; null: not in time. */
+/** Times of a round; null: not in time. */
 export interface Opened {
-  /** Whether it was shut before. */
+  /** True if the service was shut before. */
   readonly wasShut: boolean;
   readonly ms: number | null;
   readonly replyMs?: number | null;
@@ -71,14 +71,14 @@ export interface Opened {
   readonly tries?: number;
 }
 
-/** How many of the knocks of a fill had their reply where one was wanted. */
+/** Time of a fill, and the knocks of it that were answered where a reply was wanted. */
 export interface Filled {
   readonly ms: number;
   readonly answered: number;
   readonly asked: number;
 }
 
-/** How many addresses were let in. */
+/** Count of the addresses that were let in. */
 export interface Interleaved {
   readonly open: number;
 }

@@ -1,4 +1,4 @@
-/** What guarding costs those who are let in: new connections a second. */
+/** Cost of guarding for those who are let in: new connections a second. */
 
 import { GuardedServer, KNOCK_HOST } from "../guarded.ts";
 import { restore } from "../peers/iptables.ts";

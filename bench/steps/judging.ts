@@ -1,4 +1,4 @@
-/** How many packets one core judges, in Deno and in Bun. */
+/** Packets that one core judges, in Deno and in Bun. */
 
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";

@@ -107,7 +107,7 @@ test("the example is a good configuration", { skip }, () => {
     rm -r /tmp/example`);
 });
 
-/** What knock.service does, as far as it goes without systemd. */
+/** Work of knock.service, as far as it goes without systemd. */
 const SERVE = `
   # systemd.exec(5), StateDirectory=: only where the folder is another user's.
   [ "$(stat -c %U /var/lib/knock)" = knock ] ||

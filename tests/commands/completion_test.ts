@@ -1,4 +1,4 @@
-/** What the scripts of `knock completion` offer, asked of the real shells. */
+/** Runs the scripts of `knock completion` in the real shells. */
 
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
@@ -69,7 +69,7 @@ const offered: [line: string, words: string[]][] = [
   ["knock serve --config FOLDER/ser", ["FOLDER/server.yaml"]],
 ];
 
-/** What a shell offers may bear its option, a description or the whole path. */
+/** Strips the option, the description or the whole path that a shell shows with a word. */
 function plain(word: string, folder: string): string {
   return word.split("\t")[0]!.replace(/^--?\w+=/, "").replace(
     /^(server\.yaml)$/,

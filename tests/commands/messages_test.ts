@@ -37,7 +37,7 @@ function machine(): FakeRuntime {
   return runtime;
 }
 
-/** What a command line ends with: its status, and what it says on each stream. */
+/** Outcome of a command line: its status, and its output on each stream. */
 interface Case {
   readonly argv: string;
   readonly status: number;

@@ -53,7 +53,7 @@ function picture(
   return Uint8Array.from([...header, ...pixels]);
 }
 
-/** What a camera would read. */
+/** Reads a code as a camera would. */
 function decode(image: Uint8Array): string {
   const argv = ["--raw", "--quiet", "--oneshot", "-"];
   const { status, stdout, stderr } = spawnSync("zbarimg", argv, {

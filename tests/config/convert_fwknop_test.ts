@@ -41,7 +41,7 @@ const none: Includes = { read: () => null, list: () => null };
 // deno-lint-ignore no-explicit-any
 type Yaml = any;
 
-/** What a default fwknopd.conf is warned of: it looks on before the rules. */
+/** Warning about a default fwknopd.conf: it sees packets before the rules. */
 const LOOKED = "it looked at packets before the host's own rules";
 
 function convert(text: string, name = "access.conf", includes = none) {
@@ -1019,7 +1019,7 @@ test("what knock convert fwknop writes of a client is read by it", async () => {
   assert(converted > 20, `${converted}`);
 });
 
-/** What SOURCE lets packets come from. */
+/** Sources that each SOURCE allows. */
 const SOURCES: Readonly<Record<string, (address: string) => boolean>> = {
   "ANY": () => true,
   "10.0.0.0/8": (address) => address.startsWith("10."),
@@ -1027,7 +1027,7 @@ const SOURCES: Readonly<Record<string, (address: string) => boolean>> = {
   "192.0.2.1,10.0.0.1": (address) =>
     address === "192.0.2.1" || address === "10.0.0.1",
 };
-/** What fwknopd reads in lists of ports. */
+/** Ports that fwknopd reads in lists. */
 const LISTS: Readonly<Record<string, readonly string[]>> = {
   "tcp/22": ["tcp/22"],
   "tcp/22,tcp/80": ["tcp/22", "tcp/80"],
@@ -1069,7 +1069,7 @@ const anyPacket = fc.record({
 type AnyStanza = typeof anyStanza extends fc.Arbitrary<infer T> ? T : never;
 type AnyPacket = typeof anyPacket extends fc.Arbitrary<infer T> ? T : never;
 
-/** What fwknopd opens on this machine: the first stanza that does not refuse decides. */
+/** Ports that fwknopd opens on this machine: the first stanza that does not refuse decides. */
 function openedByFwknopd(
   stanzas: readonly AnyStanza[],
   { mac, source, address, ports, seconds, user }: AnyPacket,

@@ -1,4 +1,4 @@
-/** What openme's and OpenSPA's files become, held against what their servers do with them. */
+/** Holds converted files of openme and OpenSPA against the acts of their servers. */
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
@@ -43,7 +43,7 @@ function portsOf(ranges: readonly PortRange[]): string[] {
   return [...new Set(ports)].sort();
 }
 
-/** What openme reads in a port's text; null where it says that it is none. */
+/** Ports that openme reads in a text; null where it finds none. */
 function openmePorts(text: string): string[] | null {
   const match = /^(\d+)(?:-(\d+))?(?:\/(\w+))?$/.exec(text.trim());
   const first = Number(match?.[1]);
@@ -122,7 +122,7 @@ ${drops === null ? "" : `  drop_ports: ${drops}\n`}` +
     ).join("");
 }
 
-/** What openme's server opens for each client, and hides, by its source. */
+/** Ports that openme's server opens for each client, and hides, by its source. */
 function openmeDoes({ ports, drops, clients }: Openme) {
   const groups: Record<string, string[]> = ports === null
     ? {}

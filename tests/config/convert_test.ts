@@ -88,7 +88,7 @@ for (const [args, text] of odd) {
   );
 }
 
-/** What is wrong but for what this version cannot do yet. */
+/** Mistakes of a file, but for what this version cannot do yet. */
 function mistakesIn(fake: FakeRuntime, file: string): readonly string[] {
   try {
     loadConfig(fake, file);

@@ -1,6 +1,6 @@
 /**
- * Whose files are believed, who can write them, and one server for each state
- * folder: with real files, and a user that does its worst while root works.
+ * Owners of files, rights to write them, and one server for each state folder:
+ * with real files, and a user that does its worst while root works.
  */
 
 import { test } from "node:test";
@@ -67,7 +67,7 @@ async function inFolder(body: (folder: string) => Promise<void> | void) {
   }
 }
 
-/** What is in a folder: names, modes, owners, contents. */
+/** Names, modes, owners and contents of a folder. */
 function picture(folder: string): unknown {
   return fs.readdirSync(folder).sort().map((name) => {
     const path = join(folder, name);

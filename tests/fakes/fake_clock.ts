@@ -34,7 +34,7 @@ export class FakeClock {
     return this.#nowMs - this.#startMs;
   }
 
-  /** How many timers wait, repeated ones included. */
+  /** Count of the waiting timers, repeated ones included. */
   get waiting(): number {
     return this.#timers.size;
   }

@@ -34,7 +34,7 @@ export interface Reply {
 }
 
 /**
- * What the world does with a datagram that no socket of this network hears;
+ * Answers of the world to a datagram that no socket of this network receives;
  * it may throw a {@linkcode SystemError}, which the sender gets.
  */
 export type World = (sent: Sent, count: number) => readonly Reply[];
@@ -59,7 +59,7 @@ export class FakeNetwork {
     this.#clock = clock;
   }
 
-  /** How many sockets and listeners are open: 0 when all was tidied up. */
+  /** Count of the open sockets and listeners: 0 when all was tidied up. */
   get open(): number {
     return this.#datagrams.size + this.#listeners.size;
   }

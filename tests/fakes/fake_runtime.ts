@@ -39,7 +39,7 @@ export interface FakeOptions {
   /** Default 1000; 0 is root. */
   readonly userId?: number | null;
   readonly nowMs?: number;
-  /** Whether time passes by itself when all wait (the default), or by hand. */
+  /** Passing of time: by itself when all wait (the default), or by hand. */
   readonly steps?: "alone" | "by hand";
   /** Which streams are terminals; none by default. */
   readonly terminals?: readonly ("in" | "out" | "err")[];
@@ -73,14 +73,14 @@ export class FakeRuntime implements Runtime {
   /** Programs by name; each run is kept in `ran`. */
   readonly programs = new Map<string, Program>();
   readonly ran: { argv: readonly string[]; options: RunOptions }[] = [];
-  /** What is on the Internet: pages by address, names by `NAME IPv4` or `NAME IPv6`. */
+  /** The Internet: pages by address, names by `NAME IPv4` or `NAME IPv6`. */
   readonly pages = new Map<string, string>();
   readonly records = new Map<string, readonly string[]>();
   /** Bytes that were written by `standard()`, chunk by chunk. */
   readonly written: Uint8Array[] = [];
   /** Processes that are alive, by id. */
   readonly processes = new Set<number>([4242]);
-  /** What was asked on the terminal. */
+  /** Questions that were put on the terminal. */
   readonly questions: string[] = [];
   /** Reader of stdout: one that takes all, none any more, or a full disk. */
   reader: "there" | "gone" | "full" = "there";

@@ -12,7 +12,7 @@ export const SERVER_PRIVATE = new Uint8Array(32).fill(1);
 export const CLIENT_PRIVATE = new Uint8Array(32).fill(2);
 export const PSK = new Uint8Array(32).fill(3);
 
-/** What `client add` printed for the client. */
+/** Enrolment that `client add` printed for the client. */
 export const ENROLMENT = {
   name: "home",
   host: "home.example.org",
@@ -39,7 +39,7 @@ export const PROFILE: Profile = {
   resolve: null,
 };
 
-/** How the fake server takes a request: an answer, and after how long; null is silence. */
+/** Answers the fake server's requests: with what, and after how long; null is silence. */
 export type Manner = (
   request: Request,
   sent: Sent,
@@ -51,7 +51,7 @@ export class FakeServer {
   /** The requests that were authentic, in order. */
   readonly requests: Request[] = [];
   readonly manner: Manner;
-  /** How far its clock is ahead of the client's. */
+  /** Lead of its clock over the client's. */
   readonly aheadMs: number;
 
   constructor(manner: Manner = () => ({}), aheadMs = 0) {

@@ -1,4 +1,4 @@
-/** What tests of packets have in common: bytes from words, a scene, what came of opening one. */
+/** Shared parts of tests of packets: bytes from words, a scene, the result of opening one. */
 
 import { createHash } from "node:crypto";
 import type {

@@ -12,7 +12,7 @@ import type { Answer } from "../../lib/dialects/dialect.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { type SealedKnock, sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
-/** What the program is asked to do. */
+/** Orders to the program. */
 export type ClientOrder =
   | {
     readonly do: "knock";
@@ -24,7 +24,7 @@ export type ClientOrder =
     readonly command?: string;
     readonly seconds?: number;
     readonly timeoutMs?: number;
-    /** How far the client's clock is off. */
+    /** Error of the client's clock. */
     readonly clockMs?: number;
   }
   /** Sends packets once more, in hexadecimal, each so often; no answer is read. */
@@ -34,7 +34,7 @@ export type ClientOrder =
     readonly times?: number;
   };
 
-/** How a knock ended. */
+/** Outcome of a knock. */
 export interface Knocked {
   /** In hexadecimal. */
   readonly packet: string;

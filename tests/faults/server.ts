@@ -10,11 +10,11 @@ import { runCommand } from "../../lib/commands/table.ts";
 import type { NativeLibrary, Runtime } from "../../lib/runtime/runtime.ts";
 import { runtime } from "../fakes/runtime.ts";
 
-/** What is wrong. */
+/** Faults that are put in. */
 export interface Faults {
-  /** How far the clock is off. */
+  /** Error of the clock. */
   readonly clockMs?: number;
-  /** How many calls of nft fail in a row of three. */
+  /** Calls of nft that fail, of three in a row. */
   readonly nftFails?: 0 | 1 | 2;
   /** Without libnftables, so that the program nft is forked. */
   readonly forked?: boolean;

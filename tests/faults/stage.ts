@@ -18,13 +18,13 @@ import { Program, type TestClient } from "../netns/program.ts";
 import type { ClientOrder, Knocked } from "./client.ts";
 import type { Faults } from "./server.ts";
 
-/** Whether the long form of these tests was asked for. */
+/** True if the long form of these tests was asked for. */
 export const LONG = process.env["KNOCK_FAULTS"] === "long";
 
 export const HERE = CLIENTS[4][0];
 export const NEIGHBOUR = CLIENTS[4][1];
 
-/** How far the kernel's end of a grant may be from the one that is recorded. */
+/** Largest difference between the kernel's end of a grant and the recorded one. */
 const TOLERANCE_MS = 2000;
 const LONG_TEST_MS = 1_800_000;
 
@@ -42,7 +42,7 @@ export const ALICE: TestClient = {
   policy: ["open: [ssh, tcp/20000-59999]", "run: [talk]"],
 };
 
-/** What is open: "address protocol port" and until when, Unix milliseconds. */
+/** Open ports: "address protocol port" and until when, Unix milliseconds. */
 export type Open = ReadonlyMap<string, number>;
 
 export class Stage {
@@ -141,7 +141,7 @@ export class Stage {
     }
   }
 
-  /** What the state file says is open. */
+  /** Grants in the state file. */
   recorded(): Open {
     const rows = this.query<
       { address: string; protocol: string; first: number; until_ms: number }
@@ -154,7 +154,7 @@ export class Stage {
     );
   }
 
-  /** What the kernel lets through. */
+  /** Grants in the kernel. */
   async inKernel(): Promise<Open> {
     const argv = ["nft", "-j", "list", "set", "inet", "knock", "allow4"];
     const nowMs = Date.now();

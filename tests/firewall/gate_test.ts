@@ -90,7 +90,7 @@ async function setUp(steps: "by hand" | "alone" = "by hand") {
     fake.network.ownAddress = address;
     return fake.connectStream({ host: "192.0.2.10", port });
   };
-  /** What comes back for "hello"; "" when the gate closed it. */
+  /** Sends "hello" and reads the answer; "" when the gate closed the connection. */
   const hello = async (port = 2222, address = ALICE) => {
     try {
       const stream = await connect(port, address);

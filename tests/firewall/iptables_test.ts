@@ -117,7 +117,7 @@ test("grantRule() lets nothing but addresses and names into a script", () => {
 });
 
 const HELD = ["tcp/22 30", "tcp/80 30"];
-/** What is held, with the seconds that are left, after a change at 0 s. */
+/** Held grants, with the seconds that are left, after a change at 0 s. */
 const changes: [
   name: string,
   touched: string[],

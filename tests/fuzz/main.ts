@@ -16,7 +16,7 @@ import { type Target, TARGETS } from "./targets.ts";
 const SLOW_MS = 1000;
 /** A target's turn. */
 const TURN_MS = 250;
-/** How much memory may be in use when all of it is collected now and then, MB. */
+/** Most memory in use when all of it is collected now and then, MB. */
 const MAX_MB = 1024;
 /** More findings of one target are not listed. */
 const MAX_FINDINGS = 5;

@@ -30,7 +30,7 @@ interface Question {
   readonly dialect: Dialect;
   /** Makes a packet of the first or the second class. */
   readonly make: (second: boolean) => Uint8Array;
-  /** What a packet costs: it decides how many are taken. */
+  /** Cost of a packet: it decides how many are taken. */
   readonly cost: number;
   /** Where a difference is known, and harmless: why. */
   readonly known?: string;

@@ -1,4 +1,4 @@
-/** What the bench makes of its figures. */
+/** Figures, tables and drawings of the bench. */
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";

@@ -94,7 +94,7 @@ function runTests(folder: string, tests: readonly string[]): Promise<Ran> {
   });
 }
 
-/** What became of a mutant: null where a test failed by it. */
+/** Tries a mutant: null where a test failed by it, else why it lives. */
 async function tryOut(folder: string, mutant: Mutant): Promise<string | null> {
   const { name, file, tests, find, replace } = mutant;
   const path = join(folder, file);

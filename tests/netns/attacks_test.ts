@@ -1,4 +1,4 @@
-/** What must not come to pass, tried with the whole program and the real kernel. */
+/** Attacks that must fail, tried with the whole program and the real kernel. */
 
 import { assert, assertEquals } from "@std/assert";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
@@ -92,7 +92,7 @@ const FLOOD = 3000;
 
 const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
 
-/** What a stranger sends from an address that is not its own, and a malicious client. */
+/** Packets of a stranger who forges source addresses, and of a malicious client. */
 function forgeries(enrolment: string): Record<string, Uint8Array> {
   const { server, key, psk } = parseEnrolment(enrolment);
   const nowMs = Date.now();

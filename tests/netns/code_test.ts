@@ -22,7 +22,7 @@ services:
 defaults: { for: 10m, max_for: 1h }
 `;
 
-/** How much of a step must be left for what has to happen within it. */
+/** Time of a step that must be left for what has to happen within it. */
 const ROOM_MS = 12_000;
 
 /** The code as an app shows it, so many steps from now. */

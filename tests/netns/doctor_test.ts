@@ -21,7 +21,7 @@ interface Told {
   }[];
 }
 
-/** What is not ok, and not for the test's machine alone to answer (the clock). */
+/** Findings that are not ok, but for the test's own machine (the clock). */
 async function examine(program: Program): Promise<[Told, string[]]> {
   const said = await program.admin("doctor", "--json");
   assertEquals(said.stderr, "");

@@ -33,7 +33,7 @@ export type GivenService = string | {
   readonly masquerade?: boolean;
 };
 
-/** What to do, and with what; the gate, counters and problems are of nft alone. */
+/** Orders, and their data; the prefilter, counters and problems are of nft alone. */
 export interface Step {
   readonly do:
     | "apply"
@@ -57,7 +57,7 @@ export interface Step {
   } | null;
 }
 
-/** What came of it. */
+/** Outcome of an order. */
 export interface Answer {
   readonly id: number;
   readonly ok: boolean;

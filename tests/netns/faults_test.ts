@@ -1,7 +1,7 @@
 /**
- * What goes wrong around the program, on the real kernel: it is killed, its
- * disk is full, its clock jumps, its firewall fails, nobody reads its log. The
- * long form is `deno task faults`.
+ * Faults around the program, on the real kernel: it is killed, its disk is
+ * full, its clock jumps, its firewall fails, nobody reads its log. The long
+ * form is `deno task faults`.
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -25,7 +25,7 @@ faultTest(
       { ...ALICE, policy: [...ALICE.policy, "any_address: true"] },
     ]);
     let knocks = 0;
-    /** What was answered, and so must be open; when it was sent, and answered. */
+    /** Knocks that were answered, and so must be open; when each was sent, and answered. */
     const opened = new Map<string, readonly [number, number]>();
     let packets: string[] = [];
     for (let kill = 0; kill < KILLS; kill++) {

@@ -15,7 +15,7 @@ export interface Ask {
   readonly probes: readonly Probe[];
 }
 
-/** What the model says of each; null where the rules cannot be read. */
+/** Answers of the model; null where the rules cannot be read. */
 export interface Judged {
   readonly answers:
     | (readonly { passes: "yes" | "no" | "maybe"; by: string | null }[])

@@ -20,7 +20,7 @@ const OVER_MS = 2100;
 /** Long enough, on a machine that does much else, to look at what is open. */
 const WHILE_S = 15;
 
-/** What iptables-save shows of the filter tables, without dates and counts. */
+/** Filter tables of iptables-save, without dates and counts. */
 async function saved(pair: Pair, variant: string): Promise<string> {
   let text = "";
   for (const program of ["iptables", "ip6tables"]) {

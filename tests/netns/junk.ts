@@ -9,7 +9,7 @@
 import * as dgram from "node:dgram";
 import process from "node:process";
 
-/** What is sent, in turns, and how often. */
+/** Packets to send, in turns, and how often. */
 export interface Junk {
   readonly perSecond: number;
   readonly packets: readonly string[];

@@ -1,4 +1,4 @@
-/** What the real knockd takes and refuses, beside our reader of its files. */
+/** Files that the real knockd accepts and refuses, beside our reader of them. */
 
 import { assertEquals } from "@std/assert";
 import { join } from "node:path";

@@ -40,7 +40,7 @@ const UUID = "c3b66a05-9098-4100-8141-be5695ada0e7";
 const KEY = new Uint8Array(32).fill(9);
 const SEED = new Uint8Array(32).fill(4);
 
-/** What was seen of the real server. */
+/** Observations of the real server. */
 interface Seen {
   readonly before: readonly boolean[];
   readonly knocker: readonly boolean[];

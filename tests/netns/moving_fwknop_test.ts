@@ -71,15 +71,18 @@ interface Row {
   readonly access: string;
   /** fwknopd.conf; default: it sniffs at eth0. */
   readonly daemon?: string;
-  /** What the client is given. */
+  /** Options of the client. */
   readonly ask: readonly string[];
-  /** What can be reached with the real fwknopd while the grant lasts; that the test is no empty one. */
+  /**
+   * Ports that are reachable with the real fwknopd while the grant lasts, so
+   * that the test is no empty one.
+   */
   readonly opens: readonly string[];
-  /** What the conversion must say where the converted server opens less. */
+  /** Warning of the conversion where the converted server opens less. */
   readonly warns?: RegExp;
-  /** Whether no grant is long enough to kill the server within it. */
+  /** True: no grant is long enough to kill the server within it. */
   readonly short?: true;
-  /** Whether the conversion must refuse. */
+  /** True: the conversion must refuse. */
   readonly refused?: true;
 }
 
@@ -206,7 +209,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** What can be reached: an address of the client and a port each. */
+/** Reachable ports: an address of the client and a port each. */
 type Reached = readonly string[];
 
 interface Seen {
@@ -326,7 +329,7 @@ conntrack -F 2>/dev/null`;
     };
   }
 
-  /** What is seen around two knocks at fwknopd, or at the converted server. */
+  /** Observes two knocks at fwknopd, or at the converted server. */
   async see(converted: boolean): Promise<Seen> {
     await this.host();
     if (converted) await this.#check();
@@ -375,7 +378,7 @@ conntrack -F 2>/dev/null`;
     return (await Promise.all(all)).flat().toSorted();
   }
 
-  /** What is reached when it is, or is no longer, as it was; or when the time is over. */
+  /** Waits until the reachable ports are, or are no longer, as they were; or until the time is over. */
   async #until(
     mostMs: number,
     was: Reached,

@@ -21,7 +21,7 @@ const WEB = 8080;
 const START_MS = 700;
 /** Longer than a knock takes to open. */
 const OPEN_MS = 500;
-/** How long a door stays open, and longer than that: our grants end with a whole second. */
+/** Time for which a door stays open, and a longer one: our grants end with a whole second. */
 const OPEN_SECONDS = 2;
 const OVER_MS = 4200;
 
@@ -75,11 +75,11 @@ interface Row {
   readonly knocks?: readonly string[];
   readonly port?: number;
   readonly isBehind?: boolean;
-  /** What the warning tells to type, before the converted server is tried. */
+  /** Command that the warning gives, typed before the converted server is tried. */
   readonly typed?: string;
   /** A word of the warnings. */
   readonly warned?: string;
-  /** What is told by the warning to be another. */
+  /** Differences that the warning names. */
   readonly differs?: Partial<Seen>;
 }
 
@@ -167,7 +167,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** What is reached while something runs that hears the knocks; `kill` ends it at once. */
+/** Observes reachable ports while something runs that hears the knocks; `kill` ends it at once. */
 async function look(
   pair: Pair,
   { port = SSH, knocks = ["7000", "9000", "8000"] }: Row,

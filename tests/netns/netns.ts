@@ -28,7 +28,7 @@ export const CLIENTS = {
   6: ["fd77::2", "fd77::3", "fd77::20", "fd77::22"],
 } as const;
 
-/** How long an attempt to connect may take before the port counts as shut. */
+/** Longest attempt to connect before the port counts as shut. */
 const REACH_MS = 400;
 
 const TEST_MS = 300_000;
@@ -74,7 +74,7 @@ export function netnsTest(
   });
 }
 
-/** What a program said and how it ended. */
+/** Output and exit status of a program. */
 export interface Said {
   readonly code: number | null;
   readonly stdout: string;
@@ -189,7 +189,7 @@ export class Pair {
     }
   }
 
-  /** Whether the server passes packets on between its cables. */
+  /** Makes the server forward packets between its cables, or not. */
   async passOn(on: boolean): Promise<void> {
     const value = on ? 1 : 0;
     await this.onServer([
@@ -279,9 +279,9 @@ export class Pair {
   }
 
   /**
-   * Whether the client, from one of its addresses, reaches a port of the
-   * server: by TCP it connects, by UDP it gets its echo. A connection with
-   * `keep` stays open under that name.
+   * Tries to reach a port of the server from one of the client's addresses: by
+   * TCP it connects, by UDP it gets its echo. A connection with `keep` stays
+   * open under that name.
    */
   canReach(
     source: string,
@@ -344,7 +344,7 @@ export class Pair {
     });
   }
 
-  /** Whether a connection that was kept still carries bytes. */
+  /** True if a connection that was kept still carries bytes. */
   stillTalks(keep: string): Promise<boolean> {
     return this.#order(this.client, { do: "talk", keep, timeoutMs: REACH_MS });
   }
@@ -360,7 +360,7 @@ export class Pair {
 export interface Reaching {
   readonly protocol?: "tcp" | "udp";
   readonly keep?: string;
-  /** What is sent by UDP, in hexadecimal. */
+  /** Bytes to send by UDP, in hexadecimal. */
   readonly hex?: string;
 }
 

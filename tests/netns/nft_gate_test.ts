@@ -17,7 +17,7 @@ function bytes(start: string, size = 216): string {
   return start.padEnd(size * 2, "a5").slice(0, size * 2);
 }
 
-/** Whether a datagram comes to the program behind the gate. */
+/** True if a datagram comes to the program behind the prefilter. */
 function passes(
   pair: Pair,
   hex: string,

@@ -37,7 +37,7 @@ export class Program {
   readonly #key = randomKey();
   readonly #enrolments = new Map<string, string>();
   #child: ChildProcess | null = null;
-  /** What the server wrote to standard error so far. */
+  /** Standard error of the server so far. */
   log = "";
 
   constructor(pair: Pair) {

@@ -24,7 +24,7 @@ const HOST = `table inet filter {
 
 const IPTABLES = ["iptables-save", "ip6tables-save", "iptables-restore"];
 
-/** What a program lists, without dates and counts. */
+/** Listing of a program, without dates and counts. */
 async function listed(pair: Pair, ...argv: string[]): Promise<string> {
   const text = await pair.onServer(argv);
   return text.replace(/^#.*\n/gm, "").replace(/\[\d+:\d+\]/g, "[0:0]");

@@ -19,7 +19,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const [HERE, NEIGHBOUR] = CLIENTS[4];
 const NOBODY = 65534;
 
-/** What of the source a server needs. */
+/** Parts of the source that a server needs. */
 const SOURCE = [
   "main.ts",
   "lib",

@@ -1,4 +1,4 @@
-/** What `knock seq` puts on the wire, beside knockd's own client. */
+/** Packets of `knock seq` on the wire, beside those of knockd's own client. */
 
 import { assertEquals } from "@std/assert";
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
@@ -21,7 +21,7 @@ const RULES = `table inet test {
 }
 `;
 
-/** What the client sends while a command line runs there, a line each. */
+/** Packets that the client sends while a command line runs there, a line each. */
 async function sent(pair: Pair, argv: readonly string[]): Promise<string[]> {
   const reader = new PcapReader();
   const found: Captured[] = [];

@@ -8,7 +8,7 @@ import * as net from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 
-/** What the program is asked to do. */
+/** Orders to the program. */
 export type Order =
   /** Listens, and echoes what comes. */
   | { do: "serve"; protocol: Protocol; host: string; port: number }
@@ -21,7 +21,7 @@ export type Order =
     port: number;
     timeoutMs: number;
     keep?: string;
-    /** What is sent by UDP, in hexadecimal; "ping" otherwise. */
+    /** Bytes to send by UDP, in hexadecimal; "ping" otherwise. */
     hex?: string;
   }
   /** Sends so many datagrams, one after the other. */
@@ -33,12 +33,12 @@ export type Order =
     count: number;
     hex?: string;
   }
-  /** Whether a kept connection still echoes. */
+  /** Tries if a kept connection still echoes. */
   | { do: "talk"; keep: string; timeoutMs: number };
 
 type Protocol = "tcp" | "udp";
 
-/** How long a tick of {@linkcode patience} is. */
+/** Length of a tick of {@linkcode patience}. */
 const TICK_MS = 20;
 
 /**
@@ -56,7 +56,7 @@ function patience(ms: number, over: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** Whether it went well. */
+/** Outcome of an order. */
 export interface Outcome {
   readonly id: number;
   readonly ok: boolean;

@@ -41,7 +41,7 @@ interface Scene {
   readonly folder: string;
   /** Runs a program in the client's namespace. */
   client(argv: readonly string[], stdin?: string): Promise<Said>;
-  /** How often the server opened something. */
+  /** Count of the server's openings. */
   opened(): number;
 }
 

@@ -1,4 +1,4 @@
-/** What the program is made of: the lock, the manifests and the documents agree. */
+/** Lock, manifests and documents agree on the packages that the program is made of. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";

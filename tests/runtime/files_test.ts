@@ -10,7 +10,7 @@ import { SystemError } from "../../lib/values/errors.ts";
 
 const BOM = "\ufeff";
 
-/** What there is in the folder: files, links, things that are neither. */
+/** Fills the folder: files, links, things that are neither. */
 function fill(folder: string): void {
   const path = (name: string) => join(folder, name);
   fs.writeFileSync(path("plain"), "words");
@@ -30,7 +30,7 @@ function fill(folder: string): void {
   }
 }
 
-/** What is read, or the error's code. */
+/** Contents that are read, or the error's code. */
 const READ: [name: string, want: string][] = [
   ["plain", "words"],
   ["empty", ""],

@@ -78,7 +78,7 @@ test("ClockWatch takes a clock that was set a little for right after two days, t
   assertEquals(watch.surelyMs(at(settled + 1000)), at(settled + 1000).nowMs);
 });
 
-/** How far a set clock moves what is open, and what was accepted. */
+/** Shifts of grants and of the replay record by a set clock. */
 const jumps: [what: string, jumpMs: number, grants: number, floor: number][] = [
   ["back", -HOUR_MS, -HOUR_MS, -HOUR_MS],
   ["forward", HOUR_MS, 0, HOUR_MS],

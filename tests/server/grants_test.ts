@@ -104,7 +104,7 @@ async function makeTestServer(
   return { runtime, store, firewall, lines, ran, server, ask, claim };
 }
 
-/** What a complete sequence does. */
+/** Change by a complete sequence. */
 type Claim = Omit<Change, "before">;
 
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;

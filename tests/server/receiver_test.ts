@@ -29,7 +29,7 @@ import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 const SOURCE = { host: "203.0.113.9", port: 40_000 };
 const PORT = 62_201;
 const FLOOD = 1000;
-/** What opening a packet takes on this machine. */
+/** Time that opening a packet takes on this machine. */
 const STEP_MS = 0.1;
 
 const KEYS = { key: bytesOf("key"), psk: bytesOf("psk") };
@@ -53,7 +53,7 @@ const fresh = () => bytesOf(`fresh ${made++}`);
 
 class SlowRuntime extends FakeRuntime {
   #spentMs = 0;
-  /** How often the clock was read: for every costly step, among others. */
+  /** Count of the clock's readings: for every costly step, among others. */
   looks = 0;
   override monotonicMs(): number {
     this.looks++;

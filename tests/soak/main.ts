@@ -24,7 +24,7 @@ const RESTART_EVERY = 10;
 const FIRST_PORT = 20_000;
 const PORTS = 3000;
 const SECONDS = 20;
-/** What memory may grow from the first half to the second. */
+/** Largest growth of memory from the first half to the second. */
 const GROWTH = 1.25;
 
 const options = parseArgs(process.argv.slice(2), { string: ["seconds"] });

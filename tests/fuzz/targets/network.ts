@@ -36,7 +36,7 @@ stun.set(stunRequest(transaction));
 stun.set([1, 1, 0, 12]);
 stun.set([0, 0x20, 0, 8, 0, 1, 1, 2, 3, 4, 5, 6], 20);
 
-/** What comes from the network besides packets of a dialect. */
+/** Input from the network besides packets of a dialect. */
 export const TARGETS: readonly Target[] = [
   {
     name: "IP packet",

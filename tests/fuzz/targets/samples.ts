@@ -1,4 +1,4 @@
-/** What targets are fed at first: texts as bytes, files, a moment. */
+/** First inputs of targets: texts as bytes, files, a moment. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import type { Dialect } from "../../../lib/dialects/dialect.ts";
@@ -24,7 +24,7 @@ export function corpus(name: string): Uint8Array[] {
   return files(new URL(`${name}/`, CORPUS));
 }
 
-/** What a server does with a packet of a dialect. */
+/** Opens a packet of a dialect as a server does. */
 export function open(dialect: Dialect): (bytes: Uint8Array) => void {
   return (bytes) => {
     dialect.recognises(bytes);

@@ -1,4 +1,4 @@
-/** What is fuzzed: a parser, and what it is fed at first. */
+/** A parser to fuzz, and its first inputs. */
 
 /** A parser that is fed bytes. */
 export interface Target {
@@ -6,6 +6,6 @@ export interface Target {
   readonly seeds: readonly Uint8Array[];
   /** Throws an OperatorError at most, and only where an operator's file is read. */
   readonly run: (bytes: Uint8Array) => void;
-  /** How long a call may take, for one that may be slow. */
+  /** Longest call, for a parser that may be slow. */
   readonly limitMs?: number;
 }
