@@ -24,11 +24,11 @@ export async function checkBackend(
 ): Promise<Finding[]> {
   const { backend, mode } = firewall;
   if (backend === "gate") {
-    return [ok("backend gate: needs no rights and no firewall")];
+    return [ok("backend", "backend gate: needs no rights and no firewall")];
   }
   if (backend === "command") {
     const [program] = firewall.commands?.open ?? ["?"];
-    return [ok(`backend command: ${program}`)];
+    return [ok("backend", `backend command: ${program}`)];
   }
   const findings: Finding[] = [];
   const kernel = orNull(() =>
@@ -36,19 +36,25 @@ export async function checkBackend(
   )?.trim();
   const admin = mayAdministerNetwork(runtime);
   if (admin === false) {
-    findings.push(unknown(
-      `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
-      "run it as root: sudo knock doctor",
-    ));
+    findings.push(
+      unknown(
+        "backend_rights",
+        `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
+        "run it as root: sudo knock doctor",
+      ),
+    );
   } else if (backend === "nft") {
     findings.push(await tryNft(runtime, mode, kernel));
   } else findings.push(await tryIptables(runtime, mode));
   if (backend === "nft" && kernel && isOlder(kernel)) {
     const wanted = NFT_KERNEL.join(".");
-    findings.push(bad(
-      `Linux ${kernel} is older than ${wanted}, which the nft backend needs`,
-      "firewall: { backend: iptables }",
-    ));
+    findings.push(
+      bad(
+        "backend_kernel",
+        `Linux ${kernel} is older than ${wanted}, which the nft backend needs`,
+        "firewall: { backend: iptables }",
+      ),
+    );
   }
   return findings;
 }
@@ -62,20 +68,28 @@ async function tryNft(
     const nft = await openNft(runtime);
     nft.close();
     return ok(
+      "backend",
       `backend nft, mode ${mode}: ${nft.name}, Linux ${kernel ?? "unknown"}`,
     );
   } catch (error) {
     if (!(error instanceof FirewallError)) throw error;
-    return bad(error.message, error.hint);
+    return bad("backend", error.message, error.hint);
   }
 }
 
 async function tryIptables(runtime: Runtime, mode: string): Promise<Finding> {
   const ran = await orNull(() => runtime.run(["iptables", "--version"]));
   if (ran?.code === 0) {
-    return ok(`backend iptables, mode ${mode}: ${ran.stdout.trim()}`);
+    return ok(
+      "backend",
+      `backend iptables, mode ${mode}: ${ran.stdout.trim()}`,
+    );
   }
-  return bad("backend iptables: there is no iptables", "apt install iptables");
+  return bad(
+    "backend",
+    "backend iptables: there is no iptables",
+    "apt install iptables",
+  );
 }
 
 function isOlder(kernel: string): boolean {
@@ -97,10 +111,14 @@ export function checkAccept(
   // That it cannot be listed is said once, for all.
   if (!host || rules === null) return [];
   const jump = findJump(rules, host);
-  if (!jump.ok) return [bad(jump.problem.text, jump.problem.hint)];
+  if (!jump.ok) {
+    return [bad("accept_jump", jump.problem.text, jump.problem.hint)];
+  }
   const findings = [
-    ok(`chain ${jump.base} comes to ${formatHostChain(host)}`),
-    ...findDrops(rules, host).map(({ text, hint }) => bad(text, hint)),
+    ok("accept_jump", `chain ${jump.base} comes to ${formatHostChain(host)}`),
+    ...findDrops(rules, host).map(({ text, hint }) =>
+      bad("accept_order", text, hint)
+    ),
   ];
   if (services.some(({ to }) => to)) findings.push(...checkPassing(rules));
   return findings;
@@ -112,6 +130,7 @@ function checkPassing({ chains }: Pick<HostRules, "chains">): Finding[] {
     policy === "drop" && !rules.some(({ text }) => /\bDNAT|dnat\b/.test(text))
   ).map(({ table, name }) =>
     warn(
+      "accept_forwards",
       `chain ${name} of table ${table} may drop what is passed on to ` +
         "other machines",
       `nft add rule ${table} ${name} ct status dnat accept`,

@@ -6,7 +6,12 @@ import { readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { ConfigError, OperatorError } from "../../../values/errors.ts";
 import { VERSION } from "../../../values/program.ts";
-import { counted, escapeUnsafe, formatJson } from "../../../values/text.ts";
+import {
+  counted,
+  escapeUnsafe,
+  formatJson,
+  toIdentifier,
+} from "../../../values/text.ts";
 import { parseOptions, takePositionals } from "../../command.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
@@ -80,8 +85,15 @@ async function examine(
     if (file === null) {
       return [["configuration", [
         isClient
-          ? ok("there is no server's configuration here")
-          : bad("there is no configuration", "knock init, or: knock serve"),
+          ? ok(
+            "configuration_missing",
+            "there is no server's configuration here",
+          )
+          : bad(
+            "configuration_missing",
+            "there is no configuration",
+            "knock init, or: knock serve",
+          ),
       ]]];
     }
     config = loadConfig(runtime, file);
@@ -95,8 +107,8 @@ async function examine(
   const running = state?.server != null;
   return [
     ["configuration", [
-      ok(`${config.file}: valid, and closed to others`),
-      ...config.warnings.map((text) => warn(text)),
+      ok("configuration", `${config.file}: valid, and closed to others`),
+      ...config.warnings.map((text) => warn("configuration_warning", text)),
       ...findings,
     ]],
     ["backend", await checkBackend(runtime, config)],
@@ -104,7 +116,7 @@ async function examine(
       "server",
       state
         ? checkServer(config, state, sockets)
-        : [unknown("whether the server runs is not known")],
+        : [unknown("server_running", "whether the server runs is not known")],
     ],
     ["services", checkServices(config, sockets)],
     ["packet filter", [
@@ -120,7 +132,11 @@ async function examine(
 function explainMistakes(error: OperatorError): Finding[] {
   const lines = error instanceof ConfigError ? error.mistakes : [error.message];
   return lines.map((line, index) =>
-    bad(line, index === lines.length - 1 ? error.hint : undefined)
+    bad(
+      "configuration",
+      line,
+      index === lines.length - 1 ? error.hint : undefined,
+    )
   );
 }
 
@@ -138,14 +154,18 @@ function checkProfiles(
 ): Finding[] {
   try {
     const file = profilesFile(runtime, named);
-    if (!runtime.files.stat(file)) return [ok(`no profiles in ${file}`)];
+    if (!runtime.files.stat(file)) {
+      return [ok("profiles", `no profiles in ${file}`)];
+    }
     const { size } = readProfiles(runtime, file);
-    return [ok(`${file}: ${counted(size, "profile")}, closed to others`)];
+    return [
+      ok("profiles", `${file}: ${counted(size, "profile")}, closed to others`),
+    ];
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     return error instanceof ConfigError
       ? explainMistakes(error)
-      : [unknown(error.message, error.hint)];
+      : [unknown("profiles", error.message, error.hint)];
   }
 }
 
@@ -178,7 +198,13 @@ function showText(groups: Groups): string {
 
 function showJson(groups: Groups, isOk: boolean): string {
   const findings = groups.flatMap(([group, all]) =>
-    all.map(({ level, text, cure = null }) => ({ group, level, text, cure }))
+    all.map(({ id, level, text, cure = null }) => ({
+      id,
+      group: toIdentifier(group),
+      level,
+      text,
+      cure,
+    }))
   );
   return formatJson({ ok: isOk, version: VERSION, findings }, 2) +
     "\n";

@@ -27,12 +27,12 @@ export async function checkState(
     const found = runtime.files.stat(folder);
     if (!found) {
       const text = `state folder ${folder}: the server makes it at its start`;
-      return { findings: [ok(text)], state: none };
+      return { findings: [ok("state_folder", text)], state: none };
     }
     if (!found.isFolder) {
       const text = `state folder ${folder} is a file`;
       return {
-        findings: [bad(text, `mv ${folder} ${folder}.bad`)],
+        findings: [bad("state_folder", text, `mv ${folder} ${folder}.bad`)],
         state: null,
       };
     }
@@ -40,21 +40,27 @@ export async function checkState(
     const userId = runtime.userId();
     if (((found.mode ?? 0) & OTHERS) !== 0) {
       const mode = (found.mode! & 0o777).toString(8);
-      findings.push(warn(
-        `state folder ${folder}: others can look into it (mode 0${mode})`,
-        `chmod 700 ${folder}`,
-      ));
+      findings.push(
+        warn(
+          "state_folder_mode",
+          `state folder ${folder}: others can look into it (mode 0${mode})`,
+          `chmod 700 ${folder}`,
+        ),
+      );
     }
     if (userId !== null && userId !== 0 && userId !== found.owner) {
-      findings.push(unknown(
-        `state folder ${folder} belongs to user id ${found.owner}, this is ${userId}`,
-        "run it as that user, or as root",
-      ));
+      findings.push(
+        unknown(
+          "state_folder",
+          `state folder ${folder} belongs to user id ${found.owner}, this is ${userId}`,
+          "run it as that user, or as root",
+        ),
+      );
       return { findings, state: null };
     }
     const store = await openExistingStore(runtime, folder);
     if (!store) {
-      findings.push(ok(`state folder ${folder}: empty`));
+      findings.push(ok("state_folder", `state folder ${folder}: empty`));
       return { findings, state: none };
     }
     const fact = (store.fact("server") ?? null) as ServerFact | null;
@@ -62,16 +68,24 @@ export async function checkState(
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
     const doors = (store.fact("doors") ?? []) as readonly SequenceFact[];
     store.close();
-    findings.push(ok(`state folder ${folder}: can be read and written`));
+    findings.push(
+      ok("state_folder", `state folder ${folder}: can be read and written`),
+    );
     const server = alive ? fact : null;
     return { findings, state: { server, counters, doors } };
   } catch (error) {
     if (error instanceof OperatorError) {
-      return { findings: [bad(error.message, error.hint)], state: null };
+      return {
+        findings: [bad("state_folder", error.message, error.hint)],
+        state: null,
+      };
     }
     if (!(error instanceof SystemError)) throw error;
     const text = `state folder ${folder}: ${error.message}`;
-    return { findings: [unknown(text, "run it as root")], state: null };
+    return {
+      findings: [unknown("state_folder", text, "run it as root")],
+      state: null,
+    };
   }
 }
 
@@ -85,33 +99,51 @@ const SOON_DAYS = 14;
 export function checkClients(config: Config, nowMs: number): Finding[] {
   const { clients } = config;
   if (hasSequencesAlone(config)) {
-    return [ok("none is enrolled: port sequences alone open here")];
+    return [
+      ok(
+        "clients_enrolled",
+        "none is enrolled: port sequences alone open here",
+      ),
+    ];
   }
   if (clients.length === 0) {
-    return [bad("no client is enrolled", "knock client add NAME")];
+    return [
+      bad("clients_enrolled", "no client is enrolled", "knock client add NAME"),
+    ];
   }
   const findings = clients.flatMap(({ name, open, run, expiresMs }) => {
     const found: Finding[] = [];
     if (open.length === 0 && run.length === 0) {
-      found.push(warn(
-        `client "${name}" may open nothing`,
-        `clients: { ${name}: { open: [SERVICE] } }`,
-      ));
+      found.push(
+        warn(
+          "client_opens_nothing",
+          `client "${name}" may open nothing`,
+          `clients: { ${name}: { open: [SERVICE] } }`,
+        ),
+      );
     }
     if (expiresMs === null) return found;
     const when = new Date(expiresMs).toISOString();
     if (expiresMs <= nowMs) {
-      found.push(warn(
-        `client "${name}" has expired (${when})`,
-        `a later "expires", or: knock client remove ${name}`,
-      ));
+      found.push(
+        warn(
+          "client_expired",
+          `client "${name}" has expired (${when})`,
+          `a later "expires", or: knock client remove ${name}`,
+        ),
+      );
     } else if (expiresMs - nowMs < SOON_DAYS * DAY_MS) {
-      found.push(warn(`client "${name}" expires soon (${when})`));
+      found.push(
+        warn("client_expires_soon", `client "${name}" expires soon (${when})`),
+      );
     }
     return found;
   });
   const all = names(clients.map(({ name }) => name));
-  return [ok(`${clients.length} enrolled: ${all}`), ...findings];
+  return [
+    ok("clients_enrolled", `${clients.length} enrolled: ${all}`),
+    ...findings,
+  ];
 }
 
 /** Most names on one line. */

@@ -30,10 +30,13 @@ export function checkFirewall(
   running: boolean,
 ): Finding[] {
   if (!ruleset) {
-    return [unknown(
-      "the packet filter of this machine cannot be looked at",
-      "run it as root, with the program nft installed",
-    )];
+    return [
+      unknown(
+        "filter_readable",
+        "the packet filter of this machine cannot be looked at",
+        "run it as root, with the program nft installed",
+      ),
+    ];
   }
   const { firewall, services } = config;
   const findings: Finding[] = [];
@@ -45,13 +48,13 @@ export function checkFirewall(
     familiesOf(host).map((family): Probe => ({ family, protocol, port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
-  findings.push(...checkOthers(chains, knock, "knocks to", own));
+  findings.push(...checkOthers("filter_knocks", chains, knock, own));
   const guarded = services.filter(({ to }) =>
     to === null || firewall.backend === "gate"
   ).flatMap(({ ports }) => ports);
   if (firewall.mode === "guard") {
     findings.push(
-      ...checkOthers(chains, probesOf(guarded), "what is opened,", own),
+      ...checkOthers("filter_services", chains, probesOf(guarded), own),
     );
   }
   if (firewall.backend !== "gate") {
@@ -65,34 +68,49 @@ function checkOwnTable(
   guards: boolean,
   running: boolean,
 ): Finding[] {
-  if (tables.includes(OWN_TABLE)) return [ok(`table ${OWN_TABLE} is in place`)];
+  if (tables.includes(OWN_TABLE)) {
+    return [ok("filter_table", `table ${OWN_TABLE} is in place`)];
+  }
   if (running) {
-    return [bad(
-      `table ${OWN_TABLE} is gone while the server runs`,
-      "it is put back within 10 s; find out who flushes the ruleset",
-    )];
+    return [
+      bad(
+        "filter_table",
+        `table ${OWN_TABLE} is gone while the server runs`,
+        "it is put back within 10 s; find out who flushes the ruleset",
+      ),
+    ];
   }
   return guards
-    ? [warn(
-      "nothing is guarded before the server's first start",
-      "knock rules prints the ruleset to be loaded at boot",
-    )]
+    ? [
+      warn(
+        "filter_table",
+        "nothing is guarded before the server's first start",
+        "knock rules prints the ruleset to be loaded at boot",
+      ),
+    ]
     : [];
 }
 
+/** Packets that others may drop, in words. */
+const SUBJECTS = {
+  filter_knocks: "knocks to",
+  filter_services: "what is opened,",
+} as const;
+
 /** Checks that others let the packets through that we need. */
 function checkOthers(
+  id: keyof typeof SUBJECTS,
   chains: readonly FilterChain[],
   probes: readonly Probe[],
-  what: string,
   own: Own,
 ): Finding[] {
+  const what = SUBJECTS[id];
   const bases = hooked(chains, "filter", "prerouting", "input");
   const findings = new Map<string, Finding>();
   for (const base of bases) {
     for (const probe of probes) {
       const fates = fatesIn(base, chains, probe, own);
-      const finding = tell(base, probe, fates, what);
+      const finding = tell(id, base, probe, fates);
       if (finding) findings.set(finding.text, finding);
     }
   }
@@ -101,29 +119,34 @@ function checkOthers(
     probes.map(({ protocol, port }) => `${protocol}/${port}`),
   );
   const list = [...ports].slice(0, MAX_PROBED).join(", ");
-  return [ok(
-    bases.length === 0
-      ? `no other packet filter stands before ${what} ${list}`
-      : `the other packet filters let ${what} ${list}, through`,
-  )];
+  return [
+    ok(
+      id,
+      bases.length === 0
+        ? `no other packet filter stands before ${what} ${list}`
+        : `the other packet filters let ${what} ${list}, through`,
+    ),
+  ];
 }
 
 function tell(
+  id: keyof typeof SUBJECTS,
   { table, name }: FilterChain,
   { family, protocol, port }: Probe,
   fates: ReadonlyMap<Fate, unknown>,
-  what: string,
 ): Finding | null {
   const where = `chain ${name} of table ${table}`;
-  const subject = `${what} ${protocol}/${port} by IPv${family}`;
+  const subject = `${SUBJECTS[id]} ${protocol}/${port} by IPv${family}`;
   const cure = cureFor(table, protocol, port ?? 0);
   if (fates.has("drop")) {
-    return fates.size === 1
-      ? bad(`${where} drops ${subject}`, cure)
-      : warn(`${where} drops ${subject} from some sources or interfaces`, cure);
+    return fates.size === 1 ? bad(id, `${where} drops ${subject}`, cure) : warn(
+      id,
+      `${where} drops ${subject} from some sources or interfaces`,
+      cure,
+    );
   }
   return fates.has("unknown")
-    ? unknown(`${where}: what it does with ${subject} is not known`)
+    ? unknown(id, `${where}: what it does with ${subject} is not known`)
     : null;
 }
 
@@ -155,6 +178,7 @@ function checkBypass(
       findings.set(
         port,
         bad(
+          "filter_bypass",
           `${port} is passed on to ${target} before the guard sees it, as Docker ` +
             "and Podman do with published ports: it is open to everybody",
           `publish it as 127.0.0.1:${probe.port}:…, and let knock pass it on: ` +

@@ -3,7 +3,10 @@
 /** `unknown`: it could not be looked at, with these rights or on this system. */
 export type FindingLevel = "ok" | "warn" | "bad" | "unknown";
 
+/** One line of the doctor's report. */
 export interface Finding {
+  /** Name of the check, the same whatever it found: docs/json.md lists all. */
+  readonly id: FindingId;
   readonly level: FindingLevel;
   /** One line, lowercase, without secrets. */
   readonly text: string;
@@ -11,17 +14,68 @@ export interface Finding {
   readonly cure?: string;
 }
 
-export const ok = (text: string): Finding => ({ level: "ok", text });
+/** Names of the checks. They stay: scripts go by them. */
+export const FINDING_IDS = [
+  "accept_forwards",
+  "accept_jump",
+  "accept_order",
+  "backend",
+  "backend_kernel",
+  "backend_rights",
+  "client_expired",
+  "client_expires_soon",
+  "client_opens_nothing",
+  "clients_enrolled",
+  "clock",
+  "configuration",
+  "configuration_missing",
+  "configuration_warning",
+  "filter_bypass",
+  "filter_knocks",
+  "filter_readable",
+  "filter_services",
+  "filter_table",
+  "knocks_failed",
+  "packets_late",
+  "packets_received",
+  "packets_unknown_keys",
+  "profiles",
+  "sequence",
+  "sequence_used_up",
+  "server_port",
+  "server_running",
+  "service_bypass",
+  "service_families",
+  "service_listening",
+  "service_target",
+  "services_none",
+  "state_folder",
+  "state_folder_mode",
+] as const;
 
-export const warn = (text: string, cure?: string): Finding =>
-  make("warn", text, cure);
+/** Name of a check. */
+export type FindingId = typeof FINDING_IDS[number];
 
-export const bad = (text: string, cure?: string): Finding =>
-  make("bad", text, cure);
+export const ok = (id: FindingId, text: string): Finding => ({
+  id,
+  level: "ok",
+  text,
+});
 
-export const unknown = (text: string, cure?: string): Finding =>
-  make("unknown", text, cure);
+export const warn = (id: FindingId, text: string, cure?: string): Finding =>
+  make(id, "warn", text, cure);
 
-function make(level: FindingLevel, text: string, cure?: string): Finding {
-  return cure === undefined ? { level, text } : { level, text, cure };
+export const bad = (id: FindingId, text: string, cure?: string): Finding =>
+  make(id, "bad", text, cure);
+
+export const unknown = (id: FindingId, text: string, cure?: string): Finding =>
+  make(id, "unknown", text, cure);
+
+function make(
+  id: FindingId,
+  level: FindingLevel,
+  text: string,
+  cure?: string,
+): Finding {
+  return cure === undefined ? { id, level, text } : { id, level, text, cure };
 }

@@ -25,12 +25,20 @@ export function checkServer(
   const findings: Finding[] = [];
   if (server) {
     const since = new Date(server.sinceMs).toISOString();
-    findings.push(ok(`the server runs since ${since} (${server.backend})`));
+    findings.push(
+      ok(
+        "server_running",
+        `the server runs since ${since} (${server.backend})`,
+      ),
+    );
   } else {
-    findings.push(bad(
-      "the server does not run: nothing can be opened",
-      "systemctl start knock, or: knock serve",
-    ));
+    findings.push(
+      bad(
+        "server_running",
+        "the server does not run: nothing can be opened",
+        "systemctl start knock, or: knock serve",
+      ),
+    );
   }
   // Without clients nobody sends anything there.
   if (hasSequencesAlone(config)) return findings;
@@ -47,13 +55,16 @@ function checkPort(
   sockets: readonly Socket[] | null,
 ): Finding {
   const name = `udp ${formatEndpoint(at)}`;
-  if (!sockets) return unknown(`${name}: cannot see who listens there`);
+  if (!sockets) {
+    return unknown("server_port", `${name}: cannot see who listens there`);
+  }
   const taken = sockets.some(({ protocol, port, address }) =>
     protocol === "udp" && port === at.port &&
     (address === at.host || isEverywhere(address) || isEverywhere(at.host))
   );
   if (running) {
-    return taken ? ok(`${name}: the server listens`) : bad(
+    return taken ? ok("server_port", `${name}: the server listens`) : bad(
+      "server_port",
       `${name}: nobody listens there; the server runs with another ` +
         "configuration, or in another network namespace",
       "systemctl reload knock",
@@ -61,10 +72,11 @@ function checkPort(
   }
   return taken
     ? bad(
+      "server_port",
       `${name}: another program has this port`,
       `ss -ulpn 'sport = :${at.port}' names it; or choose another under listen`,
     )
-    : ok(`${name}: free`);
+    : ok("server_port", `${name}: free`);
 }
 
 /** Reads faults of clocks and keys from the counters. */
@@ -75,32 +87,44 @@ function checkCounters(
   const count = (name: string) => counters[name] ?? 0;
   const findings: Finding[] = [];
   if (count("received") === 0) {
-    findings.push(warn(
-      "no packet has come in since the server started",
-      "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
-    ));
+    findings.push(
+      warn(
+        "packets_received",
+        "no packet has come in since the server started",
+        "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
+      ),
+    );
   }
   const late = count("refused: time");
   if (late > 0) {
-    findings.push(warn(
-      `${counted(late, "authentic packet")} refused for the time stamp ` +
-        `(max_skew ${maxSkewMs / 1000} s)`,
-      "set the clocks of the clients, or look at this one: knock log",
-    ));
+    findings.push(
+      warn(
+        "packets_late",
+        `${counted(late, "authentic packet")} refused for the time stamp ` +
+          `(max_skew ${maxSkewMs / 1000} s)`,
+        "set the clocks of the clients, or look at this one: knock log",
+      ),
+    );
   }
   const strangers = count("refused: unknown client") + count("refused: noise");
   if (strangers > 0) {
-    findings.push(warn(
-      `${counted(strangers, "packet")} by keys that no client here has`,
-      "knock decode tells whose; knock client add enrols them again",
-    ));
+    findings.push(
+      warn(
+        "packets_unknown_keys",
+        `${counted(strangers, "packet")} by keys that no client here has`,
+        "knock decode tells whose; knock client add enrols them again",
+      ),
+    );
   }
   const failed = count("failed: firewall") + count("failed: state");
   if (failed > 0) {
-    findings.push(bad(
-      `${counted(failed, "knock")} granted that could not be carried out`,
-      "knock log",
-    ));
+    findings.push(
+      bad(
+        "knocks_failed",
+        `${counted(failed, "knock")} granted that could not be carried out`,
+        "knock log",
+      ),
+    );
   }
   return findings;
 }
@@ -125,7 +149,7 @@ export async function checkClock(
   const within = `packets must be within ${maxSkewMs / 1000} s of it`;
   const now = new Date(runtime.nowMs()).toISOString();
   if (exists(runtime, TIMESYNC)) {
-    return ok(`the clock is synchronised (${now}); ${within}`);
+    return ok("clock", `the clock is synchronised (${now}); ${within}`);
   }
   const said = exists(runtime, SYSTEMD)
     ? await listing(runtime, TIMEDATECTL, TIMEOUT_MS)
@@ -138,12 +162,13 @@ export async function checkClock(
     : said.trim() === "yes";
   if (kept === null) {
     return unknown(
+      "clock",
       `nobody says whether the clock is right: ${now}; ${within}`,
     );
   }
   return kept
-    ? ok(`the clock is synchronised (${now}); ${within}`)
-    : warn(`the clock is not synchronised: ${now}; ${within}`, CURE);
+    ? ok("clock", `the clock is synchronised (${now}); ${within}`)
+    : warn("clock", `the clock is not synchronised: ${now}; ${within}`, CURE);
 }
 
 function exists(runtime: Runtime, path: string): boolean {
@@ -160,10 +185,10 @@ export function checkDoors(
   return doors.flatMap(({ name, watch }): Finding[] => {
     const what = `sequence ${name} (watch: ${watch})`;
     const fact = facts?.find((one) => one.name === name);
-    if (!facts) return [ok(`${what}: configured`)];
+    if (!facts) return [ok("sequence", `${what}: configured`)];
     if (!fact) {
       const text = `${what}: the server has not read of it yet`;
-      return [warn(text, "systemctl reload knock")];
+      return [warn("sequence", text, "systemctl reload knock")];
     }
     const { left, trouble } = fact;
     const findings: Finding[] = [];
@@ -174,18 +199,25 @@ export function checkDoors(
       const cure = watch === "socket"
         ? "another port, or whoever has it must let it go"
         : "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN";
-      findings.push(watch === "kernel" ? warn(text, cure) : bad(text, cure));
+      findings.push(
+        watch === "kernel"
+          ? warn("sequence", text, cure)
+          : bad("sequence", text, cure),
+      );
     }
     if (left === 0) {
-      findings.push(bad(
-        `${what}: all one-time sequences are used, it stays shut`,
-        `add new ones to sequences.${name}.one_time`,
-      ));
+      findings.push(
+        bad(
+          "sequence_used_up",
+          `${what}: all one-time sequences are used, it stays shut`,
+          `add new ones to sequences.${name}.one_time`,
+        ),
+      );
     }
     if (findings.length > 0) return findings;
     const rest = left === null
       ? ""
       : `, ${counted(left, "one-time sequence")} left`;
-    return [ok(`${what}: is heard${rest}`)];
+    return [ok("sequence", `${what}: is heard${rest}`)];
   });
 }

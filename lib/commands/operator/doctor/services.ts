@@ -26,17 +26,28 @@ export function checkServices(
     const direct = clients.some(({ open }) => open.length > 0);
     const cure = `services: { ssh: tcp/22 }`;
     return direct
-      ? [warn("no service is guarded: what clients open is open anyhow", cure)]
-      : [warn("no service is guarded", cure)];
+      ? [
+        warn(
+          "services_none",
+          "no service is guarded: what clients open is open anyhow",
+          cure,
+        ),
+      ]
+      : [warn("services_none", "no service is guarded", cure)];
   }
   if (!sockets) {
-    return [unknown("cannot see which ports are listened on")];
+    return [
+      unknown("service_listening", "cannot see which ports are listened on"),
+    ];
   }
   return services.flatMap((service) => {
     if (firewall.backend === "gate") return checkGated(service, sockets);
     if (service.to !== null) {
       return [
-        ok(`${service.name}: passed on to ${formatEndpoint(service.to)}`),
+        ok(
+          "service_target",
+          `${service.name}: passed on to ${formatEndpoint(service.to)}`,
+        ),
       ];
     }
     return service.ports.flatMap((ports) =>
@@ -54,29 +65,38 @@ function checkPorts(
   const shown = `${name} ${formatPortRange(ports)}`;
   const own = sockets.filter((socket) => listensIn(socket, ports));
   if (own.length === 0) {
-    return [warn(
-      `${shown}: nothing listens there`,
-      "start the service, or take it out of the configuration",
-    )];
+    return [
+      warn(
+        "service_listening",
+        `${shown}: nothing listens there`,
+        "start the service, or take it out of the configuration",
+      ),
+    ];
   }
   if (own.every(({ address }) => isLoopback(address))) {
-    return [warn(
-      `${shown}: listens on the loopback alone: nobody comes there from outside`,
-      "have the service listen on 0.0.0.0 and [::]; knock keeps it shut",
-    )];
+    return [
+      warn(
+        "service_listening",
+        `${shown}: listens on the loopback alone: nobody comes there from outside`,
+        "have the service listen on 0.0.0.0 and [::]; knock keeps it shut",
+      ),
+    ];
   }
   const knocks6 = listen.some(({ host }) => host.includes(":"));
   const served6 = own.some(({ family, address }) =>
     family === 6 && !isLoopback(address)
   );
   if (served6 && !knocks6) {
-    return [warn(
-      `${shown}: listens on IPv6 too, where no knock can come to`,
-      `listen: [${listen[0]?.port ?? ""}] takes knocks on both`,
-    )];
+    return [
+      warn(
+        "service_families",
+        `${shown}: listens on IPv6 too, where no knock can come to`,
+        `listen: [${listen[0]?.port ?? ""}] takes knocks on both`,
+      ),
+    ];
   }
   const where = [...new Set(own.map(({ address }) => address))].join(", ");
-  return [ok(`${shown}: listens on ${where}`)];
+  return [ok("service_listening", `${shown}: listens on ${where}`)];
 }
 
 /** With the gate, the port is ours, and the service is where it leads. */
@@ -85,7 +105,9 @@ function checkGated(
   sockets: readonly Socket[],
 ): Finding[] {
   if (!to || !(isLoopback(to.host) || to.host === "localhost")) {
-    return to ? [ok(`${name}: passed on to ${formatEndpoint(to)}`)] : [];
+    return to
+      ? [ok("service_target", `${name}: passed on to ${formatEndpoint(to)}`)]
+      : [];
   }
   const target: PortRange = { protocol: "tcp", first: to.port, last: to.port };
   const own = sockets.filter((socket) => listensIn(socket, target));
@@ -93,15 +115,26 @@ function checkGated(
     formatEndpoint(to)
   }`;
   if (own.length === 0) {
-    return [warn(`${shown}: nothing listens there`, "start the service")];
+    return [
+      warn(
+        "service_target",
+        `${shown}: nothing listens there`,
+        "start the service",
+      ),
+    ];
   }
   const bare = own.find(({ address }) => !isLoopback(address));
-  if (!bare) return [ok(`${shown}: reached through the gate alone`)];
+  if (!bare) {
+    return [ok("service_target", `${shown}: reached through the gate alone`)];
+  }
   const at = isEverywhere(bare.address) ? "every address" : bare.address;
-  return [warn(
-    `${shown}: the service listens on ${at} itself, so the gate hides nothing`,
-    "have the service listen on 127.0.0.1 alone, or use the nft backend",
-  )];
+  return [
+    warn(
+      "service_bypass",
+      `${shown}: the service listens on ${at} itself, so the gate hides nothing`,
+      "have the service listen on 127.0.0.1 alone, or use the nft backend",
+    ),
+  ];
 }
 
 // Which ports of this machine are listened on, from Linux's /proc/net.
