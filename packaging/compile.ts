@@ -154,7 +154,8 @@ export class Compiler {
   }
 }
 
-function findBun(): readonly string[] {
+/** An argv that runs the Bun of releases. */
+export function findBun(): readonly string[] {
   const { stdout } = spawnSync("bun", ["--version"], { encoding: "utf8" });
   return stdout?.trim() === BUN_VERSION
     ? ["bun"]

@@ -1,16 +1,16 @@
 /// <reference lib="dom" />
-/** The page: what a user sees and touches. Every state is one of plain words. */
+/** The page: its states in plain words, and what a user touches. */
 
-import { type Outcome, sendKnock } from "./ice.ts";
+import type { Outcome } from "./ice.ts";
+import { offerAsApp } from "./install.ts";
+import { addressesOf, knockAt } from "./knocking.ts";
 import {
   type Enrolment,
   formatLeft,
-  isAddress,
   readCode,
-  readDnsAnswer,
   readEnrolment,
 } from "./profile.ts";
-import { generateKeys, importKey, seal, toBase64url } from "./seal.ts";
+import { generateKeys, importKey, toBase64url } from "./seal.ts";
 import {
   forgetProfile,
   keepOwnPair,
@@ -20,8 +20,8 @@ import {
   putProfile,
 } from "./store.ts";
 
-/** Knocks at one address before it counts as silent; each is a fresh packet. */
-const TRIES = 3;
+/** Longest wait of a redirection for the knock of the other family, milliseconds. */
+const OTHER_FAMILY_MS = 700;
 
 const SILENT =
   "No answer. Possible causes: this device's clock is wrong, the " +
@@ -53,11 +53,23 @@ function say(text: string, state: "" | "busy" | "open" | "bad" = ""): void {
 }
 
 let current: Profile | null = null;
-let running: AbortController | null = null;
+let running = false;
 let ticker: ReturnType<typeof setInterval> | undefined;
+let leaving: ReturnType<typeof setTimeout> | undefined;
 
-/** Names what this browser lacks, in words; null = nothing. */
+/** Takes away all that was said of an earlier knock. */
+function clear(): void {
+  clearInterval(ticker);
+  element("left").textContent = "";
+  element("then").replaceChildren();
+  say("");
+}
+
+/** Finds what this browser lacks, in words; null: nothing. */
 async function whatIsMissing(): Promise<string | null> {
+  if (globalThis.top !== globalThis.self) {
+    return "This page works by itself alone, not inside another page.";
+  }
   if (!globalThis.isSecureContext) {
     return "Open this page over https, or from a file: keys need it.";
   }
@@ -79,12 +91,13 @@ async function whatIsMissing(): Promise<string | null> {
   return null;
 }
 
-/** Takes an enrolment out of the address bar and the history, and stores it. */
-async function takeFragment(): Promise<string | null> {
-  const fragment = location.hash;
-  if (fragment.length < 2) return null;
-  history.replaceState(null, "", location.pathname + location.search);
-  return await enrol(fragment.slice(1));
+/** Takes what is behind the "#" out of the address bar and the history. */
+function takeFragment(): string {
+  const fragment = location.hash.slice(1);
+  if (fragment !== "") {
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return fragment;
 }
 
 /** Stores an enrolment; returns the mistake in words, or null. */
@@ -92,6 +105,11 @@ async function enrol(text: string): Promise<string | null> {
   const read = readEnrolment(text);
   if (!read.ok) return read.why;
   const { enrolment } = read;
+  const { name, server } = enrolment;
+  const old = (await listProfiles()).find((one) => one.name === name);
+  const isOther = old && toBase64url(old.server) !== toBase64url(server);
+  const ask = `There is a profile ${name} of another server. Replace it?`;
+  if (isOther && !confirm(ask)) return "Nothing was stored.";
   const waiting = enrolment.key ? undefined : await ownPair();
   if (!enrolment.key && !waiting) {
     return "This enrolment has no key. Make a key on this page first, and give " +
@@ -102,7 +120,9 @@ async function enrol(text: string): Promise<string | null> {
     : { privateKey: waiting!.key, publicKey: waiting!.publicKey };
   await putProfile(profileOf(enrolment, pair));
   if (!enrolment.key) await keepOwnPair(null);
-  await showProfiles(enrolment.name);
+  element("own").hidden = true;
+  element<HTMLDetailsElement>("more").open = false;
+  await showProfiles(name);
   return null;
 }
 
@@ -115,7 +135,9 @@ function profileOf(
 }
 
 async function showProfiles(name?: string): Promise<void> {
-  const profiles = await listProfiles();
+  clear();
+  const profiles = (await listProfiles())
+    .sort((one, other) => other.openedMs - one.openedMs);
   current = profiles.find((one) => one.name === name) ?? profiles[0] ?? null;
   const select = element<HTMLSelectElement>("profile");
   select.replaceChildren(
@@ -128,51 +150,10 @@ async function showProfiles(name?: string): Promise<void> {
   );
   element("choice").hidden = profiles.length < 2;
   element("enrolled").hidden = !current;
-  element("empty").hidden = current !== null;
+  element("forgetting").hidden = !current;
   element("name").textContent = current?.name ?? "";
   element("code-field").hidden = !current?.code;
-  element("then").replaceChildren();
-}
-
-/** The server's addresses: by its name where a resolver is named, else as enrolled. */
-async function addressesOf({ host, at, doh }: Profile): Promise<string[]> {
-  if (isAddress(host)) return [host];
-  if (doh === null) return [...at];
-  const ask = async (type: string) => {
-    const url = new URL(doh);
-    url.searchParams.set("name", host);
-    url.searchParams.set("type", type);
-    const headers = { accept: "application/dns-json" };
-    const response = await fetch(url, {
-      headers,
-      referrerPolicy: "no-referrer",
-    });
-    return readDnsAnswer(await response.json());
-  };
-  try {
-    const found = (await Promise.all([ask("A"), ask("AAAA")])).flat();
-    return found.length > 0 ? found : [...at];
-  } catch {
-    return [...at];
-  }
-}
-
-/** Knocks at one address, with fresh packets, until it answers. */
-async function knockAt(
-  profile: Profile,
-  address: string,
-  code: number | null,
-  signal: AbortSignal,
-): Promise<Outcome> {
-  for (let tried = 0; tried < TRIES && !signal.aborted; tried++) {
-    const ask = { ports: [], seconds: 0, code };
-    const sealed = await seal(profile, await generateKeys(), ask, Date.now());
-    const outcome = await sendKnock(sealed, address, profile.port, signal);
-    if (outcome !== "silent") return outcome;
-    // A code is good once; and the server may have used it.
-    if (code !== null) break;
-  }
-  return "silent";
+  if (!current) element<HTMLDetailsElement>("more").open = true;
 }
 
 async function knock(): Promise<void> {
@@ -184,10 +165,8 @@ async function knock(): Promise<void> {
   if (profile.code && code === null) {
     return say("Type the six digits that your authenticator app shows.", "bad");
   }
-  const abort = running = new AbortController();
-  clearInterval(ticker);
-  element("then").replaceChildren();
-  element<HTMLButtonElement>("knock").disabled = true;
+  setRunning(true);
+  clear();
   say("Knocking…", "busy");
   try {
     const addresses = await addressesOf(profile);
@@ -198,50 +177,97 @@ async function knock(): Promise<void> {
         "bad",
       );
     }
-    // Each family's knock opens for its own address.
-    const four = addresses.find((one) => !one.includes(":"));
-    const six = addresses.find((one) => one.includes(":"));
-    const outcomes = await Promise.all(
-      [four, six].filter((one) => one !== undefined).map((address) =>
-        knockAt(profile, address, code, abort.signal)
-      ),
-    );
-    if (outcomes.includes("open")) return await opened(profile);
-    say(outcomes.includes("refused") ? REFUSED : SILENT, "bad");
+    const told: Told[] = [];
+    await knockAt(profile, addresses, code, (outcome, address) => {
+      told.push([outcome, address]);
+      if (outcome.state !== "open") return;
+      say(openWords(told), "open");
+      if (told.filter(isOpen).length === 1) opened(profile);
+    });
+    if (told.some(isOpen)) {
+      say(openWords(told), "open");
+      if (profile.auto) follow(profile, 0);
+    } else {
+      const refused = told.some(([{ state }]) => state === "refused");
+      say(refused ? REFUSED : SILENT, "bad");
+    }
   } catch (error) {
     say(`It failed in this browser: ${(error as Error).message}`, "bad");
   } finally {
-    running = null;
-    element<HTMLButtonElement>("knock").disabled = false;
+    setRunning(false);
     element<HTMLInputElement>("code").value = "";
   }
 }
 
-async function opened(profile: Profile): Promise<void> {
-  const sinceMs = Date.now();
-  await putProfile({ ...profile, openedMs: sinceMs });
-  const tick = () => {
-    const seconds = (Date.now() - sinceMs) / 1000;
-    say(`Open for this address since ${formatLeft(seconds)}.`, "open");
-  };
-  say("Open for this address.", "open");
-  ticker = setInterval(tick, 1000);
-  const { then } = profile;
-  if (then === null) return;
-  element("then").replaceChildren(
-    make("a", `Go to ${new URL(then).host}`, { href: then }),
+/** An outcome, and the address that was knocked at. */
+type Told = readonly [Outcome, string];
+
+const isOpen = ([{ state }]: Told) => state === "open";
+
+function setRunning(on: boolean): void {
+  running = on;
+  element<HTMLButtonElement>("knock").disabled = on;
+  element<HTMLSelectElement>("profile").disabled = on;
+}
+
+/** Says for whom it is open, and over what it is not. */
+function openWords(told: readonly Told[]): string {
+  const family = (address: string) => address.includes(":") ? "IPv6" : "IPv4";
+  const open = told.flatMap(([outcome, address]) =>
+    outcome.state === "open"
+      ? [outcome.source ?? `this device's ${family(address)} address`]
+      : []
   );
-  if (profile.auto) location.assign(then);
+  const shut = told.filter((one) => !isOpen(one))
+    .map(([, address]) => ` Not open over ${family(address)}.`);
+  return `Open for ${open.join(" and ")}.${shut.join("")}`;
+}
+
+/** Shows for how long it is open still, and where to go. */
+function opened(profile: Profile): void {
+  const { then, auto, seconds } = profile;
+  const sinceMs = Date.now();
+  void putProfile({ ...profile, openedMs: sinceMs });
+  const untilMs = sinceMs + 1000 * seconds;
+  const until = new Date(untilMs).toLocaleTimeString();
+  const tick = () => {
+    const left = (untilMs - Date.now()) / 1000;
+    if (seconds === 0) {
+      element("left").textContent = `Since ${formatLeft(-left)}.`;
+    } else if (left > 0) {
+      element("left").textContent = `Until ${until}: ${formatLeft(left)} left.`;
+    } else {
+      clear();
+      say("Its time is over. Knock to open it again.");
+    }
+  };
+  tick();
+  ticker = setInterval(tick, 1000);
+  if (then === null) return;
+  const link = make("a", `Go to ${new URL(then).host}`, { href: then });
+  element("then").replaceChildren(link);
+  if (auto) follow(profile, OTHER_FAMILY_MS);
+}
+
+/** Goes where the profile leads, once; but who comes back wants the page. */
+function follow({ then }: Profile, afterMs: number): void {
+  const isBack = performance.getEntriesByType("navigation")
+    .some((one) =>
+      (one as PerformanceNavigationTiming).type === "back_forward"
+    );
+  if (then === null || isBack) return;
+  clearTimeout(leaving);
+  leaving = setTimeout(() => location.assign(then), afterMs);
 }
 
 async function makeKey(): Promise<void> {
-  const waiting = await ownPair();
-  const pair = waiting ?? await freshPair();
-  const line = `knock client add phone --key ${toBase64url(pair.publicKey)} ` +
-    `--web ${
-      location.origin === "null" ? "URL" : location.origin + location.pathname
-    }`;
-  element("line").textContent = line;
+  const { publicKey } = await ownPair() ?? await freshPair();
+  const page = location.protocol === "file:"
+    ? "URL"
+    : location.origin + location.pathname;
+  element("line").textContent = `knock client add phone --key ${
+    toBase64url(publicKey)
+  } --web ${page}`;
   element("own").hidden = false;
 }
 
@@ -253,12 +279,20 @@ async function freshPair() {
 }
 
 async function start(): Promise<void> {
+  const fragment = takeFragment();
   const missing = await whatIsMissing();
   if (missing !== null) return say(missing, "bad");
+  offerAsApp();
   await showProfiles();
-  const mistake = await takeFragment();
+  await enrolAndSay(fragment);
+}
+
+/** Stores an enrolment where there is one, and knocks where its profile says so. */
+async function enrolAndSay(text: string): Promise<void> {
+  const mistake = text === "" ? null : await enrol(text);
   if (mistake !== null) return say(mistake, "bad");
   if (current?.auto && !current.code) await knock();
+  else if (text !== "") say("Stored.");
 }
 
 element("knock").addEventListener("click", () => void knock());
@@ -272,9 +306,7 @@ element<HTMLFormElement>("enrol").addEventListener("submit", (event) => {
   const field = element<HTMLInputElement>("enrolment");
   const text = field.value;
   field.value = "";
-  void enrol(text).then((mistake) =>
-    mistake === null ? say("Stored.") : say(mistake, "bad")
-  );
+  void enrolAndSay(text || "-");
 });
 element("forget").addEventListener("click", () => {
   const name = current?.name;
@@ -285,9 +317,6 @@ element("forget").addEventListener("click", () => {
 });
 globalThis.addEventListener(
   "hashchange",
-  () =>
-    void takeFragment().then((mistake) =>
-      mistake === null ? undefined : say(mistake, "bad")
-    ),
+  () => void enrolAndSay(takeFragment()),
 );
 void start();

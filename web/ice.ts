@@ -5,10 +5,13 @@
  * @module
  */
 
+import { isAddress } from "./profile.ts";
 import type { Sealed } from "./seal.ts";
 
-/** The outcome of one knock. */
-export type Outcome = "open" | "refused" | "silent";
+/** The outcome of one knock; open: for the address that the server saw, where the browser tells. */
+export type Outcome =
+  | { readonly state: "open"; readonly source: string | null }
+  | { readonly state: "refused" | "silent" };
 
 /** Longest wait for an answer, milliseconds; then the caller knocks anew. */
 export const ANSWER_MS = 1500;
@@ -44,19 +47,18 @@ export function answerFor(
 }
 
 /**
- * Sends one knock to an address and waits for its answer. "silent" after
+ * Sends one knock to an address and waits for its answer; silent after
  * {@linkcode ANSWER_MS}. Throws where the browser has no WebRTC.
  */
 export async function sendKnock(
   sealed: Sealed,
   address: string,
   port: number,
-  signal: AbortSignal,
 ): Promise<Outcome> {
   const connection = new RTCPeerConnection();
   try {
     connection.createDataChannel("knock");
-    const outcome = new Promise<Outcome>((resolve) => {
+    const state = new Promise<Outcome["state"]>((resolve) => {
       connection.oniceconnectionstatechange = () => {
         const state = connection.iceConnectionState;
         if (state === "connected" || state === "completed") resolve("open");
@@ -64,13 +66,29 @@ export async function sendKnock(
         if (state === "failed") resolve("silent");
       };
       setTimeout(() => resolve("silent"), ANSWER_MS);
-      signal.addEventListener("abort", () => resolve("silent"));
     });
     await connection.setLocalDescription();
     const sdp = answerFor(sealed, address, port);
     await connection.setRemoteDescription({ type: "answer", sdp });
-    return await outcome;
+    return await state === "open"
+      ? { state: "open", source: await sourceOf(connection) }
+      : { state: await state as "refused" | "silent" };
   } finally {
     connection.close();
   }
+}
+
+/** The address that the answer says it came from; null: the browser keeps it back. */
+async function sourceOf(connection: RTCPeerConnection): Promise<string | null> {
+  const rows = new Map<string, Record<string, unknown>>();
+  (await connection.getStats()).forEach((row) => rows.set(row.id, row));
+  for (const row of rows.values()) {
+    if (row["type"] !== "candidate-pair" || row["state"] !== "succeeded") {
+      continue;
+    }
+    const local = rows.get(String(row["localCandidateId"]));
+    const address = local?.["address"];
+    if (typeof address === "string" && isAddress(address)) return address;
+  }
+  return null;
 }

@@ -1,6 +1,6 @@
 /**
- * Profiles of the page: read from an enrolment's link, and as they are stored.
- * Pure.
+ * Profiles of the page: read from an enrolment's link, and what is said of
+ * them. Pure.
  * @module
  */
 
@@ -22,7 +22,7 @@ export interface Enrolment {
   readonly psk: Bytes;
   /** The server's addresses when it was made. */
   readonly at: readonly string[];
-  /** A resolver for DNS over HTTPS (RFC 8484); null: none. */
+  /** A resolver for DNS over HTTPS (RFC 8484), a URL; null: none. */
   readonly doh: string | null;
   /** Where to go once it is open; null: nowhere. */
   readonly then: string | null;
@@ -30,6 +30,8 @@ export interface Enrolment {
   readonly auto: boolean;
   /** True: a one-time code is needed. */
   readonly code: boolean;
+  /** How long to ask for, seconds; 0: as the server decides. */
+  readonly seconds: number;
 }
 
 /** The outcome of reading: an enrolment, or the reason in words for the user. */
@@ -72,7 +74,7 @@ export function readEnrolment(text: string): Read {
       why: "The link leads to an address that is no website.",
     };
   }
-  if (doh !== null && !/^https:/.test(doh)) {
+  if (doh !== null && !/^https:\/\/[^\s]+$/i.test(doh)) {
     return { ok: false, why: "The resolver must be an https address." };
   }
   return {
@@ -89,6 +91,7 @@ export function readEnrolment(text: string): Read {
       then,
       auto: parameters.get("auto") === "1",
       code: parameters.has("code"),
+      seconds: readSeconds(parameters.get("for")),
     },
   };
 }
@@ -102,6 +105,14 @@ export function isAddress(text: string): boolean {
   return groups.length <= 2 &&
     parts.every((one) => /^[0-9A-Fa-f]{1,4}$/.test(one)) &&
     (groups.length === 2 ? parts.length <= 7 : parts.length === 8);
+}
+
+/** Most seconds that a knock can ask for: 32 bits carry them. */
+const MAX_SECONDS = 0xffff_ffff;
+
+function readSeconds(text: string | null): number {
+  const seconds = /^\d{1,10}$/.test(text ?? "") ? Number(text) : 0;
+  return seconds <= MAX_SECONDS ? seconds : 0;
 }
 
 /** Only web addresses are followed: never javascript: or data:. */
@@ -133,19 +144,4 @@ export function formatLeft(seconds: number): string {
 export function readCode(text: string): number | null {
   const digits = text.replace(/\s/g, "");
   return /^\d{6}$/.test(digits) ? Number(digits) : null;
-}
-
-/**
- * Reads the addresses in a resolver's answer in JSON (application/dns-json),
- * IPv4 and IPv6; empty for anything else.
- */
-export function readDnsAnswer(answer: unknown): string[] {
-  const { Answer } = (answer ?? {}) as { Answer?: unknown };
-  if (!Array.isArray(Answer)) return [];
-  return Answer.flatMap((one: { type?: unknown; data?: unknown }) =>
-    (one?.type === 1 || one?.type === 28) && typeof one.data === "string" &&
-      isAddress(one.data)
-      ? [one.data]
-      : []
-  );
 }

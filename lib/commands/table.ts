@@ -33,6 +33,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "enrol, list, show and remove clients",
     load: () => import("./enrol/client.ts" as string),
   },
+  page: {
+    summary: "the web page that knocks from a browser",
+    load: () => import("./tools/page.ts" as string),
+  },
   status: {
     summary: "what is open now, for whom, how long still",
     load: () => import("./operator/status/status.ts" as string),

@@ -6,6 +6,7 @@ export const COMMAND_NAMES: readonly string[] = [
   "init",
   "check",
   "client",
+  "page",
   "status",
   "log",
   "doctor",

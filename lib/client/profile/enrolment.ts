@@ -14,6 +14,7 @@ import {
 import { formatBase64url, parseBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
+import { ASK_CODE } from "./profile.ts";
 
 /** Address and keys that a server gives to one client. Contains secrets. */
 export interface Enrolment extends Endpoint {
@@ -25,7 +26,7 @@ export interface Enrolment extends Endpoint {
   readonly key: Uint8Array | null;
   /** Pre-shared key, 32 bytes. */
   readonly psk: Uint8Array;
-  /** Secret of one-time codes, in base32, if the client needs them. */
+  /** Secret of one-time codes, in base32, if the client needs them; "ask": it is asked for each. */
   readonly code?: string;
 }
 
@@ -33,7 +34,11 @@ export interface Enrolment extends Endpoint {
 const KEY_SIZE = 32;
 const KEY_CHARACTERS = 43;
 
-const PARAMETERS = ["server", "key", "psk", "code"] as const;
+/** The last ones are for a browser, in what `client add --web` prints. */
+const PARAMETERS = [
+  ...["server", "key", "psk", "code"] as const,
+  ...["at", "doh", "then", "auto", "for"] as const,
+];
 type Parameter = typeof PARAMETERS[number];
 
 const SCHEME = "knock://";
@@ -75,14 +80,18 @@ export function formatEnrolment(enrolment: Enrolment): string {
     encodeURIComponent(name);
 }
 
+/** The address of the page before an enrolment, up to its "#". */
+const PAGE = /^(?:https?|file):[^#]*#(?=knock:)/i;
+
 /** True if a text is meant as an enrolment, not as the path of a file. */
 export function looksLikeEnrolment(text: string): boolean {
-  return /^\s*knock:/i.test(text);
+  return /^knock:/i.test(text.trim().replace(PAGE, ""));
 }
 
 /**
  * Reads the line that {@linkcode formatEnrolment} writes; white space around it
- * is ignored. Throws {@linkcode UsageError} with a message for each mistake, and
+ * is ignored, and so is what is a browser's: the page before it, and parameters
+ * that the page alone uses. Throws {@linkcode UsageError} with a message for each mistake, and
  * no secret in any message.
  *
  * @example
@@ -102,7 +111,7 @@ export function looksLikeEnrolment(text: string): boolean {
  * ```
  */
 export function parseEnrolment(text: string): Enrolment {
-  text = text.trim();
+  text = text.trim().replace(PAGE, "");
   if (text === "") throw new UsageError("the enrolment is empty", WHOLE);
   if (!text.startsWith(SCHEME)) {
     throw new UsageError('the enrolment must start with "knock://"', WHOLE);
@@ -138,7 +147,7 @@ export function parseEnrolment(text: string): Enrolment {
   const name = readName(fragment);
   const code = parameters.get("code");
   if (code === undefined) return { ...endpoint, name, server, key, psk };
-  if (!parseCodeSecret(code)) {
+  if (code !== ASK_CODE && !parseCodeSecret(code)) {
     throw new UsageError(
       `the enrolment's code must be 16 to 128 characters of base32, got ${
         counted(code.length, "character")

@@ -1,6 +1,11 @@
 /** `knock client add`: new keys into the configuration, the enrolment out. */
 
 import { formatEnrolment } from "../../client/profile/enrolment.ts";
+import {
+  addressesFor,
+  formatWebLink,
+  readWebWords,
+} from "../../client/profile/web.ts";
 import type { Config, Listen } from "../../config/config.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
@@ -11,7 +16,11 @@ import { parseKey } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES } from "../../dialects/table.ts";
 import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { type Endpoint, parseEndpoint } from "../../values/address.ts";
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+} from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import { parsePortRange } from "../../values/ports.ts";
 import { counted, nearest } from "../../values/text.ts";
@@ -42,6 +51,14 @@ export const ADD_OPTIONS =
                                secret goes into the enrolment and, beside the
                                configuration, into code/NAME.secret; for an
                                authenticator app it is printed as a URI.
+        --web URL              It knocks from a browser: print a link to the
+                               page at URL, which \`knock page\` makes, with the
+                               enrolment behind its "#".
+        --auto                 With --web: the page knocks as it opens.
+        --then URL             With --web: where the page leads once it is open.
+        --doh URL              With --web: a resolver for DNS over HTTPS, where
+                               the page asks for the server's address; without
+                               it, the link carries the addresses of now.
         --qr                   Draw the enrolment as a QR code on standard
                                error, and the secret of the codes as another.
         --svg FILE             Draw the enrolment as a QR code in a new file.
@@ -78,6 +95,17 @@ export async function addClient(
     options.value("dialect") ?? "knock",
     DIALECT_NAMES,
   );
+  const page = readWebWords({
+    web: options.value("web"),
+    then: options.value("then"),
+    doh: options.value("doh"),
+    auto: options.flag("auto"),
+  });
+  if (page !== null && dialect !== "knock") {
+    throw new UsageError(
+      `a browser knocks by knock/1 alone, got --dialect "${dialect}"`,
+    );
+  }
   if (dialect !== "knock") {
     return await addInDialect(dialect, {
       runtime,
@@ -97,16 +125,25 @@ export async function addClient(
     publicKey,
     ...forSeconds === undefined ? {} : { forSeconds },
     ...code === null ? {} : { code: codeFileOf(name) },
+    web: page !== null,
   });
-  const enrolment = formatEnrolment({
+  const enrolled = {
     ...server,
     name,
     server: publicKeyOf(config.key),
     key: privateKey,
     psk: entry.psk,
     ...code === null ? {} : { code },
-  });
+  };
   const edited = addClientText(text, entry);
+  const enrolment = page === null ? formatEnrolment(enrolled) : formatWebLink(
+    enrolled,
+    {
+      ...page,
+      at: await findAddresses(options, runtime, server.host),
+      seconds: usualSeconds(runtime, file, text, entry),
+    },
+  );
   if (edited === null) {
     runtime.out(`${enrolment}\n`);
     throw tellByHand(runtime, file, entry, code);
@@ -197,6 +234,37 @@ function readServer(
   );
 }
 
+/** How long a new client's grants are when it does not say, as the file's text would have it. */
+function usualSeconds(
+  runtime: Runtime,
+  file: string,
+  text: string,
+  { code: _notMadeYet, ...entry }: NewClient,
+): number | null {
+  const edited = addClientText(text, entry);
+  if (edited === null) return entry.forSeconds;
+  const { clients } = readConfigText(runtime, file, edited);
+  return clients.find(({ name }) => name === entry.name)!.forSeconds;
+}
+
+/** The server's addresses for a browser; says it where there are none. */
+async function findAddresses(
+  options: Options,
+  runtime: Runtime,
+  host: string,
+): Promise<readonly string[]> {
+  const isNamed = options.value("server") !== undefined;
+  const found = await addressesFor(runtime, host, isNamed);
+  const isMissing = found.length === 0 && parseAddress(host) === null;
+  if (isMissing && options.value("doh") === undefined) {
+    runtime.err(
+      `knock: hint: ${host} has no address here that a browser could use: ` +
+        "name a resolver with --doh URL, or an address with --server\n",
+    );
+  }
+  return found;
+}
+
 // New keys for a client, and where it finds this server.
 
 /** A client's entry in the configuration, and what only the client gets. */
@@ -215,13 +283,14 @@ export function enrol(
     publicKey?: Uint8Array | undefined;
     forSeconds?: number;
     code?: string;
+    web?: boolean;
   } = {},
 ): NewKnockKeys {
   const privateKey = options.publicKey ? null : runtime.random(KEY_SIZE);
   const key = options.publicKey ?? publicKeyOf(privateKey!);
   const psk = runtime.random(KEY_SIZE);
-  const { forSeconds = null, code } = options;
-  const entry = { name, key, psk, open, forSeconds };
+  const { forSeconds = null, code, web = false } = options;
+  const entry = { name, key, psk, open, forSeconds, web };
   return { entry: code === undefined ? entry : { ...entry, code }, privateKey };
 }
 

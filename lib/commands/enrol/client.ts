@@ -9,6 +9,7 @@ import { removeClient } from "./remove.ts";
 export const help = `Usage:
     knock client add NAME [--open SERVICE,...] [--for DURATION]
                           [--key PUBLIC] [--server HOST[:PORT]]
+                          [--web URL [--auto] [--then URL] [--doh URL]]
                           [--code] [--qr] [--svg FILE] [--dialect NAME]
     knock client list
     knock client show NAME

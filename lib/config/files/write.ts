@@ -42,6 +42,8 @@ export interface NewEntry {
   readonly forSeconds: number | null;
   /** The file with the secret of its one-time codes, where it has one. */
   readonly code?: string;
+  /** True if it may knock from a browser. */
+  readonly web?: boolean;
 }
 
 /** Entry of a new client of knock/1. */
@@ -91,7 +93,8 @@ export function formatClient(client: NewClient | NewEntry): string {
     (client.forSeconds === null
       ? ""
       : `  for: ${formatDuration(client.forSeconds)}\n`) +
-    (client.code === undefined ? "" : `  code: ${scalar(client.code)}\n`);
+    (client.code === undefined ? "" : `  code: ${scalar(client.code)}\n`) +
+    (client.web ? "  web: true\n" : "");
 }
 
 function knockKeys(client: NewClient): string {

@@ -1,0 +1,157 @@
+/**
+ * Links that enrol a browser: the address of the page, "#", and an enrolment
+ * with what is the page's own, `https://…/#knock://…&auto=1&then=…#NAME`.
+ * @module
+ */
+
+import type { Runtime } from "../../runtime/runtime.ts";
+import {
+  isHostAddress,
+  isIpv4,
+  isLoopback,
+  parseAddress,
+} from "../../values/address.ts";
+import { SystemError, UsageError } from "../../values/errors.ts";
+import { type Enrolment, formatEnrolment } from "./enrolment.ts";
+import { ASK_CODE } from "./profile.ts";
+
+/** The page, and its own part of an enrolment. */
+export interface WebEnrolment {
+  /** The page's address, without "#". */
+  readonly page: string;
+  /** Addresses of the server, canonical, for a browser, which cannot ask for a name's. */
+  readonly at: readonly string[];
+  /** A resolver for DNS over HTTPS that the page asks first; null: none. */
+  readonly doh: string | null;
+  /** Where the page leads once it is open; null: nowhere. */
+  readonly then: string | null;
+  /** True if the page knocks as it opens. */
+  readonly auto: boolean;
+  /** How long the page asks for, seconds; null: as the server decides. */
+  readonly seconds: number | null;
+}
+
+/**
+ * Writes the link, without a newline at its end. The secret of one-time codes
+ * stays out of it: the page asks for each code.
+ */
+export function formatWebLink(
+  enrolment: Enrolment,
+  { page, at, doh, then, auto, seconds }: WebEnrolment,
+): string {
+  const { code, ...rest } = enrolment;
+  const line = formatEnrolment(
+    code === undefined ? rest : { ...rest, code: ASK_CODE },
+  );
+  const parts = [
+    ...at.length > 0 ? [`at=${at.join(",")}`] : [],
+    ...doh === null ? [] : [`doh=${encodeURIComponent(doh)}`],
+    ...then === null ? [] : [`then=${encodeURIComponent(then)}`],
+    ...auto ? ["auto=1"] : [],
+    ...seconds === null ? [] : [`for=${seconds}`],
+  ];
+  const name = line.indexOf("#");
+  const own = parts.map((part) => `&${part}`).join("");
+  return `${page}#${line.slice(0, name)}${own}${line.slice(name)}`;
+}
+
+/** What an operator says about a browser, as words. */
+export interface WebWords {
+  readonly web: string | undefined;
+  readonly then: string | undefined;
+  readonly doh: string | undefined;
+  readonly auto: boolean;
+}
+
+/** Reads the options of a browser; null: the client is none. Throws UsageError. */
+export function readWebWords(
+  { web, then, doh, auto }: WebWords,
+): Omit<WebEnrolment, "at" | "seconds"> | null {
+  if (web !== undefined) {
+    return {
+      page: readPageUrl(web),
+      then: then === undefined
+        ? null
+        : readUrl("--then", then, ["https:", "http:"]),
+      doh: doh === undefined ? null : readUrl("--doh", doh, ["https:"]),
+      auto,
+    };
+  }
+  const alone = Object.entries({ then, doh, auto })
+    .find(([, value]) => value !== undefined && value !== false)?.[0];
+  if (alone === undefined) return null;
+  throw new UsageError(
+    `--${alone} is for a browser`,
+    "name the page that it opens with --web URL",
+  );
+}
+
+/**
+ * Finds the server's addresses for a browser, which looks up no name: one of
+ * each family. An address that was named is meant alone.
+ */
+export async function addressesFor(
+  runtime: Runtime,
+  host: string,
+  isNamed: boolean,
+): Promise<readonly string[]> {
+  const own = parseAddress(host);
+  if (own === null) return firstOfEach(await resolve(runtime, host));
+  return isNamed ? [] : firstOfEach([own, ...runtime.ownAddresses()]);
+}
+
+async function resolve(runtime: Runtime, host: string): Promise<string[]> {
+  try {
+    return await runtime.resolve(host);
+  } catch (error) {
+    if (error instanceof SystemError) return [];
+    throw error;
+  }
+}
+
+/** The first address of each family that another machine can use. */
+function firstOfEach(addresses: readonly string[]): string[] {
+  const usable = addresses.filter((one) =>
+    isHostAddress(one) && !isLoopback(one) && !one.startsWith("169.254.")
+  );
+  return [usable.find(isIpv4), usable.find((one) => !isIpv4(one))]
+    .filter((one) => one !== undefined);
+}
+
+/** Hosts that browsers give keys to without TLS. */
+const OWN_HOST = /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/;
+
+/** Reads the address of the page; throws UsageError. */
+function readPageUrl(words: string): string {
+  const url = URL.canParse(words) ? new URL(words) : null;
+  const wanted = "--web must be the page's address, such as " +
+    "https://door.example.org/";
+  if (!url || !["https:", "http:", "file:"].includes(url.protocol)) {
+    throw new UsageError(`${wanted}, got "${words}"`);
+  }
+  if (words.includes("#")) {
+    throw new UsageError(`${wanted}, without "#", got "${words}"`);
+  }
+  if (url.protocol === "http:" && !OWN_HOST.test(url.hostname)) {
+    throw new UsageError(
+      `--web must be https, got "${words}"`,
+      "browsers give keys to no page that came without TLS; or open the " +
+        "page from a file",
+    );
+  }
+  return url.href;
+}
+
+/** Reads where a page leads, or its resolver; throws UsageError. */
+function readUrl(
+  option: string,
+  words: string,
+  schemes: readonly string[],
+): string {
+  const url = URL.canParse(words) ? new URL(words) : null;
+  if (url && schemes.includes(url.protocol)) return url.href;
+  const wanted = schemes.map((scheme) => `${scheme}//`).join(" or ");
+  throw new UsageError(
+    `${option} must be an address that begins with ${wanted}, got "${words}"`,
+  );
+}
