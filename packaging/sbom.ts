@@ -14,10 +14,33 @@ import { releaseSeconds } from "./release.ts";
 export const LICENCES: Readonly<Record<string, string>> = {
   "@cfworker/json-schema": "MIT",
   "@noble/ciphers": "MIT",
+  "@puppeteer/browsers": "Apache-2.0",
+  "ansi-regex": "MIT",
+  "ansi-styles": "MIT",
+  "chromium-bidi": "Apache-2.0",
+  "cliui": "ISC",
   "deno-std": "MIT",
+  "devtools-protocol": "BSD-3-Clause",
+  "emoji-regex": "MIT",
+  "escalade": "MIT",
   "fast-check": "MIT",
+  "get-caller-file": "ISC",
+  "get-east-asian-width": "MIT",
+  "mitt": "MIT",
+  "modern-tar": "MIT",
+  "puppeteer-core": "Apache-2.0",
   "pure-rand": "MIT",
+  "string-width": "MIT",
+  "strip-ansi": "MIT",
+  "typed-query-selector": "MIT",
   "uqr": "MIT",
+  "webdriver-bidi-protocol": "Apache-2.0",
+  "wrap-ansi": "MIT",
+  "ws": "MIT",
+  "y18n": "ISC",
+  "yargs": "MIT",
+  "yargs-parser": "ISC",
+  "zod": "MIT",
 };
 
 /** Packages in deno.lock. */
@@ -97,10 +120,10 @@ export function partsOf(lock: Lock, names: readonly string[]): string[] {
   return [...found].sort();
 }
 
-/** The two parts of "@scope/name@1.0.0". */
+/** The two parts of "@scope/name@1.0.0", without the peers that may follow after "_". */
 export function splitRef(ref: string): { name: string; version: string } {
-  const at = ref.lastIndexOf("@");
-  return { name: ref.slice(0, at), version: ref.slice(at + 1) };
+  const [, name, version] = /^(.[^@]*)@([^_]+)/.exec(ref)!;
+  return { name: name!, version: version! };
 }
 
 function purlOf(name: string, version: string): string {

@@ -1,6 +1,6 @@
 /**
- * Profiles of the page: read from an enrolment's link, and what is said of
- * them. Pure.
+ * Profiles of the page: read from an enrolment's link, and as they are stored.
+ * Pure.
  * @module
  */
 
@@ -24,13 +24,13 @@ export interface Enrolment {
   readonly at: readonly string[];
   /** A resolver for DNS over HTTPS (RFC 8484), a URL; null: none. */
   readonly doh: string | null;
-  /** Where to go once it is open; null: nowhere. */
+  /** Address to go to once it is open; null: nowhere. */
   readonly then: string | null;
-  /** True: the page knocks as it opens. */
+  /** True if the page knocks as it opens. */
   readonly auto: boolean;
-  /** True: a one-time code is needed. */
+  /** True if a one-time code is needed. */
   readonly code: boolean;
-  /** How long to ask for, seconds; 0: as the server decides. */
+  /** Time to ask for, seconds; 0: as the server decides. */
   readonly seconds: number;
 }
 

@@ -13,7 +13,7 @@ export interface Profile extends Keys {
   readonly then: string | null;
   readonly auto: boolean;
   readonly code: boolean;
-  /** How long to ask for, seconds; 0: as the server decides. */
+  /** Time to ask for, seconds; 0: as the server decides. */
   readonly seconds: number;
   /** Unix milliseconds of the last success; 0: never. */
   readonly openedMs: number;

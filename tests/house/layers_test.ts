@@ -38,10 +38,13 @@ function sources(folder: string): string[] {
   });
 }
 
+/** The texts of another program, which runs in browsers. */
+const FOREIGN = "lib/commands/tools/page_html.ts";
+
 const files = sources(join(ROOT, "lib")).map((path) => ({
   name: nameOf(path),
   path,
-  text: runtime.files.readText(path),
+  text: nameOf(path) === FOREIGN ? "" : runtime.files.readText(path),
 }));
 
 function nameOf(path: string): string {

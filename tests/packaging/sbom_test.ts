@@ -39,11 +39,12 @@ test("deno.json and package.json name the same versions", () => {
 test("deno.lock and bun.lock lock the same packages by the same hashes", () => {
   const bun = read("bun.lock");
   for (const [ref, { integrity }] of Object.entries(lock.npm)) {
-    assertStringIncludes(bun, `"${ref}"`);
+    const { name, version } = splitRef(ref);
+    assertStringIncludes(bun, `"${name}@${version}"`);
     assertStringIncludes(bun, integrity);
   }
   assertEquals(
-    bun.match(/sha512-/g)?.length,
+    new Set(bun.match(/sha512-[^"]+/g)).size,
     Object.keys(lock.npm).length,
   );
 });

@@ -1,12 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
+import {
+  formatEnrolment,
+  parseEnrolment,
+} from "../../lib/client/profile/enrolment.ts";
+import { formatWebLink } from "../../lib/client/profile/web.ts";
 import { answerFor } from "../../web/ice.ts";
 import {
   formatLeft,
   isAddress,
   readCode,
-  readDnsAnswer,
   readEnrolment,
 } from "../../web/profile.ts";
 import { bytesOf } from "../fakes/packets.ts";
@@ -35,6 +38,7 @@ test("readEnrolment() reads what the server prints, alone and behind a page's li
     then: null,
     auto: false,
     code: false,
+    seconds: 0,
   };
   assertEquals(read(line), wanted);
   assertEquals(read(`https://door.example.org/#${line}`), wanted);
@@ -42,14 +46,24 @@ test("readEnrolment() reads what the server prints, alone and behind a page's li
   assertEquals(read(`  ${line.slice(0, 60)}\n ${line.slice(60)}`), wanted);
 });
 
-test("readEnrolment() reads what is the page's", () => {
-  const more = "&auto=1&then=https%3A%2F%2Fnas.example.org%2F" +
-    "&at=203.0.113.9,2001:db8::9,bad&doh=https%3A%2F%2Fdns.example.org%2Fq";
-  const got = read(line.replace("#", `${more}#`));
-  assertEquals(got.auto, true);
-  assertEquals(got.then, "https://nas.example.org/");
-  assertEquals(got.at, ["203.0.113.9", "2001:db8::9"]);
-  assertEquals(got.doh, "https://dns.example.org/q");
+test("readEnrolment() reads what is the page's, as the server writes it", () => {
+  const web = {
+    page: "https://door.example.org/",
+    at: ["203.0.113.9", "2001:db8::9"],
+    doh: "https://dns.example.org/q?a=1&b=2",
+    then: "https://nas.example.org/?x=1#y",
+    auto: true,
+    seconds: 3600,
+  };
+  const link = formatWebLink({ ...enrolment, code: "JBSWY3DPEHPK3PXP" }, web);
+  assert(link.startsWith("https://door.example.org/#knock://door.example"));
+  assert(!link.includes("JBSWY3DPEHPK3PXP"), "the codes' secret stays away");
+  const { page: _page, ...rest } = web;
+  assertEquals(read(link), { ...enrolment, ...rest, code: true });
+  // The program's own client takes the same line.
+  assertEquals(parseEnrolment(link), { ...enrolment, code: "ask" });
+  const bad = read(line.replace("#", "&at=203.0.113.9,bad&for=1e9#"));
+  assertEquals([bad.at, bad.seconds], [["203.0.113.9"], 0]);
   assertEquals(
     read(formatEnrolment({ ...enrolment, host: "2001:db8::9" })).host,
     "2001:db8::9",
@@ -75,7 +89,7 @@ for (
   });
 }
 
-test("isAddress(), formatLeft(), readCode() and readDnsAnswer()", () => {
+test("isAddress(), formatLeft() and readCode()", () => {
   for (const yes of ["203.0.113.9", "::1", "2001:db8::9"]) {
     assert(isAddress(yes));
   }
@@ -95,16 +109,6 @@ test("isAddress(), formatLeft(), readCode() and readDnsAnswer()", () => {
     null,
     null,
   ]);
-  const Answer = [
-    { type: 1, data: "203.0.113.9" },
-    { type: 28, data: "2001:db8::9" },
-    { type: 5, data: "alias.example.org" },
-    { type: 1, data: "<script>" },
-  ];
-  assertEquals(readDnsAnswer({ Answer }), ["203.0.113.9", "2001:db8::9"]);
-  for (const other of [null, {}, { Answer: 7 }, "x"]) {
-    assertEquals(readDnsAnswer(other), []);
-  }
 });
 
 test("answerFor() names the server as the one candidate", () => {

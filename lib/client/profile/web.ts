@@ -27,7 +27,7 @@ export interface WebEnrolment {
   readonly then: string | null;
   /** True if the page knocks as it opens. */
   readonly auto: boolean;
-  /** How long the page asks for, seconds; null: as the server decides. */
+  /** Time that the page asks for, seconds; null: as the server decides. */
   readonly seconds: number | null;
 }
 
@@ -55,7 +55,7 @@ export function formatWebLink(
   return `${page}#${line.slice(0, name)}${own}${line.slice(name)}`;
 }
 
-/** What an operator says about a browser, as words. */
+/** Options about a browser, as an operator wrote them. */
 export interface WebWords {
   readonly web: string | undefined;
   readonly then: string | undefined;

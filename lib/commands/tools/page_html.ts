@@ -12,7 +12,7 @@ export const PAGE = [
   "<meta name=\"referrer\" content=\"no-referrer\">",
   "<meta name=\"generator\" content=\"knock 0.1.0\">",
   "<title>knock</title>",
-  "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg%20xmlns%3D%22http%3A%2F%2Fwww.w3.org%2F2000%2Fsvg%22%20viewBox%3D%220%200%2064%2064%22%3E%3Crect%20width%3D%2264%22%20height%3D%2264%22%20rx%3D%2214%22%20fill%3D%22%230a5fb4%22%2F%3E%3Cpath%20d%3D%22M20%2054V14h24v40%22%20fill%3D%22none%22%20stroke%3D%22%23fff%22%20stroke-width%3D%225%22%2F%3E%3Ccircle%20cx%3D%2238%22%20cy%3D%2235%22%20r%3D%223.5%22%20fill%3D%22%23fff%22%2F%3E%3C%2Fsvg%3E\">",
+  "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg%20xmlns%3D%22http%3A%2F%2Fwww.w3.org%2F2000%2Fsvg%22%20viewBox%3D%220%200%2064%2064%22%3E%0A%20%20%3Crect%20width%3D%2264%22%20height%3D%2264%22%20rx%3D%2214%22%20fill%3D%22%230a5fb4%22%20%2F%3E%0A%20%20%3Cpath%20d%3D%22M20%2054V14h24v40%22%20fill%3D%22none%22%20stroke%3D%22%23fff%22%20stroke-width%3D%225%22%20%2F%3E%0A%20%20%3Ccircle%20cx%3D%2238%22%20cy%3D%2235%22%20r%3D%223.5%22%20fill%3D%22%23fff%22%20%2F%3E%0A%3C%2Fsvg%3E\">",
   "<style>:root {",
   "  --ink: #1b1f24;",
   "  --paper: #fff;",
