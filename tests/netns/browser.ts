@@ -15,7 +15,7 @@ import puppeteer, { type Page } from "puppeteer-core";
 /** Port of the static host. */
 export const HOST_PORT = 8000;
 
-/** What the program is asked to do; the page is the one that was opened last. */
+/** Orders to the program; the page is the one that was opened last. */
 export type BrowserOrder =
   /** Opens a page in a tab of its own, after a script has run in it, and closes the tab before. */
   | { do: "open"; url: string; before?: string }

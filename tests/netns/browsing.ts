@@ -66,7 +66,7 @@ export class BrowserDriver {
     await this.order({ do: "click", selector });
   }
 
-  /** What the page says once it has something to say. */
+  /** The words of the page, once it has something to say. */
   async settled(): Promise<string> {
     for (;;) {
       const { state, text } = await this.evaluate<

@@ -234,7 +234,7 @@ function readServer(
   );
 }
 
-/** How long a new client's grants are when it does not say, as the file's text would have it. */
+/** The length of a new client's grants when it asks for none, by the file's text, seconds. */
 function usualSeconds(
   runtime: Runtime,
   file: string,
