@@ -328,3 +328,25 @@ export interface NewKeys {
   readonly qr: string | null;
   readonly hints: readonly string[];
 }
+
+/** A profile as another tool's file has it. */
+export interface ForeignProfile {
+  /** Null: the file does not say. */
+  readonly name: string | null;
+  readonly server: Endpoint;
+  /** The profile's keys, as `profiles.yaml` writes them. */
+  readonly keys: Readonly<Record<string, unknown>>;
+  /** Settings that were not converted or need review; no secrets. */
+  readonly notes: readonly string[];
+}
+
+/** Client files of another tool, as `knock import` reads them. */
+export interface ClientFiles {
+  /** True if a text is such a file. */
+  recognises(text: string): boolean;
+  /**
+   * Reads its profiles. Throws ConfigError with every mistake, and UsageError
+   * for a file whose private keys are elsewhere.
+   */
+  read(text: string, file: string): ForeignProfile[];
+}

@@ -12,6 +12,7 @@ import {
   section,
 } from "../values/schema.ts";
 import type {
+  ClientFiles,
   ClientPart,
   Dialect,
   DialectName,
@@ -121,6 +122,8 @@ export interface DialectEntry<C, P> {
   seal(): Promise<(keys: P) => Sealer>;
   /** Loads `client add` for clients of another tool's; absent: it is our own. */
   enrol?(): Promise<(asked: Enrolling, keys: ServerKeys) => NewKeys>;
+  /** Loads `knock import` of the other tool's client files; absent: it has none. */
+  files?(): Promise<ClientFiles>;
 }
 
 // "as string" as in commands/table.ts; our own sealer is part of every knock.
@@ -176,6 +179,8 @@ const ENTRIES: {
     seal: async () => (await import("./openme/seal.ts" as string)).openmeSealer,
     enrol: async () =>
       (await import("./openme/enrol.ts" as string)).enrolOpenme,
+    files: async () =>
+      (await import("./openme/enrol.ts" as string)).openmeFiles,
   },
   openspa: {
     client: openspaClient,
@@ -195,6 +200,8 @@ const ENTRIES: {
       (await import("./openspa/seal.ts" as string)).openspaSealer,
     enrol: async () =>
       (await import("./openspa/enrol.ts" as string)).enrolOpenspa,
+    files: async () =>
+      (await import("./openspa/enrol.ts" as string)).openspaFiles,
   },
 };
 
@@ -252,6 +259,15 @@ export function createDialects(
 export async function sealerOf(profile: ProfileKeys): Promise<Sealer> {
   const name = dialectOf(profile);
   return (await DIALECTS[name].seal())(profile[name]);
+}
+
+/** The reader of another tool's client file; null: no tool has this form. */
+export async function clientFilesOf(text: string): Promise<ClientFiles | null> {
+  for (const name of DIALECT_NAMES) {
+    const files = await DIALECTS[name].files?.();
+    if (files?.recognises(text)) return files;
+  }
+  return null;
 }
 
 /** The fields of a client's keys, as YAML has them. */

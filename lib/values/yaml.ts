@@ -1,7 +1,8 @@
 /** YAML as plain values, with mistakes that quote nothing of a file of secrets. */
 
 import { parse } from "@std/yaml/parse";
-import type { Mistake } from "./schema.ts";
+import { ConfigError } from "./errors.ts";
+import { at, configError, isMapping, type Mistake, mistake } from "./schema.ts";
 import { formatJson } from "./text.ts";
 
 /** Reading of scalars: `core` knows numbers and booleans, `failsafe` keeps all as text. */
@@ -38,4 +39,111 @@ export function scalar(value: string): string {
       read === value
     );
   return bare ? value : formatJson(value);
+}
+
+// Another tool's YAML or JSON: unknown keys are its own business, what we need
+// must be there and right, and every mistake is reported at once.
+
+/** A mapping of another tool's file, with its path in it. */
+export class Foreign {
+  readonly path: string;
+  readonly #mapping: Record<string, unknown>;
+  readonly #mistakes: Mistake[];
+
+  constructor(
+    mapping: Record<string, unknown>,
+    path: string,
+    mistakes: Mistake[],
+  ) {
+    this.#mapping = mapping;
+    this.path = path;
+    this.#mistakes = mistakes;
+  }
+
+  /** Its keys, in the file's order. */
+  get keys(): readonly string[] {
+    return Object.keys(this.#mapping);
+  }
+
+  /** True if a key is there, with a value. */
+  has(key: string): boolean {
+    return this.raw(key) !== undefined;
+  }
+
+  /** A value, its scalars as text; undefined where it is missing or null. */
+  raw(key: string): unknown {
+    const value = Object.hasOwn(this.#mapping, key) ? this.#mapping[key] : null;
+    return NULLS.includes(value) ? undefined : value;
+  }
+
+  /** A mapping under a key; an empty one where it is missing. */
+  section(key: string): Foreign {
+    const path = at(this.path, key);
+    const value = this.raw(key) ?? {};
+    if (isMapping(value)) return new Foreign(value, path, this.#mistakes);
+    mistake(this.#mistakes, path, "a mapping", value);
+    return new Foreign({}, path, this.#mistakes);
+  }
+
+  /**
+   * A text or number under a key, read by `read`, which says null to what is
+   * not wanted; undefined, and a mistake noted, for that. A missing one is
+   * `fallback`, or a mistake where there is none.
+   */
+  value<T>(
+    key: string,
+    wanted: string,
+    read: (text: string) => T | null,
+    options: { readonly fallback?: T; readonly secret?: boolean } = {},
+  ): T | undefined {
+    const value = this.raw(key);
+    const path = at(this.path, key);
+    if (value === undefined || value === "") {
+      if ("fallback" in options) return options.fallback;
+      this.#mistakes.push({ path, text: "is missing" });
+      return undefined;
+    }
+    const plain = typeof value === "string" || typeof value === "number";
+    const found = plain ? read(String(value)) : null;
+    if (found !== null) return found;
+    const { secret = false } = options;
+    return mistake(this.#mistakes, path, wanted, value, { secret });
+  }
+
+  /** Notes that something under a key is wrong. */
+  wrong(key: string | number, text: string): void {
+    this.#mistakes.push({ path: at(this.path, key), text });
+  }
+}
+
+/**
+ * Reads a whole file by `read`; throws ConfigError with every mistake. `read`
+ * may give undefined only after it noted one.
+ */
+export function readForeign<T>(
+  text: string,
+  file: string,
+  read: (root: Foreign) => T | undefined,
+): T {
+  // As text: the other tool may read 022 or yes in another way than YAML 1.2.
+  const yaml = parseYaml(text, "failsafe");
+  if (!yaml.ok) throw configError(file, [yaml.mistake]);
+  const mistakes: Mistake[] = [];
+  if (!isMapping(yaml.value)) {
+    mistake(mistakes, "", "a mapping", yaml.value);
+    throw configError(file, mistakes);
+  }
+  const result = read(new Foreign(yaml.value, "", mistakes));
+  if (mistakes.length > 0) throw configError(file, mistakes);
+  if (result === undefined) throw new ConfigError([`${file}: cannot be read`]);
+  return result;
+}
+
+/** Values that YAML calls null. */
+const NULLS: readonly unknown[] = [null, "~", "null", "Null", "NULL"];
+
+/** Reads a port, 1 to 65535; null if it is none. */
+export function parsePort(text: string): number | null {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return port >= 1 && port <= 65535 ? port : null;
 }

@@ -9,9 +9,11 @@ import {
 import { test } from "node:test";
 import { run } from "../../lib/commands/enrol/client.ts";
 import { formatQr } from "../../lib/commands/enrol/qr.ts";
-import { parseOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
-import { formatOpenmeQr } from "../../lib/dialects/openme/enrol.ts";
-import { parseOspa } from "../../lib/config/convert/ospa.ts";
+import {
+  formatOpenmeQr,
+  parseOpenmeProfiles,
+} from "../../lib/dialects/openme/enrol.ts";
+import { parseOspa } from "../../lib/dialects/openspa/enrol.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { formatUuid } from "../../lib/values/bytes.ts";

@@ -9,6 +9,7 @@ import {
   rightsMistake,
 } from "../../config/files/rights.ts";
 import { NAME } from "../../config/shape.ts";
+import type { ForeignProfile } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
@@ -184,6 +185,14 @@ export function formatProfile(name: string, enrolment: StoredProfile): string {
       ...(code === undefined ? {} : { code }),
     },
   });
+}
+
+/** The text of another tool's profile, as `profiles.yaml` has it. */
+export function formatForeignProfile(
+  name: string,
+  { server, keys }: ForeignProfile,
+): string {
+  return stringifyYaml({ [name]: { server: formatEndpoint(server), ...keys } });
 }
 
 function appended(old: string, added: string): string {

@@ -6,9 +6,7 @@
  * home:
  *   server: home.example.org:62201
  *   knock: { server: PUBLIC43, key: PRIVATE43, psk: PSK43 }
- *                      # or fwknop: { key_base64, hmac_key_base64, hmac, mode, user }, or
- *                      # openme: { server, key }, with base64, or
- *                      # openspa: { uuid, key, server, adk_secret }, with PEM
+ *                      # or the keys of another dialect: `profile` of its entry
  *   open: [tcp/22]     # what to ask for; absent: all that it may open
  *   for: 1h            # how long; absent: the server's default
  *   from: source       # or an address, or resolve

@@ -2,6 +2,7 @@ import { readProfiles } from "../../client/profile/file.ts";
 import { parseProfiles } from "../../client/profile/profile.ts";
 import {
   type Converted,
+  CONVERTER_WORDS,
   CONVERTERS,
   type Sources,
 } from "../../config/convert/table.ts";
@@ -33,14 +34,7 @@ Writes another tool's configuration as ours, on standard output. What does not
 go into it, or wants a look, is told on standard error. Nothing of the other
 tool is changed.
 
-    knockd FILE      knockd.conf
-    fwknop FILE...   access.conf, and fwknopd.conf where it was changed; or a
-                     client's .fwknoprc, which becomes profiles.yaml
-    openme FILE      config.yaml of its server
-    openspa FILE [FOLDER]
-                     config.yaml of its server, and the folder of its clients'
-                     keys where it is not the one named there
-
+${CONVERTER_WORDS}
 Options:
     -d, --dir DIR    Write new files there instead, for the owner alone:
                      server.yaml, and the keys that it names.

@@ -7,14 +7,12 @@ import {
   addProfile,
   addProfileText,
   checkProfileName,
-} from "../../client/profile/file.ts";
-import {
   formatForeignProfile,
-  looksForeign,
-  readForeignProfiles,
-} from "../../client/profile/foreign.ts";
+} from "../../client/profile/file.ts";
 import { ASK_CODE } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
+import type { ClientFiles } from "../../dialects/dialect.ts";
+import { clientFilesOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { parseBase64 } from "../../values/bytes.ts";
@@ -82,8 +80,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (options.positionals.length === 0 && text.trim() === "") {
     throw new UsageError(`${WANTED} is missing`);
   }
-  if (looksForeign(text)) {
-    return importForeign(runtime, file, options, { text, source });
+  const foreign = await clientFilesOf(text);
+  if (foreign) {
+    return importForeign(runtime, file, options, { text, source, foreign });
   }
   const enrolment = parseEnrolment(text);
   const key = await findKey(runtime, enrolment, keyFile);
@@ -161,18 +160,22 @@ async function read(runtime: Runtime, source: string): Promise<string> {
 // `knock import` of other tools' client files.
 
 /** Stores the profiles of another tool's file, and returns the exit status. */
-export function importForeign(
+function importForeign(
   runtime: Runtime,
   file: string,
   options: Options,
-  { text, source }: { readonly text: string; readonly source: string },
+  { text, source, foreign }: {
+    readonly text: string;
+    readonly source: string;
+    readonly foreign: ClientFiles;
+  },
 ): number {
   const shown = source === "-" ? "standard input" : source;
   if (options.value("key") !== undefined || options.flag("ask-code")) {
     const option = options.flag("ask-code") ? "--ask-code" : "--key";
     throw new UsageError(`${option} is for an enrolment, not for ${shown}`);
   }
-  const found = readForeignProfiles(text, shown);
+  const found = foreign.read(text, shown);
   const given = options.value("name");
   if (given !== undefined && found.length > 1) {
     throw new UsageError(

@@ -14,8 +14,12 @@ import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { formatJson } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
-import { scalar } from "../../values/yaml.ts";
-import { type Foreign, parsePort, readForeign } from "./foreign.ts";
+import {
+  type Foreign,
+  parsePort,
+  readForeign,
+  scalar,
+} from "../../values/yaml.ts";
 import { goSeconds } from "./openme/server.ts";
 
 /** The file that the converted configuration names for the server's key. */

@@ -72,6 +72,16 @@ export const CONVERTERS: Readonly<Record<string, Convert>> = {
   },
 };
 
+/** The files of each tool, as the help of `knock convert` lists them. */
+export const CONVERTER_WORDS = `    knockd FILE      knockd.conf
+    fwknop FILE...   access.conf, and fwknopd.conf where it was changed; or a
+                     client's .fwknoprc, which becomes profiles.yaml
+    openme FILE      config.yaml of its server
+    openspa FILE [FOLDER]
+                     config.yaml of its server, and the folder of its clients'
+                     keys where it is not the one named there
+`;
+
 function takeOne(files: readonly string[], tool: string): string {
   const [file, extra] = files;
   if (extra === undefined) return file!;

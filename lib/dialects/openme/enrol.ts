@@ -1,18 +1,23 @@
 /** openme's client files, and the keys of a new client. */
 
-import type { Endpoint } from "../../values/address.ts";
+import { type Endpoint, parseEndpoint } from "../../values/address.ts";
 import { formatBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { counted, formatJson } from "../../values/text.ts";
-import { scalar } from "../../values/yaml.ts";
+import {
+  type Foreign,
+  parsePort,
+  readForeign,
+  scalar,
+} from "../../values/yaml.ts";
 import {
   publicKeyOf,
   SIGNING_KEY_SIZE,
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
-import type { Enrolling, NewKeys } from "../dialect.ts";
+import type { ClientFiles, Enrolling, NewKeys } from "../dialect.ts";
 import type { ServerKeys } from "../table.ts";
-import { formatOpenmeSeed, parseOpenmeKey } from "./keys.ts";
+import { formatOpenmeSeed, parseOpenmeKey, parseOpenmeSeed } from "./keys.ts";
 import { OPENME_PORT } from "./open.ts";
 
 /** Profile of an openme client for one server. */
@@ -30,7 +35,7 @@ export interface OpenmeProfile {
 }
 
 /** Names of the same things in the two forms. */
-export interface OpenmeNames {
+interface OpenmeNames {
   readonly host: string;
   readonly port: string;
   readonly server: string;
@@ -39,7 +44,7 @@ export interface OpenmeNames {
 }
 
 /** Names of a client file. */
-export const YAML_NAMES: OpenmeNames = {
+const YAML_NAMES: OpenmeNames = {
   host: "server_host",
   port: "server_udp_port",
   server: "server_pubkey",
@@ -47,7 +52,7 @@ export const YAML_NAMES: OpenmeNames = {
   key: "public_key",
 };
 /** Names of a QR code. */
-export const QR_NAMES: OpenmeNames = {
+const QR_NAMES: OpenmeNames = {
   host: "host",
   port: "udp_port",
   server: "server_pubkey",
@@ -94,6 +99,93 @@ function fields(
     [keys.key]: formatBase64(key),
   };
 }
+
+// Reading the same: `config.yaml` with its profiles, or the JSON of a QR code,
+// which holds one.
+
+/** Reads the profiles of either form. Throws ConfigError with every mistake. */
+export function parseOpenmeProfiles(
+  text: string,
+  file: string,
+): OpenmeProfile[] {
+  return readForeign(text, file, (root) => {
+    if (!root.has("profiles")) {
+      const name = root.value("profile", "a name", (text) => text, {
+        fallback: "default",
+      });
+      const profile = readProfile(root, name!, QR_NAMES);
+      return profile && [profile];
+    }
+    const profiles = root.section("profiles");
+    return profiles.keys.flatMap((name) =>
+      readProfile(profiles.section(name), name, YAML_NAMES) ?? []
+    );
+  });
+}
+
+function readProfile(
+  foreign: Foreign,
+  name: string,
+  keys: OpenmeNames,
+): OpenmeProfile | undefined {
+  const host = foreign.value(
+    keys.host,
+    "a name or an address",
+    (text) => parseEndpoint(text, OPENME_PORT)?.host ?? null,
+  );
+  const port = foreign.value(keys.port, "1 to 65535", parsePort, {
+    fallback: OPENME_PORT,
+  });
+  const serverKey = foreign.value(keys.server, KEY, parseOpenmeKey);
+  const seed = foreign.value(
+    keys.secret,
+    "a key of 32 or 64 bytes in base64",
+    parseOpenmeSeed,
+    { fallback: null, secret: true },
+  );
+  const derived = seed ? verifyingKeyOf(seed) : null;
+  const key = foreign.value(
+    keys.key,
+    KEY,
+    parseOpenmeKey,
+    derived ? { fallback: derived } : {},
+  );
+  const postKnock = foreign.value("post_knock", "text", (text) => text, {
+    fallback: null,
+  });
+  if (!host || !port || !serverKey || !key) return undefined;
+  if (seed === undefined || postKnock === undefined) return undefined;
+  if (derived && formatBase64(derived) !== formatBase64(key)) {
+    foreign.wrong(keys.key, `must belong to ${keys.secret}, got another`);
+    return undefined;
+  }
+  return { name, server: { host, port }, serverKey, seed, key, postKnock };
+}
+
+const KEY = "a key of 32 bytes in base64";
+
+/** openme's client file, and the JSON of its QR codes, for `knock import`. */
+export const openmeFiles: ClientFiles = {
+  recognises: (text) => /["']?server_pubkey["']?\s*:/.test(text),
+  read: (text, file) =>
+    parseOpenmeProfiles(text, file).map((profile) => {
+      const { name, server, serverKey, seed, postKnock } = profile;
+      if (!seed) {
+        throw new UsageError(
+          `${file}: "${name}" has no private key: its client keeps it elsewhere`,
+        );
+      }
+      const openme = {
+        server: formatBase64(serverKey),
+        key: formatOpenmeSeed(seed),
+      };
+      const notes = postKnock === null ? [] : [
+        `post_knock of "${name}" is not carried over: \`knock exec PROFILE -- ` +
+        `COMMAND\` knocks and then runs a command`,
+      ];
+      return { name, server, keys: { openme }, notes };
+    }),
+};
 
 /** The profile that openme's command line takes where none is named. */
 const PROFILE = "default";

@@ -1,6 +1,7 @@
-import type { DialectName } from "../../dialects/dialect.ts";
-
 /** Rate limits by name, such as a client's: a token bucket each, in bounded memory. */
+
+import type { DialectName } from "../../dialects/dialect.ts";
+import { DIALECT_NAMES } from "../../dialects/table.ts";
 
 /** Tokens a second, and most at once. */
 export interface Rate {
@@ -64,12 +65,9 @@ export class RateCap {
 // whoever has that address.
 
 /** Shares of the processor time, while packets of several dialects wait for it. */
-export const SHARES: Readonly<Record<DialectName, number>> = {
-  knock: 4,
-  fwknop: 1,
-  openme: 1,
-  openspa: 1,
-};
+export const SHARES = Object.fromEntries(
+  DIALECT_NAMES.map((name) => [name, name === "knock" ? 4 : 1]),
+) as Readonly<Record<DialectName, number>>;
 /** Most packets of a dialect that wait: a tenth of a second of Noise handshakes. */
 export const MAX_WAITING_PACKETS = 1024;
 
@@ -88,8 +86,8 @@ interface Line<T> {
  */
 export class Turns<T> {
   readonly #lines = new Map(
-    Object.keys(SHARES).map((name): [DialectName, Line<T>] => [
-      name as DialectName,
+    DIALECT_NAMES.map((name): [DialectName, Line<T>] => [
+      name,
       { waiting: [], used: 0 },
     ]),
   );

@@ -17,8 +17,8 @@ import {
 import { isMapping } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { MAX_SECONDS, parseTime } from "../../../values/time.ts";
+import { type Foreign, parsePort, readForeign } from "../../../values/yaml.ts";
 import { NAME } from "../../shape.ts";
-import { type Foreign, parsePort, readForeign } from "../foreign.ts";
 import {
   type Basics,
   type ConvertedClient,

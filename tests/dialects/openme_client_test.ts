@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { parseOpenmeProfiles } from "../../lib/config/convert/openme/client.ts";
 import {
   formatOpenmeProfiles,
   formatOpenmeQr,
   type OpenmeProfile,
+  parseOpenmeProfiles,
 } from "../../lib/dialects/openme/enrol.ts";
 import {
   publicKeyOf,

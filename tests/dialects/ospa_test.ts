@@ -1,7 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { parseOspa } from "../../lib/config/convert/ospa.ts";
-import { formatOspa, type Ospa } from "../../lib/dialects/openspa/enrol.ts";
+import {
+  formatOspa,
+  type Ospa,
+  parseOspa,
+} from "../../lib/dialects/openspa/enrol.ts";
 import { formatUuid, parseUuid } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import {
