@@ -135,7 +135,7 @@ export function hasSequencesAlone({ clients, doors }: Config): boolean {
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
-export interface Doorway extends Listen {
+interface Doorway extends Listen {
   readonly protocol: Protocol;
 }
 

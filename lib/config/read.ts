@@ -137,7 +137,7 @@ export interface Surroundings {
 }
 
 /** Settings that a client's entry refers to. */
-export interface Beside {
+interface Beside {
   readonly defaults: ServerYaml["defaults"];
   readonly services: readonly Service[];
   /** All names of services, those with mistakes too. */
@@ -146,7 +146,7 @@ export interface Beside {
 }
 
 /** Reads one: what it may open is looked up, and what it leaves out is filled in. */
-export function readClient(
+function readClient(
   name: string,
   yaml: ClientYaml,
   beside: Beside,
@@ -216,7 +216,7 @@ function readCode(
 }
 
 /** Checks that the commands that a client may run are there. */
-export function checkRun(
+function checkRun(
   name: string,
   { run }: ClientYaml,
   commands: readonly string[],

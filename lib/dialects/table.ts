@@ -109,7 +109,7 @@ export interface ExplainSide {
 }
 
 /** One dialect: C is a client's keys on the server, P a profile's. */
-export interface DialectEntry<C, P> {
+interface DialectEntry<C, P> {
   readonly client: ClientPart<C, unknown>;
   readonly own?: OwnPart<object>;
   readonly profile: Schema<P>;

@@ -111,7 +111,7 @@ ${notes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
  * Reads `NAME=PORTS[,HOST:PORT]`. Throws UsageError; with the gate the
  * HOST:PORT must be there.
  */
-export function parseService(text: string, backend: BackendName): NewService {
+function parseService(text: string, backend: BackendName): NewService {
   const hint = backend === "gate"
     ? "as in --service ssh=tcp/2222,127.0.0.1:22"
     : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
@@ -191,7 +191,7 @@ function safeDefault(runtime: Runtime): string | null {
 
 // A new configuration on disk: its text, its key, and the first client.
 
-export interface NewConfiguration {
+interface NewConfiguration {
   /** Where to; its folder is made if it is not there. */
   readonly file: string;
   readonly backend: BackendName;
@@ -208,7 +208,7 @@ export interface NewConfiguration {
 }
 
 /** The written files. */
-export interface WrittenFiles {
+interface WrittenFiles {
   readonly keyFile: string;
   /** The first client's enrolment; null where none was asked for. */
   readonly enrolment: StoredProfile | null;
@@ -269,7 +269,7 @@ export function newConfiguration(
 }
 
 /** Services of a new configuration that names none: ssh. */
-export function defaultServices(backend: BackendName): NewService[] {
+function defaultServices(backend: BackendName): NewService[] {
   const tcp = (port: number) => ({
     protocol: "tcp" as const,
     first: port,

@@ -12,7 +12,7 @@ const OUR_JUMP =
   /^-A (?:INPUT|PREROUTING) (?:-m addrtype --dst-type LOCAL )?-j (\S+)$/;
 
 /** One chain of ours, and the script that takes it away. */
-export interface ChainRemoval {
+interface ChainRemoval {
   readonly table: string;
   readonly chain: string;
   /** True if rules of others jump to it: then it stays, empty. */

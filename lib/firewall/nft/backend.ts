@@ -187,7 +187,7 @@ export class NftFirewall implements Firewall, KernelExtras {
 // Grants that nft cannot keep as they are, and why.
 
 /** Throws FirewallError where a grant cannot be kept as it is. */
-export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
+function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
   const { address, ports, to } = grant;
   if (isOddRange(grant)) throw rangeError(grant);
   const family = familyOf(address);
@@ -213,7 +213,7 @@ export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
  * True for a grant of a range that can be no element: a rule cannot delete from
  * a set of intervals, and a range has no single target.
  */
-export function isOddRange({ once, to, ports }: Grant): boolean {
+function isOddRange({ once, to, ports }: Grant): boolean {
   return (once || to !== null) && ports.first !== ports.last;
 }
 

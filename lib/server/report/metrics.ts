@@ -10,7 +10,7 @@ const TIMEOUT_MS = 3000;
 const MAX_CONNECTIONS = 8;
 
 /** Values of the metrics. */
-export interface Numbers {
+interface Numbers {
   /** Packets by what became of them, and what was done. */
   readonly counts: Readonly<Record<string, number>>;
   /** Grants that are open now. */
