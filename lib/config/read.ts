@@ -103,6 +103,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     hooks: yaml.hooks,
     log: yaml.log,
     metrics: yaml.metrics,
+    verify: yaml.verify,
     state: surroundings.stateFolder(yaml.state),
   };
 }
