@@ -150,7 +150,7 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
   return endpoint && endpoint.port > 0 ? endpoint : null;
 });
 
-/** What Linux calls an interface; neither a pattern nor what `ip link` shows behind "@". */
+/** Name of an interface of Linux; no pattern, and nothing that `ip link` shows behind "@". */
 const interfaceName = text(
   "the name of an interface such as eth0, as `ip link` shows it before any @",
   (value) => /^[A-Za-z0-9_.-]{1,15}$/.test(value) ? value : null,
