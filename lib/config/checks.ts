@@ -19,14 +19,14 @@ import {
 } from "../values/ports.ts";
 import { at, type Mistake, show } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
-import type { Client, Config, Listen, Service } from "./config.ts";
+import type { Client, Config, Listen, ListenEntry, Service } from "./config.ts";
 import type { ServerYaml } from "./shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
 export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
   for (const [index, entry] of listen.entries()) {
     const other = listen.slice(0, index).find((earlier) =>
-      "transport" in earlier === "transport" in entry &&
+      isDatagram(earlier) === isDatagram(entry) &&
       (collide(earlier, entry) || collide(entry, earlier))
     );
     if (!other) continue;
@@ -84,7 +84,7 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
       const say = (text: string, hint?: string) =>
         mistakes.push({ path, text, hint });
       const knock = yaml.listen.find((entry) => {
-        const protocol = "transport" in entry ? "tcp" : "udp";
+        const protocol = isDatagram(entry) ? "udp" : "tcp";
         const { port } = entry;
         return overlapPorts(range, { protocol, first: port, last: port });
       });
@@ -118,6 +118,11 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
       });
     }
   }
+}
+
+/** True for a UDP port, with a socket or without. */
+function isDatagram({ transport }: ListenEntry): boolean {
+  return transport === undefined || transport === "sniff";
 }
 
 function collide(wide: Listen, narrow: Listen): boolean {
@@ -218,7 +223,6 @@ export function readFirewall(
   mistakes: Mistake[],
 ): Config["firewall"] {
   const { backend, mode, chain, open, close } = firewall;
-  const interfaces: readonly string[] = firewall.interfaces;
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
   if (backend === "command") {
@@ -246,22 +250,8 @@ export function readFirewall(
       `chain: ${DEFAULT_CHAIN}`,
     );
   }
-  if (interfaces.length > 0) {
-    const isGuard = mode === "guard" &&
-      (backend === "nft" || backend === "iptables");
-    const got = `got ${show(interfaces.join(", "))}`;
-    if (!isGuard) {
-      wrong("interfaces", `is for mode guard of nft and iptables, ${got}`);
-    } else if (interfaces.includes("lo")) {
-      wrong(
-        "interfaces",
-        `must be interfaces that strangers come in by, ${got}`,
-        "take lo out: the loopback is never guarded",
-      );
-    }
-  }
   const commands = open && close ? { open, close } : null;
-  return { backend, mode, chain, interfaces, commands };
+  return { backend, mode, chain, commands };
 }
 
 /** Checks that every client can be told from the others. */

@@ -10,7 +10,10 @@ import type { Argv, FirewallConfig } from "../firewall/firewall.ts";
 export interface Config extends OwnKeys {
   /** The file it was read from. */
   readonly file: string;
+  /** Sockets for datagrams. */
   readonly listen: readonly Listen[];
+  /** UDP ports that are watched without a socket. */
+  readonly sniffed: readonly Listen[];
   /** Where packets come in connections of TCP. */
   readonly streams: readonly StreamListen[];
   /** The server's own X25519 private key, 32 bytes. */
@@ -32,17 +35,8 @@ export interface Config extends OwnKeys {
   readonly log: LogConfig;
   /** Where GET /metrics is answered; null = nowhere. */
   readonly metrics: Endpoint | null;
-  /** Where a reverse proxy asks whether an address has a grant; null = nowhere. */
-  readonly verify: VerifyConfig | null;
   /** The folder of the state file. */
   readonly state: string;
-}
-
-/** Where a reverse proxy asks, and which proxies are believed. */
-export interface VerifyConfig {
-  readonly listen: Endpoint;
-  /** Addresses that may ask, and that a client's hops are told apart from. */
-  readonly trust: readonly Prefix[];
 }
 
 /** Where datagrams are received. */
@@ -55,6 +49,18 @@ export interface Listen extends Endpoint {
 /** Where packets come as the first bytes of a connection, or as the path of an HTTP request. */
 export interface StreamListen extends Listen {
   readonly transport: "tcp" | "http";
+}
+
+/** One entry of `listen`; without a transport, a UDP socket. */
+export interface ListenEntry extends Listen {
+  readonly transport?: StreamListen["transport"] | "sniff";
+}
+
+/** All UDP ports that knocks come to, with a socket or without. */
+export function datagramPlaces(
+  { listen, sniffed }: Pick<Config, "listen" | "sniffed">,
+): Listen[] {
+  return [...listen, ...sniffed];
 }
 
 /** Observer of a sequence's hits: nftables, tcpdump, or sockets of our own (UDP). */
@@ -144,7 +150,7 @@ export function hasSequencesAlone({ clients, doors }: Config): boolean {
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
-interface Doorway extends Listen {
+export interface Doorway extends Listen {
   readonly protocol: Protocol;
 }
 

@@ -28,7 +28,13 @@ import {
   readFirewall,
   readOpen,
 } from "./checks.ts";
-import type { Client, Config, Service } from "./config.ts";
+import type {
+  Client,
+  Config,
+  Listen,
+  Service,
+  StreamListen,
+} from "./config.ts";
 import { doorWarnings, readDoors } from "./sequences.ts";
 import {
   type ClientYaml,
@@ -88,8 +94,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   }
   return {
     file,
-    listen: yaml.listen.filter((one) => !("transport" in one)),
-    streams: yaml.listen.flatMap((one) => "transport" in one ? [one] : []),
+    ...readListen(yaml),
     key,
     ...own,
     maxSkewMs: yaml.max_skew * 1000,
@@ -103,8 +108,23 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
     hooks: yaml.hooks,
     log: yaml.log,
     metrics: yaml.metrics,
-    verify: yaml.verify,
     state: surroundings.stateFolder(yaml.state),
+  };
+}
+
+function readListen(
+  { listen }: ServerYaml,
+): Pick<Config, "listen" | "sniffed" | "streams"> {
+  const sniffed: Listen[] = [];
+  const streams: StreamListen[] = [];
+  for (const { host, port, transport } of listen) {
+    if (transport === "sniff") sniffed.push({ host, port });
+    else if (transport) streams.push({ host, port, transport });
+  }
+  return {
+    listen: listen.filter(({ transport }) => transport === undefined),
+    sniffed,
+    streams,
   };
 }
 
@@ -138,7 +158,7 @@ export interface Surroundings {
 }
 
 /** Settings that a client's entry refers to. */
-interface Beside {
+export interface Beside {
   readonly defaults: ServerYaml["defaults"];
   readonly services: readonly Service[];
   /** All names of services, those with mistakes too. */
@@ -147,7 +167,7 @@ interface Beside {
 }
 
 /** Reads one: what it may open is looked up, and what it leaves out is filled in. */
-function readClient(
+export function readClient(
   name: string,
   yaml: ClientYaml,
   beside: Beside,
@@ -217,7 +237,7 @@ function readCode(
 }
 
 /** Checks that the commands that a client may run are there. */
-function checkRun(
+export function checkRun(
   name: string,
   { run }: ClientYaml,
   commands: readonly string[],

@@ -148,7 +148,7 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
 }
 
 /** Settings that sequences are checked against. */
-interface SequenceSetting {
+export interface SequenceSetting {
   readonly yaml: ServerYaml;
   readonly services: readonly Service[];
   /** The names of all services, of those with mistakes too. */
@@ -156,7 +156,7 @@ interface SequenceSetting {
 }
 
 /** Notes what is wrong with a door. */
-function checkDoor(
+export function checkDoor(
   door: SequenceEntry,
   yaml: SequenceYaml,
   setting: SequenceSetting,

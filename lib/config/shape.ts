@@ -25,7 +25,7 @@ import {
   words,
 } from "../values/schema.ts";
 import { parseDuration, parseHours, parseTime } from "../values/time.ts";
-import type { Listen, StreamListen, Watch } from "./config.ts";
+import type { Listen, ListenEntry, Watch } from "./config.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
 /** Names of clients, services, commands and sequences. */
@@ -150,14 +150,9 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
   return endpoint && endpoint.port > 0 ? endpoint : null;
 });
 
-/** Name of an interface of Linux; no pattern, and nothing that `ip link` shows behind "@". */
-const interfaceName = text(
-  "the name of an interface such as eth0, as `ip link` shows it before any @",
-  (value) => /^[A-Za-z0-9_.-]{1,15}$/.test(value) ? value : null,
-);
-
-const listen = text<Listen | StreamListen>(
-  `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/`,
+const listen = text<ListenEntry>(
+  `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ ` +
+    "or http/",
   parseTransport,
 );
 
@@ -195,12 +190,11 @@ const client = object({
   run: optional(oneOrMore(words), []),
 });
 
-/** The proxies that `verify` believes where it names none: this machine's own. */
-const LOOPBACK = ["127.0.0.0/8", "::1"].map((own) => parsePrefix(own)!);
-
 /** The whole of `server.yaml`. */
 export const serverSchema = object({
-  listen: optional(oneOrMore(listen), [{ host: "::", port: DEFAULT_PORT }]),
+  listen: optional(oneOrMore(listen), [
+    { host: "::", port: DEFAULT_PORT } as ListenEntry,
+  ]),
   key: optional(words, "server.key"),
   max_skew: optional(duration(MAX_SKEW_SECONDS), 120),
   reply: optional(bool, true),
@@ -209,7 +203,6 @@ export const serverSchema = object({
     backend: optional(oneOf(BACKENDS), "nft"),
     mode: optional(oneOf(["guard", "accept"]), "guard"),
     chain: optional(words, null),
-    interfaces: optional(oneOrMore(interfaceName), []),
     open: optional(argv, null),
     close: optional(argv, null),
   })),
@@ -231,13 +224,6 @@ export const serverSchema = object({
     level: optional(oneOf(["debug", "info", "warn", "error"]), "info"),
   })),
   metrics: optional(target, null),
-  verify: optional(
-    object({
-      listen: required(target),
-      trust: optional(oneOrMore(prefix), LOOPBACK),
-    }),
-    null,
-  ),
 });
 
 /** `server.yaml` as it was read, before its parts were held against each other. */
@@ -247,11 +233,14 @@ export type ClientYaml = Read<typeof client>;
 
 type Read<S> = S extends Schema<infer T> ? T : never;
 
-function parseTransport(value: string): Listen | StreamListen | null {
-  const [, transport, rest] = /^(?:(udp|tcp|http)\/)?(.*)$/s.exec(value)!;
+function parseTransport(value: string): ListenEntry | null {
+  const [, transport, rest] = /^(?:(udp|sniff|tcp|http)\/)?(.*)$/s.exec(value)!;
   const listen = parseListen(rest!);
-  return listen && (transport === "tcp" || transport === "http")
-    ? { ...listen, transport }
+  return listen && transport !== undefined && transport !== "udp"
+    ? {
+      ...listen,
+      transport: transport as NonNullable<ListenEntry["transport"]>,
+    }
     : listen;
 }
 

@@ -140,6 +140,15 @@ export interface Scene {
   readonly mayCost: () => boolean;
 }
 
+/** Part of a dialect's form that a kernel can check: every packet that can open has it. */
+export interface KernelForm {
+  /** Least and most bytes. */
+  readonly least: number;
+  readonly most: number;
+  /** Values that the first byte may have; null: any. */
+  readonly first: readonly number[] | null;
+}
+
 /** Server's side of a dialect, with the keys of its clients. */
 export interface Dialect {
   /** Key under `clients.NAME` in server.yaml. */
@@ -264,6 +273,8 @@ export interface ClientPart<C, Y = C> {
     /** Undefined: this client has none. */
     of(keys: C): Uint8Array | undefined;
   }[];
+  /** Form of this client's packets, as a kernel sees it. */
+  form(keys: C): KernelForm;
   /** The danger of keys that are allowed and not wise; null: there is none. */
   warn?(keys: C): string | null;
   /** Rows of `knock client show`, without secrets. */
@@ -294,7 +305,7 @@ export interface OwnKey<T> {
 }
 
 /** Sources of new keys. */
-interface KeyWorld {
+export interface KeyWorld {
   random(size: number): Uint8Array<ArrayBuffer>;
   /** A new RSA private key, in PEM. */
   rsaPrivateKey(bits: number): string;

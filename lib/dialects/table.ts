@@ -18,6 +18,7 @@ import type {
   DialectName,
   Enrolling,
   Explanation,
+  KernelForm,
   NewKeys,
   OwnKey,
   OwnPart,
@@ -109,7 +110,7 @@ export interface ExplainSide {
 }
 
 /** One dialect: C is a client's keys on the server, P a profile's. */
-interface DialectEntry<C, P> {
+export interface DialectEntry<C, P> {
   readonly client: ClientPart<C, unknown>;
   readonly own?: OwnPart<object>;
   readonly profile: Schema<P>;
@@ -235,6 +236,17 @@ export function clientsOf<N extends DialectName>(
     const keys: KeyTypes[N]["client"] | null = client[dialect];
     return keys ? [{ ...keys, name: client.name }] : [];
   });
+}
+
+/** Forms of the packets of some clients, in the dialects that are wanted. */
+export function kernelForms(
+  clients: readonly ClientKeys[],
+  isWanted: (name: DialectName) => boolean = () => true,
+): KernelForm[] {
+  return clients.flatMap((client) =>
+    DIALECT_NAMES.filter((name) => client[name] !== null && isWanted(name))
+      .map((name) => DIALECTS[name].client.form(client[name]))
+  );
 }
 
 /**

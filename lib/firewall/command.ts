@@ -23,7 +23,7 @@ import {
 } from "./programs.ts";
 
 /** The two programs with their arguments, placeholders among them. */
-interface OpenAndClose {
+export interface OpenAndClose {
   readonly open: readonly string[];
   readonly close: readonly string[];
 }

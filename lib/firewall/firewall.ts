@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { KernelForm } from "../dialects/dialect.ts";
 import { type Endpoint, isIpv4 } from "../values/address.ts";
 import { OperatorError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
@@ -42,6 +43,17 @@ export interface Prefilter {
   /** The tags, 8 bytes each, that a packet may begin with now. */
   readonly tags: readonly Uint8Array[];
   /** The first 8 characters of a browser's knock; absent: none may knock so. */
+  readonly webTags?: readonly Uint8Array[];
+}
+
+/** UDP ports that the program watches without a socket: the kernel copies to it what can be a knock, and drops nothing. */
+export interface Sniffed {
+  readonly ports: readonly number[];
+  /** Forms of packets without tags. */
+  readonly forms: readonly KernelForm[];
+  /** Tags, 8 bytes each, that a knock/1 may begin with now; null: no client speaks it. */
+  readonly tags: readonly Uint8Array[] | null;
+  /** As of the prefilter. */
   readonly webTags?: readonly Uint8Array[];
 }
 
@@ -119,8 +131,12 @@ export interface KernelExtras {
    * Lets only what can be a knock through to the program: datagrams of 216
    * bytes that begin with one of these tags, and of those only so many a
    * source. Replaces what was set before, in one step; null takes it away.
+   * What comes to a sniffed port is not dropped, but logged where it can be a knock.
    */
-  setPrefilter(prefilter: Prefilter | null): Promise<void>;
+  setPrefilter(
+    prefilter: Prefilter | null,
+    sniffed?: Sniffed | null,
+  ): Promise<void>;
 
   /**
    * Has the kernel judge port sequences, from the next apply() on, which puts
@@ -189,8 +205,6 @@ export interface FirewallConfig {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules: "FAMILY TABLE CHAIN" (nft), or a chain (iptables); null = the default. */
   readonly chain: string | null;
-  /** Interfaces that strangers come in by: mode guard closes ports there alone; none = by all but the loopback. */
-  readonly interfaces: readonly string[];
   /** The backend command: argv to open and to close; null for other backends. */
   readonly commands: { readonly open: Argv; readonly close: Argv } | null;
 }

@@ -3,7 +3,7 @@
 import { ADDRESS_SIZE, addressFromBytes, isIpv4 } from "../values/address.ts";
 import type { Protocol } from "../values/ports.ts";
 
-/** The head of a TCP or UDP packet. */
+/** The head of a TCP or UDP packet, and the data of a datagram. */
 export interface Packet {
   /** Address it was sent from, canonical. */
   readonly source: string;
@@ -19,6 +19,8 @@ export interface Packet {
   readonly flags: number;
   /** TCP's sequence number; 0 for UDP. */
   readonly sequenceNumber: number;
+  /** Data of a UDP packet, a view of the bytes that were decoded; absent for TCP. */
+  readonly payload?: Uint8Array;
 }
 
 /** Protocol numbers (IANA). */
@@ -31,6 +33,7 @@ const IPV6_HEADER_SIZE = 40;
 /** Bytes of each header that are required: up to TCP's flags, or UDP's ports. */
 const TCP_NEEDED = 14;
 const UDP_NEEDED = 4;
+const UDP_HEADER_SIZE = 8;
 
 /** IPv6 extension headers that may stand before TCP or UDP (RFC 8200 §4). */
 const HOP_BY_HOP = 0;
@@ -116,7 +119,17 @@ function decodeTransport(
     port: u16(bytes, 2),
     flags: protocol === TCP ? bytes[13]! & 0x3f : 0,
     sequenceNumber: protocol === TCP ? u32(bytes, 4) : 0,
+    ...protocol === UDP && { payload: payloadOf(bytes) },
   };
+}
+
+/** Data of a datagram; empty where its length lies or it was cut off. */
+function payloadOf(bytes: Uint8Array): Uint8Array {
+  const size = bytes.length < UDP_HEADER_SIZE ? 0 : u16(bytes, 4);
+  return bytes.subarray(
+    UDP_HEADER_SIZE,
+    size > bytes.length ? UDP_HEADER_SIZE : size,
+  );
 }
 
 function u16(bytes: Uint8Array, at: number): number {

@@ -11,7 +11,7 @@ import type { Hit } from "./sequence.ts";
 import { SystemError } from "../values/errors.ts";
 
 /** Knocks at one address. */
-interface Knocker {
+export interface Knocker {
   /** Makes one hit. Nobody can tell whether it was heard; throws SystemError when it cannot be sent. */
   hit(hit: Hit): Promise<void>;
   /** Ends what is under way; throws SystemError when some of it was not sent. */

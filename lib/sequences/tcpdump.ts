@@ -1,5 +1,6 @@
 /** tcpdump, as sequences need it: its filter (pcap-filter(7)), and the program, started again whenever it ends. */
 
+import type { KernelForm } from "../dialects/dialect.ts";
 import type { Child, Runtime } from "../runtime/runtime.ts";
 import { mergePorts } from "../values/ports.ts";
 import { type Captured, PcapReader } from "./pcap.ts";
@@ -8,6 +9,8 @@ import { SystemError } from "../values/errors.ts";
 
 /** So much of a packet is needed: headers, with extensions of IPv6. */
 const SNAP_SIZE = 512;
+
+const UDP_HEADER_SIZE = 8;
 
 /** KiB that may wait for us in the kernel. */
 const BUFFER_KIB = 16_384;
@@ -26,12 +29,66 @@ export function sniffCommand(ports: readonly Hit[]): string[] {
 }
 
 /** Packets that firewall rules log to a group. */
-export function logCommand(group: number): string[] {
+export function logCommand(group: number, snapSize = SNAP_SIZE): string[] {
   // deno-fmt-ignore
   return [
     "tcpdump", "-i", `nflog:${group}`, "-n", "-B", `${BUFFER_KIB}`,
-    "-s", `${SNAP_SIZE}`, "-U", "-w", "-",
+    "-s", `${snapSize}`, "-U", "-w", "-",
   ];
+}
+
+/** Size of a captured knock: longer than any, with its headers. */
+const KNOCK_SIZE = 2048;
+
+/** Knocks that a firewall rule logs to a group. */
+export function loggedKnocks(group: number): string[] {
+  return logCommand(group, KNOCK_SIZE);
+}
+
+/** Knocks to some UDP ports, wherever they come in, in one of these forms. */
+export function sniffedKnocks(
+  ports: readonly number[],
+  forms: readonly KernelForm[],
+): string[] {
+  // deno-fmt-ignore
+  return [
+    "tcpdump", "-i", "any", "-Q", "in", "-n", "-p", "--immediate-mode",
+    "-B", `${BUFFER_KIB}`, "-s", `${KNOCK_SIZE}`, "-U", "-w", "-",
+    knockFilter(ports, forms),
+  ];
+}
+
+/**
+ * The filter for datagrams to some ports that can be knocks. By IPv6 only those
+ * without extension headers: no client sends others.
+ */
+export function knockFilter(
+  ports: readonly number[],
+  forms: readonly KernelForm[],
+): string {
+  const to = [...new Set(ports)].map((port) => `udp dst port ${port}`);
+  const fits = (length: string, first: string) =>
+    either(forms.map((form) =>
+      both(
+        `${length} >= ${form.least + UDP_HEADER_SIZE}`,
+        `${length} <= ${form.most + UDP_HEADER_SIZE}`,
+        ...form.first
+          ? [either(form.first.map((byte) => `${first} = ${byte}`))]
+          : [],
+      )
+    ));
+  const by4 = both("ip", fits("udp[4:2]", "udp[8]"));
+  const by6 = both("ip6", fits("ip6[44:2]", "ip6[48]"));
+  return both(either(to), either([by4, by6]));
+}
+
+// "and" and "or" bind alike, from the left: each in brackets of its own.
+function both(...parts: readonly string[]): string {
+  return `(${parts.join(" and ")})`;
+}
+
+function either(parts: readonly string[]): string {
+  return `(${[...new Set(parts)].join(" or ")})`;
 }
 
 /** The filter for packets to some ports. */

@@ -39,7 +39,7 @@ const REPORT_MS = 2000;
 const CARE_MS = 10_000;
 
 /** Outer parts of a server. */
-interface ServerSurroundings extends ServerWorld {
+export interface ServerSurroundings extends ServerWorld {
   /** Makes the backend that a configuration names. */
   readonly createFirewall: (config: Config) => Promise<Firewall>;
 }
@@ -63,8 +63,7 @@ export class RunningServer {
     this.#createFirewall = createFirewall;
     this.#receiver = receiver;
     this.#entrances = new Entrances(
-      server.runtime,
-      server.counters,
+      server,
       (readings, source, socket) => receiver.receive(readings, source, socket),
     );
     this.#sequences = new Sequences(server, async (change, note, nowMs) => {
@@ -118,7 +117,6 @@ export class RunningServer {
     );
     await this.#sequences.adopt(config);
     await this.#reports.setMetrics(config);
-    await this.#reports.setVerify(config);
   }
 
   #startTimers(): void {
@@ -179,7 +177,6 @@ export class RunningServer {
       await this.#entrances.closeOthers(config);
       await this.#attempt(() => this.#sequences.adopt(config));
       await this.#attempt(() => this.#reports.setMetrics(config));
-      await this.#attempt(() => this.#reports.setVerify(config));
       await this.#attempt(() => server.host.look(config));
       this.#reports.announce(this.listening);
     });

@@ -54,7 +54,7 @@ export class SystemError extends Error {
 }
 
 /** A handler for `catch` that answers a system's refusal; it throws any other error again. */
-function onRefusal<T>(
+export function onRefusal<T>(
   answer: (error: SystemError) => T,
 ): (error: unknown) => T {
   return (error) => {

@@ -1,12 +1,5 @@
-import {
-  assert,
-  assertEquals,
-  assertMatch,
-  assertRejects,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { NFT_GUARD } from "../fakes/fixtures.ts";
 import { newConfiguration, run } from "../../lib/commands/operator/init.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import {
@@ -29,7 +22,12 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   const runtime = root(0);
   assertEquals(await run([], runtime), 0);
   const { firewall, services, listen } = loadConfig(runtime, FILE);
-  assertEquals(firewall, NFT_GUARD);
+  assertEquals(firewall, {
+    backend: "nft",
+    mode: "guard",
+    chain: null,
+    commands: null,
+  });
   assertEquals(services.map(({ name }) => name), ["ssh"]);
   assertEquals(listen, [{ host: "::", port: 62201 }]);
   assertEquals(runtime.files.stat(FILE)!.mode, 0o600);
@@ -37,20 +35,6 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   assertEquals(runtime.files.stat("/etc/knock")!.mode, 0o700);
   assertEquals(runtime.stdout, "");
   assert(runtime.stderr.includes(`wrote ${FILE} and ${KEY_FILE}`));
-});
-
-test("run() says what guarding means for containers", async () => {
-  const runtime = root(0);
-  runtime.files.put(
-    "/proc/net/dev",
-    "Inter-|   Receive\n face |bytes\n    lo: 0 0\n  eth0: 0 0\ndocker0: 0 0\n",
-  );
-  assertEquals(await run([], runtime), 0);
-  assertMatch(
-    runtime.stderr,
-    /\ncontainers behind docker0 .*firewall: \{ interfaces: \[eth0\] \}\n/,
-  );
-  assertEquals(loadConfig(runtime, FILE).firewall, NFT_GUARD);
 });
 
 const gates: [name: string, runtime: FakeRuntime][] = [

@@ -86,6 +86,7 @@ test("parseConfig() reads every key", () => {
       { host: "192.0.2.1", port: 62202 },
       { host: "2001:db8::1", port: 62202 },
     ],
+    sniffed: [],
     streams: [],
     key: KEY,
     openme: { file: "openme.key", key: null },
@@ -96,7 +97,6 @@ test("parseConfig() reads every key", () => {
       backend: "nft",
       mode: "accept",
       chain: "inet filter door",
-      interfaces: [],
       commands: null,
     },
     services: [
@@ -188,24 +188,6 @@ const wrong: [text: string, mistakes: string[]][] = [
   ["firewall: { open: [x] }", ["firewall.open: is for the command backend"]],
   ["firewall: { chain: knock }", ["firewall.chain: is for mode accept"]],
   [
-    "firewall: { interfaces: [eth0@if5, 'ppp*'] }",
-    ["eth0@if5", "ppp*"].map((name, index) =>
-      `firewall.interfaces[${index}]: must be the name of an interface such ` +
-      `as eth0, as \`ip link\` shows it before any @, got "${name}"`
-    ),
-  ],
-  [
-    "firewall: { interfaces: [eth0, lo] }",
-    [
-      `firewall.interfaces: must be interfaces that strangers come in by, ` +
-      `got "eth0, lo"`,
-    ],
-  ],
-  [
-    "firewall: { mode: accept, interfaces: eth0 }",
-    [`firewall.interfaces: is for mode guard of nft and iptables, got "eth0"`],
-  ],
-  [
     "firewall: { mode: accept, chain: knock }",
     [
       `firewall.chain: must be FAMILY TABLE CHAIN with inet, ip or ip6, ` +
@@ -219,13 +201,13 @@ const wrong: [text: string, mistakes: string[]][] = [
     "listen: must be a list with at least one entry, got an empty list",
   ]],
   ["listen: 0", [
-    `listen: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "0"`,
+    `listen: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ or http/, got "0"`,
   ]],
   ["listen: [65536]", [
-    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "65536"`,
+    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ or http/, got "65536"`,
   ]],
   [`listen: ["example.org:1"]`, [
-    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after tcp/ or http/, got "example.org:1"`,
+    `listen[0]: must be PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ or http/, got "example.org:1"`,
   ]],
   ["listen: [1, 1]", [
     `listen[1]: must be free of the other entries, got "[::]:1" beside "[::]:1"`,

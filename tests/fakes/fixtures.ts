@@ -1,7 +1,6 @@
 /** Clients, requests and configurations for unit tests. */
 
 import type { Client, Config } from "../../lib/config/config.ts";
-import type { FirewallConfig } from "../../lib/firewall/firewall.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
 import {
   FIRST_PACKET,
@@ -10,15 +9,6 @@ import {
 } from "../../lib/sequences/sequence.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { START_MS } from "./fake_runtime.ts";
-
-/** The default firewall. */
-export const NFT_GUARD: FirewallConfig = {
-  backend: "nft",
-  mode: "guard",
-  chain: null,
-  interfaces: [],
-  commands: null,
-};
 
 /** A client that may open tcp/22 and tcp/8080-8090, for 30 s and at most an hour. */
 export function makeClient(over: Partial<Client> = {}): Client {
@@ -97,13 +87,14 @@ export function makeConfig(
   return {
     file: "/etc/knock/server.yaml",
     listen: [{ host: "::", port: 62201 }],
+    sniffed: [],
     streams: [],
     key: new Uint8Array(32).fill(7),
     openme: { file: "openme.key", key: null },
     openspa: { file: "openspa.pem", key: null, adkSecret: null },
     maxSkewMs: 120_000,
     reply: true,
-    firewall: { ...NFT_GUARD, backend: "gate" },
+    firewall: { backend: "gate", mode: "guard", chain: null, commands: null },
     commands: new Map(),
     hooks: { open: null, close: null },
     services: [],
@@ -112,7 +103,6 @@ export function makeConfig(
     warnings: [],
     log: { format: "text", level: "info" },
     metrics: null,
-    verify: null,
     state: "/var/lib/knock",
     ...over,
   };

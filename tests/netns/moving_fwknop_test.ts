@@ -100,7 +100,6 @@ const ROWS: readonly Row[] = [
     name: "sniffed",
     host: "INPUT drops knocks, too",
     opens: [`${HERE}:22`],
-    warns: /looked at packets before the host's own rules.*let udp\/62201/,
   },
   {
     ...base,

@@ -41,6 +41,7 @@ const WANT_UDP6 = {
   port: 8000,
   flags: 0,
   sequenceNumber: 0,
+  payload: Uint8Array.of(0),
 } as const;
 
 test("decodeIp() reads TCP and UDP in both families", () => {

@@ -15,7 +15,7 @@ const FIRST_WAIT_MS = 1000;
 const NEXT_WAIT_MS = 2000;
 
 /** Packets to send, their transport and their targets. */
-interface Exchange {
+export interface Exchange {
   readonly profile: Profile;
   readonly ask: Ask;
   readonly sealer: Sealer;

@@ -28,7 +28,7 @@ export interface Stage {
 }
 
 /** Options of the demo's server. */
-interface DemoServer {
+export interface DemoServer {
   readonly backend: "nft" | "gate";
   readonly service: NewService;
   /** Where the client knocks. */

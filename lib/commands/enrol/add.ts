@@ -6,7 +6,11 @@ import {
   formatWebLink,
   readWebWords,
 } from "../../client/profile/web.ts";
-import type { Config, Listen } from "../../config/config.ts";
+import {
+  type Config,
+  datagramPlaces,
+  type Listen,
+} from "../../config/config.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
@@ -168,6 +172,11 @@ export async function addClient(
   if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
   if (code !== null) showCode(runtime, name, code, qr);
   tellServer(runtime, options, server);
+  if (config.listen.length === 0) {
+    runtime.err(
+      "knock: hint: this server sends no reply: knock with --no-reply --wait\n",
+    );
+  }
   tellToReload(runtime);
   return 0;
 }
@@ -221,11 +230,12 @@ function readServer(
   runtime: Runtime,
   usualPort?: number,
 ): Endpoint {
-  const usual = config.listen.find(({ port }) => port === usualPort);
-  const { port } = usual ?? config.listen[0] ?? config.streams[0]!;
+  const places = datagramPlaces(config);
+  const usual = places.find(({ port }) => port === usualPort);
+  const { port } = usual ?? places[0] ?? config.streams[0]!;
   const given = options.value("server");
   if (given === undefined) {
-    return { host: ownHost(runtime, config.listen), port };
+    return { host: ownHost(runtime, places), port };
   }
   const server = parseEndpoint(given, port);
   if (server && server.port > 0) return server;

@@ -18,7 +18,7 @@ import { tellToReload } from "./remove.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
 /** Request to add a client, and where its output goes. */
-interface Adding {
+export interface Adding {
   readonly runtime: Runtime;
   readonly options: Options;
   readonly config: Config;

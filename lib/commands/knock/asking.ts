@@ -49,7 +49,7 @@ export const SENDING =
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;
 
 /** Profile and ways of sending of a command. */
-interface AskedOptions {
+export interface AskedOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
 }
@@ -142,7 +142,7 @@ export function askedPorts(
  * Reads the address to open for: from `--from`, or the profile; a remembered
  * one may be named where neither says.
  */
-function askedWhom(options: Options, profile: Profile): Whom {
+export function askedWhom(options: Options, profile: Profile): Whom {
   const words = options.value("from");
   if (words === undefined) {
     return { from: profile.from, mayGuess: profile.from === "source" };

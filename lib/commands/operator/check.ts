@@ -1,7 +1,6 @@
 import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
-import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { describeHostFact, hostFacts } from "../../server/grants/host.ts";
@@ -39,11 +38,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime,
     needConfig(runtime, file ?? options.value("config")),
   );
-  const warnings = [
-    ...config.warnings,
-    ...interfaceWarnings(runtime, config.firewall),
-  ];
-  for (const warning of warnings) {
+  for (const warning of config.warnings) {
     runtime.err(
       `knock: warning: ${escapeUnsafe(`${config.file}: ${warning}`)}\n`,
     );

@@ -9,10 +9,6 @@ import { parseConfig } from "../../config/read.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../../config/shape.ts";
 import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { chooseFirewall } from "../../firewall/host/choice.ts";
-import {
-  proposeInterfaces,
-  readInterfaces,
-} from "../../firewall/host/interfaces.ts";
 import { listing, readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
@@ -94,13 +90,6 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       isLegacy: await hasLegacy(runtime),
     },
   );
-  const proposal = proposeInterfaces(
-    readInterfaces(runtime) ?? [],
-    { ...firewall, interfaces: [] },
-  );
-  const allNotes = proposal
-    ? [...notes, `${proposal.text}; ${proposal.cure}`]
-    : notes;
   const { keyFile } = newConfiguration(runtime, {
     file,
     ...given,
@@ -110,7 +99,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     ? ""
     : ` --config ${escapeUnsafe(file)}`;
   runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
-${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
+${notes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
     knock client add NAME${config}     enrol a client: prints a line for it
     knock check${config}               after every change of the file
     knock serve${config}               run the server
@@ -122,7 +111,7 @@ ${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
  * Reads `NAME=PORTS[,HOST:PORT]`. Throws UsageError; with the gate the
  * HOST:PORT must be there.
  */
-function parseService(text: string, backend: BackendName): NewService {
+export function parseService(text: string, backend: BackendName): NewService {
   const hint = backend === "gate"
     ? "as in --service ssh=tcp/2222,127.0.0.1:22"
     : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
@@ -202,7 +191,7 @@ function safeDefault(runtime: Runtime): string | null {
 
 // A new configuration on disk: its text, its key, and the first client.
 
-interface NewConfiguration {
+export interface NewConfiguration {
   /** Where to; its folder is made if it is not there. */
   readonly file: string;
   readonly backend: BackendName;
@@ -219,7 +208,7 @@ interface NewConfiguration {
 }
 
 /** The written files. */
-interface WrittenFiles {
+export interface WrittenFiles {
   readonly keyFile: string;
   /** The first client's enrolment; null where none was asked for. */
   readonly enrolment: StoredProfile | null;
@@ -280,7 +269,7 @@ export function newConfiguration(
 }
 
 /** Services of a new configuration that names none: ssh. */
-function defaultServices(backend: BackendName): NewService[] {
+export function defaultServices(backend: BackendName): NewService[] {
   const tcp = (port: number) => ({
     protocol: "tcp" as const,
     first: port,

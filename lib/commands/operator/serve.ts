@@ -2,7 +2,6 @@ import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { findConfig } from "../../config/files/places.ts";
 import { makeOwnKeys } from "../../config/files/write.ts";
-import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { openBackend } from "../../firewall/open.ts";
 import type { Runtime, SignalName } from "../../runtime/runtime.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
@@ -74,7 +73,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
     }, listens on udp ${server.listening.join(", ")}`,
   );
 
-  warn(runtime, config, log);
+  warn(config, log);
 
   const reload = runtime.onSignal("SIGHUP", () => {
     reloadServer(runtime, server, file, log);
@@ -154,7 +153,7 @@ async function reloadServer(
     const { config } = loadServing(runtime, file);
     await server.reload(config);
     log("info", `reloaded "${file}"`);
-    warn(runtime, config, log);
+    warn(config, log);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     const lines = error instanceof ConfigError
@@ -165,13 +164,8 @@ async function reloadServer(
   }
 }
 
-function warn(runtime: Runtime, config: Config, log: Log): void {
-  const { file, warnings, firewall } = config;
-  for (
-    const warning of [...warnings, ...interfaceWarnings(runtime, firewall)]
-  ) {
-    log("warn", `${file}: ${warning}`);
-  }
+function warn({ file, warnings }: Config, log: Log): void {
+  for (const warning of warnings) log("warn", `${file}: ${warning}`);
 }
 
 function firstSignal(

@@ -216,7 +216,7 @@ function readSource(words: string | undefined): string | null {
 // What `knock decode` prints of an explanation.
 
 /** An explanation as JSON that `knock decode` prints. */
-function showExplained(explained: Explained) {
+export function showExplained(explained: Explained) {
   const { dialect, verdict, client, request, would, fields, steps } = explained;
   return {
     dialect,
@@ -230,7 +230,7 @@ function showExplained(explained: Explained) {
 }
 
 /** A request as JSON. */
-function showRequest(request: Request) {
+export function showRequest(request: Request) {
   const { forward, user, target } = request;
   return {
     action: request.action,

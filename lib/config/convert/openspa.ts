@@ -32,7 +32,7 @@ const NONE_DURATION = 3;
 const MAX_FOR = 8 * 3600;
 
 /** Our configuration, and what has to be known about it. */
-interface OpenspaConversion {
+export interface OpenspaConversion {
   readonly text: string;
   /** One line each, no secrets. */
   readonly warnings: readonly string[];
@@ -41,7 +41,7 @@ interface OpenspaConversion {
 }
 
 /** Files that the configuration names. */
-interface OpenspaSources {
+export interface OpenspaSources {
   /** Null if it cannot be read. */
   readonly read: (path: string) => string | null;
   /** The names in a folder, null if it cannot be read. */

@@ -66,7 +66,7 @@ export function readFile(runtime: Runtime, file: string): string {
 }
 
 /** Mistakes by which others may read a file that holds secrets, or change it. */
-function checkRights(runtime: Runtime, file: string): Mistake[] {
+export function checkRights(runtime: Runtime, file: string): Mistake[] {
   const wrong = trustOf(runtime, file);
   if (!wrong) return [];
   const { place, text, hint } = wrong;
@@ -178,7 +178,7 @@ function reason(error: unknown): string {
 }
 
 /** Reads the key in a file. */
-function readKeyIn<T extends object>(
+export function readKeyIn<T extends object>(
   runtime: Runtime,
   file: string,
   { parse, wanted, secret }: KeyKind<T>,

@@ -5,10 +5,10 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 
 /** The system's own configuration, which root's commands use. */
-const SYSTEM_CONFIG = "/etc/knock/server.yaml";
+export const SYSTEM_CONFIG = "/etc/knock/server.yaml";
 
 /** The system's state folder, as systemd's StateDirectory=knock makes it. */
-const SYSTEM_STATE = "/var/lib/knock";
+export const SYSTEM_STATE = "/var/lib/knock";
 
 /** The configuration's name in its folder. */
 export const CONFIG_NAME = "server.yaml";

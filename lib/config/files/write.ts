@@ -21,7 +21,7 @@ import { createOwn } from "./rights.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 
 /** Settings of a new configuration. */
-interface NewConfig {
+export interface NewConfig {
   readonly port: number;
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];

@@ -138,6 +138,10 @@ export const fwknopClient: ClientPart<
       of: (keys) => !keys.hmac && "key" in keys ? keys.key : undefined,
     },
   ],
+  form: (keys) =>
+    "gpg" in keys
+      ? { least: 400, most: 1500, first: null }
+      : { least: 140, most: 1500, first: [0x38, 0x39, 0x2b, 0x2f] },
   warn(keys) {
     if (keys.hmac) return null;
     const danger = "gpg" in keys

@@ -11,7 +11,7 @@ import type { Split } from "./packet.ts";
 import type { FwknopGpgKeys, FwknopKeys, FwknopSender } from "./keys.ts";
 
 /** Contents of a message: a request without its sender. */
-type FwknopAsked =
+export type FwknopAsked =
   & Pick<
     Request,
     "action" | "ports" | "command" | "seconds" | "timestampMs" | "address"
@@ -45,7 +45,7 @@ const VERSION = "3.0.0";
 const COMMAND_TYPE = 0;
 
 /** Reads a message; null if it asks for nothing that has a meaning. */
-function readRequest(message: Message): FwknopAsked | null {
+export function readRequest(message: Message): FwknopAsked | null {
   const comma = message.text.indexOf(",");
   const address = message.text.slice(0, comma);
   const wish = message.text.slice(comma + 1);

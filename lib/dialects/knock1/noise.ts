@@ -24,13 +24,14 @@ import {
 import { concat, sha256 } from "../crypto/hash.ts";
 
 /** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
-const MESSAGE_1_OVERHEAD = 96;
+export const MESSAGE_1_OVERHEAD = 96;
 /** Bytes that a handshake adds to a payload in message 2: e and a tag. */
-const MESSAGE_2_OVERHEAD = 48;
+export const MESSAGE_2_OVERHEAD = 48;
 
 /** Exactly as long as a hash, so it is the first h and ck as it stands. */
 const PROTOCOL_NAME = Buffer.from("Noise_IKpsk1_25519_AESGCM_SHA256");
 const SEALED_STATIC_SIZE = KEY_SIZE + NOISE_TAG_SIZE;
+const NOTHING = new Uint8Array(0);
 const FORGED = { ok: false, why: "forged", initiator: null } as const;
 
 /** The chaining key and the handshake hash, 32 bytes each; never changed. */
@@ -40,7 +41,7 @@ export interface HandshakeState {
 }
 
 /** Keys of the initiator. */
-interface InitiatorKeys {
+export interface InitiatorKeys {
   readonly own: KeyPair;
   /** Fresh for every handshake. */
   readonly ephemeral: KeyPair;
@@ -59,13 +60,13 @@ export interface Initiator {
 }
 
 /** A message, and what its writer goes on with. */
-interface WrittenMessage {
+export interface WrittenMessage {
   readonly message: Uint8Array<ArrayBuffer>;
   readonly chain: HandshakeState;
 }
 
 /** Result of reading message 1. */
-type ReadMessage1<T extends Initiator> =
+export type ReadMessage1<T extends Initiator> =
   | {
     readonly ok: true;
     readonly payload: Uint8Array;
@@ -77,7 +78,7 @@ type ReadMessage1<T extends Initiator> =
   | Forged<T>;
 
 /** Message 1 did not prove itself. */
-interface Forged<T extends Initiator> {
+export interface Forged<T extends Initiator> {
   readonly ok: false;
   readonly why: "forged";
   /** Where the static key was proved and known before it went wrong. */
@@ -200,6 +201,11 @@ export function readMessage2(
   const { ck, k, h } = mixMessage2(chain, e, ee, se);
   const payload = decrypt(k, 0, h, sealed);
   return payload && { payload, chain: { ck, h: sha256(h, sealed) } };
+}
+
+/** The two keys after the handshake: the initiator's to send, then the responder's. */
+export function splitChain(chain: HandshakeState): [Uint8Array, Uint8Array] {
+  return derive(chain.ck, NOTHING, 2);
 }
 
 function mixMessage2(

@@ -135,7 +135,7 @@ export const MAX_CONNECTIONS = 1024;
 export const MAX_CONNECTIONS_OF_ADDRESS = 64;
 
 /** The connections there are, those that are being made included. */
-class GateRoom {
+export class GateRoom {
   readonly #connections = new Map<string, number>();
   #total = 0;
 

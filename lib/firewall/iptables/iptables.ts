@@ -23,22 +23,14 @@ import {
   hold,
   IptablesChains,
 } from "./chains.ts";
-import type { IptablesListing } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
-import {
-  DEFAULT_CHAIN,
-  LAST_STOP_SECONDS,
-  placeOf,
-  type Style,
-} from "./rules.ts";
+import { DEFAULT_CHAIN, LAST_STOP_SECONDS, type Style } from "./rules.ts";
 
 /** Mode and name of the chain. */
-interface IptablesOptions {
+export interface IptablesOptions {
   readonly mode: "guard" | "accept";
   /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */
   readonly chain: string | null;
-  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
-  readonly interfaces?: readonly string[];
 }
 
 /**
@@ -47,19 +39,17 @@ interface IptablesOptions {
  */
 export async function iptablesFirewall(
   runtime: Runtime,
-  { mode, chain, interfaces = [] }: IptablesOptions,
+  { mode, chain }: IptablesOptions,
   variant: Variant = "",
 ): Promise<Firewall> {
   const programs = new Iptables(runtime, variant);
   const version = await programs.version();
-  const { table } = placeOf({ mode, chain: "" }, 4);
-  await programs.list(4, table);
-  const lacking = await programs.list(6, table).then(() => null, (error) => {
+  await programs.list(4);
+  const lacking = await programs.list(6).then(() => null, (error) => {
     if (!(error instanceof FirewallError)) throw error;
     return error.message;
   });
-  const style = { chain: chain ?? DEFAULT_CHAIN, mode, interfaces };
-  const chains = new IptablesChains(programs, style);
+  const chains = new IptablesChains(programs, chain ?? DEFAULT_CHAIN, mode);
   return new IptablesFirewall({ runtime, chains, version, mode, lacking });
 }
 
@@ -110,14 +100,14 @@ class IptablesFirewall implements Firewall {
         grant.untilMs > nowMs && this.#trouble(grant) === null
       ),
     );
-    const looks: [Family, IptablesListing][] = [];
+    const looks: [Family, string][] = [];
     for (const family of this.#families) {
       looks.push([family, await this.#chains.look(family)]);
     }
     this.#chains.tryTimes();
-    for (const [family, found] of looks) {
-      await this.#chains.make(family, found, services, held);
-      await this.#chains.removeOld(family);
+    for (const [family, listing] of looks) {
+      await this.#chains.make(family, listing, services, held);
+      await this.#chains.removeOld(family, listing);
     }
     this.#services = services;
     this.#held = held;
@@ -181,8 +171,8 @@ class IptablesFirewall implements Firewall {
   }
 
   async #rewrite(family: Family, held: Held): Promise<void> {
-    const found = await this.#chains.look(family);
-    await this.#chains.make(family, found, this.#services ?? [], held);
+    const listing = await this.#chains.look(family);
+    await this.#chains.make(family, listing, this.#services ?? [], held);
   }
 }
 
@@ -214,7 +204,7 @@ export function trouble(
 }
 
 /** That something would lead elsewhere: a service by name, or a grant's ports. */
-function forwardError(what: string): FirewallError {
+export function forwardError(what: string): FirewallError {
   return new FirewallError(
     `iptables cannot forward, got "${what}" with "to"`,
     "services with a to are for firewall.backend nft or gate",

@@ -12,6 +12,7 @@ import {
   openAmong,
   type Prefilter,
   type SequenceRules,
+  type Sniffed,
 } from "../firewall.ts";
 import {
   fillText,
@@ -30,7 +31,7 @@ import {
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
-import { ONCE_KINDS } from "./rules/sets.ts";
+import { type HostChain, ONCE_KINDS } from "./rules/sets.ts";
 
 /** Grants as elements of nftables sets, ended by the kernel. */
 export class NftFirewall implements Firewall, KernelExtras {
@@ -47,12 +48,12 @@ export class NftFirewall implements Firewall, KernelExtras {
     runtime: Runtime,
     name: string,
     nft: NftKernel,
-    place: Pick<Plan, "host" | "interfaces">,
+    host: HostChain | null,
   ) {
     this.#runtime = runtime;
     this.name = name;
     this.#nft = nft;
-    this.#standing = new NftStanding(nft, place);
+    this.#standing = new NftStanding(nft, host);
     this.#leads = new NftLeads(runtime);
   }
 
@@ -126,24 +127,27 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#nft.sequences.set(rules);
   }
 
-  async setPrefilter(prefilter: Prefilter | null): Promise<void> {
+  async setPrefilter(
+    prefilter: Prefilter | null,
+    sniffed: Sniffed | null = null,
+  ): Promise<void> {
     this.#standing.checkSetUp();
     const gate = prefilter && prefilter.ports.length > 0 ? prefilter : null;
-    await this.#standing.change({ ...this.#standing.plan, gate });
+    await this.#standing.change({ ...this.#standing.plan, gate, sniffed });
   }
 
   async counters(): Promise<Record<string, number>> {
-    return this.#standing.plan.gate
-      ? readCounters(await this.#nft.counts())
-      : {};
+    const { gate, sniffed } = this.#standing.plan;
+    return gate || sniffed ? readCounters(await this.#nft.counts()) : {};
   }
 
   async stop(): Promise<void> {
     const { plan, isSetUp } = this.#standing;
     try {
       // Its tags are this server's: another program may listen next.
-      if (isSetUp && plan.gate) {
-        await this.#standing.change({ ...plan, gate: null });
+      if (isSetUp && (plan.gate || plan.sniffed)) {
+        const without = { ...plan, gate: null, sniffed: null };
+        await this.#standing.change(without);
       }
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;
@@ -187,7 +191,7 @@ export class NftFirewall implements Firewall, KernelExtras {
 // Grants that nft cannot keep as they are, and why.
 
 /** Throws FirewallError where a grant cannot be kept as it is. */
-function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
+export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
   const { address, ports, to } = grant;
   if (isOddRange(grant)) throw rangeError(grant);
   const family = familyOf(address);
@@ -213,7 +217,7 @@ function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
  * True for a grant of a range that can be no element: a rule cannot delete from
  * a set of intervals, and a range has no single target.
  */
-function isOddRange({ once, to, ports }: Grant): boolean {
+export function isOddRange({ once, to, ports }: Grant): boolean {
   return (once || to !== null) && ports.first !== ports.last;
 }
 

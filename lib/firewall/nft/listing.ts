@@ -1,13 +1,7 @@
 /** A listing of nft: whose a table is, what is in it, and the script that takes ours out. Pure. */
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
-import {
-  GUARD,
-  KNOWN_NAMES,
-  ownNames,
-  placesOf,
-  type Plan,
-} from "./rules/ruleset.ts";
+import { KNOWN_NAMES, ownNames, placesOf, type Plan } from "./rules/ruleset.ts";
 import {
   formatHostChain,
   type HostChain,
@@ -18,7 +12,7 @@ import {
 } from "./rules/sets.ts";
 
 /** One thing in a table. */
-interface Listed {
+export interface Listed {
   readonly kind: "chain" | "set" | "map" | "counter";
   readonly name: string;
   /** As it was listed. */
@@ -121,24 +115,6 @@ function isMade({ kind, text }: Listed): boolean {
     : inner.includes(mark);
 }
 
-// Versions before 0.2 guarded ports at the input hook, behind any DNAT.
-
-/** Name of such a guard while the new one takes its place. */
-export const OLD_GUARD = "input_guard";
-
-/** Returns true if our table has the guard of an older version. */
-export function hasInputGuard(own: string): boolean {
-  return readTable(own).some(({ name, text }) =>
-    name === GUARD && text.includes("hook input")
-  );
-}
-
-/** Takes away what {@linkcode OLD_GUARD} names. */
-export function dropOldText(): string {
-  const chain = `chain ${TABLE} ${OLD_GUARD}`;
-  return lines(`flush ${chain}`, `delete ${chain}`);
-}
-
 /** Deletes the table. */
 export function removeText(): string {
   return lines(`delete table ${TABLE}`);
@@ -153,7 +129,7 @@ function renewText(): string {
 }
 
 /** A table or chain of ours, and the scripts that take it away, one after another. */
-interface NftRemoval {
+export interface NftRemoval {
   readonly what: string;
   /** Closes what is open, and deletes all but the chain that others' rules may jump to. */
   readonly script: string;

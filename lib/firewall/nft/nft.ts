@@ -11,12 +11,10 @@ import { rulesetText } from "./rules/ruleset.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
 /** Options of the backend. */
-interface NftOptions {
+export interface NftOptions {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
   readonly chain: string | null;
-  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
-  readonly interfaces?: readonly string[];
 }
 
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
@@ -27,8 +25,7 @@ export async function nftFirewall(
   const host = hostChainOf(options);
   const nft = await openNft(runtime);
   const name = `nft (${nft.name}${host ? ", accept" : ""})`;
-  const place = { host, interfaces: options.interfaces ?? [] };
-  return new NftFirewall(runtime, name, new NftKernel(nft, host), place);
+  return new NftFirewall(runtime, name, new NftKernel(nft, host), host);
 }
 
 /** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
@@ -53,11 +50,11 @@ export async function nftRules(
 ): Promise<string> {
   return rulesetText({
     host: hostChainOf(options),
-    interfaces: options.interfaces ?? [],
     guarded: services.flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,
     gate: null,
+    sniffed: null,
   });
 }
 

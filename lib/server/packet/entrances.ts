@@ -1,14 +1,20 @@
-/** Where packets come in: sockets for datagrams, and for connections. */
+/** Where packets come in: sockets for datagrams and for connections, and captures of ports without a socket. */
 
 import type { Config, Listen, StreamListen } from "../../config/config.ts";
-import type {
-  Datagrams,
-  DatagramSource,
-  Runtime,
-} from "../../runtime/runtime.ts";
-import { formatEndpoint } from "../../values/address.ts";
+import { kernelForms } from "../../dialects/table.ts";
+import { SNIFF_GROUP } from "../../firewall/nft/rules/sniff.ts";
+import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
+import type { Captured } from "../../sequences/pcap.ts";
+import {
+  Capture,
+  loggedKnocks,
+  sniffedKnocks,
+} from "../../sequences/tcpdump.ts";
+import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
-import type { Counters } from "../report/metrics.ts";
+import { attempt } from "../report/trouble.ts";
+import { ownAddresses } from "../sequences/watch.ts";
+import type { Server } from "../state/server.ts";
 import { Streams } from "./streams.ts";
 
 /**
@@ -24,45 +30,59 @@ export type ReceivePacket = (
 
 interface Entrance {
   /** Such as "[::]:62201", or "http/[::]:8080". */
-  readonly words: string;
+  readonly words: readonly string[];
   close(): Promise<void>;
+}
+
+/** Facts about sniffed ports that `doctor` reads. */
+export interface SniffFact {
+  /** Such as "[::]:62201". */
+  readonly places: readonly string[];
+  /** Why they are not heard; null when they are. */
+  readonly trouble: string | null;
 }
 
 /** The sockets of a server, by what the configuration says of them. */
 export class Entrances {
-  readonly #runtime: Runtime;
+  readonly #server: Server;
   readonly #receive: ReceivePacket;
   readonly #streams: Streams;
   readonly #open = new Map<string, Entrance>();
 
-  constructor(runtime: Runtime, counters: Counters, receive: ReceivePacket) {
-    this.#runtime = runtime;
+  constructor(server: Server, receive: ReceivePacket) {
+    this.#server = server;
     this.#receive = receive;
     this.#streams = new Streams(
-      runtime,
-      counters,
+      server.runtime,
+      server.counters,
       (readings, source) => receive(readings, source, null),
     );
   }
 
   /** Where they are, in words. */
   get words(): string[] {
-    return [...this.#open.values()].map(({ words }) => words);
+    return [...this.#open.values()].flatMap(({ words }) => words);
   }
 
   /** Opens what is not open yet; the keys of that. Throws FailureError, with none of them open. */
   async open(config: Config): Promise<string[]> {
     const opened: string[] = [];
-    for (const at of placesOf(config)) {
-      const key = keyOf(at);
-      if (this.#open.has(key)) continue;
-      try {
+    try {
+      for (const at of socketsOf(config)) {
+        const key = keyOf(at);
+        if (this.#open.has(key)) continue;
         this.#open.set(key, await this.#bind(at));
         opened.push(key);
-      } catch (error) {
-        await this.close(opened);
-        throw cannotListen(at, error);
       }
+      const argv = captureOf(config);
+      const key = argv.join(" ");
+      if (argv.length > 0 && !this.#open.has(key)) {
+        this.#open.set(key, await this.#sniff(argv, config));
+        opened.push(key);
+      }
+    } catch (error) {
+      await this.close(opened);
+      throw error;
     }
     return opened;
   }
@@ -77,31 +97,111 @@ export class Entrances {
 
   /** Closes all that a configuration does not name. */
   async closeOthers(config: Config): Promise<void> {
-    const wanted = new Set(placesOf(config).map(keyOf));
+    const wanted = new Set(socketsOf(config).map(keyOf));
+    wanted.add(captureOf(config).join(" "));
     await this.close([...this.#open.keys()].filter((key) => !wanted.has(key)));
   }
 
   async #bind(at: Listen | StreamListen): Promise<Entrance> {
-    if ("transport" in at) {
-      const listener = await this.#streams.listen(at);
-      const words = `${at.transport}/${formatEndpoint(listener.at)}`;
-      return { words, close: () => listener.close() };
+    try {
+      if ("transport" in at) {
+        const listener = await this.#streams.listen(at);
+        const words = [`${at.transport}/${formatEndpoint(listener.at)}`];
+        return { words, close: () => listener.close() };
+      }
+      const socket: Datagrams = await this.#server.runtime.listenDatagram(
+        at,
+        (bytes, source) => this.#receive([bytes], source, socket),
+        { apart: true, batched: true },
+      );
+      return {
+        words: [formatEndpoint(socket.at)],
+        close: () => socket.close(),
+      };
+    } catch (error) {
+      throw cannotListen(at, error);
     }
-    const socket: Datagrams = await this.#runtime.listenDatagram(
-      at,
-      (bytes, source) => this.#receive([bytes], source, socket),
-      { apart: true, batched: true },
-    );
-    return {
-      words: formatEndpoint(socket.at),
-      close: () => socket.close(),
+  }
+
+  /** Hears the sniffed ports. What a reload changes of them counts at once. */
+  async #sniff(
+    argv: readonly string[],
+    { sniffed }: Config,
+  ): Promise<Entrance> {
+    const { runtime, store, log } = this.#server;
+    const places = sniffed.map(formatEndpoint);
+    const isOwn = ownAddresses(runtime);
+    let trouble: string | null = "no word of it yet";
+    let isOpen = false;
+    const tell = (why: string | null) => {
+      const isNew = why !== trouble;
+      trouble = why;
+      if (!isOpen || !isNew) return;
+      const words = `knocks at sniff/${places.join(", sniff/")}`;
+      if (why === null) log("info", `${words} are heard again`);
+      else log("error", `${words} are not heard: ${why}`);
+      this.#note({ places, trouble });
     };
+    const capture = new Capture(runtime, argv, {
+      hear: (captured) => this.#hear(captured, isOwn),
+      changed: tell,
+      started: (pid) => store.setFact("capture knocks", pid),
+      lastPid: () => (store.fact("capture knocks") ?? null) as number | null,
+    });
+    await capture.start();
+    if (trouble !== null) {
+      await capture.stop();
+      throw new FailureError(
+        `cannot sniff udp ${places.join(", ")}: ${trouble}`,
+        "install tcpdump, and run as root or with CAP_NET_RAW and CAP_NET_ADMIN",
+      );
+    }
+    isOpen = true;
+    this.#note({ places, trouble });
+    return {
+      words: places.map((place) => `sniff/${place}`),
+      close: () => capture.stop(),
+    };
+  }
+
+  #note(fact: SniffFact): void {
+    const { log, store } = this.#server;
+    attempt(log, () => store.setFact("sniff", fact));
+  }
+
+  #hear({ packet }: Captured, isOwn: (address: string) => boolean): void {
+    if (!packet?.payload) return;
+    const { target, port, source: host, sourcePort, payload } = packet;
+    const isMeant = this.#server.active.config.sniffed.some((at) =>
+      at.port === port && accepts(at.host, target)
+    );
+    if (!isMeant || !isOwn(target)) return;
+    this.#receive([payload], { host, port: sourcePort }, null);
   }
 }
 
-function placesOf({ listen, streams }: Config): (Listen | StreamListen)[] {
+/** True if a place's host is or includes an address: "::" every one, "0.0.0.0" every IPv4 one. */
+function accepts(host: string, address: string): boolean {
+  return host === "::" || host === address ||
+    host === "0.0.0.0" && isIpv4(address);
+}
+
+function socketsOf({ listen, streams }: Config): (Listen | StreamListen)[] {
   return [...listen, ...streams];
 }
+
+/** The capture of the sniffed ports; empty: there are none. */
+function captureOf({ sniffed, firewall, clients }: Config): readonly string[] {
+  if (sniffed.length === 0 || clients.length === 0) return [];
+  // With nft, the kernel has sorted out what is logged.
+  if (firewall.backend === "nft") return loggedKnocks(SNIFF_GROUP);
+  const ports = sniffed.map(({ port }) => port);
+  const checks = clients.some(({ web }) => web) ? [BROWSER_CHECK] : [];
+  return sniffedKnocks(ports, [...kernelForms(clients), ...checks]);
+}
+
+/** A browser's check as a kernel sees it: STUN, which begins with a zero. */
+const BROWSER_CHECK = { least: 28, most: 1200, first: [0] };
 
 function keyOf(at: Listen | StreamListen): string {
   const prefix = "transport" in at ? `${at.transport}/` : "";

@@ -1,24 +1,29 @@
 /** The prefilter's tags: those of this minute and its neighbours, replaced as it passes. */
 
 import type { Config } from "../../config/config.ts";
-import { dialectsOf } from "../../dialects/table.ts";
+import { dialectsOf, kernelForms } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
-import type { Prefilter } from "../../firewall/firewall.ts";
+import type { Prefilter, Sniffed } from "../../firewall/firewall.ts";
 import type { Active, Server } from "../state/server.ts";
 
-/** Has the kernel sort out junk, where every packet must be a knock/1. Throws FirewallError. */
+/**
+ * Sets the kernel's rules against junk: where every client speaks knock/1, they
+ * drop what cannot be a knock; at sniffed ports they log what can. Throws
+ * FirewallError.
+ */
 export async function setPrefilter(
   server: Server,
   { config, firewall }: Pick<Active, "config" | "firewall">,
 ): Promise<void> {
   const nowMs = server.runtime.nowMs();
-  const prefilter = prefilterOf(config, nowMs);
-  server.prefilterWindow = prefilter && firewall.kernel
-    ? windowOf(nowMs)
-    : null;
-  await firewall.kernel?.setPrefilter(prefilter);
+  const tags = tagsOf(config, nowMs);
+  const prefilter = prefilterOf(config, tags);
+  const sniffed = sniffedOf(config, tags);
+  const isTagged = prefilter !== null || sniffed?.tags;
+  server.prefilterWindow = isTagged && firewall.kernel ? windowOf(nowMs) : null;
+  await firewall.kernel?.setPrefilter(prefilter, sniffed);
 }
 
 /** Replaces the tags where their window is over. Throws FirewallError. */
@@ -29,11 +34,34 @@ export async function renewPrefilter(server: Server): Promise<void> {
   await setPrefilter(server, active);
 }
 
+type Tags = Pick<Prefilter, "tags" | "webTags">;
+
 /** The prefilter of a configuration; null where a client speaks another dialect, which has no tags. */
-function prefilterOf(config: Config, nowMs: number): Prefilter | null {
-  const ports = config.listen.map(({ port }) => port);
-  const used = config.clients.flatMap(dialectsOf);
+function prefilterOf(
+  { clients, listen }: Config,
+  tags: Tags,
+): Prefilter | null {
+  const used = clients.flatMap(dialectsOf);
   if (used.some((dialect) => dialect !== "knock")) return null;
+  return { ports: listen.map(({ port }) => port), ...tags };
+}
+
+/** Forms and tags for the sniffed ports; null where there are none. */
+function sniffedOf(
+  { clients, sniffed }: Config,
+  { tags, ...web }: Tags,
+): Sniffed | null {
+  if (sniffed.length === 0) return null;
+  return {
+    ports: sniffed.map(({ port }) => port),
+    forms: kernelForms(clients, (name) => name !== "knock"),
+    tags: clients.some(({ knock }) => knock) ? tags : null,
+    ...web,
+  };
+}
+
+/** Tags of this minute and its neighbours. */
+function tagsOf(config: Config, nowMs: number): Tags {
   const server = publicKeyOf(config.key);
   // One window more: the timer that renews them may be late.
   const windows = tagWindows(
@@ -41,9 +69,9 @@ function prefilterOf(config: Config, nowMs: number): Prefilter | null {
     config.maxSkewMs + WINDOW_MS / 2,
   );
   const tags = windows.map((window) => tagOf(server, window));
-  if (!config.clients.some(({ web }) => web)) return { ports, tags };
+  if (!config.clients.some(({ web }) => web)) return { tags };
   const webTags = tags.map((tag) => new TextEncoder().encode(webTagText(tag)));
-  return { ports, tags, webTags };
+  return { tags, webTags };
 }
 
 function windowOf(nowMs: number): number {

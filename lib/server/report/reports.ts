@@ -5,7 +5,6 @@ import type { Listener } from "../../runtime/runtime.ts";
 import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./metrics.ts";
 import { attempt } from "./trouble.ts";
-import { serveVerify } from "./verify.ts";
 
 /** Facts about a running server that `status` reads. */
 export interface ServerFact {
@@ -21,7 +20,6 @@ export interface ServerFact {
 export class Reports {
   readonly #server: Server;
   #metrics: Listener | null = null;
-  #verify: { listener: Listener; by: string } | null = null;
 
   constructor(server: Server) {
     this.#server = server;
@@ -53,21 +51,6 @@ export class Reports {
     }));
   }
 
-  /** Answers reverse proxies where a configuration says. Throws FailureError. */
-  async setVerify({ verify }: Config): Promise<void> {
-    const by = JSON.stringify(verify);
-    if (by === (this.#verify?.by ?? "null")) return;
-    await this.#verify?.listener.close();
-    this.#verify = null;
-    if (!verify) return;
-    const { runtime, store } = this.#server;
-    const listener = await serveVerify(runtime, verify, () => ({
-      config: this.#server.active.config,
-      grants: (address) => store.ledger.ofAddress(address, runtime.nowMs()),
-    }));
-    this.#verify = { listener, by };
-  }
-
   /** Writes down the counts, with those of the kernel, where one has changed. */
   async writeCounts(): Promise<void> {
     const server = this.#server;
@@ -82,10 +65,9 @@ export class Reports {
     if (counts) store.setFact("counters", counts);
   }
 
-  /** Serves no numbers and answers no proxies any more. */
+  /** Serves no numbers any more. */
   async close(): Promise<void> {
     await this.#metrics?.close();
-    await this.#verify?.listener.close();
   }
 
   /** Writes down the last counts, and that the server does not run any more. */

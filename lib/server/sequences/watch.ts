@@ -1,6 +1,11 @@
 /** Watches for the hits of sequences: the kernel, tcpdump, or sockets of our own. */
 
-import type { Config, SequenceEntry, Watch } from "../../config/config.ts";
+import {
+  type Config,
+  datagramPlaces,
+  type SequenceEntry,
+  type Watch,
+} from "../../config/config.ts";
 import { readTold } from "../../firewall/nft/sequences/chains.ts";
 import { LOG_GROUP } from "../../firewall/nft/sequences/rules.ts";
 import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
@@ -42,7 +47,7 @@ export interface Completed {
 }
 
 /** Inputs of a watch. */
-interface WatchSetting {
+export interface WatchSetting {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly config: Config;
@@ -89,7 +94,7 @@ async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
   const { runtime, config } = setting;
   const hits = hitsOf(setting.doors);
   const used = config.services.flatMap(({ ports }) => ports);
-  const knocks = config.listen.map(({ port }) => ({
+  const knocks = datagramPlaces(config).map(({ port }) => ({
     protocol: "udp" as const,
     first: port,
     last: port,
@@ -204,7 +209,7 @@ function hitsOf(doors: readonly SequenceEntry[]): Hit[] {
 }
 
 /** Returns a check for this machine's addresses, including ones added later. */
-function ownAddresses(runtime: Runtime): (address: string) => boolean {
+export function ownAddresses(runtime: Runtime): (address: string) => boolean {
   let known = new Set<string>();
   let lookedMs = -Infinity;
   return (address) => {

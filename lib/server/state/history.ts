@@ -4,7 +4,7 @@ import type { Action } from "../../dialects/dialect.ts";
 import type { Database, SqlRow, Statement } from "../../runtime/runtime.ts";
 
 /** Most events kept, of all clients and of one. */
-const MAX_EVENTS = 100_000;
+export const MAX_EVENTS = 100_000;
 export const MAX_EVENTS_OF_CLIENT = 10_000;
 
 /** New events that are too few to look for what is too much: that counts all. */
@@ -28,7 +28,7 @@ export interface Event {
   readonly reason: string;
 }
 
-interface HistoryQuery {
+export interface HistoryQuery {
   readonly sinceMs?: number;
   readonly client?: string;
 }

@@ -5,7 +5,7 @@ import type { Database, Statement } from "../../runtime/runtime.ts";
 import { formatHit, type Sequence } from "../../sequences/sequence.ts";
 
 /** A program that is to be run when a door's time is over. */
-interface Pending {
+export interface Pending {
   readonly door: string;
   /** Canonical. */
   readonly address: string;

@@ -2,6 +2,7 @@
 
 import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
+import type { SniffFact } from "../../../server/packet/entrances.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
@@ -67,12 +68,13 @@ export async function checkState(
     const alive = fact !== null && runtime.signalProcess(fact.pid, "test");
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
     const doors = (store.fact("doors") ?? []) as readonly SequenceFact[];
+    const sniff = (store.fact("sniff") ?? null) as SniffFact | null;
     store.close();
     findings.push(
       ok("state_folder", `state folder ${folder}: can be read and written`),
     );
     const server = alive ? fact : null;
-    return { findings, state: { server, counters, doors } };
+    return { findings, state: { server, counters, doors, sniff } };
   } catch (error) {
     if (error instanceof OperatorError) {
       return {
@@ -164,4 +166,6 @@ export interface ServerState {
   readonly counters: Readonly<Record<string, number>>;
   /** Port sequences; absent: none. */
   readonly doors?: readonly SequenceFact[];
+  /** Facts about sniffed ports; null or absent: none. */
+  readonly sniff?: SniffFact | null;
 }

@@ -7,6 +7,7 @@ import {
 } from "../../../config/config.ts";
 import { listing } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
+import type { SniffFact } from "../../../server/packet/entrances.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
@@ -18,10 +19,10 @@ import { orNull } from "../../../values/errors.ts";
 /** Compares what the state, the sockets and the configuration say. */
 export function checkServer(
   config: Config,
-  { server, counters }: ServerState,
+  { server, counters, sniff }: ServerState,
   sockets: readonly Socket[] | null,
 ): Finding[] {
-  const { listen, maxSkewMs } = config;
+  const { listen, sniffed, maxSkewMs } = config;
   const findings: Finding[] = [];
   if (server) {
     const since = new Date(server.sinceMs).toISOString();
@@ -45,8 +46,45 @@ export function checkServer(
   for (const at of listen) {
     findings.push(checkPort(at, server !== null, sockets));
   }
+  for (const at of sniffed) {
+    findings.push(checkSniffed(at, server !== null, sniff ?? null, sockets));
+  }
   if (server) findings.push(...checkCounters(counters, maxSkewMs));
   return findings;
+}
+
+function checkSniffed(
+  at: Listen,
+  running: boolean,
+  fact: SniffFact | null,
+  sockets: readonly Socket[] | null,
+): Finding {
+  const place = formatEndpoint(at);
+  const name = `udp ${place} (sniff)`;
+  const answers = sockets?.some(({ protocol, port }) =>
+    protocol === "udp" && port === at.port
+  );
+  if (answers) {
+    return warn(
+      "server_port",
+      `${name}: a program listens on this port, so it differs from unused ones`,
+      `choose another port; ss -ulpn 'sport = :${at.port}' shows the program`,
+    );
+  }
+  if (!running) return ok("server_port", `${name}: no socket needed`);
+  const isHeard = fact?.places.includes(place) ?? false;
+  if (isHeard && fact?.trouble === null) {
+    return ok("server_port", `${name}: heard`);
+  }
+  return bad(
+    "server_port",
+    `${name}: not heard: ${
+      isHeard ? fact?.trouble : "the server runs with another configuration"
+    }`,
+    isHeard
+      ? "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN"
+      : "systemctl reload knock",
+  );
 }
 
 function checkPort(

@@ -1,6 +1,10 @@
 /** Looks behind the guarded ports: is something listening, and can it be reached. */
 
-import type { Config, Service } from "../../../config/config.ts";
+import {
+  type Config,
+  datagramPlaces,
+  type Service,
+} from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import {
   ADDRESS_SIZE,
@@ -60,8 +64,9 @@ function checkPorts(
   name: string,
   ports: PortRange,
   sockets: readonly Socket[],
-  { listen }: Config,
+  config: Config,
 ): Finding[] {
+  const listen = datagramPlaces(config);
   const shown = `${name} ${formatPortRange(ports)}`;
   const own = sockets.filter((socket) => listensIn(socket, ports));
   if (own.length === 0) {

@@ -3,7 +3,7 @@
 import { type Directive, isYes, leadingNumber, settle } from "./lines.ts";
 
 /** The general part: lines of our YAML. */
-interface ConvertedDaemon {
+export interface ConvertedDaemon {
   /** Entries of the list. */
   readonly listen: string;
   readonly maxSkewSeconds: number;
@@ -84,12 +84,7 @@ export function convertDaemon(
       say(unused, "without ENABLE_UDP_SERVER Y nothing listens there");
     }
     const at = settings.get("PCAP_INTF");
-    const where = at ? `${at.where}: PCAP_INTF` : "fwknopd";
-    warnings.push(
-      `${where}: it looked at packets before the host's own rules, at one ` +
-        `interface; here they come to a socket, by every interface: let ` +
-        `udp/${own} through those rules`,
-    );
+    if (at) say(at, "not converted: packets are taken from every interface");
   }
   const tcp = isYes(settings.get("ENABLE_TCP_SERVER"));
   const http = settings.get("ENABLE_SPA_OVER_HTTP");
@@ -101,7 +96,8 @@ export function convertDaemon(
     say(http!, `not converted: a port of its own, "http/8080", under "listen"`);
   }
   return {
-    listen: [`"${IPV4}:${own}"`, ...stream].join(", "),
+    // Sniffed as before: the host's own rules need not let it through.
+    listen: [`"${udp ? "" : "sniff/"}${IPV4}:${own}"`, ...stream].join(", "),
     maxSkewSeconds: number(AGE, DEFAULT_AGE_SECONDS, MAX_AGE_SECONDS),
     firewall: firewalld ? NFT : IPTABLES,
     gpgHome: settings.get("GPG_HOME_DIR")?.value ?? null,
@@ -143,7 +139,7 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   ],
   [
     /^(PCAP_|ENABLE_PCAP|MAX_SNIFF|EXIT_AT_INTF|UDPSERV_SELECT|ENABLE_NFQ|NFQ_)/,
-    "no concern here: packets come in by a UDP socket",
+    "no concern here: there is nothing to set for the capture",
   ],
   [/^(ACCESS_FILE|ACCESS_FOLDER)$/, "give that file to this command, too"],
   [

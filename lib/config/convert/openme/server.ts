@@ -33,7 +33,7 @@ const DEFAULT_TIMEOUT = 30;
 const DEFAULT_WINDOW = 60;
 
 /** Our configuration, and what has to be known about it. */
-interface OpenmeConversion {
+export interface OpenmeConversion {
   /** The text of `server.yaml`, without secrets. */
   readonly text: string;
   /** Settings that were not converted, or need review; one line each, no secrets. */

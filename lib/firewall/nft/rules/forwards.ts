@@ -27,7 +27,6 @@ import {
 import {
   type ChainText,
   eachSet,
-  elsewhere,
   granted,
   mapName,
   mapText,
@@ -35,7 +34,6 @@ import {
   packetKey,
   type SetKind,
   type TablePlace,
-  toPorts,
 } from "./sets.ts";
 import { SystemError } from "../../../values/errors.ts";
 
@@ -67,17 +65,10 @@ const SNAT_PRIORITY = "srcnat - 10";
 export function natChains(
   place: TablePlace,
   forwards: readonly ForwardRule[],
-  interfaces: readonly string[],
 ): ChainText[] {
-  const forwarded = forwards.flatMap(({ ports }) => ports);
   const rules = [
     ...targetRules(place),
     ...forwards.flatMap((forward) => forwardRules(place, forward)),
-    // What is forwarded never comes to this machine's own services: a single
-    // use that a neighbour was faster to use, or the other IP version.
-    ...(forwarded.length > 0
-      ? [...elsewhere(interfaces), `${toPorts(forwarded)} counter drop`]
-      : []),
   ];
   if (rules.length === 0) return [];
   const leaving = forwards.filter(({ masquerade }) => masquerade)
