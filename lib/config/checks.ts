@@ -39,9 +39,12 @@ export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
   }
 }
 
+/** Word in `open` for the ports of every service. */
+export const ALL = "all";
+
 /**
  * Reads `open`, of a client or a sequence: names of services become their
- * ports. `serviceNames` are all names, those of services with mistakes too.
+ * ports, `all` those of every service. `serviceNames` are all names, those of services with mistakes too.
  */
 export function readOpen(
   path: string,
@@ -54,16 +57,18 @@ export function readOpen(
 ): PortRange[] {
   const found = new Map<string, PortRange>();
   for (const [index, entry] of open.entries()) {
-    if (typeof entry === "string" && !serviceNames.includes(entry)) {
+    const isAll = entry === ALL;
+    if (typeof entry === "string" && !isAll && !serviceNames.includes(entry)) {
       mistakes.push({
         path: open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
-        text: `must be the name of a service, tcp/PORT or udp/PORT, ` +
+        text: `must be the name of a service, all, tcp/PORT or udp/PORT, ` +
           `got ${show(entry)}`,
         hint: nearest(entry, serviceNames),
       });
     }
     const ranges = typeof entry === "string"
-      ? services.find(({ name }) => name === entry)?.ports ?? []
+      ? services.filter(({ name }) => isAll || name === entry)
+        .flatMap(({ ports }) => ports)
       : [entry];
     for (const range of ranges) found.set(formatPortRange(range), range);
   }
@@ -76,6 +81,12 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
   const seen: { name: string; range: PortRange; to: boolean }[] = [];
   for (const [name, service] of yaml.services) {
     const path = at("services", name);
+    if (name === ALL) {
+      mistakes.push({
+        path,
+        text: `must have another name, as "open: ${ALL}" means every service`,
+      });
+    }
     const { listen, to } = "listen" in service
       ? service
       : { listen: service, to: null };
@@ -277,6 +288,31 @@ export function checkKeys(
       }
     }
   }
+}
+
+/** Services that no client and no port sequence may open. */
+export function unusedServices({ services, clients, doors }: Config): string[] {
+  const opened = [
+    ...clients.flatMap(({ open }) => open),
+    ...doors.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
+  ];
+  return services.filter(({ ports }) =>
+    !ports.some((port) => opened.some((range) => overlapPorts(range, port)))
+  ).map(({ name }) => name);
+}
+
+/** Warnings about services that nobody may open, and clients that have expired. */
+export function policyWarnings(config: Config, nowMs: number): string[] {
+  return [
+    ...unusedServices(config).map((name) =>
+      `${at("services", name)}: no client may open it`
+    ),
+    ...config.clients.filter(({ expiresMs }) =>
+      expiresMs !== null && expiresMs <= nowMs
+    ).map(({ name, expiresMs }) =>
+      `${at("clients", name)}: expired on ${new Date(expiresMs!).toISOString()}`
+    ),
+  ];
 }
 
 /** Warnings about keys that are valid and unwise. */

@@ -36,6 +36,7 @@ import type {
   StreamListen,
 } from "./config.ts";
 import { doorWarnings, readDoors } from "./sequences.ts";
+import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
 import {
   type ClientYaml,
   serverSchema,
@@ -54,16 +55,21 @@ export function parseConfig(text: string, surroundings: Surroundings): Config {
 }
 
 /** Reads what YAML made of the text. Throws ConfigError with every mistake. */
-export function readConfig(raw: unknown, surroundings: Surroundings): Config {
-  const { file } = surroundings;
+export function readConfig(
+  value: unknown,
+  surroundings: Surroundings,
+): Config {
+  const { file, included = [] } = surroundings;
   const mistakes: Mistake[] = [...surroundings.mistakes ?? []];
+  const { raw, origins } = includeClients(value, included, mistakes);
+  const wrong = () => configError(file, inTheirFiles(mistakes, origins));
   if (raw === null || raw === undefined) {
     const hint = "`knock init --dir DIR` writes one to start from";
     mistakes.push({ path: "", text: "is empty", hint });
-    throw configError(file, mistakes);
+    throw wrong();
   }
   const yaml = serverSchema.read(raw, "", mistakes);
-  if (!yaml) throw configError(file, mistakes);
+  if (!yaml) throw wrong();
 
   checkListen(yaml, mistakes);
   checkServices(yaml, mistakes);
@@ -89,9 +95,7 @@ export function readConfig(raw: unknown, surroundings: Surroundings): Config {
   const own = readOwnKeys(yaml, surroundings, mistakes);
   const key = surroundings.readKey(yaml.key);
   if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
-  if (mistakes.length > 0 || !(key instanceof Uint8Array)) {
-    throw configError(file, mistakes);
-  }
+  if (mistakes.length > 0 || !(key instanceof Uint8Array)) throw wrong();
   return {
     file,
     ...readListen(yaml),
@@ -151,6 +155,8 @@ export interface Surroundings {
   readonly readCode: (name: string) => Uint8Array | Omit<Mistake, "path">;
   /** Reads another key; absent: there are no other files. */
   readonly readOther?: ReadKey;
+  /** Files with more clients. */
+  readonly included?: readonly IncludedFile[];
   /** The state folder; `written` is what the configuration says of it. */
   readonly stateFolder: (written: string | null) => string;
   /** Mistakes of the file itself, reported with all others. */

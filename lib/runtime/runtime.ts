@@ -62,6 +62,8 @@ export interface Runtime {
   /** Standard error again, for a server, which waits for no reader. */
   readonly log: LogPipe;
   isTerminal(stream: "in" | "out" | "err"): boolean;
+  /** False if stdin is no terminal, or one that was closed since the start. */
+  hasTerminal(): boolean;
   /** Columns of the terminal on standard output; 80 where there is none. */
   columns(): number;
   /** All of standard input, at most `limit` bytes (then it throws). */

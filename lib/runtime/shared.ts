@@ -105,6 +105,7 @@ export const system: Shared = {
     return { stop: () => clearInterval(timer as number) };
   },
 
+  hasTerminal: () => process.getBuiltinModule("node:tty").isatty(0),
   columns: () => process.stdout.columns || 80,
   readStdin: async (limit) => {
     const chunks: Uint8Array[] = [];

@@ -23,6 +23,17 @@ export function parsePortRange(text: string): PortRange | null {
   return { protocol: match[1] as Protocol, first, last };
 }
 
+/** A hint for ports written in another way: `22`, `22/tcp`, `tcp:22`; undefined if it is none. */
+export function portHint(text: string): string | undefined {
+  const [, before, ports, after] =
+    /^(?:(tcp|udp)[/: ]?)?(\d{1,5}(?:[-:]\d{1,5})?)(?:[/: ]?(tcp|udp))?$/i
+      .exec(text) ?? [];
+  if (ports === undefined || (before && after)) return undefined;
+  const protocol = (before ?? after ?? "tcp").toLowerCase();
+  const range = `${protocol}/${ports.replace(":", "-")}`;
+  return parsePortRange(range) ? `write ${range}` : undefined;
+}
+
 /** Writes what {@linkcode parsePortRange} reads. */
 export function formatPortRange(range: PortRange): string {
   const { protocol, first, last } = range;

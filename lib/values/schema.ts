@@ -253,6 +253,8 @@ export interface Mistake {
   readonly path: string;
   readonly text: string;
   readonly hint?: string | undefined;
+  /** File that it is in; absent: the one that is read. */
+  readonly file?: string;
 }
 
 /** All mistakes of a file as one error, a line each: `FILE: PATH: TEXT`. */
@@ -265,7 +267,9 @@ export function configError(
     hinted.length === 1 || path === "" ? hint : `${path}: ${hint}`
   );
   return new ConfigError(
-    mistakes.map(({ path, text }) => `${file}: ${path && `${path}: `}${text}`),
+    mistakes.map(({ path, text, file: place = file }) =>
+      `${place}: ${path && `${path}: `}${text}`
+    ),
     hints.length > 0 ? [...new Set(hints)].join("\n") : undefined,
   );
 }

@@ -52,7 +52,15 @@ test("run() add enrols a client and prints one line", async () => {
   const text = runtime.files.readText(FILE);
   assert(text.startsWith("# mine\n") && text.includes("clients: # nobody\n"));
   assert(!runtime.stderr.includes(formatBase64url(enrolment.psk)));
-  assert(runtime.stderr.includes("reload"));
+  assertEquals(
+    runtime.stderr,
+    `this line is secret: give it to nobody but alice
+next, at the client:
+    knock import              paste the line; it is not shown
+    knock alice               open
+knock: hint: no server is running: start it with \`knock serve\`, or \`systemctl start knock\`
+`,
+  );
 });
 
 test("run() add takes a public key, and the private one is nowhere", async () => {
@@ -114,11 +122,11 @@ const wrong: [
   message: string,
   hint?: string,
 ][] = [
-  ["", UsageError, "add, list, show or remove is missing"],
+  ["", UsageError, "add, set, list, show or remove is missing"],
   [
     "ad bob",
     UsageError,
-    `must be add, list, show or remove, got "ad"`,
+    `must be add, set, list, show or remove, got "ad"`,
     `did you mean "add"?`,
   ],
   ["add", UsageError, "NAME is missing"],
@@ -128,7 +136,7 @@ const wrong: [
   [
     "add bob --open shh",
     UsageError,
-    `--open must be services, tcp/PORT or udp/PORT, got "shh"`,
+    `--open must be services, all, tcp/PORT or udp/PORT, got "shh"`,
     `did you mean "ssh"?`,
   ],
   ["add bob --open ssh,", UsageError, `got ""`],
@@ -166,6 +174,36 @@ const wrong: [
     `did you mean "alice"?`,
   ],
   ["remove bob", UsageError, `there is no client "bob"`],
+  ["rm alice", UsageError, `got "rm"`, `did you mean "remove"?`],
+  ["set bob --for 1h", UsageError, `there is no client "bob"`],
+  [
+    "set alice",
+    UsageError,
+    "there is nothing to set",
+    "give --open, --for, --max-for, --expires, --web or --no-web",
+  ],
+  [
+    "set alice --open 22/tcp",
+    UsageError,
+    `--open must be services, all, tcp/PORT or udp/PORT, got "22/tcp"`,
+    "write tcp/22",
+  ],
+  ["set alice --for ever", UsageError, "--for must be a duration"],
+  [
+    "set alice --for 9h",
+    ConfigError,
+    `clients.alice.for: must be at most max_for, 8h, got "9h"`,
+  ],
+  [
+    "set alice --expires soon",
+    UsageError,
+    `--expires must be never or a time such as 2027-01-01T18:00:00Z, got "soon"`,
+  ],
+  [
+    "set alice --web --no-web",
+    UsageError,
+    "options --web and --no-web exclude each other",
+  ],
 ];
 
 for (const [args, type, message, hint] of wrong) {
@@ -240,6 +278,73 @@ test("run() list of nobody prints nothing on standard output", async () => {
   const runtime = machine();
   assertEquals(await run(["list"], runtime), 0);
   assertEquals(runtime.stdout, "");
+});
+
+const settings: readonly (readonly [args: string, lines: string])[] = [
+  ["--open all", "    open: [all]\n"],
+  [
+    "-o ssh,tcp/8080-8090 -f 2h",
+    "    open: [ssh, tcp/8080-8090]\n    for: 2h\n",
+  ],
+  ["--max-for 1d", "    max_for: 1d\n"],
+  ["--web", "    web: true\n"],
+  ["--expires 2028-02-29", "    expires: 2028-02-29\n"],
+];
+
+for (const [args, lines] of settings) {
+  test(`run() set ${args} changes that alone`, async () => {
+    const runtime = machine(TWO);
+    const given = ["set", "alice", ...args.split(" ")];
+    assertEquals(await run(given, runtime), 0);
+    assertEquals(runtime.stdout, "");
+    const text = runtime.files.readText(FILE);
+    for (const line of lines.split(/(?<=\n)/)) {
+      assert(text.includes(line), text);
+    }
+    const kept = TWO.split("\n").filter((line) =>
+      !/^ {4}(open|expires)/.test(line)
+    );
+    for (const line of kept) assert(text.includes(line), text);
+    assertEquals(await run(given, runtime), 0, "again");
+    assertEquals(runtime.files.readText(FILE), text);
+  });
+}
+
+test("run() set --expires never and --no-web remove the keys", async () => {
+  const runtime = machine(TWO.replace("    open", "    web: true\n    open"));
+  const args = ["set", "alice", "--expires", "never", "--no-web"];
+  assertEquals(await run(args, runtime), 0);
+  const [alice] = loadConfig(runtime, FILE).clients;
+  assertEquals([alice!.expiresMs, alice!.web], [null, false]);
+  assertEquals(
+    runtime.files.readText(FILE),
+    TWO.replace("    expires: 2027-01-01\n", ""),
+  );
+});
+
+test("run() set and remove find a client in a file of clients.d", async () => {
+  const place = "/etc/knock/clients.d/bob.yaml";
+  for (const head of ["", "clients:\n"]) {
+    const inner = head === "" ? "" : "  ";
+    const entry = [
+      "bob:",
+      `  knock: { key: ${"C".repeat(42)}A, psk: ${"C".repeat(42)}A }`,
+      "  open: [ssh] # his own",
+    ].map((line) => `${inner}${line}\n`).join("");
+    const runtime = machine(TWO);
+    runtime.files.makeFolder("/etc/knock/clients.d", 0o700);
+    runtime.files.put(place, `# bob's\n${head}${entry}`);
+    assertEquals(await run(["set", "bob", "--for", "2h"], runtime), 0);
+    assertEquals(
+      runtime.files.readText(place),
+      `# bob's\n${head}${entry}${inner}  for: 2h\n`,
+    );
+    assertEquals(loadConfig(runtime, FILE).clients[1]!.forSeconds, 7200);
+    assertEquals(await run(["remove", "bob"], runtime), 0);
+    assertEquals(runtime.files.readText(place), `# bob's\n${head}`);
+    assertEquals(runtime.files.readText(FILE), TWO);
+    assertEquals(loadConfig(runtime, FILE).clients.length, 1);
+  }
 });
 
 test("run() remove takes the entry out and leaves the rest", async () => {

@@ -270,6 +270,20 @@ test("checkFirewall() misses our own table", () => {
 
 // --- clients, clock, rights
 
+test("checkClients() names services that no client may open", () => {
+  const config = nft({
+    services: [
+      ...nft().services,
+      { ...nft().services[0]!, name: "vpn", ports: [parsePortRange("udp/1")!] },
+    ],
+    clients: [
+      makeClient({ open: nft().services.flatMap(({ ports }) => ports) }),
+    ],
+  });
+  const [, ...findings] = checkClients(config, START_MS);
+  assertEquals(told(findings), ['warn no client may open the service "vpn"']);
+});
+
 test("checkClients() tells who gets nothing", () => {
   const day = 86_400_000;
   const config = nft({

@@ -168,6 +168,9 @@ const cases: Case[] = [
     argv: "check -c /etc/knock/server.yaml",
     status: 0,
     out: "configuration OK\n",
+    err: [
+      `knock: warning: ${DIR}/server.yaml: services.ssh: no client may open it`,
+    ],
   },
   {
     argv: "log -c /etc/knock/server.yaml",

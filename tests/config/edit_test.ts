@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { test } from "node:test";
 import {
   addClientText,
+  editIncluded,
   removeClientText,
+  setClientText,
 } from "../../lib/config/files/edit.ts";
 import {
   formatClient,
@@ -280,5 +282,98 @@ test("formatClient() writes all psks so that they read the same", () => {
         psk,
       );
     }),
+  );
+});
+
+const CLIENT = `clients:
+  a: # the first
+    knock: { key: K, psk: P }
+    # what she needs
+    open:
+    - ssh
+    - web
+    for: 1h # a working hour
+  b: { knock: { key: "K, L" }, open: [ssh, web], for: 5m } # a phone
+log: {}
+`;
+
+const changed: [
+  name: string,
+  client: string,
+  changes: Record<string, string | null>,
+  old: string,
+  fresh: string,
+][] = [
+  ["a value, with its comment", "a", { for: "2h" }, "for: 1h #", "for: 2h #"],
+  [
+    "a list in lines",
+    "a",
+    { open: "[vpn]" },
+    "    open:\n    - ssh\n    - web\n",
+    "    open: [vpn]\n",
+  ],
+  [
+    "a new key, at the end",
+    "a",
+    { max_for: "8h" },
+    "hour\n",
+    "hour\n    max_for: 8h\n",
+  ],
+  ["a key that goes", "a", { for: null }, "    for: 1h # a working hour\n", ""],
+  ["a key that is not there", "a", { web: null }, "", ""],
+  ["a value in a line", "b", { for: "2h" }, "for: 5m", "for: 2h"],
+  [
+    "a list in a line, and a new key",
+    "b",
+    { open: "[vpn]", web: "true" },
+    `{ knock: { key: "K, L" }, open: [ssh, web], for: 5m }`,
+    `{ knock: { key: "K, L" }, open: [vpn], for: 5m, web: true }`,
+  ],
+];
+
+for (const [name, client, changes, old, fresh] of changed) {
+  test(`setClientText() changes ${name}, and nothing else`, () => {
+    const found = setClientText(
+      CLIENT,
+      client,
+      new Map(Object.entries(changes)),
+    );
+    assertEquals(found, CLIENT.replace(old, fresh));
+  });
+}
+
+test("setClientText() leaves to people what it cannot change", () => {
+  const changes = new Map([["for", "1h"]]);
+  for (
+    const text of [
+      "clients: { a: { open: ssh } }\n",
+      "clients:\n  a: &all { open: ssh }\n  b: *all\n",
+      "clients:\n  a:\n",
+      "clients:\n  a: { x: { y: { z: 1 }, for: 2h } }\n",
+      "listen: 1\n",
+      "a: { open: ssh }\n",
+      "[",
+    ]
+  ) {
+    assertEquals(setClientText(text, "a", changes), null, text);
+  }
+});
+
+test("editIncluded() edits clients with a key above them and without", () => {
+  const part = "# two\na:\n  open: ssh\n\nb: { open: ssh }\n";
+  const edit = (text: string) =>
+    setClientText(text, "b", new Map([["for", "1h"]]));
+  assertEquals(
+    editIncluded(part, edit),
+    part.replace("ssh }", "ssh, for: 1h }"),
+  );
+  const whole = "clients:\n  b: { open: ssh }\n";
+  assertEquals(
+    editIncluded(whole, edit),
+    whole.replace("ssh }", "ssh, for: 1h }"),
+  );
+  assertEquals(
+    editIncluded("a: {}\n", (text) => removeClientText(text, "a")),
+    "",
   );
 });

@@ -98,3 +98,96 @@ test("loadConfig() lets others enter what they cannot read", () => {
   runtime.files.chmod(FILE, 0o711);
   assertEquals(loadConfig(runtime, FILE).reply, true);
 });
+
+const client = (letter: string, more = "open: [ssh]") =>
+  `{ knock: { key: ${letter.repeat(42)}A, psk: ${
+    letter.repeat(42)
+  }A }, ${more} }`;
+const TEXT = `services: { ssh: tcp/22, web: [tcp/80, tcp/443] }
+clients:
+  a: ${client("B", "open: all")}
+`;
+
+function included(files: Readonly<Record<string, string>>): FakeRuntime {
+  const runtime = machine(TEXT);
+  runtime.files.makeFolder("/etc/knock/clients.d", 0o700);
+  for (const [name, text] of Object.entries(files)) {
+    runtime.files.put(`/etc/knock/clients.d/${name}`, text);
+  }
+  return runtime;
+}
+
+test("loadConfig() adds the clients of clients.d/*.yaml, by name of the file", () => {
+  const { clients } = loadConfig(
+    included({
+      "20.yaml": `clients:\n  c: ${client("D", "open: [all, udp/53]")}\n`,
+      "10.yaml": `b: ${client("C")}\n`,
+      "30.yml": "# nobody yet\n",
+      "old.yaml~": "b: {}\n",
+      ".hidden.yaml": "b: {}\n",
+      "README": "clients of the office",
+    }),
+    FILE,
+  );
+  assertEquals(clients.map(({ name, open }) => [name, open.length]), [
+    ["a", 3],
+    ["b", 1],
+    ["c", 4],
+  ]);
+});
+
+const D = "/etc/knock/clients.d";
+const wrongIncluded: [text: string, mistake: string][] = [
+  ["- b\n", `${D}/x.yaml: must be a mapping of clients, got a list`],
+  ["b: [\n", `${D}/x.yaml: line 2: cannot read`],
+  [
+    `a: ${client("C")}\n`,
+    `${D}/x.yaml: clients.a: must be a client of its own, got one as in the configuration itself`,
+  ],
+  [
+    `b: ${client("C", "open: shh")}\n`,
+    `${D}/x.yaml: clients.b.open: must be the name of a service, all, tcp/PORT or udp/PORT, got "shh"`,
+  ],
+  [
+    `b: ${client("C", "opne: ssh")}\n`,
+    `${D}/x.yaml: clients.b.opne: unknown key`,
+  ],
+  [
+    `b: ${client("B")}\n`,
+    `${D}/x.yaml: clients.b.knock.key: must be`,
+  ],
+  ["b: { open: ssh }\n", `${D}/x.yaml: clients.b: must have the keys`],
+];
+
+for (const [text, mistake] of wrongIncluded) {
+  test(`loadConfig() names the file of ${JSON.stringify(text.slice(0, 20))}`, () => {
+    const runtime = included({ "x.yaml": text });
+    const { mistakes } = assertThrows(
+      () => loadConfig(runtime, FILE),
+      ConfigError,
+    );
+    assertEquals(mistakes.length, 1, mistakes.join("\n"));
+    assertEquals(mistakes[0]!.slice(0, mistake.length), mistake);
+  });
+}
+
+test("loadConfig() refuses an included file that others can read", () => {
+  const runtime = included({});
+  runtime.files.put(`${D}/x.yaml`, `b: ${client("C")}\n`, 0o644);
+  const { mistakes } = assertThrows(
+    () => loadConfig(runtime, FILE),
+    ConfigError,
+  );
+  assertEquals(mistakes, [`${D}/x.yaml: ${RIGHTS} "0644"`]);
+});
+
+test("loadConfig() has no service called all", () => {
+  const runtime = machine("services: { all: tcp/22 }\n");
+  const { mistakes } = assertThrows(
+    () => loadConfig(runtime, FILE),
+    ConfigError,
+  );
+  assertEquals(mistakes, [
+    `${FILE}: services.all: must have another name, as "open: all" means every service`,
+  ]);
+});

@@ -274,7 +274,7 @@ const wrong: [text: string, mistakes: string[]][] = [
   ]],
   [client("opne: [ssh]"), ["clients.a.opne: unknown key"]],
   [client("open: [shh]"), [
-    `clients.a.open: must be the name of a service, tcp/PORT or udp/PORT, got "shh"`,
+    `clients.a.open: must be the name of a service, all, tcp/PORT or udp/PORT, got "shh"`,
   ]],
   [client("open: [ssh, tcp/0]"), [
     `clients.a.open[1]: must be a service's name, tcp/PORT or udp/PORT, got "tcp/0"`,

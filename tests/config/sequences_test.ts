@@ -143,7 +143,7 @@ const WRONG: [keys: string, want: string][] = [
   ],
   [
     "knock: [tcp/2, tcp/1], open: shh",
-    `open: must be the name of a service, tcp/PORT or udp/PORT, got "shh"`,
+    `open: must be the name of a service, all, tcp/PORT or udp/PORT, got "shh"`,
   ],
   ["knock: [tcp/2, tcp/1], run: wake", `run: must be a list, got "wake"`],
   [

@@ -82,6 +82,8 @@ export class FakeRuntime implements Runtime {
   readonly processes = new Set<number>([4242]);
   /** Questions that were put on the terminal. */
   readonly questions: string[] = [];
+  /** True if the terminal was closed. */
+  isHungUp = false;
   /** Reader of stdout: one that takes all, none any more, or a full disk. */
   reader: "there" | "gone" | "full" = "there";
   /** Standard output and error so far. */
@@ -209,6 +211,11 @@ export class FakeRuntime implements Runtime {
 
   isTerminal(stream: "in" | "out" | "err"): boolean {
     return this.#options.terminals?.includes(stream) ?? false;
+  }
+
+  /** False once a test has set `isHungUp`. */
+  hasTerminal(): boolean {
+    return this.isTerminal("in") && !this.isHungUp;
   }
 
   columns(): number {

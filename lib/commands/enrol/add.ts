@@ -11,6 +11,7 @@ import {
   datagramPlaces,
   type Listen,
 } from "../../config/config.ts";
+import { ALL } from "../../config/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
@@ -26,7 +27,7 @@ import {
   parseEndpoint,
 } from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
-import { parsePortRange } from "../../values/ports.ts";
+import { parsePortRange, portHint } from "../../values/ports.ts";
 import { counted, nearest } from "../../values/text.ts";
 import {
   oneOf,
@@ -39,14 +40,23 @@ import { addInDialect } from "./add_dialect.ts";
 import { FILE_OPTION } from "./list.ts";
 import { codeFileOf, enrolWith, newCodeSecret } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
-import { tellToReload } from "./remove.ts";
-import { showCode, showQr, tellByHand, tellServer } from "./words.ts";
+import { reloadServer } from "./reload.ts";
+import {
+  showCode,
+  showQr,
+  tellByHand,
+  tellNext,
+  tellPage,
+  tellServer,
+} from "./words.ts";
 
 /** Its options. */
 export const ADD_OPTIONS =
-  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open: services, or ports such as
-                               tcp/8080-8090. Default: all services.
-    -f, --for DURATION         For how long when it does not say, such as 1h.
+  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open: services, ports such as
+                               tcp/8080-8090, or all: every service, those of
+                               later too. Default: the services of now.
+    -f, --for DURATION         How long a grant lasts unless it asks for another
+                               time, such as 1h.
     -k, --key PUBLIC           The public key of a client that made its own
                                pair with \`knock keygen\`.
     -s, --server HOST[:PORT]   How the client reaches this server. Default:
@@ -171,17 +181,19 @@ export async function addClient(
   const qr = options.flag("qr");
   if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
   if (code !== null) showCode(runtime, name, code, qr);
+  if (page !== null) tellPage(runtime, name);
+  else tellNext(runtime, name, privateKey !== null);
   tellServer(runtime, options, server);
   if (config.listen.length === 0) {
     runtime.err(
       "knock: hint: this server sends no reply: knock with --no-reply --wait\n",
     );
   }
-  tellToReload(runtime);
-  return 0;
+  return await reloadServer(runtime, config);
 }
 
-function readOpen(options: Options, config: Config): NewClient["open"] {
+/** Ports and services of `--open`; throws UsageError. Default: all services, by name. */
+export function readOpen(options: Options, config: Config): NewClient["open"] {
   const names = config.services.map(({ name }) => name);
   const given = options.list("open").flatMap((list) => list.split(","));
   if (given.length === 0 && names.length === 0) {
@@ -193,11 +205,11 @@ function readOpen(options: Options, config: Config): NewClient["open"] {
   return given.length === 0 ? names : given.map((part) => {
     const found = part.includes("/")
       ? parsePortRange(part)
-      : names.find((name) => name === part);
+      : [...names, ALL].find((name) => name === part);
     if (found) return found;
     throw new UsageError(
-      `--open must be services, tcp/PORT or udp/PORT, got "${part}"`,
-      nearest(part, names) ??
+      `--open must be services, all, tcp/PORT or udp/PORT, got "${part}"`,
+      portHint(part) ?? nearest(part, names) ??
         (names.length > 0
           ? `the services are ${names.join(", ")}`
           : `there are no services: give ports, as tcp/22`),

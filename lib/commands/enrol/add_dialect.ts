@@ -1,6 +1,7 @@
 /** `knock client add --dialect`: clients that are another tool's. */
 
 import type { Config } from "../../config/config.ts";
+import { ALL } from "../../config/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";
@@ -14,7 +15,7 @@ import { escapeUnsafe } from "../../values/text.ts";
 import type { Options } from "../command.ts";
 import { createWith, enrolWith } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
-import { tellToReload } from "./remove.ts";
+import { reloadServer } from "./reload.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
 /** Request to add a client, and where its output goes. */
@@ -50,7 +51,8 @@ export async function addInDialect(
     key: options.value("key"),
     ports: policy.open.flatMap((entry) =>
       typeof entry === "string"
-        ? config.services.find(({ name }) => name === entry)?.ports ?? []
+        ? config.services.filter(({ name }) => entry === ALL || name === entry)
+          .flatMap(({ ports }) => ports)
         : [entry]
     ),
     server: adding.server,
@@ -89,6 +91,5 @@ export async function addInDialect(
   if (qr) showQr(runtime, `the enrolment of ${policy.name}`, made.qr!);
   for (const hint of made.hints) runtime.err(`knock: hint: ${hint}\n`);
   tellServer(runtime, options, made.server);
-  tellToReload(runtime);
-  return 0;
+  return await reloadServer(runtime, config);
 }

@@ -3,7 +3,7 @@ import { UsageError } from "../../values/errors.ts";
 import { nearest } from "../../values/text.ts";
 import { ADD_OPTIONS, addClient } from "./add.ts";
 import { FILE_OPTION, listClients, showClient } from "./list.ts";
-import { removeClient } from "./remove.ts";
+import { removeClient, SET_ALONE, SET_OPTIONS, setClient } from "./change.ts";
 
 /** The text of `knock help client`. */
 export const help = `Usage:
@@ -11,19 +11,27 @@ export const help = `Usage:
                           [--key PUBLIC] [--server HOST[:PORT]]
                           [--web URL [--auto] [--then URL] [--doh URL]]
                           [--code] [--qr] [--svg FILE] [--dialect NAME]
+    knock client set NAME [--open SERVICE,...|all] [--for DURATION]
+                          [--max-for DURATION] [--expires TIME|never]
+                          [--web | --no-web]
     knock client list
     knock client show NAME
     knock client remove NAME
 
-Enrols clients in the server's configuration, and shows or removes them. The
-file keeps its comments and its layout. Secrets are never shown again.
+Enrols clients in the server's configuration, shows, changes and removes them.
+The files keep their comments and their layout; clients may also be in files of
+their own, clients.d/*.yaml. A running server reloads. Secrets are never shown
+again.
 
-\`add\` prints one line, the enrolment: it holds the client's secrets, so give it
-to nobody but the client, where \`knock import\` stores it. \`remove\` also
-removes the files beside the configuration that \`add\` made.
+\`add\` prints one line, the enrolment. It contains the client's secrets: give it
+to nobody but the client, where \`knock import\` stores it. If it cannot be
+printed, nobody is enrolled. \`remove\` also removes the files beside the
+configuration that \`add\` made.
 
 Options:
 ${ADD_OPTIONS}
+Options of \`set\`, beside --config, --open, --for, and --web without a URL:
+${SET_ALONE}
 Example:
     $ sudo knock client add laptop --open ssh --server home.example.org
     knock://home.example.org:62201/?server=…&key=…&psk=…#laptop
@@ -31,6 +39,7 @@ Example:
 
 const SUBCOMMANDS = {
   add: addClient,
+  set: setClient,
   list: listClients,
   show: showClient,
   remove: removeClient,
@@ -39,10 +48,22 @@ const SUBCOMMANDS = {
 /** The options of each subcommand. */
 export const subcommands = {
   add: ADD_OPTIONS,
+  set: SET_OPTIONS,
   list: FILE_OPTION,
   show: FILE_OPTION,
   remove: FILE_OPTION,
 } as const satisfies Record<keyof typeof SUBCOMMANDS, string>;
+
+/** Words that other programs use for these. */
+const SYNONYMS: Readonly<Record<string, keyof typeof SUBCOMMANDS>> = {
+  new: "add",
+  edit: "set",
+  modify: "set",
+  ls: "list",
+  rm: "remove",
+  del: "remove",
+  delete: "remove",
+};
 
 /** Runs `knock client`. */
 // deno-lint-ignore require-await -- so that a throw is a rejection
@@ -51,14 +72,16 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const names = Object.keys(SUBCOMMANDS);
   if (name === undefined) {
     throw new UsageError(
-      "add, list, show or remove is missing",
+      "add, set, list, show or remove is missing",
       "`knock help client` explains them",
     );
   }
   if (!names.includes(name)) {
     throw new UsageError(
-      `knock client must be add, list, show or remove, got "${name}"`,
-      nearest(name, names),
+      `knock client must be add, set, list, show or remove, got "${name}"`,
+      Object.hasOwn(SYNONYMS, name)
+        ? `did you mean "${SYNONYMS[name]}"?`
+        : nearest(name, names),
     );
   }
   return SUBCOMMANDS[name as keyof typeof SUBCOMMANDS](rest, runtime);

@@ -169,13 +169,16 @@ const MADE = [
 /**
  * Removes the files of a client that is out of the configuration, if
  * `knock client add` gave it them and nobody else has them. `before` and
- * `after` are the configuration's texts.
+ * `after` are all clients, as YAML makes them.
  */
 export function removeClientFiles(
   runtime: Runtime,
   file: string,
   client: string,
-  { before, after }: { before: string; after: string },
+  { before, after }: {
+    before: Record<string, unknown>;
+    after: Record<string, unknown>;
+  },
 ): void {
   const at = (name: string) => pathBeside(runtime, file, name);
   for (const made of MADE) {

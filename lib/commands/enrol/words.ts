@@ -47,6 +47,30 @@ export function showCode(
   runtime.err(`${what}:\n    ${uri}\n`);
 }
 
+/** Says that the line is a secret, and what to type at the client's side. */
+export function tellNext(
+  runtime: Runtime,
+  name: string,
+  hasKey: boolean,
+): void {
+  const command = hasKey ? "knock import" : "knock import --key FILE";
+  runtime.err(`this line is secret: give it to nobody but ${name}
+next, at the client:
+    ${command.padEnd(TYPED)}paste the line; it is not shown
+    ${`knock ${name}`.padEnd(TYPED)}open
+`);
+}
+
+/** As {@linkcode tellNext}, of a link for a browser. */
+export function tellPage(runtime: Runtime, name: string): void {
+  runtime.err(`this link is secret: give it to nobody but ${name}
+next, at the client: open it in the browser, and keep it as a bookmark
+`);
+}
+
+/** Width of what to type, in columns. */
+const TYPED = 26;
+
 /** Says which address the client got, where nobody named one. */
 export function tellServer(
   runtime: Runtime,

@@ -1,5 +1,6 @@
 import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
+import { policyWarnings } from "../../config/checks.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -38,7 +39,11 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime,
     needConfig(runtime, file ?? options.value("config")),
   );
-  for (const warning of config.warnings) {
+  const warnings = [
+    ...config.warnings,
+    ...policyWarnings(config, runtime.nowMs()),
+  ];
+  for (const warning of warnings) {
     runtime.err(
       `knock: warning: ${escapeUnsafe(`${config.file}: ${warning}`)}\n`,
     );

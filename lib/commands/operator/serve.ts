@@ -5,12 +5,14 @@ import { makeOwnKeys } from "../../config/files/write.ts";
 import { openBackend } from "../../firewall/open.ts";
 import type { Runtime, SignalName } from "../../runtime/runtime.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
+import { reportReload } from "../../server/report/reports.ts";
 import { RunningServer } from "../../server/server.ts";
-import { openServerStore } from "../../server/state/store.ts";
+import { openServerStore, type Store } from "../../server/state/store.ts";
 import {
   ConfigError,
   FailureError,
   OperatorError,
+  orNull,
 } from "../../values/errors.ts";
 import { VERSION } from "../../values/program.ts";
 import { formatDuration } from "../../values/time.ts";
@@ -30,8 +32,9 @@ no configuration it writes one with fresh keys and a first client, which opens
 a gate of its own and closes nothing of this machine.
 
 SIGHUP reads the configuration again: a bad one changes nothing, grants stay,
-a client that was removed is closed at once. SIGTERM and SIGINT stop the
-server: guarded services stay guarded, grants end in their time.
+a client that was removed is closed at once. SIGTERM, SIGINT and the end of the
+terminal that it was started in stop the server: guarded services stay guarded,
+grants expire on time.
 
 Example:
     $ knock serve --config /etc/knock/server.yaml --trial 5m
@@ -75,10 +78,15 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
 
   warn(config, log);
 
+  const byHand = runtime.isTerminal("in");
+  const stopping = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
+  const hungUp = Promise.withResolvers<SignalName>();
   const reload = runtime.onSignal("SIGHUP", () => {
-    reloadServer(runtime, server, file, log);
+    // The terminal was closed, and not `kill -HUP` typed in another one.
+    if (byHand && !runtime.hasTerminal()) hungUp.resolve("SIGHUP");
+    else reloadServer(runtime, server, file, { log, store });
   });
-  const stopped = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
+  const stopped = Promise.race([stopping, hungUp.promise]);
   const signal = trialSeconds === null
     ? await stopped
     : await duringTrial(runtime, server, log, trialSeconds, stopped);
@@ -147,13 +155,16 @@ async function reloadServer(
   runtime: Runtime,
   server: RunningServer,
   file: string,
-  log: Log,
+  { log, store }: { readonly log: Log; readonly store: Store },
 ): Promise<void> {
+  const note = (mistake: string | null) =>
+    orNull(() => reportReload(store, mistake));
   try {
     const { config } = loadServing(runtime, file);
     await server.reload(config);
     log("info", `reloaded "${file}"`);
     warn(config, log);
+    note(null);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     const lines = error instanceof ConfigError
@@ -161,6 +172,7 @@ async function reloadServer(
       : [error.message];
     for (const line of lines) log("error", line);
     log("error", "not reloaded: the server goes on as it was");
+    note(lines.join("; "));
   }
 }
 

@@ -26,7 +26,7 @@ export function addClientText(
     : null;
 }
 
-/** Takes a client out of the text; null if that has to be done by hand. */
+/** Removes a client from the text; null if that has to be done by hand. */
 export function removeClientText(text: string, name: string): string | null {
   const edited = cutClient(text, name);
   return edited !== null && means(edited, (clients) => {
@@ -36,14 +36,49 @@ export function removeClientText(text: string, name: string): string | null {
     : null;
 }
 
+/** New values of a client's keys, as YAML of one line; null removes the key. */
+export type ClientChanges = ReadonlyMap<string, string | null>;
+
+/** Changes keys of a client in the text; null if that has to be done by hand. */
+export function setClientText(
+  text: string,
+  name: string,
+  changes: ClientChanges,
+): string | null {
+  const edited = changeClient(text, name, changes);
+  return edited !== null && means(edited, (clients) => {
+      const client = { ...clients[name] as Record<string, unknown> };
+      for (const [key, value] of changes) {
+        if (value === null) delete client[key];
+        else client[key] = read(value);
+      }
+      clients[name] = client;
+    }, text)
+    ? edited
+    : null;
+}
+
+/**
+ * Edits a file of `clients.d`: where it has clients alone, it is edited as the
+ * part of a configuration that it is.
+ */
+export function editIncluded(
+  text: string,
+  edit: (text: string) => string | null,
+): string | null {
+  if (findClients(split(text).lines) >= 0) return edit(text);
+  const edited = edit(`clients:\n${text.replace(/^(?=.*\S)/gm, "  ")}`);
+  return edited &&
+    edited.replace(/^clients:\r?\n/, "").replace(/^ {2}/gm, "");
+}
+
 /** Files that clients name under a key, or under a key of a dialect, by client. */
 export function clientFiles(
-  text: string,
+  clients: Readonly<Record<string, unknown>>,
   path: readonly string[],
 ): ReadonlyMap<string, string> {
-  const { clients } = read(text) as { clients?: Record<string, unknown> };
   const found = new Map<string, string>();
-  for (const [name, entry] of Object.entries(clients ?? {})) {
+  for (const [name, entry] of Object.entries(clients)) {
     const file = path.reduce<unknown>(
       (value, key) => (value as Record<string, unknown> | undefined)?.[key],
       entry ?? undefined,
@@ -102,18 +137,86 @@ function insertClient(
 
 function cutClient(text: string, name: string): string | null {
   const { lines, newline } = split(text);
+  const found = findClient(lines, name);
+  if (!found) return null;
+  const { index, columns } = found;
+  lines.splice(index, block(lines, index, columns).last - index + 1);
+  return join(lines, newline);
+}
+
+function changeClient(
+  text: string,
+  name: string,
+  changes: ClientChanges,
+): string | null {
+  const { lines, newline } = split(text);
+  const found = findClient(lines, name);
+  if (!found) return null;
+  const { index, columns } = found;
+  const flow = /^(\s*[^{]*:\s*)\{(.*)\}(\s*(?:#.*)?)$/.exec(lines[index]!);
+  if (flow) {
+    const [, head, items, tail] = flow;
+    lines[index] = `${head}{ ${changeFlow(items!, changes)} }${tail}`;
+    return join(lines, newline);
+  }
+  for (const [key, value] of changes) {
+    const own = block(lines, index, columns);
+    if (own.columns === null) return null;
+    const at = findKey(lines, key, index + 1, own.last, own.columns);
+    if (at < 0) {
+      const line = `${" ".repeat(own.columns)}${key}: ${value}`;
+      if (value !== null) lines.splice(own.last + 1, 0, line);
+      continue;
+    }
+    let { last } = block(lines, at, own.columns);
+    // The entries of a list may stand as far out as its key.
+    while (/^ *- /.test(lines[last + 1] ?? "")) last++;
+    const comment = /^[^#"']*?(\s+#.*)$/.exec(lines[at]!)?.[1] ?? "";
+    const line = `${" ".repeat(own.columns)}${key}: ${value}${comment}`;
+    lines.splice(at, last - at + 1, ...value === null ? [] : [line]);
+  }
+  return join(lines, newline);
+}
+
+/** Changes keys in what stands between the braces of a flow mapping. */
+function changeFlow(items: string, changes: ClientChanges): string {
+  // An item ends at a comma outside of brackets and quotes.
+  const found =
+    items.match(/(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{[^{}]*\}|\[[^[\]]*\]|[^,])+/g)
+      ?.map((item) => item.trim()).filter((item) => item !== "") ?? [];
+  for (const [key, value] of changes) {
+    const at = found.findIndex((item) => keyOf(item) === key);
+    const item = value === null ? [] : [`${key}: ${value}`];
+    found.splice(at < 0 ? found.length : at, at < 0 ? 0 : 1, ...item);
+  }
+  return found.join(", ");
+}
+
+/** Line and column of a client's key; null if there is none in block form. */
+function findClient(
+  lines: readonly string[],
+  name: string,
+): { readonly index: number; readonly columns: number } | null {
   const head = findClients(lines);
   if (head < 0) return null;
   const { columns, last } = block(lines, head, 0);
   if (columns === null) return null;
-  for (let index = head + 1; index <= last; index++) {
-    const line = lines[index]!;
-    if (indentOf(line) !== columns || keyOf(line) !== name) continue;
-    const end = block(lines, index, columns).last;
-    lines.splice(index, end - index + 1);
-    return join(lines, newline);
-  }
-  return null;
+  const index = findKey(lines, name, head + 1, last, columns);
+  return index < 0 ? null : { index, columns };
+}
+
+/** Line of a key at a column, from one line to another; -1 if there is none. */
+function findKey(
+  lines: readonly string[],
+  key: string,
+  first: number,
+  last: number,
+  columns: number,
+): number {
+  return lines.findIndex((line, index) =>
+    index >= first && index <= last && indentOf(line) === columns &&
+    keyOf(line) === key
+  );
 }
 
 /**

@@ -10,11 +10,12 @@ import {
 } from "../../values/schema.ts";
 import { counted } from "../../values/text.ts";
 import type { Config } from "../config.ts";
+import { CLIENTS_FOLDER, type IncludedFile } from "../include.ts";
 import { parseConfig } from "../read.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
 import { pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
-import { orNull, SystemError } from "../../values/errors.ts";
+import { failing, orNull, SystemError } from "../../values/errors.ts";
 
 const NEW_KEY =
   `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
@@ -32,21 +33,40 @@ export function loadConfig(runtime: Runtime, file: string): Config {
   return readConfigText(runtime, file, readFile(runtime, file));
 }
 
-/** As {@linkcode loadConfig}, of a text that is, or shall be, that file's. */
+/** As {@linkcode loadConfig}, of texts that are, or shall be, these files'. */
 export function readConfigText(
   runtime: Runtime,
   file: string,
   text: string,
+  included: readonly IncludedFile[] = readIncluded(runtime, file),
 ): Config {
   return parseConfig(text, {
     file,
-    mistakes: checkRights(runtime, file),
+    mistakes: [file, ...included.map(({ file }) => file)].flatMap((file) =>
+      checkRights(runtime, file).map((mistake) => ({ ...mistake, file }))
+    ),
+    included,
     readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
     readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
     readOther: (name, kind) =>
       readKeyIn(runtime, pathBeside(runtime, file, name), kind),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
+}
+
+/** Reads the files of `clients.d` beside a configuration, by name; throws ConfigError. */
+export function readIncluded(runtime: Runtime, file: string): IncludedFile[] {
+  const folder = pathBeside(runtime, file, CLIENTS_FOLDER);
+  const unlisted = (error: SystemError) =>
+    configError(folder, [{ path: "", ...unreadable(error) }]);
+  const names = failing(
+    unlisted,
+    () =>
+      runtime.files.stat(folder)?.isFolder ? runtime.files.list(folder) : [],
+  );
+  return names.filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort()
+    .map((name) => pathBeside(runtime, file, `${CLIENTS_FOLDER}/${name}`))
+    .map((file) => ({ file, text: readFile(runtime, file) }));
 }
 
 /** Reads a file of the operator's as text; throws ConfigError if it cannot be. */

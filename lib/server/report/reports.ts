@@ -2,6 +2,7 @@
 
 import type { Config } from "../../config/config.ts";
 import type { Listener } from "../../runtime/runtime.ts";
+import type { Store } from "../state/store.ts";
 import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./metrics.ts";
 import { attempt } from "./trouble.ts";
@@ -16,6 +17,20 @@ export interface ServerFact {
   readonly listen: readonly string[];
 }
 
+/** Last reload of a running server, for whom had it reload. */
+export interface ReloadFact {
+  /** Reloads since the state was made, of all servers. */
+  readonly count: number;
+  /** Why the configuration was not used; null = it was. */
+  readonly mistake: string | null;
+}
+
+/** Writes down that the configuration was read again. */
+export function reportReload(store: Store, mistake: string | null): void {
+  const { count } = (store.fact("reload") ?? { count: 0 }) as ReloadFact;
+  store.setFact("reload", { count: count + 1, mistake } satisfies ReloadFact);
+}
+
 /** The reports of one server. */
 export class Reports {
   readonly #server: Server;
@@ -25,7 +40,7 @@ export class Reports {
     this.#server = server;
   }
 
-  /** Writes down that the server runs, and where; logs what its configuration warns of. */
+  /** Writes down that the server runs, and where. */
   announce(listen: readonly string[]): void {
     const { runtime, store, log, sinceMs, active } = this.#server;
     const fact: ServerFact = {
@@ -35,7 +50,6 @@ export class Reports {
       listen,
     };
     attempt(log, () => store.setFact("server", fact));
-    for (const words of active.config.warnings) log("warn", words);
   }
 
   /** Serves the numbers where a configuration says. Throws FailureError. */

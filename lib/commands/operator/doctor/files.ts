@@ -1,5 +1,6 @@
 /** The state folder: who can use it, and whether it holds a state that can be read. */
 
+import { unusedServices } from "../../../config/checks.ts";
 import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SniffFact } from "../../../server/packet/entrances.ts";
@@ -131,7 +132,7 @@ export function checkClients(config: Config, nowMs: number): Finding[] {
         warn(
           "client_expired",
           `client "${name}" has expired (${when})`,
-          `a later "expires", or: knock client remove ${name}`,
+          `knock client set ${name} --expires TIME, or: knock client remove ${name}`,
         ),
       );
     } else if (expiresMs - nowMs < SOON_DAYS * DAY_MS) {
@@ -141,10 +142,18 @@ export function checkClients(config: Config, nowMs: number): Finding[] {
     }
     return found;
   });
+  const unused = unusedServices(config).map((name) =>
+    warn(
+      "service_unused",
+      `no client may open the service "${name}"`,
+      `knock client set NAME --open ${name},…`,
+    )
+  );
   const all = names(clients.map(({ name }) => name));
   return [
     ok("clients_enrolled", `${clients.length} enrolled: ${all}`),
     ...findings,
+    ...unused,
   ];
 }
 

@@ -24,6 +24,7 @@ export const FINDING_IDS = [
   "backend_rights",
   "client_expired",
   "client_expires_soon",
+  "service_unused",
   "client_opens_nothing",
   "clients_enrolled",
   "clock",

@@ -1,0 +1,178 @@
+/** `knock client set` and `knock client remove`: changes of an entry, in whichever file it is. */
+
+import {
+  type ClientChanges,
+  editIncluded,
+  removeClientText,
+  setClientText,
+} from "../../config/files/edit.ts";
+import {
+  readConfigText,
+  readFile,
+  readIncluded,
+} from "../../config/files/load.ts";
+import { needConfig } from "../../config/files/places.ts";
+import { includeClients, type IncludedFile } from "../../config/include.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { FailureError, UsageError } from "../../values/errors.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { isMapping } from "../../values/schema.ts";
+import { formatDuration, parseTime } from "../../values/time.ts";
+import { parseYaml, scalar } from "../../values/yaml.ts";
+import {
+  type Options,
+  parseOptions,
+  readDuration,
+  takePositionals,
+} from "../command.ts";
+import { readOpen } from "./add.ts";
+import { FILE_OPTION, findClient } from "./list.ts";
+import { removeClientFiles, replaceConfig } from "./new_files.ts";
+import { reloadServer } from "./reload.ts";
+
+/** Options of `knock client set` that `add` has not. */
+export const SET_ALONE =
+  `        --max-for DURATION     Longest time that it may ask for.
+        --expires TIME         Last moment of its rights, such as 2027-01-01 or
+                               2027-01-01T18:00:00Z; never removes the limit.
+        --no-web               No longer let it knock from a browser.
+`;
+
+/** Options of `knock client set`. */
+export const SET_OPTIONS =
+  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open from now on: services, ports
+                               such as tcp/8080-8090, or all.
+    -f, --for DURATION         How long a grant lasts unless it asks for another
+                               time.
+        --web                  Let it knock from a browser.
+${SET_ALONE}`;
+
+/** Runs `knock client set`. */
+export async function setClient(
+  args: string[],
+  runtime: Runtime,
+): Promise<number> {
+  const options = parseOptions(args, SET_OPTIONS);
+  const name = takePositionals(options, ["NAME"])[0]!;
+  const file = needConfig(runtime, options.value("config"));
+  const config = readConfigText(runtime, file, readFile(runtime, file));
+  findClient(config, name);
+  const changes = readChanges(
+    options,
+    () =>
+      readOpen(options, config).map((entry) =>
+        typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
+      ),
+  );
+  const keys = [...changes].map(([key, value]) =>
+    value === null ? `no ${key}` : `${key}: ${value}`
+  );
+  changeEntry(runtime, file, name, {
+    edit: (text) => setClientText(text, name, changes),
+    byHand: `write ${keys.join(", ")} into the entry "${name}" by hand`,
+  });
+  return await reloadServer(runtime, config);
+}
+
+/** Runs `knock client remove`. */
+export async function removeClient(
+  args: string[],
+  runtime: Runtime,
+): Promise<number> {
+  const options = parseOptions(args, FILE_OPTION);
+  const name = takePositionals(options, ["NAME"])[0]!;
+  const file = needConfig(runtime, options.value("config"));
+  const { before, after } = changeEntry(runtime, file, name, {
+    edit: (text) => removeClientText(text, name),
+    byHand: `take the entry "${name}" out of "clients:" by hand`,
+  });
+  removeClientFiles(runtime, file, name, {
+    before: clientsOf(before),
+    after: clientsOf(after),
+  });
+  const { text, included } = after;
+  return await reloadServer(
+    runtime,
+    readConfigText(runtime, file, text, included),
+  );
+}
+
+function readChanges(
+  options: Options,
+  readOpen: () => readonly string[],
+): ClientChanges {
+  const changes = new Map<string, string | null>();
+  if (options.value("open") !== undefined) {
+    changes.set("open", `[${readOpen().join(", ")}]`);
+  }
+  for (const [option, key] of [["for", "for"], ["max-for", "max_for"]]) {
+    const seconds = readDuration(options, option!, 1);
+    if (seconds !== undefined) changes.set(key!, formatDuration(seconds));
+  }
+  const expires = options.value("expires");
+  if (expires === "never") changes.set("expires", null);
+  else if (expires !== undefined) {
+    if (parseTime(expires) === null) {
+      throw new UsageError(
+        `--expires must be never or a time such as 2027-01-01T18:00:00Z, ` +
+          `got "${expires}"`,
+      );
+    }
+    changes.set("expires", expires);
+  }
+  if (options.flag("web") && options.flag("no-web")) {
+    throw new UsageError("options --web and --no-web exclude each other");
+  }
+  if (options.flag("web")) changes.set("web", "true");
+  if (options.flag("no-web")) changes.set("web", null);
+  if (changes.size > 0) return changes;
+  throw new UsageError(
+    "there is nothing to set",
+    "give --open, --for, --max-for, --expires, --web or --no-web",
+  );
+}
+
+/** Texts of a configuration and of the files that it includes. */
+interface Texts {
+  readonly text: string;
+  readonly included: readonly IncludedFile[];
+}
+
+/** Changes a client's entry in its file; throws OperatorError and changes nothing if it cannot. */
+function changeEntry(
+  runtime: Runtime,
+  file: string,
+  name: string,
+  { edit, byHand }: {
+    readonly edit: (text: string) => string | null;
+    readonly byHand: string;
+  },
+): { readonly before: Texts; readonly after: Texts } {
+  const text = readFile(runtime, file);
+  const included = readIncluded(runtime, file);
+  const before = { text, included };
+  const replace = (place: string, edited: string, after: Texts) => {
+    readConfigText(runtime, file, after.text, after.included);
+    replaceConfig(runtime, place, edited);
+    return { before, after };
+  };
+  const edited = edit(text);
+  if (edited !== null) return replace(file, edited, { text: edited, included });
+  for (const [index, { file: place, text: part }] of included.entries()) {
+    const edited = editIncluded(part, edit);
+    if (edited === null) continue;
+    const changed = included.with(index, { file: place, text: edited });
+    return replace(place, edited, { text, included: changed });
+  }
+  findClient(readConfigText(runtime, file, text, included), name);
+  throw new FailureError(
+    `${file} is not in a form that can be edited: it is as it was`,
+    byHand,
+  );
+}
+
+function clientsOf({ text, included }: Texts): Record<string, unknown> {
+  const read = parseYaml(text);
+  const { raw } = includeClients(read.ok ? read.value : null, included, []);
+  return isMapping(raw) && isMapping(raw.clients) ? raw.clients : {};
+}
