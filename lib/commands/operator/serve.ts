@@ -59,6 +59,16 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   const file = findConfig(runtime, options.value("config")) ??
     await (await import("./first.ts")).writeFirstConfiguration(runtime);
 
+  // From the start: a signal that nobody listens to ends the process.
+  const byHand = runtime.isTerminal("in");
+  const started = Promise.withResolvers<() => void>();
+  const hungUp = Promise.withResolvers<SignalName>();
+  const reload = runtime.onSignal("SIGHUP", () => {
+    // The terminal was closed, and not `kill -HUP` typed in another one.
+    if (byHand && !runtime.hasTerminal()) hungUp.resolve("SIGHUP");
+    else started.promise.then((reload) => reload());
+  });
+
   const { config, log } = loadServing(runtime, file);
   const store = await openServerStore(runtime, config.state);
   const createFirewall = (config: Config) =>
@@ -78,14 +88,8 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
 
   warn(config, log);
 
-  const byHand = runtime.isTerminal("in");
+  started.resolve(() => reloadServer(runtime, server, file, { log, store }));
   const stopping = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
-  const hungUp = Promise.withResolvers<SignalName>();
-  const reload = runtime.onSignal("SIGHUP", () => {
-    // The terminal was closed, and not `kill -HUP` typed in another one.
-    if (byHand && !runtime.hasTerminal()) hungUp.resolve("SIGHUP");
-    else reloadServer(runtime, server, file, { log, store });
-  });
   const stopped = Promise.race([stopping, hungUp.promise]);
   const signal = trialSeconds === null
     ? await stopped
