@@ -360,13 +360,14 @@ test("hmac() computes what node:crypto does", () => {
     assertEquals(authenticate(message).toHex(), want);
     assertEquals(authenticate(message).toHex(), want, "a second time");
   }));
-  // Every place in a block where a message can end.
+  // Keys around the size of a block, and every place where a message can end.
   const all = Uint8Array.from({ length: 200 }, (_, index) => index);
   for (let length = 0; length <= all.length; length++) {
-    const message = all.subarray(0, length);
-    const want = createHmac("sha256", all.subarray(0, 32)).update(message);
-    const got = hmac("sha256", all.subarray(0, 32))(message);
-    assertEquals(got.toHex(), want.digest("hex"), `${length} bytes`);
+    const part = all.subarray(0, length);
+    for (const [key, message] of [[all.subarray(0, 32), part], [part, all]]) {
+      const want = createHmac("sha256", key!).update(message!).digest("hex");
+      assertEquals(hmac("sha256", key!)(message!).toHex(), want, `${length}`);
+    }
   }
 });
 
