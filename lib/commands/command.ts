@@ -3,7 +3,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
-import { nearest } from "../values/text.ts";
+import { coloured, nearest, type Paint, plain } from "../values/text.ts";
 import { parseDuration } from "../values/time.ts";
 
 /** A command's module: `lib/commands/NAME.ts` exports these. */
@@ -184,4 +184,21 @@ export function takePositionals(
     throw new UsageError(`unexpected argument "${extra}"`);
   }
   return [...positionals];
+}
+
+/** Painting for a standard stream: in colour on a terminal, unless NO_COLOR is set. */
+export function paintFor(runtime: Runtime, stream: "out" | "err"): Paint {
+  // https://no-color.org
+  return runtime.isTerminal(stream) && runtime.env("NO_COLOR") === undefined &&
+      runtime.env("TERM") !== "dumb"
+    ? coloured
+    : plain;
+}
+
+/** Prints lines whose every part a {@linkcode Paint} has made safe. */
+export function printPainted(
+  runtime: Runtime,
+  lines: readonly string[],
+): void {
+  runtime.paint("out", lines.map((line) => line + "\n").join(""));
 }

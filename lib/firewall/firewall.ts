@@ -115,6 +115,12 @@ export interface Firewall {
   /** Takes all that is ours back: what was guarded is as it was before. */
   remove(): Promise<void>;
 
+  /**
+   * Picks those of some grants for one connection that were not used yet.
+   * Absent: the backend has no such grants.
+   */
+  unused?(grants: readonly Grant[]): Promise<readonly Grant[]>;
+
   /** The part that only nftables has. */
   readonly kernel?: KernelExtras;
 }

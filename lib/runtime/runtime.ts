@@ -66,6 +66,8 @@ export interface Runtime {
   hasTerminal(): boolean;
   /** Columns of the terminal on standard output; 80 where there is none. */
   columns(): number;
+  /** Lines of the terminal on standard output; 24 where there is none. */
+  rows(): number;
   /** All of standard input, at most `limit` bytes (then it throws). */
   readStdin(limit: number): Promise<Uint8Array>;
   /** Standard input and output as a connection, from now on; its peer is nobody. */
@@ -99,12 +101,15 @@ export interface Runtime {
     handler: DatagramHandler,
     options?: ListenOptions,
   ): Promise<Datagrams>;
-  /** Listens for TCP connections. */
+  /**
+   * Listens for TCP connections. A host that begins with "/" is the path of a
+   * socket in the file system (not on Windows); nothing may be there yet.
+   */
   listenStream(
     at: Endpoint,
     handler: (connection: Stream) => void,
   ): Promise<Listener>;
-  /** Connects by TCP; throws {@linkcode SystemError} if it does not. */
+  /** Connects by TCP, or to the path of a socket; throws {@linkcode SystemError} if it does not. */
   connectStream(to: Endpoint, options?: ConnectOptions): Promise<Stream>;
   /** The addresses of a name, canonical, IPv6 and IPv4; throws when it has none. */
   resolve(host: string): Promise<string[]>;

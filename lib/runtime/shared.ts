@@ -107,6 +107,7 @@ export const system: Shared = {
 
   hasTerminal: () => process.getBuiltinModule("node:tty").isatty(0),
   columns: () => process.stdout.columns || 80,
+  rows: () => process.stdout.rows || 24,
   readStdin: async (limit) => {
     const chunks: Uint8Array[] = [];
     let size = 0;

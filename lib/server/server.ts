@@ -7,16 +7,23 @@
 
 import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
-import type { Stoppable } from "../runtime/runtime.ts";
+import type { Listener, Stoppable } from "../runtime/runtime.ts";
 import { clocksOf } from "./clock.ts";
 import { carryOut } from "./grants/change.ts";
 import { applyAll } from "./grants/orders.ts";
-import { care, dropGrants, followClock, sweep } from "./grants/upkeep.ts";
+import {
+  care,
+  dropGrants,
+  endUsed,
+  followClock,
+  sweep,
+} from "./grants/upkeep.ts";
 import { admit } from "./packet/decide.ts";
 import { Entrances } from "./packet/entrances.ts";
 import { checkGpg } from "./packet/gpg.ts";
 import { renewPrefilter, setPrefilter } from "./packet/prefilter.ts";
 import { Receiver } from "./packet/receiver.ts";
+import { listenForAsks } from "./report/asked.ts";
 import { Reports } from "./report/reports.ts";
 import { attempt, orFailure } from "./report/trouble.ts";
 import { Sequences } from "./sequences/sequences.ts";
@@ -53,6 +60,7 @@ export class RunningServer {
   readonly #sequences: Sequences;
   readonly #reports: Reports;
   readonly #timers: Stoppable[] = [];
+  #asks: Listener | null = null;
 
   private constructor(
     server: Server,
@@ -97,6 +105,10 @@ export class RunningServer {
     }
     running.#reports.announce(running.listening);
     running.#startTimers();
+    await running.#attempt(async () => {
+      const update = () => running.#update();
+      running.#asks = await listenForAsks(runtime, config.state, update);
+    });
     return running;
   }
 
@@ -137,10 +149,28 @@ export class RunningServer {
           `latest ${MAX_EVENTS_OF_CLIENT} events are kept`;
         log("warn", words, { client });
       }
-      return queue.add(() => care(server));
+      return queue.add(async () => {
+        await care(server);
+        await endUsed(server);
+      });
     });
     // Beside the queue, so that no knock waits for it.
     this.#every(CARE_MS, () => server.host.look(server.active.config));
+  }
+
+  /** Brings the state file up to date, for whoever reads it now. */
+  async #update(): Promise<void> {
+    const server = this.#server;
+    await this.#attempt(() =>
+      server.queue.add(async () => {
+        followClock(server);
+        await sweep(server);
+        await care(server);
+        await endUsed(server);
+      })
+    );
+    await this.#attempt(() => server.host.look(server.active.config));
+    await this.#attempt(() => this.#reports.writeCounts());
   }
 
   /** The backend in use, in words. */
@@ -241,6 +271,7 @@ export class RunningServer {
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) timer.stop();
+    await this.#asks?.close();
     await this.#sequences.stop();
     await this.#reports.close();
     await this.#entrances.close();

@@ -88,6 +88,42 @@ function slips(word: string, other: string): number {
 /** Longer than any word of ours; the distance takes its square in time. */
 const MAX_WORD = 100;
 
+/** Makes a line safe for a terminal, and breaks it at blanks where it is wider. A longer word stays whole. */
+export function wrapLine(line: string, width: number, indent = ""): string[] {
+  const lines: string[] = [];
+  let rest = escapeUnsafe(line);
+  while (rest.length > width) {
+    const lead = lines.length === 0
+      ? /^ */.exec(rest)![0].length
+      : indent.length;
+    let at = rest.lastIndexOf(" ", width);
+    if (at <= lead) at = rest.indexOf(" ", lead + 1);
+    if (at < 0) break;
+    lines.push(rest.slice(0, at).trimEnd());
+    rest = indent + rest.slice(at).trimStart();
+  }
+  return [...lines, rest];
+}
+
+/** Colours and weights of a terminal, ECMA-48. */
+const STYLES = {
+  bold: "1",
+  dim: "2",
+  red: "31",
+  green: "32",
+  yellow: "33",
+} as const;
+
+/** Gives a text, made safe for a terminal, a colour or a weight. */
+export type Paint = (style: keyof typeof STYLES, text: string) => string;
+
+/** Painting on a terminal with colours. */
+export const coloured: Paint = (style, text) =>
+  `\x1b[${STYLES[style]}m${escapeUnsafe(text)}\x1b[m`;
+
+/** Painting without colours. */
+export const plain: Paint = (_, text) => escapeUnsafe(text);
+
 /** Columns padded to their widest cell, a line each. */
 export function formatTable(
   head: readonly string[],

@@ -24,6 +24,40 @@ export function formatDuration(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** Time left, in two units at most, rounded down: `27s`, `4m10s`, `1h59m`, `2d3h`. */
+export function formatLeft(seconds: number): string {
+  const whole = Math.max(Math.floor(seconds), 0);
+  const units = Object.entries(SECONDS).reverse();
+  const first = units.findIndex(([, size]) => whole >= size);
+  if (first < 0) return "0s";
+  let rest = whole;
+  return units.slice(first, first + 2).map(([unit, size]) => {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    return count > 0 ? `${count}${unit}` : "";
+  }).join("");
+}
+
+/** Time since a moment: `12 s`, `4 min`, `3 h`, `2 days`. */
+export function formatSince(ms: number): string {
+  const seconds = Math.max(Math.floor(ms / 1000), 0);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 2 * 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+/** Local time of day as `14:05:10`, after the date if that is not the day of `nowMs`. */
+export function formatLocal(ms: number, nowMs: number): string {
+  const date = new Date(ms);
+  const pad = (value: number) => String(value).padStart(2, "0");
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()]
+    .map(pad).join(":");
+  if (date.toDateString() === new Date(nowMs).toDateString()) return time;
+  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()];
+  return `${day.map(pad).join("-")} ${time}`;
+}
+
 /** Moments as people write them in files: RFC 3339. */
 
 /**

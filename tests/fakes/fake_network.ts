@@ -51,8 +51,11 @@ export class FakeNetwork {
   ownAddress = "127.0.0.1";
   world: World = () => [];
   readonly #clock: FakeClock;
-  readonly #datagrams = new Map<number, DatagramHandler>();
-  readonly #listeners = new Map<number, (connection: Stream) => void>();
+  readonly #datagrams = new Map<number | string, DatagramHandler>();
+  readonly #listeners = new Map<
+    number | string,
+    (connection: Stream) => void
+  >();
   #nextPort = FIRST_EPHEMERAL_PORT;
 
   constructor(clock: FakeClock) {
@@ -101,7 +104,7 @@ export class FakeNetwork {
     return Promise.resolve({
       at: here,
       close: () => {
-        this.#listeners.delete(here.port);
+        this.#listeners.delete(here.port || here.host);
         return Promise.resolve();
       },
     });
@@ -109,7 +112,7 @@ export class FakeNetwork {
 
   // deno-lint-ignore require-await -- so that a throw is a rejection
   async connectStream(to: Endpoint): Promise<Stream> {
-    const handler = this.#listeners.get(to.port);
+    const handler = this.#listeners.get(to.port || to.host);
     if (!handler) {
       throw new SystemError(
         "ECONNREFUSED",
@@ -132,10 +135,16 @@ export class FakeNetwork {
     throw new SystemError("ENOTFOUND", `no address for ${host}`);
   }
 
-  #bind<T>(table: Map<number, T>, at: Endpoint, handler: T): Endpoint {
-    const port = at.port || this.#nextPort++;
-    if (table.has(port)) throw new SystemError("EADDRINUSE", "address in use");
-    table.set(port, handler);
+  #bind<T>(
+    table: Map<number | string, T>,
+    at: Endpoint,
+    handler: T,
+  ): Endpoint {
+    const isPath = at.host.startsWith("/");
+    const port = isPath ? 0 : at.port || this.#nextPort++;
+    const key = isPath ? at.host : port;
+    if (table.has(key)) throw new SystemError("EADDRINUSE", "address in use");
+    table.set(key, handler);
     return { host: at.host, port };
   }
 

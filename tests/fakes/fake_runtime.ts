@@ -44,6 +44,7 @@ export interface FakeOptions {
   /** Which streams are terminals; none by default. */
   readonly terminals?: readonly ("in" | "out" | "err")[];
   readonly columns?: number;
+  readonly rows?: number;
   readonly stdin?: string | Uint8Array;
   /** Answers to prompts, in order; then there are none. */
   readonly answers?: readonly string[];
@@ -220,6 +221,10 @@ export class FakeRuntime implements Runtime {
 
   columns(): number {
     return this.#options.columns ?? 80;
+  }
+
+  rows(): number {
+    return this.#options.rows ?? 24;
   }
 
   // deno-lint-ignore require-await -- so that a throw is a rejection

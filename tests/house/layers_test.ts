@@ -215,6 +215,7 @@ test("secrets are compared by timingSafeEqual() and by nothing else", () => {
 
 /** Where our own escape sequences are painted. */
 const PAINTERS = [
+  "lib/commands/command.ts",
   "lib/commands/enrol/words.ts",
   "lib/commands/knock/progress.ts",
   "lib/commands/operator/status/watch.ts",

@@ -45,7 +45,7 @@ for (const [words, sources] of [["few", 4], ["many", 2000]] as const) {
         // Some of it came as far as it can: to what costs most.
         const { stdout } = await program.admin("status", "--json");
         const { counters } = JSON.parse(stdout);
-        assert(counters["refused: unknown client"] > 0, stdout);
+        assert(counters.refused_unknown_client > 0, stdout);
       } finally {
         program.remove();
       }

@@ -108,7 +108,7 @@ for (const [watch, hits, knock] of WATCHES) {
       assertEquals([grant.client, grant.address, grant.ports], [
         "sequence door",
         HERE,
-        "tcp/22",
+        ["tcp/22"],
       ]);
       await pair.shuts(HERE, SSH); // its time is over
       // The server notes the end at its next look, once a second.

@@ -208,6 +208,6 @@ door(
     await door.send(door.seal());
     assert(await pair.canReach(HERE, 22));
     const { stdout } = await program.admin("status", "--json");
-    assertMatch(stdout, /"refused: adk":\s*2/);
+    assertMatch(stdout, /"refused_adk":\s*2/);
   },
 );

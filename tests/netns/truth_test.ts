@@ -139,8 +139,9 @@ for (const [name, host, firewall, opens, programs = []] of table) {
         (await program.admin("status", "--json")).stdout,
       );
       const services =
-        (status.dropped_by_host as { what: string; ports: string }[])
-          .filter(({ what }) => what === "service").map(({ ports }) => ports);
+        (status.dropped_by_host as { what: string; ports: string[] }[])
+          .filter(({ what }) => what === "service")
+          .flatMap(({ ports }) => ports);
       if (opens) {
         assertEquals(status.grants.length, 1);
         return;

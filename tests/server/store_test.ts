@@ -95,6 +95,32 @@ inFolder("openStore() says what to do with a corrupt file", async (folder) => {
   assert(error.hint!.startsWith("move it away"), error.hint);
 });
 
+inFolder("openStore() takes over the state of version 3", async (folder) => {
+  const database = await runtime.openDatabase(join(folder, STATE_FILE));
+  database.exec(`create table grants (
+    client text not null, address text not null, protocol text not null,
+    first integer not null, last integer not null, target text not null,
+    once integer not null, since_ms integer not null, until_ms integer not null,
+    primary key (address, protocol, first, last, target, once, client)
+  ) without rowid;
+  insert into grants values ('alice', '192.0.2.9', 'tcp', 22, 22, '', 0, 1, 9);
+  pragma user_version = 3`);
+  database.close();
+  for (const again of [false, true]) {
+    const store = await openStore(runtime, folder);
+    const [old] = store.ledger.live(5);
+    assertEquals([old?.client, old?.capped ?? false, old?.untilMs], [
+      "alice",
+      again,
+      again ? 10 : 9,
+    ]);
+    store.ledger.put({ ...old!, untilMs: 10, capped: true });
+    // What ends earlier changes nothing.
+    store.ledger.put({ ...old!, untilMs: 8, capped: false });
+    store.close();
+  }
+});
+
 inFolder(
   "openStore() leaves the state of a later version alone",
   async (folder) => {

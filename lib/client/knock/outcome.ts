@@ -9,7 +9,7 @@ import {
 import { FailureError } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { counted, toIdentifier } from "../../values/text.ts";
-import { formatDuration } from "../../values/time.ts";
+import { formatDuration, formatLocal } from "../../values/time.ts";
 import type { Profile } from "../profile/profile.ts";
 import { type AskedFor, EACH_CODE_ONCE, explainReason } from "./reasons.ts";
 
@@ -127,7 +127,7 @@ export function tellOpened(
   const { seconds, address } = answer;
   const until = seconds === 0
     ? ""
-    : ` until ${formatUntil(nowMs + seconds * SECOND_MS, nowMs)}`;
+    : ` until ${formatLocal(nowMs + seconds * SECOND_MS, nowMs)}`;
   const capped = isCapped(asked, answer)
     ? ` (${formatDuration(seconds)}: the server grants no more)`
     : "";
@@ -215,17 +215,6 @@ export function formatMs(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
-/** The local time of day, with the date if it is not today. */
-export function formatUntil(untilMs: number, nowMs: number): string {
-  const until = new Date(untilMs);
-  const time = [until.getHours(), until.getMinutes(), until.getSeconds()]
-    .map(twoDigits).join(":");
-  if (until.toDateString() === new Date(nowMs).toDateString()) return time;
-  const date = [until.getFullYear(), until.getMonth() + 1, until.getDate()]
-    .map(twoDigits).join("-");
-  return `${date} ${time}`;
-}
-
 // The server counts what it did; the names are only known when all was done.
 function tellPorts(ports: readonly PortRange[], { count }: Answer): string {
   const asked = ports.reduce(
@@ -264,8 +253,4 @@ function silence(
     `no answer from ${shown} after ${times}`,
     causes.join("\n"),
   );
-}
-
-function twoDigits(value: number): string {
-  return String(value).padStart(2, "0");
 }

@@ -5,13 +5,14 @@ import {
   type KnockOptions,
   type Wish,
 } from "../../client/knock/knock.ts";
-import { expectDone, formatUntil } from "../../client/knock/outcome.ts";
+import { expectDone } from "../../client/knock/outcome.ts";
 import { keepOpen } from "../../client/open/keep.ts";
 import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer } from "../../dialects/dialect.ts";
 import { dialectOf, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
+import { formatLocal } from "../../values/time.ts";
 import { Progress } from "./progress.ts";
 import type { Telling } from "./send.ts";
 
@@ -41,7 +42,7 @@ export async function keep(
       knock: () => once(knocks++ > 0),
       seconds: wish.seconds,
       opened: (_, untilMs) => {
-        const until = formatUntil(untilMs, runtime.nowMs());
+        const until = formatLocal(untilMs, runtime.nowMs());
         progress.show(`keeping ${profile.name} open, now until ${until},`);
         if (trouble !== null) runtime.err("knock: open again\n");
         trouble = null;

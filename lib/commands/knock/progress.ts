@@ -1,21 +1,20 @@
 /** Progress of something slow: one line, on a terminal alone. */
 
 import type { Runtime, Stoppable } from "../../runtime/runtime.ts";
-import { escapeUnsafe } from "../../values/text.ts";
+import { escapeUnsafe, type Paint } from "../../values/text.ts";
+import { paintFor } from "../command.ts";
 
 /** Silence at first, and the interval at which the line is painted after that. */
 const QUIET_MS = 500;
 const PAINT_MS = 250;
 
 const CLEAR_LINE = "\r\x1b[K";
-const DIM = "\x1b[2m";
-const PLAIN = "\x1b[m";
 
 /** A line on standard error that goes away again; nothing where that is no terminal. */
 export class Progress {
   readonly #runtime: Runtime;
   readonly #startMs: number;
-  readonly #colour: boolean;
+  readonly #paintText: Paint;
   readonly #timer: Stoppable | null = null;
   #text: string;
   #painted = false;
@@ -24,9 +23,7 @@ export class Progress {
     this.#runtime = runtime;
     this.#text = text;
     this.#startMs = runtime.monotonicMs();
-    // https://no-color.org
-    this.#colour = runtime.env("NO_COLOR") === undefined &&
-      runtime.env("TERM") !== "dumb";
+    this.#paintText = paintFor(runtime, "err");
     if (quiet || !runtime.isTerminal("err")) return;
     this.#timer = runtime.every(PAINT_MS, () => this.#paint());
   }
@@ -49,13 +46,9 @@ export class Progress {
     this.#painted = true;
     const seconds = `${Math.floor(elapsedMs / 1000)} s`;
     const room = this.#runtime.columns() - seconds.length - 2;
-    const line = `${
-      escapeUnsafe(this.#text).slice(0, Math.max(room, 0))
-    } ${seconds}`;
-    this.#runtime.paint(
-      "err",
-      CLEAR_LINE + (this.#colour ? `${DIM}${line}${PLAIN}` : line),
-    );
+    const text = escapeUnsafe(this.#text).slice(0, Math.max(room, 0));
+    const line = this.#paintText("dim", `${text} ${seconds}`);
+    this.#runtime.paint("err", CLEAR_LINE + line);
   }
 }
 

@@ -1,33 +1,57 @@
 import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import type { Event } from "../../server/state/history.ts";
-import { openExistingStore } from "../../server/state/store.ts";
-import { escapeUnsafe, formatJson } from "../../values/text.ts";
-import { formatDuration } from "../../values/time.ts";
-import { parseOptions, readDuration, takePositionals } from "../command.ts";
+import { describeEvent } from "../../server/report/status.ts";
+import type { Event, HistoryQuery } from "../../server/state/history.ts";
+import { openExistingStore, type Store } from "../../server/state/store.ts";
+import { parsePortRange } from "../../values/ports.ts";
+import {
+  escapeUnsafe,
+  formatJson,
+  type Paint,
+  plain,
+} from "../../values/text.ts";
+import { UsageError } from "../../values/errors.ts";
+import { formatLocal, formatSince } from "../../values/time.ts";
+import {
+  paintFor,
+  parseOptions,
+  printPainted,
+  readDuration,
+  takePositionals,
+} from "../command.ts";
 import { findClient } from "../enrol/list.ts";
 
 export const help = `Usage:
-    knock log [--since DURATION] [--client NAME] [--json] [--config FILE]
+    knock log [--since DURATION] [--client NAME] [-n N] [--follow] [--json]
+              [--config FILE]
 
 Options:
         --since DURATION    Only what happened within this time, such as 8h.
         --client NAME       Only what this client did.
+    -n, --lines N           Only the latest N events.
+    -f, --follow            Print further events as they happen, until Ctrl-C,
+                            which ends it with 0.
         --json              Print one JSON object a line.
     -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
 
-Says who opened what, and what was refused and why. Packets that are not
-authentic are counted, not listed: see \`knock status\`.
+Shows who opened what, and what was refused and why: in local time on a
+terminal, in UTC elsewhere. Packets that are not authentic are counted, not
+listed: see \`knock status\`.
 
 Example:
-    $ knock log --since 1d --client alice
+    $ knock log --since 1d --client alice | cat
     2026-11-21T14:04:40.120Z open alice 203.0.113.9 tcp/22 for 30s
     2026-11-21T14:05:10.731Z end alice 203.0.113.9 tcp/22
 `;
 
-/** Beginning of the name of a source that came by a port sequence. */
+/** Beginning of the names that port sequences have as clients. */
 const DOOR = "sequence ";
+
+/** Interval between looks for further events, milliseconds. */
+const LOOK_MS = 250;
+/** Most events that are read at a time. */
+const MAX_LINES = 1_000_000;
 
 /** Runs `knock log`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
@@ -35,46 +59,128 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(options, []);
   const client = options.value("client");
   const seconds = readDuration(options, "since") ?? null;
+  const limit = readLines(options.value("lines"));
+  const follows = options.flag("follow");
   const config = loadConfig(
     runtime,
     needConfig(runtime, options.value("config")),
   );
-  const store = await openExistingStore(runtime, config.state);
   const json = options.flag("json");
-  const nothing = () => {
-    // Who was removed may still be in the log; who is in neither is a slip.
-    const isClient = client !== undefined && !client.startsWith(DOOR);
-    if (isClient) findClient(config, client);
-    if (!json) runtime.err("nothing is in the log\n");
-    return 0;
+  const terminal = runtime.isTerminal("out");
+  const paint = paintFor(runtime, "out");
+  const print = (events: readonly Event[]) => {
+    const lines = events.map((event) =>
+      json
+        ? eventJson(event)
+        : terminal
+        ? formatLocally(event, runtime.nowMs(), paint)
+        : formatLine(event)
+    );
+    printPainted(runtime, lines);
   };
-  if (!store) return nothing();
-  const events = store.history.find({
+  const query: HistoryQuery = {
     ...(seconds !== null && { sinceMs: runtime.nowMs() - seconds * 1000 }),
     ...(client !== undefined && { client }),
-  });
-  store.close();
-  if (events.length === 0) return nothing();
-  const write = json ? formatEvent : formatLine;
-  runtime.out(events.map((event) => write(event) + "\n").join(""));
-  return 0;
+  };
+  let store: Store | null = null;
+  try {
+    store = await openExistingStore(runtime, config.state);
+    const events = store?.history.find({
+      ...query,
+      ...limit !== null && { limit },
+    }) ?? [];
+    print(events);
+    if (events.length === 0) {
+      // Who was removed may still be in the log; who is in neither is a slip.
+      const isClient = client !== undefined && !client.startsWith(DOOR);
+      if (isClient) findClient(config, client);
+      if (!json && !follows) runtime.err("nothing is in the log\n");
+    }
+    if (follows) {
+      const last = events.at(-1)?.id ?? store?.history.lastId() ?? 0;
+      const look = async (afterId: number) => {
+        store ??= await openExistingStore(runtime, config.state);
+        return store?.history.find({ ...query, afterId }) ?? [];
+      };
+      await follow(runtime, last, look, print);
+    }
+    return 0;
+  } finally {
+    store?.close();
+  }
 }
 
+/** Prints further events until SIGINT or SIGTERM. */
+async function follow(
+  runtime: Runtime,
+  last: number,
+  look: (afterId: number) => Promise<Event[]>,
+  print: (events: readonly Event[]) => void,
+): Promise<void> {
+  const stop = new AbortController();
+  const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
+    runtime.onSignal(name, () => stop.abort())
+  );
+  try {
+    while (true) {
+      await runtime.sleep(LOOK_MS, stop.signal);
+      if (stop.signal.aborted) return;
+      const events = await look(last);
+      print(events);
+      last = events.at(-1)?.id ?? last;
+    }
+  } finally {
+    for (const signal of signals) signal.stop();
+  }
+}
+
+function readLines(words: string | undefined): number | null {
+  if (words === undefined) return null;
+  const count = /^\d{1,7}$/.test(words) ? Number(words) : 0;
+  if (count >= 1 && count <= MAX_LINES) return count;
+  throw new UsageError(`--lines must be 1 to ${MAX_LINES}, got "${words}"`);
+}
+
+/** A line for a pipe or a file. A client chooses the name of the command that it wants run. */
 function formatLine(event: Event): string {
-  const { client, address, ports, seconds, reason } = event;
-  const words = [
-    new Date(event.atMs).toISOString(),
-    event.event,
+  const time = new Date(event.atMs).toISOString();
+  return escapeUnsafe(`${time} ${describeEvent(event)}`);
+}
+
+/** A line for a terminal, in local time. */
+function formatLocally(event: Event, nowMs: number, paint: Paint): string {
+  const { atMs } = event;
+  const since = `${formatSince(nowMs - atMs)} ago`.padStart(11);
+  const time = plain("dim", `${formatLocal(atMs, nowMs)} ${since}  `);
+  const text = describeEvent(event);
+  switch (event.event) {
+    case "failed":
+      return time + paint("red", text);
+    case "refused":
+      return time + paint("yellow", text);
+    case "open":
+      return time + paint("green", text);
+    default:
+      return time + plain("dim", text);
+  }
+}
+
+/** An event as one JSON object: docs/json.md, "log". */
+function eventJson(event: Event): string {
+  const { atMs, client, address, ports, seconds, dialect, reason } = event;
+  // The history has a command's name in the place of ports.
+  const list = ports === "" ? [] : ports.split(",");
+  const isCommand = event.event === "run" ||
+    list.some((range) => parsePortRange(range) === null);
+  return formatJson({
+    time: new Date(atMs).toISOString(),
+    event: event.event,
     client,
     address,
-    ports,
-    seconds > 0 ? `for ${formatDuration(seconds)}` : "",
-  ];
-  const line = words.filter(Boolean).join(" ") + (reason && `: ${reason}`);
-  // A client chooses the name of the command that it wants run.
-  return escapeUnsafe(line);
-}
-
-function formatEvent({ atMs, ...event }: Event): string {
-  return formatJson({ time: new Date(atMs).toISOString(), ...event });
+    ports: isCommand ? [] : list,
+    command: isCommand ? ports : null,
+    seconds,
+    dialect: dialect || null,
+    reason: reason || null,
+  });
 }

@@ -83,6 +83,10 @@ class GateFirewall implements Firewall {
     this.#grants.replace(touched, live);
   }
 
+  unused(grants: readonly Grant[]): Promise<readonly Grant[]> {
+    return Promise.resolve(grants.filter((one) => this.#grants.holds(one)));
+  }
+
   intact(): Promise<boolean> {
     const here = [...this.#targets.keys()];
     return Promise.resolve(here.every((port) => this.#listeners.has(port)));

@@ -54,6 +54,12 @@ export class GateGrants {
     return true;
   }
 
+  /** True if a grant for one connection is still to be used. */
+  holds(grant: Grant): boolean {
+    const own = this.#open.get(grant.address) ?? [];
+    return own.some((one) => one.once && useKey(one) === useKey(grant));
+  }
+
   /** Forgets what is over. */
   sweep(nowMs: number): void {
     for (const [address, own] of this.#open) {

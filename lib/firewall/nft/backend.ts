@@ -10,6 +10,8 @@ import {
   type Guarded,
   type KernelExtras,
   openAmong,
+  type Opening,
+  openingKey,
   type Prefilter,
   type SequenceRules,
   type Sniffed,
@@ -20,6 +22,7 @@ import {
   singlesText,
   usedUpText,
 } from "./grants/contents.ts";
+import { kindOf } from "./grants/elements.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftLeads } from "./grants/targets.ts";
 import { type NftKernel, NftStanding } from "./kernel.ts";
@@ -112,6 +115,28 @@ export class NftFirewall implements Firewall, KernelExtras {
     }
     this.#ranges.note(changed, nowMs);
     this.#leads.note(leading, nowMs);
+  }
+
+  async unused(grants: readonly Grant[]): Promise<readonly Grant[]> {
+    const found = await this.#nft.look();
+    const used = new Set<string>();
+    const keyOf = (kind: string, one: Opening) => `${kind} ${openingKey(one)}`;
+    for (const kind of ONCE_KINDS) {
+      const wanted = grants.filter((grant) => kindOf(grant) === kind);
+      if (wanted.length === 0) continue;
+      for (const place of allPlaces(this.#standing.plan)) {
+        if (!place.kinds.includes(kind)) continue;
+        const there = new Set(
+          (await this.#nft.elements(place, kind, found)).map(openingKey),
+        );
+        // It was in each place, and is gone from the one where it was used.
+        for (const grant of wanted) {
+          if (!place.families.includes(familyOf(grant.address))) continue;
+          if (!there.has(openingKey(grant))) used.add(keyOf(kind, grant));
+        }
+      }
+    }
+    return grants.filter((one) => !used.has(keyOf(kindOf(one), one)));
   }
 
   intact(): Promise<boolean> {

@@ -98,7 +98,7 @@ export const network: Network = {
   listenStream: (at, handler) =>
     translatingAsync(() => {
       const listener = bindStream(at);
-      const { hostname, port } = listener.addr as Deno.NetAddr;
+      const bound = listener.addr;
       const garbage = new Garbage();
       let closed = false;
       const accept = async () => {
@@ -117,7 +117,9 @@ export const network: Network = {
       };
       const accepted = accept();
       return Promise.resolve({
-        at: { host: hostname, port },
+        at: bound.transport === "tcp"
+          ? { host: bound.hostname, port: bound.port }
+          : at,
         close: () => {
           closed = true;
           garbage.stop();
@@ -133,12 +135,15 @@ export const network: Network = {
         ? undefined
         : AbortSignal.timeout(options.timeoutMs);
       try {
+        const { host, port } = to;
         return denoStream(
-          await Deno.connect({
-            hostname: to.host,
-            port: to.port,
-            ...(signal && { signal }),
-          }),
+          host.startsWith("/")
+            ? await Deno.connect({ transport: "unix", path: host })
+            : await Deno.connect({
+              hostname: host,
+              port,
+              ...(signal && { signal }),
+            }),
         );
       } catch (error) {
         if (!signal?.aborted) throw error;
@@ -174,6 +179,9 @@ function bindDatagram({ host, port }: Endpoint): Deno.DatagramConn {
 }
 
 function bindStream({ host, port }: Endpoint): Deno.Listener {
+  if (host.startsWith("/")) {
+    return Deno.listen({ transport: "unix", path: host });
+  }
   return withoutIpv6(host, (hostname) => Deno.listen({ hostname, port }));
 }
 
@@ -188,11 +196,13 @@ function withoutIpv6<T>(host: string, bind: (host: string) => T): T {
 }
 
 function denoStream(connection: Deno.Conn): Stream {
-  const peer = connection.remoteAddr as Deno.NetAddr;
+  const peer = connection.remoteAddr;
   // Most connections are closed unread: no buffer for these.
   let buffer: Uint8Array<ArrayBuffer> | null = null;
   return {
-    peer: { host: bareAddress(peer.hostname), port: peer.port },
+    peer: peer.transport === "tcp"
+      ? { host: bareAddress(peer.hostname), port: peer.port }
+      : { host: "", port: 0 },
     read: () =>
       translatingAsync(async () => {
         buffer ??= new Uint8Array(65536);

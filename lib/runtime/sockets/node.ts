@@ -147,9 +147,11 @@ export const streams: Pick<Runtime, "listenStream" | "connectStream"> = {
       garbage.note();
     });
     server.on("error", () => {});
-    const { address, port } = server.address() as net.AddressInfo;
+    const bound = server.address() as net.AddressInfo | string;
     return {
-      at: { host: address, port },
+      at: typeof bound === "string"
+        ? at
+        : { host: bound.address, port: bound.port },
       close: () => {
         garbage.stop();
         server.close();
@@ -161,8 +163,7 @@ export const streams: Pick<Runtime, "listenStream" | "connectStream"> = {
   connectStream: (to, options = {}) =>
     new Promise((resolve, reject) => {
       const socket = networking().connect({
-        host: to.host,
-        port: to.port,
+        ...to.host.startsWith("/") ? { path: to.host } : to,
         allowHalfOpen: true,
       });
       const timer = options.timeoutMs === undefined
@@ -186,10 +187,13 @@ function bindStream(host: string, { port }: Endpoint): Promise<net.Server> {
   return new Promise((resolve, reject) => {
     const server = networking().createServer({ allowHalfOpen: true });
     server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve(server);
-    });
+    server.listen(
+      host.startsWith("/") ? { path: host } : { port, host },
+      () => {
+        server.off("error", reject);
+        resolve(server);
+      },
+    );
   });
 }
 

@@ -30,6 +30,11 @@ export class Queue {
     return (this.#waiting.get(client) ?? 0) >= MAX_WAITING;
   }
 
+  /** Tests whether a request of a client waits, or is being carried out. */
+  hasWaiting(client: string): boolean {
+    return this.#waiting.has(client);
+  }
+
   /** Resolves when all work so far has ended. Never throws. */
   async settled(): Promise<void> {
     await this.#last;

@@ -30,6 +30,8 @@ export interface Change extends Subject {
   readonly to: Endpoint | null;
   /** Name of the command that a client has run; null for all else. */
   readonly run: string | null;
+  /** True if it opens for less time than was asked for. */
+  readonly capped?: boolean;
   /** True when the kernel has done it by itself already. */
   readonly inKernel: boolean;
   /** The ledger's entries for these ports as they were before. */
@@ -111,17 +113,18 @@ export function endEntries(
   { store, events }: Server,
   entries: readonly LedgerEntry[],
   reason: string,
+  event: "end" | "close" = reason ? "close" : "end",
 ): void {
   for (const entry of entries) {
     store.ledger.remove(entry);
-    events.rememberEnd(entry, reason);
+    events.rememberEnd(entry, event, reason);
   }
 }
 
 /** The ledger's entries for a change that opens: one for each of its ports. */
 export function entriesOf(
   { active }: Server,
-  { client, address, ports, seconds, to }: Omit<Change, "before">,
+  { client, address, ports, seconds, to, capped }: Omit<Change, "before">,
   nowMs: number,
 ): LedgerEntry[] {
   const untilMs = nowMs + seconds * 1000;
@@ -134,6 +137,7 @@ export function entriesOf(
     untilMs,
     once,
     to,
+    ...capped && { capped },
   }));
 }
 

@@ -5,11 +5,16 @@
  */
 
 import type { Config } from "../../config/config.ts";
-import { FirewallError } from "../../firewall/firewall.ts";
+import {
+  FirewallError,
+  type Grant,
+  openingKey,
+} from "../../firewall/firewall.ts";
+import { formatEndpoint } from "../../values/address.ts";
 import { clocksOf } from "../clock.ts";
 import { latestEnd } from "../packet/judge.ts";
 import { attempt } from "../report/trouble.ts";
-import type { LedgerEntry } from "../state/ledger.ts";
+import { type LedgerEntry, mergeEntries } from "../state/ledger.ts";
 import { granteesOf, type Server } from "../state/server.ts";
 import { applyAll, closeEntries, endTheirConnections } from "./orders.ts";
 import { endEntries, putBack } from "./records.ts";
@@ -29,6 +34,35 @@ export async function sweep(server: Server): Promise<void> {
   if (ended.length === 0) return;
   store.transaction(() => endEntries(server, ended, ""));
   runHooks(server, ended);
+}
+
+/** Ending of a grant, milliseconds, that is left to the kernel and {@linkcode sweep}. */
+const LAST_MS = 2000;
+
+/**
+ * Takes grants for one connection out of the ledger that have had it: the
+ * firewall knows. Those of a client whose request waits may not be open yet.
+ */
+export async function endUsed(server: Server): Promise<void> {
+  const { runtime, store, queue, active: { firewall } } = server;
+  if (!firewall.unused) return;
+  const entries = store.ledger.single(runtime.nowMs() + LAST_MS)
+    .filter(({ client }) => !queue.hasWaiting(client));
+  if (entries.length === 0) return;
+  const left = new Set(
+    (await firewall.unused(mergeEntries(entries))).map(singleKey),
+  );
+  const used = entries.filter((entry) => !left.has(singleKey(entry)));
+  if (used.length === 0) return;
+  store.transaction(() => endEntries(server, used, USED, "end"));
+  runHooks(server, used);
+}
+
+/** Reason of an end that came before its time. */
+const USED = "it was used";
+
+function singleKey(grant: Grant): string {
+  return `${openingKey(grant)} ${grant.to ? formatEndpoint(grant.to) : ""}`;
 }
 
 /** Ends what a configuration no longer grants: all of clients that it does not name, and what outlives `expires` or `hours`. */

@@ -147,9 +147,14 @@ function judgeAndRecord(
   if (verdict.ok) {
     const { address, ports, to, command: run, seconds } = verdict;
     const { action } = request;
+    const capped = action === "open" &&
+      seconds < (request.seconds || client.forSeconds);
     const change = record(
       server,
-      { ...asked, action, address, ports, to, run, seconds, inKernel: false },
+      {
+        ...{ ...asked, action, address, ports, to, run, seconds, capped },
+        inKernel: false,
+      },
       nowMs,
     );
     return { ok: true, change };

@@ -55,10 +55,14 @@ export class EventLog {
   }
 
   /** Adds the end of a grant to the history; throws SystemError. */
-  rememberEnd({ client, address, ports }: LedgerEntry, reason: string): void {
+  rememberEnd(
+    { client, address, ports }: LedgerEntry,
+    event: "end" | "close",
+    reason: string,
+  ): void {
     this.#store.history.add({
       atMs: this.#runtime.nowMs(),
-      event: reason ? "close" : "end",
+      event,
       client,
       address,
       ports: formatPorts([ports]),

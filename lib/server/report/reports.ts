@@ -42,14 +42,18 @@ export class Reports {
 
   /** Writes down that the server runs, and where. */
   announce(listen: readonly string[]): void {
-    const { runtime, store, log, sinceMs, active } = this.#server;
+    const { runtime, store, log, counters, sinceMs, active } = this.#server;
     const fact: ServerFact = {
       pid: runtime.pid,
       sinceMs,
       backend: active.firewall.name,
       listen,
     };
-    attempt(log, () => store.setFact("server", fact));
+    attempt(log, () => {
+      store.setFact("server", fact);
+      // Those of an earlier server are over.
+      store.setFact("counters", counters.all);
+    });
   }
 
   /** Serves the numbers where a configuration says. Throws FailureError. */

@@ -26,11 +26,18 @@ export interface Event {
   readonly dialect: string;
   /** Why it was refused or failed; "" otherwise. */
   readonly reason: string;
+  /** Number in the history, ascending; absent before it is recorded. */
+  readonly id?: number;
 }
 
+/** Choice of events. */
 export interface HistoryQuery {
   readonly sinceMs?: number;
   readonly client?: string;
+  /** Only events behind the one with this number. */
+  readonly afterId?: number;
+  /** Only the latest of them. */
+  readonly limit?: number;
 }
 
 /**
@@ -41,6 +48,7 @@ export interface HistoryQuery {
 export class History {
   readonly #insert: Statement;
   readonly #select: Statement;
+  readonly #knocks: Statement;
   readonly #last: Statement;
   readonly #counts: Statement;
   readonly #prune: Statement;
@@ -53,9 +61,15 @@ export class History {
       insert into history (at_ms, event, client, address, ports, seconds, dialect, reason)
       values (?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#select = database.prepare(`
-      select * from history
-      where at_ms >= ?1 and (?2 is null or client = ?2)
+      select * from (
+        select * from history
+        where at_ms >= ?1 and (?2 is null or client = ?2) and id > ?3
+        order by id desc limit ?4)
       order by id`);
+    this.#knocks = database.prepare(`
+      select client, max(at_ms) as at_ms from history
+      where event in ('open', 'close', 'run') and dialect <> ''
+      group by client`);
     this.#last = database.prepare("select max(id) as id from history");
     this.#counts = database.prepare(
       "select client, count(*) as n from history group by client",
@@ -81,8 +95,25 @@ export class History {
   }
 
   /** Events in the order in which they happened. */
-  find({ sinceMs = 0, client }: HistoryQuery): Event[] {
-    return this.#select.all(sinceMs, client ?? null).map(readEvent);
+  find(
+    { sinceMs = 0, client, afterId = 0, limit = -1 }: HistoryQuery,
+  ): Event[] {
+    return this.#select.all(sinceMs, client ?? null, afterId, limit)
+      .map(readEvent);
+  }
+
+  /** Number of the latest event; 0 if there is none. */
+  lastId(): number {
+    return this.#last.get()?.id as number | null ?? 0;
+  }
+
+  /** Time of each client's last knock that was carried out, Unix milliseconds. */
+  lastKnocks(): ReadonlyMap<string, number> {
+    return new Map(
+      this.#knocks.all().map(({ client, at_ms }) =>
+        [client, at_ms] as [string, number]
+      ),
+    );
   }
 
   /** Drops the oldest of what is too much; the clients whose part is full for the first time. */
@@ -132,5 +163,6 @@ function readEvent(row: SqlRow): Event {
     seconds: row.seconds as number,
     dialect: row.dialect as string,
     reason: row.reason as string,
+    id: row.id as number,
   };
 }

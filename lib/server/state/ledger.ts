@@ -16,6 +16,8 @@ import {
 
 /** A client's grant, as recorded. */
 export interface LedgerEntry extends Grant {
+  /** True if it is shorter than was asked for. */
+  readonly capped?: boolean;
   /** Unix milliseconds. */
   readonly sinceMs: number;
 }
@@ -26,6 +28,7 @@ export class Ledger {
   readonly #remove: Statement;
   readonly #live: Statement;
   readonly #countLive: Statement;
+  readonly #single: Statement;
   readonly #ofAddress: Statement;
   readonly #ended: Statement;
   readonly #count: Statement;
@@ -38,9 +41,11 @@ export class Ledger {
     // The later end wins.
     this.#put = database.prepare(`
       insert into grants
-        (client, address, protocol, first, last, target, once, since_ms, until_ms)
-      values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-      on conflict do update set until_ms = max(until_ms, excluded.until_ms)`);
+        (client, address, protocol, first, last, target, once, since_ms, until_ms, capped)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      on conflict do update set
+        until_ms = max(until_ms, excluded.until_ms),
+        capped = iif(excluded.until_ms < until_ms, capped, excluded.capped)`);
     this.#remove = database.prepare(
       `delete from grants where client = ? and address = ? and protocol = ?
        and first = ? and last = ? and target = ? and once = ?`,
@@ -48,6 +53,9 @@ export class Ledger {
     this.#live = database.prepare("select * from grants where until_ms > ?");
     this.#countLive = database.prepare(
       "select count(*) as n from grants where until_ms > ?",
+    );
+    this.#single = database.prepare(
+      "select * from grants where once = 1 and until_ms > ?",
     );
     this.#ofAddress = database.prepare(
       "select * from grants where address = ? and until_ms > ?",
@@ -76,7 +84,8 @@ export class Ledger {
 
   put(entry: LedgerEntry): void {
     this.#atMost++;
-    this.#put.run(...keyOf(entry), entry.sinceMs, entry.untilMs);
+    const { sinceMs, untilMs, capped } = entry;
+    this.#put.run(...keyOf(entry), sinceMs, untilMs, capped ? 1 : 0);
   }
 
   remove(entry: LedgerEntry): void {
@@ -91,6 +100,11 @@ export class Ledger {
   /** Number of grants open now. */
   countLive(nowMs: number): number {
     return this.#countLive.get(nowMs)!.n as number;
+  }
+
+  /** Grants for one connection that are open until after a time. */
+  single(afterMs: number): LedgerEntry[] {
+    return this.#single.all(afterMs).map(readEntry);
   }
 
   /** Grants open now for one address. */
@@ -157,6 +171,7 @@ function readEntry(row: SqlRow): LedgerEntry {
     sinceMs: row.since_ms as number,
     untilMs: row.until_ms as number,
     once: row.once === 1,
+    ...row.capped === 1 && { capped: true },
     to: parseEndpoint(row.target as string),
   };
 }

@@ -30,7 +30,7 @@ const LOCK_WAIT_MS = 500;
 const USER_VERSION_AT = 60;
 
 /** Raised with every change of the tables below. */
-const SCHEMA_VERSION = 3;
+const SCHEMA_VERSION = 4;
 
 const SCHEMA = `
   create table if not exists accepted (
@@ -47,6 +47,7 @@ const SCHEMA = `
     once integer not null,
     since_ms integer not null,
     until_ms integer not null,
+    capped integer not null default 0,
     primary key (address, protocol, first, last, target, once, client)
   ) without rowid;
   create index if not exists grants_until on grants (until_ms);
@@ -80,6 +81,10 @@ const SCHEMA = `
   ) without rowid;
   pragma user_version = ${SCHEMA_VERSION};
 `;
+
+/** Brings tables of version 3 to this one's. */
+const FROM_3 =
+  `alter table grants add column capped integer not null default 0;`;
 
 /** The state of one server. Methods throw {@linkcode SystemError} when the file cannot be written. */
 export class Store {
@@ -184,7 +189,11 @@ async function open(
     if (Object.values(check)[0] !== "ok") {
       throw new SystemError("SQLITE_CORRUPT", String(Object.values(check)[0]));
     }
-    if (version < SCHEMA_VERSION) database.exec(SCHEMA);
+    if (version < SCHEMA_VERSION) {
+      // A file of version 0 is a new one.
+      const older = version > 0 ? FROM_3 : "";
+      database.exec(`begin immediate; ${older} ${SCHEMA} commit`);
+    }
     return new Store(database, end);
   } catch (error) {
     end();

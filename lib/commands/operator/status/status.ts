@@ -1,10 +1,17 @@
 import { loadConfig } from "../../../config/files/load.ts";
 import { needConfig } from "../../../config/files/places.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
+import { askServer } from "../../../server/report/asked.ts";
+import { readStatus, statusJson } from "../../../server/report/status.ts";
 import { openExistingStore, type Store } from "../../../server/state/store.ts";
 import { formatJson } from "../../../values/text.ts";
-import { parseOptions, takePositionals } from "../../command.ts";
-import { describeStatus, readStatus } from "./text.ts";
+import {
+  paintFor,
+  parseOptions,
+  printPainted,
+  takePositionals,
+} from "../../command.ts";
+import { describeStatus, PIPE } from "./text.ts";
 import { watch } from "./watch.ts";
 
 export const help = `Usage:
@@ -12,20 +19,26 @@ export const help = `Usage:
 
 Options:
         --json           Print one JSON object; with --watch, one a line.
-    -w, --watch          Look again each second until Ctrl-C, which ends it
-                         with 0. Where there is no terminal, print a line for
-                         each change.
+    -w, --watch          Show the status each second until Ctrl-C, which ends it
+                         with 0. Without a terminal, print a line for each
+                         change.
     -c, --config FILE    The configuration; KNOCK_CONFIG names it too.
 
-Says whether the server runs, what is open now, for whom, and how long still;
-which ports the host's own rules keep closed; and what came in, counted. The
-exit status is 0 when the server runs, else 1.
+Shows whether the server is running; open ports, for whom, and the time left;
+ports that the host's own rules keep closed; and what came in, counted, with
+what each counter means. "once": the grant ends with its first connection;
+"capped": it is shorter than was asked for. Exits with 0 if the server is
+running, else with 1.
 
 Example:
     $ knock status
-    the server runs since 2026-11-21T14:00:02.000Z: nft (libnftables 1.0.6), udp [::]:62201
-    CLIENT  ADDRESS      PORTS   LEFT
-    alice   203.0.113.9  tcp/22  27s
+    server running since 14:00:02 (4 min): nft (libnftables 1.0.6), udp [::]:62201
+    CLIENT  ADDRESS      LEFT    PORTS
+    alice   203.0.113.9  1h59m   tcp/22
+
+        1  refused: ports  ports that the client may not open
+        3  received        packets that reached the server
+        2  open            requests that opened ports
 `;
 
 /** Runs `knock status`, and returns the exit status. */
@@ -39,21 +52,38 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const json = options.flag("json");
   let store: Store | null = null;
   const look = async () => {
+    const isAsked = await askServer(runtime, state);
     // A server that starts later makes the state then.
     store ??= await openExistingStore(runtime, state);
-    return readStatus(runtime, store);
+    return readStatus(
+      store,
+      runtime.nowMs(),
+      (pid) => isAsked || runtime.signalProcess(pid, "test"),
+    );
   };
   try {
+    const isTerminal = runtime.isTerminal("out");
     if (options.flag("watch")) {
-      const terminal = runtime.isTerminal("out");
-      await watch(runtime, json ? "json" : terminal ? "screen" : "lines", look);
+      await watch(
+        runtime,
+        json ? "json" : isTerminal ? "screen" : "lines",
+        look,
+      );
       return 0;
     }
     const status = await look();
-    runtime.out(
-      json ? formatJson(status, 2) + "\n" : describeStatus(status),
-    );
-    return status.running ? 0 : 1;
+    if (json) runtime.out(formatJson(statusJson(status), 2) + "\n");
+    else {
+      const page = isTerminal
+        ? {
+          isTerminal,
+          columns: runtime.columns(),
+          paint: paintFor(runtime, "out"),
+        }
+        : PIPE;
+      printPainted(runtime, describeStatus(status, page));
+    }
+    return status.server ? 0 : 1;
   } finally {
     (store as Store | null)?.close();
   }

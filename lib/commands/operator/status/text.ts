@@ -1,114 +1,122 @@
-/** Facts of `knock status`, and their text. */
+/** Text of `knock status`, in lines for people. */
 
-import type { Runtime } from "../../../runtime/runtime.ts";
-import type { SequenceFact } from "../../../server/sequences/sequences.ts";
-import {
-  describeHostFact,
-  type HostFact,
-} from "../../../server/grants/host.ts";
+import { describeHostFact } from "../../../server/grants/host.ts";
+import { shownCounters } from "../../../server/report/meanings.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
-import type { LedgerEntry } from "../../../server/state/ledger.ts";
-import type { Store } from "../../../server/state/store.ts";
-import { formatPortRange } from "../../../values/ports.ts";
-import { counted, escapeUnsafe, formatTable } from "../../../values/text.ts";
+import {
+  describeSequences,
+  grantRows,
+  secondsLeft,
+  type Status,
+} from "../../../server/report/status.ts";
+import {
+  formatTable,
+  type Paint,
+  plain,
+  wrapLine,
+} from "../../../values/text.ts";
+import { formatLeft, formatLocal, formatSince } from "../../../values/time.ts";
 
-/** One thing that is open, as `--json` prints it. */
-export interface OpenGrant {
-  readonly client: string;
-  readonly address: string;
-  readonly ports: string;
-  readonly until: string;
-  readonly seconds_left: number;
+/** Where a text is shown: in local time on a terminal, in RFC 3339 elsewhere. */
+export interface Page {
+  readonly isTerminal: boolean;
+  /** Longer lines are broken. */
+  readonly columns: number;
+  readonly paint: Paint;
 }
 
-/** Output of `--json`. */
-export interface Status {
-  readonly running: boolean;
-  readonly server: ServerFact | null;
-  readonly grants: readonly OpenGrant[];
-  /** Port sequences, with any trouble in hearing them. */
-  readonly sequences: readonly SequenceFact[];
-  /** Ports that the host's own rules keep closed, whatever is granted. */
-  readonly dropped_by_host: readonly HostFact[];
-  readonly counters: Readonly<Record<string, number>>;
-}
+/** A page of a pipe or a file. */
+export const PIPE: Page = {
+  isTerminal: false,
+  columns: Infinity,
+  paint: plain,
+};
 
-/** Reads the status from the state; null where no server has run yet. */
-export function readStatus(runtime: Runtime, store: Store | null): Status {
-  if (!store) {
-    return {
-      ...{ running: false, server: null },
-      ...{ grants: [], sequences: [], dropped_by_host: [], counters: {} },
-    };
-  }
-  const nowMs = runtime.nowMs();
-  const server = (store.fact("server") ?? null) as ServerFact | null;
-  const running = server !== null && runtime.signalProcess(server.pid, "test");
-  return {
-    running,
-    server: running ? server : null,
-    grants: store.ledger.live(nowMs).map((entry) => row(entry, nowMs)),
-    sequences: running ? (store.fact("doors") ?? []) as SequenceFact[] : [],
-    dropped_by_host: running ? (store.fact("host") ?? []) as HostFact[] : [],
-    counters: (store.fact("counters") ?? {}) as Record<string, number>,
-  };
-}
-
-/** The status in lines for people. */
-export function describeStatus(
-  { server, grants, sequences, dropped_by_host, counters }: Status,
-): string {
-  const open = grants.length === 0 ? "nothing is open\n" : formatTable(
-    ["CLIENT", "ADDRESS", "PORTS", "LEFT"],
-    grants.map((
-      { client, address, ports, seconds_left },
-    ) => [client, address, ports, `${seconds_left}s`]),
-  );
-  const counted = Object.entries(counters).sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([name, count]) => escapeUnsafe(`${name} ${count}`)).join(", ");
-  const doors = sequences.map(describeDoor).join("");
-  const dropped = dropped_by_host.map((fact) =>
-    `warning: ${escapeUnsafe(describeHostFact(fact))}\n`
-  ).join("");
-  return `${describeServer(server)}\n${dropped}${open}${doors}${
-    counted && `counted: ${counted}\n`
-  }`;
-}
-
-/** Words about a sequence; none where all is well. */
-function describeDoor({ name, left, trouble }: SequenceFact): string {
-  const words = [
-    ...trouble === null ? [] : [`is not heard: ${trouble}`],
-    ...left === null ? [] : [
-      left === 0
-        ? "all one-time sequences are used"
-        : `${counted(left, "one-time sequence")} left`,
-    ],
+/** The status in lines. */
+export function describeStatus(status: Status, page: Page): string[] {
+  const counters = counterLines(status, page);
+  return [
+    ...headLines(status, page),
+    ...grantLines(status, page),
+    ...counters.length > 0 && page.isTerminal ? [""] : [],
+    ...counters,
   ];
-  return words.map((each) => escapeUnsafe(`sequence ${name}: ${each}`) + "\n")
-    .join("");
 }
 
-/** A line about the server: since when it is running, with which backend, and where it listens. */
-export function describeServer(server: ServerFact | null): string {
-  if (!server) return "the server does not run";
-  const { sinceMs, backend, listen } = server;
-  const since = new Date(sinceMs).toISOString();
-  const words = `the server runs since ${since}: ${backend}, udp ${
-    listen.join(", ")
-  }`;
-  return escapeUnsafe(words);
+/** The server, and what keeps its grants from working. */
+export function headLines(status: Status, page: Page): string[] {
+  const { server, nowMs, droppedByHost, sequences } = status;
+  const { paint, columns } = page;
+  const warnings = [
+    ...droppedByHost.map((fact) => `warning: ${describeHostFact(fact)}`),
+    ...describeSequences(sequences),
+  ];
+  return [
+    ...wrapLine(describeServer(server, nowMs, page), columns, "  ")
+      .map((line) => paint(server ? "bold" : "red", line)),
+    ...warnings.flatMap((line) => wrapLine(line, columns, "  "))
+      .map((line) => paint("yellow", line)),
+  ];
 }
 
-function row(
-  { client, address, ports, untilMs }: LedgerEntry,
+/** Line about the server: since when it is running, how and where. */
+export function describeServer(
+  server: ServerFact | null,
   nowMs: number,
-): OpenGrant {
-  return {
-    client,
-    address,
-    ports: formatPortRange(ports),
-    until: new Date(untilMs).toISOString(),
-    seconds_left: Math.ceil((untilMs - nowMs) / 1000),
-  };
+  { isTerminal }: Pick<Page, "isTerminal">,
+): string {
+  if (!server) return "server not running";
+  const { sinceMs, backend, listen } = server;
+  const since = isTerminal
+    ? `${formatLocal(sinceMs, nowMs)} (${formatSince(nowMs - sinceMs)})`
+    : new Date(sinceMs).toISOString();
+  return `server running since ${since}: ${backend}, udp ${listen.join(", ")}`;
+}
+
+/** Open grants as a table. */
+export function grantLines(
+  { grants, nowMs }: Pick<Status, "grants" | "nowMs">,
+  { columns, paint }: Page,
+): string[] {
+  if (grants.length === 0) return ["nothing is open"];
+  const rows = grantRows(grants);
+  const hasMarks = rows.some(({ marks }) => marks.length > 0);
+  const mark = (words: string) => hasMarks ? [words] : [];
+  const head = ["CLIENT", "ADDRESS", "LEFT", ...mark(""), "PORTS"];
+  const table = formatTable(
+    head,
+    rows.map((row) => [
+      row.client,
+      row.address,
+      formatLeft(secondsLeft(row, nowMs)),
+      ...mark(row.marks.join(" ")),
+      row.list,
+    ]),
+  );
+  return table.trimEnd().split("\n").flatMap((line, index) =>
+    wrapLine(line, columns, "    ")
+      .map((part) => index === 0 ? paint("bold", part) : paint("green", part))
+  );
+}
+
+/** Counters, one a line, in words; what went wrong first. */
+export function counterLines(
+  { counters }: Pick<Status, "counters">,
+  { columns, paint }: Page,
+): string[] {
+  const shown = shownCounters(counters);
+  const width = Math.max(...shown.map(({ count }) => String(count).length), 5);
+  const names = Math.max(...shown.map(({ name }) => name.length), 0);
+  return shown.flatMap(({ name, count, meaning }) => {
+    const number = String(count).padStart(width);
+    const line = `${number}  ${name.padEnd(names)}  ${meaning}`.trimEnd();
+    const indent = " ".repeat(width + 4);
+    const style = name.startsWith("failed")
+      ? "red"
+      : /^(refused|kernel)/.test(name)
+      ? "yellow"
+      : null;
+    return wrapLine(line, columns, indent)
+      .map((part) => style ? paint(style, part) : plain("dim", part));
+  });
 }

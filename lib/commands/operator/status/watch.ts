@@ -6,12 +6,11 @@
 
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { escapeUnsafe, formatJson } from "../../../values/text.ts";
-import {
-  describeServer,
-  describeStatus,
-  type OpenGrant,
-  type Status,
-} from "./text.ts";
+import { type Status, statusJson } from "../../../server/report/status.ts";
+import { formatPortRange } from "../../../values/ports.ts";
+import { paintFor } from "../../command.ts";
+import { screenLines } from "./screen.ts";
+import { describeServer, PIPE } from "./text.ts";
 
 /** Interval between looks. */
 const LOOK_MS = 1000;
@@ -44,7 +43,7 @@ export async function watch(
   try {
     while (!stop.signal.aborted) {
       const status = await look();
-      const text = show(manner, status, before, runtime.nowMs());
+      const text = show(runtime, manner, status, before);
       if (manner === "screen") runtime.paint("out", text);
       else if (text !== "") runtime.out(text);
       before = status;
@@ -57,50 +56,56 @@ export async function watch(
 }
 
 function show(
+  runtime: Runtime,
   manner: Manner,
   status: Status,
   before: Status | null,
-  nowMs: number,
 ): string {
   switch (manner) {
     case "json":
-      return formatJson(status) + "\n";
+      return formatJson(statusJson(status)) + "\n";
     case "screen":
-      return paint(status, nowMs);
-    case "lines":
-      return changes(status, before).map((line) =>
-        `${new Date(nowMs).toISOString()} ${escapeUnsafe(line)}\n`
-      ).join("");
+      return paintScreen(runtime, status);
+    case "lines": {
+      const now = new Date(status.nowMs).toISOString();
+      return changes(status, before)
+        .map((line) => `${now} ${escapeUnsafe(line)}\n`).join("");
+    }
   }
 }
 
 /** The whole picture in one write, so that nothing flickers. */
-function paint(status: Status, nowMs: number): string {
-  const head = `${new Date(nowMs).toISOString().slice(0, 19)}Z` +
-    "  Ctrl-C ends";
-  const lines = [head, "", ...describeStatus(status).trimEnd().split("\n")];
-  return HOME +
-    lines.map((line) => escapeUnsafe(line) + CLEAR_LINE).join(NEXT_LINE) +
+function paintScreen(runtime: Runtime, status: Status): string {
+  const page = {
+    isTerminal: true,
+    columns: runtime.columns(),
+    paint: paintFor(runtime, "out"),
+  };
+  const lines = screenLines(status, page, runtime.rows());
+  return HOME + lines.map((line) => line + CLEAR_LINE).join(NEXT_LINE) +
     CLEAR_BELOW;
 }
 
-/** Lines about changes since the last look; at the first, about everything. */
+/** Changes since the last look, or all there is at the first. */
 export function changes(status: Status, before: Status | null): string[] {
   const lines: string[] = [];
-  const server = describeServer(status.server);
-  if (!before || server !== describeServer(before.server)) lines.push(server);
+  const server = describeServer(status.server, status.nowMs, PIPE);
+  if (!before || server !== describeServer(before.server, 0, PIPE)) {
+    lines.push(server);
+  }
   const old = new Map(before?.grants.map((grant) => [keyOf(grant), grant]));
   for (const grant of status.grants) {
     const known = old.get(keyOf(grant));
     old.delete(keyOf(grant));
-    if (known?.until === grant.until) continue;
+    if (known?.untilMs === grant.untilMs) continue;
     const word = known ? "extended" : "open";
-    lines.push(`${word} ${keyOf(grant)} until ${grant.until}`);
+    const until = new Date(grant.untilMs).toISOString();
+    lines.push(`${word} ${keyOf(grant)} until ${until}`);
   }
   for (const key of old.keys()) lines.push(`end ${key}`);
   return lines;
 }
 
-function keyOf({ client, address, ports }: OpenGrant): string {
-  return `${client} ${address} ${ports}`;
+function keyOf({ client, address, ports }: Status["grants"][number]): string {
+  return `${client} ${address} ${formatPortRange(ports)}`;
 }

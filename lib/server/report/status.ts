@@ -1,0 +1,144 @@
+/** State of a running server for `knock status` and its page: read from the state file. */
+
+import type { HostFact } from "../grants/host.ts";
+import type { SequenceFact } from "../sequences/sequences.ts";
+import type { Event } from "../state/history.ts";
+import type { LedgerEntry } from "../state/ledger.ts";
+import type { Store } from "../state/store.ts";
+import { formatEndpoint } from "../../values/address.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { formatDuration } from "../../values/time.ts";
+import { counterIds } from "./meanings.ts";
+import type { ServerFact } from "./reports.ts";
+
+/** Most events that a status shows. */
+const MAX_EVENTS = 20;
+
+/** Open grants, counters and last events at a moment. */
+export interface Status {
+  /** Unix milliseconds. */
+  readonly nowMs: number;
+  /** Null: none is running. */
+  readonly server: ServerFact | null;
+  readonly grants: readonly LedgerEntry[];
+  /** Port sequences, with any trouble in hearing them. */
+  readonly sequences: readonly SequenceFact[];
+  /** Ports that the host's own rules keep closed, whatever is granted. */
+  readonly droppedByHost: readonly HostFact[];
+  /** Counts since the server's start, by name. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** The latest events, in their order. */
+  readonly events: readonly Event[];
+}
+
+/** Reads the status from the state; `isAlive` tells whether a process is there. */
+export function readStatus(
+  store: Store | null,
+  nowMs: number,
+  isAlive: (pid: number) => boolean,
+): Status {
+  const fact = (store?.fact("server") ?? null) as ServerFact | null;
+  const server = fact && isAlive(fact.pid) ? fact : null;
+  return {
+    nowMs,
+    server,
+    grants: (store?.ledger.live(nowMs) ?? [])
+      .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
+    sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
+    droppedByHost: server ? (store!.fact("host") ?? []) as HostFact[] : [],
+    counters: (store?.fact("counters") ?? {}) as Record<string, number>,
+    events: store?.history.find({ limit: MAX_EVENTS }) ?? [],
+  };
+}
+
+/** The JSON object of `knock status --json`: docs/json.md, "status". */
+export function statusJson(status: Status) {
+  const { nowMs, server, grants, sequences, droppedByHost, counters } = status;
+  return {
+    running: server !== null,
+    server: server && {
+      pid: server.pid,
+      since: new Date(server.sinceMs).toISOString(),
+      backend: server.backend,
+      listen: server.listen,
+    },
+    grants: grants.map((entry) => ({
+      client: entry.client,
+      address: entry.address,
+      ports: [formatPortRange(entry.ports)],
+      to: entry.to && formatEndpoint(entry.to),
+      since: new Date(entry.sinceMs).toISOString(),
+      until: new Date(entry.untilMs).toISOString(),
+      seconds_left: secondsLeft(entry, nowMs),
+      once: entry.once,
+      capped: entry.capped ?? false,
+    })),
+    sequences: sequences.map(({ name, watch, left, trouble }) => ({
+      name,
+      watch,
+      one_time_left: left,
+      trouble,
+    })),
+    dropped_by_host: droppedByHost.map((fact) => ({
+      ...fact,
+      ports: [fact.ports],
+    })),
+    counters: counterIds(counters),
+  };
+}
+
+/** Whole seconds until a grant ends, rounded up. */
+export function secondsLeft({ untilMs }: LedgerEntry, nowMs: number): number {
+  return Math.ceil((untilMs - nowMs) / 1000);
+}
+
+/** Grants that differ only in their ports, as one row. */
+export interface GrantRow extends LedgerEntry {
+  /** Such as "tcp/22, tcp/443". */
+  readonly list: string;
+  /** Such as ["once", "capped"]. */
+  readonly marks: readonly string[];
+}
+
+/** Joins the ports that one client has at one address for the same time. */
+export function grantRows(grants: readonly LedgerEntry[]): GrantRow[] {
+  const groups = Map.groupBy(grants, (entry) =>
+    JSON.stringify([
+      ...[entry.client, entry.address, entry.untilMs, entry.once],
+      ...[entry.capped ?? false, entry.to],
+    ]));
+  return [...groups.values()].map((own) => ({
+    ...own[0]!,
+    list: own.map(({ ports }) => formatPortRange(ports)).join(", "),
+    marks: [
+      ...own[0]!.once ? ["once"] : [],
+      ...own[0]!.capped ? ["capped"] : [],
+      ...own[0]!.to ? [`to ${formatEndpoint(own[0]!.to)}`] : [],
+    ],
+  }));
+}
+
+/** An event without its time, in words: "open alice 203.0.113.9 tcp/22 for 30s". */
+export function describeEvent(
+  { event, client, address, ports, seconds, reason }: Event,
+): string {
+  const duration = seconds > 0 ? `for ${formatDuration(seconds)}` : "";
+  return [event, client, address, ports, duration].filter(Boolean).join(" ") +
+    (reason && `: ${reason}`);
+}
+
+/** Trouble of port sequences, a line each; none where all is well. */
+export function describeSequences(
+  sequences: readonly SequenceFact[],
+): string[] {
+  return sequences.flatMap(({ name, left, trouble }) =>
+    [
+      ...trouble === null ? [] : [`is not heard: ${trouble}`],
+      ...left === null
+        ? []
+        : left === 0
+        ? ["all one-time sequences are used"]
+        : [`${left} one-time ${left === 1 ? "sequence" : "sequences"} left`],
+    ].map((words) => `sequence ${name}: ${words}`)
+  );
+}
