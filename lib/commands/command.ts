@@ -195,10 +195,10 @@ export function paintFor(runtime: Runtime, stream: "out" | "err"): Paint {
     : plain;
 }
 
-/** Prints lines whose every part a {@linkcode Paint} has made safe. */
+/** Prints lines whose every part a {@linkcode Paint} has made safe; false if their reader went away. */
 export function printPainted(
   runtime: Runtime,
   lines: readonly string[],
-): void {
-  runtime.paint("out", lines.map((line) => line + "\n").join(""));
+): boolean {
+  return runtime.paint("out", lines.map((line) => line + "\n").join(""));
 }

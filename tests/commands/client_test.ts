@@ -265,8 +265,8 @@ test("run() list and show never show a psk", async () => {
   assertEquals(await run(["list"], runtime), 0);
   assertEquals(
     runtime.stdout,
-    "CLIENT  DIALECTS  OPEN    FOR  EXPIRES\n" +
-      "alice   knock     tcp/22  30s  2027-01-01T00:00:00Z\n",
+    "CLIENT  DIALECTS  FOR  LAST KNOCK  EXPIRES               OPEN\n" +
+      "alice   knock     30s  -           2027-01-01T00:00:00Z  tcp/22\n",
   );
   assertEquals(await run(["show", "alice"], runtime), 0);
   assert(runtime.stdout.includes(`public key       ${PUBLIC}\n`));

@@ -170,7 +170,7 @@ const verdicts: [
   [
     "a stranger",
     seal({}, stranger),
-    "unknown client",
+    "unknown_client",
     null,
     new RegExp(text64(publicKeyOf(stranger.key))),
   ],

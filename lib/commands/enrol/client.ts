@@ -2,7 +2,12 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 import { nearest } from "../../values/text.ts";
 import { ADD_OPTIONS, addClient } from "./add.ts";
-import { FILE_OPTION, listClients, showClient } from "./list.ts";
+import {
+  FILE_OPTION,
+  LIST_OPTIONS,
+  listClients,
+  showClient,
+} from "./list.ts";
 import { removeClient, SET_ALONE, SET_OPTIONS, setClient } from "./change.ts";
 
 /** The text of `knock help client`. */
@@ -14,8 +19,8 @@ export const help = `Usage:
     knock client set NAME [--open SERVICE,...|all] [--for DURATION]
                           [--max-for DURATION] [--expires TIME|never]
                           [--web | --no-web]
-    knock client list
-    knock client show NAME
+    knock client list [--json]
+    knock client show NAME [--json]
     knock client remove NAME
 
 Enrols clients in the server's configuration, shows, changes and removes them.
@@ -49,8 +54,8 @@ const SUBCOMMANDS = {
 export const subcommands = {
   add: ADD_OPTIONS,
   set: SET_OPTIONS,
-  list: FILE_OPTION,
-  show: FILE_OPTION,
+  list: LIST_OPTIONS,
+  show: LIST_OPTIONS,
   remove: FILE_OPTION,
 } as const satisfies Record<keyof typeof SUBCOMMANDS, string>;
 

@@ -6,11 +6,24 @@ import { needConfig } from "../../config/files/places.ts";
 import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
-import { UsageError } from "../../values/errors.ts";
+import { openExistingStore } from "../../server/state/store.ts";
+import { OperatorError, SystemError, UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { escapeUnsafe, formatTable, nearest } from "../../values/text.ts";
-import { formatDuration } from "../../values/time.ts";
-import { parseOptions, takePositionals } from "../command.ts";
+import {
+  escapeUnsafe,
+  formatJson,
+  formatTable,
+  nearest,
+  toIdentifier,
+  wrapLine,
+} from "../../values/text.ts";
+import { formatDuration, formatSince } from "../../values/time.ts";
+import {
+  paintFor,
+  parseOptions,
+  printPainted,
+  takePositionals,
+} from "../command.ts";
 
 /** The option of each subcommand. */
 export const FILE_OPTION =
@@ -19,12 +32,27 @@ export const FILE_OPTION =
                                root and ~/.config/knock/server.yaml for others.
 `;
 
+/** Options of `list` and `show`. */
+export const LIST_OPTIONS =
+  `        --json                 Print JSON: a list, or one object.
+${FILE_OPTION}`;
+
 /** Runs `knock client list`. */
-export function listClients(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, FILE_OPTION);
+export async function listClients(
+  args: string[],
+  runtime: Runtime,
+): Promise<number> {
+  const options = parseOptions(args, LIST_OPTIONS);
   takePositionals(options, []);
   const file = needConfig(runtime, options.value("config"));
-  const { clients } = loadConfig(runtime, file);
+  const { clients, state } = loadConfig(runtime, file);
+  const knocks = await readLastKnocks(runtime, state);
+  const nowMs = runtime.nowMs();
+  if (options.flag("json")) {
+    const all = clients.map((one) => clientJson(one, knocks, nowMs));
+    runtime.out(`${formatJson(all, 2)}\n`);
+    return 0;
+  }
   if (clients.length === 0) {
     runtime.err(
       `no clients in ${
@@ -33,26 +61,63 @@ export function listClients(args: string[], runtime: Runtime): number {
     );
     return 0;
   }
-  runtime.out(formatTable(
-    ["CLIENT", "DIALECTS", "OPEN", "FOR", "EXPIRES"],
+  const isTerminal = runtime.isTerminal("out");
+  const paint = paintFor(runtime, "out");
+  const table = formatTable(
+    ["CLIENT", "DIALECTS", "FOR", "LAST KNOCK", "EXPIRES", "OPEN"],
     clients.map((client) => [
       client.name,
       dialectsOf(client).join(","),
-      openOf(client),
       formatDuration(client.forSeconds),
-      expiryOf(client),
+      lastKnockOf(client, knocks, nowMs, isTerminal),
+      isExpired(client, nowMs) ? "expired" : expiryOf(client, isTerminal),
+      [openOf(client, ", "), ...marksOf(client)].join("; "),
     ]),
-  ));
+  );
+  const columns = isTerminal ? runtime.columns() : Infinity;
+  const lines = table.trimEnd().split("\n").flatMap((line, index) =>
+    wrapLine(line, columns, "    ").map((part) =>
+      index === 0
+        ? paint("bold", part)
+        : isExpired(clients[index - 1]!, nowMs)
+        ? paint("yellow", part)
+        : part
+    )
+  );
+  printPainted(runtime, lines);
   return 0;
 }
 
 /** Runs `knock client show`. */
-export function showClient(args: string[], runtime: Runtime): number {
-  const options = parseOptions(args, FILE_OPTION);
+export async function showClient(
+  args: string[],
+  runtime: Runtime,
+): Promise<number> {
+  const options = parseOptions(args, LIST_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
-  const client = findClient(loadConfig(runtime, file), name);
+  const config = loadConfig(runtime, file);
+  const client = findClient(config, name);
+  const knocks = await readLastKnocks(runtime, config.state);
+  const nowMs = runtime.nowMs();
+  if (options.flag("json")) {
+    const keys = dialectsOf(client).map((name) => [
+      name,
+      Object.fromEntries(
+        DIALECTS[name].client.show(client[name])
+          .filter(([, value]) => value !== "(hidden)")
+          .map(([title, value]) => [toIdentifier(title), value]),
+      ),
+    ]);
+    const shown = {
+      ...clientJson(client, knocks, nowMs),
+      keys: Object.fromEntries(keys),
+    };
+    runtime.out(`${formatJson(shown, 2)}\n`);
+    return 0;
+  }
   const { from } = client;
+  const isTerminal = runtime.isTerminal("out");
   runtime.out(formatTable(["name", client.name], [
     ["dialects", dialectsOf(client).join(", ")],
     ...dialectsOf(client).flatMap((name) =>
@@ -61,19 +126,96 @@ export function showClient(args: string[], runtime: Runtime): number {
         value,
       ])
     ),
-    ["open", openOf(client)],
+    ["open", openOf(client, ",")],
     ["for", formatDuration(client.forSeconds)],
     ["max_for", formatDuration(client.maxForSeconds)],
     ["from", from === null ? "any" : from.map(formatPrefix).join(", ")],
     ["require_address", String(client.requireAddress)],
     ["any_address", String(client.anyAddress)],
-    ["expires", expiryOf(client)],
+    [
+      "expires",
+      expiryOf(client, false) + (isExpired(client, nowMs) ? " (expired)" : ""),
+    ],
     ["hours", client.hours?.text ?? "any"],
     ["once", String(client.once)],
+    ["web", String(client.web)],
     ["run", client.run.join(", ") || "-"],
+    ["last knock", lastKnockOf(client, knocks, nowMs, isTerminal)],
     ...client.code ? [["code", "(hidden)"]] : [],
   ]));
   return 0;
+}
+
+/** Times of the last knocks by client, Unix milliseconds; none where the state cannot be read. */
+async function readLastKnocks(
+  runtime: Runtime,
+  folder: string,
+): Promise<ReadonlyMap<string, number>> {
+  try {
+    const store = await openExistingStore(runtime, folder);
+    const knocks = store?.history.lastKnocks() ?? new Map<string, number>();
+    store?.close();
+    return knocks;
+  } catch (error) {
+    // Not everybody who may read the configuration may read the state.
+    if (error instanceof OperatorError || error instanceof SystemError) {
+      return new Map();
+    }
+    throw error;
+  }
+}
+
+/** A client as JSON, without secrets: docs/json.md, "client". */
+function clientJson(
+  client: Client,
+  knocks: ReadonlyMap<string, number>,
+  nowMs: number,
+) {
+  const { name, open, from, expiresMs } = client;
+  const last = knocks.get(name);
+  return {
+    name,
+    dialects: dialectsOf(client),
+    open: open.map(formatPortRange),
+    for_seconds: client.forSeconds,
+    max_for_seconds: client.maxForSeconds,
+    from: from && from.map(formatPrefix),
+    require_address: client.requireAddress,
+    any_address: client.anyAddress,
+    expires: expiresMs === null ? null : new Date(expiresMs).toISOString(),
+    expired: isExpired(client, nowMs),
+    hours: client.hours?.text ?? null,
+    once: client.once,
+    web: client.web,
+    code: client.code !== null,
+    run: client.run,
+    last_knock: last === undefined ? null : new Date(last).toISOString(),
+  };
+}
+
+function isExpired({ expiresMs }: Client, nowMs: number): boolean {
+  return expiresMs !== null && expiresMs <= nowMs;
+}
+
+function marksOf({ once, web, code }: Client): string[] {
+  return [
+    ...once ? ["once"] : [],
+    ...web ? ["web"] : [],
+    ...code ? ["code"] : [],
+  ];
+}
+
+function lastKnockOf(
+  { name }: Client,
+  knocks: ReadonlyMap<string, number>,
+  nowMs: number,
+  isTerminal: boolean,
+): string {
+  const last = knocks.get(name);
+  if (last === undefined) return "-";
+  return isTerminal
+    ? `${formatSince(nowMs - last)} ago`
+    : new Date(last).toISOString();
 }
 
 /** Finds a client by its name; throws UsageError with the nearest one. */
@@ -87,12 +229,12 @@ export function findClient(config: Config, name: string): Client {
   );
 }
 
-function openOf({ open }: Client): string {
-  return open.length === 0 ? "-" : open.map(formatPortRange).join(",");
+function openOf({ open }: Client, comma: string): string {
+  return open.length === 0 ? "-" : open.map(formatPortRange).join(comma);
 }
 
-function expiryOf({ expiresMs }: Client): string {
-  return expiresMs === null
-    ? "never"
-    : new Date(expiresMs).toISOString().replace(".000Z", "Z");
+function expiryOf({ expiresMs }: Client, isShort: boolean): string {
+  if (expiresMs === null) return "never";
+  const time = new Date(expiresMs).toISOString().replace(".000Z", "Z");
+  return isShort ? time.slice(0, "2026-01-01".length) : time;
 }

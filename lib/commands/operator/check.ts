@@ -4,20 +4,25 @@ import { policyWarnings } from "../../config/checks.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { describeHostFact, hostFacts } from "../../server/grants/host.ts";
-import { FailureError } from "../../values/errors.ts";
-import { escapeUnsafe } from "../../values/text.ts";
+import {
+  describeHostFact,
+  type HostFact,
+  hostFacts,
+} from "../../server/grants/host.ts";
+import { FailureError, OperatorError } from "../../values/errors.ts";
+import { escapeUnsafe, formatJson } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help check`. */
 export const help = `Usage:
-    knock check [--host] [FILE]
+    knock check [--host] [--json] [FILE]
 
 Validates a server's configuration with its key file: prints "configuration
 OK", or every mistake on standard error and ends with 2. What is allowed and
 wants a look is a warning on standard error, and changes nothing else.
 
 Options:
+        --json           Print one JSON object, also when there are mistakes.
         --host           Also ask this machine's own packet filters: exit with 1
                          where a service would surely stay closed after a knock.
                          Nothing is changed; needs root.
@@ -35,7 +40,7 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   const [file] = takePositionals(options, ["FILE"], 1);
-  const config = loadConfig(
+  const config = readConfig(
     runtime,
     needConfig(runtime, file ?? options.value("config")),
   );
@@ -43,25 +48,57 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     ...config.warnings,
     ...policyWarnings(config, runtime.nowMs()),
   ];
-  for (const warning of warnings) {
+  const isJson = options.flag("json");
+  for (const warning of isJson ? [] : warnings) {
     runtime.err(
       `knock: warning: ${escapeUnsafe(`${config.file}: ${warning}`)}\n`,
     );
   }
-  runtime.out("configuration OK\n");
-  return options.flag("host") ? await checkHost(runtime, config) : 0;
+  if (!isJson) runtime.out("configuration OK\n");
+  const facts = options.flag("host") ? await readFacts(runtime, config) : null;
+  const isOk = !facts?.some(({ what }) => what === "service");
+  if (isJson) {
+    const found = {
+      ok: isOk,
+      file: config.file,
+      warnings,
+      mistakes: [],
+      ...facts && {
+        dropped_by_host: facts.map((fact) => ({
+          ...fact,
+          ports: [fact.ports],
+        })),
+      },
+    };
+    runtime.out(`${formatJson(found, 2)}\n`);
+  } else if (facts) printFacts(runtime, facts);
+  return isOk ? 0 : 1;
 }
 
-/** Names what this machine's own rules would drop, and returns the exit status. */
-async function checkHost(runtime: Runtime, config: Config): Promise<number> {
-  const rules = await readHost(runtime);
-  if (!rules) {
-    throw new FailureError(
-      "the packet filters of this machine cannot be listed",
-      "run it as root, with the program nft installed",
-    );
+/** Reads the configuration; its mistakes say of which file they are, for `--json`. */
+function readConfig(runtime: Runtime, file: string): Config {
+  try {
+    return loadConfig(runtime, file);
+  } catch (error) {
+    if (error instanceof OperatorError) error.facts = { file };
+    throw error;
   }
-  const facts = hostFacts(rules, config);
+}
+
+/** Reads which ports this machine's own rules would drop. */
+async function readFacts(
+  runtime: Runtime,
+  config: Config,
+): Promise<readonly HostFact[]> {
+  const rules = await readHost(runtime);
+  if (rules) return hostFacts(rules, config);
+  throw new FailureError(
+    "the packet filters of this machine cannot be listed",
+    "run it as root, with the program nft installed",
+  );
+}
+
+function printFacts(runtime: Runtime, facts: readonly HostFact[]): void {
   for (const fact of facts) {
     const level = fact.what === "service" ? "error" : "warning";
     runtime.err(
@@ -70,5 +107,4 @@ async function checkHost(runtime: Runtime, config: Config): Promise<number> {
       }\nknock: hint: ${escapeUnsafe(fact.hint)}\n`,
     );
   }
-  return facts.some(({ what }) => what === "service") ? 1 : 0;
 }

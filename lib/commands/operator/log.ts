@@ -76,7 +76,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
         ? formatLocally(event, runtime.nowMs(), paint)
         : formatLine(event)
     );
-    printPainted(runtime, lines);
+    return lines.length === 0 || printPainted(runtime, lines);
   };
   const query: HistoryQuery = {
     ...(seconds !== null && { sinceMs: runtime.nowMs() - seconds * 1000 }),
@@ -110,12 +110,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
 }
 
-/** Prints further events until SIGINT or SIGTERM. */
+/** Prints further events until SIGINT or SIGTERM, or until nobody reads them. */
 async function follow(
   runtime: Runtime,
   last: number,
   look: (afterId: number) => Promise<Event[]>,
-  print: (events: readonly Event[]) => void,
+  print: (events: readonly Event[]) => boolean,
 ): Promise<void> {
   const stop = new AbortController();
   const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
@@ -126,7 +126,7 @@ async function follow(
       await runtime.sleep(LOOK_MS, stop.signal);
       if (stop.signal.aborted) return;
       const events = await look(last);
-      print(events);
+      if (!print(events)) return;
       last = events.at(-1)?.id ?? last;
     }
   } finally {

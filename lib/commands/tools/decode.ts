@@ -20,7 +20,7 @@ import {
   UsageError,
 } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { formatJson } from "../../values/text.ts";
+import { formatJson, toIdentifier } from "../../values/text.ts";
 import { parseTime } from "../../values/time.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 import {
@@ -50,7 +50,7 @@ Options:
                        said in "encoding".
 
 "verdict" is "request", or the first refusal of the packet's form, its proofs
-and its time: form, length, version, tag, mac, noise, unknown client,
+and its time: form, length, version, tag, mac, noise, unknown_client,
 signature, cipher, payload, time. What the client's policy makes of the request
 is in "would". "steps" tells each check in order. With profiles alone it is
 "sealed" when all is right that a client can check.
@@ -130,7 +130,10 @@ function explainer(
     const { dialect, verdict, profile, steps } = known;
     const request = known.request && showRequest(known.request);
     const right = steps.filter(({ ok }) => ok).length;
-    const shown = { dialect, verdict, client: null, request, profile };
+    const shown = {
+      ...{ dialect, verdict: toIdentifier(verdict), client: null },
+      ...{ request, profile },
+    };
     return { rank: right, shown: { ...shown, would: null, steps } };
   };
 }
@@ -220,7 +223,7 @@ export function showExplained(explained: Explained) {
   const { dialect, verdict, client, request, would, fields, steps } = explained;
   return {
     dialect,
-    verdict,
+    verdict: toIdentifier(verdict),
     client,
     request: request && showRequest(request),
     would: would && showWould(would),
@@ -259,5 +262,5 @@ function showWould(would: Would) {
   const reason = why === "replay"
     ? "it was accepted before"
     : explainRefusal(why);
-  return { refused: why, reason };
+  return { refused: toIdentifier(why), reason };
 }

@@ -44,8 +44,10 @@ export async function watch(
     while (!stop.signal.aborted) {
       const status = await look();
       const text = show(runtime, manner, status, before);
-      if (manner === "screen") runtime.paint("out", text);
-      else if (text !== "") runtime.out(text);
+      const isRead = manner === "screen"
+        ? runtime.paint("out", text)
+        : text === "" || runtime.out(text);
+      if (!isRead) return;
       before = status;
       await runtime.sleep(LOOK_MS, stop.signal);
     }
