@@ -5,7 +5,7 @@ import { run as runLog } from "../../lib/commands/operator/log.ts";
 import { changes } from "../../lib/commands/operator/status/watch.ts";
 import type { Status } from "../../lib/server/report/status.ts";
 import type { Event } from "../../lib/server/state/history.ts";
-import { type LedgerEntry } from "../../lib/server/state/ledger.ts";
+import type { LedgerEntry } from "../../lib/server/state/ledger.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { UsageError } from "../../lib/values/errors.ts";
@@ -152,8 +152,8 @@ test("changes() is nothing where nothing changed but the time left", () => {
 
 /** Lines of a terminal with 80 columns: no line is longer, none ends within a word. */
 function checkScreen(text: string): string[] {
-  // deno-lint-ignore no-control-regex -- escape sequences
   const lines = text.split("\x1b[E").map((line) =>
+    // deno-lint-ignore no-control-regex -- escape sequences
     line.replace(/\x1b\[[\d;?]*[A-Za-z]/g, "")
   );
   assert(lines.length <= 24, `${lines.length} lines`);

@@ -2,12 +2,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 import { nearest } from "../../values/text.ts";
 import { ADD_OPTIONS, addClient } from "./add.ts";
-import {
-  FILE_OPTION,
-  LIST_OPTIONS,
-  listClients,
-  showClient,
-} from "./list.ts";
+import { FILE_OPTION, LIST_OPTIONS, listClients, showClient } from "./list.ts";
 import { removeClient, SET_ALONE, SET_OPTIONS, setClient } from "./change.ts";
 
 /** The text of `knock help client`. */
@@ -37,6 +32,10 @@ Options:
 ${ADD_OPTIONS}
 Options of \`set\`, beside --config, --open, --for, and --web without a URL:
 ${SET_ALONE}
+
+Options of \`list\` and \`show\`, beside --config:
+        --json                 Print JSON, a list or one object.
+
 Example:
     $ sudo knock client add laptop --open ssh --server home.example.org
     knock://home.example.org:62201/?server=…&key=…&psk=…#laptop

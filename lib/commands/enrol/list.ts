@@ -34,7 +34,7 @@ export const FILE_OPTION =
 
 /** Options of `list` and `show`. */
 export const LIST_OPTIONS =
-  `        --json                 Print JSON: a list, or one object.
+  `        --json                 Print JSON, a list or one object.
 ${FILE_OPTION}`;
 
 /** Runs `knock client list`. */
