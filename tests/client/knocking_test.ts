@@ -104,6 +104,27 @@ test("knock() knocks at once without it when the server refuses", async () => {
   assertEquals(named(), [null, SEEN, null, "203.0.113.10"]);
 });
 
+test("knock() does not try again for a reason that no address changes", async () => {
+  for (
+    const [reason, packets] of [
+      ["ports", 2],
+      ["hours", 2],
+      ["address", 3],
+      ["source", 3],
+    ] as const
+  ) {
+    let denies = false;
+    const { fake, named } = scene(() =>
+      denies ? { status: "refused", reason } : {}
+    );
+    await knock(fake, PROFILE, WISH, SOURCE);
+    denies = true;
+    const { outcome } = await knock(fake, PROFILE, WISH, SOURCE);
+    assertEquals(outcome.kind, "answered");
+    assertEquals(named().length, packets, reason);
+  }
+});
+
 test("knock() goes on without it when nobody answers", async () => {
   const { fake, named } = scene(({ address }) => address ? null : {});
   await knock(fake, PROFILE, WISH, SOURCE);

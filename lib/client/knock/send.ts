@@ -13,7 +13,7 @@ import { CodeSource } from "./codes.ts";
 import { exchange } from "./exchange.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Transport } from "./transport.ts";
-import type { Ask } from "../../dialects/dialect.ts";
+import type { Ask, PolicyRefusal } from "../../dialects/dialect.ts";
 
 export interface SendOptions {
   /** Most packets to each address. Default {@linkcode DEFAULT_TRIES}. */
@@ -70,7 +70,11 @@ export async function sendKnock(
   const first = { ...knock, codes, naming: guess, tries: 1, patienceMs };
   const outcome = await exchange(runtime, first);
   if (outcome.kind === "answered") {
-    if (outcome.answer.status !== "refused") return outcome;
+    const { status, reason } = outcome.answer;
+    // What has nothing to do with the address is refused again.
+    if (status !== "refused" || reason && !ADDRESS_REASONS.includes(reason)) {
+      return outcome;
+    }
     const again = { ...first, codes: new CodeSource(profile, ask.code) };
     return await exchange(runtime, { ...again, naming, tries });
   }
@@ -81,6 +85,9 @@ export async function sendKnock(
   });
   return second.kind === "silent" ? { ...second, tries } : second;
 }
+
+/** Reasons of a refusal that another address may not have. */
+const ADDRESS_REASONS: readonly PolicyRefusal[] = ["address", "source"];
 
 async function findAddresses(
   runtime: Runtime,

@@ -32,7 +32,6 @@ Options:
 ${ADD_OPTIONS}
 Options of \`set\`, beside --config, --open, --for, and --web without a URL:
 ${SET_ALONE}
-
 Options of \`list\` and \`show\`, beside --config:
         --json                 Print JSON, a list or one object.
 
