@@ -28,6 +28,7 @@ const FWKNOP_CLIENT = `  phone:
       key_base64: ${FWKNOP_KEYS.key.toBase64()}
       hmac_key_base64: ${FWKNOP_KEYS.hmac.key.toBase64()}
     open: [ssh]
+    any_address: true
 `;
 
 /** A sequence that the kernel judges. */

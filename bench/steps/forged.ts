@@ -32,6 +32,11 @@ const random = (size: number) => crypto.getRandomValues(new Uint8Array(size));
 const bytesOf = (trigger: Trigger) =>
   Uint8Array.fromBase64((trigger as { udp: string }).udp);
 
+interface Knocker {
+  readonly from: string;
+  readonly prepare: (address: string) => Trigger;
+}
+
 const OTHER: TestClient = {
   name: "bob",
   policy: ["open: [ssh]", "any_address: true"],
@@ -102,13 +107,32 @@ function floodKnock(
       const binary = compileFlood(folder);
       const alice = stage.freshAddress();
       const bob = stage.freshAddress();
-      const thrice = (prepare: (address: string) => Trigger, from: string) =>
+      const thrice = (knocker: Knocker, count?: number) =>
         knockAll(
           stage,
           THREE_TRIES_MS,
-          (address) => Array.from({ length: 3 }, () => [prepare(address)]),
-          from,
+          (address) =>
+            Array.from({ length: 3 }, () => [knocker.prepare(address)]),
+          knocker.from,
+          count,
         );
+      const own: Knocker = {
+        from: alice,
+        prepare: (to) => server.knock(to, true),
+      };
+      const other: Knocker = {
+        from: bob,
+        prepare: (to) => server.knock(to, true, "bob"),
+      };
+      const fwknop: Knocker = {
+        from: alice,
+        prepare: (to) => server.knockInFwknop(to),
+      };
+      // A knock that opens nothing anyway would measure nothing.
+      for (const knocker of [own, other, fwknop]) {
+        const opened = await thrice(knocker, 1);
+        if (opened.length < 1) throw new Error("a knock without a flood fails");
+      }
       for (const form of forms) {
         const most = headline(form);
         const rates = form === "mac" ? MAC_RATES : RATES;
@@ -125,24 +149,27 @@ function floodKnock(
               forgery: { source: alice, packets },
             },
             async () => ({
-              own: await thrice((to) => server.knock(to, true), alice),
-              other: await thrice((to) => server.knock(to, true, "bob"), bob),
+              own: await thrice(own),
+              other: await thrice(other),
               fwknop: form === "form" && !suffix && perSecond === most
-                ? await thrice((to) => server.knockInFwknop(to), alice)
+                ? await thrice(fwknop)
                 : [],
             }),
           );
           const name = `forged_${form}${suffix}`;
-          const { own, other, fwknop } = result;
-          results.point(`${name}_opened`, flooded.perSecond, own.length);
-          results.point(`${name}_other`, flooded.perSecond, other.length);
+          results.point(`${name}_opened`, flooded.perSecond, result.own.length);
+          results.point(
+            `${name}_other`,
+            flooded.perSecond,
+            result.other.length,
+          );
           if (perSecond !== most) continue;
-          results.measure(`${name}_opened_of_20`, own.length);
+          results.measure(`${name}_opened_of_20`, result.own.length);
           if (suffix) continue;
           results.measure(`${name}_pps`, flooded.perSecond);
-          results.measure(`${name}_other_opened_of_20`, other.length);
+          results.measure(`${name}_other_opened_of_20`, result.other.length);
           if (form !== "form") continue;
-          results.measure(`${name}_fwknop_opened_of_20`, fwknop.length);
+          results.measure(`${name}_fwknop_opened_of_20`, result.fwknop.length);
         }
       }
     }, {
