@@ -291,10 +291,12 @@ export function checkKeys(
 }
 
 /** Services that no client and no port sequence may open. */
-export function unusedServices({ services, clients, doors }: Config): string[] {
+export function unusedServices(
+  { services, clients, sequences }: Config,
+): string[] {
   const opened = [
     ...clients.flatMap(({ open }) => open),
-    ...doors.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
+    ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
   ];
   return services.filter(({ ports }) =>
     !ports.some((port) => opened.some((range) => overlapPorts(range, port)))

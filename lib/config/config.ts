@@ -25,7 +25,7 @@ export interface Config extends OwnKeys {
   readonly services: readonly Service[];
   readonly clients: readonly Client[];
   /** Port sequences and the ports they open. */
-  readonly doors: readonly SequenceEntry[];
+  readonly sequences: readonly SequenceEntry[];
   /** Valid but suspicious settings, a line each with its path. */
   readonly warnings: readonly string[];
   /** Commands that clients may `run`, by name. */
@@ -145,8 +145,8 @@ export interface Policy {
 }
 
 /** True if no client can send a packet: none is enrolled, and sequences open. */
-export function hasSequencesAlone({ clients, doors }: Config): boolean {
-  return clients.length === 0 && doors.length > 0;
+export function hasSequencesAlone({ clients, sequences }: Config): boolean {
+  return clients.length === 0 && sequences.length > 0;
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
@@ -156,7 +156,7 @@ export interface Doorway extends Listen {
 
 /** The sockets that knocks have to reach: those of clients, and of sequences with `watch: socket`. */
 export function doorwaysOf(config: Config): Doorway[] {
-  const { listen, streams, doors } = config;
+  const { listen, streams, sequences } = config;
   const doorways: Doorway[] = hasSequencesAlone(config) ? [] : [
     ...listen.map(({ host, port }) => ({
       host,
@@ -169,7 +169,7 @@ export function doorwaysOf(config: Config): Doorway[] {
       protocol: "tcp" as const,
     })),
   ];
-  const hits = doors.filter(({ watch }) => watch === "socket")
+  const hits = sequences.filter(({ watch }) => watch === "socket")
     .flatMap(({ opens, closes }) => [...opens, ...closes ? [closes] : []])
     .flatMap(({ hits }) => hits);
   for (const { protocol, port } of hits) {

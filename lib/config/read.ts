@@ -35,7 +35,7 @@ import type {
   Service,
   StreamListen,
 } from "./config.ts";
-import { doorWarnings, readDoors } from "./sequences.ts";
+import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
 import {
   type ClientYaml,
@@ -88,7 +88,7 @@ export function readConfig(
   for (const [name, client] of yaml.clients) {
     checkRun(name, client, commands, mistakes);
   }
-  const doors = readDoors({ yaml, services, serviceNames }, mistakes);
+  const sequences = readSequences({ yaml, services, serviceNames }, mistakes);
   const firewall = readFirewall(yaml, mistakes);
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
@@ -106,8 +106,8 @@ export function readConfig(
     firewall,
     services,
     clients,
-    doors,
-    warnings: [...keyWarnings(clients), ...doorWarnings(doors)],
+    sequences,
+    warnings: [...keyWarnings(clients), ...sequenceWarnings(sequences)],
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,

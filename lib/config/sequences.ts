@@ -31,25 +31,27 @@ import type {
 import type { FlagWord, SequenceYaml, ServerYaml } from "./shape.ts";
 import type { Argv } from "../firewall/firewall.ts";
 
-/** Reads all doors, in the file's order. */
-export function readDoors(
+/** Reads all entries, in the file's order. */
+export function readSequences(
   setting: SequenceSetting,
   mistakes: Mistake[],
 ): SequenceEntry[] {
   return [...setting.yaml.sequences].map(([name, yaml]) => {
-    const door = readDoor(name, yaml, setting, mistakes);
-    checkDoor(door, yaml, setting, mistakes);
-    return door;
+    const entry = readSequence(name, yaml, setting, mistakes);
+    checkSequence(entry, yaml, setting, mistakes);
+    return entry;
   });
 }
 
 /** The sequences that the kernel is to judge. */
-export function kernelSequences(doors: readonly SequenceEntry[]): Sequence[] {
-  return doors.filter(({ watch }) => watch === "kernel")
+export function kernelSequences(
+  sequences: readonly SequenceEntry[],
+): Sequence[] {
+  return sequences.filter(({ watch }) => watch === "kernel")
     .flatMap(({ opens, closes }) => closes ? [...opens, closes] : opens);
 }
 
-function readDoor(
+function readSequence(
   name: string,
   yaml: SequenceYaml,
   setting: SequenceSetting,
@@ -155,14 +157,14 @@ export interface SequenceSetting {
   readonly serviceNames: readonly string[];
 }
 
-/** Notes what is wrong with a door. */
-export function checkDoor(
-  door: SequenceEntry,
+/** Notes what is wrong with an entry. */
+export function checkSequence(
+  entry: SequenceEntry,
   yaml: SequenceYaml,
   setting: SequenceSetting,
   mistakes: Mistake[],
 ): void {
-  const path = at("sequences", door.name);
+  const path = at("sequences", entry.name);
   const say = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: key && `${path}.${key}`, text, hint });
 
@@ -182,9 +184,9 @@ export function checkDoor(
     ]),
   ];
   for (const [key, hits] of orders) {
-    if (hits) checkHits(door, key, hits, setting, say);
+    if (hits) checkHits(entry, key, hits, setting, say);
   }
-  checkWatch(door, yaml, say);
+  checkWatch(entry, yaml, say);
   if (yaml.every !== null && !yaml.run && !yaml.run_ipv6) {
     say("every", "is for a door that runs something");
   }
@@ -196,7 +198,7 @@ export function checkDoor(
   if (opens.some(([, hits]) => hits && hits.map(formatHit).join() === close)) {
     say("close", "must be another sequence than the one that opens");
   }
-  if (yaml.once && (door.opens[0]?.open.length ?? 0) > MAX_OPENED_PORTS) {
+  if (yaml.once && (entry.opens[0]?.open.length ?? 0) > MAX_OPENED_PORTS) {
     say("once", `is for ${MAX_OPENED_PORTS} ports at most`);
   }
 }
@@ -204,7 +206,7 @@ export function checkDoor(
 type Say = (key: string, text: string, hint?: string) => void;
 
 function checkHits(
-  door: SequenceEntry,
+  entry: SequenceEntry,
   key: string,
   hits: readonly Hit[],
   { yaml, services }: SequenceSetting,
@@ -224,7 +226,7 @@ function checkHits(
       ports.some((other) => overlapPorts(other, range));
     const service = services.find(({ ports }) => among(ports));
     // What is sniffed may be a port that is in use.
-    const isSniffed = door.watch === "sniff";
+    const isSniffed = entry.watch === "sniff";
     if (protocol === "udp" && yaml.listen.some((to) => to.port === port)) {
       say(place, `must not be the port that knocks come to, got "${shown}"`);
     } else if (service && !isSniffed) {
@@ -233,7 +235,7 @@ function checkHits(
         `must not be a port of the service "${service.name}", got "${shown}"`,
       );
     } else if (
-      !isSniffed && door.opens.some(({ open }) => among(open))
+      !isSniffed && entry.opens.some(({ open }) => among(open))
     ) {
       say(place, `must not be a port that it opens, got "${shown}"`);
     }
@@ -264,10 +266,12 @@ function checkWatch(
 }
 
 /** Valid but suspicious settings, a line each with its path. */
-export function doorWarnings(doors: readonly SequenceEntry[]): string[] {
+export function sequenceWarnings(
+  sequences: readonly SequenceEntry[],
+): string[] {
   const orders = new Map<string, string>();
-  return doors.flatMap((door) => {
-    const { name, opens, run, runAfter, oneTime } = door;
+  return sequences.flatMap((entry) => {
+    const { name, opens, run, runAfter, oneTime } = entry;
     const found: string[] = [];
     const warn = (words: string) =>
       found.push(`${at("sequences", name)}: ${words}`);

@@ -99,7 +99,7 @@ const prefix = text(
 );
 
 /** `sequences.NAME`. */
-export const door = object({
+export const sequence = object({
   knock: optional(oneOrMore(hit), null),
   one_time: optional(list(oneOrMore(hit)), null),
   within: optional(duration(MAX_WITHIN_SECONDS), WITHIN_SECONDS),
@@ -118,8 +118,8 @@ export const door = object({
   watch: optional(oneOf(WATCHES), null),
 });
 
-/** A door as it was read, before it was held against all else. */
-export type SequenceYaml = typeof door extends Schema<infer T> ? T : never;
+/** An entry of `sequences` as it was read, before it was held against all else. */
+export type SequenceYaml = typeof sequence extends Schema<infer T> ? T : never;
 
 function parseFlag(value: string): FlagWord | null {
   const name = value.toLowerCase().replace(/^!/, "");
@@ -213,7 +213,7 @@ export const serverSchema = object({
   })),
   clients: section(named(NAME, client)),
   ...OWN_FIELDS,
-  sequences: section(named(NAME, door)),
+  sequences: section(named(NAME, sequence)),
   commands: section(named(NAME, argv)),
   hooks: section(object({
     open: optional(argv, null),

@@ -78,8 +78,8 @@ export interface Sequence {
 }
 
 /** Name under which the grants of a sequence are kept, in place of a client's. */
-export function grantee(door: string): string {
-  return `sequence ${door}`;
+export function grantee(name: string): string {
+  return `sequence ${name}`;
 }
 
 /** Reads `tcp/7000`, `7000/tcp`, `7000:udp` or `7000` (TCP); null if it is none. */

@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { checkDoors } from "../../lib/commands/operator/doctor/server.ts";
+import { checkSequences } from "../../lib/commands/operator/doctor/server.ts";
 import type { SequenceEntry, Watch } from "../../lib/config/config.ts";
 import type { SequenceFact } from "../../lib/server/sequences/sequences.ts";
 import { makeConfig } from "../fakes/fixtures.ts";
 
-function door(watch: Watch): SequenceEntry {
+function entry(watch: Watch): SequenceEntry {
   const nothing = { ipv4: null, ipv6: null };
   return {
     ...{ name: "a", watch, opens: [], oneTime: false, closes: null },
@@ -50,8 +50,8 @@ const CASES: [
 for (const [watch, fact, want] of CASES) {
   test(`checkDoors() says ${want}`, () => {
     const whole = { name: "a", watch, left: null, trouble: null, ...fact };
-    const config = makeConfig([], { doors: [door(watch)] });
-    const found = checkDoors(config, fact && [whole]);
+    const config = makeConfig([], { sequences: [entry(watch)] });
+    const found = checkSequences(config, fact && [whole]);
     assertEquals(found.map(({ level, text }) => `${level} ${text}`), [want]);
   });
 }

@@ -55,7 +55,7 @@ test("parseSockets() reads who listens, on IPv4 and IPv6", () => {
 });
 
 test("the doctor finds nothing bad in sequences without clients", () => {
-  const door = {
+  const entry = {
     name: "a",
     watch: "sniff",
     opens: [],
@@ -66,7 +66,7 @@ test("the doctor finds nothing bad in sequences without clients", () => {
     from: null,
     every: null,
   } as const;
-  const config = makeConfig([], { doors: [door] });
+  const config = makeConfig([], { sequences: [entry] });
   assertEquals(told(checkClients(config, START_MS)), [
     "ok none is enrolled: port sequences alone open here",
   ]);

@@ -111,7 +111,7 @@ test("parseConfig() reads every key", () => {
         kill: true,
       },
     ],
-    doors: [],
+    sequences: [],
     warnings: [],
     commands: new Map([["restart", ["systemctl", "restart", "x y"]]]),
     hooks: { open: ["notify", "{client}"], close: null },

@@ -20,19 +20,19 @@ function parse(text: string): Config {
 const HEAD = `services: { ssh: tcp/22, web: [tcp/80, tcp/443] }
 `;
 
-/** A configuration with one door of these keys. */
-function withDoor(keys: string, head = HEAD): Config {
+/** A configuration with one sequence of these keys. */
+function withSequence(keys: string, head = HEAD): Config {
   return parse(`${head}sequences: { door: { ${keys} } }\n`);
 }
 
 test("parseConfig() reads a door with its defaults", () => {
-  const { doors: [door], warnings } = withDoor(
+  const { sequences: [entry], warnings } = withSequence(
     "knock: [tcp/7000, 8000:udp, 900], open: [ssh, web]",
   );
-  assertEquals(door!.watch, "kernel");
-  assertEquals(door!.oneTime, false);
-  assertEquals(door!.closes, null);
-  const [sequence] = door!.opens;
+  assertEquals(entry!.watch, "kernel");
+  assertEquals(entry!.oneTime, false);
+  assertEquals(entry!.closes, null);
+  const [sequence] = entry!.opens;
   assertEquals(sequence!.hits.map(formatHit), [
     "tcp/7000",
     "udp/8000",
@@ -48,19 +48,19 @@ test("parseConfig() reads a door with its defaults", () => {
 });
 
 test("parseConfig() reads every key of a door", () => {
-  const { doors: [door] } = withDoor(
+  const { sequences: [entry] } = withSequence(
     `one_time: [[tcp/3, tcp/1], [tcp/9, udp/4]], within: 1m, open: tcp/8000-8001,
      for: 2h, once: true, close: [tcp/4, tcp/3], run: [wake, "{address}"], run_ipv6: false,
      run_after_ipv6: [sleep], flags: [syn, "!ack"], target: 192.0.2.1, watch: sniff`,
   );
-  assertEquals(door!.opens.map(({ hits }) => hits.map(formatHit).join(" ")), [
+  assertEquals(entry!.opens.map(({ hits }) => hits.map(formatHit).join(" ")), [
     "tcp/3 tcp/1",
     "tcp/9 udp/4",
   ]);
-  assertEquals(door!.oneTime, true);
-  assertEquals(door!.run, { ipv4: ["wake", "{address}"], ipv6: null });
-  assertEquals(door!.runAfter, { ipv4: null, ipv6: ["sleep"] });
-  const sequence = door!.closes!;
+  assertEquals(entry!.oneTime, true);
+  assertEquals(entry!.run, { ipv4: ["wake", "{address}"], ipv6: null });
+  assertEquals(entry!.runAfter, { ipv4: null, ipv6: ["sleep"] });
+  const sequence = entry!.closes!;
   assertEquals([sequence.action, sequence.once, sequence.target], [
     "close",
     true,
@@ -90,7 +90,7 @@ const WATCHED: [keys: string, head: string, want: string][] = [
 
 for (const [keys, head, want] of WATCHED) {
   test(`parseConfig() has ${want} watch ${keys}`, () => {
-    assertEquals(withDoor(keys, head).doors[0]!.watch, want);
+    assertEquals(withSequence(keys, head).sequences[0]!.watch, want);
   });
 }
 
@@ -98,8 +98,8 @@ const many = (count: number) =>
   Array.from({ length: count }, (_, index) => `tcp/${9000 - index}`).join(", ");
 
 test("parseConfig() takes a port in use as a knock that is sniffed", () => {
-  withDoor("knock: [tcp/7000, tcp/22], open: ssh, watch: sniff");
-  withDoor("knock: [tcp/7000, tcp/8000], open: tcp/8000, watch: sniff");
+  withSequence("knock: [tcp/7000, tcp/22], open: ssh, watch: sniff");
+  withSequence("knock: [tcp/7000, tcp/8000], open: tcp/8000, watch: sniff");
 });
 
 const WRONG: [keys: string, want: string][] = [
@@ -195,7 +195,7 @@ const WRONG: [keys: string, want: string][] = [
 
 for (const [keys, want] of WRONG) {
   test(`parseConfig() refuses ${keys.slice(0, 70)}`, () => {
-    const { mistakes } = assertThrows(() => withDoor(keys), ConfigError);
+    const { mistakes } = assertThrows(() => withSequence(keys), ConfigError);
     const wanted = `server.yaml: sequences.door.${want}`;
     assert(mistakes.includes(wanted), mistakes.join("\n"));
   });
@@ -210,7 +210,7 @@ const WARNED: [keys: string, words: string][] = [
 
 for (const [keys, words] of WARNED) {
   test(`parseConfig() warns of ${keys}`, () => {
-    const { warnings } = withDoor(keys);
+    const { warnings } = withSequence(keys);
     assertEquals(warnings.length, 1, warnings.join("\n"));
     assert(warnings[0]!.startsWith("sequences.door: "), warnings[0]);
     assert(warnings[0]!.includes(words), warnings[0]);
@@ -239,6 +239,6 @@ test("parseConfig() takes what convertKnockd() writes", () => {
       name,
       () => runtime.files.readBytes(`${folder}/3-smtp.sequences`),
     );
-    assert(parse(text).doors.length > 0, name);
+    assert(parse(text).sequences.length > 0, name);
   }
 });

@@ -99,7 +99,7 @@ export function makeConfig(
     hooks: { open: null, close: null },
     services: [],
     clients,
-    doors: [],
+    sequences: [],
     warnings: [],
     log: { format: "text", level: "info" },
     metrics: null,

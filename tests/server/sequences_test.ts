@@ -20,9 +20,11 @@ const HERE = "192.0.2.9";
 /** A firewall that nothing asks here. */
 const FIREWALL = {} as Firewall;
 
-function configure(doors: string): Config {
+function configure(sequences: string): Config {
   return parseConfig(
-    `services: { ssh: tcp/22 }\nsequences:\n${doors.replace(/^/gm, "  ")}\n`,
+    `services: { ssh: tcp/22 }\nsequences:\n${
+      sequences.replace(/^/gm, "  ")
+    }\n`,
     {
       file: "server.yaml",
       readKey: () => new Uint8Array(32).fill(1),
@@ -32,7 +34,7 @@ function configure(doors: string): Config {
   );
 }
 
-/** Doors on a fake machine: what they claim, what they run, what they say. */
+/** Sequences on a fake machine: what they claim, what they run, what they say. */
 async function machine(config: Config) {
   const runtime = new FakeRuntime({ steps: "by hand" });
   const store = await openStore(runtime, "/state");
@@ -69,8 +71,8 @@ async function machine(config: Config) {
     config,
     FIREWALL,
   );
-  const doors = new Sequences(server, perform);
-  await doors.adopt(config);
+  const sequences = new Sequences(server, perform);
+  await sequences.adopt(config);
   const knock = async (...ports: number[]) => {
     for (const port of ports) {
       const source = { host: HERE, port: 40_000 };
@@ -79,7 +81,7 @@ async function machine(config: Config) {
     await Promise.resolve();
     await Promise.resolve();
   };
-  return { runtime, store, doors, claims, ran, said, knock, counters };
+  return { runtime, store, sequences, claims, ran, said, knock, counters };
 }
 
 test("Doors opens by sockets, and forgets who comes to a port beside", async () => {
@@ -118,17 +120,20 @@ test("Doors runs a program once in the time of every, and counts what is left ou
 });
 
 test("Doors answers to the sources of from alone, and uses nothing up for others", async () => {
-  const door = (from: string) =>
+  const entry = (from: string) =>
     configure(
       `a: { one_time: [[udp/7000, udp/9000]], open: ssh, from: "${from}" }`,
     );
-  const others = await machine(door("::/0"));
+  const others = await machine(entry("::/0"));
   await others.knock(7000, 9000);
   assertEquals([others.claims, others.counters.all], [[], {
     "left out: from": 1,
   }]);
-  assertEquals(others.store.doors.left(door("::/0").doors[0]!).length, 1);
-  const mine = await machine(door("0.0.0.0/0"));
+  assertEquals(
+    others.store.sequences.left(entry("::/0").sequences[0]!).length,
+    1,
+  );
+  const mine = await machine(entry("0.0.0.0/0"));
   await mine.knock(7000, 9000);
   assertEquals(mine.claims.length, 1);
 });
@@ -168,7 +173,7 @@ test("Doors does not open what cannot be written down as used", async () => {
 });
 
 test("Doors runs programs when it opens, and when its time is over or it is closed", async () => {
-  const { ran, knock, runtime, doors } = await machine(
+  const { ran, knock, runtime, sequences } = await machine(
     configure(
       `a: { knock: [udp/7000, udp/9000], open: ssh, close: [udp/9000, udp/7000],
   for: 10s, run: [up, "{address}", "{ports}"], run_after: [down, "{family}"] }`,
@@ -176,16 +181,16 @@ test("Doors runs programs when it opens, and when its time is over or it is clos
   );
   await knock(7000, 9000);
   assertEquals(ran, [`sequence a up ${HERE} tcp/22`]);
-  doors.sweep();
+  sequences.sweep();
   assertEquals(ran.length, 1);
   await runtime.clock.advance(10_000);
-  doors.sweep();
-  doors.sweep();
+  sequences.sweep();
+  sequences.sweep();
   assertEquals(ran.slice(1), ["sequence a down ipv4"]);
   await knock(7000, 9000);
   await knock(9000, 7000);
   await runtime.clock.advance(10_000);
-  doors.sweep();
+  sequences.sweep();
   assertEquals(ran.slice(3), ["sequence a down ipv4"]);
 });
 
@@ -202,11 +207,11 @@ test("Doors says when tcpdump is missing, and tries again", async () => {
   const store = await openStore(runtime, "/state");
   const said: string[] = [];
   const log: Log = (level, message) => void said.push(`${level} ${message}`);
-  const doors = new Sequences(
+  const sequences = new Sequences(
     await makeServer({ runtime, store, log }, config, FIREWALL),
     () => Promise.resolve(true),
   );
-  await doors.adopt(config);
+  await sequences.adopt(config);
   assertEquals(said, [
     `error sequences (watch: sniff) are not heard, and open nothing: cannot run "tcpdump": not found`,
   ]);
@@ -214,5 +219,5 @@ test("Doors says when tcpdump is missing, and tries again", async () => {
   await runtime.clock.advance(1000);
   assertEquals(tries, 3);
   assertEquals(said.length, 1);
-  await doors.stop();
+  await sequences.stop();
 });

@@ -46,7 +46,7 @@ Example:
 `;
 
 /** Beginning of the names that port sequences have as clients. */
-const DOOR = "sequence ";
+const BY_SEQUENCE = "sequence ";
 
 /** Interval between looks for further events, milliseconds. */
 const LOOK_MS = 250;
@@ -92,7 +92,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     print(events);
     if (events.length === 0) {
       // Who was removed may still be in the log; who is in neither is a slip.
-      const isClient = client !== undefined && !client.startsWith(DOOR);
+      const isClient = client !== undefined && !client.startsWith(BY_SEQUENCE);
       if (isClient) findClient(config, client);
       if (!json && !follows) runtime.err("nothing is in the log\n");
     }

@@ -50,7 +50,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const named = file ?? options.value("config");
   if (options.flag("remove")) return await remove(runtime, named);
   const path = needConfig(runtime, named);
-  const { firewall, services, doors } = loadConfig(runtime, path);
+  const { firewall, services, sequences } = loadConfig(runtime, path);
   if (firewall.backend !== "nft") {
     throw new ConfigError([
       `${path}: firewall.backend: must be nft for a ruleset of nftables, ` +
@@ -59,7 +59,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
   runtime.out(
     await nftRules(runtime, firewall, services) +
-      bootText(kernelSequences(doors)),
+      bootText(kernelSequences(sequences)),
   );
   return 0;
 }

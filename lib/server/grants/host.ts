@@ -196,11 +196,11 @@ export class HostWatch {
 
 /** Everything of a configuration that the host's own rules surely drop. */
 export function hostFacts(rules: HostRules, config: Config): HostFact[] {
-  const { firewall, services, clients, doors } = config;
+  const { firewall, services, clients, sequences } = config;
   const granted: PortRange[] = [
     ...services.flatMap(({ ports }) => ports),
     ...clients.flatMap(({ open }) => open),
-    ...doors.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
+    ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
   ];
   const facts = new Map<string, HostFact>();
   const add = (

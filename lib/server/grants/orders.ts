@@ -23,7 +23,7 @@ export function applyAll(
   { config, firewall }: Pick<Active, "config" | "firewall">,
 ): Promise<void> {
   const nowMs = runtime.nowMs();
-  firewall.kernel?.setSequences(kernelRules(kernelSequences(config.doors)));
+  firewall.kernel?.setSequences(kernelRules(kernelSequences(config.sequences)));
   const names = granteesOf(config);
   const clients = new Map(config.clients.map((one) => [one.name, one]));
   const live = store.ledger.live(nowMs)

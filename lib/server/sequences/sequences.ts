@@ -1,5 +1,5 @@
 /**
- * The doors that port sequences open: has them watched, and does what a
+ * Port sequences of the configuration: has them watched, and does what a
  * complete sequence says.
  * @module
  */
@@ -45,18 +45,18 @@ export type Perform = (
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
 const MAX_RUNS = 65_536;
 
-/** When a door ran its program for a source, and whether a further one was told of. */
+/** When an entry ran its program for a source, and whether a further one was told of. */
 interface LastRun {
   readonly atMs: number;
   told: boolean;
 }
 
-/** All doors of a server. */
+/** All entries of a server. */
 export class Sequences {
   readonly #server: Server;
   readonly #perform: Perform;
   readonly #troubles = new Map<Watch, string>();
-  #doors: readonly SequenceEntry[] = [];
+  #entries: readonly SequenceEntry[] = [];
   #hasAdopted = false;
   #watchers: readonly Watcher[] = [];
   readonly #runs = new Map<string, LastRun>();
@@ -66,38 +66,40 @@ export class Sequences {
     this.#perform = perform;
   }
 
-  /** Has the doors of a configuration watched from now on. */
+  /** Has the entries of a configuration watched from now on. */
   async adopt(config: Config): Promise<void> {
-    const before = JSON.stringify(this.#doors);
-    if (this.#hasAdopted && before === JSON.stringify(config.doors)) return;
+    const before = JSON.stringify(this.#entries);
+    if (this.#hasAdopted && before === JSON.stringify(config.sequences)) return;
     this.#hasAdopted = true;
     await this.stop();
-    this.#doors = config.doors;
+    this.#entries = config.sequences;
     this.#troubles.clear();
     const started = (["kernel", "sniff", "socket"] as const).map((watch) => {
-      const doors = config.doors.filter((door) => door.watch === watch);
-      return doors.length === 0 ? null : startWatch(watch, {
+      const sequences = config.sequences.filter((entry) =>
+        entry.watch === watch
+      );
+      return sequences.length === 0 ? null : startWatch(watch, {
         runtime: this.#server.runtime,
         store: this.#server.store,
         config,
-        doors,
-        active: () => this.#active(doors),
+        sequences,
+        active: () => this.#active(sequences),
         complete: (completed) => this.#complete(completed),
         changed: (trouble) => this.#changed(watch, trouble),
       });
     });
     this.#watchers = (await Promise.all(started)).filter((one) => one !== null);
-    for (const door of this.#doors) this.#sayWhenUsedUp(door);
+    for (const entry of this.#entries) this.#sayWhenUsedUp(entry);
     this.#announce();
   }
 
-  /** Runs what is to be run when a door's time is over. */
+  /** Runs what is to be run when an entry's time is over. */
   sweep(): void {
     const { runtime, store } = this.#server;
-    for (const { door: name, address } of store.doors.due(runtime.nowMs())) {
-      store.doors.forget(name, address);
-      const door = this.#doors.find((door) => door.name === name);
-      if (door) this.#run(door, door.runAfter, address);
+    for (const { name, address } of store.sequences.due(runtime.nowMs())) {
+      store.sequences.forget(name, address);
+      const entry = this.#entries.find((entry) => entry.name === name);
+      if (entry) this.#run(entry, entry.runAfter, address);
     }
   }
 
@@ -106,41 +108,42 @@ export class Sequences {
     this.#watchers = [];
   }
 
-  /** The sequences that some doors answer to now. */
-  #active(doors: readonly SequenceEntry[]): Sequence[] {
-    return doors.flatMap((door) => {
-      const opens = door.oneTime
-        ? this.#server.store.doors.left(door).slice(0, 1)
-        : door.opens;
-      return door.closes ? [...opens, door.closes] : opens;
+  /** The sequences that some entries answer to now. */
+  #active(sequences: readonly SequenceEntry[]): Sequence[] {
+    return sequences.flatMap((entry) => {
+      const opens = entry.oneTime
+        ? this.#server.store.sequences.left(entry).slice(0, 1)
+        : entry.opens;
+      return entry.closes ? [...opens, entry.closes] : opens;
     });
   }
 
   /** Does what a complete sequence says. Never throws. */
   #complete({ name, action, address, inKernel, sequence }: Completed): void {
     const { runtime, store } = this.#server;
-    const door = this.#doors.find((door) => door.name === name);
-    const model = action === "open" ? door?.opens[0] : door?.closes;
-    if (!door || !model) return;
-    if (door.from?.every((prefix) => !prefixContains(prefix, address))) {
+    const entry = this.#entries.find((entry) => entry.name === name);
+    const model = action === "open" ? entry?.opens[0] : entry?.closes;
+    if (!entry || !model) return;
+    if (entry.from?.every((prefix) => !prefixContains(prefix, address))) {
       this.#server.counters.add("left out: from");
       return;
     }
     const nowMs = runtime.nowMs();
     const { open, forSeconds } = model;
-    const argv = programFor(door.run, address);
+    const argv = programFor(entry.run, address);
     const leftOut = action === "open" && argv !== null &&
-      this.#isTooSoon(door, address);
-    if (leftOut && open.length === 0 && !door.oneTime) return;
+      this.#isTooSoon(entry, address);
+    if (leftOut && open.length === 0 && !entry.oneTime) return;
     const note = () => {
       if (action === "close") return;
-      if (door.oneTime && sequence) store.doors.burn(sequence);
+      if (entry.oneTime && sequence) store.sequences.burn(sequence);
       if (leftOut && open.length === 0) return;
-      if (!programFor(door.runAfter, address)) return;
-      store.doors.remind(name, address, nowMs + forSeconds * 1000);
+      if (!programFor(entry.runAfter, address)) return;
+      store.sequences.remind(name, address, nowMs + forSeconds * 1000);
     };
     const runs = argv !== null && action === "open" && open.length === 0;
-    const ends = open.length > 0 || programFor(door.runAfter, address) !== null;
+    const ends = open.length > 0 ||
+      programFor(entry.runAfter, address) !== null;
     this.#perform(
       {
         client: grantee(name),
@@ -157,10 +160,10 @@ export class Sequences {
       note,
       nowMs,
     ).then((done) => {
-      if (done && !leftOut) this.#follow(door, action, address);
+      if (done && !leftOut) this.#follow(entry, action, address);
     });
-    if (!door.oneTime || action === "close") return;
-    this.#sayWhenUsedUp(door);
+    if (!entry.oneTime || action === "close") return;
+    this.#sayWhenUsedUp(entry);
     this.#announce();
   }
 
@@ -192,23 +195,27 @@ export class Sequences {
   }
 
   /** Runs commands and hooks after the firewall. */
-  #follow(door: SequenceEntry, action: SequenceAction, address: string): void {
-    if (action === "open") return this.#run(door, door.run, address);
+  #follow(entry: SequenceEntry, action: SequenceAction, address: string): void {
+    if (action === "open") return this.#run(entry, entry.run, address);
     attempt(this.#server.log, () => {
       // What was to be run at the end is run now: this is the end.
       const { store } = this.#server;
-      if (!store.doors.forget(door.name, address)) return;
-      this.#run(door, door.runAfter, address);
+      if (!store.sequences.forget(entry.name, address)) return;
+      this.#run(entry, entry.runAfter, address);
     });
   }
 
-  #run(door: SequenceEntry, programs: SequencePrograms, address: string): void {
+  #run(
+    entry: SequenceEntry,
+    programs: SequencePrograms,
+    address: string,
+  ): void {
     const argv = programFor(programs, address);
     if (!argv) return;
     const { runtime, runner } = this.#server;
-    const [model] = door.opens;
+    const [model] = entry.opens;
     const seconds = model?.forSeconds ?? 0;
-    const client = grantee(door.name);
+    const client = grantee(entry.name);
     const [program, ...args] = fillIn(argv, {
       client,
       address,
@@ -220,12 +227,12 @@ export class Sequences {
     runner.run(client, [program!, ...args], { client, address });
   }
 
-  #sayWhenUsedUp(door: SequenceEntry): void {
+  #sayWhenUsedUp(entry: SequenceEntry): void {
     attempt(this.#server.log, () => {
-      if (!door.oneTime) return;
+      if (!entry.oneTime) return;
       const { log, store } = this.#server;
-      const left = store.doors.left(door).length;
-      const words = `sequences.${door.name}: `;
+      const left = store.sequences.left(entry).length;
+      const words = `sequences.${entry.name}: `;
       if (left === 0) {
         log("warn", `${words}all one-time sequences are used: it stays shut`);
       } else {
@@ -251,11 +258,11 @@ export class Sequences {
   #announce(): void {
     attempt(this.#server.log, () => {
       const { store } = this.#server;
-      const facts = this.#doors.map((door): SequenceFact => ({
-        name: door.name,
-        watch: door.watch,
-        left: door.oneTime ? store.doors.left(door).length : null,
-        trouble: this.#troubles.get(door.watch) ?? null,
+      const facts = this.#entries.map((entry): SequenceFact => ({
+        name: entry.name,
+        watch: entry.watch,
+        left: entry.oneTime ? store.sequences.left(entry).length : null,
+        trouble: this.#troubles.get(entry.watch) ?? null,
       }));
       store.setFact("doors", facts);
     });

@@ -35,7 +35,7 @@ const ADDRESSES_MS = 1000;
 
 /** A sequence that somebody has completed. */
 export interface Completed {
-  /** The door's. */
+  /** The entry's. */
   readonly name: string;
   readonly action: SequenceAction;
   /** Canonical. */
@@ -51,7 +51,7 @@ export interface WatchSetting {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly config: Config;
-  readonly doors: readonly SequenceEntry[];
+  readonly sequences: readonly SequenceEntry[];
   /** Current sequences of these entries; they may change after each completion. */
   active(): Sequence[];
   complete(completed: Completed): void;
@@ -92,7 +92,7 @@ async function watchKernel(setting: WatchSetting): Promise<Watcher> {
 
 async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
   const { runtime, config } = setting;
-  const hits = hitsOf(setting.doors);
+  const hits = hitsOf(setting.sequences);
   const used = config.services.flatMap(({ ports }) => ports);
   const knocks = datagramPlaces(config).map(({ port }) => ({
     protocol: "udp" as const,
@@ -103,7 +103,7 @@ async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
   const listen = follow(setting, [...hits, ...traps]);
   const isOurs = ownAddresses(runtime);
   const targets = new Set(
-    setting.doors.flatMap(({ opens }) => opens.map(({ target }) => target)),
+    setting.sequences.flatMap(({ opens }) => opens.map(({ target }) => target)),
   );
   return await startCapture(
     "sniff",
@@ -122,7 +122,7 @@ async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
 
 async function watchSockets(setting: WatchSetting): Promise<Watcher> {
   const { runtime, changed } = setting;
-  const hits = hitsOf(setting.doors);
+  const hits = hitsOf(setting.sequences);
   const traps = trapsBeside(hits, SOCKET_TRAPS);
   const listen = follow(setting, [...hits, ...traps]);
   const sockets: Datagrams[] = [];
@@ -201,8 +201,8 @@ async function startCapture(
   return capture;
 }
 
-function hitsOf(doors: readonly SequenceEntry[]): Hit[] {
-  const all = doors.flatMap(({ opens, closes }) =>
+function hitsOf(sequences: readonly SequenceEntry[]): Hit[] {
+  const all = sequences.flatMap(({ opens, closes }) =>
     closes ? [...opens, closes] : opens
   ).flatMap(({ hits }) => hits);
   return [...new Map(all.map((hit) => [formatHit(hit), hit])).values()];

@@ -4,14 +4,14 @@ import type { SequenceEntry } from "../../config/config.ts";
 import type { Database, Statement } from "../../runtime/runtime.ts";
 import { formatHit, type Sequence } from "../../sequences/sequence.ts";
 
-/** A program that is to be run when a door's time is over. */
+/** A program that is to be run when a sequence's time is over. */
 export interface Pending {
-  readonly door: string;
+  readonly name: string;
   /** Canonical. */
   readonly address: string;
 }
 
-/** The tables of doors in the state file. Methods throw SystemError. */
+/** The tables of sequences in the state file. Methods throw SystemError. */
 export class SequenceBook {
   readonly #burn: Statement;
   readonly #isBurnt: Statement;
@@ -28,14 +28,14 @@ export class SequenceBook {
       insert into reminders (door, address, until_ms) values (?, ?, ?)
       on conflict do update set until_ms = max(until_ms, excluded.until_ms)`);
     this.#due = database.prepare(
-      "select door, address from reminders where until_ms <= ?",
+      "select door as name, address from reminders where until_ms <= ?",
     );
     this.#forget = database.prepare(
       "delete from reminders where door = ? and address = ?",
     );
   }
 
-  /** The one-time sequences of a door that were not used yet, in order. */
+  /** The one-time sequences of an entry that were not used yet, in order. */
   left({ name, opens }: SequenceEntry): Sequence[] {
     return opens.filter(({ hits }) => !this.#isBurnt.get(name, text(hits)));
   }
@@ -46,8 +46,8 @@ export class SequenceBook {
   }
 
   /** Notes that something is to be run for an address; the later time counts. */
-  remind(door: string, address: string, untilMs: number): void {
-    this.#remind.run(door, address, untilMs);
+  remind(name: string, address: string, untilMs: number): void {
+    this.#remind.run(name, address, untilMs);
   }
 
   /** Commands that are due. */
@@ -56,8 +56,8 @@ export class SequenceBook {
   }
 
   /** Cancels a pending command; returns true if there was one. */
-  forget(door: string, address: string): boolean {
-    return this.#forget.run(door, address) > 0;
+  forget(name: string, address: string): boolean {
+    return this.#forget.run(name, address) > 0;
   }
 }
 

@@ -104,7 +104,7 @@ export function activate(
   firewall: Firewall,
   dialects: readonly Dialect[],
 ): Active {
-  const { clients, doors } = config;
+  const { clients, sequences } = config;
   return {
     config,
     firewall,
@@ -112,16 +112,16 @@ export function activate(
     clients: new Map(clients.map((one) => [one.name, one])),
     once: new Set([
       ...clients.filter(({ once }) => once).map(({ name }) => name),
-      ...doors.filter(({ opens }) => opens[0]?.once)
+      ...sequences.filter(({ opens }) => opens[0]?.once)
         .map(({ name }) => grantee(name)),
     ]),
   };
 }
 
 /** The names under which a configuration grants: its clients' and its sequences'. */
-export function granteesOf({ clients, doors }: Config): Set<string> {
+export function granteesOf({ clients, sequences }: Config): Set<string> {
   return new Set([
     ...clients.map(({ name }) => name),
-    ...doors.map(({ name }) => grantee(name)),
+    ...sequences.map(({ name }) => grantee(name)),
   ]);
 }

@@ -91,7 +91,7 @@ export class Store {
   readonly replay: Replay;
   readonly ledger: Ledger;
   readonly history: History;
-  readonly doors: SequenceBook;
+  readonly sequences: SequenceBook;
   readonly #database: Database;
   readonly #closed: () => void;
 
@@ -102,7 +102,7 @@ export class Store {
     this.replay = new Replay(database);
     this.ledger = new Ledger(database);
     this.history = new History(database);
-    this.doors = new SequenceBook(database);
+    this.sequences = new SequenceBook(database);
   }
 
   /** Does all of it, or nothing when it throws. */

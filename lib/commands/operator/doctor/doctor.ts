@@ -24,7 +24,7 @@ import {
   unknown,
   warn,
 } from "./finding.ts";
-import { checkClock, checkDoors, checkServer } from "./server.ts";
+import { checkClock, checkSequences, checkServer } from "./server.ts";
 import { checkServices, readSockets } from "./services.ts";
 
 export const help = `Usage:
@@ -123,7 +123,10 @@ async function examine(
       ...checkFirewall(config, ruleset, running),
       ...checkAccept(config, ruleset),
     ]],
-    ["sequences", checkDoors(config, running ? state?.doors ?? [] : null)],
+    [
+      "sequences",
+      checkSequences(config, running ? state?.sequences ?? [] : null),
+    ],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],
     ["clients", checkClients(config, runtime.nowMs())],
   ];

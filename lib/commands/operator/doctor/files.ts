@@ -68,14 +68,14 @@ export async function checkState(
     const fact = (store.fact("server") ?? null) as ServerFact | null;
     const alive = fact !== null && runtime.signalProcess(fact.pid, "test");
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
-    const doors = (store.fact("doors") ?? []) as readonly SequenceFact[];
+    const sequences = (store.fact("doors") ?? []) as readonly SequenceFact[];
     const sniff = (store.fact("sniff") ?? null) as SniffFact | null;
     store.close();
     findings.push(
       ok("state_folder", `state folder ${folder}: can be read and written`),
     );
     const server = alive ? fact : null;
-    return { findings, state: { server, counters, doors, sniff } };
+    return { findings, state: { server, counters, sequences, sniff } };
   } catch (error) {
     if (error instanceof OperatorError) {
       return {
@@ -174,7 +174,7 @@ export interface ServerState {
   /** Counters since the server started. */
   readonly counters: Readonly<Record<string, number>>;
   /** Port sequences; absent: none. */
-  readonly doors?: readonly SequenceFact[];
+  readonly sequences?: readonly SequenceFact[];
   /** Facts about sniffed ports; null or absent: none. */
   readonly sniff?: SniffFact | null;
 }

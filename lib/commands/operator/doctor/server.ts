@@ -216,11 +216,11 @@ function exists(runtime: Runtime, path: string): boolean {
 // Whether port sequences are heard, and whether there are any left.
 
 /** Compares what the configuration wants with what a running server says; null: none runs. */
-export function checkDoors(
-  { doors }: Config,
+export function checkSequences(
+  { sequences }: Config,
   facts: readonly SequenceFact[] | null,
 ): Finding[] {
-  return doors.flatMap(({ name, watch }): Finding[] => {
+  return sequences.flatMap(({ name, watch }): Finding[] => {
     const what = `sequence ${name} (watch: ${watch})`;
     const fact = facts?.find((one) => one.name === name);
     if (!facts) return [ok("sequence", `${what}: configured`)];
