@@ -234,6 +234,7 @@ export function readFirewall(
   mistakes: Mistake[],
 ): Config["firewall"] {
   const { backend, mode, chain, open, close } = firewall;
+  const interfaces: readonly string[] = firewall.interfaces;
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
   if (backend === "command") {
@@ -261,8 +262,22 @@ export function readFirewall(
       `chain: ${DEFAULT_CHAIN}`,
     );
   }
+  if (interfaces.length > 0) {
+    const isGuard = mode === "guard" &&
+      (backend === "nft" || backend === "iptables");
+    const got = `got ${show(interfaces.join(", "))}`;
+    if (!isGuard) {
+      wrong("interfaces", `is for mode guard of nft and iptables, ${got}`);
+    } else if (interfaces.includes("lo")) {
+      wrong(
+        "interfaces",
+        `must be interfaces that strangers come in by, ${got}`,
+        "take lo out: the loopback is never guarded",
+      );
+    }
+  }
   const commands = open && close ? { open, close } : null;
-  return { backend, mode, chain, commands };
+  return { backend, mode, chain, interfaces, commands };
 }
 
 /** Checks that every client can be told from the others. */

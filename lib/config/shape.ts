@@ -150,6 +150,12 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
   return endpoint && endpoint.port > 0 ? endpoint : null;
 });
 
+/** Name of an interface of Linux; no pattern, and nothing that `ip link` shows behind "@". */
+const interfaceName = text(
+  "the name of an interface such as eth0, as `ip link` shows it before any @",
+  (value) => /^[A-Za-z0-9_.-]{1,15}$/.test(value) ? value : null,
+);
+
 const listen = text<ListenEntry>(
   `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ ` +
     "or http/",
@@ -203,6 +209,7 @@ export const serverSchema = object({
     backend: optional(oneOf(BACKENDS), "nft"),
     mode: optional(oneOf(["guard", "accept"]), "guard"),
     chain: optional(words, null),
+    interfaces: optional(oneOrMore(interfaceName), []),
     open: optional(argv, null),
     close: optional(argv, null),
   })),

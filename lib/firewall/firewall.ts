@@ -211,6 +211,8 @@ export interface FirewallConfig {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules: "FAMILY TABLE CHAIN" (nft), or a chain (iptables); null = the default. */
   readonly chain: string | null;
+  /** Interfaces that strangers come in by: mode guard closes ports there alone; none = by all but the loopback. */
+  readonly interfaces: readonly string[];
   /** The backend command: argv to open and to close; null for other backends. */
   readonly commands: { readonly open: Argv; readonly close: Argv } | null;
 }

@@ -20,7 +20,7 @@ import { openStore } from "../../lib/server/state/store.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
-import { makeClient, makeConfig } from "../fakes/fixtures.ts";
+import { makeClient, makeConfig, NFT_GUARD } from "../fakes/fixtures.ts";
 
 /** Findings as "level text", to be compared. */
 const told = (findings: readonly Finding[]) =>
@@ -105,7 +105,7 @@ const service = (
   kill: false,
 });
 const NFT = {
-  firewall: { backend: "nft", mode: "guard", chain: null, commands: null },
+  firewall: NFT_GUARD,
 } as const;
 const nft = (over: Partial<Config> = {}) =>
   makeConfig([makeClient()], {

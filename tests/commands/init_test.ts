@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
+import { NFT_GUARD } from "../fakes/fixtures.ts";
 import { newConfiguration, run } from "../../lib/commands/operator/init.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import {
@@ -22,12 +23,7 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   const runtime = root(0);
   assertEquals(await run([], runtime), 0);
   const { firewall, services, listen } = loadConfig(runtime, FILE);
-  assertEquals(firewall, {
-    backend: "nft",
-    mode: "guard",
-    chain: null,
-    commands: null,
-  });
+  assertEquals(firewall, NFT_GUARD);
   assertEquals(services.map(({ name }) => name), ["ssh"]);
   assertEquals(listen, [{ host: "::", port: 62201 }]);
   assertEquals(runtime.files.stat(FILE)!.mode, 0o600);

@@ -97,6 +97,7 @@ test("parseConfig() reads every key", () => {
       backend: "nft",
       mode: "accept",
       chain: "inet filter door",
+      interfaces: [],
       commands: null,
     },
     services: [

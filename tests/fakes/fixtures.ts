@@ -1,6 +1,7 @@
 /** Clients, requests and configurations for unit tests. */
 
 import type { Client, Config } from "../../lib/config/config.ts";
+import type { FirewallConfig } from "../../lib/firewall/firewall.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
 import {
   FIRST_PACKET,
@@ -9,6 +10,15 @@ import {
 } from "../../lib/sequences/sequence.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { START_MS } from "./fake_runtime.ts";
+
+/** The default firewall. */
+export const NFT_GUARD: FirewallConfig = {
+  backend: "nft",
+  mode: "guard",
+  chain: null,
+  interfaces: [],
+  commands: null,
+};
 
 /** A client that may open tcp/22 and tcp/8080-8090, for 30 s and at most an hour. */
 export function makeClient(over: Partial<Client> = {}): Client {
@@ -94,7 +104,7 @@ export function makeConfig(
     openspa: { file: "openspa.pem", key: null, adkSecret: null },
     maxSkewMs: 120_000,
     reply: true,
-    firewall: { backend: "gate", mode: "guard", chain: null, commands: null },
+    firewall: { ...NFT_GUARD, backend: "gate" },
     commands: new Map(),
     hooks: { open: null, close: null },
     services: [],

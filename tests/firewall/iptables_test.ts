@@ -21,6 +21,7 @@ import {
   applyScript,
   changeScript,
   grantRule,
+  placeOf,
   removeScript,
   type Style,
 } from "../../lib/firewall/iptables/rules.ts";
@@ -28,12 +29,19 @@ import type { RunOptions } from "../../lib/runtime/runtime.ts";
 import { parsePortRange, type PortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 
-const GUARD: Style = { chain: "KNOCK", mode: "guard", timed: true };
-const ACCEPT: Style = { chain: "DOOR", mode: "accept", timed: true };
+const PLAIN = { interfaces: [], timed: true } as const;
+const GUARD: Style = { ...PLAIN, chain: "KNOCK", mode: "guard" };
+const ACCEPT: Style = { ...PLAIN, chain: "DOOR", mode: "accept" };
+const GUARD4 = placeOf(GUARD, 4);
+const ACCEPT4 = placeOf(ACCEPT, 4);
+const JUMPS = [
+  "PREROUTING -m addrtype --dst-type LOCAL -j KNOCK",
+  "PREROUTING -m addrtype --dst-type BROADCAST,MULTICAST -j KNOCK",
+];
 const NOTHING: IptablesListing = {
   rules: null,
   first: false,
-  jumps: 0,
+  jumps: [],
   shared: false,
 };
 
@@ -168,11 +176,12 @@ test("applyScript() makes the chain and the jump in one step", () => {
   assertEquals(
     applyScript(
       GUARD,
+      GUARD4,
       [ssh, { ...ssh, ports: [ports("tcp/23-25"), ports("udp/53")] }],
       [grant("192.0.2.1")],
       NOTHING,
     ),
-    `*filter
+    `*mangle
 :KNOCK - [0:0]
 -A KNOCK -m conntrack --ctstate ESTABLISHED -j RETURN
 -A KNOCK -i lo -j RETURN
@@ -180,7 +189,8 @@ test("applyScript() makes the chain and the jump in one step", () => {
 -A KNOCK -p tcp -m tcp --dport 22:25 -j DROP
 -A KNOCK -p udp -m udp --dport 53 -j DROP
 -A KNOCK -m time --datestop 2037-12-31T00:00:00 -m comment --comment "made by knock"
--I INPUT 1 -j KNOCK
+-I PREROUTING 1 -m addrtype --dst-type BROADCAST,MULTICAST -j KNOCK
+-I PREROUTING 1 -m addrtype --dst-type LOCAL -j KNOCK
 COMMIT
 `,
   );
@@ -188,7 +198,11 @@ COMMIT
 
 test("applyScript() drops nothing in mode accept", () => {
   assertEquals(
-    applyScript(ACCEPT, [ssh], [], { ...NOTHING, first: true, jumps: 1 }),
+    applyScript(ACCEPT, ACCEPT4, [ssh], [], {
+      ...NOTHING,
+      first: true,
+      jumps: ACCEPT4.jumps,
+    }),
     `*filter
 :DOOR - [0:0]
 -A DOOR -m time --datestop 2037-12-31T00:00:00 -m comment --comment "made by knock"
@@ -197,45 +211,76 @@ COMMIT
   );
 });
 
-test("applyScript() has one jump, and it is first", () => {
+test("applyScript() guards at the given interfaces alone", () => {
+  const style: Style = { ...GUARD, interfaces: ["eth0", "ppp0"] };
+  const text = applyScript(style, GUARD4, [ssh], [], NOTHING);
+  assertEquals(
+    text.split("\n").filter((line) => line.endsWith("-j DROP")),
+    ["eth0", "ppp0"].map((name) =>
+      `-A KNOCK -i ${name} -p tcp -m tcp --dport 22 -j DROP`
+    ),
+  );
+});
+
+test("placeOf() sends all that an input hook would see to the guard", () => {
+  assertEquals(GUARD4, { table: "mangle", chain: "KNOCK", jumps: JUMPS });
+  assertEquals(
+    placeOf(GUARD, 6).jumps,
+    ["LOCAL", "MULTICAST", "ANYCAST"].map((type) =>
+      JUMPS[0]!.replace("LOCAL", type)
+    ),
+  );
+  assertEquals(ACCEPT4, {
+    table: "filter",
+    chain: "DOOR",
+    jumps: ["INPUT -j DOOR"],
+  });
+});
+
+test("applyScript() has each jump once, and first", () => {
   const jumpLines = (found: Partial<IptablesListing>) =>
-    applyScript(GUARD, [], [], { ...NOTHING, ...found }).split("\n")
+    applyScript(ACCEPT, ACCEPT4, [], [], { ...NOTHING, ...found }).split("\n")
       .filter((line) => line.includes("INPUT"));
-  assertEquals(jumpLines({ first: true, jumps: 1 }), []);
-  assertEquals(jumpLines({ first: false, jumps: 1 }), [
-    "-D INPUT -j KNOCK",
-    "-I INPUT 1 -j KNOCK",
+  const jumps = ACCEPT4.jumps;
+  assertEquals(jumpLines({ first: true, jumps }), []);
+  assertEquals(jumpLines({ first: false, jumps }), [
+    "-D INPUT -j DOOR",
+    "-I INPUT 1 -j DOOR",
   ]);
-  assertEquals(jumpLines({ first: true, jumps: 2 }).length, 3);
+  assertEquals(
+    jumpLines({ first: true, jumps: [...jumps, ...jumps] }).length,
+    3,
+  );
 });
 
 test("changeScript() puts in before it takes out", () => {
   assertEquals(
-    changeScript(GUARD, ["OLD"], ["NEW"]),
-    "*filter\n-I KNOCK 3 NEW\n-D KNOCK OLD\nCOMMIT\n",
+    changeScript(GUARD, GUARD4, ["OLD"], ["NEW"]),
+    "*mangle\n-I KNOCK 3 NEW\n-D KNOCK OLD\nCOMMIT\n",
   );
   assertEquals(
-    changeScript(ACCEPT, [], ["NEW"]),
+    changeScript(ACCEPT, ACCEPT4, [], ["NEW"]),
     "*filter\n-I DOOR 1 NEW\nCOMMIT\n",
   );
 });
 
 test("removeScript() leaves a chain that others lead to", () => {
-  const found = { ...NOTHING, jumps: 1 };
-  const want = "*filter\n-D INPUT -j KNOCK\n-F KNOCK\n-X KNOCK\nCOMMIT\n";
-  assertEquals(removeScript("KNOCK", found), want);
+  const found = { ...NOTHING, jumps: ACCEPT4.jumps };
+  const want = "*filter\n-D INPUT -j DOOR\n-F DOOR\n-X DOOR\nCOMMIT\n";
+  assertEquals(removeScript(ACCEPT4, found), want);
   assertEquals(
-    removeScript("KNOCK", { ...found, shared: true }),
-    want.replace("-X KNOCK\n", ""),
+    removeScript(ACCEPT4, { ...found, shared: true }),
+    want.replace("-X DOOR\n", ""),
   );
 });
 
-const LISTING = `-P INPUT ACCEPT
+const LISTING = `-P PREROUTING ACCEPT
 -N KNOCK
 -N KNOCKD
--A INPUT -j KNOCK
--A INPUT -i eth0 -j KNOCKD
--A INPUT -j KNOCK
+-A ${JUMPS[0]}
+-A ${JUMPS[1]}
+-A PREROUTING -i eth0 -j KNOCKD
+-A ${JUMPS[0]}
 -A KNOCK -i lo -j RETURN
 -A KNOCK ${RULE}
 -A KNOCK -m comment --comment "made by knock"
@@ -243,19 +288,24 @@ const LISTING = `-P INPUT ACCEPT
 `;
 
 test("readListing() reads the chain, its jumps and nothing alike", () => {
-  const found = readListing(LISTING, "KNOCK");
+  const found = readListing(LISTING, GUARD4);
   assertEquals(found, {
     rules: ["-i lo -j RETURN", RULE, '-m comment --comment "made by knock"'],
     first: true,
-    jumps: 2,
+    jumps: [...JUMPS, JUMPS[0]],
     shared: false,
   });
+  for (const jump of JUMPS) {
+    const late = LISTING.replaceAll(`-A ${jump}\n`, "") + `-A ${jump}\n`;
+    assertEquals(readListing(late, GUARD4).first, false, jump);
+  }
   assert(isOurs(found));
   assertEquals(ourChains(LISTING), ["KNOCK"]);
-  const other = readListing(LISTING, "KNOCKD");
-  assertEquals([other.first, other.jumps, other.shared], [false, 0, true]);
+  const other = readListing(LISTING, placeOf({ ...GUARD, chain: "KNOCKD" }, 4));
+  assertEquals([other.first, other.jumps, other.shared], [false, [], true]);
   assert(!isOurs(other));
-  assertEquals(readListing(LISTING, "NONE"), NOTHING);
+  const none = placeOf({ ...GUARD, chain: "NONE" }, 4);
+  assertEquals(readListing(LISTING, none), NOTHING);
 });
 
 test("portray() knows a grant however a version of iptables writes it", () => {
@@ -320,7 +370,8 @@ function faked(options: {
       return { code: 3, stderr: "ip6tables v1.8.9 (legacy): no such table\n" };
     }
     if (argv.includes("-S")) {
-      return { stdout: listings.get(name) ?? "-P INPUT ACCEPT\n" };
+      const held = argv.includes("mangle") && listings.get(name);
+      return { stdout: held || "-P INPUT ACCEPT\n" };
     }
     const script = String(run.stdin);
     scripts.push(`${name}\n${script}`);
@@ -328,7 +379,11 @@ function faked(options: {
     if (words !== null) return { code: 2, stderr: words };
     if (script.includes(":KNOCK")) {
       const rules = script.match(/^-A KNOCK .*\n/gm)!.join("");
-      listings.set(name, `-N KNOCK\n-A INPUT -j KNOCK\n${rules}`);
+      const { jumps } = placeOf(GUARD, name === "iptables" ? 4 : 6);
+      listings.set(
+        name,
+        `-N KNOCK\n${jumps.map((jump) => `-A ${jump}\n`).join("")}${rules}`,
+      );
     }
     return {};
   };
@@ -373,7 +428,9 @@ test("apply() is one script for each family, and a change one of its own", async
   const longer = grant("192.0.2.1", "tcp/22", { untilMs: START_MS + 90_000 });
   await firewall.change([longer], [longer], START_MS);
   assertEquals(scripts, [
-    `iptables\n${changeScript(GUARD, [RULE], [grantRule(longer, GUARD)])}`,
+    `iptables\n${
+      changeScript(GUARD, GUARD4, [RULE], [grantRule(longer, GUARD)])
+    }`,
   ]);
   scripts.length = 0;
   await firewall.change([longer], [longer], START_MS);
@@ -478,5 +535,7 @@ test("intact() sweeps what is over", async () => {
   await fake.clock.advance(30_000);
   scripts.length = 0;
   assertEquals(await firewall.intact(), true);
-  assertEquals(scripts, [`iptables\n${changeScript(GUARD, [RULE], [])}`]);
+  assertEquals(scripts, [
+    `iptables\n${changeScript(GUARD, GUARD4, [RULE], [])}`,
+  ]);
 });

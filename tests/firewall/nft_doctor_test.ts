@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
+import { NFT_GUARD } from "../fakes/fixtures.ts";
 import { checkAccept } from "../../lib/commands/operator/doctor/backend.ts";
 import { findDrops, findJump } from "../../lib/firewall/host/jump.ts";
 import { parseNftJson } from "../../lib/firewall/host/nft_json.ts";
@@ -198,10 +199,7 @@ for (const [text, want] of chains) {
 }
 
 test("checkAccept() tells of the jump, and of what is passed on", () => {
-  const firewall = {
-    ...{ backend: "nft", mode: "accept" } as const,
-    ...{ chain: null, commands: null },
-  };
+  const firewall = { ...NFT_GUARD, mode: "accept" as const };
   const nas = {
     ...{ name: "nas", ports: [], masquerade: false, kill: false },
     to: { host: "10.0.0.5", port: 443 },

@@ -1,6 +1,12 @@
 /** The rulesets of mode accept, of forwards and of the kernel gate, as text. */
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
 import { run } from "../../lib/commands/operator/rules.ts";
 import { FirewallError } from "../../lib/firewall/firewall.ts";
@@ -83,7 +89,28 @@ test("rulesetText() leads on who has a grant, and drops the others first", () =>
     "ct status dnat meta l4proto tcp ct original proto-dst 8443 ip daddr 10.0.0.5 tcp dport 443 masquerade",
     "ct status dnat meta l4proto tcp ct original proto-dst 9000-9010 ip daddr 10.0.0.5 tcp dport 443 masquerade",
   ]);
-  assert(text.indexOf("counter drop") < text.indexOf("@allow4 accept"));
+  // What no rule led on is dropped, and a single use is left to that rule.
+  const forwarded = "meta l4proto . th dport { tcp . 8443, tcp . 9000-9010 }";
+  assertEquals(having(text, `${forwarded} counter drop`).length, 1);
+  assertEquals(
+    having(text, `${forwarded} ip saddr . meta l4proto . th dport @once4`),
+    [`${forwarded} ip saddr . meta l4proto . th dport @once4 accept`],
+  );
+});
+
+test("rulesetText() guards at the given interfaces alone, forwards too", () => {
+  const text = rulesetText({
+    ...EMPTY,
+    interfaces: ["eth0", "ppp0"],
+    guarded: FORWARD.ports,
+    forwards: [FORWARD],
+  });
+  const lines = text.split("\n").map((line) => line.trim());
+  const elsewhere = 'iifname != { "eth0", "ppp0" } accept';
+  const at = lines.indexOf(elsewhere);
+  assert(at > 0 && at < lines.findIndex((line) => /jump closed/.test(line)));
+  const next = lines[lines.lastIndexOf(elsewhere) + 1];
+  assertMatch(next!, /^meta l4proto .* counter drop$/);
 });
 
 test("rulesetText() writes IPv6 targets in brackets", () => {
@@ -95,7 +122,6 @@ test("rulesetText() writes IPv6 targets in brackets", () => {
     forwards: [{ ...FORWARD, targets }],
   });
   assert(text.includes("dnat ip6 to [fd00::5]:443"));
-  assert(text.includes("ip6 daddr fd00::5 tcp dport 443 accept"));
   assert(!text.includes("masquerade"));
 });
 
@@ -233,7 +259,7 @@ test("knock rules prints the ruleset of the configuration", async () => {
   );
   assertEquals(await run([], runtime), 0);
   assert(runtime.stdout.startsWith("table inet knock {\n"));
-  assert(runtime.stdout.includes("{ tcp . 22, tcp . 8443 } counter drop"));
+  assert(runtime.stdout.includes("{ tcp . 22, tcp . 8443 } jump closed"));
   assert(runtime.stdout.includes("dnat ip to 10.0.0.5:443"));
   const accept = configured(
     "firewall: { mode: accept }\nservices: { ssh: tcp/22 }",

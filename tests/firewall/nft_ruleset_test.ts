@@ -30,10 +30,13 @@ test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
     `table inet knock {
   comment "made by knock"
   chain guard {
-    type filter hook input priority filter - 10; policy accept;
+    type filter hook prerouting priority mangle; policy accept;
+  }
+  chain closed {
   }
 }
 flush chain inet knock guard
+flush chain inet knock closed
 table inet knock {
   set allow4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
   set allow6 { type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }
@@ -44,13 +47,17 @@ table inet knock {
   chain guard {
     ct state established accept
     iif lo accept
+    fib daddr type != { local, broadcast, anycast, multicast } fib daddr . iif type != { local, broadcast, anycast, multicast } accept
+    meta l4proto . th dport { tcp . 80, tcp . 443, udp . 51820 } jump closed
+  }
+  chain closed {
     ip saddr . meta l4proto . th dport @allow4 accept
     ip6 saddr . meta l4proto . th dport @allow6 accept
     ip saddr . meta l4proto . th dport @range4 accept
     ip6 saddr . meta l4proto . th dport @range6 accept
     ip saddr . meta l4proto . th dport @once4 delete @once4 { ip saddr . meta l4proto . th dport } accept
     ip6 saddr . meta l4proto . th dport @once6 delete @once6 { ip6 saddr . meta l4proto . th dport } accept
-    meta l4proto . th dport { tcp . 80, tcp . 443, udp . 51820 } counter drop
+    counter drop
   }
 }
 `,

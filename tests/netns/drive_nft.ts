@@ -1,6 +1,6 @@
 /**
  * Drives the nft backend, as drive.ts says. Arguments: `--forked`, `--accept`,
- * and `--chain=FAMILY TABLE CHAIN`.
+ * `--chain=FAMILY TABLE CHAIN` and `--interfaces=NAME,NAME`.
  */
 
 import process from "node:process";
@@ -12,13 +12,15 @@ if (import.meta.main) {
   const forked = process.argv.includes("--forked");
   const chain = process.argv.find((one) => one.startsWith("--chain="))
     ?.slice("--chain=".length) ?? null;
+  const interfaces = process.argv.find((one) => one.startsWith("--interfaces="))
+    ?.slice("--interfaces=".length).split(",") ?? [];
   const mode = process.argv.includes("--accept") ? "accept" : "guard";
   await follow(() =>
     nftFirewall(
       forked
         ? { ...runtime, openLibrary: () => Promise.resolve(null) }
         : runtime,
-      { mode, chain },
+      { mode, chain, interfaces },
     )
   );
 }

@@ -29,8 +29,22 @@ async function saved(pair: Pair, variant: string): Promise<string> {
   return text.replace(/^#.*\n/gm, "").replace(/\[\d+:\d+\]/g, "[0:0]");
 }
 
+/** Has the kernel make the tables of iptables, as any look at them does. */
+async function makeTables(pair: Pair, variant: string): Promise<void> {
+  for (const program of [`iptables-${variant}`, `ip6tables-${variant}`]) {
+    for (const table of ["filter", "mangle"]) {
+      for (const verb of ["-N", "-X"]) {
+        await pair.onServer([program, "-w", "-t", table, verb, "PROBE"]);
+      }
+    }
+  }
+}
+
 function rules(pair: Pair, variant: string, ...what: string[]) {
-  return pair.onServer([`iptables-${variant}`, "-w", "-S", ...what]);
+  // deno-fmt-ignore
+  return pair.onServer([
+    `iptables-${variant}`, "-w", "-t", "mangle", "-S", ...what,
+  ]);
 }
 
 for (const variant of ["nft", "legacy"]) {
@@ -143,6 +157,7 @@ COMMIT
 `,
       );
     }
+    await makeTables(pair, variant);
     const before = await saved(pair, variant);
     await pair.serve("tcp", 22, 80);
     const driver = new IptablesDriver(pair, variant);
@@ -169,7 +184,7 @@ COMMIT
       `-s ${B}/32 -p tcp -m comment --comment "knock alice until=1" -j RETURN`;
     await pair.onServer(
       [`iptables-${variant}-restore`, "--noflush", "-w"],
-      `*filter\n-A OUTPUT ${alike}\nCOMMIT\n`,
+      `*mangle\n-A OUTPUT ${alike}\nCOMMIT\n`,
     );
     await driver.open([[A, "tcp/22", 1], [A6, "tcp/22", 1], [
       B,
@@ -188,20 +203,20 @@ COMMIT
   kernelTest("is back after what others did, and first", async (pair) => {
     await pair.serve("tcp", 22);
     const iptables = (...args: string[]) =>
-      pair.onServer([`iptables-${variant}`, "-w", ...args]);
+      pair.onServer([`iptables-${variant}`, "-w", "-t", "mangle", ...args]);
     const driver = new IptablesDriver(pair, variant);
     await driver.apply(["tcp/22"], [[B, "tcp/22", 60]]);
     assertEquals(await driver.intact(), true);
     // Somebody comes before us.
-    await iptables(..."-I INPUT -p tcp --dport 22 -j ACCEPT".split(" "));
+    await iptables(..."-I PREROUTING -p tcp --dport 22 -j ACCEPT".split(" "));
     assertEquals(await driver.intact(), false);
     assert(await pair.canReach(A, 22));
     await driver.apply(["tcp/22"], [[B, "tcp/22", 60]]);
     assert(!await pair.canReach(A, 22));
     assert(await pair.canReach(B, 22));
     assertEquals(
-      (await rules(pair, variant, "INPUT")).match(/-j KNOCK/g)?.length,
-      1,
+      (await rules(pair, variant, "PREROUTING")).match(/-j KNOCK/g)?.length,
+      2,
     );
     // Somebody puts a rule into our chain, and takes one out.
     await iptables(..."-I KNOCK -s 10.0.0.0/8 -j ACCEPT".split(" "));
@@ -258,6 +273,7 @@ COMMIT
 `.replace(/.*ipv6-icmp.*\n/, program.startsWith("ip6") ? "$&" : ""),
         );
       }
+      await makeTables(pair, variant);
       const before = await saved(pair, variant);
       const driver = new IptablesDriver(pair, variant, "accept", "DOOR");
       await driver.apply(["tcp/22"]);
@@ -282,15 +298,14 @@ COMMIT
   kernelTest("touches no chain of another's by its name", async (pair) => {
     await pair.onServer(
       [`iptables-${variant}-restore`, "-w"],
-      "*filter\n:KNOCK - [0:0]\n-A KNOCK -s 192.0.2.1/32 -j DROP\nCOMMIT\n",
+      "*mangle\n:KNOCK - [0:0]\n-A KNOCK -s 192.0.2.1/32 -j DROP\nCOMMIT\n",
     );
-    // A look alone has the kernel make the empty table of legacy iptables.
-    await pair.onServer([`ip6tables-${variant}`, "-w", "-S"]);
+    await makeTables(pair, variant);
     const before = await saved(pair, variant);
     const driver = new IptablesDriver(pair, variant);
     const answer = await driver.tryTo({ do: "apply", services: ["tcp/22"] });
     assertMatch(answer.error ?? "", /KNOCK .* was not made by this program/);
-    assertMatch(answer.hint ?? "", /iptables -F KNOCK/);
+    assertMatch(answer.hint ?? "", /iptables -t mangle -F KNOCK/);
     await driver.take({ do: "remove" });
     assertEquals(await saved(pair, variant), before);
   });

@@ -334,6 +334,17 @@ export class Pair {
     hex?: string,
   ): Promise<boolean> {
     const target = SERVER[source.includes(":") ? 6 : 4];
+    return this.sendTo(target, source, port, count, hex);
+  }
+
+  /** As {@linkcode send}, to another address; broadcast and multicast, too. */
+  sendTo(
+    target: string,
+    source: string,
+    port: number,
+    count: number,
+    hex?: string,
+  ): Promise<boolean> {
     return this.#order(this.client, {
       do: "send",
       source,

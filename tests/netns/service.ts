@@ -152,6 +152,7 @@ async function send(
   const socket = dgram.createSocket(net.isIPv6(target) ? "udp6" : "udp4");
   socket.on("error", () => {}); // "connection refused", told by ICMP
   await new Promise<void>((resolve) => socket.bind(0, source, resolve));
+  socket.setBroadcast(true);
   const bytes = hex === undefined ? "ping" : Uint8Array.fromHex(hex);
   let failed = 0;
   for (let sent = 0; sent < count; sent++) {

@@ -17,7 +17,12 @@ import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
-import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
+import {
+  makeClient,
+  makeConfig,
+  makeRequest,
+  NFT_GUARD,
+} from "../fakes/fixtures.ts";
 
 /** A firewall that remembers what is open in it: "address ports" -> until. */
 class FakeFirewall implements Firewall {
@@ -435,11 +440,10 @@ test("a client with `once` gets grants for one connection", async () => {
 });
 
 test("decide() leads to a port of the machine where the backend can", async () => {
-  const nft = { backend: "nft", mode: "guard", chain: null, commands: null };
   for (const backend of ["nft", "gate"] as const) {
     const { ask, firewall, lines, store, runtime } = await makeTestServer(
       [makeClient()],
-      { firewall: { ...nft, backend, mode: "guard" } },
+      { firewall: { ...NFT_GUARD, backend } },
     );
     const [host] = runtime.ownAddresses();
     const answer = await ask({
@@ -767,13 +771,11 @@ test("a range that is closed in pieces ends where its pieces are too many", asyn
   assert(live.every(({ ports }) => ports.last < 65_535), `${live.length}`);
 });
 
-const NFT = { backend: "nft", mode: "guard", chain: null, commands: null };
-
 /** A server on a host whose input chain drops all but what these rules of nft accept or pass. */
 async function onHost(...rules: readonly (readonly object[])[]) {
   const made = await makeTestServer(
     [makeClient({ anyAddress: true })],
-    { firewall: { ...NFT, backend: "nft", mode: "guard" } },
+    { firewall: NFT_GUARD },
   );
   const setRules = (...rules: readonly (readonly object[])[]) => {
     const chain = { family: "inet", table: "filter", name: "input" };

@@ -14,7 +14,7 @@ import { RunningServer } from "../../lib/server/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { OperatorError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
-import { makeClient, makeConfig } from "../fakes/fixtures.ts";
+import { makeClient, makeConfig, NFT_GUARD } from "../fakes/fixtures.ts";
 import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 
 const KEY = new Uint8Array(32).fill(2);
@@ -165,9 +165,8 @@ test("a reload that fails twice is an error of the operator's, and the server go
 test("another backend takes over before the old one is taken back", async () => {
   const { server, firewalls } = await makeServer();
   const command = {
+    ...NFT_GUARD,
     backend: "command",
-    mode: "guard",
-    chain: null,
     commands: { open: ["open"], close: ["close"] },
   } as const;
   await server.reload(makeConfig([ALICE], { firewall: command }));

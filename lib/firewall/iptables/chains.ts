@@ -18,26 +18,27 @@ import {
 import type { Iptables } from "./program.ts";
 import {
   applyScript,
+  type ChainPlace,
   changeScript,
   grantRule,
+  placeOf,
   removeScript,
   type Style,
+  TABLES,
 } from "./rules.ts";
 
 /** The chain of one name in each family. Its methods throw FirewallError. */
 export class IptablesChains {
   readonly #programs: Iptables;
-  readonly #chain: string;
-  readonly #mode: Style["mode"];
+  readonly #plain: Omit<Style, "timed">;
   /** The families whose kernel part has no xt_time. */
   readonly #untimed = new Set<Family>();
   /** The rules of each chain but the grants', as they were listed when made. */
   readonly #others = new Map<Family, string>();
 
-  constructor(programs: Iptables, chain: string, mode: Style["mode"]) {
+  constructor(programs: Iptables, style: Omit<Style, "timed">) {
     this.#programs = programs;
-    this.#chain = chain;
-    this.#mode = mode;
+    this.#plain = style;
   }
 
   /** True if the kernel ends all grants by itself, as far as it was tried. */
@@ -51,25 +52,27 @@ export class IptablesChains {
   }
 
   /** The listing; throws FirewallError when the chain of our name is another's. */
-  async look(family: Family): Promise<string> {
-    const listing = await this.#programs.list(family);
-    const found = readListing(listing, this.#chain);
-    if (!found.rules?.length || isOurs(found)) return listing;
+  async look(family: Family): Promise<IptablesListing> {
+    const found = await this.#list(family);
+    if (!found.rules?.length || isOurs(found)) return found;
+    const { table, chain } = this.#place(family);
+    const option = table === "filter" ? "" : `-t ${table} `;
     throw new FirewallError(
-      `chain ${this.#chain} is there already and was not made by this program`,
-      `if nobody needs it: iptables -F ${this.#chain}, or name another one ` +
-        `under firewall.chain`,
+      `chain ${chain} is there already and was not made by this program`,
+      `if nobody needs it: iptables ${option}-F ${chain}` +
+        (table === "filter"
+          ? ", or name another one under firewall.chain"
+          : ""),
     );
   }
 
   /** Makes a family's chain anew, in one step. */
   async make(
     family: Family,
-    listing: string,
+    found: IptablesListing,
     services: readonly Guarded[],
     held: Held,
   ): Promise<void> {
-    const found = readListing(listing, this.#chain);
     try {
       await this.#write(family, found, services, held);
     } catch (error) {
@@ -82,7 +85,7 @@ export class IptablesChains {
         throw error;
       }
     }
-    const made = readListing(await this.#programs.list(family), this.#chain);
+    const made = await this.#list(family);
     this.#others.set(family, portray(made.rules ?? []).others);
   }
 
@@ -93,7 +96,12 @@ export class IptablesChains {
     const gone = before.filter((rule) => !after.includes(rule));
     const fresh = after.filter((rule) => !before.includes(rule));
     if (gone.length + fresh.length === 0) return null;
-    return changeScript(this.#style(family), gone, fresh);
+    return changeScript(
+      this.#style(family),
+      this.#place(family),
+      gone,
+      fresh,
+    );
   }
 
   /** Runs a script, all of it or nothing. */
@@ -103,8 +111,7 @@ export class IptablesChains {
 
   /** True if a family's chain is as it was made, and holds these grants. */
   async isIntact(family: Family, held: Held): Promise<boolean> {
-    const listing = await this.#programs.list(family);
-    const { rules, first } = readListing(listing, this.#chain);
+    const { rules, first } = await this.#list(family);
     if (!first || rules === null) return false;
     const { grants, others } = portray(rules);
     const wanted = portray(this.#rulesOf(family, held)).grants;
@@ -113,16 +120,22 @@ export class IptablesChains {
 
   /** Takes a family's chain away, if it is ours. */
   async remove(family: Family): Promise<void> {
-    const listing = await this.#programs.list(family);
-    if (!isOurs(readListing(listing, this.#chain))) return;
-    await this.#removeChain(family, listing, this.#chain);
+    const found = await this.#list(family);
+    if (!isOurs(found)) return;
+    const script = removeScript(this.#place(family), found);
+    await this.#programs.restore(family, script);
   }
 
-  /** Takes away what an earlier configuration made under another name. */
-  async removeOld(family: Family, listing: string): Promise<void> {
-    for (const chain of ourChains(listing)) {
-      if (chain !== this.#chain) {
-        await this.#removeChain(family, listing, chain);
+  /** Takes away what an earlier configuration, or an older version, made elsewhere. */
+  async removeOld(family: Family): Promise<void> {
+    const place = this.#place(family);
+    for (const table of TABLES) {
+      const listing = await this.#programs.list(family, table);
+      for (const chain of ourChains(listing)) {
+        if (table === place.table && chain === place.chain) continue;
+        const found = readListing(listing, { chain, jumps: [] });
+        const script = removeScript({ table, chain }, found);
+        await this.#programs.restore(family, script);
       }
     }
   }
@@ -134,17 +147,23 @@ export class IptablesChains {
     held: Held,
   ): Promise<void> {
     const grants = ofFamily(family, held);
-    const script = applyScript(this.#style(family), services, grants, found);
+    const script = applyScript(
+      this.#style(family),
+      this.#place(family),
+      services,
+      grants,
+      found,
+    );
     return this.#programs.restore(family, script);
   }
 
-  async #removeChain(
-    family: Family,
-    listing: string,
-    chain: string,
-  ): Promise<void> {
-    const script = removeScript(chain, readListing(listing, chain));
-    await this.#programs.restore(family, script);
+  async #list(family: Family): Promise<IptablesListing> {
+    const place = this.#place(family);
+    return readListing(await this.#programs.list(family, place.table), place);
+  }
+
+  #place(family: Family): ChainPlace {
+    return placeOf(this.#plain, family);
   }
 
   #rulesOf(family: Family, held: Held): string[] {
@@ -153,11 +172,7 @@ export class IptablesChains {
   }
 
   #style(family: Family): Style {
-    return {
-      chain: this.#chain,
-      mode: this.#mode,
-      timed: !this.#untimed.has(family),
-    };
+    return { ...this.#plain, timed: !this.#untimed.has(family) };
   }
 }
 

@@ -23,14 +23,22 @@ import {
   hold,
   IptablesChains,
 } from "./chains.ts";
+import type { IptablesListing } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
-import { DEFAULT_CHAIN, LAST_STOP_SECONDS, type Style } from "./rules.ts";
+import {
+  DEFAULT_CHAIN,
+  LAST_STOP_SECONDS,
+  placeOf,
+  type Style,
+} from "./rules.ts";
 
 /** Mode and name of the chain. */
 export interface IptablesOptions {
   readonly mode: "guard" | "accept";
   /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */
   readonly chain: string | null;
+  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
+  readonly interfaces?: readonly string[];
 }
 
 /**
@@ -39,17 +47,19 @@ export interface IptablesOptions {
  */
 export async function iptablesFirewall(
   runtime: Runtime,
-  { mode, chain }: IptablesOptions,
+  { mode, chain, interfaces = [] }: IptablesOptions,
   variant: Variant = "",
 ): Promise<Firewall> {
   const programs = new Iptables(runtime, variant);
   const version = await programs.version();
-  await programs.list(4);
-  const lacking = await programs.list(6).then(() => null, (error) => {
+  const { table } = placeOf({ mode, chain: "" }, 4);
+  await programs.list(4, table);
+  const lacking = await programs.list(6, table).then(() => null, (error) => {
     if (!(error instanceof FirewallError)) throw error;
     return error.message;
   });
-  const chains = new IptablesChains(programs, chain ?? DEFAULT_CHAIN, mode);
+  const style = { chain: chain ?? DEFAULT_CHAIN, mode, interfaces };
+  const chains = new IptablesChains(programs, style);
   return new IptablesFirewall({ runtime, chains, version, mode, lacking });
 }
 
@@ -100,14 +110,14 @@ class IptablesFirewall implements Firewall {
         grant.untilMs > nowMs && this.#trouble(grant) === null
       ),
     );
-    const looks: [Family, string][] = [];
+    const looks: [Family, IptablesListing][] = [];
     for (const family of this.#families) {
       looks.push([family, await this.#chains.look(family)]);
     }
     this.#chains.tryTimes();
-    for (const [family, listing] of looks) {
-      await this.#chains.make(family, listing, services, held);
-      await this.#chains.removeOld(family, listing);
+    for (const [family, found] of looks) {
+      await this.#chains.make(family, found, services, held);
+      await this.#chains.removeOld(family);
     }
     this.#services = services;
     this.#held = held;
@@ -171,8 +181,8 @@ class IptablesFirewall implements Firewall {
   }
 
   async #rewrite(family: Family, held: Held): Promise<void> {
-    const listing = await this.#chains.look(family);
-    await this.#chains.make(family, listing, this.#services ?? [], held);
+    const found = await this.#chains.look(family);
+    await this.#chains.make(family, found, this.#services ?? [], held);
   }
 }
 

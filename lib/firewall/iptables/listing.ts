@@ -10,30 +10,44 @@ export const MARK = `-m comment --comment "${OWNER}"`;
 export interface IptablesListing {
   /** The chain's rules, behind "-A CHAIN "; null when there is no such chain. */
   readonly rules: readonly string[] | null;
-  /** True if the first rule of INPUT jumps to the chain. */
+  /** True if our jumps are the first rules of their chain. */
   readonly first: boolean;
-  /** Count of the rules of INPUT that jump to the chain just as ours does. */
-  readonly jumps: number;
+  /** Rules that jump to the chain just as ours do, behind "-A ". */
+  readonly jumps: readonly string[];
   /** True if other rules jump to the chain, too. */
   readonly shared: boolean;
 }
 
-/** Reads what `iptables -S` lists. */
-export function readListing(listing: string, chain: string): IptablesListing {
+/** Jumps as this program places them, or ever did, in either mode: behind "-A ". */
+export const OUR_JUMP =
+  /^(?:INPUT|PREROUTING) (?:-m addrtype --dst-type [A-Z,]+ )?-j (\S+)$/;
+
+/** Reads what `iptables -S` lists of a table. */
+export function readListing(
+  listing: string,
+  { chain, jumps }: {
+    readonly chain: string;
+    readonly jumps: readonly string[];
+  },
+): IptablesListing {
   const all = listing.split("\n");
-  const input = all.filter((line) => line.startsWith("-A INPUT "));
-  const jump = `-A INPUT -j ${chain}`;
   const own = `-A ${chain} `;
+  const rules = all.filter((line) => line.startsWith("-A "))
+    .map((line) => line.slice("-A ".length));
+  const built = jumps[0]?.replace(/ .*/, " ") ?? "";
+  const before = rules.filter((rule) => rule.startsWith(built));
+  const leading = rules.filter((rule) =>
+    / -[jg] (\S+)/.exec(rule)?.[1] === chain
+  );
+  const ours = leading.filter((rule) => OUR_JUMP.test(rule));
   return {
     rules: all.includes(`-N ${chain}`)
       ? all.filter((line) => line.startsWith(own))
         .map((line) => line.slice(own.length))
       : null,
-    first: input[0] === jump,
-    jumps: input.filter((line) => line === jump).length,
-    shared: all.some((line) =>
-      line !== jump && / -[jg] (\S+)/.exec(line)?.[1] === chain
-    ),
+    first: jumps.every((jump, index) => before[index] === jump),
+    jumps: ours,
+    shared: ours.length < leading.length,
   };
 }
 

@@ -29,9 +29,10 @@ export class Iptables {
     return said.trim().replace(" v", " ");
   }
 
-  /** The rules of the filter table, as `-S` lists them. */
-  list(family: Family): Promise<string> {
-    return this.#run(programName(family, this.#variant), ["-w", "-S"]);
+  /** The rules of a table, as `-S` lists them. */
+  list(family: Family, table: string): Promise<string> {
+    const args = ["-w", "-t", table, "-S"];
+    return this.#run(programName(family, this.#variant), args);
   }
 
   /** All tables, as `iptables-save` prints them; null where it is not installed. */

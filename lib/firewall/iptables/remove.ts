@@ -2,14 +2,10 @@
 
 import { FAMILIES, lines, MissingError } from "../firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { ourChains } from "./listing.ts";
+import { OUR_JUMP, ourChains } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
 
 const VARIANTS: readonly Variant[] = ["", "-nft", "-legacy"];
-
-/** A jump as this program places it, in either mode. */
-const OUR_JUMP =
-  /^-A (?:INPUT|PREROUTING) (?:-m addrtype --dst-type LOCAL )?-j (\S+)$/;
 
 /** One chain of ours, and the script that takes it away. */
 export interface ChainRemoval {
@@ -30,7 +26,9 @@ export function findRemovals(saved: string): readonly ChainRemoval[] {
       const jumps = rules.filter((rule) =>
         / -[jg] (\S+)/.exec(rule)?.[1] === chain
       );
-      const ours = jumps.filter((rule) => OUR_JUMP.test(rule));
+      const ours = jumps.filter((rule) =>
+        OUR_JUMP.test(rule.replace("-A ", ""))
+      );
       const stays = ours.length < jumps.length;
       const script = lines(
         `*${table}`,

@@ -1,12 +1,19 @@
 /**
- * The rules of the iptables backend, as text of iptables-restore. Pure. Everything that is ours is in one chain of the filter
- * table, and one rule of INPUT that leads there.
+ * The rules of the iptables backend, as text of iptables-restore. Pure.
+ * Everything that is ours is in one chain, and the jumps to it: from mangle
+ * PREROUTING in mode guard, before any DNAT; from filter INPUT in mode accept.
  * @module
  */
 
 import { isIpv4, parseAddress } from "../../values/address.ts";
 import { mergePorts, type PortRange } from "../../values/ports.ts";
-import { FirewallError, type Grant, type Guarded, lines } from "../firewall.ts";
+import {
+  type Family,
+  FirewallError,
+  type Grant,
+  type Guarded,
+  lines,
+} from "../firewall.ts";
 import { type IptablesListing, MARK } from "./listing.ts";
 
 /** The chain of ours, unless the configuration names another. */
@@ -15,11 +22,45 @@ export const DEFAULT_CHAIN = "KNOCK";
 /** The last moment that xt_time can tell, as unix seconds: in January 2038. */
 export const LAST_STOP_SECONDS = 2_147_483_647;
 
+/** Tables that a chain of ours may be in: of this mode, of the other, or of an older version. */
+export const TABLES = ["filter", "mangle"] as const;
+
+/** Where a chain of ours is, and the rules that jump to it. */
+export interface ChainPlace {
+  readonly table: (typeof TABLES)[number];
+  readonly chain: string;
+  /** The rules before all others of a built-in chain, behind "-A ". */
+  readonly jumps: readonly string[];
+}
+
+/**
+ * The place of a chain: in mode guard all that an input hook would see comes to
+ * it. Multicast and the others are jumps of their own: ip6tables takes several
+ * types for all of them at once.
+ */
+export function placeOf(
+  { mode, chain }: Pick<Style, "mode" | "chain">,
+  family: Family,
+): ChainPlace {
+  if (mode === "accept") {
+    return { table: "filter", chain, jumps: [`INPUT -j ${chain}`] };
+  }
+  const types = family === 4
+    ? ["LOCAL", "BROADCAST,MULTICAST"]
+    : ["LOCAL", "MULTICAST", "ANYCAST"];
+  const jumps = types.map((type) =>
+    `PREROUTING -m addrtype --dst-type ${type} -j ${chain}`
+  );
+  return { table: "mangle", chain, jumps };
+}
+
 /** Form of the rules of a family. */
 export interface Style {
   readonly chain: string;
   /** guard: drop what is not granted; accept: accept what is. */
   readonly mode: "guard" | "accept";
+  /** Interfaces at which ports are guarded; none = all but the loopback. */
+  readonly interfaces: readonly string[];
   /** True if the kernel has xt_time, and ends grants by itself. */
   readonly timed: boolean;
 }
@@ -48,17 +89,18 @@ export function grantRule(
     `-j ${mode === "guard" ? "RETURN" : "ACCEPT"}`;
 }
 
-/** The script that makes the chain exactly this, in one step, and has INPUT lead there first. */
+/** The script that makes the chain exactly this, in one step, and has the jumps before all else. */
 export function applyScript(
   style: Style,
+  { table, jumps }: ChainPlace,
   services: readonly Guarded[],
   grants: readonly Grant[],
   found: IptablesListing,
 ): string {
   const { chain } = style;
-  const jump = `INPUT -j ${chain}`;
-  const isPlaced = found.first && found.jumps === 1;
+  const isPlaced = found.first && found.jumps.length === jumps.length;
   return restoreText(
+    table,
     `:${chain} - [0:0]`, // flushes one that is there
     ...[
       ...headRules(style),
@@ -66,8 +108,8 @@ export function applyScript(
       ...tailRules(style, services),
     ].map((rule) => `-A ${chain} ${rule}`),
     ...isPlaced ? [] : [
-      ...Array.from({ length: found.jumps }, () => `-D ${jump}`),
-      `-I INPUT 1 ${jump.slice("INPUT ".length)}`,
+      ...found.jumps.map((jump) => `-D ${jump}`),
+      ...jumps.toReversed().map((jump) => `-I ${jump.replace(" ", " 1 ")}`),
     ],
   );
 }
@@ -75,20 +117,26 @@ export function applyScript(
 /** The script that takes some rules out of the chain and puts others in. */
 export function changeScript(
   style: Style,
+  { table }: Pick<ChainPlace, "table">,
   gone: readonly string[],
   fresh: readonly string[],
 ): string {
   const place = headRules(style).length + 1;
   return restoreText(
+    table,
     ...fresh.map((rule) => `-I ${style.chain} ${place} ${rule}`),
     ...gone.map((rule) => `-D ${style.chain} ${rule}`),
   );
 }
 
 /** The script that takes the jump and the chain away; an emptied chain stays where others' rules lead to it. */
-export function removeScript(chain: string, found: IptablesListing): string {
+export function removeScript(
+  { table, chain }: Pick<ChainPlace, "table" | "chain">,
+  found: IptablesListing,
+): string {
   return restoreText(
-    ...Array.from({ length: found.jumps }, () => `-D INPUT -j ${chain}`),
+    table,
+    ...found.jumps.map((jump) => `-D ${jump}`),
     `-F ${chain}`,
     ...found.shared ? [] : [`-X ${chain}`],
   );
@@ -104,15 +152,20 @@ function headRules({ mode }: Style): string[] {
 
 /** The rules after the grants: the drops, and the mark. */
 function tailRules(
-  { mode, timed }: Style,
+  { mode, interfaces, timed }: Style,
   services: readonly Guarded[],
 ): string[] {
+  const from = interfaces.length > 0
+    ? interfaces.map((name) => `-i ${name} `)
+    : [""];
   const guarded = mode === "accept" ? [] : services;
   const ports = mergePorts(guarded.flatMap((service) => service.ports));
   // With a time of its own, the mark shows whether this kernel has xt_time.
   const time = timed ? `-m time --datestop ${formatStop(FAR_SECONDS)} ` : "";
   return [
-    ...ports.map((range) => `${portsText(range)} -j DROP`),
+    ...from.flatMap((one) =>
+      ports.map((range) => `${one}${portsText(range)} -j DROP`)
+    ),
     `${time}${MARK}`,
   ];
 }
@@ -130,6 +183,6 @@ function formatStop(seconds: number): string {
   return new Date(seconds * 1000).toISOString().slice(0, 19);
 }
 
-function restoreText(...rules: readonly string[]): string {
-  return lines("*filter", ...rules, "COMMIT");
+function restoreText(table: string, ...rules: readonly string[]): string {
+  return lines(`*${table}`, ...rules, "COMMIT");
 }

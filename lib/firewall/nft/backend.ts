@@ -34,7 +34,7 @@ import {
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
-import { type HostChain, ONCE_KINDS } from "./rules/sets.ts";
+import { ONCE_KINDS } from "./rules/sets.ts";
 
 /** Grants as elements of nftables sets, ended by the kernel. */
 export class NftFirewall implements Firewall, KernelExtras {
@@ -51,12 +51,12 @@ export class NftFirewall implements Firewall, KernelExtras {
     runtime: Runtime,
     name: string,
     nft: NftKernel,
-    host: HostChain | null,
+    place: Pick<Plan, "host" | "interfaces">,
   ) {
     this.#runtime = runtime;
     this.name = name;
     this.#nft = nft;
-    this.#standing = new NftStanding(nft, host);
+    this.#standing = new NftStanding(nft, place);
     this.#leads = new NftLeads(runtime);
   }
 

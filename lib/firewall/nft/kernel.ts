@@ -10,17 +10,26 @@ import { NftJump } from "./jump.ts";
 import type { Nft } from "./library.ts";
 import {
   clearText,
+  dropOldText,
   findTable,
+  hasInputGuard,
   hostObjects,
   isOurs,
   type NftListing,
+  OLD_GUARD,
   ownTable,
   readTable,
   removeText,
   textOf,
   unneededText,
 } from "./listing.ts";
-import { knownHostPlace, type Plan, rulesetText } from "./rules/ruleset.ts";
+import {
+  GUARD,
+  knownHostPlace,
+  ownNames,
+  type Plan,
+  rulesetText,
+} from "./rules/ruleset.ts";
 import {
   formatHostChain,
   type HostChain,
@@ -89,6 +98,7 @@ export class NftKernel {
     more: string,
     keepsSequences = false,
   ): Promise<void> {
+    const aside = await this.#setAside(plan, found);
     const rules = rulesetText(plan);
     const sequences = await this.sequences.text();
     const [old, fresh] = keepsSequences
@@ -101,7 +111,25 @@ export class NftKernel {
       if (found.own === null && found.host.length === 0) throw error;
       // A set or a chain is not as it was made: it cannot be mended.
       await this.run(clearText(this.#host, found) + rules + sequences + more);
+      return this.#note(found);
     }
+    if (aside) await this.run(aside);
+    this.#note(found);
+  }
+
+  /**
+   * Keeps an older version's guard of the input hook at work, under another
+   * name, until the new one stands: a packet may be between the two hooks. The
+   * script that takes it away then; "" where there is none.
+   */
+  async #setAside(plan: Plan, { own }: NftListing): Promise<string> {
+    if (own === null || !ownNames(plan).has(GUARD)) return "";
+    const isOld = hasInputGuard(own);
+    if (isOld) await this.run(`rename chain ${TABLE} ${GUARD} ${OLD_GUARD}\n`);
+    return isOld || own.includes(`chain ${OLD_GUARD} {`) ? dropOldText() : "";
+  }
+
+  #note(found: NftListing): void {
     if (this.#host && !found.hasHostTable) this.#madeTable = true;
   }
 
@@ -171,10 +199,10 @@ export class NftStanding {
   /** The listing after the last change of rules; null when all must be applied again. */
   #listing: string | null = null;
 
-  constructor(kernel: NftKernel, host: HostChain | null) {
+  constructor(kernel: NftKernel, place: Pick<Plan, "host" | "interfaces">) {
     this.#kernel = kernel;
     this.#plan = {
-      host,
+      ...place,
       guarded: [],
       forwards: [],
       hasTargets: false,

@@ -1,7 +1,13 @@
 /** A listing of nft: whose a table is, what is in it, and the script that takes ours out. Pure. */
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
-import { KNOWN_NAMES, ownNames, placesOf, type Plan } from "./rules/ruleset.ts";
+import {
+  GUARD,
+  KNOWN_NAMES,
+  ownNames,
+  placesOf,
+  type Plan,
+} from "./rules/ruleset.ts";
 import {
   formatHostChain,
   type HostChain,
@@ -113,6 +119,24 @@ function isMade({ kind, text }: Listed): boolean {
   return kind === "chain"
     ? inner.every((line) => line.endsWith(mark))
     : inner.includes(mark);
+}
+
+// Versions before 0.2 guarded ports at the input hook, behind any DNAT.
+
+/** What such a guard is called while the new one takes its place. */
+export const OLD_GUARD = "input_guard";
+
+/** Whether our table has the guard of an older version. */
+export function hasInputGuard(own: string): boolean {
+  return readTable(own).some(({ name, text }) =>
+    name === GUARD && text.includes("hook input")
+  );
+}
+
+/** Takes away what {@linkcode OLD_GUARD} names. */
+export function dropOldText(): string {
+  const chain = `chain ${TABLE} ${OLD_GUARD}`;
+  return lines(`flush ${chain}`, `delete ${chain}`);
 }
 
 /** Deletes the table. */

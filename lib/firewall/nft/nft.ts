@@ -15,6 +15,8 @@ export interface NftOptions {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
   readonly chain: string | null;
+  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
+  readonly interfaces?: readonly string[];
 }
 
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
@@ -25,7 +27,8 @@ export async function nftFirewall(
   const host = hostChainOf(options);
   const nft = await openNft(runtime);
   const name = `nft (${nft.name}${host ? ", accept" : ""})`;
-  return new NftFirewall(runtime, name, new NftKernel(nft, host), host);
+  const place = { host, interfaces: options.interfaces ?? [] };
+  return new NftFirewall(runtime, name, new NftKernel(nft, host), place);
 }
 
 /** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
@@ -50,6 +53,7 @@ export async function nftRules(
 ): Promise<string> {
   return rulesetText({
     host: hostChainOf(options),
+    interfaces: options.interfaces ?? [],
     guarded: services.flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,

@@ -27,6 +27,7 @@ import {
 import {
   type ChainText,
   eachSet,
+  elsewhere,
   granted,
   mapName,
   mapText,
@@ -34,6 +35,7 @@ import {
   packetKey,
   type SetKind,
   type TablePlace,
+  toPorts,
 } from "./sets.ts";
 import { SystemError } from "../../../values/errors.ts";
 
@@ -65,10 +67,17 @@ const SNAT_PRIORITY = "srcnat - 10";
 export function natChains(
   place: TablePlace,
   forwards: readonly ForwardRule[],
+  interfaces: readonly string[],
 ): ChainText[] {
+  const forwarded = forwards.flatMap(({ ports }) => ports);
   const rules = [
     ...targetRules(place),
     ...forwards.flatMap((forward) => forwardRules(place, forward)),
+    // What is forwarded never comes to this machine's own services: a single
+    // use that a neighbour was faster to use, or the other IP version.
+    ...(forwarded.length > 0
+      ? [...elsewhere(interfaces), `${toPorts(forwarded)} counter drop`]
+      : []),
   ];
   if (rules.length === 0) return [];
   const leaving = forwards.filter(({ masquerade }) => masquerade)

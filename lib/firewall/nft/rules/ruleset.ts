@@ -20,9 +20,11 @@ import {
 } from "./forwards.ts";
 import { counterText, gateChain, gateObjects } from "./prefilter.ts";
 import {
+  asked,
   chainRules,
   type ChainText,
   eachSet,
+  elsewhere,
   emptyChain,
   formatHostChain,
   granted,
@@ -39,11 +41,17 @@ import {
 } from "./sets.ts";
 import { SNIFF_COUNTER, sniffChain } from "./sniff.ts";
 
-/** The chain that drops what is not granted. */
-const GUARD = "guard";
+/** The chain that sends what comes to guarded ports on to the next. */
+export const GUARD = "guard";
 
-/** Before the host's own input chains, which are at `filter` = 0. */
-const PRIORITY = "filter - 10";
+/** The chain that drops what is not granted. */
+const CLOSED = "closed";
+
+/**
+ * After connection tracking (−200), before any DNAT (−100): what containers
+ * publish, or other rules forward, is guarded by the port that is published.
+ */
+const PRIORITY = "mangle";
 
 /**
  * The whole ruleset as one nft script, without grants. It may be loaded over
@@ -69,7 +77,8 @@ export function ownNames(plan: Plan): Set<string> {
 /** The names of all that this program ever puts into our own table, but for sequences. */
 export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   host: null,
-  guarded: [],
+  interfaces: [],
+  guarded: [{ protocol: "tcp", first: 1, last: 1 }],
   forwards: [{
     name: "",
     ports: [{ protocol: "tcp", first: 1, last: 1 }],
@@ -79,7 +88,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   hasTargets: true,
   gate: { ports: [1], tags: [] },
   sniffed: { ports: [1], tags: null, forms: [] },
-});
+}).union(new Set(setNames(ownPlace(["landed"])))); // of older versions
 
 function ownText(plan: Plan): string {
   const chains = ownChains(plan);
@@ -108,28 +117,56 @@ function ownObjects({ hasTargets, gate, sniffed }: Plan): string[] {
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const { host, guarded, forwards, gate, sniffed } = plan;
+  const { host, interfaces, forwards, gate, sniffed } = plan;
+  const { own } = placesOf(plan);
+  return [
+    ...(host ? [] : guardChains(plan)),
+    ...natChains(own, forwards, interfaces),
+    ...(gate ? [gateChain(gate)] : []),
+    ...(sniffed ? [sniffChain(sniffed)] : []),
+  ];
+}
+
+function guardChains(plan: Plan): ChainText[] {
+  const { guarded, interfaces, forwards } = plan;
   const { own } = placesOf(plan);
   const guard = {
     name: GUARD,
-    hook: `type filter hook input priority ${PRIORITY}; policy accept;`,
+    hook: `type filter hook prerouting priority ${PRIORITY}; policy accept;`,
     rules: [
       // Not "related": what another connection has announced, such as FTP's
       // data, needs a grant as well. ICMP errors are not to a guarded port.
       `ct state established accept`,
       `iif lo accept`,
-      ...landedRules(own, forwards),
-      ...dropRule(forwards.flatMap(({ ports }) => ports)),
-      ...acceptRules(own),
-      ...dropRule(guarded),
+      ...elsewhere(interfaces),
+      `${notHere("fib daddr type")} ${notHere("fib daddr . iif type")} accept`,
+      ...(guarded.length > 0 ? [`${toPorts(guarded)} jump ${CLOSED}`] : []),
     ],
   };
-  return [
-    ...(host ? [] : [guard]),
-    ...natChains(own, forwards),
-    ...(gate ? [gateChain(gate)] : []),
-    ...(sniffed ? [sniffChain(sniffed)] : []),
-  ];
+  if (guarded.length === 0) return [guard];
+  const forwarded = forwards.flatMap(({ ports }) => ports);
+  const closed = {
+    name: CLOSED,
+    hook: null,
+    rules: [
+      // The rule that forwards it uses it up.
+      ...(forwarded.length > 0
+        ? eachSet(
+          { ...own, kinds: ["once"] },
+          (kind, family) =>
+            `${toPorts(forwarded)} ${asked(own, kind, family)} accept`,
+        )
+        : []),
+      ...acceptRules(own),
+      "counter drop",
+    ],
+  };
+  return [guard, closed];
+}
+
+/** A packet that is not for this machine; by its interface's own routes (VRF) neither. */
+function notHere(type: string): string {
+  return `${type} != { local, broadcast, anycast, multicast }`;
 }
 
 function hostText(plan: Plan): string {
@@ -167,15 +204,12 @@ function acceptRules(place: TablePlace): string[] {
   );
 }
 
-function dropRule(ports: readonly PortRange[]): string[] {
-  // An empty set in a rule is an error.
-  return ports.length > 0 ? [`${toPorts(ports)} counter drop`] : [];
-}
-
 /** All that the ruleset depends on, but the grants. */
 export interface Plan {
   /** The host's chain that holds the accept rules; null in mode guard. */
   readonly host: HostChain | null;
+  /** The interfaces of mode guard; none = all but the loopback. */
+  readonly interfaces: readonly string[];
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
   readonly forwards: readonly ForwardRule[];
@@ -190,11 +224,11 @@ export function guardPlan(services: readonly Guarded[]): Plan {
   const guarded = services.flatMap(({ ports }) => ports);
   return {
     host: null,
+    interfaces: [],
     guarded,
     forwards: [],
     hasTargets: false,
     gate: null,
-    sniffed: null,
   };
 }
 
@@ -205,9 +239,7 @@ export function placesOf(
   const { host, forwards, hasTargets } = plan;
   const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
   const landed: SetKind[] = hasTargets ? ["landed"] : [];
-  if (!host) {
-    return { own: ownPlace([...OWN_KINDS, ...targets, ...landed]), host: null };
-  }
+  if (!host) return { own: ownPlace([...OWN_KINDS, ...targets]), host: null };
   // A rule asks sets of its own table only: what forwards ask is there twice.
   const asked = forwards.length > 0 ? OWN_KINDS : [];
   return {

@@ -134,18 +134,34 @@ export function packetKey(family: Family): string {
   return `${source} . meta l4proto . th dport`;
 }
 
-/** The condition that a packet's grant is in a set; a single-use one is taken away by it. */
+/** The condition that a packet's grant is in a set; a single-use one stays there. */
+export function asked(
+  place: TablePlace,
+  kind: SetKind,
+  family: Family,
+): string {
+  return `${packetKey(family)} @${setName(kind, family, place.prefix)}`;
+}
+
+/** As {@linkcode asked}; a single-use grant is taken away by it. */
 export function granted(
   place: TablePlace,
   kind: SetKind,
   family: Family,
 ): string {
-  const key = packetKey(family);
-  const set = `@${setName(kind, family, place.prefix)}`;
+  const found = asked(place, kind, family);
+  if (!ONCE_KINDS.includes(kind)) return found;
   // The kernel itself takes it away with its first packet, so that a neighbour
   // behind the same address cannot follow.
-  const use = ONCE_KINDS.includes(kind) ? ` delete ${set} { ${key} }` : "";
-  return `${key} ${set}${use}`;
+  const set = `@${setName(kind, family, place.prefix)}`;
+  return `${found} delete ${set} { ${packetKey(family)} }`;
+}
+
+/** A rule that lets pass what comes in by other interfaces than these; none where all count. */
+export function elsewhere(interfaces: readonly string[]): string[] {
+  if (interfaces.length === 0) return [];
+  const names = interfaces.map((name) => `"${name}"`).join(", ");
+  return [`iifname != { ${names} } accept`];
 }
 
 function keyType(family: Family): string {
@@ -207,14 +223,14 @@ export function hostTable({ family, table }: HostChain): string {
 /** A chain with its rules. */
 export interface ChainText {
   readonly name: string;
-  /** `type … hook … priority …; policy accept;` */
-  readonly hook: string;
+  /** `type … hook … priority …; policy accept;`; null = other chains jump to it. */
+  readonly hook: string | null;
   readonly rules: readonly string[];
 }
 
 /** The chain without its rules, as lines of its table. */
 export function emptyChain({ name, hook }: ChainText): string[] {
-  return [`  chain ${name} {`, `    ${hook}`, `  }`];
+  return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), `  }`];
 }
 
 /** The rules of a chain that is there, as lines of its table. */

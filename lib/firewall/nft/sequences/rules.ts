@@ -43,8 +43,8 @@ import { growTree, type Node } from "./tree.ts";
 /** The chain that sees packets first, before the guarded ports are judged. */
 export const SEQUENCE_CHAIN = "sequences";
 
-/** Before the chain that guards ports, which is at `filter - 10`. */
-const PRIORITY = "filter - 11";
+/** Before the chain that guards ports, which is at `mangle`. */
+const PRIORITY = "mangle - 1";
 
 /**
  * The most sources in a set at once. What a rule deletes counts until it is
@@ -228,9 +228,11 @@ function baseChain(
     `${hit.protocol} . ${hit.port} : goto ${hitName(hit)}`
   );
   return chainText(SEQUENCE_CHAIN, [
-    `type filter hook input priority ${PRIORITY}; policy accept;`,
+    `type filter hook prerouting priority ${PRIORITY}; policy accept;`,
     "ct state established accept",
     "iif lo accept",
+    // Those that only pass through this machine are for somebody else.
+    "fib daddr type != { local, broadcast, anycast, multicast } accept",
     // Addresses that no client has; the kernel itself would open for them.
     "fib saddr type { local, broadcast, anycast, multicast } accept",
     `ip saddr ${NOBODYS4} accept`,
