@@ -242,17 +242,69 @@ test("checkFirewall() in mode accept leaves the services to our chain", () => {
   assert(!said.some((text) => text.includes("tcp/22")), said.join("\n"));
 });
 
+test("checkFirewall() finds a port that leads to a guarded one behind its guard", () => {
+  const redirect = (port: number) =>
+    `*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport ` +
+    `${port} -j REDIRECT --to-ports 22\n`;
+  const bypass = (services: Config["services"], port: number) =>
+    checkFirewall(nft({ services }), rules(redirect(port)), true)
+      .filter(({ id }) => id === "filter_bypass");
+  const [found, ...more] = bypass([service("ssh", "tcp/22")], 2222);
+  assertEquals(more, []);
+  assertEquals(found!.level, "bad");
+  assertMatch(found!.text, /^tcp\/2222 leads to tcp\/22, which is guarded/);
+  assertEquals(found!.cure, "services: { NAME: [tcp/22, tcp/2222] }");
+  // Guarded itself, or to a port that is not.
+  assertEquals(bypass([service("ssh", "tcp/22-2222")], 2222), []);
+  assertEquals(bypass([service("web", "tcp/80")], 2222), []);
+});
+
+const interfaces: [have: string[], named: string[], want: string[]][] = [
+  [["lo", "eth0"], [], []],
+  [["lo", "eth0", "docker0", "veth1a2b"], [], [
+    "warn containers behind docker0 that call a guarded port of this machine " +
+    "are dropped without a grant, too",
+  ]],
+  [["lo", "eth0", "docker0"], ["eth0"], ["ok ports are guarded at eth0"]],
+  [["lo", "eth0", "wlan0"], ["eth0"], [
+    "warn services are open to all that comes in by wlan0",
+  ]],
+  [["lo", "eth0"], ["eth0", "eth1"], [
+    "ok ports are guarded at eth0, eth1",
+    'warn there is no interface "eth1"',
+  ]],
+];
+for (const [have, named, want] of interfaces) {
+  test(`checkFirewall() with ${have} of which ${named} are named`, () => {
+    const firewall = { ...NFT_GUARD, interfaces: named };
+    const found = checkFirewall(nft({ firewall }), rules(""), true, have)
+      .filter(({ id }) => id === "filter_interfaces");
+    assertEquals(told(found), want);
+    if (found[0]?.level === "warn" && named.length === 0) {
+      assertMatch(found[0].cure!, /firewall: \{ interfaces: \[eth0\] \}$/);
+    }
+  });
+}
+
 test("checkFirewall() finds containers that are open past the guard", () => {
   const docker = `*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
 -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
 `;
-  const config = nft({ services: [service("web", "tcp/8080")] });
-  const found = checkFirewall(config, rules(docker), true)
-    .filter(({ level }) => level === "bad");
-  assertEquals(found.length, 1);
-  assertMatch(found[0]!.text, /^tcp\/8080 is passed on to 172\.17\.0\.2:80/);
-  assertMatch(found[0]!.cure!, /to: "172\.17\.0\.2:80"/);
+  const services = [service("web", "tcp/8080")];
+  const bypass = (firewall: Config["firewall"]) =>
+    checkFirewall(nft({ services, firewall }), rules(docker), true)
+      .filter(({ id }) => id === "filter_bypass");
+  assertEquals(told(bypass(NFT_GUARD)), [
+    "ok tcp/8080 is forwarded to 172.17.0.2:80, and guarded before that",
+  ]);
+  const [accepted] = bypass({ ...NFT_GUARD, mode: "accept" });
+  assertEquals(accepted!.level, "bad");
+  assertMatch(
+    accepted!.text,
+    /^tcp\/8080 is forwarded to 172\.17\.0\.2:80 before any input chain/,
+  );
+  assertMatch(accepted!.cure!, /mode: guard/);
   const forwarded = nft({
     services: [service("web", "tcp/8080", { host: "172.17.0.2", port: 80 })],
   });

@@ -1,4 +1,10 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
 import { NFT_GUARD } from "../fakes/fixtures.ts";
 import { newConfiguration, run } from "../../lib/commands/operator/init.ts";
@@ -31,6 +37,20 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   assertEquals(runtime.files.stat("/etc/knock")!.mode, 0o700);
   assertEquals(runtime.stdout, "");
   assert(runtime.stderr.includes(`wrote ${FILE} and ${KEY_FILE}`));
+});
+
+test("run() says what guarding means for containers", async () => {
+  const runtime = root(0);
+  runtime.files.put(
+    "/proc/net/dev",
+    "Inter-|   Receive\n face |bytes\n    lo: 0 0\n  eth0: 0 0\ndocker0: 0 0\n",
+  );
+  assertEquals(await run([], runtime), 0);
+  assertMatch(
+    runtime.stderr,
+    /\ncontainers behind docker0 .*firewall: \{ interfaces: \[eth0\] \}\n/,
+  );
+  assertEquals(loadConfig(runtime, FILE).firewall, NFT_GUARD);
 });
 
 const gates: [name: string, runtime: FakeRuntime][] = [

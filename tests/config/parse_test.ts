@@ -189,6 +189,24 @@ const wrong: [text: string, mistakes: string[]][] = [
   ["firewall: { open: [x] }", ["firewall.open: is for the command backend"]],
   ["firewall: { chain: knock }", ["firewall.chain: is for mode accept"]],
   [
+    "firewall: { interfaces: [eth0@if5, 'ppp*'] }",
+    ["eth0@if5", "ppp*"].map((name, index) =>
+      `firewall.interfaces[${index}]: must be the name of an interface such ` +
+      `as eth0, as \`ip link\` shows it before any @, got "${name}"`
+    ),
+  ],
+  [
+    "firewall: { interfaces: [eth0, lo] }",
+    [
+      `firewall.interfaces: must be interfaces that strangers come in by, ` +
+      `got "eth0, lo"`,
+    ],
+  ],
+  [
+    "firewall: { mode: accept, interfaces: eth0 }",
+    [`firewall.interfaces: is for mode guard of nft and iptables, got "eth0"`],
+  ],
+  [
     "firewall: { mode: accept, chain: knock }",
     [
       `firewall.chain: must be FAMILY TABLE CHAIN with inet, ip or ip6, ` +

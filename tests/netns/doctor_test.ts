@@ -112,11 +112,17 @@ job("the doctor finds published ports of containers", async (program, pair) => {
   // deno-fmt-ignore
   await iptables("-A", "DOCKER", "!", "-i", "docker0", "-p", "tcp", "--dport", "8080",
     "-j", "DNAT", "--to-destination", "172.17.0.2:80");
-  const [, wrong] = await examine(program);
-  assertMatch(
-    wrong.join("\n"),
-    /bad tcp\/8080 is passed on to 172\.17\.0\.2:80/,
+  await iptables(
+    ..."-A PREROUTING -p tcp --dport 2222 -j REDIRECT --to-ports 22".split(" "),
   );
+  await pair.onServer(["ip", "link", "add", "docker0", "type", "bridge"]);
+  const [all, wrong] = await examine(program);
+  assertMatch(
+    all.findings.map(({ level, text }) => `${level} ${text}`).join("\n"),
+    /ok tcp\/8080 is forwarded to 172\.17\.0\.2:80, and guarded before that/,
+  );
+  assertMatch(wrong.join("\n"), /bad tcp\/2222 leads to tcp\/22/);
+  assertMatch(wrong.join("\n"), /warn containers behind docker0/);
 }, ["iptables"]);
 
 job("the doctor misses a server that was killed", async (program, pair) => {

@@ -175,7 +175,7 @@ for (const backend of BACKENDS) {
   );
 }
 
-/** What the version before this guard had put into the kernel. */
+/** Ruleset of the version before this guard. */
 const OLD_NFT = `table inet knock {
   comment "made by knock"
   set allow4 { type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 1000000; }

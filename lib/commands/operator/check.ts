@@ -2,6 +2,7 @@ import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { policyWarnings } from "../../config/checks.ts";
 import { needConfig } from "../../config/files/places.ts";
+import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -47,6 +48,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const warnings = [
     ...config.warnings,
     ...policyWarnings(config, runtime.nowMs()),
+    ...interfaceWarnings(runtime, config.firewall),
   ];
   const isJson = options.flag("json");
   for (const warning of isJson ? [] : warnings) {

@@ -9,6 +9,10 @@ import { parseConfig } from "../../config/read.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../../config/shape.ts";
 import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { chooseFirewall } from "../../firewall/host/choice.ts";
+import {
+  proposeInterfaces,
+  readInterfaces,
+} from "../../firewall/host/interfaces.ts";
 import { listing, readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
@@ -90,6 +94,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       isLegacy: await hasLegacy(runtime),
     },
   );
+  const proposal = proposeInterfaces(
+    readInterfaces(runtime) ?? [],
+    { ...firewall, interfaces: [] },
+  );
+  const allNotes = proposal
+    ? [...notes, `${proposal.text}; ${proposal.cure}`]
+    : notes;
   const { keyFile } = newConfiguration(runtime, {
     file,
     ...given,
@@ -99,7 +110,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     ? ""
     : ` --config ${escapeUnsafe(file)}`;
   runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
-${notes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
+${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
     knock client add NAME${config}     enrol a client: prints a line for it
     knock check${config}               after every change of the file
     knock serve${config}               run the server

@@ -2,6 +2,7 @@ import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { findConfig } from "../../config/files/places.ts";
 import { makeOwnKeys } from "../../config/files/write.ts";
+import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { openBackend } from "../../firewall/open.ts";
 import type { Runtime, SignalName } from "../../runtime/runtime.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
@@ -86,7 +87,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
     }, listens on udp ${server.listening.join(", ")}`,
   );
 
-  warn(config, log);
+  warn(runtime, config, log);
 
   started.resolve(() => reloadServer(runtime, server, file, { log, store }));
   const stopping = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
@@ -167,7 +168,7 @@ async function reloadServer(
     const { config } = loadServing(runtime, file);
     await server.reload(config);
     log("info", `reloaded "${file}"`);
-    warn(config, log);
+    warn(runtime, config, log);
     note(null);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
@@ -180,8 +181,13 @@ async function reloadServer(
   }
 }
 
-function warn({ file, warnings }: Config, log: Log): void {
-  for (const warning of warnings) log("warn", `${file}: ${warning}`);
+function warn(runtime: Runtime, config: Config, log: Log): void {
+  const { file, warnings, firewall } = config;
+  for (
+    const warning of [...warnings, ...interfaceWarnings(runtime, firewall)]
+  ) {
+    log("warn", `${file}: ${warning}`);
+  }
 }
 
 function firstSignal(

@@ -123,10 +123,10 @@ function isMade({ kind, text }: Listed): boolean {
 
 // Versions before 0.2 guarded ports at the input hook, behind any DNAT.
 
-/** What such a guard is called while the new one takes its place. */
+/** Name of such a guard while the new one takes its place. */
 export const OLD_GUARD = "input_guard";
 
-/** Whether our table has the guard of an older version. */
+/** Returns true if our table has the guard of an older version. */
 export function hasInputGuard(own: string): boolean {
   return readTable(own).some(({ name, text }) =>
     name === GUARD && text.includes("hook input")

@@ -2,6 +2,7 @@ import { readProfiles } from "../../../client/profile/file.ts";
 import type { Config } from "../../../config/config.ts";
 import { loadConfig } from "../../../config/files/load.ts";
 import { findConfig, profilesFile } from "../../../config/files/places.ts";
+import { readInterfaces } from "../../../firewall/host/interfaces.ts";
 import { readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { ConfigError, OperatorError } from "../../../values/errors.ts";
@@ -120,7 +121,7 @@ async function examine(
     ],
     ["services", checkServices(config, sockets)],
     ["packet filter", [
-      ...checkFirewall(config, ruleset, running),
+      ...checkFirewall(config, ruleset, running, readInterfaces(runtime)),
       ...checkAccept(config, ruleset),
     ]],
     [

@@ -13,11 +13,16 @@ import {
   type Own,
   OWN_TABLE,
   type Probe,
+  type RuleAction,
 } from "../../../firewall/host/flow.ts";
 import { ownOf } from "../../../firewall/host/granted.ts";
 import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
-import { isIpv4 } from "../../../values/address.ts";
-import type { PortRange } from "../../../values/ports.ts";
+import {
+  proposeInterfaces,
+  sortInterfaces,
+} from "../../../firewall/host/interfaces.ts";
+import { isIpv4, parseEndpoint } from "../../../values/address.ts";
+import { containsPorts, type PortRange } from "../../../values/ports.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 
 /** Most ports of a range that are looked at. */
@@ -28,6 +33,7 @@ export function checkFirewall(
   config: Config,
   ruleset: HostRules | null,
   running: boolean,
+  interfaces: readonly string[] | null = null,
 ): Finding[] {
   if (!ruleset) {
     return [
@@ -58,8 +64,14 @@ export function checkFirewall(
     );
   }
   if (firewall.backend !== "gate") {
-    findings.push(...checkBypass(chains, guarded));
+    const isGuarded = firewall.mode === "guard" &&
+      firewall.backend !== "command";
+    findings.push(
+      ...checkBypass(chains, guarded, isGuarded),
+      ...isGuarded ? checkDetours({ ...ruleset, chains }, guarded) : [],
+    );
   }
+  findings.push(...checkInterfaces(config, interfaces));
   return findings;
 }
 
@@ -161,10 +173,11 @@ function cureFor(table: string, protocol: string, port: number): string {
   return `with ufw: ufw allow ${port}/${protocol}; else: ${nft}`;
 }
 
-/** Ports that are passed on before any input chain: containers'. */
+/** Ports that are forwarded before any input chain, as those of containers: only mode guard comes before that. */
 function checkBypass(
   chains: readonly FilterChain[],
   guarded: readonly PortRange[],
+  isGuarded: boolean,
 ): Finding[] {
   const findings = new Map<string, Finding>();
   for (const base of hooked(chains, "nat", "prerouting")) {
@@ -177,17 +190,104 @@ function checkBypass(
       const target = to.slice("dnat ".length);
       findings.set(
         port,
-        bad(
-          "filter_bypass",
-          `${port} is passed on to ${target} before the guard sees it, as Docker ` +
-            "and Podman do with published ports: it is open to everybody",
-          `publish it as 127.0.0.1:${probe.port}:…, and let knock pass it on: ` +
-            `services: { NAME: { listen: ${port}, to: "${target}" } }`,
-        ),
+        isGuarded
+          ? ok(
+            "filter_bypass",
+            `${port} is forwarded to ${target}, and guarded before that`,
+          )
+          : bad(
+            "filter_bypass",
+            `${port} is forwarded to ${target} before any input chain, as Docker ` +
+              "and Podman do with published ports: it is open to everybody",
+            `firewall: { mode: guard } guards it; or publish it as ` +
+              `127.0.0.1:${probe.port}:…`,
+          ),
       );
     }
   }
   return [...findings.values()];
+}
+
+/** Ports without a guard that lead to a guarded one of this machine, behind its guard. */
+function checkDetours(
+  { chains, local }: Pick<HostRules, "chains" | "local">,
+  guarded: readonly PortRange[],
+): Finding[] {
+  const findings = new Map<string, Finding>();
+  const isGuarded = (protocol: PortRange["protocol"], port: number) =>
+    guarded.some((range) =>
+      containsPorts(range, { protocol, first: port, last: port })
+    );
+  for (const { table, name, hook, families, rules } of chains) {
+    if (hook !== null && hook.at !== "prerouting") continue;
+    for (const { action, match, text } of rules) {
+      const to = redirectedTo(action, local);
+      for (const protocol of ["tcp", "udp"] as const) {
+        if (to === null || !isGuarded(protocol, to)) continue;
+        const leads = (port: number) =>
+          match({ family: families[0]!, protocol, port }) === "yes" &&
+          !isGuarded(protocol, port);
+        const port = ALL_PORTS.find(leads);
+        if (port === undefined) continue;
+        findings.set(
+          `${protocol}/${port}`,
+          bad(
+            "filter_bypass",
+            `${protocol}/${port} leads to ${protocol}/${to}, which is guarded, ` +
+              `and is not guarded itself: rule "${text}" in chain ${name} of ` +
+              `table ${table}`,
+            `services: { NAME: [${protocol}/${to}, ${protocol}/${port}] }`,
+          ),
+        );
+      }
+    }
+  }
+  return [...findings.values()];
+}
+
+const ALL_PORTS: readonly number[] = Array.from(
+  { length: 65_535 },
+  (_, index) => index + 1,
+);
+
+/** The port of this machine that a rule leads to; null = it leads elsewhere, or nowhere. */
+function redirectedTo(
+  action: RuleAction,
+  local: readonly string[],
+): number | null {
+  if (action.do === "redirect") return action.port;
+  if (action.do !== "dnat") return null;
+  const to = parseEndpoint(action.to);
+  return to && local.includes(to.host) ? to.port : null;
+}
+
+/** Interfaces at which ports are guarded, and those at which they are not. */
+function checkInterfaces(
+  { firewall }: Pick<Config, "firewall">,
+  names: readonly string[] | null,
+): Finding[] {
+  if (names === null) return [];
+  const id = "filter_interfaces";
+  const proposal = proposeInterfaces(names, firewall);
+  if (proposal) return [warn(id, proposal.text, proposal.cure)];
+  const { interfaces } = firewall;
+  if (interfaces.length === 0) return [];
+  const open = sortInterfaces(names).outer.filter((name) =>
+    !interfaces.includes(name)
+  );
+  const missing = interfaces.filter((name) => !names.includes(name));
+  return [
+    open.length === 0
+      ? ok(id, `ports are guarded at ${interfaces.join(", ")}`)
+      : warn(
+        id,
+        `services are open to all that comes in by ${open.join(", ")}`,
+        `firewall: { interfaces: [${[...interfaces, ...open].join(", ")}] }`,
+      ),
+    ...missing.map((name) =>
+      warn(id, `there is no interface "${name}"`, "ip link shows their names")
+    ),
+  ];
 }
 
 function probesOf(ports: readonly PortRange[]): Probe[] {

@@ -32,6 +32,7 @@ export const FINDING_IDS = [
   "configuration_missing",
   "configuration_warning",
   "filter_bypass",
+  "filter_interfaces",
   "filter_knocks",
   "filter_readable",
   "filter_services",
