@@ -34,7 +34,7 @@ export interface Proposal {
   readonly cure: string;
 }
 
-/** What guarding at every interface means for containers; null where there are none, or the interfaces are named. */
+/** Meaning of a guard at every interface for containers; null where there are none, or the interfaces are named. */
 export function proposeInterfaces(
   names: readonly string[],
   { backend, mode, interfaces }: Pick<
