@@ -229,6 +229,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
     forwards: [],
     hasTargets: false,
     gate: null,
+    sniffed: null,
   };
 }
 
