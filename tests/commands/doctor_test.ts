@@ -70,12 +70,12 @@ test("the doctor finds nothing bad in sequences without clients", () => {
   assertEquals(told(checkClients(config, START_MS)), [
     "ok none is enrolled: port sequences alone open here",
   ]);
-  const server = { sinceMs: START_MS, backend: "gate" };
+  const server = { sinceMs: START_MS, backend: "gate", listen: [] };
   const found = told(
     checkServer(config, { server: server as never, counters: {} }, []),
   );
   assertEquals(found.length, 1);
-  assertMatch(found[0]!, /^ok the server runs/);
+  assertMatch(found[0]!, /^ok server running/);
   const drops = parseIptablesSave("*filter\n:INPUT DROP\nCOMMIT\n", 4);
   const ruleset = { chains: drops, tables: [] };
   assertEquals(
@@ -173,9 +173,9 @@ const servers: [
   counters: Record<string, number>,
   want: string[],
 ][] = [
-  ["runs", FACT, UDP, RECEIVED, ["ok .*runs since", "ok .*server listens"]],
-  ["stopped", null, [], {}, ["bad .*does not run", "ok .*free"]],
-  ["taken", null, UDP, {}, ["bad .*does not run", "bad .*another program"]],
+  ["runs", FACT, UDP, RECEIVED, ["ok .*running since", "ok .*server listens"]],
+  ["stopped", null, [], {}, ["bad .*not running", "ok .*free"]],
+  ["taken", null, UDP, {}, ["bad .*not running", "bad .*another program"]],
   ["deaf", FACT, [], RECEIVED, ["ok .*", "bad .*nobody listens"]],
   ["unseen", FACT, null, RECEIVED, ["ok .*", "unknown .*cannot see"]],
   ["silent", FACT, UDP, {}, ["ok", "ok", "warn no packet has come in"]],
@@ -408,9 +408,13 @@ clients: { alice: { knock: { key: "${key(9)}", psk: "${
 const HEAD = "  sl  local_address\n";
 const ANY = "0".repeat(32);
 
-function machine(files: Record<string, string> = {}): FakeRuntime {
+function machine(
+  files: Record<string, string> = {},
+  terminals: readonly "out"[] = [],
+): FakeRuntime {
   return new FakeRuntime({
     userId: 0,
+    terminals,
     env: { HOME: "/root" },
     files: {
       "/etc/knock/server.yaml": SERVER_YAML,
@@ -441,12 +445,30 @@ test("run() finds nothing bad on a good machine, without secrets", async () => {
   assert(findings.every((one: object) => "group" in one && "cure" in one));
 });
 
+test("run() on a terminal of 80 columns: in colour, no word is cut", async () => {
+  const runtime = machine({}, ["out"]);
+  assertEquals(await run([], runtime), 1);
+  assertMatch(runtime.stdout, /\x1b\[31mBAD \x1b\[m {2}server not running/);
+  assertMatch(runtime.stdout, /\x1b\[32mok {2}\x1b\[m/);
+  // deno-lint-ignore no-control-regex -- escape sequences
+  const lines = runtime.stdout.replace(/\x1b\[\d*m/g, "").split("\n");
+  for (const line of lines) assert(line.length <= 80, line);
+  const plain = machine();
+  await run([], plain);
+  const words = (text: string) => text.split(/\s+/).join(" ");
+  const started = /\d\d:\d\d:\d\d \(\d+ \w+\)/;
+  assertEquals(
+    words(lines.join("\n").replace(started, "")),
+    words(plain.stdout.replace(started, "")),
+  );
+});
+
 test("run() ends with 1 where the server does not run", async () => {
   const runtime = machine();
   assertEquals(await run([], runtime), 1);
   assertMatch(
     runtime.stdout,
-    /BAD {3}the server does not run.*\n +-> systemctl/,
+    /BAD {3}server not running.*\n +-> systemctl/,
   );
   assertMatch(runtime.stdout, /BAD {3}udp \[::\]:62201: another program/);
 });

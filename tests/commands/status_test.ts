@@ -143,6 +143,7 @@ test("changes() is nothing where nothing changed but the time left", () => {
     server: null,
     grants: [entry(START_MS + 4000)],
     sequences: [],
+    sniff: null,
     droppedByHost: [],
     counters: {},
     events: [],

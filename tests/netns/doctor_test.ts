@@ -128,7 +128,7 @@ job("the doctor finds published ports of containers", async (program, pair) => {
 job("the doctor misses a server that was killed", async (program, pair) => {
   await program.signal("SIGKILL");
   const [, wrong] = await examine(program);
-  assertMatch(wrong.join("\n"), /bad the server does not run/);
+  assertMatch(wrong.join("\n"), /bad server not running/);
   await pair.onServer(["nft", "delete", "table", "inet", "knock"]);
   const [, bare] = await examine(program);
   assertMatch(bare.join("\n"), /warn nothing is guarded/);

@@ -1,6 +1,7 @@
 /** State of a running server for `knock status` and its page: read from the state file. */
 
 import type { HostFact } from "../grants/host.ts";
+import type { SniffFact } from "../packet/entrances.ts";
 import type { SequenceFact } from "../sequences/sequences.ts";
 import type { Event } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
@@ -23,6 +24,8 @@ export interface Status {
   readonly grants: readonly LedgerEntry[];
   /** Port sequences, with any trouble in hearing them. */
   readonly sequences: readonly SequenceFact[];
+  /** Sniffed ports, and why they are not heard; null: none are. */
+  readonly sniff: SniffFact | null;
   /** Ports that the host's own rules keep closed, whatever is granted. */
   readonly droppedByHost: readonly HostFact[];
   /** Counts since the server's start, by name. */
@@ -45,6 +48,7 @@ export function readStatus(
     grants: (store?.ledger.live(nowMs) ?? [])
       .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
     sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
+    sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,
     droppedByHost: server ? (store!.fact("host") ?? []) as HostFact[] : [],
     counters: (store?.fact("counters") ?? {}) as Record<string, number>,
     events: store?.history.find({ limit: MAX_EVENTS }) ?? [],
@@ -53,7 +57,8 @@ export function readStatus(
 
 /** The JSON object of `knock status --json`: docs/json.md, "status". */
 export function statusJson(status: Status) {
-  const { nowMs, server, grants, sequences, droppedByHost, counters } = status;
+  const { nowMs, server, grants, sequences, sniff, droppedByHost, counters } =
+    status;
   return {
     running: server !== null,
     server: server && {
@@ -79,6 +84,7 @@ export function statusJson(status: Status) {
       one_time_left: left,
       trouble,
     })),
+    sniff,
     dropped_by_host: droppedByHost.map((fact) => ({
       ...fact,
       ports: [fact.ports],

@@ -9,11 +9,17 @@ import { ConfigError, OperatorError } from "../../../values/errors.ts";
 import { VERSION } from "../../../values/program.ts";
 import {
   counted,
-  escapeUnsafe,
   formatJson,
   toIdentifier,
+  wrapLine,
 } from "../../../values/text.ts";
-import { parseOptions, takePositionals } from "../../command.ts";
+import {
+  paintFor,
+  parseOptions,
+  printPainted,
+  takePositionals,
+} from "../../command.ts";
+import type { Page } from "../status/text.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
 import { checkFirewall } from "./filter.ts";
@@ -47,7 +53,7 @@ when nothing is bad, else 1.
 Example:
     # knock doctor
     server
-      ok    the server runs since 2026-11-21T14:00:02.000Z (nft (libnftables 1.0.6))
+      ok    server running since 14:00:02 (4 min): nft (libnftables 1.0.6), udp [::]:62201
       BAD   chain INPUT of table ip filter drops knocks to udp/62201 by IPv4
             -> with ufw: ufw allow 62201/udp; …
 `;
@@ -61,16 +67,29 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   takePositionals(options, []);
   const profiles = options.value("profiles");
+  const isJson = options.flag("json");
+  const isTerminal = !isJson && runtime.isTerminal("out");
+  const page = { isTerminal };
   const groups: Groups = [
-    ...await examine(runtime, options.value("config"), hasProfiles(runtime)),
+    ...await examine(
+      runtime,
+      options.value("config"),
+      hasProfiles(runtime),
+      page,
+    ),
     ["client", checkProfiles(runtime, profiles)],
   ];
   const isOk = groups.every(([, all]) =>
     all.every(({ level }) => level !== "bad")
   );
-  runtime.out(
-    options.flag("json") ? showJson(groups, isOk) : showText(groups),
-  );
+  if (isJson) runtime.out(showJson(groups, isOk));
+  else {
+    const columns = isTerminal ? runtime.columns() : Infinity;
+    printPainted(
+      runtime,
+      showText(groups, { ...page, columns, paint: paintFor(runtime, "out") }),
+    );
+  }
   return isOk ? 0 : 1;
 }
 
@@ -79,6 +98,7 @@ async function examine(
   runtime: Runtime,
   named: string | undefined,
   isClient: boolean,
+  page: Pick<Page, "isTerminal">,
 ): Promise<Groups> {
   let config: Config;
   try {
@@ -116,8 +136,16 @@ async function examine(
     [
       "server",
       state
-        ? checkServer(config, state, sockets)
-        : [unknown("server_running", "whether the server runs is not known")],
+        ? checkServer(config, state, sockets, {
+          ...page,
+          nowMs: runtime.nowMs(),
+        })
+        : [
+          unknown(
+            "server_running",
+            "it is not known whether the server is running",
+          ),
+        ],
     ],
     ["services", checkServices(config, sockets)],
     ["packet filter", [
@@ -180,14 +208,29 @@ const MARKS: Readonly<Record<FindingLevel, string>> = {
   unknown: "?   ",
 };
 
-function showText(groups: Groups): string {
-  const lines = [`knock ${VERSION}`];
+const STYLES = {
+  ok: "green",
+  warn: "yellow",
+  bad: "red",
+  unknown: "dim",
+} as const;
+
+function showText(groups: Groups, { columns, paint }: Page): string[] {
+  const lines = [paint("dim", `knock ${VERSION}`)];
   for (const [group, findings] of groups) {
     if (findings.length === 0) continue;
-    lines.push(group);
+    lines.push(paint("bold", group));
     for (const { level, text, cure } of findings) {
-      lines.push(`  ${MARKS[level]}  ${escapeUnsafe(text)}`);
-      if (cure !== undefined) lines.push(`        -> ${escapeUnsafe(cure)}`);
+      const [first = "", ...rest] = wrapLine(text, columns - INDENT);
+      lines.push(
+        `  ${paint(STYLES[level], MARKS[level])}  ${first}`,
+        ...rest.map((line) => " ".repeat(INDENT) + line),
+      );
+      if (cure === undefined) continue;
+      lines.push(
+        ...wrapLine(`-> ${cure}`, columns - INDENT, "   ")
+          .map((line) => " ".repeat(INDENT) + line),
+      );
     }
   }
   const all = groups.flatMap(([, findings]) => findings);
@@ -197,8 +240,11 @@ function showText(groups: Groups): string {
     `${count("bad")} bad, ${count("warn")} to look at, ` +
       `${count("unknown")} not known, ${count("ok")} ok`,
   );
-  return lines.join("\n") + "\n";
+  return lines;
 }
+
+/** Column of a finding's text. */
+const INDENT = 8;
 
 function showJson(groups: Groups, isOk: boolean): string {
   const findings = groups.flatMap(([group, all]) =>

@@ -5,6 +5,7 @@ import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SniffFact } from "../../../server/packet/entrances.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
+import { askServer } from "../../../server/report/asked.ts";
 import type { ServerFact } from "../../../server/report/reports.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
 import { OperatorError, SystemError } from "../../../values/errors.ts";
@@ -60,13 +61,15 @@ export async function checkState(
       );
       return { findings, state: null };
     }
+    const isAsked = await askServer(runtime, folder);
     const store = await openExistingStore(runtime, folder);
     if (!store) {
       findings.push(ok("state_folder", `state folder ${folder}: empty`));
       return { findings, state: none };
     }
     const fact = (store.fact("server") ?? null) as ServerFact | null;
-    const alive = fact !== null && runtime.signalProcess(fact.pid, "test");
+    const alive = fact !== null &&
+      (isAsked || runtime.signalProcess(fact.pid, "test"));
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
     const sequences = (store.fact("doors") ?? []) as readonly SequenceFact[];
     const sniff = (store.fact("sniff") ?? null) as SniffFact | null;

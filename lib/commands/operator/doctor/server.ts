@@ -13,6 +13,7 @@ import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
 import type { ServerState } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+import { describeServer, type Page } from "../status/text.ts";
 import { isEverywhere, type Socket } from "./services.ts";
 import { orNull } from "../../../values/errors.ts";
 
@@ -21,25 +22,23 @@ export function checkServer(
   config: Config,
   { server, counters, sniff }: ServerState,
   sockets: readonly Socket[] | null,
+  page: Pick<Page, "isTerminal"> & { readonly nowMs: number } = {
+    isTerminal: false,
+    nowMs: 0,
+  },
 ): Finding[] {
   const { listen, sniffed, maxSkewMs } = config;
   const findings: Finding[] = [];
   if (server) {
-    const since = new Date(server.sinceMs).toISOString();
     findings.push(
-      ok(
-        "server_running",
-        `the server runs since ${since} (${server.backend})`,
-      ),
+      ok("server_running", describeServer(server, page.nowMs, page)),
     );
   } else {
-    findings.push(
-      bad(
-        "server_running",
-        "the server does not run: nothing can be opened",
-        "systemctl start knock, or: knock serve",
-      ),
-    );
+    findings.push(bad(
+      "server_running",
+      "server not running: nothing can be opened",
+      "systemctl start knock, or: knock serve",
+    ));
   }
   // Without clients nobody sends anything there.
   if (hasSequencesAlone(config)) return findings;
@@ -201,7 +200,7 @@ export async function checkClock(
   if (kept === null) {
     return unknown(
       "clock",
-      `nobody says whether the clock is right: ${now}; ${within}`,
+      `no time synchronisation found; the clock may be wrong: ${now}; ${within}`,
     );
   }
   return kept

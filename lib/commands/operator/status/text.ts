@@ -45,10 +45,13 @@ export function describeStatus(status: Status, page: Page): string[] {
 
 /** The server, and what keeps its grants from working. */
 export function headLines(status: Status, page: Page): string[] {
-  const { server, nowMs, droppedByHost, sequences } = status;
+  const { server, nowMs, droppedByHost, sequences, sniff } = status;
   const { paint, columns } = page;
   const warnings = [
     ...droppedByHost.map((fact) => `warning: ${describeHostFact(fact)}`),
+    ...sniff?.trouble
+      ? [`warning: ${sniff.places.join(", ")} is not heard: ${sniff.trouble}`]
+      : [],
     ...describeSequences(sequences),
   ];
   return [
