@@ -448,8 +448,8 @@ test("run() finds nothing bad on a good machine, without secrets", async () => {
 test("run() on a terminal of 80 columns: in colour, no word is cut", async () => {
   const runtime = machine({}, ["out"]);
   assertEquals(await run([], runtime), 1);
-  assertMatch(runtime.stdout, /\x1b\[31mBAD \x1b\[m {2}server not running/);
-  assertMatch(runtime.stdout, /\x1b\[32mok {2}\x1b\[m/);
+  assert(runtime.stdout.includes("\x1b[31mBAD \x1b[m  server not running"));
+  assert(runtime.stdout.includes("\x1b[32mok  \x1b[m"));
   // deno-lint-ignore no-control-regex -- escape sequences
   const lines = runtime.stdout.replace(/\x1b\[\d*m/g, "").split("\n");
   for (const line of lines) assert(line.length <= 80, line);
