@@ -35,8 +35,17 @@ export interface Config extends OwnKeys {
   readonly log: LogConfig;
   /** Where GET /metrics is answered; null = nowhere. */
   readonly metrics: Endpoint | null;
+  /** Where a reverse proxy asks whether an address has a grant; null = nowhere. */
+  readonly verify: VerifyConfig | null;
   /** The folder of the state file. */
   readonly state: string;
+}
+
+/** Where a reverse proxy asks, and which proxies are believed. */
+export interface VerifyConfig {
+  readonly listen: Endpoint;
+  /** Addresses that may ask, and that a client's hops are told apart from. */
+  readonly trust: readonly Prefix[];
 }
 
 /** Where datagrams are received. */

@@ -112,6 +112,7 @@ export function readConfig(
     hooks: yaml.hooks,
     log: yaml.log,
     metrics: yaml.metrics,
+    verify: yaml.verify,
     state: surroundings.stateFolder(yaml.state),
   };
 }

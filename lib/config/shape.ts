@@ -196,6 +196,9 @@ const client = object({
   run: optional(oneOrMore(words), []),
 });
 
+/** The proxies that `verify` believes where it names none: this machine's own. */
+const LOOPBACK = ["127.0.0.0/8", "::1"].map((own) => parsePrefix(own)!);
+
 /** The whole of `server.yaml`. */
 export const serverSchema = object({
   listen: optional(oneOrMore(listen), [
@@ -231,6 +234,13 @@ export const serverSchema = object({
     level: optional(oneOf(["debug", "info", "warn", "error"]), "info"),
   })),
   metrics: optional(target, null),
+  verify: optional(
+    object({
+      listen: required(target),
+      trust: optional(oneOrMore(prefix), LOOPBACK),
+    }),
+    null,
+  ),
 });
 
 /** `server.yaml` as it was read, before its parts were held against each other. */

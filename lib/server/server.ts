@@ -129,6 +129,7 @@ export class RunningServer {
     );
     await this.#sequences.adopt(config);
     await this.#reports.setMetrics(config);
+    await this.#reports.setVerify(config);
   }
 
   #startTimers(): void {
@@ -207,6 +208,7 @@ export class RunningServer {
       await this.#entrances.closeOthers(config);
       await this.#attempt(() => this.#sequences.adopt(config));
       await this.#attempt(() => this.#reports.setMetrics(config));
+      await this.#attempt(() => this.#reports.setVerify(config));
       await this.#attempt(() => server.host.look(config));
       this.#reports.announce(this.listening);
     });

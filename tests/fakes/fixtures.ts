@@ -113,6 +113,7 @@ export function makeConfig(
     warnings: [],
     log: { format: "text", level: "info" },
     metrics: null,
+    verify: null,
     state: "/var/lib/knock",
     ...over,
   };

@@ -1,12 +1,11 @@
 /** The server's numbers for Prometheus: GET /metrics, in its text format 0.0.4. */
 
-import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
-import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import type { Listener, Runtime } from "../../runtime/runtime.ts";
+import type { Endpoint } from "../../values/address.ts";
+import { serveHttp } from "./http.ts";
 
-/** The most that is read of a request, and for how long, and how many at a time. */
-const MAX_REQUEST = 4096;
-const TIMEOUT_MS = 3000;
+/** Most characters of a request, and most connections at a time. */
+const MAX_HEAD = 4096;
 const MAX_CONNECTIONS = 8;
 
 /** Values of the metrics. */
@@ -36,65 +35,25 @@ knock_start_time_seconds ${sinceMs / 1000}
 }
 
 /** Serves the numbers at an endpoint. Throws FailureError when it cannot listen there. */
-export async function serveMetrics(
+export function serveMetrics(
   runtime: Runtime,
   at: Endpoint,
   numbers: () => Numbers,
 ): Promise<Listener> {
-  let open = 0;
-  const serve = async (connection: Stream) => {
-    if (open >= MAX_CONNECTIONS) return connection.close();
-    open++;
-    const timeout = new AbortController();
-    const late = runtime.sleep(TIMEOUT_MS, timeout.signal)
-      .then(() => connection.close());
-    try {
-      const line = await readRequestLine(connection);
-      const known = /^GET \/metrics(?:\?\S*)? HTTP\/1\.[01]$/.test(line);
-      await connection.write(
-        known
-          ? respond("200 OK", formatMetrics(numbers()))
-          : respond("404 Not Found", "GET /metrics\n"),
-      );
-      await connection.finish();
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-    } finally {
-      timeout.abort();
-      await late;
-      open--;
-    }
-  };
-  try {
-    return await runtime.listenStream(at, serve);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `cannot listen on tcp ${
-        formatEndpoint(at)
-      } for metrics: ${error.message}`,
-      "another address or port goes under metrics",
-    );
-  }
-}
-
-function respond(status: string, body: string): Uint8Array {
-  const bytes = new TextEncoder().encode(body);
-  const head = `HTTP/1.1 ${status}\r\n` +
-    "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n" +
-    `Content-Length: ${bytes.length}\r\nConnection: close\r\n\r\n`;
-  return new Uint8Array([...new TextEncoder().encode(head), ...bytes]);
-}
-
-/** The first line of a request; all of its head is read, so that nothing is left when it closes. */
-async function readRequestLine(connection: Stream): Promise<string> {
-  let text = "";
-  while (!text.includes("\r\n\r\n") && text.length < MAX_REQUEST) {
-    const bytes = await connection.read();
-    if (bytes === null) break;
-    text += String.fromCharCode(...bytes.subarray(0, MAX_REQUEST));
-  }
-  return text.split("\r\n", 1)[0]!;
+  const text = (status: string, body: string) => ({
+    status,
+    headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" },
+    body,
+  });
+  return serveHttp(
+    runtime,
+    at,
+    { key: "metrics", head: MAX_HEAD, connections: MAX_CONNECTIONS },
+    ({ line }) =>
+      /^GET \/metrics(?:\?\S*)? HTTP\/1\.[01]$/.test(line)
+        ? text("200 OK", formatMetrics(numbers()))
+        : text("404 Not Found", "GET /metrics\n"),
+  );
 }
 
 /** Counters by name: packets of strangers are counted, never logged. */

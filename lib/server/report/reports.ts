@@ -6,6 +6,7 @@ import type { Store } from "../state/store.ts";
 import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./metrics.ts";
 import { attempt } from "./trouble.ts";
+import { serveVerify } from "./verify.ts";
 
 /** Facts about a running server that `status` reads. */
 export interface ServerFact {
@@ -35,6 +36,7 @@ export function reportReload(store: Store, mistake: string | null): void {
 export class Reports {
   readonly #server: Server;
   #metrics: Listener | null = null;
+  #verify: { listener: Listener; by: string } | null = null;
 
   constructor(server: Server) {
     this.#server = server;
@@ -69,6 +71,21 @@ export class Reports {
     }));
   }
 
+  /** Answers reverse proxies where a configuration says. Throws FailureError. */
+  async setVerify({ verify }: Config): Promise<void> {
+    const by = JSON.stringify(verify);
+    if (by === (this.#verify?.by ?? "null")) return;
+    await this.#verify?.listener.close();
+    this.#verify = null;
+    if (!verify) return;
+    const { runtime, store } = this.#server;
+    const listener = await serveVerify(runtime, verify, () => ({
+      config: this.#server.active.config,
+      grants: (address) => store.ledger.ofAddress(address, runtime.nowMs()),
+    }));
+    this.#verify = { listener, by };
+  }
+
   /** Writes down the counts, with those of the kernel, where one has changed. */
   async writeCounts(): Promise<void> {
     const server = this.#server;
@@ -83,9 +100,10 @@ export class Reports {
     if (counts) store.setFact("counters", counts);
   }
 
-  /** Serves no numbers any more. */
+  /** Serves no numbers and answers no proxies any more. */
   async close(): Promise<void> {
     await this.#metrics?.close();
+    await this.#verify?.listener.close();
   }
 
   /** Writes down the last counts, and that the server does not run any more. */
