@@ -113,6 +113,7 @@ test("parseConfig() reads every key", () => {
       },
     ],
     sequences: [],
+    verify: null,
     warnings: [],
     commands: new Map([["restart", ["systemctl", "restart", "x y"]]]),
     hooks: { open: ["notify", "{client}"], close: null },

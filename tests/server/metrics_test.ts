@@ -3,7 +3,7 @@ import { test } from "node:test";
 import {
   formatMetrics,
   serveMetrics,
-} from "../../lib/server/report/metrics.ts";
+} from "../../lib/server/report/http/metrics.ts";
 import { FailureError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 

@@ -2,13 +2,13 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { readRequest, serveHttp } from "../../lib/server/report/http.ts";
+import { readRequest, serveHttp } from "../../lib/server/report/http/http.ts";
 import {
   clientOf,
   serveVerify,
   verify,
   type VerifyFacts,
-} from "../../lib/server/report/verify.ts";
+} from "../../lib/server/report/http/verify.ts";
 import { parsePrefix } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { runtime } from "../fakes/runtime.ts";

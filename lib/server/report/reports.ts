@@ -4,9 +4,9 @@ import type { Config } from "../../config/config.ts";
 import type { Listener } from "../../runtime/runtime.ts";
 import type { Store } from "../state/store.ts";
 import type { Server } from "../state/server.ts";
-import { serveMetrics } from "./metrics.ts";
+import { serveMetrics } from "./http/metrics.ts";
 import { attempt } from "./trouble.ts";
-import { serveVerify } from "./verify.ts";
+import { serveVerify } from "./http/verify.ts";
 
 /** Facts about a running server that `status` reads. */
 export interface ServerFact {

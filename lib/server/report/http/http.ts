@@ -1,8 +1,8 @@
 /** A small HTTP/1.1 server for programs nearby: one request a connection, no bodies, bounded. */
 
-import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
-import { type Endpoint, formatEndpoint } from "../../values/address.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import type { Listener, Runtime, Stream } from "../../../runtime/runtime.ts";
+import { type Endpoint, formatEndpoint } from "../../../values/address.ts";
+import { FailureError, SystemError } from "../../../values/errors.ts";
 
 /** Longest time of a connection, milliseconds. */
 const TIMEOUT_MS = 3000;

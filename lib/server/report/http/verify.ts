@@ -5,16 +5,16 @@
  * @module
  */
 
-import type { Config } from "../../config/config.ts";
-import type { Listener, Runtime } from "../../runtime/runtime.ts";
+import type { Config } from "../../../config/config.ts";
+import type { Listener, Runtime } from "../../../runtime/runtime.ts";
 import {
   parseAddress,
   parseEndpoint,
   type Prefix,
   prefixContains,
-} from "../../values/address.ts";
-import { overlapPorts } from "../../values/ports.ts";
-import type { LedgerEntry } from "../state/ledger.ts";
+} from "../../../values/address.ts";
+import { overlapPorts } from "../../../values/ports.ts";
+import type { LedgerEntry } from "../../state/ledger.ts";
 import { type HttpAnswer, type HttpRequest, serveHttp } from "./http.ts";
 
 /** Proxies hand on the heads of requests, with cookies. */

@@ -1,7 +1,7 @@
 /** The server's numbers for Prometheus: GET /metrics, in its text format 0.0.4. */
 
-import type { Listener, Runtime } from "../../runtime/runtime.ts";
-import type { Endpoint } from "../../values/address.ts";
+import type { Listener, Runtime } from "../../../runtime/runtime.ts";
+import type { Endpoint } from "../../../values/address.ts";
 import { serveHttp } from "./http.ts";
 
 /** Most characters of a request, and most connections at a time. */
