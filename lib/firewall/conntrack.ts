@@ -3,7 +3,7 @@
 import type { Runtime } from "../runtime/runtime.ts";
 import { isIpv4 } from "../values/address.ts";
 import { FirewallError, type Grant } from "./firewall.ts";
-import { SystemError } from "../values/errors.ts";
+import { failing } from "../values/errors.ts";
 
 /** Ports of a range that are ended one by one; conntrack takes no ranges. */
 const MAX_PORTS = 256;
@@ -31,19 +31,13 @@ export async function endConnections(
 
 async function run(runtime: Runtime, args: readonly string[]): Promise<void> {
   const hint = "apt install conntrack, or take kill: true out of the service";
-  try {
-    const { code, stderr } = await runtime.run(["conntrack", ...args], {
-      timeoutMs: 5000,
-    });
-    // It ends with 1 when there was none, and says so.
-    if (code === 0 || /0 flow entries have been deleted/.test(stderr)) return;
-    const words = stderr.trim().split("\n").at(-1);
-    throw new FirewallError(
-      `cannot end connections: conntrack: ${words}`,
-      hint,
-    );
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FirewallError(`cannot end connections: ${error.message}`, hint);
-  }
+  const failed = (why: string) =>
+    new FirewallError(`cannot end connections: ${why}`, hint);
+  const { code, stderr } = await failing(
+    ({ message }) => failed(message),
+    () => runtime.run(["conntrack", ...args], { timeoutMs: 5000 }),
+  );
+  // It ends with 1 when there was none, and says so.
+  if (code === 0 || /0 flow entries have been deleted/.test(stderr)) return;
+  throw failed(`conntrack: ${stderr.trim().split("\n").at(-1)}`);
 }

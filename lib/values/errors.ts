@@ -53,16 +53,6 @@ export class SystemError extends Error {
   }
 }
 
-/** A handler for `catch` that answers a system's refusal; it throws any other error again. */
-export function onRefusal<T>(
-  answer: (error: SystemError) => T,
-): (error: unknown) => T {
-  return (error) => {
-    if (!(error instanceof SystemError)) throw error;
-    return answer(error);
-  };
-}
-
 /** The result of some work, or the answer to the system's refusal. */
 export function ifRefused<T, U>(
   work: () => Promise<T>,
@@ -76,7 +66,10 @@ export function ifRefused<T, U>(
   work: () => T | Promise<T>,
   answer: (error: SystemError) => U,
 ): T | U | Promise<T | U> {
-  const caught = onRefusal(answer);
+  const caught = (error: unknown) => {
+    if (!(error instanceof SystemError)) throw error;
+    return answer(error);
+  };
   try {
     const result = work();
     return result instanceof Promise ? result.catch(caught) : result;

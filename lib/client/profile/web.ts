@@ -11,7 +11,7 @@ import {
   isLoopback,
   parseAddress,
 } from "../../values/address.ts";
-import { SystemError, UsageError } from "../../values/errors.ts";
+import { orNull, UsageError } from "../../values/errors.ts";
 import { type Enrolment, formatEnrolment } from "./enrolment.ts";
 import { ASK_CODE } from "./profile.ts";
 
@@ -96,17 +96,10 @@ export async function addressesFor(
   isNamed: boolean,
 ): Promise<readonly string[]> {
   const own = parseAddress(host);
-  if (own === null) return firstOfEach(await resolve(runtime, host));
-  return isNamed ? [] : firstOfEach([own, ...runtime.ownAddresses()]);
-}
-
-async function resolve(runtime: Runtime, host: string): Promise<string[]> {
-  try {
-    return await runtime.resolve(host);
-  } catch (error) {
-    if (error instanceof SystemError) return [];
-    throw error;
+  if (own === null) {
+    return firstOfEach(await orNull(() => runtime.resolve(host)) ?? []);
   }
+  return isNamed ? [] : firstOfEach([own, ...runtime.ownAddresses()]);
 }
 
 /** The first address of each family that another machine can use. */

@@ -15,7 +15,12 @@ import { parseConfig } from "../read.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
 import { pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
-import { failing, orNull, SystemError } from "../../values/errors.ts";
+import {
+  failing,
+  ifRefused,
+  orNull,
+  type SystemError,
+} from "../../values/errors.ts";
 
 const NEW_KEY =
   `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
@@ -49,7 +54,7 @@ export function readConfigText(
     readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
     readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
     readOther: (name, kind) =>
-      readKeyIn(runtime, pathBeside(runtime, file, name), kind),
+      readSecretFile(runtime, pathBeside(runtime, file, name), kind),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
 }
@@ -71,18 +76,24 @@ export function readIncluded(runtime: Runtime, file: string): IncludedFile[] {
 
 /** Reads a file of the operator's as text; throws ConfigError if it cannot be. */
 export function readFile(runtime: Runtime, file: string): string {
-  const failure = lookAt(runtime, file);
-  if (failure) throw configError(file, [{ path: "", ...failure }]);
-  // Before it is read: what is at this place stays there. What is wrong with
-  // the file itself is told with its other mistakes.
-  if ((trustOf(runtime, file)?.place ?? file) !== file) {
-    throw configError(file, checkRights(runtime, file));
-  }
-  try {
+  const wrong = (mistake: Omit<Mistake, "path">) =>
+    configError(file, [{ path: "", ...mistake }]);
+  return failing((error) => wrong(unreadable(error)), () => {
+    const found = runtime.files.stat(file);
+    if (!found) {
+      throw wrong({
+        text: "is missing",
+        hint: "`knock init --dir DIR` writes a new configuration and its key",
+      });
+    }
+    if (found.isFolder) throw wrong({ text: "is a folder, not a file" });
+    // Before it is read: what is at this place stays there. Faults of the file
+    // itself are reported with its other mistakes.
+    if ((trustOf(runtime, file)?.place ?? file) !== file) {
+      throw configError(file, checkRights(runtime, file));
+    }
     return runtime.files.readText(file);
-  } catch (error) {
-    throw configError(file, [{ path: "", ...unreadable(error) }]);
-  }
+  });
 }
 
 /** Mistakes by which others may read a file that holds secrets, or change it. */
@@ -101,113 +112,52 @@ function readKeyFile(
   runtime: Runtime,
   file: string,
 ): Uint8Array | Omit<Mistake, "path"> {
-  return readSecret(runtime, file, {
+  const hint =
+    `"knock keygen > ${file}" makes a new key: clients must be enrolled again`;
+  const kind = {
     parse: parseKey,
     wanted: "a key of 43 base64url characters",
-    hint: `"knock keygen > ${file}" makes a new key: clients must be enrolled` +
-      ` again`,
-    missing: NEW_KEY,
-  });
+    secret: true,
+  };
+  return needed(readSecretFile(runtime, file, kind, hint), file, NEW_KEY);
 }
 
 function readCodeFile(
   runtime: Runtime,
   file: string,
 ): Uint8Array | Omit<Mistake, "path"> {
-  return readSecret(runtime, file, {
+  const kind = {
     parse: parseCodeSecret,
     wanted: "16 to 128 characters of base32",
-    hint: NEW_CODE,
-    missing: NEW_CODE,
-  });
-}
-
-interface Secret {
-  readonly parse: (text: string) => Uint8Array | null;
-  readonly wanted: string;
-  readonly hint: string;
-  /** Hint for when there is no file. */
-  readonly missing: string;
-}
-
-function readSecret(
-  runtime: Runtime,
-  file: string,
-  { parse, wanted, hint, missing }: Secret,
-): Uint8Array | Omit<Mistake, "path"> {
-  const failure = lookAt(runtime, file);
-  if (failure) {
-    return { text: `"${file}" ${failure.text}`, hint: missing };
-  }
-  const wrong = trustOf(runtime, file);
-  if (wrong) {
-    return { text: `"${wrong.place}" ${wrong.text}`, hint: wrong.hint };
-  }
-  let text: string;
-  try {
-    text = runtime.files.readText(file);
-  } catch (error) {
-    return { text: `"${file}" cannot be read: ${reason(error)}` };
-  }
-  const secret = parse(text.replace(/\r?\n$/, ""));
-  if (secret) return secret;
-  return {
-    text: `"${file}" must hold ${wanted}, ` +
-      (text === ""
-        ? "got nothing"
-        : `got ${counted(text.length, "character")}`),
-    hint,
+    secret: true,
   };
+  return needed(readSecretFile(runtime, file, kind, NEW_CODE), file, NEW_CODE);
 }
 
-function lookAt(
-  runtime: Runtime,
+function needed(
+  read: KeyRead<Uint8Array>,
   file: string,
-): { text: string; hint?: string } | null {
-  try {
-    const found = runtime.files.stat(file);
-    if (!found) {
-      return {
-        text: "is missing",
-        hint: "`knock init --dir DIR` writes a new configuration and its key",
-      };
-    }
-    return found.isFolder ? { text: "is a folder, not a file" } : null;
-  } catch (error) {
-    return unreadable(error);
-  }
+  hint: string,
+): Uint8Array | Omit<Mistake, "path"> {
+  if (!read.ok) return read.mistake;
+  return read.key ?? { text: `"${file}" is missing`, hint };
 }
 
-function unreadable(error: unknown): { text: string; hint?: string } {
-  const text = `cannot be read: ${reason(error)}`;
-  return error instanceof SystemError && error.code === "EACCES"
-    ? { text, hint: "run it as root, or as the file's owner" }
-    : { text };
-}
-
-function trustOf(runtime: Runtime, file: string): PlaceMistake | null {
-  // The reader of the file reports why it cannot be read.
-  return orNull(() => trustMistake(runtime, file, { secret: true }));
-}
-
-function reason(error: unknown): string {
-  if (!(error instanceof SystemError)) throw error;
-  return error.code === "EACCES" || error.code === "EPERM"
-    ? "permission denied"
-    : error.message;
-}
-
-/** Reads the key in a file. */
-export function readKeyIn<T extends object>(
+/**
+ * Reads the key in a file, whose rights are judged first; `hint` is for a text
+ * that is no such key.
+ */
+function readSecretFile<T extends object>(
   runtime: Runtime,
   file: string,
   { parse, wanted, secret }: KeyKind<T>,
+  hint?: string,
 ): KeyRead<T> {
   const wrong = (text: string, hint?: string): KeyRead<T> => ({
     ok: false,
     mistake: { text: `"${file}" ${text}`, hint },
   });
-  try {
+  return ifRefused((): KeyRead<T> => {
     const info = runtime.files.stat(file);
     if (!info) return { ok: true, key: null };
     if (info.isFolder) return wrong("is a folder, not a file");
@@ -219,11 +169,24 @@ export function readKeyIn<T extends object>(
     const text = runtime.files.readText(file);
     const key = parse(text.trim());
     if (key) return { ok: true, key };
-    return wrong(
-      `must hold ${wanted}, got ${counted(text.length, "character")}`,
-    );
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return wrong(`cannot be read: ${error.message}`);
+    const got = text === "" ? "nothing" : counted(text.length, "character");
+    return wrong(`must hold ${wanted}, got ${got}`, hint);
+  }, (error) => wrong(unreadable(error).text, unreadable(error).hint));
+}
+
+function unreadable({ code, message }: SystemError): Omit<Mistake, "path"> {
+  if (code !== "EACCES" && code !== "EPERM") {
+    return { text: `cannot be read: ${message}` };
   }
+  return {
+    text: "cannot be read: permission denied",
+    hint: code === "EACCES"
+      ? "run it as root, or as the file's owner"
+      : undefined,
+  };
+}
+
+function trustOf(runtime: Runtime, file: string): PlaceMistake | null {
+  // The reader of the file reports why it cannot be read.
+  return orNull(() => trustMistake(runtime, file, { secret: true }));
 }

@@ -1,7 +1,7 @@
 /** Sealing in fwknop, and what a new client gets. */
 
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import { FailureError, SystemError, UsageError } from "../../values/errors.ts";
+import { failing, FailureError, UsageError } from "../../values/errors.ts";
 import { hmac } from "../crypto/hash.ts";
 import { encrypt } from "./cipher.ts";
 import { encryptArguments, gpgText, readArmour, sealGpg } from "./gpg.ts";
@@ -137,25 +137,18 @@ async function encryptByGpg(
       `gpg did not encrypt: ${why}`,
       `are "${recipient}" and the secret key "${signer}" in ${home}?`,
     );
-  try {
-    const argv = encryptArguments(home, recipient, signer);
-    const { code, stdout, stderr } = await run(argv, {
-      stdin: text,
-      timeoutMs: GPG_MS,
-    });
-    const message = code === 0 ? readArmour(stdout) : null;
-    if (message) return message;
-    const status = stderr.split("\n").find((line) =>
-      /INV_|FAILURE|ERROR/.test(line)
-    );
-    throw failed(status?.replace("[GNUPG:] ", "") ?? `it ended with ${code}`);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `gpg cannot be run: ${error.message}`,
-      "apt install gnupg, or use a profile with a passphrase",
-    );
-  }
+  const argv = encryptArguments(home, recipient, signer);
+  const { code, stdout, stderr } = await failing(
+    "gpg cannot be run",
+    () => run(argv, { stdin: text, timeoutMs: GPG_MS }),
+    "apt install gnupg, or use a profile with a passphrase",
+  );
+  const message = code === 0 ? readArmour(stdout) : null;
+  if (message) return message;
+  const status = stderr.split("\n").find((line) =>
+    /INV_|FAILURE|ERROR/.test(line)
+  );
+  throw failed(status?.replace("[GNUPG:] ", "") ?? `it ended with ${code}`);
 }
 
 // A new client: its keys, and the stanza for its `.fwknoprc`.

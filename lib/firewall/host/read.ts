@@ -10,7 +10,7 @@ import {
   parseElements,
   parseNftJson,
 } from "./nft_json.ts";
-import { SystemError } from "../../values/errors.ts";
+import { orNull, SystemError } from "../../values/errors.ts";
 
 /** Without counters and without the elements of sets: those of grants may be a hundred thousand. */
 const NFT = ["nft", "-j", "-s", "-t"];
@@ -183,10 +183,5 @@ function steady(text: string, skip: string | null): string {
 }
 
 function hasTables(runtime: Runtime, file: string): boolean {
-  try {
-    return runtime.files.readText(file).trim() !== "";
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return false;
-  }
+  return (orNull(() => runtime.files.readText(file)) ?? "").trim() !== "";
 }

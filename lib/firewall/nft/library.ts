@@ -11,7 +11,7 @@ import type {
   Runtime,
 } from "../../runtime/runtime.ts";
 import { FirewallError, MissingError } from "../firewall.ts";
-import { SystemError } from "../../values/errors.ts";
+import { failing } from "../../values/errors.ts";
 
 /** Runs nft scripts. */
 export interface Nft {
@@ -196,22 +196,20 @@ class ForkedNft implements Nft {
     const { options } = FORMS[list ?? "plain"];
     // With -j it takes a file for JSON, too.
     const argv = list === "json" ? script.trim().split(" ") : ["-f", "-"];
-    try {
-      const ran = await this.#runtime.run([this.#program, options, ...argv], {
-        ...(list !== "json" && { stdin: script }),
-        env: { LC_ALL: "C" },
-        timeoutMs: PROGRAM_TIMEOUT_MS,
-      });
-      if (ran.code === 0) return ran.stdout;
-      throw ran.code === null
-        ? new FirewallError(`nft: no answer within ${PROGRAM_TIMEOUT_MS} ms`)
-        : nftError(ran.stderr);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      throw new FirewallError(
-        `cannot run "${this.#program}": ${error.message}`,
-      );
-    }
+    const ran = await failing(
+      ({ message }) =>
+        new FirewallError(`cannot run "${this.#program}": ${message}`),
+      () =>
+        this.#runtime.run([this.#program, options, ...argv], {
+          ...(list !== "json" && { stdin: script }),
+          env: { LC_ALL: "C" },
+          timeoutMs: PROGRAM_TIMEOUT_MS,
+        }),
+    );
+    if (ran.code === 0) return ran.stdout;
+    throw ran.code === null
+      ? new FirewallError(`nft: no answer within ${PROGRAM_TIMEOUT_MS} ms`)
+      : nftError(ran.stderr);
   }
 
   close(): void {}

@@ -1,6 +1,7 @@
 /** Handling of errors of the system: a full disk, a firewall that refuses. */
 
 import {
+  failing,
   FailureError,
   OperatorError,
   SystemError,
@@ -28,10 +29,5 @@ export async function attempt(
 
 /** Does work that the operator waits for; its failures are OperatorErrors. */
 export async function orFailure<T>(work: () => T | Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(stateTrouble(error));
-  }
+  return await failing((error) => new FailureError(stateTrouble(error)), work);
 }

@@ -37,7 +37,7 @@ import {
   type TablePlace,
   toPorts,
 } from "./sets.ts";
-import { SystemError } from "../../../values/errors.ts";
+import { failing, type SystemError } from "../../../values/errors.ts";
 
 /** Where connections of one family go. */
 export interface ForwardTarget {
@@ -270,15 +270,12 @@ export function checkTarget(runtime: Runtime, target: ForwardTarget): void {
 async function addressesOf(runtime: Runtime, to: Endpoint): Promise<string[]> {
   const address = parseAddress(to.host);
   if (address !== null) return [address];
-  try {
-    return await runtime.resolve(to.host);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FirewallError(
-      `cannot forward to ${quote(to)}: ${error.message}`,
+  const unknown = ({ message }: SystemError) =>
+    new FirewallError(
+      `cannot forward to ${quote(to)}: ${message}`,
       "an address needs no name service",
     );
-  }
+  return await failing(unknown, () => runtime.resolve(to.host));
 }
 
 function isOn(runtime: Runtime, path: string): boolean {
