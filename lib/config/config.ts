@@ -1,6 +1,7 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
 import type { ClientKeys, OwnKeys } from "../dialects/table.ts";
+import type { FleetConfig } from "../fleet/fleet.ts";
 import type { Sequence } from "../sequences/sequence.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";
 import type { PortRange, Protocol } from "../values/ports.ts";
@@ -37,6 +38,13 @@ export interface Config extends OwnKeys {
   readonly metrics: Endpoint | null;
   /** Where a reverse proxy asks whether an address has a grant; null = nowhere. */
   readonly verify: VerifyConfig | null;
+  /** The fleet that this gateway belongs to; null = it stands alone. */
+  readonly fleet: FleetConfig | null;
+  /** Lengths of grants for clients that set none. */
+  readonly defaults: {
+    readonly forSeconds: number;
+    readonly maxForSeconds: number;
+  };
   /** The folder of the state file. */
   readonly state: string;
 }

@@ -7,6 +7,7 @@ import {
   type KeyedDialect,
   type OwnKeys,
 } from "../dialects/table.ts";
+import { parseCodeSecret } from "../dialects/codes.ts";
 import {
   at,
   configError,
@@ -37,7 +38,9 @@ import type {
 } from "./config.ts";
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
+import { readFleet } from "./fleet.ts";
 import {
+  client as clientSchema,
   type ClientYaml,
   serverSchema,
   type ServerYaml,
@@ -93,6 +96,8 @@ export function readConfig(
   checkDialects(raw, mistakes);
   checkKeys(clients, mistakes);
   const own = readOwnKeys(yaml, surroundings, mistakes);
+  const { hostName = "", readOther } = surroundings;
+  const fleet = readFleet(yaml.fleet, hostName, readOther, mistakes);
   const key = surroundings.readKey(yaml.key);
   if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
   if (mistakes.length > 0 || !(key instanceof Uint8Array)) throw wrong();
@@ -113,6 +118,8 @@ export function readConfig(
     log: yaml.log,
     metrics: yaml.metrics,
     verify: yaml.verify,
+    fleet,
+    defaults: { forSeconds: defaults.for, maxForSeconds: defaults.max_for },
     state: surroundings.stateFolder(yaml.state),
   };
 }
@@ -158,6 +165,8 @@ export interface Surroundings {
   readonly readOther?: ReadKey;
   /** Files with more clients. */
   readonly included?: readonly IncludedFile[];
+  /** This machine's name; absent: it has none. */
+  readonly hostName?: string;
   /** The state folder; `written` is what the configuration says of it. */
   readonly stateFolder: (written: string | null) => string;
   /** Mistakes of the file itself, reported with all others. */
@@ -213,6 +222,50 @@ export function readClient(
     web: yaml.web,
     run: yaml.run,
   };
+}
+
+/** Entry of a client that a fleet shares, and the files that it names, as text. */
+export interface SharedEntry {
+  readonly entry: unknown;
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/**
+ * Reads a client that a fleet shares, by the services, commands and defaults
+ * of this gateway; or says what is wrong with it.
+ */
+export function readSharedClient(
+  name: string,
+  { entry, files }: SharedEntry,
+  { services, defaults, commands, file }: Config,
+): Client | readonly Mistake[] {
+  const mistakes: Mistake[] = [];
+  const path = at("clients", name);
+  const yaml = clientSchema.read(entry, path, mistakes);
+  if (!yaml) return mistakes;
+  const missing = (name: string) => ({ text: `"${name}" is not shared` });
+  const surroundings: Surroundings = {
+    file,
+    readKey: missing,
+    readCode: (name) =>
+      parseCodeSecret((files[name] ?? "").trim()) ?? missing(name),
+    readOther: (name, kind) => {
+      const key = files[name] === undefined
+        ? null
+        : kind.parse(files[name].trim());
+      return key ? { ok: true, key } : { ok: false, mistake: missing(name) };
+    },
+    stateFolder: () => "",
+  };
+  const client = readClient(name, yaml, {
+    defaults: { for: defaults.forSeconds, max_for: defaults.maxForSeconds },
+    services,
+    serviceNames: services.map(({ name }) => name),
+    surroundings,
+  }, mistakes);
+  checkRun(name, yaml, [...commands.keys()], mistakes);
+  checkDialects({ clients: { [name]: entry } }, mistakes);
+  return mistakes.length > 0 ? mistakes : client;
 }
 
 /** Reads a client's keys in every dialect; null, where it has none or with mistakes. */

@@ -26,6 +26,7 @@ import {
 } from "../values/schema.ts";
 import { parseDuration, parseHours, parseTime } from "../values/time.ts";
 import type { Listen, ListenEntry, Watch } from "./config.ts";
+import { fleet } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
 /** Names of clients, services, commands and sequences. */
@@ -180,7 +181,8 @@ const service = mappingOr(
   oneOrMore(ports),
 );
 
-const client = object({
+/** `clients.NAME`. */
+export const client = object({
   ...CLIENT_FIELDS,
   open: optional(oneOrMore(opening, { empty: true }), []),
   for: optional(duration(), null),
@@ -241,6 +243,7 @@ export const serverSchema = object({
     }),
     null,
   ),
+  fleet: optional(fleet, null),
 });
 
 /** `server.yaml` as it was read, before its parts were held against each other. */

@@ -33,6 +33,7 @@ import {
   fwknopProfile,
   type FwknopProfileKeys,
 } from "./fwknop/keys.ts";
+import type { Knock1Client } from "./knock1/open.ts";
 import {
   knockClient,
   type KnockClientKeys,
@@ -90,6 +91,16 @@ export interface ServerKeys extends OwnKeys {
     /** True if the client may knock from a browser. */
     readonly web: boolean;
   })[];
+  /** Clients of knock/1 that are kept elsewhere, and found by their key; absent: none. */
+  readonly shared?: SharedKnock1;
+}
+
+/** Clients of knock/1 that are not in memory. */
+export interface SharedKnock1 {
+  readonly hasKnock: boolean;
+  readonly hasWeb: boolean;
+  /** Finds the client with a public key, 32 bytes. */
+  find(key: Uint8Array): Knock1Client | null;
 }
 
 /** A profile, as far as dialects are concerned. */
@@ -140,11 +151,11 @@ const ENTRIES: {
     answers: true,
     async open() {
       const { knock1Dialect } = await import("./knock1/open.ts");
-      return ({ key, clients, maxSkewMs }) => {
+      return ({ key, clients, maxSkewMs, shared }) => {
         const own = clients.flatMap(({ name, knock, web }) =>
           knock ? [{ ...knock, name, web }] : []
         );
-        return knock1Dialect(key, own, maxSkewMs);
+        return knock1Dialect(key, own, maxSkewMs, shared);
       };
     },
     explain: async () =>
@@ -259,7 +270,8 @@ export function createDialects(
   openPgp?: OpenPgp,
 ): Promise<Dialect[]> {
   const usable = DIALECT_NAMES.filter((name) =>
-    keys.clients.some((client) => client[name] !== null) &&
+    (keys.clients.some((client) => client[name] !== null) ||
+      name === "knock" && keys.shared?.hasKnock === true) &&
     (!DIALECTS[name].own || keys[name as KeyedDialect].key !== null)
   );
   return Promise.all(

@@ -3,6 +3,7 @@
 import type * as ffi from "bun:ffi";
 import * as fs from "node:fs";
 import process from "node:process";
+import { httpClient } from "./http.ts";
 import { isTerminal, standardStream } from "./output.ts";
 import type { NativeType, Runtime } from "./runtime.ts";
 import {
@@ -54,6 +55,15 @@ export const nodeRuntime: Runtime = {
   ...streams,
 
   standard: () => standardStream(nodeRuntime.openLibrary),
+
+  openHttp: ({ ca, cert, key }) =>
+    httpClient(() => {
+      const tls = {
+        ...(ca !== null && { ca }),
+        ...(cert !== null && key !== null && { cert, key }),
+      };
+      return { init: { tls } as RequestInit, close: () => {} };
+    }),
 
   openLibrary: async (name, symbols) => {
     try {

@@ -6,6 +6,7 @@
  */
 
 import { files, MAX_FILE_SIZE } from "./files.ts";
+import { httpClient } from "./http.ts";
 import { standardStream } from "./output.ts";
 import type { Files, NativeType, Runtime } from "./runtime.ts";
 import {
@@ -82,6 +83,15 @@ export const denoRuntime: Runtime = {
   ...network,
 
   standard: () => standardStream(denoRuntime.openLibrary),
+
+  openHttp: ({ ca, cert, key }) =>
+    httpClient(() => {
+      const client = Deno.createHttpClient({
+        ...(ca !== null && { caCerts: [ca] }),
+        ...(cert !== null && key !== null && { cert, key }),
+      });
+      return { init: { client } as RequestInit, close: () => client.close() };
+    }),
 
   openLibrary: (name, symbols) => {
     try {

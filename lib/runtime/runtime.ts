@@ -117,6 +117,8 @@ export interface Runtime {
   lookUp(name: string, options: LookUp): Promise<string[]>;
   /** Reads a page as text, following no redirection; throws {@linkcode SystemError} for any status but 2xx. */
   fetchText(url: string, options: FetchOptions): Promise<string>;
+  /** Makes a client for an HTTP API. Throws {@linkcode SystemError} for certificates that are none. */
+  openHttp(certificates: Certificates): HttpClient;
 
   /** Opens an SQLite database file, creating it 0600. Throws {@linkcode SystemError}. */
   openDatabase(path: string): Promise<Database>;
@@ -291,6 +293,38 @@ export interface FetchOptions {
   readonly timeoutMs: number;
   /** The most bytes that are read. */
   readonly limit: number;
+}
+
+/** Certificates for TLS, in PEM; null = the system's authorities, no certificate of our own. */
+export interface Certificates {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+}
+
+/** Client of an HTTP API. Methods but close() throw {@linkcode SystemError}. */
+export interface HttpClient {
+  /** Posts JSON and reads the answer, whatever its status. */
+  post(url: string, body: string, options: PostOptions): Promise<PostAnswer>;
+  /** Posts JSON and hands out the answer as it comes, until aborted; throws for any status but 200. */
+  stream(
+    url: string,
+    body: string,
+    options: Pick<PostOptions, "authorization"> & { signal: AbortSignal },
+  ): AsyncIterable<Uint8Array>;
+  close(): void;
+}
+
+export interface PostOptions extends FetchOptions {
+  /** Text of the header Authorization; null = none. */
+  readonly authorization: string | null;
+}
+
+export interface PostAnswer {
+  readonly status: number;
+  readonly text: string;
+  /** The server's clock, Unix milliseconds, exact to a second; null where it tells none. */
+  readonly dateMs: number | null;
 }
 
 /** A TCP connection. Methods but close() throw {@linkcode SystemError}. */

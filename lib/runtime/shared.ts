@@ -20,6 +20,7 @@ type Shared = Omit<
   | "listenStream"
   | "connectStream"
   | "standard"
+  | "openHttp"
   | "openLibrary"
   | "isTerminal"
   | "prompt"
@@ -356,16 +357,25 @@ export function fetchText(
         if (!signal.aborted) throw error;
         throw new SystemError("ETIMEDOUT", "no answer in time");
       });
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > limit) {
-        throw new SystemError("EFBIG", `more than ${limit} bytes`);
-      }
-      chunks.push(chunk);
-    }
+    const text = await readBody(response, limit);
     if (!response.ok) throw new SystemError("", `status ${response.status}`);
-    return Buffer.concat(chunks).toString();
+    return text;
   });
+}
+
+/** Reads the body of an answer, at most so many bytes; throws SystemError. */
+export async function readBody(
+  response: Response,
+  limit: number,
+): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > limit) {
+      throw new SystemError("EFBIG", `more than ${limit} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }

@@ -8,8 +8,10 @@
 import type { Config } from "../config/config.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { Listener, Stoppable } from "../runtime/runtime.ts";
-import { clocksOf } from "./clock.ts";
+import { clocksOf } from "./state/clock.ts";
 import { carryOut } from "./grants/change.ts";
+import { FleetMember } from "./fleet/member.ts";
+import { renewDialects, useDialects } from "./fleet/readers.ts";
 import { applyAll } from "./grants/orders.ts";
 import {
   care,
@@ -61,6 +63,7 @@ export class RunningServer {
   readonly #reports: Reports;
   readonly #timers: Stoppable[] = [];
   #asks: Listener | null = null;
+  #fleet: FleetMember | null = null;
 
   private constructor(
     server: Server,
@@ -74,10 +77,13 @@ export class RunningServer {
       server,
       (readings, source, socket) => receiver.receive(readings, source, socket),
     );
-    this.#sequences = new Sequences(server, async (change, note, nowMs) => {
-      const decision = admit(server, change, note, nowMs);
-      return (await carryOut(server, decision)).status === "done";
-    });
+    this.#sequences = new Sequences(
+      server,
+      async (change, note, nowMs, once) => {
+        const decision = admit(server, change, note, nowMs, once);
+        return (await carryOut(server, decision))?.status === "done";
+      },
+    );
     this.#reports = new Reports(server);
   }
 
@@ -100,6 +106,7 @@ export class RunningServer {
       await running.#begin(config);
     } catch (error) {
       await running.#entrances.close();
+      await running.#fleet?.stop();
       await server.queue.add(() => firewall.stop());
       throw error;
     }
@@ -114,6 +121,7 @@ export class RunningServer {
 
   async #begin(config: Config): Promise<void> {
     const server = this.#server;
+    await orFailure(() => this.#join(config));
     // Ports that are in use are found before anything is guarded.
     await this.#entrances.open(config);
     // A knock may come in already, and waits.
@@ -127,9 +135,20 @@ export class RunningServer {
         await care(server);
       })
     );
+    this.#fleet?.begin();
     await this.#sequences.adopt(config);
     await this.#reports.setMetrics(config);
     await this.#reports.setVerify(config);
+  }
+
+  /** Joins the fleet of a configuration, and leaves another one. Throws FailureError and SystemError. */
+  async #join({ fleet }: Config): Promise<void> {
+    const server = this.#server;
+    await this.#fleet?.stop();
+    server.fleet = this.#fleet = null;
+    if (!fleet) return;
+    server.fleet = this.#fleet = await FleetMember.join(server, fleet);
+    await useDialects(server);
   }
 
   #startTimers(): void {
@@ -198,7 +217,7 @@ export class RunningServer {
     return server.queue.add(async () => {
       const old = server.active;
       await checkGpg(server.runtime, config);
-      const dialects = await loadDialects(config, server.gpg);
+      const dialects = await loadDialects(config, server.gpg, server.fleet);
       const opened = await this.#entrances.open(config);
       const firewall = await this.#guardBy(config, opened);
       server.active = activate(config, firewall, dialects);
@@ -206,12 +225,27 @@ export class RunningServer {
       await this.#attempt(() => dropGrants(server, config));
       if (firewall !== old.firewall) await this.#retire(old);
       await this.#entrances.closeOthers(config);
+      await this.#attempt(() => this.#follow(config));
       await this.#attempt(() => this.#sequences.adopt(config));
       await this.#attempt(() => this.#reports.setMetrics(config));
       await this.#attempt(() => this.#reports.setVerify(config));
       await this.#attempt(() => server.host.look(config));
       this.#reports.announce(this.listening);
     });
+  }
+
+  /** Goes on in the fleet of another configuration, or as it says of this one. */
+  async #follow(config: Config): Promise<void> {
+    const same = config.fleet !== null &&
+      this.#fleet?.is(config.fleet) === true;
+    if (same) {
+      this.#fleet!.reread();
+      return await renewDialects(this.#server);
+    }
+    if (!config.fleet && !this.#fleet) return;
+    await this.#join(config);
+    await renewDialects(this.#server);
+    this.#fleet?.begin();
   }
 
   /**
@@ -279,6 +313,7 @@ export class RunningServer {
     await this.#entrances.close();
     await this.#receiver.settled();
     await this.#server.queue.settled();
+    await this.#fleet?.stop();
     await this.#reports.end();
     await this.#server.active.firewall.stop();
   }

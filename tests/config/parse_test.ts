@@ -119,6 +119,8 @@ test("parseConfig() reads every key", () => {
     hooks: { open: ["notify", "{client}"], close: null },
     log: { format: "json", level: "debug" },
     metrics: null,
+    fleet: null,
+    defaults: { forSeconds: 60, maxForSeconds: 7200 },
     state: "/somewhere",
   });
   const [alice, seven] = clients;

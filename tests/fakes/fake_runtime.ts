@@ -13,6 +13,7 @@ import { createHash } from "node:crypto";
 import type {
   Child,
   FetchOptions,
+  HttpClient,
   LookUp,
   Ran,
   RunOptions,
@@ -331,6 +332,10 @@ export class FakeRuntime implements Runtime {
     if (page === undefined) throw new SystemError("", "status 404");
     if (page.length > limit) throw new SystemError("EFBIG", "too long");
     return page;
+  }
+
+  openHttp(): HttpClient {
+    throw unsupported("openHttp");
   }
 
   // deno-lint-ignore require-await -- so that a throw is a rejection

@@ -114,6 +114,8 @@ export function makeConfig(
     log: { format: "text", level: "info" },
     metrics: null,
     verify: null,
+    fleet: null,
+    defaults: { forSeconds: 30, maxForSeconds: 28_800 },
     state: "/var/lib/knock",
     ...over,
   };

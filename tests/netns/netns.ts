@@ -414,17 +414,17 @@ export async function until(
 }
 
 /** Makes a namespace whose addresses are in use at once, and not after a second. */
-async function addNamespace(name: string): Promise<void> {
+export async function addNamespace(name: string): Promise<void> {
   await must(["ip", "netns", "add", name]);
   const sysctl = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
   await must(["ip", "netns", "exec", name, "sh", "-c", sysctl]);
 }
 
 /** Removes the namespaces of test runs that were killed, and ends what still runs there. */
-async function sweep(): Promise<void> {
+export async function sweep(): Promise<void> {
   const { stdout } = await run(["ip", "netns", "list"]);
   for (
-    const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[scb]/gm)
+    const [name, pid] of stdout.matchAll(/^knock-(\d+)-[0-9a-f]{8}-[scbgh]/gm)
   ) {
     if (existsSync(`/proc/${pid}`)) continue;
     const { stdout: left } = await run(["ip", "netns", "pids", name]);
@@ -440,18 +440,21 @@ async function sweep(): Promise<void> {
 }
 
 // Test files run in parallel, some of them in the same process.
-function freshName(role: string): string {
+export function freshName(role: string): string {
   const random = crypto.randomUUID().slice(0, 8);
   return `knock-${process.pid}-${random}-${role}`;
 }
 
-async function must(argv: readonly string[], stdin = ""): Promise<string> {
+export async function must(
+  argv: readonly string[],
+  stdin = "",
+): Promise<string> {
   const said = await run(argv, stdin);
   if (said.code === 0) return said.stdout;
   throw new Error(`${argv.join(" ")}: ${said.stderr || `ended ${said.code}`}`);
 }
 
-function run(argv: readonly string[], stdin = ""): Promise<Said> {
+export function run(argv: readonly string[], stdin = ""): Promise<Said> {
   return new Promise((resolve, reject) => {
     const child = spawn(argv[0]!, argv.slice(1), { stdio: "pipe" });
     let stdout = "", stderr = "";

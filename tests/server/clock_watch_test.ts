@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { ClockWatch } from "../../lib/server/clock.ts";
+import { ClockWatch } from "../../lib/server/state/clock.ts";
 import type { Firewall } from "../../lib/firewall/firewall.ts";
 import { followClock } from "../../lib/server/grants/upkeep.ts";
 import { makeServer } from "../../lib/server/state/server.ts";

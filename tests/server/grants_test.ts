@@ -104,7 +104,7 @@ async function makeTestServer(
   };
   const claim = async (change: Claim, note = () => {}) => {
     const decision = admit(server, change, note, runtime.nowMs());
-    return (await carryOut(server, decision)).status === "done";
+    return (await carryOut(server, decision))?.status === "done";
   };
   return { runtime, store, firewall, lines, ran, server, ask, claim };
 }

@@ -55,6 +55,7 @@ export function readConfigText(
     readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
     readOther: (name, kind) =>
       readSecretFile(runtime, pathBeside(runtime, file, name), kind),
+    hostName: runtime.hostName(),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
 }

@@ -51,6 +51,7 @@ export interface Knock1Client {
  * @param serverPrivate X25519 private key of the server, 32 bytes.
  * @param clients Enrolled clients; of two with the same key the last one counts.
  * @param maxSkewMs Largest accepted difference of clocks, milliseconds.
+ * @param shared Clients that are kept elsewhere, asked for keys of no enrolled one.
  *
  * @example
  * ```ts
@@ -96,6 +97,10 @@ export function knock1Dialect(
   serverPrivate: Uint8Array,
   clients: readonly Knock1Client[],
   maxSkewMs: number,
+  shared?: {
+    readonly hasWeb: boolean;
+    find(key: Uint8Array): Knock1Client | null;
+  },
 ): Dialect {
   const own = keyPairOf(serverPrivate);
   const mac = macOf(own.publicKey);
@@ -103,8 +108,13 @@ export function knock1Dialect(
   for (const client of clients) {
     enrolled.set(client.key.toHex(), new Enrolled(client, own.secret));
   }
-  const find = (key: Uint8Array) => enrolled.get(key.toHex()) ?? null;
-  const web = clients.some((client) => client.web)
+  const find = (key: Uint8Array) => {
+    const known = enrolled.get(key.toHex());
+    if (known || !shared) return known ?? null;
+    const found = shared.find(key);
+    return found && new Enrolled(found, own.secret);
+  };
+  const web = shared?.hasWeb || clients.some((client) => client.web)
     ? webSide(own, maxSkewMs, (key) => {
       const client = find(key);
       return client?.web ? client : null;

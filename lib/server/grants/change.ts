@@ -8,6 +8,7 @@
 import type { Answer } from "../../dialects/dialect.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import type { PortRange } from "../../values/ports.ts";
+import { settle, tellFleet } from "../fleet/settle.ts";
 import { formatUntil } from "../report/events.ts";
 import type { Server } from "../state/server.ts";
 import {
@@ -29,13 +30,17 @@ const MAX_COUNT = 0xffff;
 
 /**
  * Carries out what was decided; the answer settles when the firewall has done
- * it, or could not.
+ * it, or could not. Null is silence: the fleet has it elsewhere, or cannot say.
  */
 export async function carryOut(
   server: Server,
-  decision: Decision,
-): Promise<Answer> {
+  decided: Decision,
+): Promise<Answer | null> {
   const { runtime, queue } = server;
+  const decision = "pending" in decided
+    ? await settle(server, decided.pending)
+    : decided;
+  if (!decision) return null;
   if (!decision.ok) {
     const { ok: _, ...refused } = decision;
     return { ...NOTHING, ...refused, timeMs: runtime.nowMs() };
@@ -47,6 +52,7 @@ export async function carryOut(
     ? await runCommand(server, change, change.run)
     : await queue.addFor(client, () => apply(server, change));
   const timeMs = runtime.nowMs();
+  if (isDone && server.fleet) tellFleet(server, change);
   return isDone
     ? { status: "done", count: countPorts(ports), seconds, timeMs, address }
     : { ...NOTHING, status: "failed", timeMs, address };

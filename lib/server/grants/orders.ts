@@ -19,17 +19,18 @@ import type { Change } from "./records.ts";
 
 /** Has a firewall hold exactly what a configuration and the ledger say. */
 export function applyAll(
-  { runtime, store }: Server,
+  { runtime, store, fleet }: Server,
   { config, firewall }: Pick<Active, "config" | "firewall">,
 ): Promise<void> {
   const nowMs = runtime.nowMs();
   firewall.kernel?.setSequences(kernelRules(kernelSequences(config.sequences)));
-  const names = granteesOf(config);
+  const names = granteesOf(config, fleet);
   const clients = new Map(config.clients.map((one) => [one.name, one]));
   const live = store.ledger.live(nowMs)
     .filter(({ client }) => names.has(client))
     .map((entry) => {
-      const client = clients.get(entry.client);
+      const client = clients.get(entry.client) ??
+        fleet?.clients.get(entry.client);
       if (!client) return entry;
       return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
     });

@@ -25,6 +25,12 @@ export class Queue {
     return this.add(work).finally(() => this.#wait(client, -1));
   }
 
+  /** Counts a client's request while work for it goes on beside the queue. */
+  during<T>(client: string, work: () => Promise<T>): Promise<T> {
+    this.#wait(client, 1);
+    return work().finally(() => this.#wait(client, -1));
+  }
+
   /** Tests whether no more requests of a client may wait. */
   isFull(client: string): boolean {
     return (this.#waiting.get(client) ?? 0) >= MAX_WAITING;

@@ -11,7 +11,8 @@ import {
 } from "../../values/ports.ts";
 import type { Subject } from "../report/events.ts";
 import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
-import type { Server } from "../state/server.ts";
+import type { Claimable } from "../state/fleet.ts";
+import { isOnce, type Server } from "../state/server.ts";
 
 /** No more grants than this are open at a time, whoever asks. */
 const MAX_GRANTS = 250_000;
@@ -38,9 +39,25 @@ export interface Change extends Subject {
   readonly before: readonly LedgerEntry[];
 }
 
-/** A change that is recorded already, or that nothing is to be done, which was reported. */
+/** A change that was judged, and that the fleet has to grant to this gateway before it is recorded. */
+export interface PendingChange {
+  readonly change: Omit<Change, "before">;
+  /** The packet, and its one-time code where it has one. */
+  readonly claims: readonly (Claimable & {
+    readonly of: "packet" | "code";
+    /** Called when another gateway has it; absent: nothing is to be done. May throw SystemError. */
+    readonly taken?: () => void;
+  })[];
+  /** Records what belongs to it, in the same transaction. */
+  readonly note: () => void;
+  /** Time of the judgement, Unix milliseconds. */
+  readonly decidedMs: number;
+}
+
+/** A change that is recorded already, or pending, or that nothing is to be done, which was reported. */
 export type Decision =
   | { readonly ok: true; readonly change: Change }
+  | { readonly ok: true; readonly pending: PendingChange }
   | {
     readonly ok: false;
     readonly status: "refused" | "failed";
@@ -123,12 +140,12 @@ export function endEntries(
 
 /** The ledger's entries for a change that opens: one for each of its ports. */
 export function entriesOf(
-  { active }: Server,
+  server: Server,
   { client, address, ports, seconds, to, capped }: Omit<Change, "before">,
   nowMs: number,
 ): LedgerEntry[] {
   const untilMs = nowMs + seconds * 1000;
-  const once = active.once.has(client);
+  const once = isOnce(server, client);
   return ports.map((ports) => ({
     client,
     address,

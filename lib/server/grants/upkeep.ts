@@ -11,7 +11,7 @@ import {
   openingKey,
 } from "../../firewall/firewall.ts";
 import { formatEndpoint } from "../../values/address.ts";
-import { clocksOf } from "../clock.ts";
+import { clocksOf } from "../state/clock.ts";
 import { latestEnd } from "../packet/judge.ts";
 import { attempt } from "../report/trouble.ts";
 import { type LedgerEntry, mergeEntries } from "../state/ledger.ts";
@@ -78,7 +78,7 @@ export async function dropGrants(
 async function dropClients(server: Server, config: Config): Promise<void> {
   const { runtime, store, log } = server;
   const nowMs = runtime.nowMs();
-  const names = granteesOf(config);
+  const names = granteesOf(config, server.fleet);
   const gone = store.ledger.live(nowMs).filter(({ client }) =>
     !names.has(client)
   );
@@ -105,9 +105,11 @@ async function shortenGrants(server: Server, config: Config): Promise<void> {
   const ended: LedgerEntry[] = [];
   const before: LedgerEntry[] = [];
   for (const entry of store.ledger.live(nowMs)) {
-    const client = clients.get(entry.client);
-    const untilMs = client && latestEnd(client, nowMs, entry.untilMs);
-    if (untilMs === undefined || untilMs >= entry.untilMs) continue;
+    const client = clients.get(entry.client) ??
+      server.fleet?.clients.get(entry.client);
+    if (!client) continue;
+    const untilMs = latestEnd(client, nowMs, entry.untilMs);
+    if (untilMs >= entry.untilMs) continue;
     before.push(entry);
     // A single-use grant may be used already: none is given again.
     if (untilMs <= nowMs || entry.once) ended.push(entry);

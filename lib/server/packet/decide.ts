@@ -9,11 +9,16 @@ import type { Client } from "../../config/config.ts";
 import { STEP_MS } from "../../dialects/codes.ts";
 import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import { MAX_WAITING } from "../grants/queue.ts";
-import { type Change, type Decision, record } from "../grants/records.ts";
+import {
+  type Change,
+  type Decision,
+  type PendingChange,
+  record,
+} from "../grants/records.ts";
 import { explainRefusal, explainSkew, type Subject } from "../report/events.ts";
 import { stateTrouble } from "../report/trouble.ts";
 import { codeIdentity } from "../state/replay.ts";
-import type { Server } from "../state/server.ts";
+import { clientOf, type Server } from "../state/server.ts";
 import type { Store } from "../state/store.ts";
 import { takenAddresses } from "./forwarding.ts";
 import { isClientAddress, isTimely, judge, type Verdict } from "./judge.ts";
@@ -40,7 +45,7 @@ export function decide(
   nowMs: number,
 ): Decision | null {
   const { store, counters, events, limit, queue, active } = server;
-  const client = active.clients.get(request.client);
+  const client = clientOf(server, request.client);
   if (!client) return silence(server, "unknown client");
   const address = request.address ?? source;
   const { dialect, command, ports } = request;
@@ -106,13 +111,15 @@ export function decide(
 
 /**
  * Decides on what a complete port sequence does: no policy refuses it.
- * `note` records what belongs to it, in the same transaction.
+ * `note` records what belongs to it, in the same transaction. `once` is what a
+ * fleet claims for a sequence that can be used once; null of any other.
  */
 export function admit(
   server: Server,
   change: Omit<Change, "before">,
   note: () => void,
   nowMs: number,
+  once: OneTime | null = null,
 ): Decision {
   const { store, counters, events, limit } = server;
   const { client, address } = change;
@@ -124,6 +131,12 @@ export function admit(
     }
     return { ok: false, status: "refused", address };
   }
+  if (server.fleet && once && !change.inKernel) {
+    const { identity, burn } = once;
+    const claim = { identity, client, timestampMs: null, taken: burn };
+    const claims = [{ ...claim, of: "packet" as const }];
+    return { ok: true, pending: { change, claims, note, decidedMs: nowMs } };
+  }
   try {
     return store.transaction(() => {
       note();
@@ -132,6 +145,13 @@ export function admit(
   } catch (error) {
     return fail(server, change, error);
   }
+}
+
+/** A sequence that can be used once. */
+export interface OneTime {
+  readonly identity: Uint8Array;
+  /** Records that it was used, on another gateway. Throws SystemError. */
+  readonly burn: () => void;
 }
 
 /** Step 8, and the record of its verdict: within the transaction of step 7. */
@@ -145,19 +165,27 @@ function judgeAndRecord(
 ): Decision & { ok: true } | Refused {
   const verdict = judgeWithCode(server, request, client, source, nowMs);
   if (verdict.ok) {
-    const { address, ports, to, command: run, seconds } = verdict;
+    const { address, ports, to, command: run, seconds, codeStep } = verdict;
     const { action } = request;
     const capped = action === "open" &&
       seconds < (request.seconds || client.forSeconds);
-    const change = record(
-      server,
-      {
-        ...{ ...asked, action, address, ports, to, run, seconds, capped },
-        inKernel: false,
-      },
-      nowMs,
-    );
-    return { ok: true, change };
+    const granted = { action, address, ports, to, run, seconds, capped };
+    const change = { ...asked, ...granted, inKernel: false };
+    if (!server.fleet) {
+      return { ok: true, change: record(server, change, nowMs) };
+    }
+    const { identity, timestampMs } = request;
+    const claim = { client: client.name, timestampMs };
+    const claims: PendingChange["claims"] = [
+      { ...claim, identity, of: "packet" },
+      ...codeStep === null ? [] : [{
+        ...claim,
+        identity: codeIdentity(client.name, codeStep),
+        of: "code" as const,
+      }],
+    ];
+    const note = () => {};
+    return { ok: true, pending: { change, claims, note, decidedMs: nowMs } };
   }
   const { why } = verdict;
   const reported = server.limit.tells(client.name, "policy", nowMs);
@@ -197,7 +225,7 @@ function judgeWithCode(
 }
 
 /** Addresses that no client has, looked up once a second at most. */
-function takenOf(server: Server): ReadonlySet<string> {
+export function takenOf(server: Server): ReadonlySet<string> {
   const { runtime, taken } = server;
   const nowMs = runtime.monotonicMs();
   if (nowMs - taken.readMs < TAKEN_MS) return taken.addresses;

@@ -6,6 +6,7 @@ import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
 import type { Prefilter, Sniffed } from "../../firewall/firewall.ts";
+import type { Fleet } from "../state/fleet.ts";
 import type { Active, Server } from "../state/server.ts";
 
 /**
@@ -18,9 +19,9 @@ export async function setPrefilter(
   { config, firewall }: Pick<Active, "config" | "firewall">,
 ): Promise<void> {
   const nowMs = server.runtime.nowMs();
-  const tags = tagsOf(config, nowMs);
-  const prefilter = prefilterOf(config, tags);
-  const sniffed = sniffedOf(config, tags);
+  const tags = tagsOf(config, server.fleet, nowMs);
+  const prefilter = prefilterOf(config, server.fleet, tags);
+  const sniffed = sniffedOf(config, server.fleet, tags);
   const isTagged = prefilter !== null || sniffed?.tags;
   server.prefilterWindow = isTagged && firewall.kernel ? windowOf(nowMs) : null;
   await firewall.kernel?.setPrefilter(prefilter, sniffed);
@@ -39,29 +40,37 @@ type Tags = Pick<Prefilter, "tags" | "webTags">;
 /** The prefilter of a configuration; null where a client speaks another dialect, which has no tags. */
 function prefilterOf(
   { clients, listen }: Config,
+  fleet: Fleet | null,
   tags: Tags,
 ): Prefilter | null {
-  const used = clients.flatMap(dialectsOf);
+  const used = [
+    ...clients.flatMap(dialectsOf),
+    ...fleet?.clients.dialects ?? [],
+  ];
   if (used.some((dialect) => dialect !== "knock")) return null;
   return { ports: listen.map(({ port }) => port), ...tags };
 }
 
 /** Forms and tags for the sniffed ports; null where there are none. */
 function sniffedOf(
-  { clients, sniffed }: Config,
+  { clients: own, sniffed }: Config,
+  fleet: Fleet | null,
   { tags, ...web }: Tags,
 ): Sniffed | null {
   if (sniffed.length === 0) return null;
+  const clients = [...own, ...fleet?.clients.listed ?? []];
+  const hasKnock = fleet?.clients.dialects.includes("knock") ||
+    clients.some(({ knock }) => knock);
   return {
     ports: sniffed.map(({ port }) => port),
     forms: kernelForms(clients, (name) => name !== "knock"),
-    tags: clients.some(({ knock }) => knock) ? tags : null,
+    tags: hasKnock ? tags : null,
     ...web,
   };
 }
 
 /** Tags of this minute and its neighbours. */
-function tagsOf(config: Config, nowMs: number): Tags {
+function tagsOf(config: Config, fleet: Fleet | null, nowMs: number): Tags {
   const server = publicKeyOf(config.key);
   // One window more: the timer that renews them may be late.
   const windows = tagWindows(
@@ -69,7 +78,9 @@ function tagsOf(config: Config, nowMs: number): Tags {
     config.maxSkewMs + WINDOW_MS / 2,
   );
   const tags = windows.map((window) => tagOf(server, window));
-  if (!config.clients.some(({ web }) => web)) return { tags };
+  if (!fleet?.clients.hasWeb && !config.clients.some(({ web }) => web)) {
+    return { tags };
+  }
   const webTags = tags.map((tag) => new TextEncoder().encode(webTagText(tag)));
   return { tags, webTags };
 }

@@ -196,6 +196,7 @@ export class Receiver {
     const answer = carryOut(server, decision);
     const reply = async () => {
       const settled = await answer;
+      if (!settled) return;
       if (!socket || !request.wantsReply || !server.active.config.reply) return;
       const bytes = seal(settled, runtime.random(32));
       if (bytes.length > 0) this.#send(socket, bytes, source);

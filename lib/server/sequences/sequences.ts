@@ -20,8 +20,10 @@ import { isIpv4, prefixContains } from "../../values/address.ts";
 import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import type { Change } from "../grants/records.ts";
+import type { OneTime } from "../packet/decide.ts";
 import { formatPorts } from "../report/events.ts";
 import { attempt } from "../report/trouble.ts";
+import { sequenceIdentity } from "../state/sequences.ts";
 import type { Server } from "../state/server.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";
 
@@ -40,6 +42,7 @@ export type Perform = (
   change: Omit<Change, "before">,
   note: () => void,
   nowMs: number,
+  once: OneTime | null,
 ) => Promise<boolean>;
 
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
@@ -159,6 +162,12 @@ export class Sequences {
       },
       note,
       nowMs,
+      entry.oneTime && sequence && action === "open"
+        ? {
+          identity: sequenceIdentity(sequence),
+          burn: () => store.sequences.burn(sequence),
+        }
+        : null,
     ).then((done) => {
       if (done && !leftOut) this.#follow(entry, action, address);
     });

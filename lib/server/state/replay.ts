@@ -70,6 +70,19 @@ export class Replay {
     if (this.#floorMs > 0) this.#setFloor(this.#floorMs + byMs);
   }
 
+  /** Refuses what was stamped up to this time: it may have been accepted, and nobody knows. */
+  forget(untilMs: number): void {
+    this.#setFloor(Math.max(this.#floorMs, untilMs));
+  }
+
+  /** Identities that are still to be remembered. Throws SystemError. */
+  live(nowMs: number): { identity: Uint8Array; untilMs: number }[] {
+    return this.#load.all(nowMs, -1).map(({ identity, until_ms }) => ({
+      identity: identity as Uint8Array,
+      untilMs: until_ms as number,
+    }));
+  }
+
   /** Returns true if a packet with this time stamp is older than this record reaches back. */
   isForgotten(timestampMs: number): boolean {
     return timestampMs <= this.#floorMs;

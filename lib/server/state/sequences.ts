@@ -61,6 +61,11 @@ export class SequenceBook {
   }
 }
 
+/** The identity that a fleet claims when a one-time sequence is used. */
+export function sequenceIdentity({ name, hits }: Sequence): Uint8Array {
+  return new TextEncoder().encode(`one-time sequence ${name} ${text(hits)}`);
+}
+
 function text(hits: Sequence["hits"]): string {
   return hits.map(formatHit).join(" ");
 }

@@ -6,7 +6,7 @@ import { createDialects } from "../../dialects/table.ts";
 import type { Firewall } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { grantee } from "../../sequences/sequence.ts";
-import { clocksOf, ClockWatch } from "../clock.ts";
+import { clocksOf, ClockWatch } from "./clock.ts";
 import { HostWatch } from "../grants/host.ts";
 import { Queue } from "../grants/queue.ts";
 import { Gpg } from "../packet/gpg.ts";
@@ -14,6 +14,7 @@ import { EventLog } from "../report/events.ts";
 import { type Log, LogLimit } from "../report/log.ts";
 import { Counters } from "../report/http/metrics.ts";
 import { createRunner, type Runner } from "../runner.ts";
+import type { Fleet } from "./fleet.ts";
 import type { Store } from "./store.ts";
 
 /** Configuration, dialects and firewall in use; a reload replaces all of it at once. */
@@ -44,6 +45,8 @@ export interface Server {
   /** Start of this server, Unix milliseconds. */
   readonly sinceMs: number;
   active: Active;
+  /** The fleet that this gateway belongs to; null where it stands alone. */
+  fleet: Fleet | null;
   /** True once a knock has opened something. */
   hasOpened: boolean;
   /** Addresses that no client has, and when they were read, by the monotonic clock. */
@@ -82,6 +85,7 @@ export async function makeServer(
     gpg,
     sinceMs: runtime.nowMs(),
     active: activate(config, firewall, await loadDialects(config, gpg)),
+    fleet: null,
     hasOpened: false,
     taken: { addresses: new Set(), readMs: -Infinity },
     closeAgainMs: new Map(),
@@ -90,12 +94,31 @@ export async function makeServer(
   };
 }
 
-/** Loads the dialects of a configuration's clients. */
+/** Loads the dialects of a configuration's clients, and of those that a fleet shares. */
 export function loadDialects(
   config: Config,
   gpg: Gpg,
+  fleet: Fleet | null = null,
 ): Promise<readonly Dialect[]> {
-  return createDialects(config, (home, message) => gpg.open(home, message));
+  const { clients } = config;
+  const names = new Set(clients.map(({ name }) => name));
+  // The file's own come first: whoever is in both is as the file says.
+  const keys = fleet === null ? config : {
+    ...config,
+    clients: [
+      ...clients,
+      ...fleet.clients.listed.filter(({ name }) => !names.has(name)),
+    ],
+    shared: {
+      hasWeb: fleet.clients.hasWeb,
+      hasKnock: fleet.clients.dialects.includes("knock"),
+      find: (key: Uint8Array) => {
+        const found = fleet.clients.findKnock(key);
+        return found && !names.has(found.name) ? found : null;
+      },
+    },
+  };
+  return createDialects(keys, (home, message) => gpg.open(home, message));
 }
 
 /** Makes what is in use with a configuration and its firewall. */
@@ -118,10 +141,30 @@ export function activate(
   };
 }
 
-/** The names under which a configuration grants: its clients' and its sequences'. */
-export function granteesOf({ clients, sequences }: Config): Set<string> {
-  return new Set([
+/** Finds a client of the active configuration, or one that the fleet shares. */
+export function clientOf(
+  { active, fleet }: Server,
+  name: string,
+): Client | null {
+  return active.clients.get(name) ?? fleet?.clients.get(name) ?? null;
+}
+
+/** Returns true if the grants of a client or a sequence are for one connection. */
+export function isOnce({ active, fleet }: Server, name: string): boolean {
+  return active.once.has(name) ||
+    (!active.clients.has(name) && fleet?.clients.get(name)?.once === true);
+}
+
+/** Names under which grants are given: a configuration's clients and sequences, and clients of the fleet. */
+export function granteesOf(
+  { clients, sequences }: Config,
+  fleet: Fleet | null,
+): { has(name: string): boolean } {
+  const names = new Set([
     ...clients.map(({ name }) => name),
     ...sequences.map(({ name }) => grantee(name)),
   ]);
+  return {
+    has: (name) => names.has(name) || fleet?.clients.has(name) === true,
+  };
 }

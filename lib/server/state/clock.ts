@@ -1,6 +1,6 @@
 /** Notices that the clock was set, by one that never jumps. */
 
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 
 /** Largest difference between two readings that does not mean a set clock, milliseconds. */
 const TOLERANCE_MS = 1000;

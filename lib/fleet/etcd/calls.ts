@@ -1,0 +1,198 @@
+/**
+ * Calls to an etcd cluster: one server after the other until one answers, a
+ * token for a user, and the mark of the data.
+ * @module
+ */
+
+import type { HttpClient, Runtime } from "../../runtime/runtime.ts";
+import { SystemError } from "../../values/errors.ts";
+import type { EngineMark, FleetConfig } from "../fleet.ts";
+import {
+  type EtcdAnswer,
+  EtcdError,
+  failureOf,
+  isFromElsewhere,
+  Lines,
+  readAnswer,
+} from "./wire.ts";
+
+/** Longest wait for one server, milliseconds: then the next one is asked. */
+export const TRY_MS = 1000;
+/** Longest wait for any of them, unless a caller says otherwise. */
+const CALL_MS = 6000;
+/** Pause when every server has failed, milliseconds. */
+const PAUSE_MS = 100;
+/** Most bytes of an answer, and of a message of a stream. */
+const MAX_ANSWER = 32 * 1024 * 1024;
+
+/** Calls whose answers bear a revision in the order of all writes. */
+const LINEAR = new Set(["kv/txn", "kv/put", "kv/range", "kv/deleterange"]);
+
+/** An etcd cluster, as its JSON gateway is called. */
+export class EtcdCalls {
+  readonly servers: readonly string[];
+  readonly #user: FleetConfig["user"];
+  readonly #runtime: Runtime;
+  readonly #http: HttpClient;
+  readonly #replaced: () => void;
+  /** The server that answered last, counted on. */
+  #preferred = 0;
+  #token: string | null = null;
+  #mark: EngineMark | null;
+  #aheadMs: number | null = null;
+
+  /**
+   * `known` is the mark of an earlier process; `replaced` is called when the
+   * data is other than before. Throws SystemError for certificates that are none.
+   */
+  constructor(
+    runtime: Runtime,
+    { servers, user, tls }: FleetConfig,
+    known: EngineMark | null,
+    replaced: () => void,
+  ) {
+    this.servers = servers;
+    this.#user = user;
+    this.#runtime = runtime;
+    this.#http = runtime.openHttp(tls);
+    this.#mark = known;
+    this.#replaced = replaced;
+  }
+
+  get mark(): EngineMark | null {
+    return this.#mark;
+  }
+
+  get aheadMs(): number | null {
+    return this.#aheadMs;
+  }
+
+  close(): void {
+    this.#http.close();
+  }
+
+  /** Goes on with the next server. */
+  turn(): void {
+    this.#preferred++;
+  }
+
+  /** Asks one server after the other until one answers, or until a time of the monotonic clock. Throws SystemError. */
+  async call(
+    path: string,
+    body: object,
+    untilMs = this.#runtime.monotonicMs() + CALL_MS,
+  ): Promise<EtcdAnswer> {
+    for (let tries = 1;; tries++) {
+      const asked = this.#preferred;
+      const leftMs = untilMs - this.#runtime.monotonicMs();
+      try {
+        await this.#authenticate();
+        const timeoutMs = Math.min(TRY_MS, Math.max(1, leftMs));
+        return await this.post(this.#server, path, body, timeoutMs);
+      } catch (error) {
+        if (isOfToken(error) && this.#user) this.#token = null;
+        else if (!isFromElsewhere(error)) throw error;
+        // Others may have moved on already.
+        else if (this.#preferred === asked) this.turn();
+        const isRound = tries % this.servers.length === 0;
+        const pauseMs = isRound ? PAUSE_MS : 0;
+        const nowMs = this.#runtime.monotonicMs();
+        if (nowMs + pauseMs >= untilMs) throw error;
+        if (isRound) await this.#runtime.sleep(pauseMs);
+      }
+    }
+  }
+
+  /** Asks one server once. Throws SystemError. */
+  async post(
+    server: string,
+    path: string,
+    body: object,
+    timeoutMs: number,
+  ): Promise<EtcdAnswer> {
+    const before = this.#mark;
+    const { status, text, dateMs } = await this.#http.post(
+      `${server}/v3/${path}`,
+      JSON.stringify(body),
+      { timeoutMs, limit: MAX_ANSWER, authorization: this.#token },
+    );
+    if (status !== 200) throw failureOf(status, text);
+    const answer = readAnswer(text);
+    // A date is cut to the second: half a second later is the middle of it.
+    if (dateMs !== null) {
+      this.#aheadMs = dateMs + 500 - this.#runtime.nowMs();
+    }
+    if (LINEAR.has(path)) this.#note(answer, before);
+    return answer;
+  }
+
+  /** Messages of watches; null for one that was too long. Throws SystemError. */
+  async *stream(
+    requests: readonly object[],
+    signal: AbortSignal,
+  ): AsyncIterable<EtcdAnswer | null> {
+    await this.#authenticate();
+    const chunks = this.#http.stream(
+      `${this.#server}/v3/watch`,
+      requests.map((request) => JSON.stringify(request)).join("\n"),
+      { authorization: this.#token, signal },
+    );
+    const lines = new Lines(MAX_ANSWER);
+    try {
+      for await (const chunk of chunks) {
+        for (const line of lines.add(chunk)) {
+          if (line === null) yield null;
+          else {
+            const { result } = readAnswer(line);
+            if (!result) throw failureOf(200, line);
+            yield result as EtcdAnswer;
+          }
+        }
+      }
+    } catch (error) {
+      if (isOfToken(error)) this.#token = null;
+      throw error;
+    }
+    if (!signal.aborted) throw new SystemError("", "the watch ended");
+  }
+
+  get #server(): string {
+    return this.servers[this.#preferred % this.servers.length]!;
+  }
+
+  async #authenticate(): Promise<void> {
+    if (!this.#user || this.#token !== null) return;
+    const { name, password } = this.#user;
+    const { token } = await this.post(
+      this.#server,
+      "auth/authenticate",
+      { name, password },
+      TRY_MS,
+    );
+    this.#token = String(token);
+  }
+
+  /**
+   * Keeps the mark of the data. What was asked after an answer came is
+   * answered with no lower revision, by whichever server: else it is other data.
+   */
+  #note({ header }: EtcdAnswer, before: EngineMark | null): void {
+    if (!header?.cluster_id || header.revision === undefined) return;
+    const mark = { id: header.cluster_id, revision: Number(header.revision) };
+    const known = this.#mark;
+    const isOther = before !== null &&
+      (mark.id !== before.id || mark.revision < before.revision);
+    const isNoted = before !== null && known?.id === mark.id &&
+      (mark.id !== before.id || known.revision < before.revision);
+    if (isOther && !isNoted) {
+      this.#mark = mark;
+      this.#replaced();
+    } else if (!known || mark.revision > known.revision) {
+      this.#mark = mark;
+    }
+  }
+}
+
+function isOfToken(error: unknown): boolean {
+  return error instanceof EtcdError && error.kind === "token";
+}

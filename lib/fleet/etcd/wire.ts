@@ -1,0 +1,131 @@
+/** Messages of etcd's JSON gateway: errors, and lines of a watch. */
+
+import { SystemError } from "../../values/errors.ts";
+
+/** Kind of an error: another server may do better, a token or a lease is gone, or it is final. */
+export type EtcdErrorKind = "elsewhere" | "token" | "lease" | "final";
+
+/** An error that etcd answered with. */
+export class EtcdError extends SystemError {
+  readonly kind: EtcdErrorKind;
+  constructor(kind: EtcdErrorKind, message: string) {
+    super("", message);
+    this.kind = kind;
+  }
+}
+
+/** Codes of gRPC: https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
+const DEADLINE_EXCEEDED = 4;
+const NOT_FOUND = 5;
+const RESOURCE_EXHAUSTED = 8;
+const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
+
+/** Reads the error in an answer. */
+export function failureOf(status: number, text: string): EtcdError {
+  let code = 0;
+  let message = `status ${status}`;
+  try {
+    const said = JSON.parse(text) as {
+      code?: number;
+      error?: string | { message?: string; grpc_code?: number };
+      message?: string;
+    };
+    const inner = typeof said.error === "object" ? said.error : {};
+    code = said.code ?? inner.grpc_code ?? 0;
+    message = said.message ?? inner.message ??
+      (typeof said.error === "string" ? said.error : message);
+  } catch {
+    // A proxy's page, say.
+  }
+  const words = message.replace(/^etcdserver: /, "");
+  const kind = code === UNAUTHENTICATED || /invalid auth token/.test(message)
+    ? "token"
+    : code === NOT_FOUND && /lease/.test(message)
+    ? "lease"
+    : code === DEADLINE_EXCEEDED || code === UNAVAILABLE ||
+        code === RESOURCE_EXHAUSTED && /too many/.test(message) ||
+        /leader|timed out|stopped/.test(message) ||
+        code === 0 && status >= 500
+    ? "elsewhere"
+    : "final";
+  return new EtcdError(kind, words);
+}
+
+/** True if another server may answer: this one does not, or says so. */
+export function isFromElsewhere(error: unknown): boolean {
+  if (error instanceof EtcdError) return error.kind === "elsewhere";
+  return error instanceof SystemError && error.code !== "EFBIG";
+}
+
+/** Lines of a stream; of one that is too long nothing is kept. */
+export class Lines {
+  readonly #limit: number;
+  readonly #decoder = new TextDecoder();
+  #rest = "";
+  #skips = false;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Adds bytes; the lines that end with them, null for one that was too long. */
+  add(chunk: Uint8Array): (string | null)[] {
+    const parts = this.#decoder.decode(chunk, { stream: true }).split("\n");
+    const lines: (string | null)[] = [];
+    for (const [index, part] of parts.entries()) {
+      if (index > 0) {
+        if (this.#skips) lines.push(null);
+        else if (this.#rest.trim() !== "") lines.push(this.#rest);
+        this.#rest = "";
+        this.#skips = false;
+      }
+      if (this.#skips) continue;
+      this.#rest += part;
+      if (this.#rest.length <= this.#limit) continue;
+      this.#rest = "";
+      this.#skips = true;
+    }
+    return lines;
+  }
+}
+
+/** An answer; those of a watch have theirs under `result`. */
+export interface EtcdAnswer {
+  readonly header?: {
+    readonly cluster_id?: string;
+    readonly member_id?: string;
+    readonly revision?: string;
+  };
+  readonly [field: string]: unknown;
+}
+
+/** A key and its value, in base64. */
+export interface RawPair {
+  readonly key: string;
+  readonly value?: string;
+}
+
+/** Reads an answer; throws SystemError where it is not etcd's. */
+export function readAnswer(text: string): EtcdAnswer {
+  try {
+    const answer: unknown = JSON.parse(text);
+    if (typeof answer === "object" && answer !== null) {
+      return answer as EtcdAnswer;
+    }
+  } catch {
+    // Told below.
+  }
+  throw new SystemError("", "the answer is not etcd's");
+}
+
+/** The keys and values of a range. */
+export function pairsOf(answer: EtcdAnswer | undefined): readonly RawPair[] {
+  return (answer?.kvs ?? []) as readonly RawPair[];
+}
+
+/** Reads base64 as text; nothing is empty text. */
+export function textOf(base64: string | undefined): string {
+  if (base64 === undefined) return "";
+  return new TextDecoder().decode(Uint8Array.fromBase64(base64));
+}

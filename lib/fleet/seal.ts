@@ -1,0 +1,82 @@
+/**
+ * Values of a fleet, sealed under its secret: whoever can only write to the
+ * engine makes nothing that a gateway takes, and whoever can only read it
+ * learns no client's keys. AES-256-GCM with a key of its own for each value,
+ * derived from the secret and 16 random bytes, bound to the key's name.
+ * @module
+ */
+
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { formatBase64url, parseBase64 } from "../values/bytes.ts";
+import { formatJson } from "../values/text.ts";
+import { concat, hmac } from "../dialects/crypto/hash.ts";
+
+const SALT_SIZE = 16;
+const TAG_SIZE = 16;
+/** The key is used once, so the nonce is always the same. */
+const NONCE = new Uint8Array(12);
+const TEXT = new TextEncoder();
+
+/** Seals a value for a key, its whole name with the prefix; `random` is 16 fresh bytes. */
+export function sealValue(
+  secret: Uint8Array,
+  name: string,
+  value: object,
+  random: Uint8Array,
+): string {
+  const salt = new Uint8Array(random);
+  const cipher = createCipheriv("aes-256-gcm", keyOf(secret, salt), NONCE);
+  cipher.setAAD(TEXT.encode(name));
+  const text = concat(
+    cipher.update(TEXT.encode(formatJson(value))),
+    cipher.final(),
+  );
+  const sealed = concat(salt, text, cipher.getAuthTag());
+  return formatJson({ v: 1, sealed: formatBase64url(sealed) });
+}
+
+/** Opens a value; null where it is no such value, or not sealed for this key under this secret. */
+export function openValue(
+  secret: Uint8Array,
+  name: string,
+  text: string,
+): Readonly<Record<string, unknown>> | null {
+  const sealed = sealedIn(text);
+  if (!sealed || sealed.length < SALT_SIZE + TAG_SIZE) return null;
+  const salt = sealed.subarray(0, SALT_SIZE);
+  const end = sealed.length - TAG_SIZE;
+  try {
+    const cipher = createDecipheriv("aes-256-gcm", keyOf(secret, salt), NONCE);
+    cipher.setAAD(TEXT.encode(name));
+    cipher.setAuthTag(sealed.subarray(end));
+    const bytes = concat(
+      cipher.update(sealed.subarray(SALT_SIZE, end)),
+      cipher.final(),
+    );
+    return mappingIn(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
+}
+
+function keyOf(secret: Uint8Array, salt: Uint8Array): Uint8Array {
+  return hmac("sha256", secret)(salt);
+}
+
+function sealedIn(text: string): Uint8Array | null {
+  const { v, sealed } = mappingIn(text) ?? {};
+  return v === 1 && typeof sealed === "string"
+    ? parseBase64(sealed, { alphabet: "base64url" })
+    : null;
+}
+
+function mappingIn(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? value as Record<string, unknown>
+      : null;
+  } catch {
+    return null;
+  }
+}

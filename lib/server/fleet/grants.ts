@@ -1,0 +1,283 @@
+/**
+ * Grants that the fleet shares: told to the others, and taken from them, each
+ * judged again by this gateway's own policy.
+ * @module
+ */
+
+import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
+import { sha256 } from "../../dialects/crypto/hash.ts";
+import type { Database, Statement } from "../../runtime/runtime.ts";
+import { grantee } from "../../sequences/sequence.ts";
+import { parseAddress } from "../../values/address.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import {
+  containsPorts,
+  formatPortRange,
+  overlapPorts,
+  parsePortRange,
+  type PortRange,
+  withoutPorts,
+} from "../../values/ports.ts";
+import { carryOut } from "../grants/change.ts";
+import { type Change, record } from "../grants/records.ts";
+import { takenOf } from "../packet/decide.ts";
+import { judge } from "../packet/judge.ts";
+import { explainRefusal } from "../report/events.ts";
+import { stateTrouble } from "../report/trouble.ts";
+import { clientOf, type Server } from "../state/server.ts";
+import { prefixContains } from "../../values/address.ts";
+import { FROM_FLEET } from "./settle.ts";
+
+/** A grant as the engine has it. */
+export interface SharedGrant {
+  /** Client, or sequence. */
+  readonly client: string;
+  /** Canonical. */
+  readonly address: string;
+  readonly ports: PortRange;
+  /** Unix milliseconds. */
+  readonly untilMs: number;
+  /** Gateway that gave it. */
+  readonly gateway: string;
+}
+
+/** The key of a grant, below its folder: the same for the same ports of a client at an address by one gateway. */
+export function grantId(
+  { client, address, ports, gateway }: SharedGrant,
+): string {
+  const text = JSON.stringify([
+    gateway,
+    client,
+    address,
+    formatPortRange(ports),
+  ]);
+  const hash = sha256(new TextEncoder().encode(text));
+  return formatBase64url(hash.subarray(0, 18));
+}
+
+/** A grant as a value. */
+export function writeGrant({ ports, ...grant }: SharedGrant): object {
+  return { ...grant, ports: formatPortRange(ports) };
+}
+
+/** Reads a value; null where it is no grant. */
+export function readGrant(
+  { client, address, ports, untilMs, gateway }: Readonly<
+    Record<string, unknown>
+  >,
+): SharedGrant | null {
+  const range = typeof ports === "string" ? parsePortRange(ports) : null;
+  const canonical = typeof address === "string" ? parseAddress(address) : null;
+  return typeof client === "string" && typeof gateway === "string" &&
+      Number.isSafeInteger(untilMs) && range && canonical !== null
+    ? {
+      ...{ client, gateway, ports: range },
+      address: canonical,
+      untilMs: untilMs as number,
+    }
+    : null;
+}
+
+/** The engine's grants, by key. Methods throw SystemError. */
+export class GrantMirror {
+  readonly #put: Statement;
+  readonly #get: Statement;
+  readonly #drop: Statement;
+  readonly #ofClient: Statement;
+  readonly #own: Statement;
+  readonly #old: Statement;
+  readonly #prune: Statement;
+  #round = 0;
+
+  constructor(database: Database) {
+    database.exec(`
+      create table if not exists grants (
+        key text primary key,
+        client text not null,
+        address text not null,
+        ports text not null,
+        until_ms integer not null,
+        gateway text not null,
+        round integer not null
+      ) without rowid;
+      create index if not exists grants_client on grants (client, address);`);
+    const columns = "key, client, address, ports, until_ms, gateway";
+    const prepare = (sql: string) => database.prepare(sql);
+    this.#put = prepare("insert or replace into grants values (?,?,?,?,?,?,?)");
+    this.#get = prepare(`select ${columns} from grants where key = ?`);
+    this.#drop = prepare("delete from grants where key = ?");
+    this.#ofClient = prepare(
+      `select ${columns} from grants where client = ? and address = ?
+       and until_ms > ?`,
+    );
+    this.#own = prepare(
+      `select ${columns} from grants where gateway = ? and until_ms > ?`,
+    );
+    this.#old = prepare("select key from grants where round <> ?");
+    this.#prune = prepare("delete from grants where until_ms < ?");
+    const last = prepare("select max(round) as n from grants").get()!.n;
+    this.#round = Number(last ?? 0);
+  }
+
+  put(key: string, grant: SharedGrant): void {
+    const { client, address, ports, untilMs, gateway } = grant;
+    const range = formatPortRange(ports);
+    this.#put.run(key, client, address, range, untilMs, gateway, this.#round);
+  }
+
+  /** Takes a grant out; null where it was not there. */
+  take(key: string): SharedGrant | null {
+    const row = this.#get.get(key);
+    if (!row) return null;
+    this.#drop.run(key);
+    return grantOf(row);
+  }
+
+  /** Grants of a client at an address, by key. */
+  of(client: string, address: string, nowMs: number) {
+    return this.#ofClient.all(client, address, nowMs).map(keyed);
+  }
+
+  /** Grants that one gateway gave, by key. */
+  by(gateway: string, nowMs: number) {
+    return this.#own.all(gateway, nowMs).map(keyed);
+  }
+
+  begin(): void {
+    this.#round++;
+  }
+
+  /** Keys that were not put since {@linkcode begin}. */
+  old(): string[] {
+    return this.#old.all(this.#round).map(({ key }) => key as string);
+  }
+
+  prune(nowMs: number): void {
+    this.#prune.run(nowMs);
+  }
+}
+
+type Row = ReturnType<Statement["all"]>[number];
+
+function grantOf(row: Row): SharedGrant {
+  return {
+    client: row.client as string,
+    address: row.address as string,
+    ports: parsePortRange(row.ports as string)!,
+    untilMs: row.until_ms as number,
+    gateway: row.gateway as string,
+  };
+}
+
+function keyed(row: Row): readonly [key: string, grant: SharedGrant] {
+  return [row.key as string, grantOf(row)];
+}
+
+/** Longer life of a grant's key than of the grant, milliseconds: what is dropped earlier was closed. */
+export const GRANT_REST_MS = 60_000;
+
+/** Difference by which two ends of the same grant may differ, milliseconds. */
+const SAME_MS = 1500;
+
+/** Opens what another gateway granted, if this one would have, too. */
+export function openShared(server: Server, grant: SharedGrant): void {
+  const { runtime, store, counters, events, limit } = server;
+  const nowMs = runtime.nowMs();
+  const { client, address, ports, untilMs } = grant;
+  const isOpen = store.ledger.ofAddress(address, nowMs).some((entry) =>
+    entry.client === client && untilMs - entry.untilMs < SAME_MS &&
+    containsPorts(entry.ports, ports)
+  );
+  if (isOpen || untilMs <= nowMs) return;
+  const seconds = judgeShared(server, grant, nowMs);
+  const change: Omit<Change, "before"> = {
+    ...{ client, address, ports: [ports], dialect: FROM_FLEET, command: null },
+    ...{ action: "open", to: null, run: null, inKernel: false },
+    seconds: typeof seconds === "number" ? seconds : 0,
+  };
+  if (typeof seconds !== "number") {
+    counters.add("fleet: grant refused");
+    if (limit.tells(client, "policy", nowMs)) {
+      const words = `${explainRefusal(seconds, address)} (granted by ` +
+        `${grant.gateway})`;
+      events.say("warn", "refused", change, words);
+    }
+    return;
+  }
+  if (seconds > 0) perform(server, change, nowMs);
+}
+
+/** Closes what was dropped before its end: a client closed it on another gateway. */
+export function closeShared(
+  server: Server,
+  { client, address, ports, untilMs }: SharedGrant,
+  others: readonly SharedGrant[],
+): void {
+  const nowMs = server.runtime.nowMs();
+  // Leases end later than grants: this one was not dropped by hand.
+  if (untilMs <= nowMs) return;
+  const left = withoutPorts(ports, others.map(({ ports }) => ports));
+  const open = server.store.ledger.ofAddress(address, nowMs);
+  const closed = left.filter((range) =>
+    open.some((entry) =>
+      entry.client === client && overlapPorts(entry.ports, range)
+    )
+  );
+  if (closed.length === 0) return;
+  perform(server, {
+    ...{ client, address, ports: closed, dialect: FROM_FLEET, command: null },
+    ...{ action: "close", to: null, run: null, inKernel: false, seconds: 0 },
+  }, nowMs);
+}
+
+/** Seconds for which this gateway's own policy grants it, or why not. */
+function judgeShared(
+  server: Server,
+  { client: name, address, ports, untilMs }: SharedGrant,
+  nowMs: number,
+): number | PolicyRefusal {
+  const seconds = Math.floor((untilMs - nowMs) / 1000);
+  const door = server.active.config.sequences.find((door) =>
+    grantee(door.name) === name
+  );
+  if (door) {
+    const [model] = door.opens;
+    if (door.from?.every((prefix) => !prefixContains(prefix, address))) {
+      return "source";
+    }
+    if (!model || model.once) return "nothing to open";
+    return model.open.some((range) => containsPorts(range, ports))
+      ? Math.min(seconds, model.forSeconds)
+      : "ports";
+  }
+  const client = clientOf(server, name);
+  if (!client || client.once) return "nothing to open";
+  const request: Request = {
+    ...{ dialect: "knock", client: name, action: "open", ports: [ports] },
+    ...{ command: null, seconds, timestampMs: nowMs, address, code: null },
+    ...{ identity: new Uint8Array(0), wantsReply: false },
+  };
+  // The code was checked where the packet came.
+  const policy = { ...client, code: null };
+  const machine = { ...NO_FORWARDS, taken: takenOf(server) };
+  const verdict = judge(request, policy, address, nowMs, machine);
+  return verdict.ok ? verdict.seconds : verdict.why;
+}
+
+const NO_FORWARDS = { services: [], commands: new Map(), ownAddresses: [] };
+
+function perform(
+  server: Server,
+  change: Omit<Change, "before">,
+  nowMs: number,
+): void {
+  try {
+    const recorded = server.store.transaction(() =>
+      record(server, change, nowMs)
+    );
+    void carryOut(server, { ok: true, change: recorded });
+  } catch (error) {
+    server.counters.add("failed: state");
+    server.events.say("error", "failed", change, stateTrouble(error));
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * The link to the engine: this gateway's heartbeat, whether it is cut off, and
+ * how it compares with the others.
+ * @module
+ */
+
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { sha256 } from "../../dialects/crypto/hash.ts";
+import {
+  type FleetConfig,
+  type FleetEngine,
+  FOLDERS,
+} from "../../fleet/fleet.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatBase64url } from "../../values/bytes.ts";
+import { orNull, SystemError } from "../../values/errors.ts";
+import { VERSION } from "../../values/program.ts";
+import { formatDuration } from "../../values/time.ts";
+import { attempt } from "../report/trouble.ts";
+import type { Server } from "../state/server.ts";
+import type { FleetValues } from "./values.ts";
+
+/** Interval of the heartbeat, and life of its key without it, milliseconds. */
+export const BEAT_MS = 3000;
+const BEAT_LIVE_MS = 10_000;
+/** Difference of clocks that claims outlive, milliseconds. */
+export const MARGIN_MS = 60_000;
+
+/** Report of a gateway about itself. */
+export interface GatewayValue {
+  readonly version: string;
+  /** Random, anew with each start. */
+  readonly instance: string;
+  readonly sinceMs: number;
+  /** Its clock when it wrote this. */
+  readonly atMs: number;
+  /** Revision of the engine that it has seen. */
+  readonly revision: number;
+  readonly grants: number;
+  /** Fingerprint of the server's public key. */
+  readonly key: string;
+  readonly maxSkewMs: number;
+}
+
+/** Fingerprint of a server's key, as gateways compare them. */
+export function fingerprintOf(privateKey: Uint8Array): string {
+  return formatBase64url(sha256(publicKeyOf(privateKey)).subarray(0, 9));
+}
+
+/** Knows by a heartbeat whether the engine can be reached. */
+export class Link {
+  readonly #server: Server;
+  readonly #config: FleetConfig;
+  readonly #engine: FleetEngine;
+  readonly #values: FleetValues;
+  /** Called after each heartbeat that arrived, with the time without the engine before it, milliseconds. */
+  readonly #reached: (awayMs: number) => Promise<void>;
+  readonly instance: string;
+  #beating: Promise<void> | null = null;
+  /** By the monotonic clock. */
+  #answeredMs: number;
+  #wasReached = false;
+  /** Since when, Unix milliseconds, and why the engine is out of reach; null: it answers. */
+  cutOff: { readonly sinceMs: number; readonly why: string } | null = null;
+
+  constructor(
+    server: Server,
+    config: FleetConfig,
+    engine: FleetEngine,
+    values: FleetValues,
+    reached: (awayMs: number) => Promise<void>,
+  ) {
+    this.#server = server;
+    this.#config = config;
+    this.#engine = engine;
+    this.#values = values;
+    this.#reached = reached;
+    this.instance = formatBase64url(server.runtime.random(9));
+    this.#answeredMs = server.runtime.monotonicMs();
+  }
+
+  get key(): string {
+    return FOLDERS.gateways + this.#config.name;
+  }
+
+  beat(): void {
+    this.#beating ??= this.#tell().finally(() => this.#beating = null);
+  }
+
+  /** Resolves when no heartbeat is on its way. */
+  async settled(): Promise<void> {
+    await this.#beating;
+  }
+
+  async #tell(): Promise<void> {
+    const { runtime, store, active: { config }, sinceMs } = this.#server;
+    const nowMs = runtime.nowMs();
+    const value: GatewayValue = {
+      version: VERSION,
+      instance: this.instance,
+      sinceMs,
+      atMs: nowMs,
+      revision: this.#engine.mark?.revision ?? 0,
+      grants: store.ledger.countLive(nowMs),
+      key: fingerprintOf(config.key),
+      maxSkewMs: config.maxSkewMs,
+    };
+    try {
+      const sealed = this.#values.seal(this.key, value);
+      await this.#engine.beat(this.key, sealed, BEAT_LIVE_MS);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return this.#lost(error.message);
+    }
+    await attempt(this.#server.log, () => this.#found(runtime));
+  }
+
+  #lost(why: string): void {
+    if (this.cutOff) return;
+    const { runtime, log } = this.#server;
+    const { engine, without } = this.#config;
+    const awayMs = runtime.monotonicMs() - this.#answeredMs;
+    const sinceMs = Math.round(runtime.nowMs() - awayMs);
+    this.cutOff = { sinceMs, why };
+    const effect = without === "refuse"
+      ? "new knocks are refused"
+      : "knocks are accepted by the local record";
+    const since = new Date(sinceMs).toISOString();
+    log("error", `cut off from ${engine} since ${since}: ${why}; ${effect}`);
+  }
+
+  async #found(runtime: Runtime): Promise<void> {
+    const awayMs = runtime.monotonicMs() - this.#answeredMs;
+    this.#answeredMs = runtime.monotonicMs();
+    const was = this.cutOff;
+    this.cutOff = null;
+    if (was) {
+      const seconds = Math.max(1, Math.round(awayMs / 1000));
+      const { engine } = this.#config;
+      const words = `reached ${engine} again after ${formatDuration(seconds)}`;
+      this.#server.log("info", words);
+    }
+    if (was || !this.#wasReached) await orNull(() => this.#compare());
+    this.#wasReached = true;
+    await this.#reached(was ? awayMs : 0);
+  }
+
+  /** Logs in what this gateway differs from the others. */
+  async #compare(): Promise<void> {
+    const { log, runtime, active: { config } } = this.#server;
+    const own = fingerprintOf(config.key);
+    for await (const batch of this.#engine.list(FOLDERS.gateways)) {
+      for (const { key, value } of batch) {
+        if (key === this.key || value === null) continue;
+        const other = this.#values.open(key, value) as GatewayValue | null;
+        if (!other) continue;
+        for (
+          const words of differences(other, {
+            nowMs: runtime.nowMs(),
+            key: own,
+            maxSkewMs: config.maxSkewMs,
+          })
+        ) log("warn", `${key.slice(FOLDERS.gateways.length)} ${words}`);
+      }
+    }
+  }
+}
+
+/** Differences between another gateway and this one that matter, a line each. */
+export function differences(
+  other: GatewayValue,
+  own: { nowMs: number } & Pick<GatewayValue, "key" | "maxSkewMs">,
+): string[] {
+  const lines: string[] = [];
+  if (other.key !== own.key) {
+    lines.push(
+      "has another server key: no client can knock at both; copy server.key",
+    );
+  }
+  if (other.maxSkewMs !== own.maxSkewMs) {
+    const theirs = formatDuration(Math.round(other.maxSkewMs / 1000));
+    lines.push(`has another max_skew, ${theirs}`);
+  }
+  const apartMs = Math.abs(other.atMs - own.nowMs);
+  if (apartMs > BEAT_LIVE_MS + MARGIN_MS) {
+    const seconds = Math.round(apartMs / 1000);
+    lines.push(`has a clock that is ${seconds} s apart from this machine's`);
+  }
+  return lines;
+}

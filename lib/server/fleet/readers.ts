@@ -1,0 +1,169 @@
+/**
+ * Readers of the engine: clients into their file, grants into the firewall,
+ * and this gateway's own heartbeat, by which it knows that it hears.
+ * @module
+ */
+
+import {
+  type FolderReader,
+  FOLDERS,
+  type KeyValue,
+} from "../../fleet/fleet.ts";
+import { isMapping } from "../../values/schema.ts";
+import { dropGrants } from "../grants/upkeep.ts";
+import { setPrefilter } from "../packet/prefilter.ts";
+import { attempt } from "../report/trouble.ts";
+import { activate, loadDialects, type Server } from "../state/server.ts";
+import type { FleetBook } from "./clients.ts";
+import {
+  closeShared,
+  grantId,
+  type GrantMirror,
+  openShared,
+  readGrant,
+} from "./grants.ts";
+import type { Outbox } from "./outbox.ts";
+import type { FleetValues } from "./values.ts";
+
+/** Reads clients into the book, and ends the grants of those that are gone. */
+export function clientsReader(
+  server: Server,
+  book: FleetBook,
+  values: FleetValues,
+): FolderReader {
+  const { log, queue } = server;
+  let isWhole = true;
+  const take = ({ key, value }: KeyValue) => {
+    const name = key.slice(FOLDERS.clients.length);
+    const shared = value === null ? null : values.open(key, value);
+    // One whose value was spoilt is no client any more.
+    if (!shared) return void book.drop(name);
+    const files = isMapping(shared.files) ? shared.files : {};
+    const { entry } = shared;
+    book.put(name, { entry, files: files as Record<string, string> });
+  };
+  const goOn = () => {
+    const isOther = book.changed();
+    attempt(log, () =>
+      queue.add(async () => {
+        if (isOther) await renewDialects(server);
+        await dropGrants(server, server.active.config);
+      }));
+  };
+  return guarded(server, {
+    begin: () => {
+      isWhole = false;
+      book.begin();
+    },
+    changed: (changes, position) => {
+      book.transaction(() => {
+        for (const change of changes) take(change);
+        if (position !== null) book.setFact("position", position);
+      });
+      if (isWhole) goOn();
+    },
+    end: (position) => {
+      isWhole = true;
+      book.transaction(() => {
+        book.sweep();
+        book.setFact("position", position);
+      });
+      goOn();
+    },
+  });
+}
+
+/** Reads grants, opens and closes them here; `takeReplaced` is true once after the engine's data became other data. */
+export function grantsReader(
+  server: Server,
+  mirror: GrantMirror,
+  values: FleetValues,
+  outbox: Outbox,
+  name: string,
+  takeReplaced: () => boolean,
+): FolderReader {
+  const drop = (id: string) => {
+    const grant = mirror.take(id);
+    if (!grant) return;
+    const nowMs = server.runtime.nowMs();
+    const others = mirror.of(grant.client, grant.address, nowMs);
+    closeShared(server, grant, others.map(([, other]) => other));
+  };
+  return guarded(server, {
+    begin: () => mirror.begin(),
+    changed: (changes) => {
+      for (const { key, value } of changes) {
+        const id = key.slice(FOLDERS.grants.length);
+        // What is on its way there is newer.
+        if (outbox.has(id)) continue;
+        if (value === null) drop(id);
+        else {
+          const opened = values.open(key, value);
+          const grant = opened && readGrant(opened);
+          if (!grant || grantId(grant) !== id) continue;
+          mirror.put(id, grant);
+          openShared(server, grant);
+        }
+      }
+    },
+    end: () => {
+      const old = mirror.old().filter((id) => !outbox.has(id));
+      if (!takeReplaced()) return old.forEach(drop);
+      // Nobody closed what the engine has lost: each gateway tells its own again.
+      const nowMs = server.runtime.nowMs();
+      for (const id of old) {
+        const grant = mirror.take(id);
+        if (grant?.gateway !== name || grant.untilMs <= nowMs) continue;
+        mirror.put(id, grant);
+        outbox.again(id, grant);
+      }
+      outbox.send();
+    },
+  });
+}
+
+/** Reads one key, and tells what it says. */
+export function ownReader(
+  server: Server,
+  values: FleetValues,
+  told: (value: Readonly<Record<string, unknown>>) => void,
+): FolderReader {
+  return guarded(server, {
+    begin: () => {},
+    changed: (changes) => {
+      for (const { key, value } of changes) {
+        const opened = value === null ? null : values.open(key, value);
+        if (opened) told(opened);
+      }
+    },
+    end: () => {},
+  });
+}
+
+/** Has a reader's failures logged: a full disk, say. */
+function guarded(
+  { log }: Server,
+  { begin, changed, end }: Omit<FolderReader, "lost">,
+): FolderReader {
+  return {
+    begin: () => void attempt(log, () => begin()),
+    changed: (changes, position) =>
+      void attempt(log, () => changed(changes, position)),
+    end: (position) => void attempt(log, () => end(position)),
+    // The heartbeat tells of it.
+    lost: () => {},
+  };
+}
+
+/** Has the server open packets of the clients that there are now. Belongs in the queue. Throws FirewallError. */
+export async function renewDialects(server: Server): Promise<void> {
+  await useDialects(server);
+  await setPrefilter(server, server.active);
+}
+
+/** As {@linkcode renewDialects}, before the firewall is set up. */
+export async function useDialects(server: Server): Promise<void> {
+  const { active: { config, firewall }, gpg, fleet } = server;
+  const dialects = await loadDialects(config, gpg, fleet);
+  server.active = activate(config, firewall, dialects);
+}

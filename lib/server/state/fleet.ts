@@ -1,0 +1,63 @@
+/** The fleet, as the way of a packet uses it. */
+
+import type { Client } from "../../config/config.ts";
+import type { DialectName } from "../../dialects/dialect.ts";
+import type { Knock1Client } from "../../dialects/knock1/open.ts";
+import type { PortRange } from "../../values/ports.ts";
+import type { LedgerEntry } from "./ledger.ts";
+
+/** Clients that the fleet shares; none of them is kept in memory for long. */
+export interface SharedClients {
+  /** Finds a client by its name, with services and defaults of the active configuration; null where there is none that is valid. */
+  get(name: string): Client | null;
+  has(name: string): boolean;
+  /** Finds the client with this public key of knock/1, 32 bytes. */
+  findKnock(key: Uint8Array): Knock1Client | null;
+  /** Clients with keys of other dialects, which no packet names. */
+  readonly listed: readonly Client[];
+  /** The dialects that any of them has keys of. */
+  readonly dialects: readonly DialectName[];
+  /** True if any of them may knock from a browser. */
+  readonly hasWeb: boolean;
+}
+
+/** Identity to claim, and what it is of. */
+export interface Claimable {
+  readonly identity: Uint8Array;
+  /** Name of the client, for messages. */
+  readonly client: string;
+  /** Time stamp of its packet, Unix milliseconds; null where it bears none. */
+  readonly timestampMs: number | null;
+}
+
+/** Facts about the fleet that `status` reads. */
+export interface FleetFact {
+  readonly engine: string;
+  readonly name: string;
+  /** Unix milliseconds since when the engine is out of reach; null = it answers. */
+  readonly cutOffSinceMs: number | null;
+  /** Reason, in the engine's or the system's words; null while it answers. */
+  readonly trouble: string | null;
+  /** Age of the last news from the watch, milliseconds; null before the first. */
+  readonly lagMs: number | null;
+  readonly clients: number;
+  readonly claims: number;
+  readonly unknown: number;
+  readonly claimsPerSecond: number;
+  /** Median of the latest claims, milliseconds; null before the first. */
+  readonly claimMs: number | null;
+}
+
+/** The fleet that this server belongs to. */
+export interface Fleet {
+  readonly clients: SharedClients;
+  readonly fact: FleetFact;
+  /** Claims for this gateway what no gateway may accept twice. Never throws. */
+  claim(claimed: Claimable): Promise<"ours" | "taken" | "unknown">;
+  /** Reason for which nothing was accepted at the last claim. */
+  readonly trouble: string | null;
+  /** Tells the others of grants that are open here. Never throws. */
+  announce(entries: readonly LedgerEntry[]): void;
+  /** Has the others close what this client closed here. Never throws. */
+  withdraw(client: string, address: string, ports: readonly PortRange[]): void;
+}

@@ -1,0 +1,430 @@
+/**
+ * A fleet in namespaces: three machines, each a node of etcd and a gateway,
+ * and a client, all on one switch.
+ *
+ *     [1: 10.79.0.1]  [2: 10.79.0.2]  [3: 10.79.0.3]  [client 10.79.0.9, .10]
+ *            \______________|______________/______________/
+ *                        [switch]
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
+import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
+import { formatBase64url } from "../../lib/values/bytes.ts";
+import {
+  addNamespace,
+  freshName,
+  must,
+  run,
+  type Said,
+  scriptCommand,
+  sweep,
+  Talker,
+  until,
+  whyNot,
+} from "./netns.ts";
+import type { Order, Outcome } from "./service.ts";
+
+/** The machines, and the addresses of the client: the second has not knocked. */
+export const NODES = [1, 2, 3] as const;
+export type NodeId = (typeof NODES)[number];
+export const HERE = "10.79.0.9";
+export const NEIGHBOUR = "10.79.0.10";
+
+const REACH_MS = 400;
+const TEST_MS = 300_000;
+const KNOCK_PORT = 62201;
+
+/** A client with keys. */
+interface Keys {
+  readonly key: Uint8Array<ArrayBuffer>;
+  readonly psk: Uint8Array<ArrayBuffer>;
+}
+
+const fresh = () => crypto.getRandomValues(new Uint8Array(32));
+
+/** Address of a machine. */
+export function addressOf(node: NodeId): string {
+  return `10.79.0.${node}`;
+}
+
+/** The fleet of one test. */
+export class FleetStage {
+  readonly folder = mkdtempSync(join(tmpdir(), "knock-fleet-"));
+  readonly serverKey = fresh();
+  readonly secret = formatBase64url(fresh());
+  readonly alice: Keys = { key: fresh(), psk: fresh() };
+  readonly #switch = freshName("h");
+  readonly #client = freshName("c");
+  readonly #nodes = new Map<NodeId, string>();
+  readonly #services = new Map<string, Talker>();
+  readonly #engines = new Map<NodeId, ChildProcess>();
+  readonly #gateways = new Map<NodeId, ChildProcess>();
+  /** Standard error of each gateway so far. */
+  readonly logs = new Map<NodeId, string>();
+
+  async make(): Promise<void> {
+    await sweep();
+    await addNamespace(this.#switch);
+    await must([
+      ...["ip", "-n", this.#switch, "-batch", "-"],
+    ], "link add br0 type bridge\nlink set br0 up\n");
+    await this.#plug(this.#client, "c", [HERE, NEIGHBOUR]);
+    for (const node of NODES) {
+      const name = freshName("g");
+      this.#nodes.set(node, name);
+      await this.#plug(name, `g${node}`, [addressOf(node)]);
+      await this.#order(name, {
+        ...{ do: "serve", protocol: "tcp", host: addressOf(node), port: 22 },
+      });
+      mkdirSync(this.#folderOf(node), { mode: 0o700 });
+    }
+  }
+
+  async #plug(name: string, port: string, addresses: string[]): Promise<void> {
+    await addNamespace(name);
+    // deno-fmt-ignore
+    await must([
+      "ip", "link", "add", "eth0", "netns", name, "type", "veth",
+      "peer", "name", port, "netns", this.#switch,
+    ]);
+    const batch = [
+      ...addresses.map((one) => `address add ${one}/24 dev eth0`),
+      ...["link set lo up", "link set eth0 up"],
+    ].join("\n");
+    await must(["ip", "-n", name, "-batch", "-"], `${batch}\n`);
+    const plug = `link set ${port} master br0\nlink set ${port} up\n`;
+    await must(["ip", "-n", this.#switch, "-batch", "-"], plug);
+  }
+
+  async remove(): Promise<void> {
+    const children = [
+      ...this.#gateways.values(),
+      ...this.#engines.values(),
+      ...[...this.#services.values()].map(({ child }) => child),
+    ];
+    for (const child of children) await kill(child, "SIGKILL");
+    const names = [...this.#nodes.values(), this.#client, this.#switch];
+    for (const name of names) await run(["ip", "netns", "delete", name]);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Cuts a machine off from the switch, or plugs it in again. */
+  async cable(node: NodeId, way: "up" | "down"): Promise<void> {
+    await must(["ip", "-n", this.#switch, "link", "set", `g${node}`, way]);
+  }
+
+  // The engine.
+
+  /** Starts etcd on a machine; with its data of before, where it has some. */
+  startEngine(node: NodeId, ...options: string[]): void {
+    const own = (port: number) => `http://${addressOf(node)}:${port}`;
+    const cluster = NODES.map((one) => `n${one}=http://${addressOf(one)}:2380`)
+      .join(",");
+    // deno-fmt-ignore
+    const child = this.#spawn(this.#nodes.get(node)!, [
+      "etcd", "--name", `n${node}`, "--data-dir", this.#dataOf(node),
+      "--listen-client-urls", own(2379), "--advertise-client-urls", own(2379),
+      "--listen-peer-urls", own(2380), "--initial-advertise-peer-urls", own(2380),
+      "--initial-cluster", cluster, "--log-level", "error", ...options,
+    ]);
+    this.#engines.set(node, child);
+  }
+
+  /** Starts all nodes of etcd, and waits until they take a write. */
+  async startEngines(...options: string[]): Promise<void> {
+    for (const node of NODES) this.startEngine(node, ...options);
+    await this.engineWrites();
+  }
+
+  async engineWrites(): Promise<void> {
+    await until(
+      "etcd takes a write",
+      async () => (await this.etcdctl("put", "probe", "1")).code === 0,
+    );
+  }
+
+  async signalEngine(node: NodeId, signal: NodeJS.Signals): Promise<void> {
+    const child = this.#engines.get(node)!;
+    if (signal === "SIGSTOP" || signal === "SIGCONT") {
+      process.kill(child.pid!, signal);
+    } else await kill(child, signal);
+  }
+
+  /** Empties the data of a node that is not running. */
+  emptyEngine(node: NodeId): void {
+    rmSync(this.#dataOf(node), { recursive: true, force: true });
+  }
+
+  /** Runs etcdctl on the first machine that is on the switch. */
+  etcdctl(...args: string[]): Promise<Said> {
+    const endpoints = NODES.map((one) => `${addressOf(one)}:2379`).join(",");
+    // deno-fmt-ignore
+    return run([
+      "ip", "netns", "exec", this.#client, "env", "ETCDCTL_API=3", "etcdctl",
+      "--dial-timeout", "1s", "--command-timeout", "4s", "--endpoints", endpoints, ...args,
+    ]);
+  }
+
+  /** The node that leads. */
+  async leader(): Promise<NodeId> {
+    const { stdout } = await this.etcdctl("endpoint", "status");
+    const line = stdout.split("\n").find((one) =>
+      one.split(", ")[4] === "true"
+    );
+    return Number(/10\.79\.0\.(\d)/.exec(line ?? "")?.[1]) as NodeId;
+  }
+
+  // The gateways.
+
+  config(node: NodeId): string {
+    return join(this.#folderOf(node), "server.yaml");
+  }
+
+  /** Writes a gateway's files; `fleet` are more lines of its section. */
+  configure(
+    node: NodeId,
+    { fleet = [], clients = [], secret = this.secret, key = this.serverKey }: {
+      readonly fleet?: readonly string[];
+      /** Lines of YAML, a client each. */
+      readonly clients?: readonly string[];
+      readonly secret?: string;
+      readonly key?: Uint8Array;
+    } = {},
+  ): void {
+    this.write(node, "server.key", `${formatBase64url(key)}\n`);
+    this.write(node, "fleet.secret", `${secret}\n`);
+    const servers = NODES.map((one) => `"http://${addressOf(one)}:2379"`);
+    this.write(
+      node,
+      "server.yaml",
+      `
+listen: [${KNOCK_PORT}]
+firewall: { backend: nft }
+services: { ssh: tcp/22, web: tcp/8080-8090 }
+defaults: { for: 10m, max_for: 1h }
+fleet:
+  engine: etcd
+  servers: [${servers.join(", ")}]
+  name: gw${node}
+  prefix: knock/test
+${fleet.map((line) => `  ${line}\n`).join("")}
+clients:${clients.length === 0 ? " {}" : ""}
+${clients.map((line) => `  ${line}\n`).join("")}`,
+    );
+  }
+
+  /** A client's line for {@linkcode configure}. */
+  clientLine(name = "alice", keys = this.alice, policy = "open: [ssh, web]") {
+    const key = formatBase64url(publicKeyOf(keys.key));
+    const psk = formatBase64url(keys.psk);
+    return `${name}: { knock: { key: "${key}", psk: "${psk}" }, ${policy} }`;
+  }
+
+  /** Writes a file of a gateway, 0600. */
+  write(node: NodeId, name: string, text: string): void {
+    const path = join(this.#folderOf(node), name);
+    writeFileSync(path, text, { mode: 0o600 });
+    chmodSync(path, 0o600);
+  }
+
+  /** Starts a gateway; resolves when it listens. */
+  async start(node: NodeId, prefix: readonly string[] = []): Promise<void> {
+    const command = scriptCommand(
+      "../../main.ts",
+      ...["serve", "--config", this.config(node)],
+    );
+    const child = this.#spawn(this.#nodes.get(node)!, [...prefix, ...command]);
+    this.#gateways.set(node, child);
+    const from = this.log(node).length;
+    child.stderr!.on("data", (bytes) => {
+      this.logs.set(node, this.log(node) + bytes);
+    });
+    await this.logged(node, "listens on", from);
+  }
+
+  async startAll(): Promise<void> {
+    await Promise.all(NODES.map((node) => this.start(node)));
+  }
+
+  /** Ends a gateway; its exit status. */
+  signal(node: NodeId, signal: NodeJS.Signals): Promise<number | null> {
+    return kill(this.#gateways.get(node)!, signal);
+  }
+
+  hup(node: NodeId): void {
+    process.kill(this.#gateways.get(node)!.pid!, "SIGHUP");
+  }
+
+  log(node: NodeId): string {
+    return this.logs.get(node) ?? "";
+  }
+
+  async logged(node: NodeId, words: string, from = 0): Promise<void> {
+    const child = this.#gateways.get(node)!;
+    await until(`gateway ${node} logs "${words}"`, () => {
+      const text = this.log(node).slice(from);
+      if (text.includes(words)) return true;
+      if (child.exitCode === null) return false;
+      throw new Error(`gateway ${node} has ended: ${text}`);
+    });
+  }
+
+  /** Runs the program on a machine, with its configuration. */
+  admin(node: NodeId, ...args: string[]): Promise<Said> {
+    return run([
+      ...["ip", "netns", "exec", this.#nodes.get(node)!],
+      ...scriptCommand("../../main.ts", ...args, "--config", this.config(node)),
+    ]);
+  }
+
+  /** A counter of a gateway, as `status` shows it: written every two seconds. */
+  async count(node: NodeId, name: string): Promise<number> {
+    const { stdout } = await this.admin(node, "status", "--json");
+    return JSON.parse(stdout).counters[name] ?? 0;
+  }
+
+  // The client.
+
+  /** Runs the program's client; `to` is the gateway's profile. */
+  async knock(node: NodeId, ...args: string[]): Promise<Said> {
+    const profiles = join(this.folder, `profiles-${node}.yaml`);
+    const client = (words: readonly string[], stdin = "") =>
+      run([
+        ...["ip", "netns", "exec", this.#client],
+        ...["env", `KNOCK_PROFILES=${profiles}`],
+        ...scriptCommand("../../main.ts", ...words),
+      ], stdin);
+    if (!this.#imported.has(node)) {
+      this.#imported.add(node);
+      const said = await client(
+        ["import", "-", "--name", "home"],
+        formatEnrolment({
+          ...{ host: addressOf(node), port: KNOCK_PORT, name: "home" },
+          ...{ server: publicKeyOf(this.serverKey), ...this.alice },
+        }),
+      );
+      if (said.code !== 0) throw new Error(said.stderr);
+    }
+    return await client([...args, "home"]);
+  }
+  readonly #imported = new Set<NodeId>();
+
+  /** A fresh packet of alice's that opens all she may. */
+  packet(over: { nowMs?: number; seconds?: number } = {}): Uint8Array {
+    const { nowMs = Date.now(), seconds = 600 } = over;
+    return sealKnock(
+      {
+        ...{ server: publicKeyOf(this.serverKey), ...this.alice },
+        ephemeral: fresh(),
+      },
+      {
+        ...{ action: "open", ports: [], command: null, seconds },
+        ...{ address: null, code: null, wantsReply: false },
+      },
+      nowMs,
+    ).packet;
+  }
+
+  /** Sends a packet to gateways, one right after the other. */
+  async send(packet: Uint8Array, ...nodes: readonly NodeId[]): Promise<void> {
+    await Promise.all(nodes.map((node) =>
+      this.#order(this.#client, {
+        ...{ do: "send", source: HERE, target: addressOf(node), count: 1 },
+        ...{ port: KNOCK_PORT, hex: packet.toHex() },
+      })
+    ));
+  }
+
+  canReach(node: NodeId, source = HERE, port = 22): Promise<boolean> {
+    return this.#order(this.#client, {
+      ...{ do: "reach", protocol: "tcp", source, target: addressOf(node) },
+      ...{ port, timeoutMs: REACH_MS },
+    });
+  }
+
+  async opens(...nodes: readonly NodeId[]): Promise<void> {
+    for (const node of nodes) {
+      await until(`${node} is open`, () => this.canReach(node));
+    }
+  }
+
+  async shuts(...nodes: readonly NodeId[]): Promise<void> {
+    for (const node of nodes) {
+      await until(`${node} is shut`, async () => !await this.canReach(node));
+    }
+  }
+
+  #folderOf(node: NodeId): string {
+    return join(this.folder, `gw${node}`);
+  }
+
+  #dataOf(node: NodeId): string {
+    return join(this.folder, `etcd${node}`);
+  }
+
+  #spawn(netns: string, argv: readonly string[]): ChildProcess {
+    return spawn("ip", ["netns", "exec", netns, ...argv], { stdio: "pipe" });
+  }
+
+  async #order(netns: string, order: Order): Promise<boolean> {
+    const talker = this.#services.get(netns) ??
+      new Talker(this.#spawn(netns, scriptCommand("service.ts")));
+    this.#services.set(netns, talker);
+    return (await talker.ask<Outcome>(order)).ok;
+  }
+}
+
+async function kill(
+  child: ChildProcess,
+  signal: NodeJS.Signals,
+): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) {
+    return child.exitCode;
+  }
+  const ended = new Promise<number | null>((resolve) =>
+    child.once("exit", resolve)
+  );
+  // Not by child.kill(): that of Deno closes the pipes.
+  process.kill(child.pid!, signal);
+  return await ended;
+}
+
+/** A test of a fleet; skipped, or in CI failed, where it cannot run. */
+export function fleetTest(
+  name: string,
+  body: (stage: FleetStage) => Promise<void>,
+  timeout = TEST_MS,
+): void {
+  const reason = whyNot(["etcd", "etcdctl"]);
+  const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
+  test(name, { skip, timeout }, async () => {
+    if (reason !== null) throw new Error(`cannot run: ${reason}`);
+    const stage = new FleetStage();
+    try {
+      await stage.make();
+      await body(stage);
+    } catch (error) {
+      const logs = [...stage.logs].map(([node, log]) =>
+        `gateway ${node}:\n${log}`
+      );
+      throw new Error(logs.join("\n"), { cause: error });
+    } finally {
+      await stage.remove();
+    }
+  });
+}
