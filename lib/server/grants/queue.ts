@@ -28,7 +28,8 @@ export class Queue {
   /** Counts a client's request while work for it goes on beside the queue. */
   during<T>(client: string, work: () => Promise<T>): Promise<T> {
     this.#wait(client, 1);
-    return work().finally(() => this.#wait(client, -1));
+    const ended = () => this.#wait(client, -1);
+    return work().finally(ended);
   }
 
   /** Tests whether no more requests of a client may wait. */
