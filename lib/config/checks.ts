@@ -14,6 +14,7 @@ import {
 import { formatEndpoint, isIpv4 } from "../values/address.ts";
 import {
   formatPortRange,
+  onePort,
   overlapPorts,
   type PortRange,
 } from "../values/ports.ts";
@@ -97,7 +98,7 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
       const knock = yaml.listen.find((entry) => {
         const protocol = isDatagram(entry) ? "udp" : "tcp";
         const { port } = entry;
-        return overlapPorts(range, { protocol, first: port, last: port });
+        return overlapPorts(range, onePort(protocol, port));
       });
       if (knock) {
         say(`must not be the port that knocks come to, got "${shown}"`);

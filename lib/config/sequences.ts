@@ -17,6 +17,7 @@ import {
 } from "../sequences/sequence.ts";
 import {
   formatPortRange,
+  onePort,
   overlapPorts,
   type PortRange,
 } from "../values/ports.ts";
@@ -129,7 +130,7 @@ function chooseWatch(yaml: SequenceYaml, whyNot: string | null): Watch {
 function singlePorts({ protocol, first, last }: PortRange): PortRange[] {
   return Array.from({ length: last - first + 1 }, (_, index) => {
     const port = first + index;
-    return { protocol, first: port, last: port };
+    return onePort(protocol, port);
   });
 }
 
@@ -217,7 +218,7 @@ function checkHits(
   }
   const told = new Set<string>();
   for (const [index, { protocol, port }] of hits.entries()) {
-    const range: PortRange = { protocol, first: port, last: port };
+    const range: PortRange = onePort(protocol, port);
     const shown = formatPortRange(range);
     if (told.has(shown)) continue;
     told.add(shown);

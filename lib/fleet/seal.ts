@@ -7,9 +7,9 @@
  */
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
-import { formatBase64url, parseBase64 } from "../values/bytes.ts";
+import { concat, formatBase64url, parseBase64 } from "../values/bytes.ts";
 import { formatJson } from "../values/text.ts";
-import { concat, hmac } from "../dialects/crypto/hash.ts";
+import { hmac } from "../dialects/crypto/hash.ts";
 
 const SALT_SIZE = 16;
 const TAG_SIZE = 16;

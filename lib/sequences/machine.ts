@@ -5,7 +5,7 @@
  * @module
  */
 
-import { overlapPorts, type PortRange } from "../values/ports.ts";
+import { onePort, overlapPorts, type PortRange } from "../values/ports.ts";
 import type { Packet } from "./packet.ts";
 import { formatHit, type Hit, type Sequence } from "./sequence.ts";
 
@@ -229,7 +229,7 @@ export function trapsBeside(
   for (const { protocol, port } of hits) {
     for (let near = port - reach; near <= port + reach; near++) {
       const trap: Hit = { protocol, port: near };
-      const range = { protocol, first: near, last: near };
+      const range = onePort(protocol, near);
       if (near < 1 || near > 65535 || known.has(formatHit(trap))) continue;
       if (used.some((other) => overlapPorts(other, range))) continue;
       known.add(formatHit(trap));

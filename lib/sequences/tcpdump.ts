@@ -2,7 +2,7 @@
 
 import type { KernelForm } from "../dialects/dialect.ts";
 import type { Child, Runtime } from "../runtime/runtime.ts";
-import { mergePorts } from "../values/ports.ts";
+import { mergePorts, onePort } from "../values/ports.ts";
 import { type Captured, PcapReader } from "./pcap.ts";
 import type { Hit } from "./sequence.ts";
 import { SystemError } from "../values/errors.ts";
@@ -94,7 +94,7 @@ function either(parts: readonly string[]): string {
 /** The filter for packets to some ports. */
 export function captureFilter(ports: readonly Hit[]): string {
   const ranges = mergePorts(
-    ports.map(({ protocol, port }) => ({ protocol, first: port, last: port })),
+    ports.map(({ protocol, port }) => onePort(protocol, port)),
   );
   const parts = ranges.map(({ protocol, first, last }) =>
     `${protocol} dst portrange ${first}-${last}`

@@ -87,3 +87,18 @@ export function newUuid(random: Uint8Array): Uint8Array {
   bytes[8] = bytes[8]! & 0x3f | 0x80;
   return bytes;
 }
+
+/** Copies the parts into one, one after the other. */
+export function concat(
+  ...parts: readonly Uint8Array[]
+): Uint8Array<ArrayBuffer> {
+  let size = 0;
+  for (const part of parts) size += part.length;
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -13,6 +13,11 @@ export interface PortRange {
   readonly last: number;
 }
 
+/** The range of a single port. */
+export function onePort(protocol: Protocol, port: number): PortRange {
+  return { protocol, first: port, last: port };
+}
+
 /** Reads `tcp/22`, `udp/53` or `tcp/8000-8010`; null if it is none. */
 export function parsePortRange(text: string): PortRange | null {
   const match = /^(tcp|udp)\/(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);

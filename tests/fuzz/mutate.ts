@@ -1,6 +1,6 @@
 /** Changes bytes at random, by a generator that can be started again. */
 
-import { concat } from "../../lib/dialects/crypto/hash.ts";
+import { concat } from "../../lib/values/bytes.ts";
 
 /** Numbers from 0 up to, not including, a limit. */
 export type Random = (limit: number) => number;

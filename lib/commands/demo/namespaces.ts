@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, orNull } from "../../values/errors.ts";
+import { onePort } from "../../values/ports.ts";
 import { type Stage, Troupe, writeDemo } from "./stage.ts";
 
 const PORT = 62201;
@@ -37,7 +38,7 @@ export async function stageNamespaces(
       backend: "nft",
       service: {
         name: "hello",
-        ports: [{ protocol: "tcp", first: SERVICE_PORT, last: SERVICE_PORT }],
+        ports: [onePort("tcp", SERVICE_PORT)],
         to: null,
       },
       host: SERVER,

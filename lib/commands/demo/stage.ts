@@ -10,6 +10,7 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { FailureError } from "../../values/errors.ts";
 import { hear, serveGreeting } from "./service.ts";
 import type { NewService } from "../../config/config.ts";
+import { onePort } from "../../values/ports.ts";
 
 /** A place for the demo, with everything started. */
 export interface Stage {
@@ -161,7 +162,7 @@ export async function stageHere(
       backend: "gate",
       service: {
         name: "hello",
-        ports: [{ protocol: "tcp", first: gate, last: gate }],
+        ports: [onePort("tcp", gate)],
         to: hidden.at,
       },
       host,

@@ -2,7 +2,7 @@ import { connectThrough, targetAddress } from "../../client/open/proxy.ts";
 import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { relay } from "../../runtime/sockets/relay.ts";
-import type { PortRange } from "../../values/ports.ts";
+import { onePort, type PortRange } from "../../values/ports.ts";
 import { parseOptions, readPort, takePositionals } from "../command.ts";
 import { askedOpening, askedServer, SENDING } from "./asking.ts";
 
@@ -42,7 +42,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   // openme has no word for a port: it opens what the server knows.
   const ports: PortRange[] = dialectOf(profile) === "openme"
     ? []
-    : [{ protocol: "tcp", first: port, last: port }];
+    : [onePort("tcp", port)];
   const { wish, knocking } = askedOpening(runtime, options, asked, ports);
   const target = { port, address };
   const there = await connectThrough(runtime, profile, wish, knocking, target);

@@ -13,6 +13,7 @@ import { OperatorError, orNull } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { newConfiguration } from "./init.ts";
 import type { NewService } from "../../config/config.ts";
+import { onePort } from "../../values/ports.ts";
 
 /** The first client's name, and its profile's. */
 const CLIENT = "me";
@@ -32,7 +33,7 @@ export async function writeFirstConfiguration(
   const port = await firstFreePort(runtime, GATE_PORTS);
   const services: NewService[] = [{
     name: "ssh",
-    ports: [{ protocol: "tcp", first: port, last: port }],
+    ports: [onePort("tcp", port)],
     to: { host: "127.0.0.1", port: 22 },
   }];
   const { enrolment } = newConfiguration(runtime, {

@@ -18,7 +18,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { FailureError, orNull, UsageError } from "../../values/errors.ts";
-import { parsePortRange, type PortRange } from "../../values/ports.ts";
+import { onePort, parsePortRange, type PortRange } from "../../values/ports.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { oneOf, parseOptions, readPort, takePositionals } from "../command.ts";
 import { enrol, type NewKnockKeys, ownHost } from "../enrol/add.ts";
@@ -281,11 +281,7 @@ export function newConfiguration(
 
 /** Services of a new configuration that names none: ssh. */
 export function defaultServices(backend: BackendName): NewService[] {
-  const tcp = (port: number) => ({
-    protocol: "tcp" as const,
-    first: port,
-    last: port,
-  });
+  const tcp = (port: number) => onePort("tcp", port);
   return backend === "gate"
     ? [{ name: "ssh", ports: [tcp(2222)], to: { host: "127.0.0.1", port: 22 } }]
     : [{ name: "ssh", ports: [tcp(22)], to: null }];

@@ -1,5 +1,6 @@
 /** ChaCha20-Poly1305 (RFC 8439 §2.8), without associated data. */
 
+import { concat } from "../../values/bytes.ts";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import {
   createCipheriv,
@@ -7,7 +8,6 @@ import {
   getCiphers,
   hkdfSync,
 } from "node:crypto";
-import { concat } from "./hash.ts";
 
 /** Bytes of a nonce. */
 export const NONCE_SIZE = 12;

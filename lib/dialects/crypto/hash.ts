@@ -6,22 +6,7 @@
  */
 
 import { hash } from "node:crypto";
-import { base64Length, formatBareBase64 } from "../../values/bytes.ts";
-
-/** Copies the parts into one, one after the other. */
-export function concat(
-  ...parts: readonly Uint8Array[]
-): Uint8Array<ArrayBuffer> {
-  let size = 0;
-  for (const part of parts) size += part.length;
-  const whole = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
+import { base64Length, concat, formatBareBase64 } from "../../values/bytes.ts";
 
 /** The hashes of fwknop 2.6, by the names of our configuration. */
 export type DigestType =

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { concat } from "../../values/bytes.ts";
 import {
   constants,
   createPrivateKey,
@@ -15,7 +16,7 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import { concat, hmac, sha256 } from "./hash.ts";
+import { hmac, sha256 } from "./hash.ts";
 
 /** An RSA key, ready for use. */
 export type RsaKey = KeyObject;

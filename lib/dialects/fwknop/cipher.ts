@@ -4,8 +4,9 @@
  * @module
  */
 
+import { concat } from "../../values/bytes.ts";
 import { createCipheriv, createDecipheriv } from "node:crypto";
-import { concat, digest } from "../crypto/hash.ts";
+import { digest } from "../crypto/hash.ts";
 
 /** The modes that both ends may be set to; `legacy` is CBC with a key padded by "0". */
 export type CipherMode = "cbc" | "ctr" | "cfb" | "ofb" | "ecb" | "legacy";

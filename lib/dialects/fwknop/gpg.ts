@@ -4,9 +4,9 @@
  * @module
  */
 
-import { formatBareBase64, parseBase64 } from "../../values/bytes.ts";
+import { concat, formatBareBase64, parseBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
-import { concat, hmac, sha256 } from "../crypto/hash.ts";
+import { hmac, sha256 } from "../crypto/hash.ts";
 import type { Opened, Scene } from "../dialect.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import { FIRST_CHARACTERS, MAX_PACKET_SIZE, type Split } from "./packet.ts";

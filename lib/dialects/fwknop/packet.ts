@@ -7,10 +7,10 @@
 
 import {
   base64Length,
+  concat,
   formatBareBase64,
   parseBase64,
 } from "../../values/bytes.ts";
-import { concat } from "../crypto/hash.ts";
 import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
 
 /** The shortest and the longest packet that fwknopd takes, in characters. */

@@ -3,7 +3,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { isIpv4, parseAddress, parseEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
-import type { PortRange, Protocol } from "../../values/ports.ts";
+import { onePort, type PortRange, type Protocol } from "../../values/ports.ts";
 import { digestLength, type DigestType, hmac } from "../crypto/hash.ts";
 import type { Forward, Opened, PacketRefusal, Request } from "../dialect.ts";
 import { MAX_TIMEOUT_SECONDS, type Message, MESSAGE_TYPES } from "./message.ts";
@@ -118,7 +118,7 @@ function readPorts(text: string): PortRange[] | null {
     const match = /^(tcp|udp)\/(\d{1,5})$/.exec(item);
     const port = Number(match?.[2]);
     if (!match || port < 1 || port > 65535) return null;
-    ports.push({ protocol: match[1] as Protocol, first: port, last: port });
+    ports.push(onePort(match[1] as Protocol, port));
   }
   return ports;
 }

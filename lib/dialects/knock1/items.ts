@@ -6,7 +6,7 @@
  */
 
 import { UsageError } from "../../values/errors.ts";
-import type { PortRange } from "../../values/ports.ts";
+import { onePort, type PortRange } from "../../values/ports.ts";
 import type { Action } from "../dialect.ts";
 
 /** Most ports that a knock names; 8 in the web form. */
@@ -51,7 +51,7 @@ function readPorts(count: number, bytes: Uint8Array): Items | null {
     if (number !== TCP && number !== UDP) return null;
     if (bytes[at + 1] !== 0 || port === 0) return null;
     const protocol = number === TCP ? "tcp" : "udp";
-    ports.push({ protocol, first: port, last: port });
+    ports.push(onePort(protocol, port));
   }
   return { ports, command: null };
 }

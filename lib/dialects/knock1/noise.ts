@@ -12,6 +12,7 @@
  * @module
  */
 
+import { concat } from "../../values/bytes.ts";
 import { Buffer } from "node:buffer";
 import type { KeyObject } from "node:crypto";
 import { decrypt, derive, encrypt, NOISE_TAG_SIZE } from "../crypto/aead.ts";
@@ -21,7 +22,7 @@ import {
   KEY_SIZE,
   type KeyPair,
 } from "../crypto/curve25519.ts";
-import { concat, sha256 } from "../crypto/hash.ts";
+import { sha256 } from "../crypto/hash.ts";
 
 /** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
 export const MESSAGE_1_OVERHEAD = 96;

@@ -1,10 +1,10 @@
 /** Sealing in knock/1: the client's side, and the keys it takes. */
 
+import { concat } from "../../values/bytes.ts";
 import type { KnockKeys } from "./keys.ts";
 import type { Answer, Sealer } from "../dialect.ts";
 import { UsageError } from "../../values/errors.ts";
 import { importPublicKey, keyPairOf } from "../crypto/curve25519.ts";
-import { concat } from "../crypto/hash.ts";
 import { begin, readMessage2, writeMessage1 } from "./noise.ts";
 import { decodeReply, encodeKnock, type Knock } from "./payload.ts";
 import { macOf, REPLY_SIZE, tagOf, windowOf } from "./tag.ts";

@@ -19,6 +19,7 @@
 
 import { hkdfSync, type KeyObject } from "node:crypto";
 import { addressFromBytes, addressToBytes } from "../../values/address.ts";
+import { concat } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { NONCE_SIZE, openChaCha, sealChaCha } from "../crypto/aead.ts";
 import {
@@ -33,7 +34,6 @@ import {
   verifyEd25519,
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
-import { concat } from "../crypto/hash.ts";
 import type { Dialect, Opened, Request, Scene } from "../dialect.ts";
 
 /** Bytes of every packet. */

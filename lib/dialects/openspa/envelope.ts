@@ -13,13 +13,13 @@
  * @module
  */
 
+import { concat } from "../../values/bytes.ts";
 import {
   createCipheriv,
   createDecipheriv,
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
-import { concat } from "../crypto/hash.ts";
 import {
   sealSession,
   SESSION_SIZE,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { concat } from "../crypto/hash.ts";
+import { concat } from "../../values/bytes.ts";
 
 const SEPARATOR = 0;
 /** Bytes of a value that one item holds. */

@@ -7,7 +7,7 @@
 
 import type { Runtime, Stoppable, Stream } from "../../runtime/runtime.ts";
 import { relay } from "../../runtime/sockets/relay.ts";
-import { formatPortRange } from "../../values/ports.ts";
+import { formatPortRange, onePort } from "../../values/ports.ts";
 import {
   type Firewall,
   FirewallError,
@@ -16,12 +16,7 @@ import {
   openAmong,
 } from "../firewall.ts";
 import { GateGrants } from "./grants.ts";
-import {
-  GateListeners,
-  readTargets,
-  type Targets,
-  tcpPort,
-} from "./listeners.ts";
+import { GateListeners, readTargets, type Targets } from "./listeners.ts";
 
 /** Longest time that the service behind may take to accept. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -128,7 +123,11 @@ class GateFirewall implements Firewall {
 
   /** True if a grant allows this connection. */
   #use(address: string, port: number): boolean {
-    return this.#grants.use(address, tcpPort(port), this.#runtime.nowMs());
+    return this.#grants.use(
+      address,
+      onePort("tcp", port),
+      this.#runtime.nowMs(),
+    );
   }
 }
 

@@ -5,6 +5,7 @@ import type { Endpoint } from "../../values/address.ts";
 import {
   containsPorts,
   formatPortRange,
+  onePort,
   type PortRange,
 } from "../../values/ports.ts";
 import { FirewallError, type Guarded } from "../firewall.ts";
@@ -60,7 +61,7 @@ export class GateListeners {
   /** True if the gate listens on any of these ports. */
   serve(ports: PortRange): boolean {
     return [...this.#listeners.keys()].some((port) =>
-      containsPorts(ports, tcpPort(port))
+      containsPorts(ports, onePort("tcp", port))
     );
   }
 
@@ -69,11 +70,6 @@ export class GateListeners {
     await closeAll(this.#listeners.values());
     this.#listeners.clear();
   }
-}
-
-/** One port as a range. */
-export function tcpPort(port: number): PortRange {
-  return { protocol: "tcp", first: port, last: port };
 }
 
 async function closeAll(listeners: Iterable<Listener>): Promise<void> {

@@ -1,5 +1,9 @@
 import type { Endpoint } from "../../values/address.ts";
-import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import {
+  formatPortRange,
+  onePort,
+  type PortRange,
+} from "../../values/ports.ts";
 import { DEFAULT_CHAIN } from "../nft/rules/sets.ts";
 import type { FilterChain, HostRules } from "./flow.ts";
 import {
@@ -150,5 +154,5 @@ function explain({ ports, by, hint }: Blocked): string {
 }
 
 function portOf(port: number): Blocked["ports"] {
-  return { protocol: "udp", first: port, last: port };
+  return onePort("udp", port);
 }

@@ -31,6 +31,7 @@ import {
 import {
   containsPorts,
   formatPortRange,
+  onePort,
   type PortRange,
 } from "../../values/ports.ts";
 import type { Log } from "../report/log.ts";
@@ -228,7 +229,7 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
   };
   const here = familiesHere(rules);
   for (const { host, port, protocol } of doorwaysOf(config)) {
-    const ports = { protocol, first: port, last: port };
+    const ports = onePort(protocol, port);
     const families = host === "::"
       ? here
       : isLoopback(host)

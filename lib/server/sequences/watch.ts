@@ -25,6 +25,7 @@ import {
 } from "../../sequences/tcpdump.ts";
 import type { Store } from "../state/store.ts";
 import { SystemError } from "../../values/errors.ts";
+import { onePort } from "../../values/ports.ts";
 
 /** Number of trap ports on either side of each hit: sniffing them costs nothing. */
 const SNIFF_TRAPS = 16;
@@ -94,11 +95,7 @@ async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
   const { runtime, config } = setting;
   const hits = hitsOf(setting.sequences);
   const used = config.services.flatMap(({ ports }) => ports);
-  const knocks = datagramPlaces(config).map(({ port }) => ({
-    protocol: "udp" as const,
-    first: port,
-    last: port,
-  }));
+  const knocks = datagramPlaces(config).map(({ port }) => onePort("udp", port));
   const traps = trapsBeside(hits, SNIFF_TRAPS, [...used, ...knocks]);
   const listen = follow(setting, [...hits, ...traps]);
   const isOurs = ownAddresses(runtime);

@@ -22,7 +22,11 @@ import {
   sortInterfaces,
 } from "../../../firewall/host/interfaces.ts";
 import { isIpv4, parseEndpoint } from "../../../values/address.ts";
-import { containsPorts, type PortRange } from "../../../values/ports.ts";
+import {
+  containsPorts,
+  onePort,
+  type PortRange,
+} from "../../../values/ports.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 
 /** Most ports of a range that are looked at. */
@@ -215,9 +219,7 @@ function checkDetours(
 ): Finding[] {
   const findings = new Map<string, Finding>();
   const isGuarded = (protocol: PortRange["protocol"], port: number) =>
-    guarded.some((range) =>
-      containsPorts(range, { protocol, first: port, last: port })
-    );
+    guarded.some((range) => containsPorts(range, onePort(protocol, port)));
   for (const { table, name, hook, families, rules } of chains) {
     if (hook !== null && hook.at !== "prerouting") continue;
     for (const { action, match, text } of rules) {

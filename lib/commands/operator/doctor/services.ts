@@ -14,6 +14,7 @@ import {
 } from "../../../values/address.ts";
 import {
   formatPortRange,
+  onePort,
   type PortRange,
   type Protocol,
 } from "../../../values/ports.ts";
@@ -114,7 +115,7 @@ function checkGated(
       ? [ok("service_target", `${name}: passed on to ${formatEndpoint(to)}`)]
       : [];
   }
-  const target: PortRange = { protocol: "tcp", first: to.port, last: to.port };
+  const target: PortRange = onePort("tcp", to.port);
   const own = sockets.filter((socket) => listensIn(socket, target));
   const shown = `${name} ${ports.map(formatPortRange).join(", ")} to ${
     formatEndpoint(to)

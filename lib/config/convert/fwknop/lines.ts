@@ -1,7 +1,11 @@
 /** Lines of fwknop's files: a keyword, and what comes after it. */
 
 import { ConfigError } from "../../../values/errors.ts";
-import type { PortRange, Protocol } from "../../../values/ports.ts";
+import {
+  onePort,
+  type PortRange,
+  type Protocol,
+} from "../../../values/ports.ts";
 
 /** A file that was given, or that another one includes. */
 export interface SourceFile {
@@ -127,6 +131,6 @@ export function convertPorts(
       const words = `"${entry}" is ${read} alone, as fwknop reads it`;
       warnings.push(`${where}: ${keyword}: ${words}`);
     }
-    return [{ protocol, first: port, last: port }];
+    return [onePort(protocol, port)];
   });
 }

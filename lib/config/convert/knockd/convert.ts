@@ -6,6 +6,7 @@ import { formatHit } from "../../../sequences/sequence.ts";
 import { ConfigError } from "../../../values/errors.ts";
 import {
   formatPortRange,
+  onePort,
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
@@ -398,7 +399,7 @@ function addPrograms(door: KnockdDoor, lines: string[]): boolean {
 }
 
 function rangeOf({ protocol, port }: DoorPort): PortRange {
-  return { protocol, first: port, last: port };
+  return onePort(protocol, port);
 }
 
 function hitsText(ports: readonly DoorPort[]): string {

@@ -11,6 +11,7 @@ import { formatBase64 } from "../../../values/bytes.ts";
 import {
   containsPorts,
   formatPortRange,
+  onePort,
   type PortRange,
   withoutPorts,
 } from "../../../values/ports.ts";
@@ -256,7 +257,7 @@ function nameServices(
   const names = new Names(warnings);
   const services = new Map<string, readonly PortRange[]>();
   const own = new Map<string, string>();
-  const knock: PortRange = { protocol: "udp", first: port, last: port };
+  const knock: PortRange = onePort("udp", port);
   const add = (name: string, ranges: readonly PortRange[]) => {
     const left = ranges.flatMap((range) => withoutPorts(range, [knock]));
     if (left.length > 0) services.set(name, left);
@@ -390,7 +391,7 @@ class Names {
 /** Leaves room for a number behind. */
 const MAX_NAME = 60;
 const BUILT_IN: readonly PortRange[] = [
-  { protocol: "tcp", first: 22, last: 22 },
+  onePort("tcp", 22),
 ];
 const MODES = ["default", "default_plus", "only"];
 const KEY = "a key of 32 bytes in base64";

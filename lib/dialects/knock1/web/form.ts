@@ -6,7 +6,7 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import { formatBareBase64 } from "../../../values/bytes.ts";
+import { concat, formatBareBase64 } from "../../../values/bytes.ts";
 import { UsageError } from "../../../values/errors.ts";
 import {
   importPublicKey,
@@ -14,7 +14,7 @@ import {
   type KeyPair,
   keyPairOf,
 } from "../../crypto/curve25519.ts";
-import { concat, hmac } from "../../crypto/hash.ts";
+import { hmac } from "../../crypto/hash.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
 import {
   beginHandshake,

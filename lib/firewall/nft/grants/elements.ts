@@ -5,7 +5,11 @@
  */
 
 import { parseAddress } from "../../../values/address.ts";
-import type { PortRange, Protocol } from "../../../values/ports.ts";
+import {
+  onePort,
+  type PortRange,
+  type Protocol,
+} from "../../../values/ports.ts";
 import {
   familyOf,
   FirewallError,
@@ -51,7 +55,7 @@ function grantsOf(kind: SetKind, grants: readonly Grant[]): Grant[] {
   return grants.flatMap((grant) => {
     const { to, ports: { protocol } } = grant;
     if (!to) return [];
-    return [{ ...grant, ports: { protocol, first: to.port, last: to.port } }];
+    return [{ ...grant, ports: onePort(protocol, to.port) }];
   });
 }
 
@@ -88,7 +92,7 @@ export function parseElements(listing: string): Element[] {
     if (address === null || !protocol) return [];
     return [{
       address,
-      ports: { protocol, first: port, last: port },
+      ports: onePort(protocol, port),
       untilMs: null,
     }];
   });

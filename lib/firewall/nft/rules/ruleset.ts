@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { PortRange } from "../../../values/ports.ts";
+import { onePort, type PortRange } from "../../../values/ports.ts";
 import {
   type Guarded,
   lines,
@@ -78,10 +78,10 @@ export function ownNames(plan: Plan): Set<string> {
 export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   host: null,
   interfaces: [],
-  guarded: [{ protocol: "tcp", first: 1, last: 1 }],
+  guarded: [onePort("tcp", 1)],
   forwards: [{
     name: "",
-    ports: [{ protocol: "tcp", first: 1, last: 1 }],
+    ports: [onePort("tcp", 1)],
     targets: [{ family: 4, address: "192.0.2.1", port: 1, local: false }],
     masquerade: true,
   }],
