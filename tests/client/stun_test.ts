@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { findOwnAddress } from "../../lib/client/address/find.ts";
 import { readStunAnswer, stunRequest } from "../../lib/client/address/stun.ts";

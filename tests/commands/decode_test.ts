@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { run as importProfile } from "../../lib/commands/profiles/import.ts";

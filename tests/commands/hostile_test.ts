@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { type Command, readOptionLines } from "../../lib/commands/command.ts";
 import { COMMANDS, runCommand } from "../../lib/commands/table.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { readProfiles } from "../../lib/client/profile/file.ts";

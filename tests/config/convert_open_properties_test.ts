@@ -1,7 +1,7 @@
 /** Holds converted files of openme and OpenSPA against the acts of their servers. */
 
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { run as runCheck } from "../../lib/commands/operator/check.ts";
 import { run } from "../../lib/commands/operator/convert.ts";

@@ -6,7 +6,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { parse } from "@std/yaml";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";

@@ -1,7 +1,7 @@
 /** `knock decode` of packets of openme and OpenSPA, on the server and on the client. */
 
 import { assert, assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { recognisePacket } from "../../lib/client/explain.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { DIGEST_TYPES, hmac } from "../../lib/dialects/crypto/hash.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { createCipheriv, createHash } from "node:crypto";
 import { test } from "node:test";
 import {

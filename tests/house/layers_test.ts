@@ -248,3 +248,10 @@ test("what Deno does not see as an import, deno.json has it compile", () => {
   assert(hidden.length > 20);
   assertEquals(compile.include, [...new Set(hidden)].sort());
 });
+
+test("tests take fast-check with arrays of every length", () => {
+  const foreign = sources(join(ROOT, "tests")).filter((path) =>
+    /^import .* from "fast-check"/m.test(runtime.files.readText(path))
+  );
+  assertEquals(foreign.map(nameOf), ["tests/fakes/fast_check.ts"]);
+});

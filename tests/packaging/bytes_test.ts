@@ -1,6 +1,6 @@
 /** The npm package's base64 and hex for Node.js 22 do what the runtime's own do. */
 
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import {

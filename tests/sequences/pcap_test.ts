@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";
 import { type Captured, PcapReader } from "../../lib/sequences/pcap.ts";
 import { FLAG } from "../../lib/sequences/sequence.ts";

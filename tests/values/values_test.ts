@@ -1,7 +1,7 @@
 /** Text and values: what each reader takes, what it refuses, and where its bounds are. */
 
 import { assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { httpPath, readHttpPacket } from "../../lib/dialects/http.ts";
 import {

@@ -1,7 +1,7 @@
 /** Questions and answers of DNS over HTTPS, as the page asks and reads them. */
 
 import { assertEquals } from "@std/assert";
-import fc from "fast-check";
+import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { dnsQuestion, readDnsAnswer, RECORDS } from "../../web/dns.ts";
 
