@@ -4,7 +4,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
 import { coloured, nearest, type Paint, plain } from "../values/text.ts";
-import { parseDuration } from "../values/time.ts";
+import { durationHint, parseDuration } from "../values/time.ts";
 
 /** A command's module: `lib/commands/NAME.ts` exports these. */
 export interface Command {
@@ -63,6 +63,8 @@ export function readOptionLines(help: string): readonly OptionLine[] {
 }
 
 export interface Options {
+  /** Usage of the command, on one line; undefined for subcommands. */
+  readonly usage: string | undefined;
   readonly positionals: readonly string[];
   flag(name: string): boolean;
   value(name: string): string | undefined;
@@ -90,7 +92,7 @@ export function parseOptions(
   const alias = Object.fromEntries(
     lines.filter(({ short }) => short).map(({ long, short }) => [short, long]),
   );
-  const parsed = parseArgs([...args], {
+  const parsed = parseArgs(joinNegatives(args, lines), {
     boolean: known.filter((name) => !valued.includes(name)),
     string: [...valued, "_"],
     collect: valued,
@@ -123,11 +125,32 @@ export function parseOptions(
     }
   }
   return {
+    usage: /^Usage:\n +(.*(?:\n {8,}.*)*)/.exec(help)?.[1]
+      ?.replace(/\s+/g, " "),
     positionals: parsed._,
     flag: (name) => parsed[name] === true,
     value: (name) => given(name).at(-1),
     list: (name) => given(name),
   };
+}
+
+/** Arguments with a negative number joined to the option before it: its value, and no option. */
+function joinNegatives(
+  args: readonly string[],
+  lines: readonly OptionLine[],
+): string[] {
+  const takes = new Set(
+    lines.filter(({ value }) => value !== null)
+      .flatMap(({ long, short }) => [`--${long}`, `-${short}`]),
+  );
+  const joined: string[] = [];
+  for (const arg of args) {
+    const before = joined.at(-1);
+    if (/^-\d/.test(arg) && before !== undefined && takes.has(before)) {
+      joined.splice(-1, 1, `${before}=${arg}`);
+    } else joined.push(arg);
+  }
+  return joined;
 }
 
 /** The seconds of an option that takes a duration, of so many at least; undefined where it is absent. */
@@ -142,6 +165,7 @@ export function readDuration(
   if (seconds !== null && seconds >= least) return seconds;
   throw new UsageError(
     `--${name} must be a duration such as 90, 30s, 5m or 8h, got "${words}"`,
+    durationHint(words),
   );
 }
 
@@ -174,14 +198,14 @@ export function takePositionals(
   wanted: readonly string[],
   optional = 0,
 ): string[] {
-  const { positionals } = options;
+  const { positionals, usage } = options;
   const missing = wanted[positionals.length];
   if (positionals.length < wanted.length - optional) {
-    throw new UsageError(`${missing} is missing`);
+    throw new UsageError(`${missing} is missing`, usage);
   }
   const extra = positionals[wanted.length];
   if (extra !== undefined) {
-    throw new UsageError(`unexpected argument "${extra}"`);
+    throw new UsageError(`unexpected argument "${extra}"`, usage);
   }
   return [...positionals];
 }

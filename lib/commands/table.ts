@@ -132,7 +132,7 @@ export async function runCommand(
     return await dispatch(args, runtime);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
-    if (wantsJson(args)) runtime.out(errorJson(error));
+    if (wantsJson(args)) printJson(runtime, error);
     const lines = error instanceof ConfigError
       ? error.mistakes
       : [error.message];
@@ -140,7 +140,7 @@ export async function runCommand(
       runtime.err(`knock: error: ${escapeUnsafe(line)}\n`);
     }
     if (error.hint !== undefined) {
-      for (const hint of error.hint.split("\n")) {
+      for (const hint of error.hint.split("\n").filter(Boolean)) {
         runtime.err(`knock: hint: ${hint}\n`);
       }
     }
@@ -152,6 +152,17 @@ export async function runCommand(
 function wantsJson(args: readonly string[]): boolean {
   const end = args.indexOf("--");
   return (end < 0 ? args : args.slice(0, end)).includes("--json");
+}
+
+/** Prints an error on stdout; if that is what failed, stderr says so. */
+function printJson(runtime: Runtime, error: OperatorError): void {
+  try {
+    runtime.out(errorJson(error));
+  } catch (failure) {
+    if (!(failure instanceof OperatorError)) throw failure;
+    if (failure.message === error.message) return;
+    runtime.err(`knock: error: ${failure.message}\n`);
+  }
 }
 
 /** An error as one JSON object on a line: docs/json.md, "An error". */
@@ -199,12 +210,13 @@ async function dispatch(
     const dropIn = await import("./tools/seq.ts" as string);
     if (dropIn.isDropIn(args)) return await dropIn.runDropIn(args, runtime);
   }
-  if (first.startsWith("-")) {
-    throw new UsageError(
-      `unknown option "${first.replace(/=.*$/s, "")}"`,
-      "`knock help` lists the commands",
-    );
-  }
+  const slips = () => import("./profiles/slips.ts" as string);
+  if (first.startsWith("-")) throw (await slips()).explainOption(args);
   // A word that is no command is a profile to knock with.
-  return (await COMMANDS.send!.load()).run([...args], runtime);
+  try {
+    return await (await COMMANDS.send!.load()).run([...args], runtime);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw (await slips()).explainSlip(args, error);
+  }
 }

@@ -16,6 +16,7 @@ import {
   formatPortRange,
   onePort,
   overlapPorts,
+  portHint,
   type PortRange,
 } from "../values/ports.ts";
 import { at, type Mistake, show } from "../values/schema.ts";
@@ -64,7 +65,7 @@ export function readOpen(
         path: open.length > 1 ? at(`${path}.open`, index) : `${path}.open`,
         text: `must be the name of a service, all, tcp/PORT or udp/PORT, ` +
           `got ${show(entry)}`,
-        hint: nearest(entry, serviceNames),
+        hint: portHint(entry) ?? nearest(entry, serviceNames),
       });
     }
     const ranges = typeof entry === "string"

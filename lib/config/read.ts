@@ -71,6 +71,14 @@ export function readConfig(
     mistakes.push({ path: "", text: "is empty", hint });
     throw wrong();
   }
+  if (looksLikeProfiles(raw)) {
+    mistakes.push({
+      path: "",
+      text: "is a client's file of profiles, not a server's configuration",
+      hint: `\`knock profiles --profiles ${file}\` reads it`,
+    });
+    throw wrong();
+  }
   const yaml = serverSchema.read(raw, "", mistakes);
   if (!yaml) throw wrong();
 
@@ -138,6 +146,17 @@ function readListen(
     sniffed,
     streams,
   };
+}
+
+/** True for profiles.yaml: each of its entries has a server and a client's keys for it. */
+function looksLikeProfiles(raw: unknown): boolean {
+  if (!isMapping(raw)) return false;
+  const entries = Object.values(raw).filter(isMapping);
+  return entries.length > 0 &&
+    entries.every((entry) =>
+      Object.hasOwn(entry, "server") &&
+      DIALECT_NAMES.some((name) => Object.hasOwn(entry, name))
+    );
 }
 
 /** The names in a mapping of the text, those of entries with mistakes too. */

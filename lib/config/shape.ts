@@ -8,7 +8,7 @@ import {
   parseEndpoint,
   parsePrefix,
 } from "../values/address.ts";
-import { parsePortRange, type PortRange } from "../values/ports.ts";
+import { parsePortRange, portHint, type PortRange } from "../values/ports.ts";
 import {
   bool,
   list,
@@ -24,7 +24,12 @@ import {
   text,
   words,
 } from "../values/schema.ts";
-import { parseDuration, parseHours, parseTime } from "../values/time.ts";
+import {
+  durationHint,
+  parseDuration,
+  parseHours,
+  parseTime,
+} from "../values/time.ts";
 import type { Listen, ListenEntry, Watch } from "./config.ts";
 import { fleet } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
@@ -41,13 +46,14 @@ export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
 
 /** Ports to open, or the name of a service, looked up later. */
 export const opening: Schema<PortRange | string> = text<PortRange | string>(
-  "a service's name, tcp/PORT or udp/PORT",
+  "a service's name, all, tcp/PORT or udp/PORT",
   (value) =>
     value.includes("/")
       ? parsePortRange(value)
       : NAME.pattern.test(value)
       ? value
       : null,
+  { hint: portHint },
 );
 
 /** A duration in seconds, at least 1. */
@@ -59,6 +65,9 @@ export function duration(most?: number): Schema<number> {
     return seconds === null || seconds < 1 || seconds > (most ?? Infinity)
       ? null
       : seconds;
+  }, {
+    hint: (value) =>
+      parseDuration(value) === null ? durationHint(value) : undefined,
   });
 }
 
@@ -143,6 +152,7 @@ export const BACKENDS: readonly BackendName[] = [
 ];
 
 const ports = text("tcp/PORT or udp/PORT", parsePortRange, {
+  hint: portHint,
   json: { pattern: "^(tcp|udp)/[0-9]+(-[0-9]+)?$" },
 });
 

@@ -35,11 +35,20 @@ export function systemError(error: unknown): SystemError {
     .replace(/^Failed to spawn '[^']*': /, "")
     .replace(/^entity not found$/, "no such file or directory")
     .replace(/ \(os error \d+\)/, "");
+  const looked = LOOKUP_WORDS[known ?? ""];
+  if (looked !== undefined) return new SystemError(known!, looked);
   return new SystemError(
     known ?? "",
     words.charAt(0).toLowerCase() + words.slice(1),
   );
 }
+
+/** Words for what getaddrinfo(3) says of a name. */
+const LOOKUP_WORDS: Readonly<Record<string, string>> = {
+  EAI_AGAIN: "no name server answers",
+  EAI_NODATA: "the name has no address",
+  ENOTFOUND: "there is no such name",
+};
 
 const DENO_CODES: Readonly<Record<string, string>> = {
   NotFound: "ENOENT",

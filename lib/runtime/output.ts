@@ -167,12 +167,18 @@ const END = 0x04;
 /** The exit status of a program that SIGINT ended. */
 const INTERRUPTED = 130;
 
+/** Printed behind a line that is not whole. */
+const GO_ON = "\nit goes on: paste the rest, or press Enter: ";
+
 /**
- * Asks on standard error, and reads a line that the terminal does not show;
- * null at the end of input, or where there is no terminal. Ctrl-C ends the
- * program, as it does elsewhere.
+ * Asks on standard error, and reads what the terminal does not show: lines,
+ * until together they are whole or one is empty. Null at the end of input, or
+ * where there is no terminal. Ctrl-C ends the program, as it does elsewhere.
  */
-export async function promptSecret(question: string): Promise<string | null> {
+export async function promptSecret(
+  question: string,
+  isWhole: (text: string) => boolean = () => true,
+): Promise<string | null> {
   if (!isTerminal("in")) return null;
   const { stdin } = process;
   stdin.setRawMode(true);
@@ -184,7 +190,12 @@ export async function promptSecret(question: string): Promise<string | null> {
       stdin.on("data", (chunk: Uint8Array) => {
         for (const byte of chunk) {
           if (ENTER.includes(byte)) {
-            return resolve(new TextDecoder().decode(Uint8Array.from(typed)));
+            const text = new TextDecoder().decode(Uint8Array.from(typed));
+            const isEmpty = /(^|\n)\s*$/.test(text);
+            if (isEmpty || isWhole(text)) return resolve(text);
+            typed.push(0x0a);
+            fs().writeSync(FILES.err, GO_ON);
+            continue;
           }
           if (byte === END) return resolve(null);
           if (byte === INTERRUPT) {

@@ -74,8 +74,14 @@ export interface Runtime {
   standard(): Stream;
   /** Asks on the terminal; null when there is none. */
   prompt(question: string): string | null;
-  /** As {@linkcode prompt}, of what the terminal shall not show; null also at its end. */
-  promptSecret(question: string): Promise<string | null>;
+  /**
+   * As {@linkcode prompt}, of what the terminal shall not show; null also at its
+   * end. Lines are read until they are whole, or one is empty.
+   */
+  promptSecret(
+    question: string,
+    isWhole?: (text: string) => boolean,
+  ): Promise<string | null>;
   /** Calls back on a signal, until stopped. SIGHUP is never on Windows. */
   onSignal(name: SignalName, callback: () => void): Stoppable;
 

@@ -122,8 +122,8 @@ export const system: Shared = {
     return new Uint8Array(Buffer.concat(chunks));
   },
   // Late: Deno needs nothing else of it.
-  promptSecret: async (question) =>
-    await (await import("./output.ts")).promptSecret(question),
+  promptSecret: async (question, isWhole) =>
+    await (await import("./output.ts")).promptSecret(question, isWhole),
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };

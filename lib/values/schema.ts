@@ -56,6 +56,15 @@ export function section<T>(schema: Schema<T>): Field<T> {
   return { schema, needed: false, fallback: schema.read({}, "", []) };
 }
 
+/** More about a text. */
+interface TextOptions {
+  /** True: a message never shows the value. */
+  readonly secret?: boolean;
+  readonly json?: JsonSchema;
+  /** Hint for a text that is not understood. */
+  readonly hint?: (text: string) => string | undefined;
+}
+
 /**
  * Text that `parse` understands; a number stands for its digits. `wanted` goes
  * after "must be". A secret's value is never shown.
@@ -63,14 +72,17 @@ export function section<T>(schema: Schema<T>): Field<T> {
 export function text<T>(
   wanted: string,
   parse: (text: string) => T | null,
-  options: { secret?: boolean; json?: JsonSchema } = {},
+  options: TextOptions = {},
 ): Schema<T> {
   return {
     read(value, path, mistakes) {
       const words = typeof value === "number" ? String(value) : value;
       const parsed = typeof words === "string" ? parse(words) : null;
       if (parsed !== null) return parsed;
-      return mistake(mistakes, path, wanted, value, options);
+      const hint = typeof words === "string"
+        ? options.hint?.(words)
+        : undefined;
+      return mistake(mistakes, path, wanted, value, { ...options, hint });
     },
     json: { type: ["string", "number"], description: wanted, ...options.json },
   };

@@ -14,6 +14,41 @@ export function parseDuration(text: string): number | null {
   return seconds <= MAX_SECONDS ? seconds : null;
 }
 
+/** Names of the units that people write, by the one that is read. */
+const UNIT_WORDS: Readonly<Record<string, keyof typeof SECONDS>> = {
+  s: "s",
+  sec: "s",
+  second: "s",
+  m: "m",
+  min: "m",
+  minute: "m",
+  h: "h",
+  hr: "h",
+  hour: "h",
+  d: "d",
+  day: "d",
+};
+
+/** Most characters that a hint is sought for. */
+const MAX_HINTED = 40;
+
+/** A hint for a duration written in another way: `1h30m`, `2 h`, `5 minutes`, `1.5h`, `-5`. */
+export function durationHint(text: string): string {
+  const part = /\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?(?![a-z])/gi;
+  let seconds = 0;
+  let end = 0;
+  for (const match of text.slice(0, MAX_HINTED).matchAll(part)) {
+    const unit = UNIT_WORDS[match[2]!.toLowerCase() || "s"];
+    if (match.index !== end || unit === undefined) break;
+    seconds += Number(match[1]) * SECONDS[unit];
+    end += match[0].length;
+  }
+  const written = formatDuration(seconds);
+  return end === text.length && seconds > 0 && parseDuration(written) !== null
+    ? `write ${written}`
+    : "a whole number, then s, m, h or d";
+}
+
 /** Writes seconds in the largest unit that holds them whole. */
 export function formatDuration(seconds: number): string {
   for (const unit of ["d", "h", "m"] as const) {

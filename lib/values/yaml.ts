@@ -16,6 +16,8 @@ export function parseYaml(
   text: string,
   schema: YamlSchema = "core",
 ): { ok: true; value: unknown } | { ok: false; mistake: Mistake } {
+  const tab = findTab(text);
+  if (tab !== null) return { ok: false, mistake: tab };
   try {
     return { ok: true, value: parse(text, { schema }) };
   } catch (error) {
@@ -30,6 +32,19 @@ export function parseYaml(
       },
     };
   }
+}
+
+/** A key or an entry of block YAML behind a TAB, which the parser takes for something else; null if there is none. */
+function findTab(text: string): Mistake | null {
+  if (/^\s*[{[]/.test(text)) return null;
+  const line = text.split("\n").findIndex((line) =>
+    /^\s*\t\s*(-\s|[\w"'.-]+\s*:(\s|$))/.test(line)
+  );
+  return line < 0 ? null : {
+    path: `line ${line + 1}`,
+    text: "must be indented with spaces, got a TAB",
+    hint: "write two spaces for each TAB",
+  };
 }
 
 /** Writes text as a YAML scalar: bare where it reads back as the same text. */

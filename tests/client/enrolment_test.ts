@@ -4,6 +4,8 @@ import { test } from "node:test";
 import {
   type Enrolment,
   formatEnrolment,
+  isWholeEnrolment,
+  looksLikeEnrolment,
   parseEnrolment,
 } from "../../lib/client/profile/enrolment.ts";
 import { OperatorError, UsageError } from "../../lib/values/errors.ts";
@@ -53,12 +55,42 @@ for (const [line, enrolment] of whole) {
   });
 }
 
+const LINE_WIDTH = 72;
+const wrapped: readonly (readonly [name: string, text: string])[] = [
+  ["in single quotes", `'${LINE}'`],
+  ["in typographic quotes", `\u201c${LINE}\u201d`],
+  ["in angle brackets", `<${LINE}>`],
+  ["wrapped", LINE.replace(new RegExp(`.{${LINE_WIDTH}}`, "g"), "$&\n")],
+  ["wrapped with CR LF", LINE.replace(/.{40}/g, "$&\r\n")],
+  ["wrapped at its blanks", LINE.replaceAll("&", " &")],
+  ["wrapped and quoted", `> ${LINE.replace(/.{60}/g, "$&\n> ")}`],
+  ["wrapped and indented", `   ${LINE.replace(/.{60}/g, "$&\n   ")}\n`],
+  ["with words behind it", `${LINE}\nthis line is secret: keep it so\n`],
+  ["with a blank line behind it", `${LINE}\n\n--\nAlice\n`],
+];
+
+for (const [name, text] of wrapped) {
+  test(`parseEnrolment() reads a line that is ${name}`, () => {
+    assertEquals(parseEnrolment(text), parseEnrolment(LINE));
+    assert(looksLikeEnrolment(text) && isWholeEnrolment(text));
+  });
+}
+
+test("isWholeEnrolment() waits for the name at the end", () => {
+  for (let size = 0; size < LINE.length; size++) {
+    const text = LINE.slice(0, size);
+    assertEquals(
+      isWholeEnrolment(text),
+      !looksLikeEnrolment(text) || text.includes("#a"),
+    );
+  }
+});
+
 const wrong: [line: string, message: string][] = [
   ["", "the enrolment is empty"],
   ["  \n", "the enrolment is empty"],
   ["https://host/", 'the enrolment must start with "knock://"'],
   ["knock:/host", 'the enrolment must start with "knock://"'],
-  [LINE.replace("&psk", "\n&psk"), "the enrolment has white space in it"],
   [
     LINE + "x".repeat(2048),
     "the enrolment has 2228 characters, wanted at most 2048",

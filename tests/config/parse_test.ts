@@ -299,7 +299,7 @@ const wrong: [text: string, mistakes: string[]][] = [
     `clients.a.open: must be the name of a service, all, tcp/PORT or udp/PORT, got "shh"`,
   ]],
   [client("open: [ssh, tcp/0]"), [
-    `clients.a.open[1]: must be a service's name, tcp/PORT or udp/PORT, got "tcp/0"`,
+    `clients.a.open[1]: must be a service's name, all, tcp/PORT or udp/PORT, got "tcp/0"`,
   ]],
   [client("for: 1.5"), [
     `clients.a.for: must be a duration such as 30s, 5m or 8h, at least 1s, got "1.5"`,

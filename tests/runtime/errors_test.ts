@@ -20,6 +20,22 @@ const cases: [name: string, thrown: unknown, code: string, words: string][] = [
     "no such file or directory",
   ],
   [
+    "a name without a name server",
+    Object.assign(new Error("getaddrinfo EAI_AGAIN home.example.org"), {
+      code: "EAI_AGAIN",
+    }),
+    "EAI_AGAIN",
+    "no name server answers",
+  ],
+  [
+    "a name that is not there",
+    Object.assign(new Error("getaddrinfo ENOTFOUND home.example.org"), {
+      code: "ENOTFOUND",
+    }),
+    "ENOTFOUND",
+    "there is no such name",
+  ],
+  [
     "Bun's of a folder",
     Object.assign(
       new Error("EISDIR: illegal operation on a directory, read"),

@@ -1,6 +1,7 @@
 /** One exchange with a server: packets from one socket, until one is answered. */
 
 import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
+import { parseAddress } from "../../values/address.ts";
 import { failing, FailureError, SystemError } from "../../values/errors.ts";
 import { familyOf, type Naming } from "../address/naming.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -87,7 +88,9 @@ export async function exchange(
   }
   if (sent) return { kind: "silent", addresses, tries };
   throw new FailureError(
-    `cannot send to ${profile.server.host}: ${failures.join("; ")}`,
+    `cannot send to ${
+      parseAddress(profile.server.host) ? "" : `${profile.server.host}: `
+    }${failures.join("; ")}`,
     transport.kind === "udp"
       ? "is this machine connected, and does its own firewall let UDP out?"
       : `does the server listen on ${transport.kind}/${

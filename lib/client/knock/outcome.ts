@@ -228,9 +228,10 @@ function tellPorts(ports: readonly PortRange[], { count }: Answer): string {
 
 function silence(
   profile: Profile,
-  { addresses, tries }: Silent,
+  { addresses: all, tries }: Silent,
   nowMs: number,
 ): FailureError {
+  const addresses = [...new Set(all)];
   const { host, port } = profile.server;
   const named = parseAddress(host) === null;
   const shown = named

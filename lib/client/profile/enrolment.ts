@@ -85,14 +85,15 @@ const PAGE = /^(?:https?|file):[^#]*#(?=knock:)/i;
 
 /** True if a text is meant as an enrolment, not as the path of a file. */
 export function looksLikeEnrolment(text: string): boolean {
-  return /^knock:/i.test(text.trim().replace(PAGE, ""));
+  return /^knock:/i.test(joined(text).replace(PAGE, ""));
 }
 
 /**
- * Reads the line that {@linkcode formatEnrolment} writes; white space around it
- * is ignored, and so is what is a browser's: the page before it, and parameters
- * that the page alone uses. Throws {@linkcode UsageError} with a message for each mistake, and
- * no secret in any message.
+ * Reads the line that {@linkcode formatEnrolment} writes, also if it was wrapped
+ * into several lines or put in quotes on its way. Ignores what is a browser's:
+ * the page before it, and parameters that the page alone uses. Throws
+ * {@linkcode UsageError} with a message for each mistake, and no secret in any
+ * message.
  *
  * @example
  * ```ts
@@ -111,13 +112,10 @@ export function looksLikeEnrolment(text: string): boolean {
  * ```
  */
 export function parseEnrolment(text: string): Enrolment {
-  text = text.trim().replace(PAGE, "");
+  text = joined(text).replace(PAGE, "");
   if (text === "") throw new UsageError("the enrolment is empty", WHOLE);
   if (!text.startsWith(SCHEME)) {
     throw new UsageError('the enrolment must start with "knock://"', WHOLE);
-  }
-  if (/\s/.test(text)) {
-    throw new UsageError("the enrolment has white space in it", WHOLE);
   }
   if (text.length > MAX_CHARACTERS) {
     throw new UsageError(
@@ -156,6 +154,23 @@ export function parseEnrolment(text: string): Enrolment {
     );
   }
   return { ...endpoint, name, server, key, psk, code };
+}
+
+/** Characters that a mail or a shell may have put around an enrolment. */
+const AROUND = /^[\s'"\u2018-\u201f<>`$]+|[\s'"\u2018-\u201f<>`]+$/g;
+
+/** One line of a text that was quoted or wrapped on its way, up to a line of words or none. */
+function joined(text: string): string {
+  const lines = text.replace(AROUND, "").split("\n")
+    .map((line) => line.replace(/^[\s>|]+/, "").trim());
+  const end = lines.findIndex((line, at) => at > 0 && /^$|\s/.test(line));
+  return lines.slice(0, end < 0 ? undefined : end).join("")
+    .replace(/\s+/g, "").replace(AROUND, "");
+}
+
+/** True if a text is an enrolment up to its end, or no enrolment at all. */
+export function isWholeEnrolment(text: string): boolean {
+  return !looksLikeEnrolment(text) || /#./.test(joined(text));
 }
 
 function readEndpoint(authority: string): Endpoint {

@@ -34,7 +34,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (!Object.hasOwn(SHELLS, shell)) {
     throw new UsageError(
       `SHELL must be bash, zsh or fish, got "${shell}"`,
-      nearest(shell, Object.keys(SHELLS)),
+      shell.endsWith("sh")
+        ? "there is a script for these three alone"
+        : nearest(shell, Object.keys(SHELLS)),
     );
   }
   const format = SHELLS[shell as keyof typeof SHELLS];

@@ -28,6 +28,7 @@ import { UsageError } from "../../values/errors.ts";
 import {
   formatPortRange,
   parsePortRange,
+  portHint,
   type PortRange,
 } from "../../values/ports.ts";
 import { counted, formatJson } from "../../values/text.ts";
@@ -191,7 +192,8 @@ function readPort(words: string): PortRange {
   if (port) return port;
   throw new UsageError(
     `--open must be tcp/PORT or udp/PORT, got "${words}"`,
-    "as in --open tcp/22; a service's name is known on the server alone",
+    portHint(words) ??
+      "write tcp/22; a service's name is known on the server alone",
   );
 }
 

@@ -72,10 +72,11 @@ function splitCommand(args: readonly string[]) {
   const at = args.indexOf("--");
   if (at >= 0) return { own: args.slice(0, at), command: args.slice(at + 1) };
   // A slip in an option is the nearer cause.
-  parseOptions(args, help, { stopEarly: true });
+  const { positionals } = parseOptions(args, help, { stopEarly: true });
+  const [name = "PROFILE", ...command] = positionals;
   throw new UsageError(
     'the command must come behind "--"',
-    "knock exec PROFILE -- COMMAND...",
+    `knock exec ${name} -- ${command.join(" ") || "COMMAND..."}`,
   );
 }
 

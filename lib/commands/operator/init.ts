@@ -18,7 +18,12 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { FailureError, orNull, UsageError } from "../../values/errors.ts";
-import { onePort, parsePortRange, type PortRange } from "../../values/ports.ts";
+import {
+  onePort,
+  parsePortRange,
+  portHint,
+  type PortRange,
+} from "../../values/ports.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { oneOf, parseOptions, readPort, takePositionals } from "../command.ts";
 import { enrol, type NewKnockKeys, ownHost } from "../enrol/add.ts";
@@ -144,7 +149,7 @@ export function parseService(text: string, backend: BackendName): NewService {
     else {
       throw new UsageError(
         `--service ${name} must be tcp/PORT or udp/PORT, got "${part}"`,
-        hint,
+        portHint(part) ?? hint,
       );
     }
   }

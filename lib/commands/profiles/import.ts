@@ -1,5 +1,6 @@
 import {
   type Enrolment,
+  isWholeEnrolment,
   looksLikeEnrolment,
   parseEnrolment,
 } from "../../client/profile/enrolment.ts";
@@ -100,6 +101,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 async function ask(runtime: Runtime): Promise<string> {
   const typed = await runtime.promptSecret(
     "the line that `knock client add` printed (not shown):",
+    isWholeEnrolment,
   );
   if (typed !== null && typed.trim() !== "") return typed.trim();
   throw new UsageError(

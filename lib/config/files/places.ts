@@ -37,7 +37,10 @@ export function needConfig(
   if (file !== null) return file;
   throw new UsageError(
     `there is no configuration at "${defaultConfig(runtime)}"`,
-    "`knock init` writes one, `knock serve` too; --config FILE names another",
+    hasProfiles(runtime)
+      ? "this machine has a client's profiles: run it on the server, or " +
+        "`knock ping PROFILE` here"
+      : "`knock init` writes one, `knock serve` too; --config FILE names another",
   );
 }
 
@@ -84,6 +87,15 @@ export function profilesFile(
 ): string {
   return option ?? runtime.env("KNOCK_PROFILES") ??
     beside(runtime).join(userFolder(runtime, "config"), "profiles.yaml");
+}
+
+/** True if this user has a file of profiles: a client's machine. */
+export function hasProfiles(runtime: Runtime): boolean {
+  try {
+    return runtime.files.stat(profilesFile(runtime, undefined)) !== null;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -1,7 +1,11 @@
 import { readProfiles } from "../../../client/profile/file.ts";
 import type { Config } from "../../../config/config.ts";
 import { loadConfig } from "../../../config/files/load.ts";
-import { findConfig, profilesFile } from "../../../config/files/places.ts";
+import {
+  findConfig,
+  hasProfiles,
+  profilesFile,
+} from "../../../config/files/places.ts";
 import { readInterfaces } from "../../../firewall/host/interfaces.ts";
 import { readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
@@ -170,14 +174,6 @@ function explainMistakes(error: OperatorError): Finding[] {
       index === lines.length - 1 ? error.hint : undefined,
     )
   );
-}
-
-function hasProfiles(runtime: Runtime): boolean {
-  try {
-    return runtime.files.stat(profilesFile(runtime, undefined)) !== null;
-  } catch {
-    return false; // no home, or a folder of somebody else's
-  }
 }
 
 function checkProfiles(

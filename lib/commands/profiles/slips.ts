@@ -1,0 +1,76 @@
+/** Command lines that are taken for a profile to knock with, and what was meant. */
+
+import { UsageError } from "../../values/errors.ts";
+import { parseOptions } from "../command.ts";
+import { help as SEND } from "../knock/send.ts";
+
+const SERVICE = "to a server that systemd runs: `systemctl";
+
+/** First words that are no commands here, and what was meant. */
+const MEANT: Readonly<Record<string, string>> = {
+  open: "`knock PROFILE` opens, with --open tcp/22 for one port",
+  list: "`knock profiles` lists profiles, `knock client list` clients",
+  ls: "`knock profiles` lists profiles, `knock client list` clients",
+  add: "did you mean `knock client add NAME`?",
+  enrol: "did you mean `knock client add NAME`?",
+  enroll: "did you mean `knock client add NAME`?",
+  user: "did you mean `knock client`?",
+  users: "did you mean `knock client list`?",
+  clients: "did you mean `knock client list`?",
+  remove: "did you mean `knock client remove NAME`?",
+  rm: "did you mean `knock client remove NAME`?",
+  delete: "did you mean `knock client remove NAME`?",
+  set: "did you mean `knock client set NAME`?",
+  start: "`knock serve` runs the server, or `systemctl start knock`",
+  server: "`knock serve` runs the server, or `systemctl start knock`",
+  daemon: "`knock serve` runs the server, or `systemctl start knock`",
+  stop: `${SERVICE} stop knock\``,
+  restart: `${SERVICE} restart knock\``,
+  reload: `${SERVICE} reload knock\``,
+  connect: "`knock exec PROFILE -- ssh HOST` connects once it is open",
+  ssh: "`knock exec PROFILE -- ssh HOST` connects once it is open",
+  genkey: "did you mean `knock keygen`?",
+  validate: "did you mean `knock check`?",
+  test: "did you mean `knock check`, or `knock ping PROFILE`?",
+  logs: "did you mean `knock log`?",
+  setup: "did you mean `knock init`?",
+  install: "did you mean `knock init`?",
+  man: "did you mean `knock help`?",
+};
+
+/** The error of a command line that was taken for a knock, with a better hint if there is one. */
+export function explainSlip(
+  args: readonly string[],
+  error: UsageError,
+): UsageError {
+  const [first = ""] = args;
+  if (Object.hasOwn(MEANT, first)) {
+    return new UsageError(`there is no command "${first}"`, MEANT[first]);
+  }
+  const [, extra] = /^unexpected argument "(.*)"$/s.exec(error.message) ?? [];
+  return extra === undefined ? error : new UsageError(
+    error.message,
+    `\`knock exec ${first} -- ${extra}\` runs a command once it is open`,
+  );
+}
+
+/** The error of a command line that begins with an option. */
+export function explainOption(args: readonly string[]): UsageError {
+  const option = args[0]!.replace(/=.*$/s, "");
+  try {
+    const [profile] = parseOptions(args, SEND).positionals;
+    if (profile !== undefined) {
+      const rest = args.toSpliced(args.lastIndexOf(profile), 1);
+      return new UsageError(
+        `option "${option}" stands before the profile`,
+        `write \`knock ${[profile, ...rest].join(" ")}\``,
+      );
+    }
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+  }
+  return new UsageError(
+    `unknown option "${option}"`,
+    "`knock help` lists the commands",
+  );
+}
