@@ -2,10 +2,10 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import { test } from "node:test";
 import {
-  convertOpenme,
   parseGoDuration,
   parseSpec,
-} from "../../lib/config/convert/openme/server.ts";
+} from "../../lib/config/convert/openme/read.ts";
+import { convertOpenme } from "../../lib/config/convert/openme/server.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { formatBase64 } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";

@@ -13,14 +13,14 @@ import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
 import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { formatJson } from "../../values/text.ts";
-import { formatDuration } from "../../values/time.ts";
 import {
   type Foreign,
   parsePort,
   readForeign,
   scalar,
 } from "../../values/yaml.ts";
-import { goSeconds } from "./openme/server.ts";
+import { formatConverted } from "../files/write.ts";
+import { goSeconds } from "./openme/read.ts";
 
 /** The file that the converted configuration names for the server's key. */
 const KEY_FILE = "openspa.pem";
@@ -28,8 +28,6 @@ const KEY_FILE = "openspa.pem";
 const MAX_DURATION = 0xff_ffff;
 /** Duration that its authorization "none" gives, in seconds. */
 const NONE_DURATION = 3;
-/** Longest `max_for` that our configurations give by default. */
-const MAX_FOR = 8 * 3600;
 
 /** Our configuration, and what has to be known about it. */
 export interface OpenspaConversion {
@@ -281,31 +279,22 @@ function write(
   clients: readonly Enrolled[],
 ): string {
   const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
-  const most = formatDuration(Math.max(seconds, MAX_FOR));
-  return `# Converted from OpenSPA's configuration; "knock check" validates it.
-
-listen: [${listen}]
-key: server.key
-openspa: { key: ${KEY_FILE}${adk} }
-
-firewall:
-  backend: iptables
-  mode: accept
-
-services: {}
-
-defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
-
-clients:${clients.length === 0 ? " {}" : ""}
-${clients.map((client) => writeClient(client, any)).join("")}`;
-}
-
-function writeClient({ uuid }: Enrolled, any: boolean): string {
-  return `  ${scalar(uuid)}:
-    openspa: { uuid: "${uuid}", key: ${keyFileOf(uuid)} }
-    open: ${any ? "[tcp/1-65535, udp/1-65535]" : "[]"}
-    any_address: true
-`;
+  return formatConverted({
+    tool: "OpenSPA",
+    listen,
+    settings: [`openspa: { key: ${KEY_FILE}${adk} }`],
+    backend: "iptables",
+    mode: "accept",
+    services: [],
+    seconds,
+    clients: clients.map(({ uuid }) =>
+      `${scalar(uuid)}:
+  openspa: { uuid: "${uuid}", key: ${keyFileOf(uuid)} }
+  open: ${any ? "[tcp/1-65535, udp/1-65535]" : "[]"}
+  any_address: true
+`
+    ),
+  });
 }
 
 function keyFileOf(uuid: string): string {

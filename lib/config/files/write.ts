@@ -81,6 +81,48 @@ clients:${clients.length === 0 ? " {}" : ""}
 ${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
 }
 
+/** Longest `max_for` that our configurations give by default, seconds. */
+const MAX_FOR = 8 * 3600;
+
+/** Parts of a `server.yaml` that another tool's configuration becomes. */
+interface ConvertedParts {
+  readonly tool: string;
+  /** As YAML has it. */
+  readonly listen: string;
+  /** Lines for the top, besides `listen` and `key`. */
+  readonly settings: readonly string[];
+  readonly backend: string;
+  readonly mode: FirewallConfig["mode"];
+  /** Lines under `services`. */
+  readonly services: readonly string[];
+  /** Length of a grant by default. */
+  readonly seconds: number;
+  /** Entries as lines of block YAML from column 0 on. */
+  readonly clients: readonly string[];
+}
+
+/** Writes the `server.yaml` that another tool's configuration becomes. */
+export function formatConverted(parts: ConvertedParts): string {
+  const { tool, listen, settings, backend, mode, seconds } = parts;
+  const section = (name: string, entries: readonly string[]) =>
+    `${name}:${entries.length === 0 ? " {}" : ""}\n` +
+    entries.map((entry) => indent(entry, 2)).join("");
+  const most = formatDuration(Math.max(seconds, MAX_FOR));
+  return `# Converted from ${tool}'s configuration; "knock check" validates it.
+
+listen: [${listen}]
+key: server.key
+${settings.map((line) => `${line}\n`).join("")}
+firewall:
+  backend: ${backend}
+  mode: ${mode}
+
+${section("services", parts.services)}
+defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
+
+${section("clients", parts.clients)}`;
+}
+
 /** Writes a client's entry as lines of block YAML from column 0 on. */
 export function formatClient(client: NewClient | NewEntry): string {
   const open = client.open.map((entry) =>
