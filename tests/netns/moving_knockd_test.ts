@@ -13,7 +13,11 @@ import { run as convert } from "../../lib/commands/operator/convert.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { Program } from "./program.ts";
 
-const [KNOCKER, NEIGHBOUR] = CLIENTS[4];
+/** Who knocks, from the address that the kernel chooses in each family, and a neighbour. */
+const WHO = {
+  4: [CLIENTS[4][0], CLIENTS[4][1]],
+  6: [CLIENTS[6][3], CLIENTS[6][0]],
+} as const;
 const SSH = 22;
 const WEB = 8080;
 
@@ -32,6 +36,10 @@ const DROPPING = `iptables -P INPUT DROP
 iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 iptables -A INPUT -i lo -j ACCEPT
 iptables -A INPUT -p tcp --dport 80 -j ACCEPT`;
+
+const DROPPING6 = `${DROPPING}
+${DROPPING.replaceAll("iptables", "ip6tables")}
+ip6tables -I INPUT -p ipv6-icmp -j ACCEPT`;
 
 const NFT_DROPPING = `nft -f - <<X
 table inet filter {
@@ -56,6 +64,7 @@ const rule = (port: number, chain = "INPUT") => (how: string) =>
   `iptables ${how} ${chain} -s %IP% -p tcp --dport ${port} -j ACCEPT`;
 
 const ssh = rule(SSH);
+const ssh6 = (how: string) => ssh(how).replace("iptables", "ip6tables");
 
 /** A door that opens, and closes after a while. */
 const door = (start: string, stop: string, sequence = "7000,9000,8000") =>
@@ -74,6 +83,10 @@ interface Row {
   readonly conf: string;
   readonly knocks?: readonly string[];
   readonly port?: number;
+  /** Family of who knocks and of the neighbour; default: 4. */
+  readonly family?: 4 | 6;
+  /** Whether knockd opens for who knocks: that the row is no empty one. Default: true. */
+  readonly opens?: boolean;
   readonly isBehind?: boolean;
   /** Command that the warning gives, typed before the converted server is tried. */
   readonly typed?: string;
@@ -106,12 +119,40 @@ const ROWS: readonly Row[] = [
     ),
   },
   {
+    what: "INPUT DROP, commands for both families, over IPv6",
+    host: DROPPING6,
+    family: 6,
+    conf: `${door(ssh("-I"), ssh("-D"))}start_command_6 = ${ssh6("-I")}
+stop_command_6 = ${ssh6("-D")}
+`,
+  },
+  {
+    what: "INPUT DROP, commands for IPv4 alone, over IPv6",
+    opens: false,
+    host: DROPPING6,
+    family: 6,
+    conf: door(ssh("-I"), ssh("-D")),
+  },
+  {
+    what: "INPUT DROP, other commands for IPv6, over IPv6",
+    opens: false,
+    host: DROPPING6,
+    family: 6,
+    conf: `${door(ssh("-I"), ssh("-D"))}start_command_6 = ${
+      ssh6("-I").replace("--dport 22", "--dport 23")
+    }
+stop_command_6 = ${ssh6("-D").replace("--dport 22", "--dport 23")}
+`,
+    warned: "another one runs for IPv6",
+  },
+  {
     what: "INPUT ACCEPT",
     host: "iptables -P INPUT ACCEPT",
     conf: door(ssh("-I"), ssh("-D")),
   },
   {
     what: "INPUT ACCEPT with a drop of the port, and -A behind it",
+    opens: false,
     host: `iptables -A INPUT -p tcp --dport ${SSH} -j DROP`,
     conf: door(ssh("-A"), ssh("-D")),
     warned: "behind others",
@@ -170,30 +211,32 @@ const ROWS: readonly Row[] = [
 /** Observes reachable ports while something runs that hears the knocks; `kill` ends it at once. */
 async function look(
   pair: Pair,
-  { port = SSH, knocks = ["7000", "9000", "8000"] }: Row,
+  { port = SSH, knocks = ["7000", "9000", "8000"], family = 4 }: Row,
   kill: () => Promise<void>,
 ): Promise<Seen> {
+  const [knocker, neighbour] = WHO[family];
   const reaches = (source: string) => pair.canReach(source, port);
   const knock = async () => {
-    const argv = ["knock", "-d", "50", SERVER[4], ...knocks];
-    await pair.exec(pair.client, argv);
+    const to = [`-${family}`, SERVER[family], ...knocks];
+    const said = await pair.exec(pair.client, ["knock", "-d", "50", ...to]);
+    assertEquals(said.code, 0, said.stderr);
     await pass(OPEN_MS);
   };
-  const before = await reaches(KNOCKER);
+  const before = await reaches(knocker);
   await knock();
-  const [knocker, neighbour] = await Promise.all(
-    [KNOCKER, NEIGHBOUR].map(reaches),
+  const [opened, neighbours] = await Promise.all(
+    [knocker, neighbour].map(reaches),
   );
   await pass(OVER_MS);
-  const afterEnd = await reaches(KNOCKER);
+  const afterEnd = await reaches(knocker);
   await knock();
   await kill();
   await pass(OVER_MS);
-  const afterKill = await reaches(KNOCKER);
+  const afterKill = await reaches(knocker);
   return {
     before,
-    knocker: knocker!,
-    neighbour: neighbour!,
+    knocker: opened!,
+    neighbour: neighbours!,
     afterEnd,
     afterKill,
   };
@@ -244,6 +287,7 @@ async function tryRow(row: Row): Promise<void> {
     const ours = await look(pair, row, async () => {
       await program.signal("SIGKILL");
     });
+    assertEquals(theirs.knocker, row.opens ?? true, `knockd: ${row.what}`);
     assertEquals(ours, { ...theirs, ...row.differs }, row.what + program.log);
     assert(said.includes(row.warned ?? ""), said);
   } finally {
