@@ -285,7 +285,7 @@ const refusedImports: [args: string[], message: string][] = [
   [[formatEnrolment({ ...ENROLMENT, key: null })], "has no private key"],
   [
     [formatEnrolment({ ...ENROLMENT, key: null }), "--key", "/tmp/key"],
-    "/tmp/key must hold a private key of 43 characters (base64url), got 5",
+    "/tmp/key must hold a private key of 43 characters (base64url), got 7",
   ],
   [[LINE.replace("#home", "#send")], '"send" is the name of a command'],
   [[LINE, "--nam", "x"], 'unknown option "--nam"'],
@@ -293,7 +293,7 @@ const refusedImports: [args: string[], message: string][] = [
 for (const [row, [args, message]] of refusedImports.entries()) {
   test(`knock import refuses row ${row}: ${message}`, async () => {
     const fake = new FakeRuntime({
-      files: { "/tmp/key": "wrong", "/tmp/long": "x".repeat(70000) },
+      files: { "/tmp/key": "c2hvcnQ", "/tmp/long": "x".repeat(70000) },
     });
     await assertRejects(() => runImport(args, fake), OperatorError, message);
     assertEquals(fake.files.stat(FILE), null);

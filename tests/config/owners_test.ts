@@ -15,6 +15,7 @@ import {
   createOwn,
   placeMistake,
   rightsMistake,
+  trustMistake,
 } from "../../lib/config/files/rights.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { runtime } from "../fakes/runtime.ts";
@@ -158,6 +159,18 @@ test("placeMistake() believes root and this user, and nobody else", () => {
       (files) => files.chmod(FILE, 0o660),
       "chmod go-w /srv/knock/server.yaml",
     ],
+    [
+      "a private group's folder that all write",
+      1000,
+      (files) => files.chmod("/srv", 0o777),
+      "chmod go-w /srv",
+    ],
+    [
+      "a file with the bit of /tmp",
+      0,
+      (files) => files.chmod(FILE, 0o1666),
+      "chmod go-w /srv/knock/server.yaml",
+    ],
     ["no file yet", 0, (files) => files.remove(FILE), null],
     ["no file yet, a user's folder", 0, (files) => {
       files.remove(FILE);
@@ -203,6 +216,16 @@ test("rightsMistake() lets the server's own group read what is root's", () => {
       JSON.stringify([userId, owner, group, mode, folder]),
     );
   }
+});
+
+test("trustMistake() believes no file that was not there a moment before", () => {
+  const FILE = "/etc/knock/server.yaml";
+  const fake = new FakeRuntime({ userId: 0, files: { [FILE]: "" } });
+  const ask = () => trustMistake(fake, FILE, { secret: true });
+  assertEquals(ask(), null);
+  const { places } = fake.files.way("/etc/knock");
+  fake.files.way = () => ({ places, isWhole: false });
+  assertEquals(ask()?.text, "is missing now");
 });
 
 test("createOwn() makes nothing in a folder that others could have made meanwhile", () => {
@@ -308,10 +331,23 @@ test("nothing is written through a link, or into what is no file", {
       );
     }
     assert(!fs.existsSync(path("none")));
+    (await runtime.openDatabase(path("state"))).close();
+    assertEquals(fs.statSync(path("state")).mode & 0o7777, 0o600);
+    fs.rmSync(path("state"));
+    // A file that is replaced stays its owner's.
+    if (runtime.userId() === 0) {
+      fs.chownSync(path("second"), STRANGER, STRANGER);
+    }
+    const { uid, gid } = fs.statSync(path("second"));
     // Another name of the same file keeps what was in it.
     files.replace(path("second"), "x", 0o600);
     assertEquals(fs.readFileSync(path("victim"), "utf8"), "as it was");
-    assertEquals(fs.statSync(path("second")).mode & 0o7777, 0o644, "kept");
+    const kept = fs.statSync(path("second"));
+    assertEquals(
+      [kept.mode & 0o7777, kept.uid, kept.gid],
+      [0o644, uid, gid],
+      "kept",
+    );
     files.remove(path("link"));
     assertEquals(fs.readFileSync(path("victim"), "utf8"), "as it was");
     assertEquals(

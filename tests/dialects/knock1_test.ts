@@ -288,6 +288,20 @@ test("open() asks for a replay after the mac and before Noise", () => {
   assertEquals(asked.length, 2);
 });
 
+test("open() asks before Noise whether that may cost", () => {
+  let asked = 0;
+  const scene = {
+    nowMs: NOW_MS,
+    seen: () => false,
+    mayCost: () => ++asked > 1,
+  };
+  assertEquals(why(dialect.open(good.packet, scene)), "rate");
+  assertEquals(dialect.open(good.packet, scene).ok, true);
+  // Not asked: the tag or the mac is wrong.
+  for (const bit of [0, 210 * 8]) dialect.open(flip(good.packet, bit), scene);
+  assertEquals(asked, 2);
+});
+
 test("open() keeps no part of the packet", () => {
   const buffer = Buffer.from(good.packet);
   const opened = dialect.open(buffer, now);

@@ -24,6 +24,12 @@ const LEFT_OUT = ["node_modules", ".git", "dist"];
 /** A run of tests takes a second or two; one without an end is an error. */
 const TIMEOUT_MS = 300_000;
 
+const USAGE = `Usage: deno task mutate [--part N/M] [--only TEXT] [--texts]
+
+    --part N/M     Try each Mth mutant, from the Nth on.
+    --only TEXT    Try those whose file and name contain TEXT.
+    --texts        Check that each text is found; run no test.`;
+
 interface Mutant {
   readonly name: string;
   readonly file: string;
@@ -118,17 +124,28 @@ function print(text: string): void {
 }
 
 async function main(): Promise<number> {
+  const unknown: string[] = [];
   const options = parseArgs(process.argv.slice(2), {
     string: ["part", "only"],
-    boolean: ["texts"],
+    boolean: ["texts", "help"],
+    unknown: (given: string) => {
+      unknown.push(given);
+      return false;
+    },
   });
+  const [part, parts] = (options.part ?? "1/1").split("/").map(Number);
+  const isPart = part! >= 1 && part! <= parts!;
+  if (options.help || unknown.length > 0 || !isPart) {
+    if (unknown.length > 0) print(`unknown: ${unknown.join(" ")}`);
+    print(USAGE);
+    return options.help ? 0 : 2;
+  }
   const wrong = mistakes();
   if (wrong.length > 0) {
     print(wrong.join("\n"));
     return 2;
   }
   if (options.texts) return 0;
-  const [part, parts] = (options.part ?? "1/1").split("/").map(Number);
   const chosen = mutants.filter(({ name, file }, index) =>
     index % parts! === part! - 1 &&
     `${file} ${name}`.includes(options.only ?? "")

@@ -342,3 +342,24 @@ test("fairShare() cuts those that have most, and as little as it must", () => {
     assertEquals(fairShare(counts, limit), want, `${counts}`);
   }
 });
+
+inFolder("a damaged state file is refused, not read", async (folder) => {
+  const path = join(folder, STATE_FILE);
+  const store = await openStore(runtime, folder);
+  store.transaction(() => {
+    for (let at = 0; at < 200; at++) {
+      const row = new Uint8Array(32).fill(at);
+      store.replay.record(row, 1e15 + at);
+    }
+  });
+  store.close();
+  const bytes = files.readBytes(path);
+  // The last page: its head says what a page cannot be.
+  bytes.fill(0xff, bytes.length - 4096);
+  files.replace(path, bytes, 0o600);
+  await assertRejects(
+    () => openStore(runtime, folder),
+    FailureError,
+    "cannot use the state file",
+  );
+});
