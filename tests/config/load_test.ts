@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
@@ -189,5 +189,18 @@ test("loadConfig() has no service called all", () => {
   );
   assertEquals(mistakes, [
     `${FILE}: services.all: must have another name, as "open: all" means every service`,
+  ]);
+});
+
+test("loadConfig() says nothing of a text in a folder that others can change", () => {
+  const runtime = new FakeRuntime({
+    userId: 0,
+    files: { [FILE]: "hunter2: 1\n", [KEY_FILE]: KEY },
+  });
+  const read = () => loadConfig(runtime, FILE);
+  assert(assertThrows(read, ConfigError).message.includes("hunter2"));
+  runtime.files.chown("/etc/knock", 1000);
+  assertEquals(assertThrows(read, ConfigError).mistakes, [
+    `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
   ]);
 });
