@@ -13,7 +13,7 @@ import { run as convert } from "../../lib/commands/operator/convert.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { Program } from "./program.ts";
 
-/** Who knocks, from the address that the kernel chooses in each family, and a neighbour. */
+/** Address of the knocker, which the kernel chooses, and of a neighbour, by family. */
 const WHO = {
   4: [CLIENTS[4][0], CLIENTS[4][1]],
   6: [CLIENTS[6][3], CLIENTS[6][0]],
@@ -85,7 +85,7 @@ interface Row {
   readonly port?: number;
   /** Family of who knocks and of the neighbour; default: 4. */
   readonly family?: 4 | 6;
-  /** Whether knockd opens for who knocks: that the row is no empty one. Default: true. */
+  /** False where knockd itself opens nothing for the knocker. Default: true. */
   readonly opens?: boolean;
   readonly isBehind?: boolean;
   /** Command that the warning gives, typed before the converted server is tried. */
