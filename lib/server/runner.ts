@@ -7,7 +7,7 @@ import {
 } from "../firewall/programs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Log } from "./report/log.ts";
-import type { Counters } from "./report/http/metrics.ts";
+import type { Counters } from "./report/counters.ts";
 
 const HOOK_MS = 10_000;
 const COMMAND_MS = 60_000;

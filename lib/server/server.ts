@@ -42,7 +42,7 @@ import { noteBoot } from "./state/store.ts";
 
 /** Interval of removing ended grants from the ledger, milliseconds. */
 const SWEEP_MS = 1000;
-/** Interval of writing counters to the state file, milliseconds. */
+/** Interval of writing counters and used grants to the state file, milliseconds. */
 const REPORT_MS = 2000;
 /** Interval of checking the firewall and dropping old records, milliseconds. */
 const CARE_MS = 10_000;
@@ -161,7 +161,10 @@ export class RunningServer {
         this.#sequences.sweep();
         await renewPrefilter(server);
       }));
-    this.#every(REPORT_MS, () => this.#reports.writeCounts());
+    this.#every(REPORT_MS, async () => {
+      await queue.add(() => endUsed(server));
+      await this.#reports.writeCounts();
+    });
     this.#every(CARE_MS, () => {
       store.replay.prune(clock.surelyMs(clocksOf(runtime)));
       for (const client of store.history.prune()) {
@@ -169,10 +172,7 @@ export class RunningServer {
           `latest ${MAX_EVENTS_OF_CLIENT} events are kept`;
         log("warn", words, { client });
       }
-      return queue.add(async () => {
-        await care(server);
-        await endUsed(server);
-      });
+      return queue.add(() => care(server));
     });
     // Beside the queue, so that no knock waits for it.
     this.#every(CARE_MS, () => server.host.look(server.active.config));

@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { shownCounters } from "../../lib/server/report/counters.ts";
 import { runtime } from "../fakes/runtime.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -49,6 +50,14 @@ test("every counter and every refusal has its row in docs/troubleshooting.md", (
   const actions = union("Action");
   const all = new Set([...refusals, ...counted, ...kernel, ...actions]);
   assertEquals([...all].filter((name) => !rows.has(name)).sort(), []);
+  // And words that `knock status` shows beside it.
+  const meant = shownCounters(
+    Object.fromEntries([...all].map((name) => [name, 1])),
+  );
+  assertEquals(
+    meant.filter(({ meaning }) => meaning === "").map(({ name }) => name),
+    [],
+  );
   // And none of a counter that is no more.
   const isInUse = (name: string) =>
     all.has(name) ||

@@ -15,7 +15,7 @@ import { httpPath, readHttpPacket } from "../../lib/dialects/http.ts";
 import { checkGpg, Gpg } from "../../lib/server/packet/gpg.ts";
 import { judge } from "../../lib/server/packet/judge.ts";
 import { Streams } from "../../lib/server/packet/streams.ts";
-import { Counters } from "../../lib/server/report/http/metrics.ts";
+import { Counters } from "../../lib/server/report/counters.ts";
 import {
   ConfigError,
   FailureError,

@@ -18,7 +18,7 @@ import type { Stream } from "../../lib/runtime/runtime.ts";
 import { MAX_WAITING_PACKETS } from "../../lib/server/packet/limits.ts";
 import { Copies } from "../../lib/server/packet/receiver.ts";
 import { Streams } from "../../lib/server/packet/streams.ts";
-import { Counters } from "../../lib/server/report/http/metrics.ts";
+import { Counters } from "../../lib/server/report/counters.ts";
 import { RunningServer } from "../../lib/server/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";

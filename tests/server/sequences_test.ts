@@ -5,7 +5,7 @@ import type { Config } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import type { Child } from "../../lib/runtime/runtime.ts";
 import type { Log } from "../../lib/server/report/log.ts";
-import { Counters } from "../../lib/server/report/http/metrics.ts";
+import { Counters } from "../../lib/server/report/counters.ts";
 import {
   type Perform,
   Sequences,

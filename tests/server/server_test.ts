@@ -9,7 +9,7 @@ import {
   FirewallError,
   type Grant,
 } from "../../lib/firewall/firewall.ts";
-import type { ServerFact } from "../../lib/server/report/reports.ts";
+import type { ServerFact } from "../../lib/server/report/status.ts";
 import { RunningServer } from "../../lib/server/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { OperatorError } from "../../lib/values/errors.ts";

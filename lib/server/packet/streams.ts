@@ -13,7 +13,7 @@ import type {
   Stream,
 } from "../../runtime/runtime.ts";
 import { addressToBytes, isIpv4 } from "../../values/address.ts";
-import type { Counters } from "../report/http/metrics.ts";
+import type { Counters } from "../report/counters.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** The most bytes that are read of a connection, and for how long. */

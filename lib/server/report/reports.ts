@@ -2,21 +2,13 @@
 
 import type { Config } from "../../config/config.ts";
 import type { Listener } from "../../runtime/runtime.ts";
+import { VERSION } from "../../values/program.ts";
 import type { Store } from "../state/store.ts";
 import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./http/metrics.ts";
+import { readStatus, type ServerFact } from "./status.ts";
 import { attempt } from "./trouble.ts";
 import { serveVerify } from "./http/verify.ts";
-
-/** Facts about a running server that `status` reads. */
-export interface ServerFact {
-  readonly pid: number;
-  readonly sinceMs: number;
-  /** The backend in words. */
-  readonly backend: string;
-  /** Such as "[::]:62201". */
-  readonly listen: readonly string[];
-}
 
 /** Last reload of a running server, for whom had it reload. */
 export interface ReloadFact {
@@ -64,11 +56,26 @@ export class Reports {
     if (at?.host === metrics?.host && at?.port === metrics?.port) return;
     await this.#metrics?.close();
     const { runtime, store, counters, sinceMs } = this.#server;
-    this.#metrics = metrics && await serveMetrics(runtime, metrics, () => ({
+    const numbers = () => ({
       counts: counters.all,
       grants: store.ledger.countLive(runtime.nowMs()),
       sinceMs,
-    }));
+      build: {
+        version: VERSION,
+        runtime: runtime.name,
+        backend: this.#server.active.config.firewall.backend,
+      },
+    });
+    const page = () => ({
+      status: {
+        ...readStatus(store, runtime.nowMs(), () => true),
+        counters: counters.all,
+      },
+      hostName: runtime.hostName(),
+      version: VERSION,
+    });
+    this.#metrics = metrics &&
+      await serveMetrics(runtime, metrics, numbers, page);
   }
 
   /** Answers reverse proxies where a configuration says. Throws FailureError. */

@@ -9,8 +9,17 @@ import type { Store } from "../state/store.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
-import { counterIds } from "./meanings.ts";
-import type { ServerFact } from "./reports.ts";
+import { counterIds } from "./counters.ts";
+
+/** Facts about a running server that `status` reads. */
+export interface ServerFact {
+  readonly pid: number;
+  readonly sinceMs: number;
+  /** The backend in words. */
+  readonly backend: string;
+  /** Such as "[::]:62201". */
+  readonly listen: readonly string[];
+}
 
 /** Most events that a status shows. */
 const MAX_EVENTS = 20;

@@ -12,7 +12,7 @@ import { Queue } from "../grants/queue.ts";
 import { Gpg } from "../packet/gpg.ts";
 import { EventLog } from "../report/events.ts";
 import { type Log, LogLimit } from "../report/log.ts";
-import { Counters } from "../report/http/metrics.ts";
+import { Counters } from "../report/counters.ts";
 import { createRunner, type Runner } from "../runner.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Store } from "./store.ts";

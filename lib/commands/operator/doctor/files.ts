@@ -6,7 +6,7 @@ import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SniffFact } from "../../../server/packet/entrances.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { askServer } from "../../../server/report/asked.ts";
-import type { ServerFact } from "../../../server/report/reports.ts";
+import type { ServerFact } from "../../../server/report/status.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
 import { OperatorError, SystemError } from "../../../values/errors.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";

@@ -1,8 +1,8 @@
 /** Text of `knock status`, in lines for people. */
 
 import { describeHostFact } from "../../../server/grants/host.ts";
-import { shownCounters } from "../../../server/report/meanings.ts";
-import type { ServerFact } from "../../../server/report/reports.ts";
+import { shownCounters } from "../../../server/report/counters.ts";
+import type { ServerFact } from "../../../server/report/status.ts";
 import {
   describeSequences,
   grantRows,

@@ -1,8 +1,10 @@
-/** The server's numbers for Prometheus: GET /metrics, in its text format 0.0.4. */
+/** The server's numbers: GET /metrics for Prometheus, in its text format 0.0.4, and GET / for people. */
 
 import type { Listener, Runtime } from "../../../runtime/runtime.ts";
 import type { Endpoint } from "../../../values/address.ts";
+import { counterIds } from "../counters.ts";
 import { serveHttp } from "./http.ts";
+import { answerPage, type PageFacts } from "./page.ts";
 
 /** Most characters of a request, and most connections at a time. */
 const MAX_HEAD = 4096;
@@ -16,14 +18,24 @@ export interface Numbers {
   readonly grants: number;
   /** Unix milliseconds. */
   readonly sinceMs: number;
+  /** Labels of the build: the version, the runtime and the backend. */
+  readonly build: Readonly<Record<"version" | "runtime" | "backend", string>>;
 }
 
 /** Writes the numbers as Prometheus reads them. */
-export function formatMetrics({ counts, grants, sinceMs }: Numbers): string {
-  const events = Object.entries(counts).map(([name, count]) =>
+export function formatMetrics(
+  { counts, grants, sinceMs, build }: Numbers,
+): string {
+  const events = Object.entries(counterIds(counts)).map(([name, count]) =>
     `knock_events_total{event="${name}"} ${count}\n`
   );
-  return `# HELP knock_events_total Packets and requests, by what became of them.
+  const labels = Object.entries(build).map(([name, value]) =>
+    `${name}="${value.replace(/["\\\n]/g, "\\$&")}"`
+  );
+  return `# HELP knock_build_info Version, runtime and firewall backend.
+# TYPE knock_build_info gauge
+knock_build_info{${labels.join(",")}} 1
+# HELP knock_events_total Packets and requests, by what became of them.
 # TYPE knock_events_total counter
 ${events.join("")}# HELP knock_grants Grants that are open now.
 # TYPE knock_grants gauge
@@ -34,11 +46,12 @@ knock_start_time_seconds ${sinceMs / 1000}
 `;
 }
 
-/** Serves the numbers at an endpoint. Throws FailureError when it cannot listen there. */
+/** Serves the numbers, and a page of them, at an endpoint. Throws FailureError when it cannot listen there. */
 export function serveMetrics(
   runtime: Runtime,
   at: Endpoint,
   numbers: () => Numbers,
+  page: () => PageFacts,
 ): Promise<Listener> {
   const text = (status: string, body: string) => ({
     status,
@@ -49,41 +62,13 @@ export function serveMetrics(
     runtime,
     at,
     { key: "metrics", head: MAX_HEAD, connections: MAX_CONNECTIONS },
-    ({ line }) =>
-      /^GET \/metrics(?:\?\S*)? HTTP\/1\.[01]$/.test(line)
+    (request) => {
+      const [, path] = /^GET (\/|\/metrics)(?:\?\S*)? HTTP\/1\.[01]$/
+        .exec(request.line) ?? [];
+      if (path === "/") return answerPage(request, page());
+      return path === "/metrics"
         ? text("200 OK", formatMetrics(numbers()))
-        : text("404 Not Found", "GET /metrics\n"),
+        : text("404 Not Found", "GET /metrics, or / for a page to look at\n");
+    },
   );
-}
-
-/** Counters by name: packets of strangers are counted, never logged. */
-
-/** Counts by name; the names are ours, so their number is bounded. */
-export class Counters {
-  readonly #counts = new Map<string, number>();
-  #changed = false;
-
-  /** All counts so far. */
-  get all(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#counts);
-  }
-
-  /** Takes over what somebody else counts, the kernel say. */
-  set(name: string, count: number): void {
-    if (this.#counts.get(name) === count) return;
-    this.#counts.set(name, count);
-    this.#changed = true;
-  }
-
-  add(name: string): void {
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
-    this.#changed = true;
-  }
-
-  /** All counts so far; null if nothing changed since the last call. */
-  takeChanged(): Readonly<Record<string, number>> | null {
-    if (!this.#changed) return null;
-    this.#changed = false;
-    return this.all;
-  }
 }

@@ -1,6 +1,36 @@
-/** Meanings of the counters, for `knock status` and the page of numbers. */
+/** Counters by name, and their meanings: packets of strangers are counted, never logged. */
 
 import { toIdentifier } from "../../values/text.ts";
+
+/** Counts by name; the names are ours, so their number is bounded. */
+export class Counters {
+  readonly #counts = new Map<string, number>();
+  #changed = false;
+
+  /** All counts so far. */
+  get all(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts);
+  }
+
+  /** Takes over what somebody else counts, the kernel say. */
+  set(name: string, count: number): void {
+    if (this.#counts.get(name) === count) return;
+    this.#counts.set(name, count);
+    this.#changed = true;
+  }
+
+  add(name: string): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+    this.#changed = true;
+  }
+
+  /** All counts so far; null if nothing changed since the last call. */
+  takeChanged(): Readonly<Record<string, number>> | null {
+    if (!this.#changed) return null;
+    this.#changed = false;
+    return this.all;
+  }
+}
 
 /** Short words about each counter, by its name; docs/troubleshooting.md has the long ones. */
 const MEANINGS: Readonly<Record<string, string>> = {
@@ -11,6 +41,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "ping": "pings answered",
   "kernel: wrong tag": "another server's key, or a clock that is off",
   "kernel: wrong length": "not knock/1: a scanner, or another tool",
+  "kernel: no knock": "to a sniffed port, without the form of a knock",
   "refused: form": "no packet of a dialect in use",
   "refused: length": "not the length of its dialect's packets",
   "refused: version": "another version of its protocol",
