@@ -180,6 +180,8 @@ job(
 
     const refused = await peer("open", "tcp/23");
     assertEquals([refused.code, refused.reply?.status], [1, "refused"]);
+    // Protocol §7: the ports.
+    assertEquals(refused.reply?.reason, 6);
 
     // What was accepted is a replay after a restart, too.
     await program.signal("SIGKILL");

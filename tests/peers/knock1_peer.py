@@ -257,12 +257,13 @@ def open_reply(keys, noise, packet):
     payload = noise.open(packet[32:])
     if payload is None:
         return None
-    status, zero, count, seconds, time_ms = struct.unpack(">BBHIQ", payload[:16])
-    if status not in STATUSES or zero != 0:
+    status, reason, count, seconds, time_ms = struct.unpack(">BBHIQ", payload[:16])
+    if status not in STATUSES or reason != 0 and STATUSES[status] != "refused":
         return None
     address = ipaddress.IPv6Address(payload[16:])
     return {
         "status": STATUSES[status],
+        "reason": reason,
         "count": count,
         "seconds": seconds,
         "time_ms": time_ms,
