@@ -30,31 +30,31 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./operator/check.ts" as string),
   },
   client: {
-    summary: "enrol, list, show and remove clients",
+    summary: "enrol, change, list, show and remove clients",
     load: () => import("./enrol/client.ts" as string),
   },
   page: {
-    summary: "the web page that knocks from a browser",
+    summary: "write the web page that knocks from a browser",
     load: () => import("./tools/page.ts" as string),
   },
   status: {
-    summary: "what is open now, for whom, how long still",
+    summary: "show open ports, for whom, and the time left",
     load: () => import("./operator/status/status.ts" as string),
   },
   log: {
-    summary: "who opened what, and what was refused",
+    summary: "show what was opened, and what was refused",
     load: () => import("./operator/log.ts" as string),
   },
   doctor: {
-    summary: "what is wrong with this machine's set-up, and the cure",
+    summary: "check this machine's setup and suggest fixes",
     load: () => import("./operator/doctor/doctor.ts" as string),
   },
   convert: {
-    summary: "other tools' configuration into ours",
+    summary: "convert another tool's configuration",
     load: () => import("./operator/convert.ts" as string),
   },
   rules: {
-    summary: "print the nftables ruleset for boot",
+    summary: "print the ruleset for boot, or remove all rules",
     load: () => import("./operator/rules.ts" as string),
   },
   import: {
@@ -62,15 +62,15 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./profiles/import.ts" as string),
   },
   send: {
-    summary: "knock: open ports for a while",
+    summary: "knock: open ports for a limited time",
     load: () => import("./knock/send.ts" as string),
   },
   close: {
-    summary: "close them again at once",
+    summary: "close what this client opened",
     load: () => import("./knock/close.ts" as string),
   },
   ping: {
-    summary: "ask whether the server answers",
+    summary: "check that the server answers",
     load: () => import("./knock/ping.ts" as string),
   },
   run: {
@@ -78,7 +78,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./knock/run.ts" as string),
   },
   seq: {
-    summary: "knock at ports in an order",
+    summary: "send a port sequence",
     load: () => import("./tools/seq.ts" as string),
   },
   exec: {
@@ -90,11 +90,11 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./knock/proxy.ts" as string),
   },
   profiles: {
-    summary: "list the servers to knock at",
+    summary: "list this user's profiles",
     load: () => import("./profiles/profiles.ts" as string),
   },
   decode: {
-    summary: "what a packet is, and why it would be refused",
+    summary: "explain a packet, and why it would be refused",
     load: () => import("./tools/decode.ts" as string),
   },
   keygen: {
@@ -110,7 +110,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: () => import("./demo/demo.ts" as string),
   },
   completion: {
-    summary: "a script that completes command lines in your shell",
+    summary: "print a completion script for your shell",
     load: () => import("./completion/completion.ts" as string),
   },
   version: {

@@ -42,7 +42,7 @@ export async function formatHelpPage(date: string): Promise<string> {
     "knock",
     1,
     date,
-    "hide network services, and open them to whoever proves who they are",
+    "hide network services, and open them to clients that prove their identity",
     [
       ".Sh SYNOPSIS",
       ".Nm",
@@ -53,9 +53,9 @@ export async function formatHelpPage(date: string): Promise<string> {
       ".Op Ar options",
       ".Sh DESCRIPTION",
       formatParagraph(
-        "A server with knock drops all that comes to its services' ports. One " +
-          "packet that proves who sent it opens them for a while, for the " +
-          "sender's address alone. This one program is the server " +
+        "A server with knock drops all packets to its services' ports. One " +
+          "authenticated packet opens them for a limited time, for the " +
+          "sender's address alone. One program is the server " +
           "(`knock serve`) and the client (`knock PROFILE`).",
       ),
       ".Pp",

@@ -11,9 +11,9 @@ export const help = `Usage:
 Shows the whole job with real parts in a few seconds: a service, the server
 and the client; closed, knock, open, expired, closed.
 
-As root on Linux with nftables it works in two network namespaces that it makes
-and removes; elsewhere over loopback, with the gate. Nothing of the machine is
-changed.
+As root on Linux with nftables, it runs in two network namespaces that it
+creates and removes; elsewhere over loopback, with the gate. It leaves nothing
+behind.
 
 Example:
     $ knock demo

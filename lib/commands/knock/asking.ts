@@ -38,13 +38,13 @@ const MAX_TRIES = 10;
 
 /** Options of every command that sends a packet, as its help declares them. */
 export const SENDING =
-  `    --tries N          Packets to send until an answer comes, 1 to 10;
+  `    --tries N          Packets to send until a reply comes, 1 to 10;
                        default: 3.
     --transport HOW    udp, tcp or http, or with another port, http/8080;
-                       default: the profile's, or udp. Over tcp and http no
-                       server answers.
-    --code CODE        The one-time code, where the server wants one; default:
-                       the profile's own, or what is typed.
+                       default: the profile's, or udp. There are no replies
+                       over tcp and http.
+    --code CODE        The one-time code, if the server requires one; default:
+                       from the profile's secret, or typed.
     -4, --ipv4         Knock only over IPv4.
     -6, --ipv6         Knock only over IPv6.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;

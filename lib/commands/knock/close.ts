@@ -6,16 +6,16 @@ import { askedPorts, askedServer, order, SENDING } from "./asking.ts";
 export const help = `Usage:
     knock close PROFILE [OPTIONS]
 
-Asks the profile's server to close again, at once, what it opened.
+Asks the profile's server to close, at once, what it opened for this client.
 
 Options:
     --open PORT,...    What to close, such as tcp/22; default: the profile's,
                        or all that is open for this client.
-    --from ADDRESS     For which address; "source" (the default) is where
-                       the packet comes from as the server sees it.
-    --no-reply         Send one packet and do not wait for the answer.
+    --from ADDRESS     Address to close for; "source" (the default): the
+                       packet's source, as the server sees it.
+    --no-reply         Send one packet and do not wait for a reply.
     --json             Print one JSON object, also when it fails.
-    -q, --quiet        Print nothing when it is closed.
+    -q, --quiet        Print nothing on success.
 ${SENDING}
 
 Example:

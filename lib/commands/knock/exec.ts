@@ -14,18 +14,18 @@ Knocks, waits until the port is open, and runs a command with this terminal.
 
 Options:
     --open PORT,...    What to open, such as tcp/22; default: the profile's, or
-                       all that the client may. The first TCP port is waited
-                       for, 10 s at most; where none is named, the server's
-                       answer is enough.
+                       all that the client may. knock waits for the first TCP
+                       port, at most 10 s; if none is named, the server's
+                       reply is enough.
     --for DURATION     For how long; default: the profile's, or the server's.
-    --from ADDRESS     For which address; see \`knock help send\`.
+    --from ADDRESS     Address to open for; see \`knock help send\`.
     --both             Open for both families, IPv4 and IPv6.
     -q, --quiet        Show no progress.
 ${SENDING}
 
-Ends with the command's exit status, or 128 and the number of the signal that
-ended it; with 1 when it is not open or the command cannot be run. Signals
-reach the command.
+Exits with the command's status, or 128 and the number of the signal that ended
+it; with 1 if the port is not open or the command cannot be run. Signals are
+passed on to the command.
 
 Example:
     $ knock exec home -- rsync -a photos/ home.example.org:photos/

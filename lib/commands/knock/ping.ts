@@ -16,15 +16,15 @@ import { withProgress } from "./progress.ts";
 export const help = `Usage:
     knock ping PROFILE [OPTIONS]
 
-Asks whether the profile's server answers this client. Opens nothing.
+Checks that the profile's server replies to this client. Opens nothing.
 
 Options:
     --json             Print one JSON object, also when it fails.
-    -q, --quiet        Print nothing when it answers.
+    -q, --quiet        Print nothing on success.
 ${SENDING}
 
-Prints how long the answer took, and how the clocks differ when it is by more
-than a second. Ends with 1 when no answer came.
+Prints the time of the reply, and the difference of the clocks if it is more
+than a second. Exits with 1 if there was no reply.
 
 Example:
     $ knock ping home

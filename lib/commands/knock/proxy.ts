@@ -9,21 +9,21 @@ import { askedOpening, askedServer, SENDING } from "./asking.ts";
 export const help = `Usage:
     knock proxy PROFILE HOST PORT [OPTIONS]
 
-Knocks, and carries standard input and output to a TCP port of the profile's
-server: for ssh's ProxyCommand, and for whatever else can use one.
+Knocks, and connects stdin and stdout to a TCP port of the profile's server:
+for ssh's ProxyCommand, and for other programs that can use one.
 
-HOST must be the profile's server, by its name or an address of it.
+HOST must be the profile's server, by its name or one of its addresses.
 
 Options:
     --for DURATION     For how long to open; default: the profile's, or the
-                       server's. What is connected goes on after that.
-    --from ADDRESS     For which address; see \`knock help send\`.
+                       server's. Established connections stay after that.
+    --from ADDRESS     Address to open for; see \`knock help send\`.
     --both             Open for both families, IPv4 and IPv6.
 ${SENDING}
 
-What was granted is remembered until shortly before its end, so that further
-connections need no knock, and several at once need one; "remember: false" in
-the profile turns that off.
+The client remembers a grant until shortly before it expires: further
+connections need no knock, and concurrent ones share one. "remember: false" in
+the profile turns this off.
 
 Example, in ~/.ssh/config:
     Host home.example.org

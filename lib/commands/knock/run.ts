@@ -10,8 +10,8 @@ const PATIENCE_SECONDS = 65;
 export const help = `Usage:
     knock run PROFILE COMMAND [OPTIONS]
 
-Has the profile's server run a command of its configuration, and waits until
-it has ended. COMMAND is its name under commands there.
+Has the profile's server run a command of its configuration, and waits for its
+end. COMMAND is the command's name there.
 
 Options:
     --timeout DURATION
@@ -22,12 +22,12 @@ Options:
                        sees it.
     --no-reply         Send one packet and do not wait for the answer.
     --json             Print one JSON object, also when it fails.
-    -q, --quiet        Print nothing when it is done.
+    -q, --quiet        Print nothing on success.
 ${SENDING}
 
 The command runs once, however often the packet is sent. Exits with 0 if it
-does, and with 1 if it failed, or the server refused or did not answer. What it
-printed is in the server's log.
+succeeded, and with 1 if it failed, or the server refused or did not reply. Its
+output is in the server's log.
 
 Example:
     $ knock run home restart-web

@@ -32,34 +32,35 @@ export const help = `Usage:
     knock PROFILE [OPTIONS]
     knock send PROFILE [OPTIONS]
 
-Knocks: asks the profile's server to open ports for a while.
+Knocks: asks the profile's server to open ports for a limited time.
 
 Options:
     --open PORT,...    What to open, such as tcp/22 or tcp/80,tcp/443;
                        default: the profile's, or all that the client may.
     --for DURATION     For how long, such as 90, 30s, 5m, 8h or 1d;
                        default: the profile's, or the server's.
-    --from ADDRESS     For which address; "source" (the default) is where
-                       the packet comes from as the server sees it, and
-                       "resolve" asks who is under resolve in profiles.yaml.
-    --both             Open for both families, and wait for both answers;
-                       without it a packet goes over each family, and the
-                       first answer counts. What one family opens the other
-                       cannot use.
-    --wait             Then connect to the first TCP port until it is open;
-                       ends with 1 when it is not after 10 s.
-    --keep             Stay, and knock again before each end and whenever this
-                       machine's addresses change, until Ctrl-C; ends with 0.
-    --close            With --keep: close when it is stopped.
-    --no-reply         Send one packet and do not wait for the answer.
-    --nat HOST:PORT    Have the port of --open passed on to there (fwknop).
+    --from ADDRESS     Address to open for. "source" (the default): the packet's
+                       source, as the server sees it; "resolve": ask the
+                       services under resolve in profiles.yaml.
+    --both             Open for IPv4 and IPv6, and wait for both replies.
+                       Without it, knock sends a packet over each family and
+                       takes the first reply; a grant for one family does not
+                       apply to the other.
+    --wait             Then connect to the first TCP port until it is open; exit
+                       with 1 if it is not after 10 s.
+    --keep             Keep it open: knock again before each grant expires and
+                       when this machine's addresses change, until Ctrl-C;
+                       then exit with 0.
+    --close            With --keep: close when stopped.
+    --no-reply         Send one packet and do not wait for a reply.
+    --nat HOST:PORT    Forward the port of --open to this target (fwknop).
     --json             Print one JSON object, also when it fails.
-    -q, --quiet        Print nothing when it is open.
+    -q, --quiet        Print nothing on success.
 ${SENDING}
 
-Ends with 0 when it is open, and 1 when the server refused or did not answer.
-Servers of openme and fwknop never answer: 0 says that the packet is sent.
-On a terminal, says what is open, for whom and until when.
+Exits with 0 if the ports are open, and with 1 if the server refused or did not
+reply. Servers of openme and fwknop never reply: 0 means that the packet was
+sent. On a terminal, prints what is open, for whom and until when.
 
 Example:
     $ knock home --open tcp/22 --for 1h

@@ -18,15 +18,16 @@ import { parseOptions, takePositionals } from "../command.ts";
 export const help = `Usage:
     knock check [--host] [--json] [FILE]
 
-Validates a server's configuration with its key file: prints "configuration
-OK", or every mistake on standard error and ends with 2. What is allowed and
-wants a look is a warning on standard error, and changes nothing else.
+Validates a server's configuration and the files that it names: prints
+"configuration OK", or every mistake on stderr, and exits with 2. Valid but
+suspicious settings produce warnings on stderr and do not affect the exit
+status.
 
 Options:
         --json           Print one JSON object, also when there are mistakes.
         --host           Also ask this machine's own packet filters: exit with 1
-                         where a service would surely stay closed after a knock.
-                         Nothing is changed; needs root.
+                         if a service would stay closed after a knock.
+                         Changes nothing; needs root.
     -c, --config FILE    The same as FILE.
 
 FILE defaults to KNOCK_CONFIG, then to /etc/knock/server.yaml for root and

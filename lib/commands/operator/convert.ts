@@ -30,24 +30,23 @@ import { createWith, type NewFile } from "../enrol/new_files.ts";
 export const help = `Usage:
     knock convert TOOL FILE... [--dir DIR]
 
-Writes another tool's configuration as ours, on standard output. What does not
-go into it, or wants a look, is told on standard error. Nothing of the other
-tool is changed.
+Converts another tool's configuration and prints the result on stdout. Settings
+that cannot be converted, or need review, are reported on stderr. The other
+tool's files are not changed.
 
 ${CONVERTER_WORDS}
 Options:
-    -d, --dir DIR    Write new files there instead, for the owner alone:
-                     server.yaml, and the keys that it names.
+    -d, --dir DIR    Write new files there instead, readable by their owner
+                     only: server.yaml, and the keys that it names.
 
-The keys of enrolled clients are taken over: they go on working, and no phone
-has to be set up again. What a server has to know besides is in
-docs/migrating.md.
+Clients keep their keys: they go on working, and no phone has to be set up
+again. docs/migrating.md describes the differences.
 
-What is written passes \`knock check\`: the result is loaded as the server and
-the client load it, and nothing is written where that fails.
+The result passes \`knock check\`: knock loads it as the server and the client
+do, and writes nothing if that fails.
 
-Exit status: 0, with warnings too; 2 when a file cannot be read or is refused,
-or when what it says cannot be written as a configuration of ours.
+Exit status: 0, with warnings too; 2 if a file cannot be read or is refused, or
+if its settings cannot be converted.
 
 Example:
     # knock convert openme /etc/openme/config.yaml --dir /etc/knock

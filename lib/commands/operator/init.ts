@@ -48,12 +48,12 @@ Options:
                                accept where this host's own rules drop the
                                services' ports and knock's can accept them.
     -s, --service NAME=PORTS...
-                               What is closed until somebody knocks, such as
-                               ssh=tcp/22 or web=tcp/80,tcp/443. With gate it
-                               also says where connections go:
+                               A service to hide, such as ssh=tcp/22 or
+                               web=tcp/80,tcp/443. With gate, also the target
+                               of its connections:
                                ssh=tcp/2222,127.0.0.1:22. May be repeated.
                                Default: ssh.
-    -l, --listen PORT          The UDP port of the knocks. Default: ${DEFAULT_PORT}.
+    -l, --listen PORT          UDP port of the server. Default: ${DEFAULT_PORT}.
 
 Example:
     $ sudo knock init --service ssh=tcp/22

@@ -19,23 +19,23 @@ export const help = `Usage:
     knock rules [FILE]
     knock rules --remove [FILE]
 
-Prints the nftables ruleset that a configuration means, without any grant: what
-the machine loads at boot, so that the services are shut before the server
-runs. It may be loaded over itself, and over the running server's: what is open
-stays open. In mode accept it is the chain that the host's own input chain
-jumps to; load it before the rule that jumps.
+Prints the nftables ruleset of a configuration, without grants. Loaded at boot,
+it hides the services before the server runs. It can be loaded again at any
+time, also over the running server's ruleset: open ports stay open. In mode
+accept it is the chain that the host's own input chain jumps to; load it before
+the rule that jumps.
 
-With --remove, takes all that is ours out of the kernel instead, of nftables
-and of iptables, and prints what that was: services are reachable as they were
-before. It needs no configuration; a server of FILE must not be running.
+With --remove, deletes all rules, chains and sets of knock from nftables and
+iptables, and prints their names: services are reachable as before. This needs
+no configuration; the server of FILE must not be running.
 
 Options:
         --remove         Remove all rules, chains and sets of knock.
     -c, --config FILE    The same as FILE.
 
 FILE defaults to KNOCK_CONFIG, then to /etc/knock/server.yaml for root and
-~/.config/knock/server.yaml for others. Names of hosts behind \`to\` are looked
-up now, and are addresses in what is printed.
+~/.config/knock/server.yaml for others. Host names in \`to\` are resolved now
+and printed as addresses.
 
 Example:
     # knock rules > /etc/knock/boot.nft

@@ -24,18 +24,18 @@ export const help = `Usage:
 
 Options:
     -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
-        --trial DURATION    Unless a knock has opened something by then, take
-                            guarding back and end with status 1: nothing can
-                            lock you out.
+        --trial DURATION    Remove all rules and exit with 1 unless a knock
+                            succeeds within this time: you cannot lock
+                            yourself out.
 
-Runs the server in the foreground, and logs to standard error. Where there is
-no configuration it writes one with fresh keys and a first client, which opens
-a gate of its own and closes nothing of this machine.
+Runs the server in the foreground and logs to stderr. If there is no
+configuration, it writes one with fresh keys and a first client. That one adds
+a port of its own and closes nothing.
 
-SIGHUP reads the configuration again: a bad one changes nothing, grants stay,
-a client that was removed is closed at once. SIGTERM, SIGINT and the end of the
-terminal that it was started in stop the server: guarded services stay guarded,
-grants expire on time.
+SIGHUP reloads the configuration: if it is invalid, nothing changes; grants
+stay, and those of a removed client end at once. SIGTERM, SIGINT, or closing
+the terminal that it was started in, stop the server: guarded services stay
+guarded, and grants expire on time.
 
 Example:
     $ knock serve --config /etc/knock/server.yaml --trial 5m

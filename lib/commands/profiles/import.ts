@@ -30,27 +30,25 @@ export const help = `Usage:
     knock import [LINE|FILE|-] [OPTIONS]
 
 Stores an enrolment, the line that \`knock client add\` printed on the server,
-as a profile to knock with. Without an argument, the line is read from the
-terminal, which does not show it, or from a pipe, as with "-".
+as a profile. Without an argument, knock asks for the line and does not show
+it, or reads it from a pipe, as with "-". It may be wrapped or quoted.
 
-The line is a secret: as an argument, all users of this machine can read it in
-the list of processes while the command runs, and the shell may keep it in its
-history.
+The line is secret: an argument is visible to all users of this machine in the
+process list, and the shell may keep it in its history.
 
-The client files of other tools are taken, too: OpenSPA's (.ospa), openme's
+Client files of other tools can be imported too: OpenSPA's (.ospa), openme's
 config.yaml, and the JSON of its QR codes.
 
 Options:
     --name PROFILE     The profile's name; default: the client's on the server.
     --key FILE         The client's own private key, as \`knock keygen\` wrote
-                       it, for an enrolment without one; --key=- is standard
-                       input.
+                       it, for an enrolment without one; --key=- reads stdin.
     --ask-code         Ask for the one-time code with every knock, and do not
-                       store the secret that makes them: what is stored here
-                       opens nothing without the authenticator app.
+                       store their secret: the profile then opens nothing
+                       without the authenticator app.
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.
 
-The file of profiles is made when there is none, for its owner alone.
+If there is no file of profiles, it is created, readable by its owner only.
 
 Example:
     $ ssh server knock client add laptop | knock import --name home

@@ -12,7 +12,7 @@ import { parseOptions, takePositionals } from "../command.ts";
 export const help = `Usage:
     knock profiles [--json|--names] [--profiles FILE]
 
-Lists the servers that this client can knock at. Secrets are never shown.
+Lists this user's profiles, the servers to knock at. Never shows secrets.
 
 Options:
     --json             One JSON list, for programs.

@@ -34,28 +34,28 @@ export const help = `Usage:
     knock decode [--config FILE] [--profiles FILE] [--at TIME] [--from ADDRESS]
                  [--hex|--base64|--raw]
 
-Says what a packet on standard input is, what it asks, and why it would be
-refused, as one JSON object. It answers "the app says sent, the server says
-nothing". Nothing is opened or recorded.
+Explains a packet on stdin as one JSON object: its dialect, what it asks for,
+and why it would be refused. Use it if a client says "sent" and the server's
+log says nothing. Opens and records nothing.
 
 Options:
     -c, --config FILE  The server's configuration; or set KNOCK_CONFIG.
-    --profiles FILE    The client's profiles: they tell for which server a
-                       packet is, but only that server can open it.
-    --at TIME          The clock to judge by: Unix milliseconds, or a time such
-                       as 2026-11-21T14:05:00Z. Default: now.
-    --from ADDRESS     Where the packet came from.
+    --profiles FILE    The client's profiles: they show which server a packet
+                       is for, but only that server can open it.
+    --at TIME          Clock to judge by: Unix milliseconds, or a time such as
+                       2026-11-21T14:05:00Z. Default: now.
+    --from ADDRESS     Source address of the packet.
     --hex, --base64, --raw
-                       How the packet is written. Default: it is found out, and
-                       said in "encoding".
+                       Encoding of the packet. Default: detected, and printed
+                       as "encoding".
 
-"verdict" is "request", or the first refusal of the packet's form, its proofs
-and its time: form, length, version, tag, mac, noise, unknown_client,
-signature, cipher, payload, time. What the client's policy makes of the request
-is in "would". "steps" tells each check in order. With profiles alone it is
-"sealed" when all is right that a client can check.
+"verdict" is "request", or the first refusal by the packet's form, keys and
+time: form, length, version, tag, mac, noise, unknown_client, signature,
+cipher, payload, time. "would" is the decision of the client's policy. "steps"
+lists each check in order. With profiles alone, "verdict" is "sealed" if all is
+right that a client can check.
 
-Exit status: 0 for a request, 1 for all else, 2 for a mistake in the usage.
+Exit status: 0 for a request, 1 for all else, 2 for a usage error.
 
 Example:
     # tcpdump -i any -c 1 -w - udp port 62201 | tail -c 216 | knock decode

@@ -14,8 +14,8 @@ export const help = `Usage:
     knock COMMAND [ARGUMENTS]
     knock PROFILE [OPTIONS]
 
-Hides network services, and opens them for a while to whoever proves who they
-are. The server and the client are this one program.
+Hides network services and opens them, for a limited time, to clients that
+prove their identity. One program is the server and the client.
 
 Commands:
 ${LIST}
@@ -26,7 +26,7 @@ Exit status: 0 done, 1 it failed, 2 usage or configuration.
 Example:
     $ knock serve                    # on the server
     $ knock client add alice         # prints one line for alice
-    $ knock import                   # at alice's: asks for the line
+    $ knock import                   # at the client: asks for the line
     $ knock alice && ssh HOST
 `;
 

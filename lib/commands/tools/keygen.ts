@@ -11,13 +11,13 @@ import { parseOptions, takePositionals } from "../command.ts";
 export const help = `Usage:
     knock keygen [--adk]
 
-Prints a new private key, 43 characters, and its public key on standard error.
+Prints a new private key of 43 characters, and its public key on stderr.
 
-A client that makes its own key keeps it: only the public key goes to the
-server, for \`knock client add NAME --key PUBLIC\`.
+A client that makes its own key keeps the private one: only the public key goes
+to the server, for \`knock client add NAME --key PUBLIC\`.
 
 Options:
-        --adk    Print a new ADK secret of OpenSPA's instead, 7 characters, for
+        --adk    Print a new ADK secret for OpenSPA instead, 7 characters, for
                  openspa.adk_secret: all OpenSPA clients of a server share it.
 
 Example:

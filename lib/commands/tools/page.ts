@@ -8,9 +8,9 @@ import { PAGE, WORKER } from "./page_html.ts";
 export const help = `Usage:
     knock page [--out FILE]
 
-Prints the web page that knocks from a browser: one HTML file that fetches
-nothing, for any static host with https, or to open from a file. \`knock client
-add NAME --web URL\` enrols a phone that opens it.
+Prints the web page that knocks from a browser: one HTML file that loads
+nothing else, for any static host with https, or to open as a file. \`knock
+client add NAME --web URL\` enrols a phone that opens it.
 
 Options:
     -o, --out FILE    Write the page to FILE, and knock-worker.js beside it:

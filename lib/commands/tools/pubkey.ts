@@ -10,7 +10,7 @@ import { parseOptions, takePositionals } from "../command.ts";
 export const help = `Usage:
     knock pubkey < PRIVATE
 
-Reads a private key on standard input and prints its public key.
+Reads a private key from stdin and prints its public key.
 
 Example:
     $ knock pubkey < /etc/knock/server.key

@@ -16,23 +16,23 @@ import { type Options, parseOptions } from "../command.ts";
 export const help = `Usage:
     knock seq HOST PORT[/udp|/tcp] ... [OPTIONS]
 
-Knocks at ports in an order, for a server that waits for a port sequence
-(ours, or knockd). A sequence goes in the clear: whoever listens can repeat it.
+Sends a port sequence, to this server or to knockd. A sequence is not
+encrypted: anyone on the path can replay it.
 
 Options:
-    --delay DURATION    The pause between two knocks, such as 250ms or 1s;
-                        default: 100ms, so that they arrive in their order.
-    -u, --udp           Knock by UDP at every port.
-    -4, --ipv4          Knock only over IPv4.
-    -6, --ipv6          Knock only over IPv6.
-    -v, --verbose       Tell of each knock.
+    --delay DURATION    Pause between two packets, such as 250ms or 1s;
+                        default: 100ms, so that they arrive in order.
+    -u, --udp           Use UDP for every port.
+    -4, --ipv4          Send only over IPv4.
+    -6, --ipv6          Send only over IPv6.
+    -v, --verbose       Print each packet.
 
-PORT is 1 to 65535, by TCP unless it says otherwise; 7000:udp, udp/7000 and a
-service's name are the same to it. knockd's own client's command line works
-too: knock [-u] [-d MS] [-4|-6] [-v] HOST PORT[:udp|:tcp] ...
+PORT is 1 to 65535, TCP by default; 7000:udp, udp/7000 and names of
+/etc/services work too, and so does the command line of knockd's client:
+knock [-u] [-d MS] [-4|-6] [-v] HOST PORT[:udp|:tcp] ...
 
-Ends with 0 when all was sent: nobody answers a sequence; with 1 where there is
-no way to HOST.
+Exits with 0 if all packets were sent; no server replies to a sequence. Exits
+with 1 if there is no route to HOST.
 
 Example:
     $ knock seq gate.example.org 7000 8000/udp 9000

@@ -41,18 +41,18 @@ import { checkServices, readSockets } from "./services.ts";
 export const help = `Usage:
     knock doctor [--json] [--config FILE] [--profiles FILE]
 
-Says what is wrong with this machine's set-up, and what to type against it:
-files, the backend and its rights, the server and its port, the services, other
-packet filters, containers that are open past the guard, the clock, clients and
-profiles. Nothing is changed.
+Checks this machine's setup and suggests fixes: files, the backend and its
+rights, the server and its port, services, other packet filters, containers
+that are reachable past the guard, the clock, clients and profiles. Changes
+nothing.
 
 Options:
         --json             One JSON object: { "ok": …, "findings": [ … ] }.
     -c, --config FILE      The server's configuration; or set KNOCK_CONFIG.
         --profiles FILE    The client's profiles; or set KNOCK_PROFILES.
 
-"?" marks what it could not look at; as root it sees the most. Exit status: 0
-when nothing is bad, else 1.
+"?" marks a check that was not possible; run it as root to see most. Exit
+status: 0 if nothing is bad, else 1.
 
 Example:
     # knock doctor
