@@ -117,7 +117,11 @@ interface Converted {
 const CASES: [name: string, want: Record<string, unknown>, words: string][] = [
   ["a1-docker-user", { open: undefined, for: "30s" }, "chain DOCKER-USER"],
   ["a3-nft-forward", { open: undefined }, "chain forward of table inet filter"],
-  ["b1-service-port-in-sequence", { open: ["ssh"] }, "knocked at tcp/22"],
+  [
+    "b1-service-port-in-sequence",
+    { open: ["ssh"] },
+    "its sequence uses tcp/22",
+  ],
   ["b3-wide-range", { open: ["udp-60000-61000"] }, "behind others"],
   ["b5-seq-timeout-over-1h", { within: "1h", open: ["ssh"] }, "7200"],
   ["e4-range-in-sequence", {
@@ -127,7 +131,7 @@ const CASES: [name: string, want: Record<string, unknown>, words: string][] = [
   [
     "e7-comment-behind-command",
     { open: ["ssh"], for: "30s", from: "0.0.0.0/0" },
-    "every interface",
+    "listens on all of them",
   ],
 ];
 
@@ -195,7 +199,7 @@ command = ${CLOSE}
 `);
   assertEquals(yaml.sequences.a.open, undefined);
   assertEquals(yaml.sequences.b.run[1], "-D");
-  assert(warnings.some((line) => line.includes("only commands can")));
+  assert(warnings.some((line) => line.includes("not a plain close")));
 });
 
 test("knock convert knockd refuses bytes that are not UTF-8, with their line", async () => {
@@ -380,8 +384,8 @@ stop_command_6 = ${CLOSE.replace("iptables", "ip6tables").replace("22", "8080")}
     watch: "sniff",
   });
   assertEquals(warnings, [
-    "options: knockd hears one interface, eth0 unless its -i names another; " +
-    "here sequences are heard on every interface",
+    "options: knockd listens on one interface (eth0 unless -i names another); " +
+    "knock listens on all of them",
   ]);
 });
 
@@ -421,7 +425,7 @@ test("convertKnockd() warns of rules behind others, and of the other iptables", 
       "ufw insert 3 allow from %IP% to any port 22 proto tcp",
       "nft insert rule inet filter input position 4 ip saddr %IP% tcp dport 22 accept",
     ]
-  ) assertMatch(of(command), /went behind others/, command);
+  ) assertMatch(of(command), /appended behind others/, command);
   const first = of(OPEN.replace("INPUT", "INPUT 1"));
   assert(!first.includes("behind"), first);
   assertMatch(
@@ -453,12 +457,31 @@ start_command_6 =
   assert(warnings.some((text) => text.includes("shell")));
 });
 
+test("convertKnockd() guards beside firewalld, and says what that must allow", () => {
+  const rule = (action: string) =>
+    `firewall-cmd --${action}-rich-rule='rule family=ipv4 source ` +
+    `address=%IP% port port=22 protocol=tcp accept'`;
+  const { yaml, warnings } = converted(`[a]
+sequence = 7000,9000,8000
+tcpflags = syn
+start_command = ${rule("add")}
+cmd_timeout = 10
+stop_command = ${rule("remove")}
+`);
+  // No rule outside of firewalld allows what it rejects: accept is impossible.
+  assertEquals(yaml.firewall, { backend: "nft", mode: "guard" });
+  assertEquals(yaml.sequences.a.open, ["ssh"]);
+  const [told] = warnings.filter((text) => text.startsWith("firewall:"));
+  assertMatch(told!, /until firewalld allows tcp\/22, knocks open nothing/);
+  assertMatch(told!, /--permanent --add-port=22\/tcp && firewall-cmd --reload/);
+});
+
 const WARNED: [what: string, text: string, words: string][] = [
   ["ports that ascend", "sequence=1,2,3\ntcpflags=syn", "ascend"],
-  ["a tiny timeout", "sequence=3,1\nseq_timeout=1", "tiny"],
-  ["no timeout", "sequence=3,1\nseq_timeout=0", "let nothing through"],
+  ["a tiny timeout", "sequence=3,1\nseq_timeout=1", "very short"],
+  ["no timeout", "sequence=3,1\nseq_timeout=0", "never opened"],
   ["no tcpflags", "sequence=3,1", "no tcpflags"],
-  ["an open door", `sequence=3,1\ncommand=${OPEN}`, "nothing closed"],
+  ["an open door", `sequence=3,1\ncommand=${OPEN}`, "never closed"],
   ["port 0", "sequence=3,ssh", "port 0"],
   ["a shell", "sequence=3,1\ncommand=x | y", "shell"],
   [

@@ -163,7 +163,7 @@ stop_command_6 = ${ssh6("-D").replace("--dport 22", "--dport 23")}
     host: DROPPING,
     conf: door(ssh("-I"), ssh("-D"), `4444:udp,3333:udp,${SSH}`),
     knocks: ["4444:udp", "3333:udp", `${SSH}`],
-    warned: "knocked at tcp/22",
+    warned: "its sequence uses tcp/22",
   },
   {
     what: "INPUT DROP, nothing closes",
@@ -171,7 +171,7 @@ stop_command_6 = ${ssh6("-D").replace("--dport 22", "--dport 23")}
     conf: `[door]\nsequence = 7000,9000,8000\ntcpflags = syn\ncommand = ${
       ssh("-I")
     }\n`,
-    warned: "nothing closed what it opened",
+    warned: "knockd never closed what it opened",
   },
   {
     what: "nft with policy drop, a rule",
@@ -196,7 +196,7 @@ stop_command_6 = ${ssh6("-D").replace("--dport 22", "--dport 23")}
     conf: door(rule(WEB, "DOCKER-USER")("-I"), rule(WEB, "DOCKER-USER")("-D")),
     port: WEB,
     isBehind: true,
-    warned: "waits for the server",
+    warned: "runs at the next start",
     differs: { afterKill: true },
   },
   {

@@ -75,15 +75,15 @@ export function convertKnockd(
   const writer = new Writer();
   writer.warnings.push(
     conf.interface === null
-      ? "options: knockd hears one interface, eth0 unless its -i names " +
-        "another; here sequences are heard on every interface"
-      : `options: interface "${conf.interface}" is not carried over: ` +
-        `sequences are heard on every interface`,
+      ? "options: knockd listens on one interface (eth0 unless -i names " +
+        "another); knock listens on all of them"
+      : `options: interface "${conf.interface}" is not converted: ` +
+        `knock listens on every interface`,
   );
   if (conf.logFile !== null) {
     writer.warnings.push(
-      `options: logfile "${conf.logFile}" is not carried over: ` +
-        `"knock log" shows who opened what`,
+      `options: logfile "${conf.logFile}" is not converted: ` +
+        `"knock log" shows what happened`,
     );
   }
   const doors = conf.doors.map((door): ConvertedEntry => ({
@@ -256,8 +256,9 @@ class Writer {
       const ports = [...new Set(served.map(formatHit))].join(", ");
       this.#warn(
         name,
-        `is knocked at ${ports}, which is opened, too: every new connection ` +
-          "there is a knock, and the kernel cannot judge it (watch: sniff)",
+        `its sequence uses ${ports}, which it also opens: every new ` +
+          "connection there counts as a knock, so the kernel cannot match it " +
+          "(watch: sniff)",
       );
     }
     for (const words of doorWarnings({ door, name, effect, closer }, runs)) {
@@ -329,20 +330,22 @@ clients: {}
         return `--add-port=${port}/${protocol}`;
       });
       this.warnings.push(
-        `firewall: is guarded by our own table, and firewalld must let ${ports} ` +
-          "through, or it stays shut: once the server runs, firewall-cmd " +
-          `--permanent ${adds.join(" ")} && firewall-cmd --reload`,
+        `firewall: firewalld rejects what it does not allow, and no rule ` +
+          `outside of it can change that, so firewall.mode is guard: until ` +
+          `firewalld allows ${ports}, knocks open nothing. Once the server ` +
+          `runs: firewall-cmd --permanent ${adds.join(" ")} && firewall-cmd ` +
+          "--reload",
       );
       return `firewall:
-  # Our own table drops what is not open. firewalld must let these ports
-  # through, as what it rejects nobody else can open.
+  # Our own table drops what is not open. firewalld must allow these ports:
+  # no rule outside of firewalld can allow what it rejects.
   backend: nft
   mode: guard
 `;
     }
     const [family, table] = this.tool.replace("nft ", "").split(" ");
     this.warnings.push(
-      `firewall: opens nothing before the host's chain leads to ours: ` +
+      `firewall: nothing opens until the host's chain jumps to ours: ` +
         `nft add chain ${family} ${table} knock && ` +
         `nft insert rule ${family} ${table} input jump knock, and the same ` +
         "in /etc/nftables.conf",

@@ -70,13 +70,13 @@ export function effectOf(door: KnockdDoor): Effect {
   const notes = opening.action === "close" ? [] : [
     ...(opening.appended || start6.opening.appended)
       ? [
-        "its rule went behind others (-A, or a position): where one of them " +
-        "drops the port, it opened nothing; here it comes first",
+        "its rule was appended behind others (-A, or a position), which may " +
+        "drop the port first; here it comes first",
       ]
       : [],
     ...variant === null ? [] : [
-      `its rule is made by ${variant}, and here by iptables: where ` +
-      `"iptables -V" shows the other kind, the port stays shut`,
+      `its rule was made by ${variant}, and here by iptables: if ` +
+      `"iptables -V" shows the other kind, the port stays closed`,
     ],
   ];
   const lacksProtocol = opening.lacksProtocol || start6.opening.lacksProtocol;
@@ -97,8 +97,8 @@ export function effectOf(door: KnockdDoor): Effect {
     ) && stop.rest === stop6.rest;
   if (!undoes) {
     return asCommands(
-      "its stop command does not undo its start command: what that does " +
-        "stays, as it did",
+      "its stop command does not undo its start command, so what that did " +
+        "stays, as before",
     );
   }
   const exact = isExact(stop.opening!, opening) &&
@@ -113,8 +113,8 @@ export function effectOf(door: KnockdDoor): Effect {
 
 /** A difference to knockd that closes more than it did. */
 const INEXACT =
-  "names another rule than the one that opens: what knockd left " +
-  "open ends here";
+  "deletes another rule than the one that opens: knockd left the port " +
+  "open, here the grant ends";
 
 /** The only family that the commands could open for; null: both. */
 function familyOf(start: CommandOpening, start6: CommandOpening): 4 | 6 | null {
@@ -174,8 +174,8 @@ export function pairDoors(
       )
     )
   );
-  const other = "stays a command: another door closes what it opens in a way " +
-    "that only commands can";
+  const other = "stays a command: another door closes what it opens, by a " +
+    "command that is not a plain close";
   return entries.flatMap((entry): ConvertedEntry[] => {
     const opener = closers.get(entry);
     if (opener && !loose.includes(opener)) return [];
@@ -192,7 +192,7 @@ export function pairDoors(
         ? []
         : [`the command of "${closer.door.name}" ${INEXACT}`],
       ...closer.effect.run
-        ? [`what "${closer.door.name}" runs besides is not carried over`]
+        ? [`the other commands of "${closer.door.name}" are not converted`]
         : [],
     ];
     return [{ ...entry, effect: { ...effect, notes }, closer: closer.door }];
@@ -220,7 +220,7 @@ export const OPEN_SECONDS = 8 * 3600;
 
 /** Where knockd ran its commands as root, for as long as they took. */
 const AS_SERVER =
-  "as the server's user (the packaged service's is no root), for 60s at most";
+  "as the server's user (not root, in the packaged service), for 60s at most";
 
 /** Of knockd's timeout so much and less loses sequences, as it counts whole seconds. */
 const TINY_TIMEOUT = 1;
@@ -238,41 +238,43 @@ export function doorWarnings(
     ...closer ? [closer.ports] : [],
   ];
   if (all.some(isAscending)) {
-    warn("its ports ascend: a scan of them in order is the sequence");
+    warn("its ports ascend: a scan in ascending order completes it");
   }
   for (const odd of [...door.oddPorts, ...closer?.oddPorts ?? []]) {
-    warn(`knockd reads ${odd}, and so does this: it knows no ranges`);
+    warn(`knockd reads ${odd} (it has no ranges), and so does knock`);
   }
   if (closer && closer.seqTimeout !== door.seqTimeout) {
-    warn("its closing sequence has another seq_timeout: the longer one counts");
+    warn(
+      "its closing sequence has another seq_timeout: the longer one is used",
+    );
   }
   const longest = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
   if (longest > MAX_WITHIN_SECONDS) {
     warn(
-      `seq_timeout ${longest} is longer than a sequence may take: it is ` +
+      `seq_timeout ${longest} is above the maximum: it is ` +
         `${formatDuration(MAX_WITHIN_SECONDS)} here`,
     );
   }
   if (door.oneTime) {
     warn(
-      "each one-time sequence is used once, in its order, and is noted " +
-        "in the state file: the old file is not changed any more",
+      "each one-time sequence is used once, in order, and recorded in the " +
+        "state file; the old file is no longer changed",
     );
   }
   if (door.seqTimeout <= 0) {
-    warn(`seq_timeout ${door.seqTimeout} let nothing through: it is 1s here`);
+    warn(`seq_timeout ${door.seqTimeout} never opened: it is 1s here`);
   } else if (door.seqTimeout <= TINY_TIMEOUT) {
-    warn("seq_timeout is tiny: one slow packet, and the sequence is lost");
+    warn("seq_timeout is very short: one slow packet breaks the sequence");
   }
   if (door.tcpFlags.length === 0 && all.flat().some(isTcp)) {
     warn(
-      "no tcpflags: knockd took every TCP packet for a knock, here it " +
-        "is the first one of a connection (syn)",
+      "no tcpflags: knockd counted every TCP packet; here only the first " +
+        "packet of a connection (syn) counts",
     );
   }
   if (opening?.lacksProtocol) {
     warn(
-      "its command names no protocol, which iptables refuses: it is tcp " +
+      "its command names no protocol, which iptables rejects: tcp is used " +
         "here",
     );
   }
@@ -280,8 +282,8 @@ export function doorWarnings(
     const end = formatDuration(OPEN_SECONDS);
     warn(
       closer
-        ? `what is opened ends after ${end}, if it is not closed before`
-        : `nothing closed what it opened: here it ends after ${end}`,
+        ? `the grant ends after ${end}, unless it is closed before`
+        : `knockd never closed what it opened; here the grant ends after ${end}`,
     );
   }
   if (seconds !== null && seconds <= 0) {
@@ -289,26 +291,25 @@ export function doorWarnings(
     warn(`cmd_timeout ${seconds} is ${most} here`);
   }
   if (opening?.action === "open" && effect.run + effect.runAfter !== "") {
-    warn(`what it runs besides is run ${AS_SERVER}`);
+    warn(`its other commands run ${AS_SERVER}`);
   }
   if (opening?.action === "open") return found;
-  if (!runs) warn("runs nothing: it is only noted in the history");
+  if (!runs) warn("runs nothing: it is only recorded in the history");
   const commands = [door.start, door.start6, door.stop, door.stop6];
   const argvs = commands.filter((text) => text).map((text) =>
     commandArgv(text!)
   );
   if (argvs.some(([program]) => program === "/bin/sh")) {
-    warn("its command needs a shell: look at how it treats {address}");
+    warn("its command needs a shell: check how it quotes {address}");
   }
-  if (runs) warn(`its command is run ${AS_SERVER}`);
+  if (runs) warn(`its command runs ${AS_SERVER}`);
   if (runs && (door.stop || door.stop6)) {
     warn(
-      "its stop command waits for the server where that was killed: it is run " +
-        "when it starts again",
+      "if the server is killed, its stop command runs at the next start",
     );
   }
   if (runs && !door.stop && !door.stop6 && opening?.action !== "close") {
-    warn("runs a command that nothing takes back");
+    warn("nothing undoes its command");
   }
   return found;
 }

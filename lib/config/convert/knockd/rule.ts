@@ -135,12 +135,12 @@ function readIptables(
     const table = get("table");
     return `its rule is in the chain ${chain}${
       table && table !== "filter" ? ` of table ${table}` : ""
-    }, which is not that of the packets to this machine`;
+    }, which does not filter packets to this machine`;
   }
   if (get("jump") !== "ACCEPT") return more(`a target but ACCEPT`);
   const source = get("source");
   if (source === undefined || !(family === 4 ? THEIRS4 : THEIRS).test(source)) {
-    return "its rule is not for the address of who knocked alone";
+    return "its rule is not for the knocking address alone";
   }
   const state = get("state");
   if (state !== undefined && !state.split(",").includes("NEW")) {
@@ -170,8 +170,8 @@ function readUfw(args: readonly string[]): FilterCommand | string | null {
   const text = args.join(" ").replace(/^(--force |--dry-run )*/, "")
     .replace(/ comment .*$/, "");
   if (/^(delete )?route /.test(text)) {
-    return "its rule is for packets that are passed on (ufw route), not for " +
-      "those to this machine";
+    return "its rule is for forwarded packets (ufw route), not for packets to " +
+      "this machine";
   }
   const match =
     /^(delete )?((?:insert \d+|prepend) )?allow (?:in )?(?:log(?:-all)? )?(?:proto (tcp|udp) )?from (\S+) to any (?:port ([\w,:-]+)(?: proto (tcp|udp))?|proto (tcp|udp) port ([\w,:-]+)|app "?'?(OpenSSH)'?"?)$/
@@ -180,7 +180,7 @@ function readUfw(args: readonly string[]): FilterCommand | string | null {
   const [, gone, placed, before, from, port, behind, within, other, app] =
     match;
   if (!THEIRS.test(from!)) {
-    return "its rule is not for the address of who knocked alone";
+    return "its rule is not for the knocking address alone";
   }
   const protocol = app ? "tcp" : before ?? behind ?? within;
   const ports = app ? "22" : port ?? other!;
@@ -224,7 +224,7 @@ function readFirewalld(args: readonly string[]): FilterCommand | string | null {
     u2,
   ] = match;
   if (!THEIRS.test(from!)) {
-    return "its rule is not for the address of who knocked alone";
+    return "its rule is not for the knocking address alone";
   }
   const time = t ?? t2;
   const scale = { s: 1, m: 60, h: 3600 }[unit || u2 || "s"]!;
@@ -256,7 +256,7 @@ function readNft(args: readonly string[]): FilterCommand | string | null {
   const [, how, family = "ip", table, chain, body] = match;
   if (!/^input$/i.test(chain!) || /^(nat|mangle|raw)$/.test(table!)) {
     return `its rule is in the chain ${chain} of table ${family} ${table}, ` +
-      "which is not that of the packets to this machine";
+      "which does not filter packets to this machine";
   }
   const spec = body!.replace(/ comment .*$/, "").replace(/"/g, "")
     .replace(/\b(counter|meta l4proto (tcp|udp)|meta nfproto ipv[46]) /g, "")
