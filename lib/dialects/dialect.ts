@@ -198,7 +198,7 @@ export interface Recognised {
 }
 
 /** Request to the server; a code of null is the profile's, if it has one. */
-export type Ask =
+export type NewRequest =
   & Pick<
     Request,
     "action" | "ports" | "command" | "seconds" | "address" | "code"
@@ -246,7 +246,7 @@ export interface Sealer {
   /** True if servers send replies in this dialect. */
   readonly answers: boolean;
   /** Seals a packet. Throws UsageError for what the dialect cannot express. */
-  seal(ask: Ask, circumstances: SealOptions): Sealed | Promise<Sealed>;
+  seal(ask: NewRequest, circumstances: SealOptions): Sealed | Promise<Sealed>;
 }
 
 // The keys of a dialect in files.

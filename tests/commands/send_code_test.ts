@@ -33,14 +33,14 @@ import {
   type Manner,
   PROFILE,
 } from "../fakes/fake_server.ts";
-import type { Ask } from "../../lib/dialects/dialect.ts";
+import type { NewRequest } from "../../lib/dialects/dialect.ts";
 
 const FILE = "/home/alice/.config/knock/profiles.yaml";
 const IPV4 = "198.51.100.7";
 const IPV6 = "2001:db8::7";
 const SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const STEP_MS = 30_000;
-const ASK: Ask = {
+const ASK: NewRequest = {
   action: "open",
   ports: [],
   command: null,

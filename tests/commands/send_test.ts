@@ -30,12 +30,12 @@ import {
   type Manner,
   PROFILE,
 } from "../fakes/fake_server.ts";
-import type { Ask, PolicyRefusal } from "../../lib/dialects/dialect.ts";
+import type { NewRequest, PolicyRefusal } from "../../lib/dialects/dialect.ts";
 
 const FILE = "/home/alice/.config/knock/profiles.yaml";
 const IPV4 = "198.51.100.7";
 const IPV6 = "2001:db8::7";
-const ASK: Ask = {
+const ASK: NewRequest = {
   action: "open",
   ports: [{ protocol: "tcp", first: 22, last: 22 }],
   command: null,

@@ -12,7 +12,7 @@ import { run } from "../../lib/commands/operator/rules.ts";
 import { FirewallError } from "../../lib/firewall/firewall.ts";
 import {
   type GrantTarget,
-  leadText,
+  targetText,
 } from "../../lib/firewall/nft/grants/targets.ts";
 import {
   hostObjects,
@@ -235,7 +235,7 @@ test("leadText() writes a target over the one before", () => {
   };
   const key = "inet knock target4 { 192.0.2.1 . tcp . 40000";
   assertEquals(
-    leadText(led, before, 1000),
+    targetText(led, before, 1000),
     `add element ${key} : 10.0.0.6 . 443 }\n` +
       `delete element ${key} : 10.0.0.6 . 443 }\n` +
       `add element ${key} timeout 31s : 10.0.0.5 . 443 }\n`,

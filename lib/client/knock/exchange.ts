@@ -9,7 +9,7 @@ import { Replies } from "./answers.ts";
 import type { CodeSource } from "./codes.ts";
 import type { CodeUse, Outcome } from "./outcome.ts";
 import { deliver, type Transport } from "./transport.ts";
-import type { Ask, Sealed, Sealer } from "../../dialects/dialect.ts";
+import type { NewRequest, Sealed, Sealer } from "../../dialects/dialect.ts";
 
 /** Wait for an answer to the first packet and to each further one, milliseconds. */
 const FIRST_WAIT_MS = 1000;
@@ -18,7 +18,7 @@ const NEXT_WAIT_MS = 2000;
 /** Packets to send, their transport and their targets. */
 export interface Exchange {
   readonly profile: Profile;
-  readonly ask: Ask;
+  readonly request: NewRequest;
   readonly sealer: Sealer;
   readonly transport: Transport;
   readonly reply: boolean;
@@ -34,20 +34,20 @@ export async function exchange(
   runtime: Runtime,
   knock: Exchange,
 ): Promise<Outcome> {
-  const { profile, ask, sealer, transport, reply, codes, tries } = knock;
+  const { profile, request, sealer, transport, reply, codes, tries } = knock;
   const { addresses, naming, patienceMs } = knock;
   const ear = new Replies(runtime);
   const socket = await openSocket(runtime, ear);
   const failures: string[] = [];
   let sent = false;
   try {
-    const once = onlyOnce(ask);
+    const once = onlyOnce(request);
     for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
       for (let tried = 0; tried < tries; tried++) {
         const code = codes.next(runtime.nowMs());
         const seal = (server: string) => {
-          const address = ask.address ?? naming[familyOf(server)] ?? null;
-          return sealer.seal({ ...ask, address, code: code.code }, {
+          const address = request.address ?? naming[familyOf(server)] ?? null;
+          return sealer.seal({ ...request, address, code: code.code }, {
             nowMs: runtime.nowMs(),
             random: (size) => runtime.random(size),
             wantsReply: reply,
@@ -109,8 +109,8 @@ function byFamily(addresses: readonly string[]): string[][] {
 // One packet for each address and try, so that each may open its own family's
 // source. To run a command all get the same one, and the server takes it once,
 // however long the command runs and the answer takes.
-function onlyOnce(ask: Ask): (seal: Seal) => Seal {
-  if (ask.action !== "run") return (seal) => seal;
+function onlyOnce(request: NewRequest): (seal: Seal) => Seal {
+  if (request.action !== "run") return (seal) => seal;
   let only: ReturnType<Seal> | undefined;
   return (seal) => (server) => only ??= seal(server);
 }

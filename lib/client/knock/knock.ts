@@ -16,16 +16,16 @@ import {
 import type { From, Profile } from "../profile/profile.ts";
 import type { Answered, Outcome } from "./outcome.ts";
 import { sendKnock, type SendOptions } from "./send.ts";
-import type { Ask } from "../../dialects/dialect.ts";
+import type { NewRequest } from "../../dialects/dialect.ts";
 
 /** Address to open for. */
-export interface Whom {
+export interface Recipient {
   readonly from: From;
   /** True if packets may name the address that the server saw last. */
   readonly mayGuess: boolean;
 }
 
-export interface KnockOptions extends SendOptions, Whom {
+export interface KnockOptions extends SendOptions, Recipient {
   /** Have both families opened, and wait for both answers. */
   readonly both?: boolean;
 }
@@ -42,23 +42,23 @@ export interface Knocked {
 }
 
 /** A question to the server, without the address. */
-export type Wish = Omit<Ask, "address">;
+export type UnaddressedRequest = Omit<NewRequest, "address">;
 
 /** Knocks; throws what {@linkcode sendKnock} and finding the own address do. */
 export async function knock(
   runtime: Runtime,
   profile: Profile,
-  wish: Wish,
+  unaddressed: UnaddressedRequest,
   options: KnockOptions,
 ): Promise<Knocked> {
   const sending = await nameAddress(runtime, profile, options);
   const address = typeof options.from === "string"
     ? null
     : options.from.address;
-  const ask = { ...wish, address };
-  if (options.both) return await knockBoth(runtime, profile, ask, sending);
-  const outcome = await sendKnock(runtime, profile, ask, sending);
-  const guessed = learn(runtime, profile, ask, sending, outcome);
+  const request = { ...unaddressed, address };
+  if (options.both) return await knockBoth(runtime, profile, request, sending);
+  const outcome = await sendKnock(runtime, profile, request, sending);
+  const guessed = learn(runtime, profile, request, sending, outcome);
   return { outcome, guessed, also: null, without: null };
 }
 
@@ -85,7 +85,7 @@ async function nameAddress(
 function learn(
   runtime: Runtime,
   profile: Profile,
-  ask: Ask,
+  request: NewRequest,
   { naming, guess }: SendOptions,
   outcome: Outcome,
 ): boolean {
@@ -94,7 +94,7 @@ function learn(
   }
   const { address } = outcome.answer;
   if (isNamed(guess, address)) return true;
-  if (ask.address === null && !isNamed(naming, address)) {
+  if (request.address === null && !isNamed(naming, address)) {
     rememberNaming(runtime, profile, outcome);
   }
   return false;
@@ -107,10 +107,10 @@ function isNamed(naming: Naming = {}, address: string): boolean {
 async function knockBoth(
   runtime: Runtime,
   profile: Profile,
-  ask: Ask,
+  request: NewRequest,
   options: SendOptions,
 ): Promise<Knocked> {
-  if (ask.code !== null || profile.code !== null) {
+  if (request.code !== null || profile.code !== null) {
     throw new UsageError(
       "--both cannot go with one-time codes: each is good for one family",
       "knock with -6, and with the next code with -4",
@@ -118,7 +118,7 @@ async function knockBoth(
   }
   const knocks = (["IPv6", "IPv4"] as const).map(async (family) => {
     const chosen = { ...options, family };
-    const outcome = await sendKnock(runtime, profile, ask, chosen);
+    const outcome = await sendKnock(runtime, profile, request, chosen);
     return { family, outcome };
   });
   const ended = await Promise.allSettled(knocks);
@@ -132,7 +132,7 @@ async function knockBoth(
   const [main, other] = [...done, ...got.filter((one) => !done.includes(one))];
   if (!main) throw failed[0]!;
   const guesses = done.map(({ outcome }) =>
-    learn(runtime, profile, ask, options, outcome)
+    learn(runtime, profile, request, options, outcome)
   );
   return {
     outcome: main.outcome,

@@ -1,10 +1,13 @@
 /** Reasons of refusals in words, for whoever knocked. Pure. */
 
-import type { Answer, Ask } from "../../dialects/dialect.ts";
+import type { Answer, NewRequest } from "../../dialects/dialect.ts";
 import { formatPortRange } from "../../values/ports.ts";
 
 /** Part of a request that its outcome is described by. */
-export type AskedFor = Pick<Ask, "action" | "ports" | "command" | "seconds">;
+export type AskedFor = Pick<
+  NewRequest,
+  "action" | "ports" | "command" | "seconds"
+>;
 
 /** Reason of a refusal in words, and what to do about it. */
 export function explainReason(

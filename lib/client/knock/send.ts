@@ -13,7 +13,7 @@ import { CodeSource } from "./codes.ts";
 import { exchange } from "./exchange.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Transport } from "./transport.ts";
-import type { Ask, PolicyRefusal } from "../../dialects/dialect.ts";
+import type { NewRequest, PolicyRefusal } from "../../dialects/dialect.ts";
 
 export interface SendOptions {
   /** Most packets to each address. Default {@linkcode DEFAULT_TRIES}. */
@@ -48,7 +48,7 @@ export const DEFAULT_TRIES = 3;
 export async function sendKnock(
   runtime: Runtime,
   profile: Profile,
-  ask: Ask,
+  request: NewRequest,
   options: SendOptions = {},
 ): Promise<Outcome> {
   const { tries = DEFAULT_TRIES, family, naming = {}, guess = {} } = options;
@@ -59,9 +59,9 @@ export async function sendKnock(
   const reply = answers && options.reply !== false;
   const addresses = await findAddresses(runtime, profile, family);
   const { patienceMs } = options;
-  const knock = { profile, ask, sealer, transport, reply, addresses };
-  const codes = new CodeSource(profile, ask.code);
-  const guessed = reply && tries > 1 && ask.address === null &&
+  const knock = { profile, request, sealer, transport, reply, addresses };
+  const codes = new CodeSource(profile, request.code);
+  const guessed = reply && tries > 1 && request.address === null &&
     addresses.some((address) => guess[familyOf(address)] !== undefined);
   if (!guessed) {
     const plain = { ...knock, codes, naming, tries, patienceMs };
@@ -75,7 +75,7 @@ export async function sendKnock(
     if (status !== "refused" || reason && !ADDRESS_REASONS.includes(reason)) {
       return outcome;
     }
-    const again = { ...first, codes: new CodeSource(profile, ask.code) };
+    const again = { ...first, codes: new CodeSource(profile, request.code) };
     return await exchange(runtime, { ...again, naming, tries });
   }
   const second = await exchange(runtime, {

@@ -13,7 +13,7 @@ import {
   knock,
   type Knocked,
   type KnockOptions,
-  type Wish,
+  type UnaddressedRequest,
 } from "../knock/knock.ts";
 import { expectDone, type Outcome } from "../knock/outcome.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -38,7 +38,7 @@ export interface AttemptTarget {
 /** A knock that was done, and how. */
 export interface Done {
   readonly profile: Profile;
-  readonly wish: Wish;
+  readonly request: UnaddressedRequest;
   readonly knocking: KnockOptions;
   readonly knocked: Knocked;
 }
@@ -50,13 +50,13 @@ export interface Done {
 export async function openDoor(
   runtime: Runtime,
   profile: Profile,
-  wish: Wish,
+  request: UnaddressedRequest,
   knocking: KnockOptions,
   target: AttemptTarget,
 ): Promise<Attempt> {
-  const knocked = await knock(runtime, profile, wish, knocking);
-  expectDone(profile, wish, knocked.outcome, runtime.nowMs());
-  const done = { profile, wish, knocking, knocked };
+  const knocked = await knock(runtime, profile, request, knocking);
+  expectDone(profile, request, knocked.outcome, runtime.nowMs());
+  const done = { profile, request, knocking, knocked };
   return await enter(runtime, done, target);
 }
 
@@ -73,7 +73,7 @@ export async function reach(
 
 async function enter(
   runtime: Runtime,
-  { profile, wish, knocking, knocked }: Done,
+  { profile, request, knocking, knocked }: Done,
   target: AttemptTarget,
 ): Promise<Attempt> {
   const { port } = target;
@@ -87,7 +87,7 @@ async function enter(
   }
   // Who may open for any address is not refused one of the past.
   const unguessed = { ...knocking, mayGuess: false };
-  return await openDoor(runtime, profile, wish, unguessed, target);
+  return await openDoor(runtime, profile, request, unguessed, target);
 }
 
 async function findAddresses(

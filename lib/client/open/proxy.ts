@@ -3,7 +3,7 @@
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { parseAddress } from "../../values/address.ts";
 import { orNull, UsageError } from "../../values/errors.ts";
-import type { KnockOptions, Wish } from "../knock/knock.ts";
+import type { KnockOptions, UnaddressedRequest } from "../knock/knock.ts";
 import type { Profile } from "../profile/profile.ts";
 import { type AttemptTarget, connectOnce, openDoor } from "./opening.ts";
 import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
@@ -18,7 +18,7 @@ const REMEMBERED_WAIT_MS = 1000;
 export async function connectThrough(
   runtime: Runtime,
   profile: Profile,
-  wish: Wish,
+  request: UnaddressedRequest,
   options: KnockOptions,
   target: AttemptTarget,
 ): Promise<Stream> {
@@ -39,9 +39,9 @@ export async function connectThrough(
   const open = async () => {
     // Not one that another process got in the meantime.
     if (tried < startMs) forgetGrant(runtime, profile, port);
-    const opening = await openDoor(runtime, profile, wish, options, target);
+    const opening = await openDoor(runtime, profile, request, options, target);
     const { outcome } = opening.knocked;
-    rememberGrant(runtime, profile, port, outcome, wish.seconds);
+    rememberGrant(runtime, profile, port, outcome, request.seconds);
     return opening.stream;
   };
   return await remembered() ??

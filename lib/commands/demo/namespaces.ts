@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, orNull } from "../../values/errors.ts";
 import { onePort } from "../../values/ports.ts";
-import { type Stage, Troupe, writeDemo } from "./stage.ts";
+import { DemoProcesses, type Stage, writeDemo } from "./stage.ts";
 
 const PORT = 62201;
 const SERVICE_PORT = 8022;
@@ -24,9 +24,9 @@ export async function stageNamespaces(
   const inServer = ["ip", "netns", "exec", server];
   const inClient = ["ip", "netns", "exec", client];
   const folder = runtime.files.makeTemporaryFolder();
-  const troupe = new Troupe(runtime, folder);
+  const processes = new DemoProcesses(runtime, folder);
   const remove = async () => {
-    await troupe.end();
+    await processes.end();
     for (const name of [server, client]) {
       await runtime.run(["ip", "netns", "delete", name]).catch(() => {});
     }
@@ -47,9 +47,13 @@ export async function stageNamespaces(
     });
     const service = ["demo", "--serve", `0.0.0.0:${SERVICE_PORT}`];
     const config = join(folder, "server.yaml");
-    await troupe.start(inServer, service, "ready");
-    await troupe.start(inServer, ["serve", "--config", config], "listens on");
-    await troupe.run([], ["import", "-"], enrolment);
+    await processes.start(inServer, service, "ready");
+    await processes.start(
+      inServer,
+      ["serve", "--config", config],
+      "listens on",
+    );
+    await processes.run([], ["import", "-"], enrolment);
     return {
       words: `a server with tcp/${SERVICE_PORT} at ${SERVER}, a client at ` +
         `${CLIENT}, in two network namespaces, with nftables:`,
@@ -57,11 +61,12 @@ export async function stageNamespaces(
       reach: async (fromNeighbour) => {
         const host = fromNeighbour ? SERVER_FOR_NEIGHBOUR : SERVER;
         const greet = ["demo", "--greet", `${host}:${SERVICE_PORT}`];
-        const { code, stdout } = await troupe.run(inClient, greet);
+        const { code, stdout } = await processes.run(inClient, greet);
         return code === 0 ? stdout : null;
       },
-      knock: async () => (await troupe.run(inClient, ["send", "visitor"])).code,
-      log: () => troupe.said,
+      knock: async () =>
+        (await processes.run(inClient, ["send", "visitor"])).code,
+      log: () => processes.said,
       remove,
     };
   } catch (error) {

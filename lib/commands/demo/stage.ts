@@ -74,7 +74,7 @@ export function writeDemo(
 }
 
 /** The demo's processes: the program itself, in whatever namespace `wrap` says. */
-export class Troupe {
+export class DemoProcesses {
   readonly #runtime: Runtime;
   readonly #folder: string;
   readonly #children: Child[] = [];
@@ -148,10 +148,10 @@ export async function stageHere(
 ): Promise<Stage> {
   const host = "127.0.0.1";
   const folder = runtime.files.makeTemporaryFolder();
-  const troupe = new Troupe(runtime, folder);
+  const processes = new DemoProcesses(runtime, folder);
   const hidden = await serveGreeting(runtime, `${host}:0`);
   const remove = async () => {
-    await troupe.end();
+    await processes.end();
     await hidden.close();
     runtime.files.removeFolder(folder);
   };
@@ -170,15 +170,15 @@ export async function stageHere(
       seconds,
     });
     const config = join(folder, "server.yaml");
-    await troupe.start([], ["serve", "--config", config], "listens on");
-    await troupe.run([], ["import", "-"], enrolment);
+    await processes.start([], ["serve", "--config", config], "listens on");
+    await processes.run([], ["import", "-"], enrolment);
     const at: Endpoint = { host, port: gate };
     return {
       words: `a server, its gate at ${formatEndpoint(at)}, and a client:`,
       hasNeighbour: false,
       reach: () => hear(runtime, formatEndpoint(at)),
-      knock: async () => (await troupe.run([], ["send", "visitor"])).code,
-      log: () => troupe.said,
+      knock: async () => (await processes.run([], ["send", "visitor"])).code,
+      log: () => processes.said,
       remove,
     };
   } catch (error) {

@@ -3,8 +3,8 @@
 import {
   knock,
   type KnockOptions,
-  type Whom,
-  type Wish,
+  type Recipient,
+  type UnaddressedRequest,
 } from "../../client/knock/knock.ts";
 import { expectDone, outcomeFacts } from "../../client/knock/outcome.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../../client/knock/send.ts";
@@ -50,7 +50,7 @@ export const SENDING =
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;
 
 /** Profile and ways of sending of a command. */
-export interface AskedOptions {
+export interface SendingOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
 }
@@ -63,7 +63,7 @@ export function askedServer(
   runtime: Runtime,
   options: Options,
   name: string,
-): AskedOptions {
+): SendingOptions {
   const reply = !options.flag("no-reply");
   const sending = { ...readSending(options), reply };
   const file = profilesFile(runtime, options.value("profiles"));
@@ -74,19 +74,19 @@ export function askedServer(
 export function askedOpening(
   runtime: Runtime,
   options: Options,
-  { profile, sending }: AskedOptions,
+  { profile, sending }: SendingOptions,
   ports: readonly PortRange[],
-): { readonly wish: Wish; readonly knocking: KnockOptions } {
-  const wish = {
+): { readonly request: UnaddressedRequest; readonly knocking: KnockOptions } {
+  const request = {
     action: "open",
     ports,
     command: null,
     seconds: readDuration(options, "for") ?? profile.seconds,
     code: askedCode(runtime, options, profile),
   } as const;
-  const whom = askedWhom(options, profile);
+  const whom = readRecipient(options, profile);
   return {
-    wish,
+    request,
     knocking: { ...sending, ...whom, both: options.flag("both") },
   };
 }
@@ -143,7 +143,7 @@ export function askedPorts(
  * Reads the address to open for: from `--from`, or the profile; a remembered
  * one may be named where neither says.
  */
-export function askedWhom(options: Options, profile: Profile): Whom {
+export function readRecipient(options: Options, profile: Profile): Recipient {
   const words = options.value("from");
   if (words === undefined) {
     return { from: profile.from, mayGuess: profile.from === "source" };
@@ -215,18 +215,18 @@ export function printFacts(
 export async function order(
   runtime: Runtime,
   options: Options,
-  { profile, sending }: AskedOptions,
-  ordered: Pick<Wish, "action" | "ports" | "command">,
+  { profile, sending }: SendingOptions,
+  ordered: Pick<UnaddressedRequest, "action" | "ports" | "command">,
 ): Promise<Answer | null> {
   const code = askedCode(runtime, options, profile);
-  const whom = askedWhom(options, profile);
-  const wish = { ...ordered, seconds: 0, code };
+  const whom = readRecipient(options, profile);
+  const request = { ...ordered, seconds: 0, code };
   const knocking = { ...sending, ...whom, mayGuess: false };
-  const { outcome } = await knock(runtime, profile, wish, knocking);
+  const { outcome } = await knock(runtime, profile, request, knocking);
   const nowMs = runtime.nowMs();
-  const answer = expectDone(profile, wish, outcome, nowMs);
+  const answer = expectDone(profile, request, outcome, nowMs);
   if (options.flag("json")) {
-    printFacts(runtime, outcomeFacts(profile, wish, outcome, nowMs));
+    printFacts(runtime, outcomeFacts(profile, request, outcome, nowMs));
     return null;
   }
   return !options.flag("quiet") && runtime.isTerminal("out") ? answer : null;

@@ -29,8 +29,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const [name] = takePositionals(options, ["PROFILE"]);
   const asked = askedServer(runtime, options, name!);
   const ports = askedPorts(options, asked.profile);
-  const wish = { action: "close", ports, command: null } as const;
-  const answer = await order(runtime, options, asked, wish);
+  const request = { action: "close", ports, command: null } as const;
+  const answer = await order(runtime, options, asked, request);
   if (answer) runtime.out(`${tellClosed(ports, answer)}\n`);
   return 0;
 }

@@ -50,17 +50,17 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const asked = askedServer(runtime, options, name!);
   const { profile } = asked;
   const ports = askedPorts(options, profile);
-  const { wish, knocking } = askedOpening(runtime, options, asked, ports);
+  const { request, knocking } = askedOpening(runtime, options, asked, ports);
   const port = firstTcpPort(ports);
   const text = `opening ${profile.name}`;
   await withProgress(runtime, text, options.flag("quiet"), async () => {
     if (port === null) {
-      const { outcome } = await knock(runtime, profile, wish, knocking);
-      expectDone(profile, wish, outcome, runtime.nowMs());
+      const { outcome } = await knock(runtime, profile, request, knocking);
+      expectDone(profile, request, outcome, runtime.nowMs());
       return;
     }
     const target = { port, address: null };
-    const opening = await openDoor(runtime, profile, wish, knocking, target);
+    const opening = await openDoor(runtime, profile, request, knocking, target);
     opening.stream.close();
   });
   const { code, signal } = await runCommand(runtime, command);

@@ -3,7 +3,7 @@
 import {
   knock,
   type KnockOptions,
-  type Wish,
+  type UnaddressedRequest,
 } from "../../client/knock/knock.ts";
 import { expectDone } from "../../client/knock/outcome.ts";
 import { keepOpen } from "../../client/open/keep.ts";
@@ -14,10 +14,10 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { formatLocal } from "../../values/time.ts";
 import { Progress } from "./progress.ts";
-import type { Telling } from "./send.ts";
+import type { OutputForm } from "./send.ts";
 
 /** Form of the output, and how to close at the end; null: the grant ends by itself. */
-interface Manner extends Telling {
+interface Manner extends OutputForm {
   readonly close: KnockOptions | null;
 }
 
@@ -25,11 +25,11 @@ interface Manner extends Telling {
 export async function keep(
   runtime: Runtime,
   profile: Profile,
-  wish: Wish,
+  request: UnaddressedRequest,
   once: (again: boolean) => Promise<Answer | null>,
   { quiet, reply, close }: Manner,
 ): Promise<number> {
-  checkKeeping(profile, wish, reply);
+  checkKeeping(profile, request, reply);
   const stop = new AbortController();
   const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
     runtime.onSignal(name, () => stop.abort())
@@ -40,7 +40,7 @@ export async function keep(
   try {
     await keepOpen(runtime, {
       knock: () => once(knocks++ > 0),
-      seconds: wish.seconds,
+      seconds: request.seconds,
       opened: (_, untilMs) => {
         const until = formatLocal(untilMs, runtime.nowMs());
         progress.show(`keeping ${profile.name} open, now until ${until},`);
@@ -59,7 +59,7 @@ export async function keep(
     for (const signal of signals) signal.stop();
   }
   if (close) {
-    const closing = { ...wish, action: "close", seconds: 0 } as const;
+    const closing = { ...request, action: "close", seconds: 0 } as const;
     const knocking = { ...close, mayGuess: false };
     const { outcome } = await knock(runtime, profile, closing, knocking);
     expectDone(profile, closing, outcome, runtime.nowMs());
@@ -69,7 +69,7 @@ export async function keep(
 
 function checkKeeping(
   profile: Profile,
-  { seconds, code }: Wish,
+  { seconds, code }: UnaddressedRequest,
   reply: boolean,
 ): void {
   if (code !== null) {

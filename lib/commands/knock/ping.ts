@@ -36,7 +36,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   const [name] = takePositionals(options, ["PROFILE"]);
   const { profile, sending } = askedServer(runtime, options, name!);
-  const wish = {
+  const request = {
     action: "ping",
     ports: [],
     command: null,
@@ -49,10 +49,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime,
     text,
     options.flag("quiet"),
-    () => knock(runtime, profile, wish, knocking),
+    () => knock(runtime, profile, request, knocking),
   );
   const nowMs = runtime.nowMs();
-  expectDone(profile, wish, outcome, nowMs);
+  expectDone(profile, request, outcome, nowMs);
   if (outcome.kind !== "answered") {
     throw new FailureError(
       `profile "${profile.name}" is for a server that never answers`,
@@ -60,7 +60,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   if (options.flag("json")) {
-    printFacts(runtime, outcomeFacts(profile, wish, outcome, nowMs));
+    printFacts(runtime, outcomeFacts(profile, request, outcome, nowMs));
     return 0;
   }
   if (options.flag("quiet")) return 0;

@@ -43,9 +43,15 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const ports: PortRange[] = dialectOf(profile) === "openme"
     ? []
     : [onePort("tcp", port)];
-  const { wish, knocking } = askedOpening(runtime, options, asked, ports);
+  const { request, knocking } = askedOpening(runtime, options, asked, ports);
   const target = { port, address };
-  const there = await connectThrough(runtime, profile, wish, knocking, target);
+  const there = await connectThrough(
+    runtime,
+    profile,
+    request,
+    knocking,
+    target,
+  );
   await relay(runtime.standard(), there);
   return 0;
 }

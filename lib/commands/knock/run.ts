@@ -43,8 +43,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const { profile, sending } = askedServer(runtime, options, name!);
   const patient = { ...sending, patienceMs: patience * 1000 };
   const asked = { profile, sending: patient };
-  const wish = { action: "run", ports: [], command: command! } as const;
-  const answer = await order(runtime, options, asked, wish);
+  const request = { action: "run", ports: [], command: command! } as const;
+  const answer = await order(runtime, options, asked, request);
   if (answer) runtime.out(`${command}: done\n`);
   return 0;
 }

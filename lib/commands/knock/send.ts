@@ -1,7 +1,7 @@
 import {
   knock,
   type KnockOptions,
-  type Wish,
+  type UnaddressedRequest,
 } from "../../client/knock/knock.ts";
 import {
   answerFacts,
@@ -68,7 +68,7 @@ Example:
 `;
 
 /** Form of the output. */
-export interface Telling {
+export interface OutputForm {
   readonly quiet: boolean;
   readonly json: boolean;
   /** True if a reply was wanted. */
@@ -83,9 +83,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const { profile } = asked;
   const ports = askedPorts(options, profile);
   const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
-  const forward = askedForward(options, profile);
+  const forward = readForward(options, profile);
   const opening = askedOpening(runtime, options, asked, ports);
-  const wish = { ...opening.wish, forward };
+  const request = { ...opening.request, forward };
   const { knocking } = opening;
   const telling = {
     quiet: options.flag("quiet"),
@@ -95,7 +95,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const once = (again = false) => {
     // What is only renewed is not told.
     const silent = { ...telling, quiet: telling.quiet || again };
-    const how = { wish, knocking, waitFor, telling: silent };
+    const how = { request, knocking, waitFor, telling: silent };
     return open(runtime, profile, how);
   };
   if (!options.flag("keep")) {
@@ -109,44 +109,44 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     return 0;
   }
   const { keep } = await import("./keep.ts");
-  return await keep(runtime, profile, wish, once, {
+  return await keep(runtime, profile, request, once, {
     ...telling,
     close: options.flag("close") ? knocking : null,
   });
 }
 
 interface Opening {
-  readonly wish: Wish;
+  readonly request: UnaddressedRequest;
   readonly knocking: KnockOptions;
   /** The TCP port to wait for; null: none. */
   readonly waitFor: number | null;
-  readonly telling: Telling;
+  readonly telling: OutputForm;
 }
 
 /** Opens once, and tells it; null where no server answers. */
 async function open(
   runtime: Runtime,
   profile: Profile,
-  { wish, knocking, waitFor, telling }: Opening,
+  { request, knocking, waitFor, telling }: Opening,
 ): Promise<Answer | null> {
   const { quiet, json, reply } = telling;
   const text = `knocking at ${profile.name}`;
   const silent = quiet || !reply && waitFor === null;
   const opened = await withProgress(runtime, text, silent, async (progress) => {
-    const knocked = await knock(runtime, profile, wish, knocking);
+    const knocked = await knock(runtime, profile, request, knocking);
     const nowMs = runtime.nowMs();
     const { outcome } = knocked;
-    const answer = expectDone(profile, wish, outcome, nowMs);
+    const answer = expectDone(profile, request, outcome, nowMs);
     const { also, without } = knocked;
     const facts = {
-      ...outcomeFacts(profile, wish, outcome, nowMs),
-      ...also && { also: answerFacts(wish, also.answer, nowMs) },
+      ...outcomeFacts(profile, request, outcome, nowMs),
+      ...also && { also: answerFacts(request, also.answer, nowMs) },
       ...without !== null && { without },
     };
     if (waitFor === null) return { knocked, answer, nowMs, facts };
     progress.show(`waiting for tcp/${waitFor} of ${profile.name}`);
     const { reach } = await import("../../client/open/opening.ts");
-    const [port, wait] = [waitFor, { profile, wish, knocking, knocked }];
+    const [port, wait] = [waitFor, { profile, request, knocking, knocked }];
     try {
       const reached = await reach(runtime, wait, port);
       return { knocked, answer, nowMs, facts, reached };
@@ -162,15 +162,15 @@ async function open(
   if (quiet) return answer;
   if (without !== null) runtime.err(`knock: not for both: ${without}\n`);
   if (json || !runtime.isTerminal("out")) return answer;
-  if (answer) runtime.out(`${tellOpened(wish, answer, nowMs)}\n`);
+  if (answer) runtime.out(`${tellOpened(request, answer, nowMs)}\n`);
   else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
   else if (reply) runtime.out(`${tellSent(profile)}\n`);
-  if (also) runtime.out(`${tellOpened(wish, also.answer, nowMs)}\n`);
+  if (also) runtime.out(`${tellOpened(request, also.answer, nowMs)}\n`);
   return answer;
 }
 
 /** Reads `--nat`, which only fwknop's packets carry. */
-function askedForward(options: Options, profile: Profile): Forward | null {
+function readForward(options: Options, profile: Profile): Forward | null {
   const words = options.value("nat");
   if (words === undefined) return null;
   if (dialectOf(profile) !== "fwknop") {

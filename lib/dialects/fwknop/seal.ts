@@ -19,9 +19,9 @@ import {
 } from "./packet.ts";
 import { type FwknopRequest, writeRequest } from "./request.ts";
 import type {
-  Ask,
   Enrolling,
   NewKeys,
+  NewRequest,
   Sealed,
   Sealer,
   SealOptions,
@@ -97,7 +97,7 @@ export function fwknopSealer(keys: FwknopProfileKeys): Sealer {
     dialect: "fwknop",
     answers: false,
     seal(ask, circumstances): Sealed | Promise<Sealed> {
-      const request = readAsk(ask, keys);
+      const request = readNewRequest(ask, keys);
       const { nowMs, random } = circumstances;
       const fresh = fwknopRandom(random(RANDOM_SIZE));
       if ("key" in keys) {
@@ -110,8 +110,8 @@ export function fwknopSealer(keys: FwknopProfileKeys): Sealer {
   };
 }
 
-function readAsk(
-  { action, ports, command, seconds, address, code, forward }: Ask,
+function readNewRequest(
+  { action, ports, command, seconds, address, code, forward }: NewRequest,
   { user, digest, forward: always }: FwknopProfileKeys,
 ): FwknopRequest {
   if (action !== "open" && action !== "run") {

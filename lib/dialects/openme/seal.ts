@@ -3,7 +3,7 @@ import { NONCE_SIZE } from "../crypto/aead.ts";
 import { KEY_SIZE } from "../crypto/curve25519.ts";
 import type { OpenmeProfileKeys } from "./keys.ts";
 import { RANDOM_SIZE, sealOpenme } from "./open.ts";
-import type { Ask, Sealer } from "../dialect.ts";
+import type { NewRequest, Sealer } from "../dialect.ts";
 
 const NS_PER_MS = 1_000_000n;
 
@@ -13,7 +13,7 @@ export function openmeSealer({ server, key }: OpenmeProfileKeys): Sealer {
     dialect: "openme",
     answers: false,
     seal(ask, { nowMs, random }) {
-      checkAsk(ask);
+      checkRequest(ask);
       const keys = {
         server,
         seed: key,
@@ -30,7 +30,7 @@ export function openmeSealer({ server, key }: OpenmeProfileKeys): Sealer {
   };
 }
 
-function checkAsk({ action, seconds }: Ask): void {
+function checkRequest({ action, seconds }: NewRequest): void {
   if (action !== "open") {
     throw new UsageError(`openme can only open, got "${action}"`);
   }

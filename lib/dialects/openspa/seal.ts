@@ -8,7 +8,7 @@ import { FailureError, UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import type { OpenspaProfileKeys } from "./keys.ts";
 import { sealOpenspa } from "./open.ts";
-import type { Ask, Sealer } from "../dialect.ts";
+import type { NewRequest, Sealer } from "../dialect.ts";
 
 const RANDOM_SIZE = 32;
 
@@ -19,7 +19,7 @@ export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
     dialect: "openspa",
     answers: true,
     seal(ask, circumstances) {
-      const ports = checkAsk(ask);
+      const ports = checkRequest(ask);
       const { nowMs, random, server: target, own } = circumstances;
       const address = ask.address ?? findOwn(own(), target);
       const keys = {
@@ -34,7 +34,7 @@ export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
   };
 }
 
-function checkAsk({ action, ports, seconds }: Ask): PortRange {
+function checkRequest({ action, ports, seconds }: NewRequest): PortRange {
   if (action !== "open") {
     throw new UsageError(`OpenSPA can only open, got "${action}"`);
   }

@@ -25,7 +25,7 @@ import {
 import { kindOf } from "./grants/elements.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftLeads } from "./grants/targets.ts";
-import { type NftKernel, NftStanding } from "./kernel.ts";
+import { InstalledRules, type NftKernel } from "./kernel.ts";
 import type { NftListing } from "./listing.ts";
 import {
   checkTarget,
@@ -43,7 +43,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly kernel: KernelExtras = this;
   readonly #runtime: Runtime;
   readonly #nft: NftKernel;
-  readonly #standing: NftStanding;
+  readonly #standing: InstalledRules;
   readonly #ranges = new NftRanges();
   readonly #leads: NftLeads;
 
@@ -56,7 +56,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#runtime = runtime;
     this.name = name;
     this.#nft = nft;
-    this.#standing = new NftStanding(nft, place);
+    this.#standing = new InstalledRules(nft, place);
     this.#leads = new NftLeads(runtime);
   }
 

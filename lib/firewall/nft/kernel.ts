@@ -192,7 +192,7 @@ export class NftKernel {
 }
 
 /** The installed ruleset. It changes the rules; the scripts it is given change the grants. */
-export class NftStanding {
+export class InstalledRules {
   readonly #kernel: NftKernel;
   #plan: Plan;
   #isSetUp = false;

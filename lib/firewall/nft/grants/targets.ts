@@ -84,7 +84,7 @@ export class NftLeads {
 
   /** Tells the kernel where a grant leads. */
   text(led: GrantTarget, nowMs: number): string {
-    return leadText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
+    return targetText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
   }
 
   /** Takes what was told as known. */
@@ -118,7 +118,7 @@ export class NftLeads {
 }
 
 /** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
-export function leadText(
+export function targetText(
   led: GrantTarget,
   before: GrantTarget | null,
   nowMs: number,

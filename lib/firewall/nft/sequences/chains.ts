@@ -46,7 +46,7 @@ export function arriveChain(
       rules.push(inTime + rule);
     }
     rules.push(
-      `${inTime}log prefix "${toldPrefix(sequence)}" group ${group} ` +
+      `${inTime}log prefix "${logPrefix(sequence)}" group ${group} ` +
         "queue-threshold 1",
     );
   }
@@ -175,6 +175,6 @@ export function readTold(prefix: string): LoggedHit | null {
 }
 
 /** Prefix that a rule logs when a sequence is complete. */
-export function toldPrefix({ action, name }: Sequence): string {
+export function logPrefix({ action, name }: Sequence): string {
   return `knock ${action} ${name}`;
 }
