@@ -164,6 +164,13 @@ const NO_CHAINS =
 /** Checks what only some backends can do: forwards, single use, a chain by name. */
 export function checkBackend(yaml: ServerYaml, mistakes: Mistake[]): void {
   const { backend, chain } = yaml.firewall;
+  for (const [name, { once, network }] of yaml.clients) {
+    if (!once || network === null) continue;
+    mistakes.push({
+      path: at("clients", `${name}.network`),
+      text: "must be absent with once, as a single use is for one address",
+    });
+  }
   if (backend !== "iptables" && backend !== "command") return;
   const cure = "nft and gate can";
   for (const [name, service] of yaml.services) {
@@ -305,41 +312,4 @@ export function checkKeys(
       }
     }
   }
-}
-
-/** Services that no client and no port sequence may open. */
-export function unusedServices(
-  { services, clients, sequences }: Config,
-): string[] {
-  const opened = [
-    ...clients.flatMap(({ open }) => open),
-    ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
-  ];
-  return services.filter(({ ports }) =>
-    !ports.some((port) => opened.some((range) => overlapPorts(range, port)))
-  ).map(({ name }) => name);
-}
-
-/** Warnings about services that nobody may open, and clients that have expired. */
-export function policyWarnings(config: Config, nowMs: number): string[] {
-  return [
-    ...unusedServices(config).map((name) =>
-      `${at("services", name)}: no client may open it`
-    ),
-    ...config.clients.filter(({ expiresMs }) =>
-      expiresMs !== null && expiresMs <= nowMs
-    ).map(({ name, expiresMs }) =>
-      `${at("clients", name)}: expired on ${new Date(expiresMs!).toISOString()}`
-    ),
-  ];
-}
-
-/** Warnings about keys that are valid and unwise. */
-export function keyWarnings(clients: readonly Client[]): string[] {
-  return clients.flatMap((client) =>
-    DIALECT_NAMES.flatMap((name) => {
-      const danger = client[name] && DIALECTS[name].client.warn?.(client[name]);
-      return danger ? [`${at("clients", client.name)}.${name}: ${danger}`] : [];
-    })
-  );
 }

@@ -147,6 +147,8 @@ export interface Policy {
   readonly maxForSeconds: number;
   /** Networks that may receive a grant; null = any. */
   readonly from: readonly Prefix[] | null;
+  /** Bits of the network around the address that a grant is for; absent or null: the address alone. */
+  readonly network?: NetworkBits | null;
   /** True if every request must name its address. */
   readonly requireAddress: boolean;
   /** True if the client may open for addresses other than its own. */
@@ -159,6 +161,12 @@ export interface Policy {
   readonly code: Uint8Array | null;
   /** Names of the commands that the client may run. */
   readonly run: readonly string[];
+}
+
+/** Bits of the networks that grants are for; null: an address of that family alone. */
+export interface NetworkBits {
+  readonly ipv4: number | null;
+  readonly ipv6: number | null;
 }
 
 /** True if no client can send a packet: none is enrolled, and sequences open. */

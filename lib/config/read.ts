@@ -25,7 +25,6 @@ import {
   checkListen,
   checkPrograms,
   checkServices,
-  keyWarnings,
   readFirewall,
   readOpen,
 } from "./checks.ts";
@@ -39,6 +38,7 @@ import type {
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
 import { readFleet } from "./fleet.ts";
+import { keyWarnings, networkWarnings } from "./warnings.ts";
 import {
   client as clientSchema,
   type ClientYaml,
@@ -120,7 +120,11 @@ export function readConfig(
     services,
     clients,
     sequences,
-    warnings: [...keyWarnings(clients), ...sequenceWarnings(sequences)],
+    warnings: [
+      ...keyWarnings(clients),
+      ...networkWarnings(clients),
+      ...sequenceWarnings(sequences),
+    ],
     commands: yaml.commands,
     hooks: yaml.hooks,
     log: yaml.log,
@@ -230,6 +234,7 @@ export function readClient(
     forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
     maxForSeconds,
     from: yaml.from,
+    network: yaml.network,
     requireAddress: yaml.require_address,
     anyAddress: yaml.any_address,
     expiresMs: yaml.expires,

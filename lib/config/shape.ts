@@ -7,6 +7,7 @@ import {
   parseAddress,
   parseEndpoint,
   parsePrefix,
+  WIDEST_NETWORK,
 } from "../values/address.ts";
 import { parsePortRange, portHint, type PortRange } from "../values/ports.ts";
 import {
@@ -191,6 +192,18 @@ const service = mappingOr(
   oneOrMore(ports),
 );
 
+/** Length of a network, no wider than its first bits say. */
+function prefixBits(least: number, most: number): Schema<number> {
+  return text(
+    `the bits of a network, ${least} to ${most}`,
+    (value) => {
+      const bits = /^\d{1,3}$/.test(value) ? Number(value) : 0;
+      return least <= bits && bits <= most ? bits : null;
+    },
+    { json: { type: "integer", minimum: least, maximum: most } },
+  );
+}
+
 /** `clients.NAME`. */
 export const client = object({
   ...CLIENT_FIELDS,
@@ -198,6 +211,13 @@ export const client = object({
   for: optional(duration(), null),
   max_for: optional(duration(), null),
   from: optional(oneOrMore(prefix), null),
+  network: optional(
+    object({
+      ipv4: optional(prefixBits(WIDEST_NETWORK[4], 32), null),
+      ipv6: optional(prefixBits(WIDEST_NETWORK[6], 128), null),
+    }),
+    null,
+  ),
   require_address: optional(bool, false),
   any_address: optional(bool, false),
   expires: optional(time, null),

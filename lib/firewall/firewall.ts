@@ -12,7 +12,7 @@ import { formatPortRange, type PortRange } from "../values/ports.ts";
 
 /** An address that may reach ports, and until when. */
 export interface Grant {
-  /** Canonical. */
+  /** Canonical; or a network, "192.0.2.0/24", which is never for a single use and leads nowhere else. */
   readonly address: string;
   /** One port, or a range. */
   readonly ports: PortRange;

@@ -106,6 +106,41 @@ export function formatPrefix({ bytes, bits }: Prefix): string {
   return bits >= 96 ? `${address}/${bits - 96}` : `::ffff:${address}/${bits}`;
 }
 
+/** The widest networks that a grant may be for, in bits of the family. */
+export const WIDEST_NETWORK = { 4: 16, 6: 48 } as const;
+
+/**
+ * The network of a canonical address with so many bits, as "192.0.2.0/24"; the
+ * address itself where all of its bits count.
+ */
+export function networkOf(address: string, bits: number): string {
+  const bytes = addressToBytes(address)!;
+  const all = isIpv4(address) ? bits + MAPPED_BITS : bits;
+  const masked = bytes.map((byte, index) =>
+    byte & 0xff << Math.min(8, Math.max(0, 8 * (index + 1) - all))
+  );
+  return formatPrefix({ bytes: masked, bits: all });
+}
+
+/** A canonical address, and every network around it that a grant may be for. */
+export function networksAround(address: string): string[] {
+  const [widest, most] = isIpv4(address)
+    ? [WIDEST_NETWORK[4], 32]
+    : [WIDEST_NETWORK[6], 128];
+  return Array.from(
+    { length: most - widest + 1 },
+    (_, index) => networkOf(address, most - index),
+  );
+}
+
+/** True for the canonical text of an address, or of a network with nothing behind its bits. */
+export function isCanonical(text: string): boolean {
+  if (!text.includes("/")) return parseAddress(text) === text;
+  const [address = "", bits] = text.split("/");
+  return parsePrefix(text) !== null && parseAddress(address) === address &&
+    networkOf(address, Number(bits)) === text;
+}
+
 /** Networks whose addresses belong to no single host. */
 const NOT_HOSTS = [
   "0.0.0.0/8", // unspecified, "this network"

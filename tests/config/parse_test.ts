@@ -198,6 +198,26 @@ const wrong: [text: string, mistakes: string[]][] = [
       `as eth0, as \`ip link\` shows it before any @, got "${name}"`
     ),
   ],
+  ...[15, 33, "x", "/24"].map((bits): [string, string[]] => [
+    `clients: { a: { knock: { key: ${A}, psk: ${B} }, network: { ipv4: ${bits} } } }`,
+    [
+      `clients.a.network.ipv4: must be the bits of a network, 16 to 32, got ` +
+      `"${bits}"`,
+    ],
+  ]),
+  [
+    `clients: { a: { knock: { key: ${A}, psk: ${B} }, network: { ipv6: 47 } } }`,
+    [
+      `clients.a.network.ipv6: must be the bits of a network, 48 to 128, got "47"`,
+    ],
+  ],
+  [
+    `clients: { a: { knock: { key: ${A}, psk: ${B} }, once: true, network: { ipv4: 24 } } }`,
+    [
+      "clients.a.network: must be absent with once, as a single use is for " +
+      "one address",
+    ],
+  ],
   [
     "firewall: { interfaces: [eth0, lo] }",
     [

@@ -94,6 +94,12 @@ const rules: [string, string, Grant, Style][] = [
     ACCEPT,
   ],
   [
+    "a network",
+    RULE.replace("192.0.2.1/32", "192.0.2.0/24"),
+    grant("192.0.2.0/24"),
+    GUARD,
+  ],
+  [
     "a kernel without xt_time",
     `-s 192.0.2.1/32 -p tcp -m tcp --dport 22 ` +
     `-m comment --comment "knock alice until=${until}" -j RETURN`,
@@ -115,7 +121,7 @@ for (const [name, want, given, style] of rules) {
 }
 
 test("grantRule() lets nothing but addresses and names into a script", () => {
-  for (const address of ["192.0.2.0/24", "1\n-F", "::ffff:192.0.2.1"]) {
+  for (const address of ["192.0.2.1/24", "1\n-F", "::ffff:192.0.2.1"]) {
     assertThrows(() => grantRule(grant(address), GUARD), FirewallError);
   }
   for (const client of ['a" -j ACCEPT', "a b", "a\n", ""]) {

@@ -223,6 +223,88 @@ for (const [name, client, request, want] of verdicts) {
   });
 }
 
+const NETWORK = { ipv4: 24, ipv6: 64 };
+const networks: [
+  name: string,
+  client: Partial<Client>,
+  request: Partial<Request>,
+  source: string,
+  want: string,
+][] = [
+  ["IPv4", {}, {}, SOURCE, "203.0.113.0/24"],
+  ["IPv6", {}, {}, "2001:db8::1:2:3:4", "2001:db8::/64"],
+  ["a close", {}, { action: "close" }, SOURCE, "203.0.113.0/24"],
+  ["a ping", {}, { action: "ping" }, SOURCE, SOURCE],
+  [
+    "one family alone",
+    { network: { ipv4: null, ipv6: 64 } },
+    {},
+    SOURCE,
+    SOURCE,
+  ],
+  ["all bits", { network: { ipv4: 32, ipv6: 128 } }, {}, SOURCE, SOURCE],
+  [
+    "an address of the source's network",
+    {},
+    { address: "203.0.113.77" },
+    SOURCE,
+    "203.0.113.0/24",
+  ],
+  [
+    "an address of another network",
+    {},
+    { address: "203.0.114.9" },
+    SOURCE,
+    "address",
+  ],
+  [
+    "a narrower from",
+    { from: [parsePrefix("203.0.113.0/28")!, parsePrefix("2001:db8::/32")!] },
+    {},
+    SOURCE,
+    "203.0.113.0/28",
+  ],
+  [
+    "a from of one address",
+    { from: [parsePrefix(SOURCE)!] },
+    {},
+    SOURCE,
+    SOURCE,
+  ],
+  [
+    "a wider from",
+    { from: [parsePrefix("203.0.0.0/16")!] },
+    {},
+    SOURCE,
+    "203.0.113.0/24",
+  ],
+  [
+    "another from",
+    { from: [parsePrefix("192.0.2.0/24")!] },
+    {},
+    SOURCE,
+    "source",
+  ],
+];
+for (const [name, client, request, source, want] of networks) {
+  test(`judge() with a policy of networks: ${name} is ${want}`, () => {
+    const policy = makeClient({ network: NETWORK, ...client });
+    const got = judge(makeRequest(request), policy, source, NOW);
+    assertEquals(got.ok ? got.address : got.why, want);
+  });
+}
+
+test("judge() forwards to a port of its own for the address alone", () => {
+  const request = makeRequest({
+    ports: ports("tcp/40000"),
+    forward: { kind: "local", host: "192.0.2.1", port: 22 },
+  });
+  const machine = { ...NO_MACHINE, ownAddresses: ["192.0.2.1"] };
+  const policy = makeClient({ network: NETWORK });
+  const got = judge(request, policy, SOURCE, NOW, machine);
+  assertEquals(got.ok && [got.address, got.to?.port], [SOURCE, 22]);
+});
+
 test("judge() takes a public address for a router's where no interface has one", () => {
   const judged = (target: string) =>
     judge(makeRequest({ target }), makeClient(), SOURCE, NOW, {

@@ -1,12 +1,15 @@
 /** Text and values: what each reader takes, what it refuses, and where its bounds are. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { httpPath, readHttpPacket } from "../../lib/dialects/http.ts";
 import {
   addressFromBytes,
   formatPrefix,
+  isCanonical,
+  networkOf,
+  networksAround,
   parseAddress,
   parseEndpoint,
   parsePrefix,
@@ -352,4 +355,39 @@ test("a packet comes back from its path", () => {
       assertEquals(bytes?.toHex(), packet.toHex());
     },
   ));
+});
+
+const inNetworks: [address: string, bits: number, want: string][] = [
+  ["192.0.2.77", 24, "192.0.2.0/24"],
+  ["192.0.2.77", 27, "192.0.2.64/27"],
+  ["192.0.2.77", 16, "192.0.0.0/16"],
+  ["192.0.2.77", 32, "192.0.2.77"],
+  ["2001:db8:1:2:3::4", 64, "2001:db8:1:2::/64"],
+  ["2001:db8:1:2ff:3::4", 60, "2001:db8:1:2f0::/60"],
+  ["2001:db8::4", 128, "2001:db8::4"],
+];
+for (const [address, bits, want] of inNetworks) {
+  test(`networkOf() of ${address} with ${bits} bits is ${want}`, () => {
+    assertEquals(networkOf(address, bits), want);
+    assert(isCanonical(want));
+    assert(networksAround(address).includes(want));
+    assert(prefixContains(parsePrefix(want)!, address));
+  });
+}
+
+test("isCanonical() is false for any other text of the same", () => {
+  for (
+    const text of [
+      "192.0.2.1/24",
+      "192.0.2.1/32",
+      "192.0.2.0/024",
+      "192.0.2.0/",
+      "192.0.2.0/24/24",
+      "::ffff:192.0.2.0/120",
+      "2001:DB8::/64",
+      "2001:db8::1/64",
+      "192.0.2.0/24 ",
+      "",
+    ]
+  ) assert(!isCanonical(text), text);
 });

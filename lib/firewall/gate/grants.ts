@@ -1,9 +1,10 @@
 /** The grants of the gate, single-use ones until they are used. */
 
+import { networksAround } from "../../values/address.ts";
 import { containsPorts, type PortRange } from "../../values/ports.ts";
 import { type Grant, openingKey } from "../firewall.ts";
 
-/** Open ports, by address. */
+/** Open ports, by address or network. */
 export class GateGrants {
   readonly #open = new Map<string, readonly Grant[]>();
   /** Single-use grants that were used, until they would have ended. */
@@ -40,16 +41,16 @@ export class GateGrants {
 
   /** True if a grant allows this connection, which uses up a single-use grant. */
   use(address: string, port: PortRange, nowMs: number): boolean {
-    const own = this.#open.get(address) ?? [];
-    const live = own.filter(({ ports, untilMs }) =>
-      untilMs > nowMs && containsPorts(ports, port)
-    );
+    const around = networksAround(address);
+    const live = around.flatMap((one) => this.#open.get(one) ?? []).filter((
+      { ports, untilMs },
+    ) => untilMs > nowMs && containsPorts(ports, port));
     // A single-use grant is not spent where another one is enough.
     const grant = live.find(({ once }) => !once) ?? live[0];
     if (!grant) return false;
     if (grant.once) {
       this.#spent.set(useKey(grant), grant.untilMs);
-      this.#keep(address, own);
+      this.#keep(grant.address, this.#open.get(grant.address) ?? []);
     }
     return true;
   }

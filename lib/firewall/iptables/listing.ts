@@ -1,6 +1,6 @@
 /** Our part of `iptables -S`: the owner of a chain, and its rules. Pure. */
 
-import { parseAddress } from "../../values/address.ts";
+import { formatPrefix, parsePrefix } from "../../values/address.ts";
 import { lines, OWNER } from "../firewall.ts";
 
 /** End of the rule that marks a chain as ours. */
@@ -86,14 +86,15 @@ export function portray(rules: readonly string[]): Portrait {
       continue;
     }
     const [, address, ...rest] = match;
-    grants.push([parseAddress(address!), ...rest].join(" "));
+    const source = parsePrefix(address!);
+    grants.push([source && formatPrefix(source), ...rest].join(" "));
   }
   return { grants: lines(...grants.sort()), others: lines(...others) };
 }
 
 // Between these words, versions of iptables differ in how they write a rule.
 const GRANT_RULE =
-  /^-s (\S+)\/(?:32|128) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
+  /^-s (\S+\/\d+) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
 
 function isMark(rule: string): boolean {
   return rule.endsWith(MARK);

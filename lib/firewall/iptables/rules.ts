@@ -5,7 +5,7 @@
  * @module
  */
 
-import { isIpv4, parseAddress } from "../../values/address.ts";
+import { isCanonical, isIpv4 } from "../../values/address.ts";
 import { mergePorts, type PortRange } from "../../values/ports.ts";
 import {
   type Family,
@@ -75,7 +75,7 @@ export function grantRule(
   { mode, timed }: Style,
 ): string {
   // Nothing but an address and a name may come to be text of a script.
-  if (parseAddress(address) !== address) {
+  if (!isCanonical(address)) {
     throw new FirewallError(`not an address: "${address}"`);
   }
   if (!/^(sequence )?[\w.-]+$/.test(client)) {
@@ -84,7 +84,10 @@ export function grantRule(
   const seconds = Math.ceil(untilMs / 1000);
   // The second of the stamp itself still matches, so the rule ends with it.
   const time = timed ? `-m time --datestop ${formatStop(seconds - 1)} ` : "";
-  return `-s ${address}/${isIpv4(address) ? 32 : 128} ${portsText(ports)} ` +
+  const source = address.includes("/")
+    ? address
+    : `${address}/${isIpv4(address) ? 32 : 128}`;
+  return `-s ${source} ${portsText(ports)} ` +
     `${time}-m comment --comment "knock ${client} until=${seconds}" ` +
     `-j ${mode === "guard" ? "RETURN" : "ACCEPT"}`;
 }

@@ -22,7 +22,7 @@ import {
   singlesText,
   usedUpText,
 } from "./grants/contents.ts";
-import { kindOf } from "./grants/elements.ts";
+import { kindOf, networkBits } from "./grants/elements.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftLeads } from "./grants/targets.ts";
 import { InstalledRules, type NftKernel } from "./kernel.ts";
@@ -72,6 +72,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       guarded: services.flatMap(({ ports }) => ports),
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
+      networks: networksOf(grants, []),
     };
     const found = await this.#nft.look();
     const ranges = segmentsByAddress(grants);
@@ -96,13 +97,20 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#standing.checkSetUp();
     const grants = touched.filter((grant) => !isOddRange(grant));
     const leading = await this.#leads.resolve(grants, live);
-    const plan = leading.length > 0 ? { ...before, hasTargets: true } : before;
+    const plan: Plan = {
+      ...before,
+      hasTargets: before.hasTargets || leading.length > 0,
+      networks: networksOf(open, before.networks),
+    };
     const singles = singlesText(plan, grants, live, nowMs) +
       leading.map((led) => this.#leads.text(led, nowMs)).join("");
     const changed = this.#ranges.changed(grants, live);
     const pieces = this.#ranges.changeText(allPlaces(plan), changed, nowMs);
     if (singles + pieces === "") return;
-    if (plan.hasTargets !== before.hasTargets) {
+    if (
+      plan.hasTargets !== before.hasTargets ||
+      plan.networks.length !== before.networks.length
+    ) {
       await this.#standing.change(plan);
     }
     try {
@@ -213,6 +221,17 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 }
 
+/** Lengths of the networks that grants are for, and those that are known. */
+function networksOf(
+  grants: readonly Grant[],
+  known: readonly number[],
+): readonly number[] {
+  const found = grants.flatMap((grant) => networkBits(grant) ?? []);
+  return found.every((bits) => known.includes(bits))
+    ? known
+    : [...new Set([...known, ...found])].sort((a, b) => a - b);
+}
+
 // Grants that nft cannot keep as they are, and why.
 
 /** Throws FirewallError where a grant cannot be kept as it is. */
@@ -242,11 +261,19 @@ export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
  * True for a grant of a range that can be no element: a rule cannot delete from
  * a set of intervals, and a range has no single target.
  */
-export function isOddRange({ once, to, ports }: Grant): boolean {
-  return (once || to !== null) && ports.first !== ports.last;
+export function isOddRange({ address, once, to, ports }: Grant): boolean {
+  const isMany = ports.first !== ports.last || address.includes("/");
+  return (once || to !== null) && isMany;
 }
 
-function rangeError({ once, ports }: Grant): FirewallError {
+function rangeError({ address, once, ports }: Grant): FirewallError {
+  if (address.includes("/")) {
+    return new FirewallError(
+      `cannot open for the network ${address}: a single use, and a port that ` +
+        "leads elsewhere, is for one address",
+      "take network or once out of the client",
+    );
+  }
   const shown = `got "${formatPortRange(ports)}"`;
   return once
     ? new FirewallError(

@@ -206,6 +206,7 @@ export class InstalledRules {
       guarded: [],
       forwards: [],
       hasTargets: false,
+      networks: [],
       gate: null,
       sniffed: null,
     };

@@ -57,6 +57,7 @@ export async function nftRules(
     guarded: services.flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,
+    networks: [],
     gate: null,
     sniffed: null,
   });

@@ -46,7 +46,9 @@ export async function carryOut(
     return { ...NOTHING, ...refused, timeMs: runtime.nowMs() };
   }
   const { change } = decision;
-  const { client, address, ports, seconds } = change;
+  const { client, ports, seconds } = change;
+  // Of a network its first address: there is no room for its length.
+  const address = change.address.replace(/\/.*/, "");
   const isDone = change.run !== null
     // Not in the queue: a long command keeps nobody waiting.
     ? await runCommand(server, change, change.run)

@@ -190,7 +190,10 @@ export class HostWatch {
     }
     if (answer === "passes") return null;
     return answer === "by source"
-      ? findBlocked(rules, wanted, { family, source }, firewall)
+      // Of a network, some addresses may pass.
+      ? source.includes("/")
+        ? null
+        : findBlocked(rules, wanted, { family, source }, firewall)
       : answer;
   }
 }

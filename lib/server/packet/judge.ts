@@ -14,6 +14,7 @@ import {
   isIpv4,
   isLoopback,
   isPrivate,
+  networkOf,
   prefixContains,
 } from "../../values/address.ts";
 import { containsPorts, type PortRange } from "../../values/ports.ts";
@@ -29,7 +30,7 @@ import {
 export type Verdict =
   | {
     readonly ok: true;
-    /** Canonical. */
+    /** Canonical; of `open` and `close` with a policy of networks "192.0.2.0/24". */
     readonly address: string;
     /** Ports to open or close; empty for ping and run. */
     readonly ports: readonly PortRange[];
@@ -140,7 +141,10 @@ export function judge(
     return refuse("address required");
   }
   const address = request.address ?? source;
-  if (address !== source && !client.anyAddress) return refuse("address");
+  const whole = recipientOf(address, client);
+  if (whole !== recipientOf(source, client) && !client.anyAddress) {
+    return refuse("address");
+  }
   if (!isClientAddress(address, source, machine)) return refuse("address");
   if (
     client.from?.some((prefix) => prefixContains(prefix, address)) === false
@@ -190,15 +194,41 @@ export function judge(
           ? chooseForward(request.forward, asked, client, machine)
           : null;
         return forwarding
-          ? { ...granted, ports, to: forwarding.to, seconds }
+          ? {
+            ...granted,
+            address: forwarding.to ? address : whole,
+            ports,
+            to: forwarding.to,
+            seconds,
+          }
           : refuse("forward");
       }
       const may = ports.every((wanted) =>
         client.open.some((range) => containsPorts(range, wanted))
       );
-      return may ? { ...granted, ports, seconds } : refuse("ports");
+      return may
+        ? { ...granted, address: whole, ports, seconds }
+        : refuse("ports");
     }
   }
+}
+
+/**
+ * Address or network that a grant for an address is for: as wide as the policy
+ * says, and no wider than its `from`.
+ */
+function recipientOf(
+  address: string,
+  { network, from }: Pick<Policy, "network" | "from">,
+): string {
+  const most = isIpv4(address) ? 32 : 128;
+  const bits = (isIpv4(address) ? network?.ipv4 : network?.ipv6) ?? most;
+  if (bits === most || isLoopback(address)) return address;
+  const allowed = (from ?? [])
+    .filter((prefix) => prefixContains(prefix, address))
+    .map((prefix) => prefix.bits - (128 - most));
+  const widest = allowed.length > 0 ? Math.min(...allowed) : 0;
+  return networkOf(address, Math.max(bits, widest));
 }
 
 /**

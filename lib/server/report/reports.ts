@@ -88,7 +88,7 @@ export class Reports {
     const { runtime, store } = this.#server;
     const listener = await serveVerify(runtime, verify, () => ({
       config: this.#server.active.config,
-      grants: (address) => store.ledger.ofAddress(address, runtime.nowMs()),
+      grants: (address) => store.ledger.reaching(address, runtime.nowMs()),
     }));
     this.#verify = { listener, by };
   }

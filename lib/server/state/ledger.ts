@@ -7,7 +7,11 @@ import type {
   SqlValue,
   Statement,
 } from "../../runtime/runtime.ts";
-import { formatEndpoint, parseEndpoint } from "../../values/address.ts";
+import {
+  formatEndpoint,
+  networksAround,
+  parseEndpoint,
+} from "../../values/address.ts";
 import {
   containsPorts,
   type PortRange,
@@ -30,6 +34,7 @@ export class Ledger {
   readonly #countLive: Statement;
   readonly #single: Statement;
   readonly #ofAddress: Statement;
+  readonly #reaching: Statement;
   readonly #ended: Statement;
   readonly #count: Statement;
   readonly #shift: Statement;
@@ -59,6 +64,10 @@ export class Ledger {
     );
     this.#ofAddress = database.prepare(
       "select * from grants where address = ? and until_ms > ?",
+    );
+    this.#reaching = database.prepare(
+      `select * from grants where address in (select value from json_each(?))
+       and until_ms > ?`,
     );
     this.#ended = database.prepare("select * from grants where until_ms <= ?");
     this.#count = database.prepare("select count(*) as n from grants");
@@ -110,6 +119,12 @@ export class Ledger {
   /** Grants open now for one address. */
   ofAddress(address: string, nowMs: number): LedgerEntry[] {
     return this.#ofAddress.all(address, nowMs).map(readEntry);
+  }
+
+  /** Grants open now that an address may use: its own, and those of networks around it. */
+  reaching(address: string, nowMs: number): LedgerEntry[] {
+    const all = JSON.stringify(networksAround(address));
+    return this.#reaching.all(all, nowMs).map(readEntry);
   }
 
   /** Grants that have expired and are still recorded. */

@@ -3,6 +3,8 @@
 import { FAMILIES, type Grant, openingKey } from "../../firewall.ts";
 import { allPlaces, type Plan } from "../rules/ruleset.ts";
 import {
+  eachSet,
+  holdsIntervals,
   mapName,
   ONCE_KINDS,
   type SetKind,
@@ -31,12 +33,12 @@ export function fillText(
     ? FAMILIES.map((family) => `map ${TABLE} ${mapName(family)}`)
     : [];
   return flushText([
-    ...setsOf(places, "allow", "range", "sent", "landed"),
+    ...setsOf(places, (kind) => !ONCE_KINDS.includes(kind)),
     ...maps,
   ]) +
     places.map((place) =>
       place.kinds.filter((kind) =>
-        isSingles(kind) && !ONCE_KINDS.includes(kind)
+        !holdsIntervals(kind) && !ONCE_KINDS.includes(kind)
       )
         .map((kind) =>
           addElements(place, kind, latestEnds(kind, grants, grants), nowMs)
@@ -52,7 +54,7 @@ export function singlesText(
   nowMs: number,
 ): string {
   return allPlaces(plan).map((place) =>
-    place.kinds.filter(isSingles).map((kind) =>
+    place.kinds.filter((kind) => !holdsIntervals(kind)).map((kind) =>
       replaceElements(place, kind, latestEnds(kind, grants, live), nowMs)
     ).join("")
   ).join("");
@@ -61,7 +63,7 @@ export function singlesText(
 /** Empties the sets of ranges, and fills them with these. */
 export function refillText(plan: Plan, ranges: Pieces, nowMs: number): string {
   const places = allPlaces(plan);
-  return flushText(setsOf(places, "range")) +
+  return flushText(setsOf(places, holdsIntervals)) +
     places.map((place) => rangesText(place, ranges, nowMs)).join("");
 }
 
@@ -83,19 +85,16 @@ export function usedUpText(
   return replaceElements(place, kind, old, 0);
 }
 
-/** Sets that hold no ranges, as the kernel's own clock ends their elements. */
-function isSingles(kind: SetKind): boolean {
-  return kind !== "range";
-}
-
 /** The sets of some kinds, as nft names them. */
-function setsOf(places: readonly TablePlace[], ...kinds: SetKind[]): string[] {
-  return kinds.flatMap((kind) =>
-    places.filter((place) => place.kinds.includes(kind)).flatMap(
-      ({ table, prefix, families }) =>
-        families.map((family) =>
-          `set ${table} ${setName(kind, family, prefix)}`
-        ),
+function setsOf(
+  places: readonly TablePlace[],
+  isMeant: (kind: SetKind) => boolean,
+): string[] {
+  return places.flatMap((place) =>
+    eachSet(
+      { ...place, kinds: place.kinds.filter(isMeant) },
+      (kind, family) =>
+        `set ${place.table} ${setName(kind, family, place.prefix)}`,
     )
   );
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { parseAddress } from "../../../values/address.ts";
+import { isCanonical, parseAddress } from "../../../values/address.ts";
 import {
   onePort,
   type PortRange,
@@ -18,6 +18,7 @@ import {
   openingKey,
 } from "../../firewall.ts";
 import {
+  networkKind,
   portsKey,
   type SetKind,
   setName,
@@ -43,8 +44,23 @@ const PROTOCOLS: Readonly<Record<string, Protocol>> = {
   udp: "udp",
 };
 
-/** Which set a grant belongs to. */
-export function kindOf({ once, ports, to }: Grant): SetKind {
+/** Length of the network that a grant is for, in bits of its family; null for an address alone. */
+export function networkBits(
+  { address }: Pick<Grant, "address">,
+): number | null {
+  const bits = address.split("/")[1];
+  return bits === undefined ? null : Number(bits);
+}
+
+/** Kind of the set of intervals for what is open to an address or a network. */
+export function intervalKind(address: string): SetKind {
+  const bits = networkBits({ address });
+  return bits === null ? "range" : networkKind(bits);
+}
+
+/** Kind of the set that a grant belongs to. */
+export function kindOf({ address, once, ports, to }: Grant): SetKind {
+  if (address.includes("/")) return intervalKind(address);
   if (to) return once ? "sentonce" : "sent";
   return once ? "once" : ports.first === ports.last ? "allow" : "range";
 }
@@ -182,7 +198,7 @@ function statements(
 export function elementText(element: Element, nowMs: number): string {
   const { address, ports, untilMs } = element;
   // Nothing but an address may come to be text of a script.
-  if (parseAddress(address) !== address) {
+  if (!isCanonical(address)) {
     throw new FirewallError(`not an address: "${address}"`);
   }
   const key = `${address} . ${portsKey(ports)}`;

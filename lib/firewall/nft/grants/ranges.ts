@@ -10,11 +10,12 @@ import {
   type Segment,
 } from "../../../values/ports.ts";
 import type { Grant } from "../../firewall.ts";
-import type { TablePlace } from "../rules/sets.ts";
+import { holdsIntervals, type TablePlace } from "../rules/sets.ts";
 import {
   addElements,
   deleteElements,
   type Element,
+  intervalKind,
   kindOf,
 } from "./elements.ts";
 
@@ -33,7 +34,7 @@ export class NftRanges {
   changed(grants: readonly Grant[], live: readonly Grant[]): Pieces {
     const wanted = segmentsByAddress(live);
     return new Map(
-      grants.filter((grant) => kindOf(grant) === "range")
+      grants.filter((grant) => holdsIntervals(kindOf(grant)))
         .map(({ address }) => [address, wanted.get(address) ?? []]),
     );
   }
@@ -48,7 +49,7 @@ export class NftRanges {
     for (const [address, after] of changed) {
       const before = this.#known.get(address) ?? [];
       for (const place of places) {
-        if (!place.kinds.includes("range")) continue;
+        if (!place.kinds.includes(intervalKind(address))) continue;
         text += changeSegments(place, address, before, after, nowMs);
       }
     }
@@ -82,7 +83,7 @@ export class NftRanges {
 export function segmentsByAddress(grants: readonly Grant[]): Pieces {
   const ranges = new Map<string, Segment[]>();
   for (const grant of grants) {
-    if (kindOf(grant) !== "range") continue;
+    if (!holdsIntervals(kindOf(grant))) continue;
     const { address, ports, untilMs } = grant;
     const own = ranges.get(address) ?? [];
     own.push({ ...ports, untilMs });
@@ -98,11 +99,12 @@ export function rangesText(
   ranges: Pieces,
   nowMs: number,
 ): string {
-  if (!place.kinds.includes("range")) return "";
-  const elements = [...ranges].flatMap(([address, pieces]) =>
-    segmentElements(address, pieces)
-  );
-  return addElements(place, "range", elements, nowMs);
+  return place.kinds.filter(holdsIntervals).map((kind) => {
+    const elements = [...ranges].filter(([address]) =>
+      intervalKind(address) === kind
+    ).flatMap(([address, pieces]) => segmentElements(address, pieces));
+    return addElements(place, kind, elements, nowMs);
+  }).join("");
 }
 
 /**
@@ -123,8 +125,9 @@ export function changeSegments(
   const fresh = after.filter((piece) =>
     !before.some((other) => sameSegment(piece, other))
   );
-  return deleteElements(place, "range", gone) +
-    addElements(place, "range", segmentElements(address, fresh), nowMs);
+  const kind = intervalKind(address);
+  return deleteElements(place, kind, gone) +
+    addElements(place, kind, segmentElements(address, fresh), nowMs);
 }
 
 function segmentElements(

@@ -29,11 +29,11 @@ import {
   eachSet,
   elsewhere,
   granted,
+  isOfFamily,
+  isOwnKind,
   mapName,
   mapText,
-  OWN_KINDS,
   packetKey,
-  type SetKind,
   type TablePlace,
   toPorts,
 } from "./sets.ts";
@@ -139,10 +139,11 @@ function forwardRules(
   place: TablePlace,
   { ports, targets }: ForwardRule,
 ): string[] {
-  const kinds: readonly SetKind[] = OWN_KINDS;
   return targets.flatMap((target) =>
     protocolsOf(ports).flatMap(([protocol, texts]) =>
-      kinds.map((kind) =>
+      place.kinds.filter((kind) =>
+        isOwnKind(kind) && isOfFamily(kind, target.family)
+      ).map((kind) =>
         `${protocol} dport { ${texts.join(", ")} } ` +
         `${granted(place, kind, target.family)} ` +
         `dnat ${ipWord(target.family)} to ${

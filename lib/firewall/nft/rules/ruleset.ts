@@ -5,7 +5,9 @@
  */
 
 import { onePort, type PortRange } from "../../../values/ports.ts";
+import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
+  FAMILIES,
   type Guarded,
   lines,
   OWNER,
@@ -30,6 +32,8 @@ import {
   granted,
   type HostChain,
   hostPlace,
+  isOwnKind,
+  networkKind,
   OWN_KINDS,
   ownPlace,
   type SetKind,
@@ -74,6 +78,13 @@ export function ownNames(plan: Plan): Set<string> {
   return new Set(objects);
 }
 
+/** Lengths of all networks that grants may be for. */
+const NETWORKS: readonly number[] = FAMILIES.flatMap((family) => {
+  const widest = WIDEST_NETWORK[family];
+  const most = family === 4 ? 32 : 128;
+  return Array.from({ length: most - widest }, (_, index) => widest + index);
+});
+
 /** The names of all that this program ever puts into our own table, but for sequences. */
 export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   host: null,
@@ -86,6 +97,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
     masquerade: true,
   }],
   hasTargets: true,
+  networks: NETWORKS,
   gate: { ports: [1], tags: [] },
   sniffed: { ports: [1], tags: null, forms: [] },
 }).union(new Set(setNames(ownPlace(["landed"])))); // of older versions
@@ -197,7 +209,7 @@ function hostText(plan: Plan): string {
 }
 
 function acceptRules(place: TablePlace): string[] {
-  const own = place.kinds.filter((kind) => OWN_KINDS.includes(kind));
+  const own = place.kinds.filter(isOwnKind);
   return eachSet(
     { ...place, kinds: own },
     (kind, family) => `${granted(place, kind, family)} accept`,
@@ -215,6 +227,8 @@ export interface Plan {
   readonly forwards: readonly ForwardRule[];
   /** True if there are grants with a target of their own. */
   readonly hasTargets: boolean;
+  /** Lengths of the networks that grants are for, in bits of their family; each once. */
+  readonly networks: readonly number[];
   readonly gate: Prefilter | null;
   readonly sniffed: Sniffed | null;
 }
@@ -228,6 +242,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
     guarded,
     forwards: [],
     hasTargets: false,
+    networks: [],
     gate: null,
     sniffed: null,
   };
@@ -237,15 +252,16 @@ export function guardPlan(services: readonly Guarded[]): Plan {
 export function placesOf(
   plan: Plan,
 ): { own: TablePlace; host: TablePlace | null } {
-  const { host, forwards, hasTargets } = plan;
+  const { host, forwards, hasTargets, networks } = plan;
+  const ownKinds = [...OWN_KINDS, ...networks.map(networkKind)];
   const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
   const landed: SetKind[] = hasTargets ? ["landed"] : [];
-  if (!host) return { own: ownPlace([...OWN_KINDS, ...targets]), host: null };
+  if (!host) return { own: ownPlace([...ownKinds, ...targets]), host: null };
   // A rule asks sets of its own table only: what forwards ask is there twice.
-  const asked = forwards.length > 0 ? OWN_KINDS : [];
+  const asked = forwards.length > 0 ? ownKinds : [];
   return {
     own: ownPlace([...asked, ...targets]),
-    host: hostPlace(host, [...OWN_KINDS, ...landed]),
+    host: hostPlace(host, [...ownKinds, ...landed]),
   };
 }
 
@@ -257,5 +273,6 @@ export function allPlaces(plan: Plan): TablePlace[] {
 
 /** The sets that mode accept ever makes in the host's table. */
 export function knownHostPlace(host: HostChain): TablePlace {
-  return hostPlace(host, [...OWN_KINDS, "landed"]);
+  const networks = NETWORKS.map(networkKind);
+  return hostPlace(host, [...OWN_KINDS, "landed", ...networks]);
 }

@@ -25,7 +25,36 @@ export type SetKind =
   | "once"
   | "sent"
   | "sentonce"
-  | "landed";
+  | "landed"
+  | NetworkKind;
+
+/**
+ * Kind of the grants of networks of so many bits, IPv4's 16 to 31 and IPv6's 48
+ * to 127. One set a length: networks of the same length never overlap, and a
+ * set of intervals takes no others.
+ */
+export type NetworkKind = `net${number}_`;
+
+/** Name of that kind. */
+export function networkKind(bits: number): NetworkKind {
+  return `net${bits}_`;
+}
+
+/** True for kinds whose sets hold intervals, which no rule may change. */
+export function holdsIntervals(kind: SetKind): boolean {
+  return kind === "range" || kind.startsWith("net");
+}
+
+/** True for kinds that rules of this machine's own ports ask. */
+export function isOwnKind(kind: SetKind): boolean {
+  return OWN_KINDS.includes(kind) || kind.startsWith("net");
+}
+
+/** True unless a kind is of networks of the other family. */
+export function isOfFamily(kind: SetKind, family: Family): boolean {
+  const bits = /^net(\d+)_$/.exec(kind)?.[1];
+  return bits === undefined || (Number(bits) <= 32) === (family === 4);
+}
 
 /** Kinds that rules of this machine's own ports ask. */
 export const OWN_KINDS: readonly SetKind[] = ["allow", "range", "once"];
@@ -76,7 +105,8 @@ export function eachSet(
   line: (kind: SetKind, family: Family) => string,
 ): string[] {
   return place.kinds.flatMap((kind) =>
-    place.families.map((family) => line(kind, family))
+    place.families.filter((family) => isOfFamily(kind, family))
+      .map((family) => line(kind, family))
   );
 }
 
@@ -95,7 +125,7 @@ export function setNames(place: TablePlace): string[] {
 const SET_SIZE = 1_000_000;
 const SMALL_SIZE = 65_535;
 
-const SET_OPTIONS: Readonly<Record<SetKind, string>> = {
+const SET_OPTIONS: Readonly<Record<Exclude<SetKind, NetworkKind>, string>> = {
   // Rules of sequences change it: the kernel calls such a set dynamic, and does
   // not take it for the same as one that is not.
   allow: `flags dynamic,timeout; size ${SET_SIZE}`,
@@ -114,8 +144,10 @@ export function setText(
 ): string {
   // In a table of the host's, each set says whose it is.
   const owner = place.prefix === "" ? "" : `; comment "${OWNER}"`;
+  const options = SET_OPTIONS[kind as keyof typeof SET_OPTIONS] ??
+    SET_OPTIONS.range;
   return `  set ${setName(kind, family, place.prefix)} { ` +
-    `type ${keyType(family)}; ${SET_OPTIONS[kind]}${owner}; }`;
+    `type ${keyType(family)}; ${options}${owner}; }`;
 }
 
 /** The map of where grants with a target of their own lead. */
