@@ -50,7 +50,9 @@ for (const [name, make] of BACKENDS) {
       await pair.serve("tcp", 22, 8001);
       const driver = await make(pair);
       await driver.apply(["tcp/22", "tcp/8000-8010"]);
-      assert(!await pair.canReach(A, 22));
+      for (const source of [A, B, C, A6, B6, C6]) {
+        assert(!await pair.canReach(source, 22), source);
+      }
       await driver.open([[NET, "tcp/22", 60], [NET6, "tcp/22", 60]]);
       for (const source of [A, B, A6, B6]) {
         assert(await pair.canReach(source, 22), source);
