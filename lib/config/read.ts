@@ -27,7 +27,7 @@ import {
   checkServices,
   readFirewall,
   readOpen,
-} from "./checks.ts";
+} from "./checks/checks.ts";
 import type {
   Client,
   Config,
@@ -38,7 +38,7 @@ import type {
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
 import { readFleet } from "./fleet.ts";
-import { keyWarnings, networkWarnings } from "./warnings.ts";
+import { keyWarnings, networkWarnings } from "./checks/warnings.ts";
 import {
   client as clientSchema,
   type ClientYaml,

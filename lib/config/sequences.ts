@@ -22,7 +22,7 @@ import {
   type PortRange,
 } from "../values/ports.ts";
 import { at, type Mistake } from "../values/schema.ts";
-import { readOpen } from "./checks.ts";
+import { readOpen } from "./checks/checks.ts";
 import type {
   SequenceEntry,
   SequencePrograms,

@@ -11,7 +11,7 @@ import {
   datagramPlaces,
   type Listen,
 } from "../../config/config.ts";
-import { ALL } from "../../config/checks.ts";
+import { ALL } from "../../config/checks/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";

@@ -1,7 +1,7 @@
 /** `knock client add --dialect`: clients that are another tool's. */
 
 import type { Config } from "../../config/config.ts";
-import { ALL } from "../../config/checks.ts";
+import { ALL } from "../../config/checks/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";

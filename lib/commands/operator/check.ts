@@ -1,6 +1,6 @@
 import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
-import { policyWarnings } from "../../config/warnings.ts";
+import { policyWarnings } from "../../config/checks/warnings.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { readHost } from "../../firewall/host/read.ts";

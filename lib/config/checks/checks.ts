@@ -4,25 +4,34 @@
  * @module
  */
 
-import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
-import { DEFAULT_CHAIN, parseHostChain } from "../firewall/nft/rules/sets.ts";
+import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
+import {
+  DEFAULT_CHAIN,
+  parseHostChain,
+} from "../../firewall/nft/rules/sets.ts";
 import {
   knownPlaceholders,
   PLACEHOLDERS,
   unknownPlaceholders,
-} from "../firewall/programs.ts";
-import { formatEndpoint, isIpv4 } from "../values/address.ts";
+} from "../../firewall/programs.ts";
+import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import {
   formatPortRange,
   onePort,
   overlapPorts,
   portHint,
   type PortRange,
-} from "../values/ports.ts";
-import { at, type Mistake, show } from "../values/schema.ts";
-import { nearest } from "../values/text.ts";
-import type { Client, Config, Listen, ListenEntry, Service } from "./config.ts";
-import type { ServerYaml } from "./shape.ts";
+} from "../../values/ports.ts";
+import { at, type Mistake, show } from "../../values/schema.ts";
+import { nearest } from "../../values/text.ts";
+import type {
+  Client,
+  Config,
+  Listen,
+  ListenEntry,
+  Service,
+} from "../config.ts";
+import type { ServerYaml } from "../shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
 export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {

@@ -1,9 +1,9 @@
 /** What is valid in a configuration and has consequences that its author may not expect. */
 
-import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
-import { overlapPorts } from "../values/ports.ts";
-import { at } from "../values/schema.ts";
-import type { Client, Config } from "./config.ts";
+import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
+import { overlapPorts } from "../../values/ports.ts";
+import { at } from "../../values/schema.ts";
+import type { Client, Config } from "../config.ts";
 
 /** Warnings about keys that are valid and unwise. */
 export function keyWarnings(clients: readonly Client[]): string[] {
