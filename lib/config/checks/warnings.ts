@@ -1,4 +1,4 @@
-/** What is valid in a configuration and has consequences that its author may not expect. */
+/** Warnings about a configuration that is valid and has consequences its author may not expect. */
 
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import { overlapPorts } from "../../values/ports.ts";
