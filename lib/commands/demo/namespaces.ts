@@ -55,8 +55,8 @@ export async function stageNamespaces(
     );
     await processes.run([], ["import", "-"], enrolment);
     return {
-      words: `a server with tcp/${SERVICE_PORT} at ${SERVER}, a client at ` +
-        `${CLIENT}, in two network namespaces, with nftables:`,
+      words: `a server with tcp/${SERVICE_PORT} at ${SERVER} and a client at ` +
+        `${CLIENT},\nin two network namespaces, with nftables:`,
       hasNeighbour: true,
       reach: async (fromNeighbour) => {
         const host = fromNeighbour ? SERVER_FOR_NEIGHBOUR : SERVER;

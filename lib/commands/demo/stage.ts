@@ -116,7 +116,12 @@ export class DemoProcesses {
   ): Promise<{ code: number | null; stdout: string }> {
     const argv = [...wrap, ...this.#runtime.selfCommand(), ...args];
     const ran = await this.#runtime.run(argv, {
-      env: { KNOCK_PROFILES: join(this.#folder, "profiles.yaml") },
+      env: {
+        KNOCK_PROFILES: join(this.#folder, "profiles.yaml"),
+        // What the client remembers goes with the folder.
+        XDG_STATE_HOME: this.#folder,
+        LOCALAPPDATA: this.#folder,
+      },
       ...(stdin !== undefined && { stdin }),
     });
     this.#said += ran.stderr;
