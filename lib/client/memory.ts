@@ -17,7 +17,7 @@ const OTHERS = 0o077;
 const MAX_SIZE = 4096;
 
 /** Contents of a memory file, as JSON. */
-export type Memory = Readonly<Record<string, unknown>>;
+type Memory = Readonly<Record<string, unknown>>;
 
 /** The name of a profile's file of a kind, such as "address" or "tcp-22". */
 export function memoryName({ name }: Profile, kind: string): string {

@@ -6,7 +6,7 @@ import { escapeUnsafe, formatJson } from "../values/text.ts";
 import type { Command } from "./command.ts";
 
 /** A line of `knock help`, and the module behind it, loaded when it is used. */
-export interface CommandEntry {
+interface CommandEntry {
   readonly summary: string;
   load(): Promise<Command>;
 }

@@ -50,7 +50,7 @@ export interface Config extends OwnKeys {
 }
 
 /** Where a reverse proxy asks, and which proxies are believed. */
-export interface VerifyConfig {
+interface VerifyConfig {
   readonly listen: Endpoint;
   /** Addresses that may ask, and that a client's hops are told apart from. */
   readonly trust: readonly Prefix[];
@@ -164,7 +164,7 @@ export interface Policy {
 }
 
 /** Bits of the networks that grants are for; null: an address of that family alone. */
-export interface NetworkBits {
+interface NetworkBits {
   readonly ipv4: number | null;
   readonly ipv6: number | null;
 }
@@ -175,7 +175,7 @@ export function hasSequencesAlone({ clients, sequences }: Config): boolean {
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
-export interface Doorway extends Listen {
+interface Doorway extends Listen {
   readonly protocol: Protocol;
 }
 

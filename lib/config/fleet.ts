@@ -20,7 +20,7 @@ import {
 import { parseDuration } from "../values/time.ts";
 
 /** The engines of a fleet. */
-export const ENGINES: readonly EngineName[] = ["etcd", "nats"];
+const ENGINES: readonly EngineName[] = ["etcd", "nats"];
 
 /** Names of gateways. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

@@ -13,7 +13,7 @@ export interface IncludedFile {
 }
 
 /** Configuration with the clients of other files. */
-export interface Included {
+interface Included {
   /** Value of the whole, to be read as one file's. */
   readonly raw: unknown;
   /** Files of the included clients, by client. */
@@ -59,7 +59,7 @@ export function includeClients(
 }
 
 /** Clients of such a file: under `clients:`, or the whole of it; null if it is none. */
-export function clientsIn(value: unknown): Record<string, unknown> | null {
+function clientsIn(value: unknown): Record<string, unknown> | null {
   if (value === null || value === undefined) return {};
   if (!isMapping(value)) return null;
   const names = Object.keys(value);

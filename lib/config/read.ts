@@ -197,7 +197,7 @@ export interface Surroundings {
 }
 
 /** Settings that a client's entry refers to. */
-export interface Beside {
+interface Beside {
   readonly defaults: ServerYaml["defaults"];
   readonly services: readonly Service[];
   /** All names of services, those with mistakes too. */
@@ -206,7 +206,7 @@ export interface Beside {
 }
 
 /** Reads one: what it may open is looked up, and what it leaves out is filled in. */
-export function readClient(
+function readClient(
   name: string,
   yaml: ClientYaml,
   beside: Beside,
@@ -321,7 +321,7 @@ function readCode(
 }
 
 /** Checks that the commands that a client may run are there. */
-export function checkRun(
+function checkRun(
   name: string,
   { run }: ClientYaml,
   commands: readonly string[],

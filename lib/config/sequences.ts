@@ -151,7 +151,7 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
 }
 
 /** Settings that sequences are checked against. */
-export interface SequenceSetting {
+interface SequenceSetting {
   readonly yaml: ServerYaml;
   readonly services: readonly Service[];
   /** The names of all services, of those with mistakes too. */
@@ -159,7 +159,7 @@ export interface SequenceSetting {
 }
 
 /** Notes what is wrong with an entry. */
-export function checkSequence(
+function checkSequence(
   entry: SequenceEntry,
   yaml: SequenceYaml,
   setting: SequenceSetting,

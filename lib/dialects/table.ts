@@ -96,7 +96,7 @@ export interface ServerKeys extends OwnKeys {
 }
 
 /** Clients of knock/1 that are not in memory. */
-export interface SharedKnock1 {
+interface SharedKnock1 {
   readonly hasKnock: boolean;
   readonly hasWeb: boolean;
   /** Finds the client with a public key, 32 bytes. */
@@ -121,7 +121,7 @@ export interface ExplainSide {
 }
 
 /** One dialect: C is a client's keys on the server, P a profile's. */
-export interface DialectEntry<C, P> {
+interface DialectEntry<C, P> {
   readonly client: ClientPart<C, unknown>;
   readonly own?: OwnPart<object>;
   readonly profile: Schema<P>;

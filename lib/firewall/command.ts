@@ -23,7 +23,7 @@ import {
 } from "./programs.ts";
 
 /** The two programs with their arguments, placeholders among them. */
-export interface OpenAndClose {
+interface OpenAndClose {
   readonly open: readonly string[];
   readonly close: readonly string[];
 }

@@ -31,7 +31,7 @@ export async function openBackend(
 }
 
 /** Outcome of a removal: the removed objects, and the backends that it could not see. */
-export interface Removal {
+interface Removal {
   readonly removed: readonly string[];
   readonly failures: readonly FirewallError[];
 }

@@ -93,14 +93,14 @@ export function toEnvironment(
 }
 
 /** Outcome of a program's run. */
-export interface Ended {
+interface Ended {
   /** Null when it ended with 0; else how it failed, in words that are safe in a log. */
   readonly failure: string | null;
   /** Output lines, standard output before standard error, safe in a log. */
   readonly lines: readonly string[];
 }
 
-export interface ProgramOptions {
+interface ProgramOptions {
   /** Added to the server's own environment. */
   readonly env: Readonly<Record<string, string>>;
   /** After so long its whole process group is killed. */

@@ -157,7 +157,7 @@ export const system: Shared = {
 };
 
 /** Writers of the standard streams; each writes as much as it can, and returns the number of bytes. */
-export interface Writing {
+interface Writing {
   out(bytes: Uint8Array): number;
   err(bytes: Uint8Array): number;
   /** Writes to standard error without blocking the loop. */

@@ -27,7 +27,7 @@ export interface Runner {
 }
 
 /** Client or sequence that a command runs for. */
-export interface Caller {
+interface Caller {
   readonly client: string;
   /** Canonical. */
   readonly address: string;

@@ -48,7 +48,7 @@ const REPORT_MS = 2000;
 const CARE_MS = 10_000;
 
 /** Outer parts of a server. */
-export interface ServerSurroundings extends ServerWorld {
+interface ServerSurroundings extends ServerWorld {
   /** Makes the backend that a configuration names. */
   readonly createFirewall: (config: Config) => Promise<Firewall>;
 }

@@ -1,7 +1,7 @@
 /** Bytes in text: base64 in its forms (RFC 4648), and UUIDs (RFC 9562). */
 
 /** A form of base64. */
-export interface Base64Form {
+interface Base64Form {
   /** The alphabet of RFC 4648 §4, or that of §5. Default: "base64". */
   readonly alphabet?: "base64" | "base64url";
   /**

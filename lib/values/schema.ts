@@ -9,7 +9,7 @@ import { ConfigError } from "./errors.ts";
 import { counted, formatJson, nearest } from "./text.ts";
 
 /** A piece of JSON Schema (draft 2020-12). */
-export type JsonSchema = Readonly<Record<string, unknown>>;
+type JsonSchema = Readonly<Record<string, unknown>>;
 
 /** Reader of a value, and its JSON Schema. */
 export interface Schema<T> {

@@ -6,7 +6,7 @@ import { at, configError, isMapping, type Mistake, mistake } from "./schema.ts";
 import { formatJson } from "./text.ts";
 
 /** Reading of scalars: `core` knows numbers and booleans, `failsafe` keeps all as text. */
-export type YamlSchema = "core" | "failsafe";
+type YamlSchema = "core" | "failsafe";
 
 /**
  * Reads YAML; in neither schema is a time more than the text that it is. The

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { run } from "../../lib/commands/operator/convert.ts";
 import {
   commandArgv,
-  readOpening,
+  readCommand,
 } from "../../lib/config/convert/knockd/command.ts";
 import { readKnockdConf } from "../../lib/config/convert/knockd/conf.ts";
 import { convertKnockd } from "../../lib/config/convert/knockd/convert.ts";
@@ -585,8 +585,8 @@ const OPENINGS: [command: string, want: string | null][] = [
 ];
 
 for (const [command, want] of OPENINGS) {
-  test(`readOpening() of "${command}": ${want ?? "none"}`, () => {
-    const found = readOpening(command);
+  test(`readCommand() of "${command}": ${want ?? "none"}`, () => {
+    const found = readCommand(command).opening;
     const got = found &&
       [found.action, ...found.ports.map(formatPortRange)].join(" ");
     assertEquals(got, want);

@@ -5,7 +5,7 @@ import type { Profile } from "../profile/profile.ts";
 import type { CodeUse } from "./outcome.ts";
 
 /** A packet's one-time code; null = it has none. */
-export interface PacketCode {
+interface PacketCode {
   readonly code: number | null;
   readonly use: CodeUse;
 }

@@ -16,7 +16,7 @@ const FIRST_WAIT_MS = 1000;
 const NEXT_WAIT_MS = 2000;
 
 /** Packets to send, their transport and their targets. */
-export interface Exchange {
+interface Exchange {
   readonly profile: Profile;
   readonly request: NewRequest;
   readonly sealer: Sealer;

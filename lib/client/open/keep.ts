@@ -15,7 +15,7 @@ const FIRST_PAUSE_MS = 2000;
 const LONGEST_PAUSE_MS = 60_000;
 
 /** Callbacks of keeping a port open. */
-export interface Keeping {
+interface Keeping {
   /** Knocks once; throws OperatorError when it is not open then. Null: the server never answers. */
   readonly knock: () => Promise<Answer | null>;
   /** Seconds that were asked for; they count where no answer says. */

@@ -142,7 +142,7 @@ function notOpen(
 }
 
 /** Longest wait for a port to accept, milliseconds. */
-export const OPEN_WAIT_MS = 10_000;
+const OPEN_WAIT_MS = 10_000;
 
 /**
  * Timeout of the first attempts; each further one waits twice as long, so
@@ -157,7 +157,7 @@ const PAUSE_MS = 100;
 const STAGGER_MS = 250;
 
 /** A port of a server, at the addresses that its name has. */
-export interface AttemptPort {
+interface AttemptPort {
   readonly addresses: readonly string[];
   readonly port: number;
 }
@@ -174,7 +174,7 @@ export function firstTcpPort(ports: readonly PortRange[]): number | null {
 }
 
 /** Connects again and again until the port accepts, or the time is over. Never throws. */
-export async function connectWhenOpen(
+async function connectWhenOpen(
   runtime: Runtime,
   door: AttemptPort,
   withinMs = OPEN_WAIT_MS,

@@ -16,7 +16,7 @@ const LOOK_MS = 25;
 const PATIENCE_MS = 15_000;
 
 /** A TCP port that the server opened, as it is remembered. */
-export interface RememberedGrant {
+interface RememberedGrant {
   /** Unix milliseconds. */
   readonly untilMs: number;
   /** When it was given, Unix milliseconds. */

@@ -88,7 +88,7 @@ export function checkProfileName(name: string): void {
 }
 
 /** The text of a file that only its owner can use; null when there is none. */
-export function readPrivateFile(runtime: Runtime, file: string): string | null {
+function readPrivateFile(runtime: Runtime, file: string): string | null {
   const unreadable = ({ code, message }: SystemError) =>
     new ConfigError(
       [`${file}: cannot be read: ${message}`],

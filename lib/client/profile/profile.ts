@@ -70,7 +70,7 @@ const DNS_PORT = 53;
 /** The key of profiles.yaml that is no profile. */
 export const RESOLVE_KEY = "resolve";
 
-export const resolving = object({
+const resolving = object({
   stun: optional(
     text("HOST or HOST:PORT", (words) => parseStunServer(words, STUN_PORT)),
     null,

@@ -16,7 +16,7 @@ import { type Enrolment, formatEnrolment } from "./enrolment.ts";
 import { ASK_CODE } from "./profile.ts";
 
 /** The page, and its own part of an enrolment. */
-export interface WebEnrolment {
+interface WebEnrolment {
   /** The page's address, without "#". */
   readonly page: string;
   /** Addresses of the server, canonical, for a browser, which cannot ask for a name's. */
@@ -56,7 +56,7 @@ export function formatWebLink(
 }
 
 /** Options about a browser, as an operator wrote them. */
-export interface WebWords {
+interface WebWords {
   readonly web: string | undefined;
   readonly then: string | undefined;
   readonly doh: string | undefined;

@@ -29,7 +29,7 @@ export interface Stage {
 }
 
 /** Options of the demo's server. */
-export interface DemoServer {
+interface DemoServer {
   readonly backend: "nft" | "gate";
   readonly service: NewService;
   /** Where the client knocks. */

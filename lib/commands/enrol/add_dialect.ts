@@ -19,7 +19,7 @@ import { reloadServer } from "./reload.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
 
 /** Request to add a client, and where its output goes. */
-export interface Adding {
+interface Adding {
   readonly runtime: Runtime;
   readonly options: Options;
   readonly config: Config;

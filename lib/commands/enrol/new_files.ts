@@ -63,7 +63,7 @@ export function createWith(
 }
 
 /** A change of the configuration, with what comes with it. */
-export interface EnrolmentChange {
+interface EnrolmentChange {
   readonly file: string;
   /** Text of the configuration, before and after. */
   readonly before: string;

@@ -50,7 +50,7 @@ export const SENDING =
     --profiles FILE    The file of profiles; or set KNOCK_PROFILES.`;
 
 /** Profile and ways of sending of a command. */
-export interface SendingOptions {
+interface SendingOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
 }
@@ -143,7 +143,7 @@ export function askedPorts(
  * Reads the address to open for: from `--from`, or the profile; a remembered
  * one may be named where neither says.
  */
-export function readRecipient(options: Options, profile: Profile): Recipient {
+function readRecipient(options: Options, profile: Profile): Recipient {
   const words = options.value("from");
   if (words === undefined) {
     return { from: profile.from, mayGuess: profile.from === "source" };

@@ -127,7 +127,7 @@ ${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
  * Reads `NAME=PORTS[,HOST:PORT]`. Throws UsageError; with the gate the
  * HOST:PORT must be there.
  */
-export function parseService(text: string, backend: BackendName): NewService {
+function parseService(text: string, backend: BackendName): NewService {
   const hint = backend === "gate"
     ? "as in --service ssh=tcp/2222,127.0.0.1:22"
     : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
@@ -207,7 +207,7 @@ function safeDefault(runtime: Runtime): string | null {
 
 // A new configuration on disk: its text, its key, and the first client.
 
-export interface NewConfiguration {
+interface NewConfiguration {
   /** Where to; its folder is made if it is not there. */
   readonly file: string;
   readonly backend: BackendName;
@@ -224,7 +224,7 @@ export interface NewConfiguration {
 }
 
 /** The written files. */
-export interface WrittenFiles {
+interface WrittenFiles {
   readonly keyFile: string;
   /** The first client's enrolment; null where none was asked for. */
   readonly enrolment: StoredProfile | null;
@@ -285,7 +285,7 @@ export function newConfiguration(
 }
 
 /** Services of a new configuration that names none: ssh. */
-export function defaultServices(backend: BackendName): NewService[] {
+function defaultServices(backend: BackendName): NewService[] {
   const tcp = (port: number) => onePort("tcp", port);
   return backend === "gate"
     ? [{ name: "ssh", ports: [tcp(2222)], to: { host: "127.0.0.1", port: 22 } }]

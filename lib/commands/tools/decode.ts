@@ -219,7 +219,7 @@ function readSource(words: string | undefined): string | null {
 // What `knock decode` prints of an explanation.
 
 /** An explanation as JSON that `knock decode` prints. */
-export function showExplained(explained: Explained) {
+function showExplained(explained: Explained) {
   const { dialect, verdict, client, request, would, fields, steps } = explained;
   return {
     dialect,
@@ -233,7 +233,7 @@ export function showExplained(explained: Explained) {
 }
 
 /** A request as JSON. */
-export function showRequest(request: Request) {
+function showRequest(request: Request) {
   const { forward, user, target } = request;
   return {
     action: request.action,

@@ -98,7 +98,7 @@ export async function knockAt(
 }
 
 /** Reads ports, or throws a UsageError. */
-export function readHits(
+function readHits(
   runtime: Runtime,
   texts: readonly string[],
   udp: boolean,
@@ -141,7 +141,7 @@ function hintFor(text: string): string | undefined {
 }
 
 /** The family that is wanted; throws a UsageError when both are. */
-export function readFamily(four: boolean, six: boolean): 4 | 6 | null {
+function readFamily(four: boolean, six: boolean): 4 | 6 | null {
   if (four && six) {
     throw new UsageError(`options "--ipv4" and "--ipv6" exclude each other`);
   }

@@ -30,7 +30,7 @@ const MAX_DURATION = 0xff_ffff;
 const NONE_DURATION = 3;
 
 /** Our configuration, and what has to be known about it. */
-export interface OpenspaConversion {
+interface OpenspaConversion {
   readonly text: string;
   /** One line each, no secrets. */
   readonly warnings: readonly string[];
@@ -39,7 +39,7 @@ export interface OpenspaConversion {
 }
 
 /** Files that the configuration names. */
-export interface OpenspaSources {
+interface OpenspaSources {
   /** Null if it cannot be read. */
   readonly read: (path: string) => string | null;
   /** The names in a folder, null if it cannot be read. */

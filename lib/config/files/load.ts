@@ -98,7 +98,7 @@ export function readFile(runtime: Runtime, file: string): string {
 }
 
 /** Mistakes by which others may read a file that holds secrets, or change it. */
-export function checkRights(runtime: Runtime, file: string): Mistake[] {
+function checkRights(runtime: Runtime, file: string): Mistake[] {
   const wrong = trustOf(runtime, file);
   if (!wrong) return [];
   const { place, text, hint } = wrong;

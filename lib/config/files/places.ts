@@ -5,10 +5,10 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 
 /** The system's own configuration, which root's commands use. */
-export const SYSTEM_CONFIG = "/etc/knock/server.yaml";
+const SYSTEM_CONFIG = "/etc/knock/server.yaml";
 
 /** The system's state folder, as systemd's StateDirectory=knock makes it. */
-export const SYSTEM_STATE = "/var/lib/knock";
+const SYSTEM_STATE = "/var/lib/knock";
 
 /** The configuration's name in its folder. */
 export const CONFIG_NAME = "server.yaml";

@@ -25,7 +25,7 @@ const SHARED_FILE_MODE = 0o640;
 const SHARED_FOLDER_MODE = 0o750;
 
 /** A mistake, and the command that mends it. */
-export interface RightsMistake {
+interface RightsMistake {
   readonly text: string;
   readonly hint: string;
 }

@@ -21,7 +21,7 @@ import { createOwn } from "./rights.ts";
 import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
 
 /** Settings of a new configuration. */
-export interface NewConfig {
+interface NewConfig {
   readonly port: number;
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];

@@ -24,9 +24,9 @@ export type RsaKey = KeyObject;
 /** Bytes of a session: an AES IV of 16 and a key of 32. */
 export const SESSION_SIZE = 48;
 /** The shortest modulus that is safe today, in bits. */
-export const MIN_MODULUS_BITS = 2048;
+const MIN_MODULUS_BITS = 2048;
 /** The longest whose packets fit a datagram of OpenSPA, in bits. */
-export const MAX_MODULUS_BITS = 4096;
+const MAX_MODULUS_BITS = 4096;
 
 /** RFC 8017 §7.2.1: 00 02, at least 8 bytes that are not zero, 00. */
 const HEAD_SIZE = 2;

@@ -38,7 +38,7 @@ export type OpenPgp = (
 ) => Promise<GpgOpened | "busy" | null>;
 
 /** Below so many characters without its HMAC, a packet is none of OpenPGP. */
-export const MIN_GPG_SIZE = 400;
+const MIN_GPG_SIZE = 400;
 
 /** Start of every message to an RSA key in base64, which fwknop omits. */
 const LEFT_OUT = "hQ";
@@ -54,7 +54,7 @@ export function hasGpgForm(packet: Uint8Array): boolean {
 }
 
 /** Splits a packet with an HMAC of so many characters; null if it cannot be. */
-export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
+function splitGpg(packet: Uint8Array, macLength: number): Split | null {
   const end = packet.length - macLength;
   if (end < MIN_GPG_SIZE) return null;
   const mac = parseBase64(asciiOf(packet.subarray(end)), { padding: "none" });
@@ -66,7 +66,7 @@ export function splitGpg(packet: Uint8Array, macLength: number): Split | null {
 }
 
 /** The OpenPGP message that an HMAC covers; null if it has spare bits. */
-export function readGpg(covered: Uint8Array): Uint8Array | null {
+function readGpg(covered: Uint8Array): Uint8Array | null {
   return parseBase64(asciiOf(covered), { padding: "none" });
 }
 

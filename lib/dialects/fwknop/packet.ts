@@ -37,7 +37,7 @@ export interface Split {
 }
 
 /** The salt and the ciphertext. */
-export interface SealedMessage {
+interface SealedMessage {
   /** 8 bytes. */
   readonly salt: Uint8Array;
   /** Whole blocks of 16 bytes. */

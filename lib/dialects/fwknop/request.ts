@@ -11,7 +11,7 @@ import type { Split } from "./packet.ts";
 import type { FwknopGpgKeys, FwknopKeys, FwknopSender } from "./keys.ts";
 
 /** Contents of a message: a request without its sender. */
-export type FwknopAsked =
+type FwknopAsked =
   & Pick<
     Request,
     "action" | "ports" | "command" | "seconds" | "timestampMs" | "address"

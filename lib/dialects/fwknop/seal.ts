@@ -29,7 +29,7 @@ import type {
 import { formatPortRange } from "../../values/ports.ts";
 
 /** Random bytes, fresh for every packet. */
-export interface FwknopRandom {
+interface FwknopRandom {
   /** 8 bytes. */
   readonly salt: Uint8Array;
   /** 16 decimal digits. */

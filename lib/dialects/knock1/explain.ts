@@ -77,7 +77,7 @@ export const knockExplain: ExplainSide = {
 };
 
 /** Fields of a packet that are readable with the server's public key alone. */
-export interface Knock1Outline {
+interface Knock1Outline {
   /** The start of the minute that the tag is of, Unix milliseconds; null: of none. */
   readonly minuteMs: number | null;
   /** True if it was made for this server and arrived unchanged. */
@@ -125,7 +125,7 @@ export function explainKnock1(
 }
 
 /** Looks at a packet as all can who know the server's public key, 32 bytes. */
-export function outlineKnock1(
+function outlineKnock1(
   serverPublic: Uint8Array,
   packet: Uint8Array,
   nowMs: number,

@@ -25,14 +25,13 @@ import {
 import { sha256 } from "../crypto/hash.ts";
 
 /** Bytes that a handshake adds to a payload in message 1: e, s and two tags. */
-export const MESSAGE_1_OVERHEAD = 96;
+const MESSAGE_1_OVERHEAD = 96;
 /** Bytes that a handshake adds to a payload in message 2: e and a tag. */
-export const MESSAGE_2_OVERHEAD = 48;
+const MESSAGE_2_OVERHEAD = 48;
 
 /** Exactly as long as a hash, so it is the first h and ck as it stands. */
 const PROTOCOL_NAME = Buffer.from("Noise_IKpsk1_25519_AESGCM_SHA256");
 const SEALED_STATIC_SIZE = KEY_SIZE + NOISE_TAG_SIZE;
-const NOTHING = new Uint8Array(0);
 const FORGED = { ok: false, why: "forged", initiator: null } as const;
 
 /** The chaining key and the handshake hash, 32 bytes each; never changed. */
@@ -42,7 +41,7 @@ export interface HandshakeState {
 }
 
 /** Keys of the initiator. */
-export interface InitiatorKeys {
+interface InitiatorKeys {
   readonly own: KeyPair;
   /** Fresh for every handshake. */
   readonly ephemeral: KeyPair;
@@ -61,13 +60,13 @@ export interface Initiator {
 }
 
 /** A message, and what its writer goes on with. */
-export interface WrittenMessage {
+interface WrittenMessage {
   readonly message: Uint8Array<ArrayBuffer>;
   readonly chain: HandshakeState;
 }
 
 /** Result of reading message 1. */
-export type ReadMessage1<T extends Initiator> =
+type ReadMessage1<T extends Initiator> =
   | {
     readonly ok: true;
     readonly payload: Uint8Array;
@@ -79,7 +78,7 @@ export type ReadMessage1<T extends Initiator> =
   | Forged<T>;
 
 /** Message 1 did not prove itself. */
-export interface Forged<T extends Initiator> {
+interface Forged<T extends Initiator> {
   readonly ok: false;
   readonly why: "forged";
   /** Where the static key was proved and known before it went wrong. */
@@ -202,11 +201,6 @@ export function readMessage2(
   const { ck, k, h } = mixMessage2(chain, e, ee, se);
   const payload = decrypt(k, 0, h, sealed);
   return payload && { payload, chain: { ck, h: sha256(h, sealed) } };
-}
-
-/** The two keys after the handshake: the initiator's to send, then the responder's. */
-export function splitChain(chain: HandshakeState): [Uint8Array, Uint8Array] {
-  return derive(chain.ck, NOTHING, 2);
 }
 
 function mixMessage2(

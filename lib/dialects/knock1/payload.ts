@@ -17,7 +17,7 @@ import { isZero, readItems, writeItems } from "./items.ts";
 /** Size of a knock's payload in bytes. */
 export const PAYLOAD_SIZE = 96;
 /** Size of a reply's payload in bytes. */
-export const REPLY_PAYLOAD_SIZE = 32;
+const REPLY_PAYLOAD_SIZE = 32;
 
 /** Contents of a knock: a request without its sender. */
 export type Knock = Pick<

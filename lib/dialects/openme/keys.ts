@@ -1,6 +1,5 @@
 /** The keys of openme in server.yaml and profiles.yaml, in base64 with padding. */
 
-import { createHash } from "node:crypto";
 import { formatBase64, parseBase64 } from "../../values/bytes.ts";
 import {
   object,
@@ -29,7 +28,6 @@ export interface OpenmeProfileKeys {
   readonly key: Uint8Array;
 }
 
-const FINGERPRINT_SIZE = 8;
 const SECRET = { secret: true } as const;
 
 // A client's private key, put there by mistake, is not shown.
@@ -93,10 +91,4 @@ export function formatOpenmeSeed(seed: Uint8Array): string {
   both.set(seed);
   both.set(verifyingKeyOf(seed), SIGNING_KEY_SIZE);
   return formatBase64(both);
-}
-
-/** The fingerprint by which openme shows a public key: 16 hexadecimal digits. */
-export function openmeFingerprint(key: Uint8Array): string {
-  return createHash("sha256").update(key).digest()
-    .subarray(0, FINGERPRINT_SIZE).toString("hex");
 }

@@ -82,7 +82,7 @@ export interface OpenmeKeys {
 }
 
 /** Fields of a packet that are readable without any key. */
-export interface OpenmeOutline {
+interface OpenmeOutline {
   readonly version: number;
   /** The ephemeral public key, in hexadecimal. */
   readonly ephemeral: string;

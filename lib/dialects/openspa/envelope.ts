@@ -46,7 +46,7 @@ export interface Header {
 }
 
 /** Contents of an envelope; not authenticated before {@linkcode isSigned}. */
-export interface Letter {
+interface Letter {
   /** The header and the packet, which the signature covers. */
   readonly signed: Uint8Array;
   /** The packet's items. */

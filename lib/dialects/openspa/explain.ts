@@ -62,7 +62,7 @@ function isRequest(packet: Uint8Array): boolean {
 }
 
 /** Explains a packet to the owner of the server's private key. Never throws. */
-export function explainOpenspa(
+function explainOpenspa(
   serverPrivate: RsaKey,
   clients: readonly OpenspaClient[],
   adkSecret: Uint8Array | null,

@@ -75,7 +75,7 @@ export interface OpenspaKeys {
 }
 
 /** A sealed request. */
-export interface SealedOpenspa {
+interface SealedOpenspa {
   readonly packet: Uint8Array<ArrayBuffer>;
   /**
    * Opens the response to this request; null if it is none. A response bears

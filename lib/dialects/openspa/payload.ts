@@ -33,7 +33,7 @@ export interface OpenspaRequest {
 }
 
 /** Contents of a response. */
-export interface OpenspaResponse {
+interface OpenspaResponse {
   readonly ports: PortRange;
   readonly target: string;
   /** 0 = refused. */
@@ -91,7 +91,7 @@ export function encodeRequest(request: OpenspaRequest): Uint8Array {
 }
 
 /** Contents of a request for a protocol without ports, such as ICMP. */
-export interface OtherRequest extends Omit<OpenspaRequest, "ports"> {
+interface OtherRequest extends Omit<OpenspaRequest, "ports"> {
   /** IANA's number. */
   readonly protocol: number;
 }

@@ -138,7 +138,7 @@ export const MAX_CONNECTIONS = 1024;
 export const MAX_CONNECTIONS_OF_ADDRESS = 64;
 
 /** The connections there are, those that are being made included. */
-export class GateRoom {
+class GateRoom {
   readonly #connections = new Map<string, number>();
   #total = 0;
 

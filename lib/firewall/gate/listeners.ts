@@ -121,7 +121,7 @@ export function readTargets(services: readonly Guarded[]): Targets {
 }
 
 /** Why a port cannot be listened on, with the cure. */
-export function listenError(port: number, error: SystemError): FirewallError {
+function listenError(port: number, error: SystemError): FirewallError {
   const hints: Readonly<Record<string, string>> = {
     EADDRINUSE: "let the service itself listen elsewhere, such as on " +
       "127.0.0.1 with another port, and name that in to",

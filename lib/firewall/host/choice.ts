@@ -16,7 +16,7 @@ import {
 import type { BackendName, FirewallConfig } from "../firewall.ts";
 
 /** Backend and mode of a new configuration, as far as the user named them. */
-export interface WantedFirewall {
+interface WantedFirewall {
   readonly backend: BackendName;
   /** False: another backend may fit better. */
   readonly isNamed: boolean;
@@ -33,7 +33,7 @@ export interface WantedFirewall {
 }
 
 /** Backend and mode that fit this host. */
-export interface Choice {
+interface Choice {
   readonly backend: BackendName;
   readonly mode: FirewallConfig["mode"];
   /** For nft in mode accept, where it is not the default. */

@@ -75,7 +75,7 @@ export interface Own {
 export const OWN_TABLE = "inet knock";
 
 /** The chain of the iptables backend in mode guard. */
-export const OWN_GUARD: Own = { chain: "KNOCK", accepts: false };
+const OWN_GUARD: Own = { chain: "KNOCK", accepts: false };
 
 /** Possible end of a packet; "ours": in this program's chain, which accepts it. */
 export type Fate =

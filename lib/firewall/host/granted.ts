@@ -164,7 +164,7 @@ export function acceptMode(
 }
 
 /** A line that lets a port through a chain that drops it, in the words of the tool that keeps the chain. */
-export function allowLine(
+function allowLine(
   host: HostRules,
   { table, name, hook }: FilterChain,
   family: Family,
@@ -199,7 +199,7 @@ export function allowLine(
 }
 
 /** The tool that writes the rules of a table, where its names tell. */
-export function keeperOf(
+function keeperOf(
   { chains }: Pick<HostRules, "chains">,
   table: string,
 ): "ufw" | "firewalld" | null {

@@ -29,7 +29,7 @@ export function sortInterfaces(
 }
 
 /** Advice of one line, and the configuration that follows it. */
-export interface Proposal {
+interface Proposal {
   readonly text: string;
   readonly cure: string;
 }

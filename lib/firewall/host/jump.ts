@@ -28,7 +28,7 @@ export interface Problem {
 }
 
 /** Chains from a hook of the kernel to our chain, or the reason why there are none. */
-export type Jump =
+type Jump =
   | {
     readonly ok: true;
     readonly base: string;

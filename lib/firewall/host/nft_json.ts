@@ -29,7 +29,7 @@ export interface NftRules extends Omit<HostRules, "local"> {
 }
 
 /** Elements of named sets and maps, by their {@linkcode NftRules.lists} entry. */
-export type Elements = ReadonlyMap<string, readonly Json[]>;
+type Elements = ReadonlyMap<string, readonly Json[]>;
 
 const BOTH: readonly Family[] = [4, 6];
 const FAMILIES: Readonly<Record<string, readonly Family[]>> = {

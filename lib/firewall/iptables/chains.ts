@@ -209,7 +209,7 @@ export function changeHeld(
 }
 
 /** Those of one family. */
-export function ofFamily(family: Family, held: Held): Grant[] {
+function ofFamily(family: Family, held: Held): Grant[] {
   return [...held.values()].filter(({ address }) =>
     familyOf(address) === family
   );

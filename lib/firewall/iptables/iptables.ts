@@ -33,7 +33,7 @@ import {
 } from "./rules.ts";
 
 /** Mode and name of the chain. */
-export interface IptablesOptions {
+interface IptablesOptions {
   readonly mode: "guard" | "accept";
   /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */
   readonly chain: string | null;
@@ -214,7 +214,7 @@ export function trouble(
 }
 
 /** That something would lead elsewhere: a service by name, or a grant's ports. */
-export function forwardError(what: string): FirewallError {
+function forwardError(what: string): FirewallError {
   return new FirewallError(
     `iptables cannot forward, got "${what}" with "to"`,
     "services with a to are for firewall.backend nft or gate",

@@ -68,7 +68,7 @@ export function ourChains(listing: string): string[] {
 }
 
 /** A chain's rules in a form that can be compared. */
-export interface Portrait {
+interface Portrait {
   /** The grants' rules, in order. */
   readonly grants: string;
   /** The other rules, as they stand. */

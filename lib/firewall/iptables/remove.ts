@@ -8,7 +8,7 @@ import { Iptables, type Variant } from "./program.ts";
 const VARIANTS: readonly Variant[] = ["", "-nft", "-legacy"];
 
 /** One chain of ours, and the script that takes it away. */
-export interface ChainRemoval {
+interface ChainRemoval {
   readonly table: string;
   readonly chain: string;
   /** True if rules of others jump to it: then it stays, empty. */

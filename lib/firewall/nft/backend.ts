@@ -235,7 +235,7 @@ function networksOf(
 // Grants that nft cannot keep as they are, and why.
 
 /** Throws FirewallError where a grant cannot be kept as it is. */
-export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
+function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
   const { address, ports, to } = grant;
   if (isOddRange(grant)) throw rangeError(grant);
   const family = familyOf(address);
@@ -261,7 +261,7 @@ export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
  * True for a grant of a range that can be no element: a rule cannot delete from
  * a set of intervals, and a range has no single target.
  */
-export function isOddRange({ address, once, to, ports }: Grant): boolean {
+function isOddRange({ address, once, to, ports }: Grant): boolean {
   const isMany = ports.first !== ports.last || address.includes("/");
   return (once || to !== null) && isMany;
 }

@@ -28,7 +28,7 @@ export interface Nft {
 }
 
 /** With the elements of sets, with what counters counted, or as JSON with words for numbers. */
-export type ListForm = "elements" | "counts" | "json";
+type ListForm = "elements" | "counts" | "json";
 
 /** Lists next to nothing; "list tables" would fetch every element of every set. */
 const CHEAP_LIST = "list ruleset arp\n";

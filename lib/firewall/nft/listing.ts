@@ -18,7 +18,7 @@ import {
 } from "./rules/sets.ts";
 
 /** One thing in a table. */
-export interface Listed {
+interface Listed {
   readonly kind: "chain" | "set" | "map" | "counter";
   readonly name: string;
   /** As it was listed. */
@@ -153,7 +153,7 @@ function renewText(): string {
 }
 
 /** A table or chain of ours, and the scripts that take it away, one after another. */
-export interface NftRemoval {
+interface NftRemoval {
   readonly what: string;
   /** Closes what is open, and deletes all but the chain that others' rules may jump to. */
   readonly script: string;

@@ -11,7 +11,7 @@ import { rulesetText } from "./rules/ruleset.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
 /** Options of the backend. */
-export interface NftOptions {
+interface NftOptions {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
   readonly chain: string | null;

@@ -134,13 +134,13 @@ const MAX_WAITING = 1024 * 1024;
 const OVERHEAD = 512;
 
 /** A clock, and what calls when everything else had its turn. */
-export interface PacedTurns {
+interface PacedTurns {
   nowMs(): number;
   next(call: () => void): void;
 }
 
 /** A handler that is told datagrams in their order, and not for too long at once. */
-export interface Paced {
+interface Paced {
   /** The bytes are the handler's from here on. */
   take(bytes: Uint8Array, source: DatagramSource): void;
   /** Forgets what waits. */

@@ -22,7 +22,7 @@ import { Streams } from "./streams.ts";
  * null where nothing can be answered. Called synchronously; the bytes are only
  * valid until it returns.
  */
-export type ReceivePacket = (
+type ReceivePacket = (
   readings: readonly Uint8Array[],
   source: DatagramSource,
   socket: Datagrams | null,

@@ -59,7 +59,7 @@ export function takenAddresses(networks: readonly string[]): Set<string> {
 const FIRST_FREE_PORT = 1024;
 
 /** Result of an allowed forward. */
-export interface Forwarding {
+interface Forwarding {
   /** Where the grant leads; null: where the service leads anyway. */
   readonly to: Endpoint | null;
 }

@@ -25,7 +25,7 @@ const MAX_DRAINED = 16;
 const MAX_CONNECTIONS = 256;
 
 /** Takes what a connection carried: readings of one packet, one of which may open. */
-export type ReceiveStream = (
+type ReceiveStream = (
   readings: readonly Uint8Array[],
   source: DatagramSource,
 ) => void;

@@ -91,7 +91,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
 };
 
 /** A counter as it is shown. */
-export interface ShownCounter {
+interface ShownCounter {
   readonly name: string;
   readonly count: number;
   /** Empty: unknown, of another version. */

@@ -47,7 +47,7 @@ export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
 const TOLD_REFUSALS: Rate = { perSecond: 1 / 10, burst: 60 };
 
 /** Refused by the clock, which a copy of an old packet is too; or by who may what. */
-export type RefusalKind = "time" | "policy";
+type RefusalKind = "time" | "policy";
 
 /** Keeps refusals that come in masses out of the log and the history. */
 export class LogLimit {

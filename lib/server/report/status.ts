@@ -108,7 +108,7 @@ export function secondsLeft({ untilMs }: LedgerEntry, nowMs: number): number {
 }
 
 /** Grants that differ only in their ports, as one row. */
-export interface GrantRow extends LedgerEntry {
+interface GrantRow extends LedgerEntry {
   /** Such as "tcp/22, tcp/443". */
   readonly list: string;
   /** Such as ["once", "capped"]. */

@@ -48,7 +48,7 @@ export interface Completed {
 }
 
 /** Inputs of a watch. */
-export interface WatchSetting {
+interface WatchSetting {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly config: Config;

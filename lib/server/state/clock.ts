@@ -12,7 +12,7 @@ const SMALL_MS = 60_000;
 const SETTLED_MS = 48 * 60 * 60 * 1000;
 
 /** Two clocks at one moment. */
-export interface Clocks {
+interface Clocks {
   /** Unix milliseconds. */
   readonly nowMs: number;
   readonly monotonicMs: number;

@@ -5,7 +5,7 @@ import type { Database, Statement } from "../../runtime/runtime.ts";
 import { formatHit, type Sequence } from "../../sequences/sequence.ts";
 
 /** A program that is to be run when a sequence's time is over. */
-export interface Pending {
+interface Pending {
   readonly name: string;
   /** Canonical. */
   readonly address: string;

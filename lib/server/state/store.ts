@@ -23,7 +23,7 @@ import { Replay } from "./replay.ts";
 export const STATE_FILE = "state.db";
 
 /** Beside it: a database that a server keeps locked, with its process id as user_version. */
-export const LOCK_FILE = "server.lock";
+const LOCK_FILE = "server.lock";
 /** Longest wait for another server to end, milliseconds. */
 const LOCK_WAIT_MS = 500;
 /** Where user_version is in a database: SQLite's file format, 1.3. */

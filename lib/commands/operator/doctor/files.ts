@@ -14,7 +14,7 @@ import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 const OTHERS = 0o077;
 
 /** Contents of the state file, and its faults. */
-export interface StateLook {
+interface StateLook {
   readonly findings: readonly Finding[];
   /** Null: nobody could look. */
   readonly state: ServerState | null;

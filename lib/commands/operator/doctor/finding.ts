@@ -56,7 +56,7 @@ export const FINDING_IDS = [
 ] as const;
 
 /** Name of a check. */
-export type FindingId = typeof FINDING_IDS[number];
+type FindingId = typeof FINDING_IDS[number];
 
 export const ok = (id: FindingId, text: string): Finding => ({
   id,

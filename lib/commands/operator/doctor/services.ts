@@ -195,7 +195,7 @@ export function parseSockets(
 }
 
 /** True if a socket accepts connections to one of these ports. */
-export function listensIn(socket: Socket, ports: PortRange): boolean {
+function listensIn(socket: Socket, ports: PortRange): boolean {
   return socket.protocol === ports.protocol && ports.first <= socket.port &&
     socket.port <= ports.last;
 }

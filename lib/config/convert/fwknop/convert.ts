@@ -12,10 +12,10 @@ import { convertDaemon, DAEMON_KEYWORD } from "./daemon.ts";
 import { type Includes, readDirectives, type SourceFile } from "./lines.ts";
 import { convertRc } from "./rc.ts";
 /** Which of fwknop's files one is. */
-export type FwknopFile = "access" | "daemon" | "rc";
+type FwknopFile = "access" | "daemon" | "rc";
 
 /** Our configuration, and what did not go into it. */
-export interface FwknopConversion {
+interface FwknopConversion {
   /** The text of `server.yaml`, or of `profiles.yaml`. It holds secrets: mode 0600. */
   readonly text: string;
   /** One line each, no secrets. */

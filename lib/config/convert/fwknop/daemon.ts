@@ -3,7 +3,7 @@
 import { type Directive, isYes, leadingNumber, settle } from "./lines.ts";
 
 /** The general part: lines of our YAML. */
-export interface ConvertedDaemon {
+interface ConvertedDaemon {
   /** Entries of the list. */
   readonly listen: string;
   readonly maxSkewSeconds: number;

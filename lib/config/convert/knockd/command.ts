@@ -32,7 +32,7 @@ export interface CommandOpening {
 }
 
 /** The meaning of a whole command. */
-export interface CommandReading {
+interface CommandReading {
   readonly opening: CommandOpening | null;
   /** The command's other parts, as a shell line; "" where there are none. */
   readonly rest: string;
@@ -130,11 +130,6 @@ export function readCommand(command: string): CommandReading {
   return rules.length === 0
     ? unread
     : { ...unread, why: "its rules do not come down to ports that it opens" };
-}
-
-/** The ports that a command opens or closes; null where it does not do just that. */
-export function readOpening(command: string): CommandOpening | null {
-  return readCommand(command).opening;
 }
 
 /** Brings several rules down to one opening: all open, all close, or open for a while. */

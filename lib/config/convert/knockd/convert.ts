@@ -54,7 +54,7 @@ const SERVICES: Readonly<Record<string, string>> = {
 };
 
 /** Our configuration, and what has to be known about it. */
-export interface KnockdConversion {
+interface KnockdConversion {
   /** The text of `server.yaml`, without secrets but the sequences. */
   readonly text: string;
   /** Settings that were not converted, or need review; one line each. */

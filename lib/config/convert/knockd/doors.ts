@@ -9,7 +9,7 @@ import type { DoorPort, KnockdDoor } from "./conf.ts";
 import type { Tool } from "./rule.ts";
 
 /** Effect of a door's commands: a plain opening, or programs to run. */
-export interface Effect {
+interface Effect {
   readonly opening: CommandOpening | null;
   /** The only family that the opening is for; null: both. */
   readonly family: 4 | 6 | null;

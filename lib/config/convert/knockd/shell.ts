@@ -1,7 +1,7 @@
 /** Shell lines as people write them into knockd.conf, taken apart. */
 
 /** One simple command of a line. */
-export interface Part {
+interface Part {
   /** The operator before it; "" at the beginning. */
   readonly before: "" | ";" | "&&" | "||" | "|" | "&";
   /** Its words; null for one that only a shell can tell. */

@@ -66,7 +66,7 @@ interface Basics {
 }
 
 /** Our configuration, and what has to be known about it. */
-export interface OpenmeConversion {
+interface OpenmeConversion {
   /** The text of `server.yaml`, without secrets. */
   readonly text: string;
   /** Settings that were not converted, or need review; one line each, no secrets. */

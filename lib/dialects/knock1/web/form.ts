@@ -32,9 +32,9 @@ export const WEB_SIZE = 186;
 /** Characters of its ufrag: base64 without padding, for 186 is 62 times 3. */
 export const UFRAG_LENGTH = 248;
 /** Bytes of its payload: that of knock/1 with 32 bytes of items. */
-export const WEB_PAYLOAD_SIZE = 68;
+const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */
-export const WEB_TAG_SIZE = 6;
+const WEB_TAG_SIZE = 6;
 
 const MAC_SIZE = 16;
 const MAC_AT = WEB_SIZE - MAC_SIZE;
@@ -45,7 +45,7 @@ const PWD_LABEL = new TextEncoder().encode("knock/1 web pwd");
 const USERNAME = /^([A-Za-z0-9+/]{248}):[A-Za-z0-9+/]{4,256}$/;
 
 /** A knock taken out of a check. */
-export interface WebPacket {
+interface WebPacket {
   /** 186 bytes. */
   readonly packet: Uint8Array;
   readonly check: Check;
@@ -135,7 +135,7 @@ export function webOpener(
 }
 
 /** The keys that a knock is sealed with, 32 bytes each. */
-export interface WebKeys {
+interface WebKeys {
   /** The server's public key. */
   readonly server: Uint8Array;
   /** The client's private key. */
@@ -146,7 +146,7 @@ export interface WebKeys {
 }
 
 /** A knock for a browser to send: both texts of an ICE candidate. */
-export interface SealedWebKnock {
+interface SealedWebKnock {
   /** 248 characters. */
   readonly ufrag: string;
   /** 43 characters. */

@@ -53,7 +53,7 @@ export function webSide(
 }
 
 /** A knock whose checks are answered again. */
-export interface Kept {
+interface Kept {
   /** The address and the port that it came from. */
   readonly source: Endpoint;
   readonly password: string;

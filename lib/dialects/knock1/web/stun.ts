@@ -13,7 +13,7 @@ import { addressToBytes, type Endpoint } from "../../../values/address.ts";
 export const TRANSACTION_SIZE = 12;
 
 /** Longest check that is read, in bytes: browsers send 330 to 360. */
-export const MAX_CHECK_SIZE = 1200;
+const MAX_CHECK_SIZE = 1200;
 
 // RFC 8489 §5: a header is type, length, cookie and transaction.
 const HEADER_SIZE = 20;

@@ -33,7 +33,7 @@ export type SetKind =
  * to 127. One set a length: networks of the same length never overlap, and a
  * set of intervals takes no others.
  */
-export type NetworkKind = `net${number}_`;
+type NetworkKind = `net${number}_`;
 
 /** Name of that kind. */
 export function networkKind(bits: number): NetworkKind {

@@ -140,7 +140,7 @@ export function forgetName(family: Family): string {
 }
 
 /** The chain of a right hit. */
-export function arriveName({ id }: Node, family: Family): string {
+function arriveName({ id }: Node, family: Family): string {
   return `${PREFIX}arrive${family}_${id}`;
 }
 
@@ -160,7 +160,7 @@ export function chainText(name: string, rules: readonly string[]): string[] {
 }
 
 /** A completed sequence, as the kernel tells of it. */
-export interface LoggedHit {
+interface LoggedHit {
   readonly action: SequenceAction;
   readonly name: string;
 }
@@ -175,6 +175,6 @@ export function readTold(prefix: string): LoggedHit | null {
 }
 
 /** Prefix that a rule logs when a sequence is complete. */
-export function logPrefix({ action, name }: Sequence): string {
+function logPrefix({ action, name }: Sequence): string {
   return `knock ${action} ${name}`;
 }

@@ -41,7 +41,7 @@ import {
 import { growTree, type Node } from "./tree.ts";
 
 /** The chain that sees packets first, before the guarded ports are judged. */
-export const SEQUENCE_CHAIN = "sequences";
+const SEQUENCE_CHAIN = "sequences";
 
 /** Before the chain that guards ports, which is at `mangle`. */
 const PRIORITY = "mangle - 1";
@@ -74,7 +74,7 @@ export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
 }
 
 /** Options of the rules. */
-export interface KernelOptions {
+interface KernelOptions {
   /** The NFLOG group that tells of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
   readonly group: number;
   /**

@@ -24,7 +24,7 @@ export interface HttpAnswer {
 }
 
 /** Bounds of a server, and who may ask. */
-export interface HttpLimits {
+interface HttpLimits {
   /** Key in the configuration, for messages. */
   readonly key: string;
   /** Most characters of a head. */

@@ -11,7 +11,7 @@ const MAX_HEAD = 4096;
 const MAX_CONNECTIONS = 8;
 
 /** Values of the metrics. */
-export interface Numbers {
+interface Numbers {
   /** Packets by what became of them, and what was done. */
   readonly counts: Readonly<Record<string, number>>;
   /** Grants that are open now. */
