@@ -27,6 +27,9 @@ const SILENT =
   "No answer. Possible causes: this device's clock is wrong, the " +
   "server's address changed, this network blocks UDP, or this device was " +
   "removed from the server.";
+const REMEMBERED =
+  "This browser's history may keep the link, and with it the key: remove its " +
+  "entry there.";
 const REFUSED =
   "The server refused this knock: outside its hours, expired, or not allowed.";
 
@@ -284,6 +287,13 @@ async function start(): Promise<void> {
   if (missing !== null) return say(missing, "bad");
   offerAsApp();
   await showProfiles();
+  await followLink(fragment);
+}
+
+/** Stores the enrolment that a link has carried here. */
+async function followLink(fragment: string): Promise<void> {
+  const read = readEnrolment(fragment);
+  if (read.ok && read.enrolment.key) element("note").textContent = REMEMBERED;
   await enrolAndSay(fragment);
 }
 
@@ -317,6 +327,6 @@ element("forget").addEventListener("click", () => {
 });
 globalThis.addEventListener(
   "hashchange",
-  () => void enrolAndSay(takeFragment()),
+  () => void followLink(takeFragment()),
 );
 void start();

@@ -16,8 +16,8 @@ const RESOLVER_MS = 3000;
 export async function addressesOf(
   { host, at, doh }: Profile,
 ): Promise<readonly string[]> {
-  if (isAddress(host)) return [host];
-  if (doh === null) return at;
+  const known = isAddress(host) && at.length === 0 ? [host] : at;
+  if (isAddress(host) || doh === null) return known;
   const signal = AbortSignal.timeout(RESOLVER_MS);
   const ask = async (type: number) => {
     const url = dnsQuestion(doh, host, type);
@@ -31,9 +31,9 @@ export async function addressesOf(
   };
   try {
     const found = await Promise.all(Object.values(RECORDS).map(ask));
-    return found.flat().length > 0 ? found.flat() : at;
+    return found.flat().length > 0 ? found.flat() : known;
   } catch {
-    return at;
+    return known;
   }
 }
 

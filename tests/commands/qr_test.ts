@@ -1,9 +1,6 @@
 /** QR codes, read back by a decoder that is not ours: zbarimg. */
 
 import { assert, assertEquals } from "@std/assert";
-import { Buffer } from "node:buffer";
-import { spawnSync } from "node:child_process";
-import process from "node:process";
 import { test } from "node:test";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
 import {
@@ -12,6 +9,7 @@ import {
   qrColumns,
 } from "../../lib/commands/enrol/qr.ts";
 import { formatOtpauth } from "../../lib/dialects/codes.ts";
+import { cameraSkip, decode, draw, photograph } from "../fakes/camera.ts";
 import { ENROLMENT } from "../fakes/fake_server.ts";
 
 const CODE = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
@@ -34,77 +32,21 @@ const texts: [what: string, text: string][] = [
   ["an otpauth URI", formatOtpauth("alice", CODE)],
 ];
 
-const missing = spawnSync("zbarimg", ["--version"]).status !== 0;
-const skip = missing && process.env["CI"] !== "true"
-  ? "needs the program zbarimg"
-  : false;
-
-/** Rows of modules as a grey picture (PGM, netpbm's), a module of so many pixels. */
-function picture(
-  rows: readonly (readonly boolean[])[],
-  scale: number,
-): Uint8Array {
-  const wide = rows.map((row) =>
-    row.flatMap((dark) => Array(scale).fill(dark ? 0 : 255) as number[])
-  );
-  const pixels = wide.flatMap((row) => Array(scale).fill(row).flat());
-  const size = `${wide[0]!.length} ${rows.length * scale}`;
-  const header = new TextEncoder().encode(`P5 ${size} 255\n`);
-  return Uint8Array.from([...header, ...pixels]);
-}
-
-/** Reads a code as a camera would. */
-function decode(image: Uint8Array): string {
-  const argv = ["--raw", "--quiet", "--oneshot", "-"];
-  const { status, stdout, stderr } = spawnSync("zbarimg", argv, {
-    input: Buffer.from(image),
-    encoding: "utf8",
-  });
-  assertEquals(status, 0, stderr);
-  return stdout.replace(/\n$/, "");
-}
-
-/** The picture of what a terminal shows: ink on paper, a character is 1 × 2. */
-function photograph(lines: string): Uint8Array {
-  // deno-lint-ignore no-control-regex -- colours are no characters
-  const rows = lines.replace(/\x1b\[[\d;]*m/g, "").trimEnd().split("\n");
-  const columns = Math.max(...rows.map((row) => row.length));
-  const margin = Array.from({ length: 4 }, () => false);
-  const pixels = rows.flatMap((row) => {
-    const cells = [...row.padEnd(columns)];
-    return ["▀█", "▄█"].map((ink) => [
-      ...margin,
-      ...cells.map((cell) => ink.includes(cell)),
-      ...margin,
-    ]);
-  });
-  return picture(pixels, 6);
-}
-
-/** The picture that a viewer draws of an SVG of squares. */
-function draw(svg: string): Uint8Array {
-  const side = Number(/viewBox="0 0 (\d+) \1"/.exec(svg)![1]);
-  const squares = [...svg.matchAll(/M(\d+),(\d+)h(\d+)v\3h-\3z/g)];
-  const size = Number(squares[0]![3]);
-  const rows = Array.from(
-    { length: side / size },
-    () => Array(side / size).fill(false) as boolean[],
-  );
-  for (const [, x, y] of squares) {
-    rows[Number(y) / size]![Number(x) / size] = true;
-  }
-  return picture(rows, 8);
-}
-
 for (const [what, text] of texts) {
-  test(`formatQrSvg() draws ${what} as a decoder reads it`, { skip }, () => {
+  test(`formatQrSvg() draws ${what} as a decoder reads it`, {
+    skip: cameraSkip,
+  }, () => {
     assertEquals(decode(draw(formatQrSvg(text))), text);
   });
 
-  test(`formatQr() draws ${what} as a decoder reads it`, { skip }, () => {
-    assertEquals(decode(photograph(formatQr(text, true))), text);
-    assertEquals(decode(photograph(formatQr(text, false))), text);
-  });
+  test(
+    `formatQr() draws ${what} as a decoder reads it`,
+    { skip: cameraSkip },
+    () => {
+      assertEquals(decode(photograph(formatQr(text, true))), text);
+      assertEquals(decode(photograph(formatQr(text, false))), text);
+    },
+  );
 }
 
 test("formatQr() colours every line, black on white, with a quiet zone of 4", () => {

@@ -1,7 +1,7 @@
 /**
  * A real browser inside a namespace, headless, with a static host of its own on
  * localhost: JSON orders on standard input, one answer a line on standard
- * output. Run with "chrome" or "firefox", and the folder to serve.
+ * output. Run with "chrome" or "firefox", its program, and the folder to serve.
  */
 
 import { createServer, type Server } from "node:http";
@@ -11,6 +11,9 @@ import { extname, join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import puppeteer, { type Page } from "puppeteer-core";
+
+/** Longest time of an order, milliseconds. */
+const ORDER_MS = 20_000;
 
 /** Port of the static host. */
 export const HOST_PORT = 8000;
@@ -30,15 +33,14 @@ export type BrowserOrder =
   | { do: "host"; on: boolean }
   | { do: "end" };
 
-const PROGRAMS = { chrome: "chromium", firefox: "firefox-esr" } as const;
-
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
 };
 
-const [name, folder] = process.argv.slice(2) as [
-  keyof typeof PROGRAMS,
+const [name, program, folder] = process.argv.slice(2) as [
+  "chrome" | "firefox",
+  string,
   string,
 ];
 
@@ -60,8 +62,9 @@ async function main(): Promise<void> {
   let host: Server | null = await serve();
   const browser = await puppeteer.launch({
     browser: name,
-    executablePath: `/usr/bin/${PROGRAMS[name]}`,
+    executablePath: `/usr/bin/${program}`,
     headless: true,
+    protocolTimeout: ORDER_MS,
     userDataDir: home,
     env: { ...process.env, HOME: home },
     args: name === "chrome" ? ["--no-sandbox", "--disable-gpu"] : [],

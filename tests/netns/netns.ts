@@ -405,8 +405,9 @@ const PATIENCE_MS = 120_000;
 export async function until(
   what: string,
   isTrue: () => boolean | Promise<boolean>,
+  patienceMs = PATIENCE_MS,
 ): Promise<void> {
-  const endMs = performance.now() + PATIENCE_MS;
+  const endMs = performance.now() + patienceMs;
   while (!await isTrue()) {
     if (performance.now() > endMs) throw new Error(`never: ${what}`);
     await pass(50);
