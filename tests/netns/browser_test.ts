@@ -31,7 +31,7 @@ const NAME = process.env["KNOCK_BROWSER"] === "firefox" ? "firefox" : "chrome";
 /** The words of success; not every browser tells a page its address. */
 const OPEN = /^Open for (10\.77\.0\.2|fd77::22|this device's IPv[46] address)/;
 
-/** What is known of the keys that the page has stored. */
+/** Properties of the keys that the page has stored. */
 const STORED_KEYS = `new Promise((resolve) => {
   indexedDB.open("knock").onsuccess = ({ target: { result } }) =>
     result.transaction("profiles").objectStore("profiles").getAll().onsuccess =
