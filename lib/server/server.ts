@@ -203,6 +203,12 @@ export class RunningServer {
     return this.#entrances.words;
   }
 
+  /** Counts of packets and requests since the start, with the kernel's of this moment. */
+  async counts(): Promise<Readonly<Record<string, number>>> {
+    await this.#attempt(() => this.#reports.writeCounts());
+    return this.#server.counters.all;
+  }
+
   /** True if a knock has opened something since the start. */
   get hasOpened(): boolean {
     return this.#server.hasOpened;

@@ -29,10 +29,33 @@ trial(
     assert(await pair.canReach(HERE, 22), "reachable as before");
     assertMatch(
       program.log,
-      /knock: error: no knock has opened anything within 2s/,
+      /knock: error: no knock has opened anything within 2s \(no packet came\)/,
     );
     assertMatch(program.log, /knock: hint: /);
     assertEquals(await pair.onServer(["nft", "list", "ruleset"]), "");
+  },
+);
+
+trial(
+  "a trial that fails says what came in, and what the doctor found",
+  async (program, pair) => {
+    program.configure("services: { ssh: tcp/22, web: tcp/80 }", [
+      { name: "alice", policy: ["open: [ssh, web]"] },
+      { name: "bob", policy: ["open: [ssh]"] },
+    ]);
+    await program.serve("--trial", "4s");
+    const args = ["alice", "--open", "tcp/23", "--tries", "2"];
+    assertEquals((await program.client(args)).code, 1);
+    assertEquals(await program.ended(), 1);
+    assert(await pair.canReach(HERE, 22), "reachable as before");
+    assertMatch(
+      program.log,
+      /warn doctor: web tcp\/80: nothing listens there: start the service/,
+    );
+    assertMatch(
+      program.log,
+      /within 4s \(1 packet came: 1 refused: ports \(ports that the client may not open\)\): rules removed/,
+    );
   },
 );
 

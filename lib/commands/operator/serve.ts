@@ -5,6 +5,7 @@ import { makeOwnKeys } from "../../config/files/write.ts";
 import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { openBackend } from "../../firewall/open.ts";
 import type { Runtime, SignalName } from "../../runtime/runtime.ts";
+import { describeArrivals } from "../../server/report/counters.ts";
 import { createLog, type Log } from "../../server/report/log.ts";
 import { reportReload } from "../../server/report/reports.ts";
 import { RunningServer } from "../../server/server.ts";
@@ -24,9 +25,9 @@ export const help = `Usage:
 
 Options:
     -c, --config FILE       The configuration; KNOCK_CONFIG names it too.
-        --trial DURATION    Remove all rules and exit with 1 unless a knock
-                            succeeds within this time: you cannot lock
-                            yourself out.
+        --trial DURATION    Remove all rules and exit with 1, saying what came
+                            in, unless a knock succeeds within this time: you
+                            cannot lock yourself out.
 
 Runs the server in the foreground and logs to stderr. If there is no
 configuration, it writes one with fresh keys and a first client. That one adds
@@ -92,45 +93,72 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   started.resolve(() => reloadServer(runtime, server, file, { log, store }));
   const stopping = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
   const stopped = Promise.race([stopping, hungUp.promise]);
-  const signal = trialSeconds === null
-    ? await stopped
-    : await duringTrial(runtime, server, log, trialSeconds, stopped);
+  const signal = trialSeconds === null ? await stopped : await duringTrial(
+    runtime,
+    { server, file, log, seconds: trialSeconds },
+    stopped,
+  );
   const proven = trialSeconds === null || server.hasOpened;
   log(
     "info",
     (signal ? `${signal}: stopping; ` : "") +
       (proven
         ? "what is guarded stays guarded"
-        : "no knock has opened anything: what was guarded is as it was before"),
+        : "no knock has opened anything: rules removed, services reachable as " +
+          "before"),
   );
   reload.stop();
+  const arrivals = proven ? null : describeArrivals(await server.counts());
   if (!proven) await server.unguard();
   await server.stop();
   store.close();
   if (signal !== null) return 0;
+  const within = formatDuration(trialSeconds!);
   throw new FailureError(
-    `no knock has opened anything within ${
-      formatDuration(trialSeconds!)
-    }: the services are reachable as before`,
-    "`knock ping PROFILE` at the client and `knock log` here tell more; then try again",
+    `no knock has opened anything within ${within} (${
+      arrivals ?? "no packet came"
+    }): rules removed, services reachable as before`,
+    arrivals === null
+      ? `check the address in the client's profile, and that udp ${
+        server.listening.join(", ")
+      } is let through: this machine's firewall, the router, the provider's firewall`
+      : "run `knock log` here and `knock ping PROFILE` on the client; then try again",
   );
 }
 
-/** Waits for a signal, or for the end of a trial in which nothing was opened: null. */
+/** A trial: what is tried, and for how long. */
+interface Trial {
+  readonly server: RunningServer;
+  readonly file: string;
+  readonly log: Log;
+  readonly seconds: number;
+}
+
+/**
+ * Logs what the doctor finds wrong, and waits for a signal, or for the end of a
+ * trial in which nothing was opened: null.
+ */
 async function duringTrial(
   runtime: Runtime,
-  server: RunningServer,
-  log: Log,
-  seconds: number,
+  { server, file, log, seconds }: Trial,
   stopped: Promise<SignalName>,
 ): Promise<SignalName | null> {
+  const over = runtime.sleep(seconds * 1000).then(() => null);
   log(
     "info",
-    `on trial: guarding is taken back unless a knock opens something within ${
+    `trial: rules will be removed in ${
       formatDuration(seconds)
-    }`,
+    } unless a knock succeeds`,
   );
-  const over = runtime.sleep(seconds * 1000).then(() => null);
+  const { examine } = await import("./doctor/doctor.ts");
+  const groups = await examine(runtime, file, false, { isTerminal: false });
+  for (const { id, level, text, cure } of groups.flatMap(([, all]) => all)) {
+    // That no packet has come yet is what the trial waits for.
+    if (level !== "warn" && level !== "bad" || id === "packets_received") {
+      continue;
+    }
+    log("warn", `doctor: ${text}${cure === undefined ? "" : `: ${cure}`}`);
+  }
   const signal = await Promise.race([stopped, over]);
   if (signal !== null || !server.hasOpened) return signal;
   log("info", "the trial is over: a knock has opened, and guarding stays");

@@ -1,6 +1,6 @@
 /** Counters by name, and their meanings: packets of strangers are counted, never logged. */
 
-import { toIdentifier } from "../../values/text.ts";
+import { counted, toIdentifier } from "../../values/text.ts";
 
 /** Counts by name; the names are ours, so their number is bounded. */
 export class Counters {
@@ -116,6 +116,24 @@ export function shownCounters(
       rank(a.name) - rank(b.name) || b.count - a.count ||
       (a.name < b.name ? -1 : 1)
     );
+}
+
+/** Packets that came, and what became of them: "6 packets came: 6 refused: tag (…)"; null if none came. */
+export function describeArrivals(
+  counters: Readonly<Record<string, number>>,
+): string | null {
+  const shown = shownCounters(counters);
+  const came = shown.filter(({ name }) =>
+    name === "received" || name.startsWith("kernel: ")
+  ).reduce((sum, { count }) => sum + count, 0);
+  if (came === 0) return null;
+  const outcomes = shown.filter(({ name }) => name !== "received")
+    .sort((a, b) => b.count - a.count)
+    .map(({ name, count, meaning }) =>
+      `${count} ${name}${meaning && ` (${meaning})`}`
+    );
+  return [`${counted(came, "packet")} came`, outcomes.join(", ")]
+    .filter(Boolean).join(": ");
 }
 
 /** Counters by identifiers, as JSON and Prometheus have them: "refused_tag". */

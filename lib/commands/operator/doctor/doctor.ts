@@ -98,7 +98,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 }
 
 /** Everything about the server of a configuration. */
-async function examine(
+export async function examine(
   runtime: Runtime,
   named: string | undefined,
   isClient: boolean,
