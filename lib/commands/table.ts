@@ -154,7 +154,7 @@ function wantsJson(args: readonly string[]): boolean {
   return (end < 0 ? args : args.slice(0, end)).includes("--json");
 }
 
-/** Prints an error on stdout; if that is what failed, stderr says so. */
+/** Prints an error on stdout; on stderr if stdout is what failed. */
 function printJson(runtime: Runtime, error: OperatorError): void {
   try {
     runtime.out(errorJson(error));

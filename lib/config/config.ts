@@ -52,7 +52,7 @@ export interface Config extends OwnKeys {
 /** Where a reverse proxy asks, and which proxies are believed. */
 interface VerifyConfig {
   readonly listen: Endpoint;
-  /** Addresses that may ask, and that a client's hops are told apart from. */
+  /** Addresses of proxies that may ask; they are skipped in a client's list of hops. */
   readonly trust: readonly Prefix[];
 }
 

@@ -192,7 +192,7 @@ const service = mappingOr(
   oneOrMore(ports),
 );
 
-/** Length of a network, no wider than its first bits say. */
+/** Length of a network, no wider than its first bits allow. */
 function prefixBits(least: number, most: number): Schema<number> {
   return text(
     `the bits of a network, ${least} to ${most}`,

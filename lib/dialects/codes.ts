@@ -55,7 +55,7 @@ export function hotp(secret: Uint8Array, counter: number): number {
   message.setBigUint64(0, BigInt(counter));
   const hash = createHmac("sha1", secret)
     .update(new Uint8Array(message.buffer)).digest();
-  // The last four bits say where the 31 bits are read.
+  // The last four bits are the offset of the 31 bits.
   const at = hash[hash.length - 1]! & 0x0f;
   return hash.readUInt32BE(at) & 0x7fff_ffff;
 }

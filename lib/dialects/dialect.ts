@@ -65,7 +65,7 @@ export interface Answer {
   readonly count: number;
   /** Seconds granted. */
   readonly seconds: number;
-  /** Clock of the server, Unix milliseconds; 0 = not told. */
+  /** Clock of the server, Unix milliseconds; 0 = unknown. */
   readonly timeMs: number;
   /** Address that the request was carried out for, canonical. */
   readonly address: string;
@@ -298,7 +298,7 @@ export interface OwnPart<
 
 /** A key of the server's that is made when it is first needed. */
 export interface OwnKey<T> {
-  /** The file's name, as the configuration says it. */
+  /** The file's name, as the configuration has it. */
   readonly file: string;
   /** Null: it was not made yet. */
   readonly key: T | null;
@@ -342,7 +342,7 @@ export interface NewKeys {
 
 /** A profile as another tool's file has it. */
 export interface ForeignProfile {
-  /** Null: the file does not say. */
+  /** Null: the file has none. */
   readonly name: string | null;
   readonly server: Endpoint;
   /** The profile's keys, as `profiles.yaml` writes them. */

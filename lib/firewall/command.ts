@@ -110,7 +110,7 @@ class CommandFirewall implements Firewall {
     }
   }
 
-  /** True: nobody but the program itself knows. */
+  /** True: only the program itself can know. */
   intact(): Promise<boolean> {
     return Promise.resolve(true);
   }

@@ -37,7 +37,7 @@ async function run(runtime: Runtime, args: readonly string[]): Promise<void> {
     ({ message }) => failed(message),
     () => runtime.run(["conntrack", ...args], { timeoutMs: 5000 }),
   );
-  // It ends with 1 when there was none, and says so.
+  // It exits with 1 when there was none, and prints that.
   if (code === 0 || /0 flow entries have been deleted/.test(stderr)) return;
   throw failed(`conntrack: ${stderr.trim().split("\n").at(-1)}`);
 }

@@ -1,6 +1,6 @@
 /**
  * The interface of every firewall backend. A backend opens and ends grants;
- * it decides nothing. What it says it has done is done: it throws
+ * it decides nothing. What it reports as done is done: it throws
  * {@linkcode FirewallError} otherwise, with nothing half-open.
  * @module
  */
@@ -59,7 +59,7 @@ export interface Sniffed {
 
 /** Port sequences that the kernel judges by itself, as rules in the backend's own table. */
 export interface SequenceRules {
-  /** The script that adds them; `seesSockets`: whether the kernel tells at which ports something listens. */
+  /** The script that adds them; `seesSockets`: the kernel knows the ports on which something listens. */
   text(seesSockets: boolean): string;
   /** The script that deletes what an older one has added, by a listing of the table. */
   clear(listing: string): string;
@@ -167,7 +167,7 @@ export function familyOf(address: string): Family {
   return isIpv4(address) ? 4 : 6;
 }
 
-// What one grant opens: two of the same are one to a firewall.
+// Openings: two of the same are one to a firewall.
 
 /** Address and ports of a grant. */
 export type Opening = Pick<Grant, "address" | "ports">;
@@ -203,7 +203,7 @@ export function lines(...all: readonly string[]): string {
 
 export type BackendName = "nft" | "iptables" | "gate" | "command";
 
-/** A program and its arguments, never for a shell; `{…}` stands for what a grant says. */
+/** A program and its arguments, never for a shell; `{…}` stands for a part of the grant. */
 export type Argv = readonly [program: string, ...args: string[]];
 
 export interface FirewallConfig {

@@ -1,6 +1,6 @@
 /**
  * Programs of the configuration: argv, never a shell, and a limit of time. A
- * grant is told to them as `{address}` in an argument and KNOCK_ADDRESS in the
+ * grant is passed to them as `{address}` in an argument and KNOCK_ADDRESS in the
  * environment.
  * @module
  */

@@ -31,7 +31,7 @@ export function systemError(error: unknown): SystemError {
   const words = String(message ?? error)
     .replace(/^[A-Z0-9]+: /, "")
     .replace(/, [a-z_]+( '.*)?$/s, "")
-    // Deno's of a program that is not there; who asks names it already.
+    // Deno's of a program that is not installed; the caller names it already.
     .replace(/^Failed to spawn '[^']*': /, "")
     .replace(/^entity not found$/, "no such file or directory")
     .replace(/ \(os error \d+\)/, "");
@@ -43,7 +43,7 @@ export function systemError(error: unknown): SystemError {
   );
 }
 
-/** Words for what getaddrinfo(3) says of a name. */
+/** Words for the errors of getaddrinfo(3). */
 const LOOKUP_WORDS: Readonly<Record<string, string>> = {
   EAI_AGAIN: "no name server answers",
   EAI_NODATA: "the name has no address",

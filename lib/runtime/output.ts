@@ -17,7 +17,7 @@ const MAX_WAITING = 262_144;
 const PAUSE_MS = 10;
 
 /**
- * A log that nobody waits for: writes in the background, one write at a time,
+ * A log that delays nothing: writes in the background, one write at a time,
  * in order; lines wait for their reader up to a limit.
  */
 export class LogQueue implements LogPipe {
@@ -94,7 +94,7 @@ const LIBC = {
 export function standardStream(openLibrary: Runtime["openLibrary"]): Stream {
   const { stdin, stdout } = process;
   const input = stdin[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  // A reader that went away is told to the one who writes.
+  // A reader that went away is reported to the writer.
   stdout.on("error", () => {});
   return {
     peer: { host: "", port: 0 },
@@ -215,7 +215,7 @@ export async function promptSecret(
   }
 }
 
-/** Null where the file does not say. */
+/** Null where the file has no answer. */
 function lookAt(file: number): boolean | null {
   if (process.platform === "win32") return null;
   let stats: Stats;

@@ -23,7 +23,7 @@ export interface Runtime {
   env(name: string): string | undefined;
   /** The effective user id; null where there is none (Windows). */
   userId(): number | null;
-  /** The effective group id; null where there is none, or nobody may ask. */
+  /** The effective group id; null where there is none, or it may not be read. */
   groupId(): number | null;
   /** Does what follows with the rights of another user and group, until stopped; for root. Throws {@linkcode SystemError}. */
   actAs(user: number, group: number): Stoppable;
@@ -70,7 +70,7 @@ export interface Runtime {
   rows(): number;
   /** All of standard input, at most `limit` bytes (then it throws). */
   readStdin(limit: number): Promise<Uint8Array>;
-  /** Standard input and output as a connection, from now on; its peer is nobody. */
+  /** Standard input and output as a connection, from now on; it has no peer. */
   standard(): Stream;
   /** Asks on the terminal; null when there is none. */
   prompt(question: string): string | null;
@@ -141,7 +141,7 @@ export interface Stoppable {
   stop(): void;
 }
 
-/** Lines on their way to whoever reads them. */
+/** Lines on their way to a reader. */
 export interface LogPipe {
   /** Hands on lines, and never waits; false when they are lost, because the reader has stopped. */
   write(text: string): boolean;
@@ -329,7 +329,7 @@ export interface PostOptions extends FetchOptions {
 export interface PostAnswer {
   readonly status: number;
   readonly text: string;
-  /** The server's clock, Unix milliseconds, exact to a second; null where it tells none. */
+  /** The server's clock, Unix milliseconds, exact to a second; null where its answer has none. */
   readonly dateMs: number | null;
 }
 

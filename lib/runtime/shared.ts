@@ -171,7 +171,7 @@ export function standardOutput(
   const log = new LogQueue(writeSome);
   const paint = (stream: "out" | "err", text: string) => {
     if (stream === "out") return isRead(writeAll(out, text));
-    // Behind a log that nobody reads it would wait for ever.
+    // Behind a log without a reader it would wait for ever.
     if (log.isBusy) return log.write(text);
     return writeAll(err, text) === null;
   };

@@ -100,7 +100,7 @@ function readFormat(view: DataView): Format | string {
   for (const little of [false, true]) {
     const magic = view.getUint32(0, little);
     if (magic !== MICROSECONDS && magic !== NANOSECONDS) continue;
-    // The upper bits tell of a checksum at the end of each frame.
+    // The upper bits announce a checksum at the end of each frame.
     const link = view.getUint32(20, little) & 0xffff;
     const decode = LINKS[link];
     if (!decode) return `link type ${link} cannot be read`;

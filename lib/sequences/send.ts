@@ -12,7 +12,7 @@ import { SystemError } from "../values/errors.ts";
 
 /** Knocks at one address. */
 export interface Knocker {
-  /** Makes one hit. Nobody can tell whether it was heard; throws SystemError when it cannot be sent. */
+  /** Makes one hit, which is never acknowledged; throws SystemError when it cannot be sent. */
   hit(hit: Hit): Promise<void>;
   /** Ends what is under way; throws SystemError when some of it was not sent. */
   close(): Promise<void>;

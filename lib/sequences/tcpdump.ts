@@ -113,7 +113,7 @@ const STEADY_MS = 60_000;
 /** Longest time that start() waits for it to listen, milliseconds. */
 const READY_MS = 5000;
 
-/** Longest time to wait for the end of a process that was told to stop, milliseconds. */
+/** Longest wait for the end of a process that was stopped, milliseconds. */
 const ORPHAN_MS = 1000;
 const ORPHAN_STEP_MS = 20;
 

@@ -178,7 +178,7 @@ export class RunningServer {
     this.#every(CARE_MS, () => server.host.look(server.active.config));
   }
 
-  /** Brings the state file up to date, for whoever reads it now. */
+  /** Brings the state file up to date, for a reader that asked. */
   async #update(): Promise<void> {
     const server = this.#server;
     await this.#attempt(() =>

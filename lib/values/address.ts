@@ -152,7 +152,7 @@ const NOT_HOSTS = [
   "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
 ].map((text) => parsePrefix(text)!);
 
-/** IPv4-compatible addresses, which nobody uses (RFC 4291 §2.5.5.1). */
+/** IPv4-compatible addresses, which are deprecated (RFC 4291 §2.5.5.1). */
 const COMPATIBLE = parsePrefix("::/96")!;
 
 /** Networks that carry an IPv4 address, and the byte that it begins at: 6to4, NAT64. */

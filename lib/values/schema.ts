@@ -148,7 +148,7 @@ export function list<T>(entry: Schema<T>): Schema<readonly T[]> {
   };
 }
 
-/** One entry alone, or a list of them; an empty list where `empty` says so. */
+/** One entry alone, or a list of them; an empty list too with `empty`. */
 export function oneOrMore<T>(
   entry: Schema<T>,
   options: { empty?: boolean } = {},

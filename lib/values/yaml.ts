@@ -101,7 +101,7 @@ export class Foreign {
   }
 
   /**
-   * A text or number under a key, read by `read`, which says null to what is
+   * A text or number under a key, read by `read`, which returns null for what is
    * not wanted; undefined, and a mistake noted, for that. A missing one is
    * `fallback`, or a mistake where there is none.
    */

@@ -85,7 +85,7 @@ function named(kind: string, at: Endpoint, way: Way): Promise<string[]> {
   });
 }
 
-/** Has a refusal say where it came from. */
+/** Adds its source to a refusal. */
 function fromPlace(where: string, way: Way): Promise<string[]> {
   const told = ({ code, message }: SystemError) =>
     new SystemError(code, `${where}: ${message}`);

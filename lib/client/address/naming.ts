@@ -1,5 +1,5 @@
 /**
- * The address that packets name, so that nobody on the way can have them open
+ * The address that packets name, so that no attacker on the way can have them open
  * for another: the one that the server's last reply reported.
  * @module
  */

@@ -62,7 +62,7 @@ export class Replies {
         answer,
         from: { host: source.host, port: source.port },
         roundTripMs,
-        // Not every dialect's answer says what time it is there.
+        // Not every dialect's answer has the server's time.
         clockAheadMs: answer.timeMs > 0 ? answer.timeMs - sentMs : 0,
         code: packet.code,
       });

@@ -141,7 +141,7 @@ async function sendRound(
       forget = ear.expect(sealed, code);
       await send(sealed.packet, address);
     } catch (error) {
-      // A dialect may have nothing to say to an address, and to another it has.
+      // A dialect may be unable to name one address, and able to name another.
       if (!(error instanceof SystemError || error instanceof FailureError)) {
         throw error;
       }

@@ -76,12 +76,12 @@ async function nameAddress(
     // A packet over the other family would name nothing.
     return { ...options, naming, family: options.family ?? only };
   }
-  // Without a reply nobody says that it is another address by now.
+  // Without a reply, a wrong address would go unnoticed.
   if (from !== "source" || !mayGuess || options.reply === false) return options;
   return { ...options, guess: rememberedNaming(runtime, profile) };
 }
 
-/** Remembers what the server saw; whether it was told so by this client. */
+/** Remembers the address that the server saw; true if it was a guess of ours. */
 function learn(
   runtime: Runtime,
   profile: Profile,

@@ -16,7 +16,7 @@ import { type AskedFor, EACH_CODE_ONCE, explainReason } from "./reasons.ts";
 /** Outcome of a knock. */
 export type Outcome = Answered | Sent | Silent;
 
-/** Authenticated answer of the server, whatever it says. */
+/** Authenticated answer of the server, a refusal too. */
 export interface Answered {
   /** Kind of the outcome. */
   readonly kind: "answered";

@@ -1,4 +1,4 @@
-/** Reasons of refusals in words, for whoever knocked. Pure. */
+/** Reasons of refusals in words, for the person who knocked. Pure. */
 
 import type { Answer, NewRequest } from "../../dialects/dialect.ts";
 import { formatPortRange } from "../../values/ports.ts";

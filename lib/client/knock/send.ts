@@ -38,7 +38,7 @@ export interface SendOptions {
 export const DEFAULT_TRIES = 3;
 
 /**
- * Knocks at a profile's server and tells what became of it. An answer counts
+ * Knocks at a profile's server and returns the outcome. An answer counts
  * from wherever it comes and however late, if it opens with the keys of any
  * packet sent. Throws FailureError when the server's name has no address, or
  * none that this machine can send to; one that it cannot is no matter while

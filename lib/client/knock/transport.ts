@@ -13,7 +13,7 @@ export interface Transport {
   readonly port: number | null;
 }
 
-/** As it is unless a profile or `--transport` says otherwise. */
+/** Default transport. */
 export const UDP: Transport = { kind: "udp", port: null };
 
 /** Forms that {@linkcode parseTransport} reads, for messages. */

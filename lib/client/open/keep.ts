@@ -18,7 +18,7 @@ const LONGEST_PAUSE_MS = 60_000;
 interface Keeping {
   /** Knocks once; throws OperatorError when it is not open then. Null: the server never answers. */
   readonly knock: () => Promise<Answer | null>;
-  /** Seconds that were asked for; they count where no answer says. */
+  /** Requested seconds; they count where no answer has any. */
   readonly seconds: number;
   readonly opened: (answer: Answer | null, untilMs: number) => void;
   readonly failed: (error: OperatorError) => void;
@@ -26,7 +26,7 @@ interface Keeping {
 
 /**
  * Knocks again and again until stopped. Throws what the first knock does;
- * later failures are told, and tried again.
+ * later failures are reported, and tried again.
  */
 export async function keepOpen(
   runtime: Runtime,

@@ -1,6 +1,6 @@
 /**
- * Profiles: the servers that this client can knock at, by name, and who tells
- * it its own address. The file holds private keys. Pure. profiles.yaml:
+ * Profiles: the servers that this client can knock at, by name, and who reports
+ * its own address to it. The file holds private keys. Pure. profiles.yaml:
  *
  * ```yaml
  * home:
@@ -14,7 +14,7 @@
  *   remember: true     # this client's address and grants, between runs
  *   code: BASE32       # the secret of one-time codes, where they are wanted;
  *                      # or ask: an app shows them, and they are typed
- * resolve:               # who tells this client its address, for --from resolve
+ * resolve:               # who reports this client's address, for --from resolve
  *   stun: stun.example.org
  * ```
  * @module
@@ -117,7 +117,7 @@ export interface Profile extends ProfileKeys {
   readonly transport: Transport;
   /** True if this client stores its own address, as the server saw it, and its grants. */
   readonly remember: boolean;
-  /** Services that tell this client its address; null = none configured. */
+  /** Services that report this client's address; null = none configured. */
   readonly resolve: Resolving | null;
 }
 

@@ -31,7 +31,7 @@ export async function serveGreeting(runtime: Runtime, at: string) {
   );
 }
 
-/** Prints what an endpoint says; the exit status is 1 when it says nothing. */
+/** Prints the text that an endpoint sends; the exit status is 1 when it sends nothing. */
 export async function greet(runtime: Runtime, to: string): Promise<number> {
   const heard = await hear(runtime, to);
   if (heard !== null) runtime.out(heard);

@@ -73,7 +73,7 @@ export function writeDemo(
   });
 }
 
-/** The demo's processes: the program itself, in whatever namespace `wrap` says. */
+/** The demo's processes: the program itself, in the namespace that `wrap` enters. */
 export class DemoProcesses {
   readonly #runtime: Runtime;
   readonly #folder: string;
@@ -89,7 +89,7 @@ export class DemoProcesses {
     return this.#said.trim();
   }
 
-  /** Starts `knock` with these arguments; resolves when it says `ready`. */
+  /** Starts `knock` with these arguments; resolves when it prints `ready`. */
   async start(
     wrap: readonly string[],
     args: readonly string[],

@@ -269,7 +269,7 @@ function usualSeconds(
   return clients.find(({ name }) => name === entry.name)!.forSeconds;
 }
 
-/** The server's addresses for a browser; says it where there are none. */
+/** The server's addresses for a browser; prints a hint where there are none. */
 async function findAddresses(
   options: Options,
   runtime: Runtime,

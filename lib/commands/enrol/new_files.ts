@@ -24,7 +24,7 @@ const FILE_MODE = 0o600;
 export interface NewFile {
   readonly path: string;
   readonly data: string | Uint8Array;
-  /** True for a file that somebody is to take away: its folder may be anybody's. */
+  /** True for a file that is to be moved to the client: its folder may be any user's. */
   readonly isOutput?: boolean;
 }
 
@@ -55,7 +55,7 @@ export function createWith(
       try {
         step();
       } catch {
-        // The first failure is the one to tell.
+        // The first failure is the one to report.
       }
     }
     throw error;

@@ -71,7 +71,7 @@ next, at the client: open it in the browser, and keep it as a bookmark
 /** Width of what to type, in columns. */
 const TYPED = 26;
 
-/** Says which address the client got, where nobody named one. */
+/** Prints the address that the client got, where none was named. */
 export function tellServer(
   runtime: Runtime,
   options: Options,

@@ -205,7 +205,7 @@ export function printFacts(
   runtime.out(`${formatJson({ ok: true, ...facts })}\n`);
 }
 
-// What `knock close` and `knock run` have in common: an order that opens nothing.
+// Orders that open nothing: `knock close` and `knock run`.
 
 /**
  * Knocks for what is ordered, and prints JSON with `--json`. Returns the answer

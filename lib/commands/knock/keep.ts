@@ -48,7 +48,7 @@ export async function keep(
         trouble = null;
       },
       failed: (error: OperatorError) => {
-        // The same trouble is told once.
+        // The same failure is reported once.
         if (error.message === trouble) return;
         trouble = error.message;
         runtime.err(`knock: trying again: ${error.message}\n`);

@@ -93,7 +93,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     reply: !options.flag("no-reply"),
   };
   const once = (again = false) => {
-    // What is only renewed is not told.
+    // A renewal is not reported.
     const silent = { ...telling, quiet: telling.quiet || again };
     const how = { request, knocking, waitFor, telling: silent };
     return open(runtime, profile, how);
@@ -123,7 +123,7 @@ interface Opening {
   readonly telling: OutputForm;
 }
 
-/** Opens once, and tells it; null where no server answers. */
+/** Opens once and reports it; null where no server answers. */
 async function open(
   runtime: Runtime,
   profile: Profile,

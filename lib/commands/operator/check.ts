@@ -78,7 +78,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   return isOk ? 0 : 1;
 }
 
-/** Reads the configuration; its mistakes say of which file they are, for `--json`. */
+/** Reads the configuration; its mistakes name their files, for `--json`. */
 function readConfig(runtime: Runtime, file: string): Config {
   try {
     return loadConfig(runtime, file);

@@ -110,7 +110,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
 }
 
-/** Prints further events until SIGINT or SIGTERM, or until nobody reads them. */
+/** Prints further events until SIGINT or SIGTERM, or until the reader is gone. */
 async function follow(
   runtime: Runtime,
   last: number,

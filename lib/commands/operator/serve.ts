@@ -61,7 +61,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   const file = findConfig(runtime, options.value("config")) ??
     await (await import("./first.ts")).writeFirstConfiguration(runtime);
 
-  // From the start: a signal that nobody listens to ends the process.
+  // From the start: a signal without a handler ends the process.
   const byHand = runtime.isTerminal("in");
   const started = Promise.withResolvers<() => void>();
   const hungUp = Promise.withResolvers<SignalName>();

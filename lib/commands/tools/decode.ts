@@ -75,7 +75,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const source = readSource(options.value("from"));
   const explainAt = explainer(runtime, options, source);
   const readings = await readInput(runtime, options);
-  // Only now: whoever pipes tcpdump into this waits for the packet.
+  // Only now: a pipe from tcpdump has to wait for the packet.
   const nowMs = asked ?? runtime.nowMs();
   const explain = await explainAt(nowMs);
   const explained = await Promise.all(readings.map(async (reading) => ({
@@ -216,7 +216,7 @@ function readSource(words: string | undefined): string | null {
   );
 }
 
-// What `knock decode` prints of an explanation.
+// Output of `knock decode` for an explanation.
 
 /** An explanation as JSON that `knock decode` prints. */
 function showExplained(explained: Explained) {

@@ -32,7 +32,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   );
   const text = new TextDecoder().decode(input).trim();
   const key = parseKey(text);
-  // The input is a secret even where it is not a key: only its length is told.
+  // The input is a secret even where it is not a key: only its length is printed.
   if (!key) {
     const got = text === "" ? "nothing" : counted(text.length, "character");
     throw new UsageError(`${WANTED}, got ${got}`, "`knock keygen` makes one");

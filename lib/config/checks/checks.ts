@@ -298,7 +298,7 @@ export function readFirewall(
   return { backend, mode, chain, interfaces, commands };
 }
 
-/** Checks that every client can be told from the others. */
+/** Checks that no two clients share a key that identifies them. */
 export function checkKeys(
   clients: readonly Client[],
   mistakes: Mistake[],

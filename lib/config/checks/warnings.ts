@@ -46,7 +46,7 @@ export function unusedServices(
   ).map(({ name }) => name);
 }
 
-/** Warnings about services that nobody may open, and clients that have expired. */
+/** Warnings about services that no client may open, and clients that have expired. */
 export function policyWarnings(config: Config, nowMs: number): string[] {
   return [
     ...unusedServices(config).map((name) =>

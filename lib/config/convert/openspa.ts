@@ -1,7 +1,7 @@
 /**
  * OpenSPA's server configuration and its folder of clients' keys -> ours. Its
- * server asks nothing but the signature: who has a key opens any port, for any
- * address, so that is what is written, and told.
+ * server checks nothing but the signature: a client opens any port, for any
+ * address, so the conversion allows that, and warns.
  * @module
  */
 

@@ -1,4 +1,4 @@
-/** Where files are when nobody says otherwise. */
+/** Default places of files. */
 
 import { posix, win32 } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";

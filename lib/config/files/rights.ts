@@ -1,5 +1,5 @@
 /**
- * The rights of files that hold secrets or say what may be opened: who could
+ * The rights of files that hold secrets or policies: who could
  * read or change them, and how they are written. As sshd's StrictModes.
  * @module
  */
@@ -14,7 +14,7 @@ const OTHERS = 0o066;
 const GROUP_READS = 0o040;
 /** Permission bits by which others could change a file, or what is in a folder. */
 const OTHERS_WRITE = 0o022;
-/** In such a folder nobody can replace what is another's, as in /tmp. */
+/** In such a folder users cannot replace each other's files, as in /tmp. */
 const STICKY = 0o1000;
 
 /** For the owner alone. */
@@ -107,7 +107,7 @@ export function trustMistake(
   file: string,
   { secret }: { readonly secret: boolean },
 ): PlaceMistake | null {
-  // In one walk: what was whole and nobody else's stays what it was.
+  // In one walk: a whole way that no other user can change stays as it was.
   const way = runtime.files.way(file);
   const mistake = judge(runtime, way);
   const info = runtime.files.stat(file);
@@ -200,7 +200,7 @@ function othersWrite(
   const bits = mode! & OTHERS_WRITE;
   if (bits === 0) return false;
   if (isFolder && (mode! & STICKY) !== 0) return false;
-  // A user's private group, which has the user's own number: nobody else is in it.
+  // A user's private group, which has the user's own number and no other member.
   const user = runtime.userId();
   const isPrivate = user !== 0 && owner === user && group === user &&
     runtime.groupId() === user;

@@ -1,7 +1,7 @@
 /**
  * RSA as OpenSPA uses it, the same in every runtime: RSAES-PKCS1-v1_5 with
  * the padding put on and taken off here, since Bun does not take it off, and
- * since a wrong padding must not be told from a right one.
+ * since a wrong padding must not be distinguishable from a right one.
  * @module
  */
 
@@ -120,8 +120,8 @@ export class SessionOpener {
 
   /**
    * Opens a session, 48 bytes; null if it was never encrypted for this key's
-   * size. A wrong padding gives bytes that nobody can foresee, at the same
-   * cost as a right one (RFC 5246 §7.4.7.1), so it tells nothing of the key.
+   * size. A wrong padding gives unpredictable bytes, at the same
+   * cost as a right one (RFC 5246 §7.4.7.1), so it reveals nothing of the key.
    * What was kept costs nothing.
    */
   open(sealed: Uint8Array): Uint8Array | null {

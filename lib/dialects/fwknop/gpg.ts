@@ -1,6 +1,6 @@
 /**
  * fwknop's packets in OpenPGP: the same text, encrypted and signed by gpg,
- * which is a program: what is here is pure, whoever runs gpg is handed in.
+ * which is a program: this file is pure, the runner of gpg is an argument.
  * @module
  */
 
@@ -132,7 +132,7 @@ export function encryptArguments(
 /** No text is longer: what gpg unpacks from a few bytes may be. */
 const MAX_TEXT_SIZE = 2048;
 
-// Only the status lines are on standard error: what else gpg says there may
+// Only the status lines of standard error are read: other lines of gpg may
 // hold words of the message.
 function common(home: string): string[] {
   // deno-fmt-ignore
@@ -206,7 +206,7 @@ export function openGpg(
     const message = split && enrolled.proves(split) && readGpg(split.covered);
     return message ? [{ enrolled, message }] : [];
   });
-  // Whoever has an HMAC proved it; all others are told apart by gpg.
+  // Clients with an HMAC key are known by it; gpg identifies all others.
   const proved = sealed.find(({ enrolled }) => enrolled.mac);
   const candidates = proved ? [proved] : sealed;
   const [first] = candidates;

@@ -134,7 +134,7 @@ export const fwknopClient: ClientPart<
     {
       key: "key_base64",
       wanted: "a key",
-      // With an HMAC, that alone tells who it is.
+      // With an HMAC, its key alone identifies the client.
       of: (keys) => !keys.hmac && "key" in keys ? keys.key : undefined,
     },
   ],
@@ -187,7 +187,7 @@ function sized(bytes: Uint8Array | null, most: number): Uint8Array | null {
 
 // The keys of fwknop in a profile, under the names that server.yaml has for them.
 
-/** The keys of fwknop, and what else its packets say. */
+/** The keys of fwknop, and settings of its packets. */
 export type FwknopProfileKeys =
   & {
     /** The user's name, which a server may want. */

@@ -19,7 +19,7 @@ import { checksumType, digest, type DigestType } from "../crypto/hash.ts";
 export interface Message {
   /** 16 random decimal digits. */
   readonly digits: string;
-  /** Whatever the client's user is called; nobody vouches for it. */
+  /** Name of the client's user, not authenticated. */
   readonly user: string;
   /** Unix seconds. */
   readonly timestamp: number;

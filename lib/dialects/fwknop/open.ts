@@ -3,7 +3,7 @@
  * base64 text, encrypted and then authenticated by an HMAC, without a reply.
  *
  * Stricter than fwknopd: one packet has one encoding, the HMAC is always
- * looked at first where there is one, and its key tells who sent the packet.
+ * checked first where there is one, and its key identifies the client.
  * A client without one is known by what its key decrypts, and whoever records
  * such a packet may be able to change it: its mode decides how much.
  * @module

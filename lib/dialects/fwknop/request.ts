@@ -236,7 +236,7 @@ export function readOpened(
   };
 }
 
-/** Refusals that say no more than their name. */
+/** Refusals without details. */
 export const REFUSALS = {
   form: refuse("form"),
   mac: refuse("mac"),

@@ -1,6 +1,6 @@
 /**
  * Explanation of a knock/1 packet, check by check, for the person who asks why it
- * does not open: the server's view, and what a client can tell.
+ * does not open: the server's view, and a client's.
  * @module
  */
 
@@ -28,7 +28,7 @@ const SEARCH_DAYS = 40;
 const EPOCH_DAYS = 2;
 const DAY_MS = 86_400_000;
 
-/** The clock difference that servers allow where they say nothing else. */
+/** The clock difference that servers allow by default. */
 const USUAL_SKEW_MS = 120_000;
 /** Of the steps of an outline, the one of the tag. */
 const TAG_STEP = 1;
@@ -109,7 +109,7 @@ export function explainKnock1(
   const tag_time = new Date(minuteMs).toISOString();
   if (!whole) return { ...explanation, fields: { tag_time }, steps };
 
-  // A packet that is too old was good once, and says who made it.
+  // A packet that is too old was good once, and names its client.
   const opened = verdict === "tag"
     ? dialect.open(packet, { ...scene, nowMs: minuteMs })
     : now;

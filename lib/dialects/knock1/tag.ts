@@ -82,7 +82,7 @@ export class CurrentTags<T> {
     if (first !== this.#first || last !== this.#last) this.#move(first, last);
     const head = readWord(packet, 0);
     const tail = this.#tailOf(packet);
-    // No secret is compared: whoever sees a packet knows its tag.
+    // No secret is compared: the tag is in the clear in each packet.
     for (const slot of this.#slots) {
       if (slot.head === head && slot.tail === tail) return slot.kept;
     }

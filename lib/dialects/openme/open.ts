@@ -9,7 +9,7 @@
  *     85   16  tag
  *     101  64  Ed25519 signature of all before it
  *
- * A packet does not say who signed it, so every enrolled client's key is
+ * A packet does not name its signer, so every enrolled client's key is
  * tried: the cost grows with their number. One core of a small machine, Deno
  * (Bun), by bench/dialects.ts: junk 65 us (35 us); junk that is sealed for
  * this server, by who knows its public key, 30 us (45 us) more for each

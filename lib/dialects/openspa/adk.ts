@@ -52,7 +52,7 @@ export class AdkProofs {
       this.#proofs = proofs;
       this.#minute = minute;
     }
-    // Not in constant time: whoever sees a packet knows its proof.
+    // Not in constant time: the proof is in the clear in each packet.
     return this.#proofs.includes(proof);
   }
 }

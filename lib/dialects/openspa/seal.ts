@@ -69,7 +69,7 @@ function findOwn(own: readonly string[], server: string): string {
 
 const NAME_IT = "name the address that it sees with --from ADDRESS";
 
-// Which of this machine's own addresses a server most likely sees. Pure.
+// The own address that a server most likely sees. Pure.
 
 /**
  * The own address with the most bits in common with a server's (RFC 6724 §5,

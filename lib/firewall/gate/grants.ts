@@ -12,7 +12,7 @@ export class GateGrants {
 
   /**
    * Takes these for all that is open. A single-use grant is only kept: of one
-   * from before this process nobody knows whether it was used.
+   * from before this process its use is unknown.
    */
   adopt(grants: readonly Grant[]): void {
     const held = new Set([...this.#open.values()].flat().map(useKey));

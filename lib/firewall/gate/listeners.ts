@@ -120,7 +120,7 @@ export function readTargets(services: readonly Guarded[]): Targets {
   return targets;
 }
 
-/** Why a port cannot be listened on, with the cure. */
+/** Error of a port that cannot be listened on, with a hint. */
 function listenError(port: number, error: SystemError): FirewallError {
   const hints: Readonly<Record<string, string>> = {
     EADDRINUSE: "let the service itself listen elsewhere, such as on " +

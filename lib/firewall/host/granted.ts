@@ -198,7 +198,7 @@ function allowLine(
   return `${program} -I ${name} -p ${protocol} --dport ${range} -j ACCEPT`;
 }
 
-/** The tool that writes the rules of a table, where its names tell. */
+/** The tool that writes the rules of a table, as far as its names show. */
 function keeperOf(
   { chains }: Pick<HostRules, "chains">,
   table: string,

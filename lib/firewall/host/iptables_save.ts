@@ -36,7 +36,7 @@ const MODULES =
 /** Headers of IPv6 and IPsec that no first packet of TCP or UDP has, by their modules. */
 const ABSENT = /^(rt|frag|hbh|dst|mh|ipv6header|ah|esp|sctp|dccp)$/;
 
-/** Options that say something about others, and match nothing themselves. */
+/** Options that modify others, and match nothing themselves. */
 const IGNORED = /^(--comment|--loose|--validmark|--accept-local|--invert)$/;
 
 /** Reads the chains of all tables, of one family; the rules of a chain to skip are left out. */

@@ -95,7 +95,7 @@ export function parseNftJson(
   };
 }
 
-/** Elements of the one set or map that `nft -j list set …` prints; null if none can be told. */
+/** Elements of the one set or map that `nft -j list set …` prints; null if they cannot be read. */
 export function parseElements(text: string): readonly Json[] | null {
   for (const entry of listed(text) ?? []) {
     const { elem } = entry.set ?? entry.map ?? {};

@@ -21,7 +21,7 @@ const TIMEOUT_MS = 10_000;
 /** Most sets of ports that are listed. */
 const MAX_LISTS = 16;
 
-/** Where the programs are when the PATH does not say. */
+/** Folder of programs that are not in the PATH. */
 const FOLDER = "/usr/sbin/";
 
 /** Programs that print what only iptables can read of nftables' tables, the surest first. */

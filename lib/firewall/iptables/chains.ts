@@ -189,7 +189,7 @@ export function alive(held: Held, nowMs: number): Held {
   return new Map([...held].filter(([, { untilMs }]) => untilMs > nowMs));
 }
 
-/** Those that are left when what `grants` open is as open as `live` says. */
+/** Grants that are left when the ports of `grants` are as open as `live` says. */
 export function changeHeld(
   held: Held,
   grants: readonly Grant[],

@@ -1,4 +1,4 @@
-/** Running iptables and ip6tables, and what they say when they cannot. */
+/** Runs iptables and ip6tables, and reads their errors. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Family, FirewallError, MissingError } from "../firewall.ts";
@@ -10,7 +10,7 @@ export type Variant = "" | "-nft" | "-legacy";
 /** Longest run, including the wait for other programs' changes. */
 const TIMEOUT_MS = 30_000;
 
-/** Where the programs are when the PATH does not say. */
+/** Folder of programs that are not in the PATH. */
 const FOLDER = "/usr/sbin/";
 
 /** The programs of one variant. */

@@ -19,7 +19,7 @@ import { type IptablesListing, MARK } from "./listing.ts";
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";
 
-/** The last moment that xt_time can tell, as unix seconds: in January 2038. */
+/** The last moment of xt_time, in Unix seconds: in January 2038. */
 export const LAST_STOP_SECONDS = 2_147_483_647;
 
 /** Tables that a chain of ours may be in: of this mode, of the other, or of an older version. */

@@ -75,7 +75,7 @@ async function bind(
           try {
             pace.take(bytes, { host: bareAddress(from), port });
           } catch (error) {
-            // A bug ends the program; Bun would tell it to error() alone.
+            // A bug ends the program; Bun would pass it to error() alone.
             setImmediate(() => {
               throw error;
             });
@@ -139,7 +139,7 @@ interface PacedTurns {
   next(call: () => void): void;
 }
 
-/** A handler that is told datagrams in their order, and not for too long at once. */
+/** A handler that gets datagrams in their order, and not for too long at once. */
 interface Paced {
   /** The bytes are the handler's from here on. */
   take(bytes: Uint8Array, source: DatagramSource): void;

@@ -86,7 +86,7 @@ function datagramsOf(
     at: { host: address, port },
     send: (bytes, to) => {
       const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
-      // It throws at port 0, which whoever writes packets by hand may come from.
+      // It throws at port 0, which forged packets may come from.
       return translatingAsync(() =>
         new Promise((resolve, reject) =>
           socket.send(

@@ -10,7 +10,7 @@ export async function relay(a: Stream, b: Stream): Promise<void> {
   try {
     await Promise.all([carry(a, b), carry(b, a)]);
   } catch {
-    // One of them broke: there is nobody left to tell but the other.
+    // One of them broke: only the other is left to be closed.
   } finally {
     a.close();
     b.close();

@@ -24,7 +24,7 @@ export interface PacketExplanation extends Explanation {
 export type Would =
   | {
     readonly ok: true;
-    /** Null: where the packet came from, which nobody said. */
+    /** Null: the source of the packet, which was not given. */
     readonly address: string | null;
     readonly ports: readonly PortRange[];
     readonly seconds: number;
@@ -43,13 +43,13 @@ export interface Explained extends Omit<PacketExplanation, "verdict"> {
 export interface ExplainOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
-  /** Where the packet came from, canonical; null where nobody knows. */
+  /** Source of the packet, canonical; null if unknown. */
   readonly source: string | null;
   /** Returns true if an identity was accepted before; null if the record cannot be read. */
   readonly seen: ((identity: Uint8Array) => boolean) | null;
 }
 
-/** Adds what the judge would say, step by step. */
+/** Adds the judge's checks, step by step. */
 export function explainJudgement(
   config: Config,
   explained: PacketExplanation,

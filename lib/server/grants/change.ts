@@ -50,7 +50,7 @@ export async function carryOut(
   // Of a network its first address: there is no room for its length.
   const address = change.address.replace(/\/.*/, "");
   const isDone = change.run !== null
-    // Not in the queue: a long command keeps nobody waiting.
+    // Not in the queue: nothing waits for a long command.
     ? await runCommand(server, change, change.run)
     : await queue.addFor(client, () => apply(server, change));
   const timeMs = runtime.nowMs();

@@ -265,7 +265,7 @@ export function describeHostFact(
   return `${ports}${only}: ${words}: ${by}${hint === null ? "" : `; ${hint}`}`;
 }
 
-/** Where the nft backend sends what comes to these ports; null = nowhere else. */
+/** Target that the nft backend forwards these ports to; null = this machine. */
 function targetOf(
   { firewall, services }: Config,
   ports: PortRange,

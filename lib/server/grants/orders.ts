@@ -39,7 +39,7 @@ export function applyAll(
   return firewall.apply(config.services, grants, nowMs);
 }
 
-/** Opens what the ledger says is granted. */
+/** Opens the grants of the ledger. */
 export async function openGrant(
   { store, active: { config, firewall } }: Server,
   { client, address, ports, to }: Change,
@@ -106,7 +106,7 @@ export async function closeEntries(
   }
 }
 
-/** Ends the connections of those services that say so. */
+/** Ends the connections of services with `kill`. */
 export async function endTheirConnections(
   { runtime, active: { config } }: Server,
   ended: readonly LedgerEntry[],

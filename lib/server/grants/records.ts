@@ -1,4 +1,4 @@
-/** Changes as the ledger and the history have them: recorded, and taken back. */
+/** Records changes in the ledger and the history, and undoes them. */
 
 import type { Action, PolicyRefusal } from "../../dialects/dialect.ts";
 import type { Endpoint } from "../../values/address.ts";
@@ -14,7 +14,7 @@ import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
 import type { Claimable } from "../state/fleet.ts";
 import { isOnce, type Server } from "../state/server.ts";
 
-/** No more grants than this are open at a time, whoever asks. */
+/** Most open grants at a time, of all clients. */
 const MAX_GRANTS = 250_000;
 
 /**

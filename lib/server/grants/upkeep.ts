@@ -138,7 +138,7 @@ async function shortenGrants(server: Server, config: Config): Promise<void> {
 }
 
 /**
- * Puts the firewall back if somebody changed what is ours. A missing jump to
+ * Restores our rules if another program changed them. A missing jump to
  * our chain is logged here only where the host's rules cannot be read: else
  * the model of them finds what it closes.
  */

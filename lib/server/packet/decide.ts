@@ -64,7 +64,7 @@ export function decide(
     !isTimely(request, nowMs, maxSkewMs) ||
     store.replay.isForgotten(request.timestampMs)
   ) {
-    // A copy of an old packet comes here, too, from anybody.
+    // A copy of an old packet comes here, too, from any source.
     if (limit.tells(client.name, "time", nowMs)) {
       const words = explainSkew(request.timestampMs - nowMs);
       events.say("warn", "refused", asked, words);

@@ -42,7 +42,7 @@ export interface SniffFact {
   readonly trouble: string | null;
 }
 
-/** The sockets of a server, by what the configuration says of them. */
+/** The sockets of a server, as the configuration has them. */
 export class Entrances {
   readonly #server: Server;
   readonly #receive: ReceivePacket;

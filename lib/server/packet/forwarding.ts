@@ -40,7 +40,7 @@ export const NO_MACHINE: Machine = {
   taken: new Set(),
 };
 
-/** Addresses that no client has, from what the system says of its interfaces. */
+/** Addresses that no client has, from the system's interfaces. */
 export function takenAddresses(networks: readonly string[]): Set<string> {
   const taken = new Set<string>();
   for (const network of networks) {

@@ -61,7 +61,7 @@ export class Streams {
 
   /**
    * Closes the oldest connection of the source that has most. The newest one
-   * always finds room: whoever holds many sends nothing over them, and a
+   * always finds room: a client that holds many sends nothing over them, and a
    * client sends its packet at once. No source has a limit of its own, as
    * clients share addresses with strangers.
    */

@@ -1,7 +1,7 @@
 /**
  * A socket in the state folder: whoever connects, `status` and `doctor`, has
  * the server bring the state file up to date, and reads it then. It takes no
- * words and says only that this is done; the folder is its owner's alone.
+ * words and answers only that this is done; the folder is its owner's alone.
  * @module
  */
 

@@ -12,7 +12,7 @@ export class Counters {
     return Object.fromEntries(this.#counts);
   }
 
-  /** Takes over what somebody else counts, the kernel say. */
+  /** Takes over a count from elsewhere, such as the kernel. */
   set(name: string, count: number): void {
     if (this.#counts.get(name) === count) return;
     this.#counts.set(name, count);

@@ -95,7 +95,7 @@ export class EventLog {
   }
 }
 
-// What the log says of grants and refusals, in one place.
+// Words of the log about grants and refusals.
 
 const REASONS: Readonly<Record<PolicyRefusal, string>> = {
   "expired": "this client has expired",

@@ -17,7 +17,7 @@ export type Log = (
 ) => void;
 
 /**
- * A log in the configuration's format, from its level on. It keeps nobody
+ * A log in the configuration's format, from its level on. It keeps nothing
  * waiting: what finds its reader stopped, and no more room, is counted as lost.
  */
 export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
@@ -41,9 +41,9 @@ export function createLog(runtime: Runtime, { format, level }: LogConfig): Log {
   };
 }
 
-// Which refusals are told, and which are only counted because there are too many.
+// A limit for refusals: beyond it they are counted, and not logged.
 
-/** Refusals of a client that are told each: more would push all else out of the history. */
+/** Refusals of a client that are logged one by one: more would push all else out of the history. */
 const TOLD_REFUSALS: Rate = { perSecond: 1 / 10, burst: 60 };
 
 /** Refused by the clock, which a copy of an old packet is too; or by who may what. */

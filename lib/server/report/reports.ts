@@ -50,7 +50,7 @@ export class Reports {
     });
   }
 
-  /** Serves the numbers where a configuration says. Throws FailureError. */
+  /** Serves the numbers at the configured address. Throws FailureError. */
   async setMetrics({ metrics }: Config): Promise<void> {
     const at = this.#metrics?.at;
     if (at?.host === metrics?.host && at?.port === metrics?.port) return;
@@ -78,7 +78,7 @@ export class Reports {
       await serveMetrics(runtime, metrics, numbers, page);
   }
 
-  /** Answers reverse proxies where a configuration says. Throws FailureError. */
+  /** Answers reverse proxies at the configured address. Throws FailureError. */
   async setVerify({ verify }: Config): Promise<void> {
     const by = JSON.stringify(verify);
     if (by === (this.#verify?.by ?? "null")) return;

@@ -43,7 +43,7 @@ export interface Status {
   readonly events: readonly Event[];
 }
 
-/** Reads the status from the state; `isAlive` tells whether a process is there. */
+/** Reads the status from the state; `isAlive`: a process is running. */
 export function readStatus(
   store: Store | null,
   nowMs: number,

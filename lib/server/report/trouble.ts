@@ -14,7 +14,7 @@ export function stateTrouble(error: unknown): string {
   return `cannot write the state file: ${error.message}`;
 }
 
-/** Does what may fail for a while, a full disk say: logged, and tried again by the next turn. */
+/** Does work that may fail for a while, as on a full disk: a failure is logged, and the next turn tries again. */
 export async function attempt(
   log: Log,
   work: () => void | Promise<void>,

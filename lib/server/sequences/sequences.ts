@@ -48,7 +48,7 @@ export type Perform = (
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
 const MAX_RUNS = 65_536;
 
-/** When an entry ran its program for a source, and whether a further one was told of. */
+/** Time at which an entry ran its program for a source, and whether a later run that was left out was logged. */
 interface LastRun {
   readonly atMs: number;
   told: boolean;
@@ -121,7 +121,7 @@ export class Sequences {
     });
   }
 
-  /** Does what a complete sequence says. Never throws. */
+  /** Carries out a complete sequence. Never throws. */
   #complete({ name, action, address, inKernel, sequence }: Completed): void {
     const { runtime, store } = this.#server;
     const entry = this.#entries.find((entry) => entry.name === name);

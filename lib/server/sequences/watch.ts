@@ -34,7 +34,7 @@ const SOCKET_TRAPS = 1;
 /** Shortest interval between lookups of the machine's own addresses, milliseconds. */
 const ADDRESSES_MS = 1000;
 
-/** A sequence that somebody has completed. */
+/** A completed sequence. */
 export interface Completed {
   /** The entry's. */
   readonly name: string;
@@ -158,7 +158,7 @@ async function watchSockets(setting: WatchSetting): Promise<Watcher> {
   };
 }
 
-/** Follows packets through the sequences; what is complete is told. */
+/** Follows packets through the sequences and reports complete ones. */
 function follow(
   { runtime, active, complete }: WatchSetting,
   ports: readonly Hit[],

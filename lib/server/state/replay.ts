@@ -70,7 +70,7 @@ export class Replay {
     if (this.#floorMs > 0) this.#setFloor(this.#floorMs + byMs);
   }
 
-  /** Refuses what was stamped up to this time: it may have been accepted, and nobody knows. */
+  /** Refuses packets with stamps up to this time: whether they were accepted is unknown. */
   forget(untilMs: number): void {
     this.#setFloor(Math.max(this.#floorMs, untilMs));
   }

@@ -145,7 +145,7 @@ export class Store {
 
 /**
  * Opens the state of a folder, making both where they are not. Throws
- * FailureError with the cure, also where others could change it.
+ * FailureError with a hint, also where others could change it.
  */
 export function openStore(runtime: Runtime, folder: string): Promise<Store> {
   return open(runtime, folder, () => Promise.resolve(() => {}));
@@ -313,9 +313,9 @@ function cure(error: SystemError, path: string): string {
   return `look at the folder and its rights: ${path}`;
 }
 
-// Which start of the machine this is.
+// Identity of this start of the machine.
 
-/** Where Linux tells; other systems do not. */
+/** Source on Linux; other systems have none. */
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 /** Notes which start of the machine this is; whether it is another than before. Throws SystemError. */
@@ -324,7 +324,7 @@ export function noteBoot(runtime: Runtime, store: Store): boolean {
   try {
     boot = runtime.files.readText(BOOT_ID).trim();
   } catch {
-    // Only Linux tells.
+    // Only Linux has it.
   }
   const before = store.fact("boot");
   if (before !== boot) store.setFact("boot", boot);

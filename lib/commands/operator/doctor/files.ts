@@ -16,7 +16,7 @@ const OTHERS = 0o077;
 /** Contents of the state file, and its faults. */
 interface StateLook {
   readonly findings: readonly Finding[];
-  /** Null: nobody could look. */
+  /** Null: the state could not be read. */
   readonly state: ServerState | null;
 }
 

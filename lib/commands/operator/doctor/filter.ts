@@ -166,7 +166,7 @@ function tell(
     : null;
 }
 
-/** The words of whoever keeps these rules. */
+/** Words about the tool that keeps these rules. */
 function cureFor(table: string, protocol: string, port: number): string {
   if (table === "inet firewalld") {
     return `firewall-cmd --permanent --add-port=${port}/${protocol} && firewall-cmd --reload`;

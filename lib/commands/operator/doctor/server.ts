@@ -17,7 +17,7 @@ import { describeServer, type Page } from "../status/text.ts";
 import { isEverywhere, type Socket } from "./services.ts";
 import { orNull } from "../../../values/errors.ts";
 
-/** Compares what the state, the sockets and the configuration say. */
+/** Compares the state, the sockets and the configuration. */
 export function checkServer(
   config: Config,
   { server, counters, sniff }: ServerState,
@@ -40,7 +40,7 @@ export function checkServer(
       "systemctl start knock, or: knock serve",
     ));
   }
-  // Without clients nobody sends anything there.
+  // Without clients nothing is sent there.
   if (hasSequencesAlone(config)) return findings;
   for (const at of listen) {
     findings.push(checkPort(at, server !== null, sockets));
@@ -166,7 +166,7 @@ function checkCounters(
   return findings;
 }
 
-// Whether this machine's clock is kept: packets are judged by it.
+// Synchronisation of this machine's clock: packets are judged by it.
 
 /** Made by systemd-timesyncd when it has set the clock. */
 const TIMESYNC = "/run/systemd/timesync/synchronized";
@@ -212,9 +212,9 @@ function exists(runtime: Runtime, path: string): boolean {
   return orNull(() => runtime.files.stat(path)) !== null;
 }
 
-// Whether port sequences are heard, and whether there are any left.
+// Port sequences: heard or not, and one-time ones that are left.
 
-/** Compares what the configuration wants with what a running server says; null: none runs. */
+/** Compares the configuration with a running server's reports; null: no server is running. */
 export function checkSequences(
   { sequences }: Config,
   facts: readonly SequenceFact[] | null,

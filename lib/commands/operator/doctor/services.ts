@@ -143,9 +143,9 @@ function checkGated(
   ];
 }
 
-// Which ports of this machine are listened on, from Linux's /proc/net.
+// Listening ports of this machine, from Linux' /proc/net.
 
-/** A socket that waits for somebody. */
+/** A listening socket. */
 export interface Socket {
   readonly protocol: Protocol;
   readonly family: 4 | 6;

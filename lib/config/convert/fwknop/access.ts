@@ -47,7 +47,7 @@ const DEFAULT_MAX_SECONDS = 300;
 /** The longest that fwknopd starts with, seconds. */
 const MAX_TIMEOUT = 2 << 22;
 
-/** The last moment that our configuration can say. */
+/** The last moment that our configuration can express. */
 const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
 
 /** The lines from one SOURCE on, and those of the key files that they name. */
@@ -123,7 +123,7 @@ export function convertAccess(
 ): string[] {
   const clients: Converted[] = [];
   const names = new Set<string>();
-  // What tells a client, and whose it is; null: nobody's that is converted.
+  // Key that identifies a client, and the client; null: one that is not converted.
   const owners = new Map<string, Converted | null>();
   for (const stanza of stanzas) {
     const settings = settle(stanza, warnings);

@@ -36,7 +36,7 @@ export const KEY_KEYWORDS: readonly string[] = [
   "ENCRYPTION_MODE",
 ];
 
-/** Value in files that nobody filled in. */
+/** Placeholder in files that were never filled in. */
 const PLACEHOLDER = "__CHANGEME__";
 
 /**
@@ -185,7 +185,7 @@ const NOTES: readonly [keyword: string, yes: boolean | null, words: string][] =
 
 /**
  * The keyring of a stanza of access.conf as our YAML; null if it has none, or
- * none that can be taken, which a warning tells then. `defaultHome`: GPG_HOME_DIR
+ * none that can be used, which a warning explains. `defaultHome`: GPG_HOME_DIR
  * of fwknopd.conf.
  */
 export function convertServerGpg(

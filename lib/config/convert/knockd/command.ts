@@ -12,7 +12,7 @@ import {
 import { type FilterCommand, readFirewallCommand, type Tool } from "./rule.ts";
 import { readParts, WHOLE, words } from "./shell.ts";
 
-/** The ports that a command opens or closes for who knocked, and for nobody else. */
+/** The ports that a command opens or closes for the source of the knock alone. */
 export interface CommandOpening {
   readonly action: "open" | "close";
   readonly ports: readonly PortRange[];
@@ -72,7 +72,7 @@ const KEYWORDS = new Set(
     .split(" "),
 );
 
-/** Commands of which a failure alone is told; ours tells failures by itself. */
+/** Commands that only report a failure; our server reports failures by itself. */
 const ON_FAILURE = /^(true|:|logger|echo|printf|exit)$/;
 
 /** The programs whose commands change a packet filter. */

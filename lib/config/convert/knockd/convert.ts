@@ -382,7 +382,7 @@ clients: {}
 function addPrograms(door: KnockdDoor, lines: string[]): boolean {
   const add = (key: string, command: string | null) => {
     if (command === null) return false;
-    // An empty one for IPv6 says that nothing is to be run.
+    // An empty one for IPv6 means that nothing is run.
     if (command === "") {
       if (key.endsWith("6")) lines.push(`${key}: false`);
       return false;

@@ -213,7 +213,7 @@ function isPair(
     order(door) !== order(closer);
 }
 
-// What has to be known about a door of knockd when it is converted.
+// Warnings about a door of knockd that is converted.
 
 /** Time for which a door stays open that only a closing sequence shuts, seconds. */
 export const OPEN_SECONDS = 8 * 3600;
@@ -314,7 +314,7 @@ export function doorWarnings(
   return found;
 }
 
-/** knockd slept as long as an unsigned number says. */
+/** knockd reads its times as unsigned numbers. */
 export function clampSeconds(seconds: number): number {
   return seconds < 0 ? OPEN_SECONDS : Math.max(1, seconds);
 }

@@ -4,7 +4,7 @@
 interface Part {
   /** The operator before it; "" at the beginning. */
   readonly before: "" | ";" | "&&" | "||" | "|" | "&";
-  /** Its words; null for one that only a shell can tell. */
+  /** Its words; null for one that only a shell can expand. */
   readonly words: readonly (string | null)[];
   /** Where its output goes, but for `/dev/null` and other descriptors. */
   readonly redirects: readonly string[];
@@ -139,7 +139,7 @@ function readPart(
   return done(at, null);
 }
 
-/** Reads one word; its text is null where only a shell can tell it. */
+/** Reads one word; its text is null where only a shell can expand it. */
 function readWord(
   line: string,
   start: number,

@@ -209,7 +209,7 @@ function fingerprintOf(before: Uint8Array): number {
   return (crc32(covered) ^ FINGERPRINT_MASK) >>> 0;
 }
 
-/** A copy with `size` bytes whose header says so. */
+/** A copy with `size` bytes, which its header counts. */
 function withLength(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(size);
   copy.set(bytes);

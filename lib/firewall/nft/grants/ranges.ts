@@ -25,7 +25,7 @@ export type Pieces = ReadonlyMap<string, readonly Segment[]>;
 /** From how many addresses on the dead ones are swept out. */
 const SWEEP_FROM = 1024;
 
-/** The pieces that the kernel was told of. */
+/** The pieces that are in the kernel. */
 export class NftRanges {
   #known = new Map<string, readonly Segment[]>();
   #sweepAt = SWEEP_FROM;
@@ -61,7 +61,7 @@ export class NftRanges {
     return new Map([...this.#known, ...changed]);
   }
 
-  /** Takes what was told as known, and forgets what is over, now and then. */
+  /** Adds pieces that are in the kernel now, and forgets expired ones, now and then. */
   note(changed: Pieces, nowMs: number): void {
     for (const [address, after] of changed) this.#known.set(address, after);
     if (this.#known.size < this.#sweepAt) return;
@@ -73,7 +73,7 @@ export class NftRanges {
     this.#sweepAt = Math.max(SWEEP_FROM, this.#known.size * 2);
   }
 
-  /** Takes what was told as all that is known. */
+  /** Replaces all that is known by what is in the kernel now. */
   adopt(pieces: Pieces): void {
     this.#known = new Map(pieces);
   }

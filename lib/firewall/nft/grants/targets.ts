@@ -18,7 +18,7 @@ import {
 import { mapName, TABLE } from "../rules/sets.ts";
 import { elementText, formatTimeout } from "./elements.ts";
 
-/** Where a grant with a target of its own leads, as far as the kernel was told. */
+/** Target of a grant with a target of its own, as the kernel has it. */
 export interface GrantTarget {
   readonly address: string;
   readonly ports: PortRange;
@@ -36,7 +36,7 @@ const TARGET_SLACK_MS = 1000;
 /** From how many on the dead ones are swept out. */
 const SWEEP_FROM = 1024;
 
-/** The targets that the kernel was told of. */
+/** The targets that are in the kernel. */
 export class NftLeads {
   readonly #runtime: Runtime;
   /** Targets that are in the kernel, by address and ports. */
@@ -87,7 +87,7 @@ export class NftLeads {
     return targetText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
   }
 
-  /** Takes what was told as known. */
+  /** Adds targets that are in the kernel now. */
   note(leading: readonly GrantTarget[], nowMs: number): void {
     for (const led of leading) this.#known.set(openingKey(led), led);
     if (this.#known.size < this.#sweepAt) return;
@@ -97,7 +97,7 @@ export class NftLeads {
     this.#sweepAt = Math.max(SWEEP_FROM, this.#known.size * 2);
   }
 
-  /** Takes what was told as all that is known. */
+  /** Replaces all that is known by what is in the kernel now. */
   adopt(leading: readonly GrantTarget[]): void {
     this.#known = new Map(leading.map((led) => [openingKey(led), led]));
   }

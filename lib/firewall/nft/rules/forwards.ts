@@ -1,7 +1,7 @@
 /**
- * Forwards as rules of the nft backend: who has a grant is led on to another
- * machine or port (DNAT); who has none gets nothing. The names of targets become
- * addresses here, and what cannot be is said.
+ * Forwards as rules of the nft backend: connections from addresses with a grant
+ * go to another machine or port (DNAT); others get nothing. The names of targets
+ * become addresses here, and those that cannot are reported.
  * @module
  */
 
@@ -53,7 +53,7 @@ export interface ForwardTarget {
 export interface ForwardRule {
   readonly name: string;
   readonly ports: readonly PortRange[];
-  /** One a family at most; who comes by a family without one is refused. */
+  /** One a family at most; clients of a family without one are refused. */
   readonly targets: readonly ForwardTarget[];
   /** True if this machine's own address is the source there. */
   readonly masquerade: boolean;
@@ -73,7 +73,7 @@ export function natChains(
   const rules = [
     ...targetRules(place),
     ...forwards.flatMap((forward) => forwardRules(place, forward)),
-    // What is forwarded never comes to this machine's own services: a single
+    // Forwarded packets never reach this machine's own services: a single
     // use that a neighbour was faster to use, or the other IP version.
     ...(forwarded.length > 0
       ? [...elsewhere(interfaces), `${toPorts(forwarded)} counter drop`]
@@ -88,7 +88,7 @@ export function natChains(
   const entering = {
     name: "nat_in",
     hook: `type nat hook prerouting priority ${DNAT_PRIORITY}; policy accept;`,
-    // Those that only pass through this machine are for somebody else.
+    // Those that only pass through this machine are for others.
     rules: ["fib daddr type != local accept", ...rules],
   };
   if (leaving.length === 0) return [entering];
@@ -197,13 +197,13 @@ function protocolsOf(
   ).filter(([, texts]) => texts.length > 0);
 }
 
-/** Where Linux tells whether it passes packets on. */
+/** Linux' switches of forwarding. */
 const PASSES_ON: Readonly<Record<Family, string>> = {
   4: "/proc/sys/net/ipv4/ip_forward",
   6: "/proc/sys/net/ipv6/conf/all/forwarding",
 };
 
-/** Where Linux tells whether 127.0.0.0/8 may be reached from outside. */
+/** Linux' switches of reaching 127.0.0.0/8 from outside. */
 const ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet";
 
 /**

@@ -39,7 +39,7 @@ export function gateChain({ ports, tags, webTags = [] }: Prefilter): ChainText {
     rules: [
       "meta l4proto != udp accept",
       `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
-      // Those that only pass through this machine are for somebody else.
+      // Those that only pass through this machine are for others.
       "fib daddr type unicast accept",
       ...webTest(webTags).map((test) => `${test} accept`),
       `udp length != ${TAGGED_SIZE} counter name "wrong_length" drop`,

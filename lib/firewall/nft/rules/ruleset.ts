@@ -45,7 +45,7 @@ import {
 } from "./sets.ts";
 import { SNIFF_COUNTER, sniffChain } from "./sniff.ts";
 
-/** The chain that sends what comes to guarded ports on to the next. */
+/** The chain that sends packets to guarded ports on to the next. */
 export const GUARD = "guard";
 
 /** The chain that drops what is not granted. */
@@ -188,7 +188,7 @@ function hostText(plan: Plan): string {
   const forwarded = forwards.flatMap(({ ports }) => ports);
   const rules = [
     ...landedRules(place, forwards),
-    // What is forwarded never comes to this machine's own services.
+    // Forwarded packets never reach this machine's own services.
     ...(forwarded.length > 0 ? [`${toPorts(forwarded)} return`] : []),
     ...acceptRules(place),
   ];

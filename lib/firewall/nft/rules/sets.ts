@@ -77,7 +77,7 @@ export function ownPlace(kinds: readonly SetKind[]): TablePlace {
   return { table: TABLE, prefix: "", families: FAMILIES, kinds };
 }
 
-/** The table of the host's chain, in which ours are told by the chain's name. */
+/** The table of the host's chain, in which our objects begin with the chain's name. */
 export function hostPlace(
   host: HostChain,
   kinds: readonly SetKind[],
@@ -142,7 +142,7 @@ export function setText(
   kind: SetKind,
   family: Family,
 ): string {
-  // In a table of the host's, each set says whose it is.
+  // In a table of the host's, each set has our mark.
   const owner = place.prefix === "" ? "" : `; comment "${OWNER}"`;
   const options = SET_OPTIONS[kind as keyof typeof SET_OPTIONS] ??
     SET_OPTIONS.range;
@@ -221,7 +221,7 @@ export interface HostChain {
   readonly chain: string;
 }
 
-/** Where mode accept puts its rules unless the configuration says so. */
+/** Default chain of mode accept. */
 export const DEFAULT_CHAIN = "inet filter knock";
 
 /** Longest name of a table or chain: those of our sets begin with it. */

@@ -159,7 +159,7 @@ export function chainText(name: string, rules: readonly string[]): string[] {
   return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
 }
 
-/** A completed sequence, as the kernel tells of it. */
+/** A completed sequence, as the kernel logs it. */
 interface LoggedHit {
   readonly action: SequenceAction;
   readonly name: string;

@@ -61,7 +61,7 @@ const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
   6: "ipv6_addr",
 };
 
-/** The NFLOG group that tells of completed sequences: `tcpdump -i nflog:62201` shows them. */
+/** The NFLOG group of completed sequences: `tcpdump -i nflog:62201` shows them. */
 export const LOG_GROUP = 62_201;
 
 /** Rules of sequences, for a firewall to install beside its own. */
@@ -75,7 +75,7 @@ export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
 
 /** Options of the rules. */
 interface KernelOptions {
-  /** The NFLOG group that tells of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
+  /** The NFLOG group of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
   readonly group: number;
   /**
    * True, the default: the kernel can tell at which ports something listens
@@ -231,7 +231,7 @@ function baseChain(
     `type filter hook prerouting priority ${PRIORITY}; policy accept;`,
     "ct state established accept",
     "iif lo accept",
-    // Those that only pass through this machine are for somebody else.
+    // Those that only pass through this machine are for others.
     "fib daddr type != { local, broadcast, anycast, multicast } accept",
     // Addresses that no client has; the kernel itself would open for them.
     "fib saddr type { local, broadcast, anycast, multicast } accept",

@@ -28,7 +28,7 @@ const REFRESH_SECONDS = 5;
 /** Most grants on the page. */
 const MAX_GRANTS = 200;
 
-/** A server's status and what else its page says. */
+/** A server's status, and further facts of its page. */
 export interface PageFacts {
   readonly status: Status;
   /** Name of the machine. */

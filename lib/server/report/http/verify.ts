@@ -31,7 +31,7 @@ export interface VerifyFacts {
   readonly grants: (address: string) => readonly LedgerEntry[];
 }
 
-/** Answers proxies where a configuration says. Throws FailureError when it cannot listen there. */
+/** Answers proxies at the configured address. Throws FailureError when it cannot listen there. */
 export function serveVerify(
   runtime: Runtime,
   { listen, trust }: NonNullable<Config["verify"]>,
