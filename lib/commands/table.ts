@@ -23,7 +23,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   },
   init: {
     summary: "write a new configuration and its key",
-    load: () => import("./operator/init.ts" as string),
+    load: () => import("./operator/init/init.ts" as string),
   },
   check: {
     summary: "validate a configuration",
@@ -56,6 +56,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   rules: {
     summary: "print the ruleset for boot, or remove all rules",
     load: () => import("./operator/rules.ts" as string),
+  },
+  fleet: {
+    summary: "several gateways on one engine: set up, status",
+    load: () => import("./operator/fleet.ts" as string),
   },
   import: {
     summary: "store what `client add` printed",

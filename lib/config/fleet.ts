@@ -20,7 +20,7 @@ import {
 import { parseDuration } from "../values/time.ts";
 
 /** The engines of a fleet. */
-const ENGINES: readonly EngineName[] = ["etcd", "nats"];
+export const ENGINES: readonly EngineName[] = ["etcd", "nats"];
 
 /** Names of gateways. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -134,6 +134,9 @@ export function readFleet(
   };
   const { engine, servers, user, password_file, creds_file, tls } = yaml;
 
+  if (engine !== "etcd") {
+    say("engine", `must be etcd in this version, got ${show(engine)}`);
+  }
   for (const address of servers) {
     const protocol = address.split(":")[0]!;
     if (PROTOCOLS[engine].includes(protocol)) continue;

@@ -37,6 +37,7 @@ import type {
 } from "./config.ts";
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { includeClients, type IncludedFile, inTheirFiles } from "./include.ts";
+import type { SharedEntry } from "../fleet/fleet.ts";
 import { readFleet } from "./fleet.ts";
 import { keyWarnings, networkWarnings } from "./checks/warnings.ts";
 import {
@@ -246,12 +247,6 @@ function readClient(
     web: yaml.web,
     run: yaml.run,
   };
-}
-
-/** Entry of a client that a fleet shares, and the files that it names, as text. */
-export interface SharedEntry {
-  readonly entry: unknown;
-  readonly files: Readonly<Record<string, string>>;
 }
 
 /**

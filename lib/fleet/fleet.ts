@@ -38,6 +38,12 @@ export interface FleetTls {
   readonly key: string | null;
 }
 
+/** Entry of a client that a fleet shares, as YAML made it, and the files that it names, as text. */
+export interface SharedEntry {
+  readonly entry: unknown;
+  readonly files: Readonly<Record<string, string>>;
+}
+
 /** The folders of keys below the prefix. */
 export const FOLDERS = {
   accepted: "accepted/",

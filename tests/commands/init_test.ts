@@ -7,7 +7,10 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { NFT_GUARD } from "../fakes/fixtures.ts";
-import { newConfiguration, run } from "../../lib/commands/operator/init.ts";
+import {
+  newConfiguration,
+  run,
+} from "../../lib/commands/operator/init/init.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import {
   ConfigError,

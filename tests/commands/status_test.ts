@@ -144,6 +144,7 @@ test("changes() is nothing where nothing changed but the time left", () => {
     grants: [entry(START_MS + 4000)],
     sequences: [],
     sniff: null,
+    fleet: null,
     droppedByHost: [],
     counters: {},
     events: [],

@@ -295,34 +295,51 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
   /** A counter of a gateway, as `status` shows it: written every two seconds. */
   async count(node: NodeId, name: string): Promise<number> {
     const { stdout } = await this.admin(node, "status", "--json");
-    return JSON.parse(stdout).counters[name] ?? 0;
+    return JSON.parse(stdout).counters[name.replace(/: | /g, "_")] ?? 0;
   }
 
   // The client.
 
-  /** Runs the program's client; `to` is the gateway's profile. */
-  async knock(node: NodeId, ...args: string[]): Promise<Said> {
-    const profiles = join(this.folder, `profiles-${node}.yaml`);
-    const client = (words: readonly string[], stdin = "") =>
-      run([
-        ...["ip", "netns", "exec", this.#client],
-        ...["env", `KNOCK_PROFILES=${profiles}`],
-        ...scriptCommand("../../main.ts", ...words),
-      ], stdin);
+  /** Knocks as the program's client at a gateway; `args` are its command, and more. */
+  async knock(
+    node: NodeId,
+    command: string,
+    profile = "home",
+    ...args: string[]
+  ): Promise<Said> {
     if (!this.#imported.has(node)) {
       this.#imported.add(node);
-      const said = await client(
-        ["import", "-", "--name", "home"],
+      await this.import(
+        node,
+        "home",
         formatEnrolment({
           ...{ host: addressOf(node), port: KNOCK_PORT, name: "home" },
           ...{ server: publicKeyOf(this.serverKey), ...this.alice },
         }),
       );
-      if (said.code !== 0) throw new Error(said.stderr);
     }
-    return await client([...args, "home"]);
+    return await this.#run(node, [command, profile, ...args]);
   }
   readonly #imported = new Set<NodeId>();
+
+  /** Stores what `client add` printed. */
+  async import(node: NodeId, profile: string, line: string): Promise<void> {
+    const said = await this.#run(
+      node,
+      ["import", "-", "--name", profile],
+      line,
+    );
+    if (said.code !== 0) throw new Error(said.stderr);
+  }
+
+  #run(node: NodeId, words: readonly string[], stdin = ""): Promise<Said> {
+    const profiles = join(this.folder, `profiles-${node}.yaml`);
+    return run([
+      ...["ip", "netns", "exec", this.#client],
+      ...["env", `KNOCK_PROFILES=${profiles}`],
+      ...scriptCommand("../../main.ts", ...words),
+    ], stdin);
+  }
 
   /** A fresh packet of alice's that opens all she may. */
   packet(over: { nowMs?: number; seconds?: number } = {}): Uint8Array {

@@ -1,6 +1,6 @@
 /** A fleet of three gateways on a real etcd of three nodes. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fleetTest, NEIGHBOUR, NODES } from "./fleet.ts";
 import { until } from "./netns.ts";
 
@@ -31,12 +31,15 @@ fleetTest(
       );
       return all.reduce((sum, count) => sum + count, 0);
     }
+    // A datagram may be lost on a busy machine: each that came is counted.
     await until(
-      "all are counted",
-      async () => await counts("fleet: taken") === 2 * copies,
+      "each was accepted once",
+      async () =>
+        await counts("fleet: ours") - before === copies &&
+        await counts("fleet: ours") + await counts("fleet: taken") ===
+          await counts("received"),
     );
-    assertEquals(await counts("fleet: ours") - before, copies);
-    assertEquals(await counts("refused: replay"), 2 * copies);
+    assertEquals(await counts("refused: replay"), await counts("fleet: taken"));
 
     // A packet of before, again, at each.
     const old = stage.packet();
@@ -45,11 +48,53 @@ fleetTest(
       "it is taken",
       async () => await counts("fleet: ours") - before === copies + 1,
     );
-    await stage.send(old, ...NODES);
-    await until(
-      "its copies are refused",
-      async () => await counts("refused: replay") === 2 * copies + 3,
+    await until("its copies are refused", async () => {
+      await stage.send(old, ...NODES);
+      return await counts("refused: replay") > 2 * copies + 3;
+    });
+    assertEquals(await counts("fleet: ours") - before, copies + 1);
+
+    // A client enrolled at one gateway is known at all; removed at another, it is gone.
+    const added = await stage.admin(
+      1,
+      "client",
+      "add",
+      "bob",
+      "--server",
+      "10.79.0.3",
     );
+    assertEquals(added.code, 0, added.stderr);
+    assertEquals((await stage.knock(2, "close")).code, 0);
+    await stage.shuts(...NODES);
+    await stage.import(3, "bob", added.stdout);
+    await until(
+      "bob is let in",
+      async () => (await stage.knock(3, "send", "bob")).code === 0,
+    );
+    await stage.opens(...NODES);
+    const again = await stage.admin(2, "client", "add", "bob");
+    assertMatch(again.stderr, /there is a client "bob" in the fleet already/);
+    const set = await stage.admin(2, "client", "set", "bob", "--for", "5m");
+    assertEquals(set.code, 0, set.stderr);
+    const list = await stage.admin(3, "client", "list", "--json");
+    assertEquals(
+      JSON.parse(list.stdout).map(({ name }: { name: string }) => name),
+      ["alice", "bob"],
+    );
+    const removed = await stage.admin(2, "client", "remove", "bob");
+    assertEquals(removed.code, 0, removed.stderr);
+    await stage.shuts(...NODES);
+    assertEquals((await stage.knock(3, "send", "bob", "--tries", "1")).code, 1);
+    const { stdout } = await stage.admin(1, "fleet", "status", "--json");
+    const { reachable, servers, gateways, warnings } = JSON.parse(stdout);
+    assertEquals(reachable, true);
+    assertEquals(servers.length, 3);
+    assertEquals(gateways.map(({ name }: { name: string }) => name), [
+      ...["gw1", "gw2", "gw3"],
+    ]);
+    assertEquals(warnings, []);
+    await stage.send(stage.packet(), 2);
+    await stage.opens(...NODES);
 
     // The engine's leader dies: the client's tries carry a knock over it.
     assertEquals((await stage.knock(2, "close")).code, 0);

@@ -18,6 +18,7 @@ const NOW_MS = 1_700_000_300_500;
 const numbers = {
   counts: { received: 12, "refused: mac": 3, "kernel: wrong tag": 4 },
   grants: 2,
+  fleet: null,
   sinceMs: 1_700_000_000_500,
   build: { version: "1.2.3", runtime: "deno", backend: "nft" },
 };
@@ -44,6 +45,7 @@ const status: Status = {
   ],
   sequences: [],
   sniff: null,
+  fleet: null,
   droppedByHost: [],
   counters: numbers.counts,
   events: [{
@@ -55,6 +57,28 @@ const status: Status = {
 };
 
 const facts = { status, hostName: "gate-1", version: "1.2.3" };
+
+test("the numbers of a fleet are told where there is one", () => {
+  const text = formatMetrics({
+    ...numbers,
+    fleet: {
+      ...{ engine: "etcd", name: "gw1", cutOffSinceMs: null, trouble: null },
+      ...{ lagMs: 4, clients: 3, claims: 7, unknown: 1, claimsPerSecond: 0.7 },
+      claimMs: null,
+    },
+  });
+  for (
+    const line of [
+      "knock_fleet_reachable 1",
+      "knock_fleet_lag_seconds 0.004",
+      "knock_fleet_clients 3",
+      "knock_fleet_claims_per_second 0.7",
+      "knock_fleet_claims_total 7",
+      "knock_fleet_claims_unknown_total 1",
+    ]
+  ) assert(text.includes(`\n${line}\n`), line);
+  assert(!text.includes("knock_fleet_claim_seconds "));
+});
 
 test("formatMetrics() writes what Prometheus reads, labels as identifiers", () => {
   assertEquals(

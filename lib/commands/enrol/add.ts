@@ -37,8 +37,13 @@ import {
   takePositionals,
 } from "../command.ts";
 import { addInDialect } from "./add_dialect.ts";
-import { FILE_OPTION } from "./list.ts";
-import { codeFileOf, enrolWith, newCodeSecret } from "./new_files.ts";
+import { FILE_OPTION, LOCAL_OPTION } from "./list.ts";
+import {
+  codeFileOf,
+  enrolWith,
+  newCodeSecret,
+  shareWith,
+} from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
 import { reloadServer } from "./reload.ts";
 import {
@@ -52,7 +57,7 @@ import {
 
 /** Its options. */
 export const ADD_OPTIONS =
-  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open: services, ports such as
+  `${FILE_OPTION}${LOCAL_OPTION}    -o, --open SERVICE,...     What it may open: services, ports such as
                                tcp/8080-8090, or all: every service, those of
                                later too. Default: the services of now.
     -f, --for DURATION         How long a grant lasts unless it asks for another
@@ -102,6 +107,7 @@ export async function addClient(
       `\`knock client remove ${name}\` removes it; its old keys then end`,
     );
   }
+  const fleet = options.flag("local") ? null : config.fleet;
   const open = readOpen(options, config);
   const forSeconds = readDuration(options, "for", 1);
   const dialect = oneOf(
@@ -125,7 +131,8 @@ export async function addClient(
       runtime,
       options,
       config,
-      text,
+      fleet,
+      text: fleet ? NO_CLIENTS : text,
       policy: { name, open, forSeconds: forSeconds ?? null },
       server: (port) => readServer(options, config, runtime, port),
     });
@@ -149,7 +156,7 @@ export async function addClient(
     psk: entry.psk,
     ...code === null ? {} : { code },
   };
-  const edited = addClientText(text, entry);
+  const edited = addClientText(fleet ? NO_CLIENTS : text, entry);
   const enrolment = page === null ? formatEnrolment(enrolled) : formatWebLink(
     enrolled,
     {
@@ -163,7 +170,7 @@ export async function addClient(
     throw tellByHand(runtime, file, entry, code);
   }
   const svg = options.value("svg");
-  enrolWith(runtime, {
+  const change = {
     file,
     before: text,
     after: edited,
@@ -177,7 +184,9 @@ export async function addClient(
         : [{ path: svg, data: formatQrSvg(enrolment), isOutput: true }],
     ],
     out: `${enrolment}\n`,
-  });
+  };
+  if (fleet) await shareWith(runtime, config, fleet, name, change);
+  else enrolWith(runtime, change);
   const qr = options.flag("qr");
   if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
   if (code !== null) showCode(runtime, name, code, qr);
@@ -189,8 +198,11 @@ export async function addClient(
       "knock: hint: this server sends no reply: knock with --no-reply --wait\n",
     );
   }
-  return await reloadServer(runtime, config);
+  return fleet ? 0 : await reloadServer(runtime, config);
 }
+
+/** A configuration without clients, for the entry of one that the fleet shares. */
+export const NO_CLIENTS = "clients: {}\n";
 
 /** Ports and services of `--open`; throws UsageError. Default: all services, by name. */
 export function readOpen(options: Options, config: Config): NewClient["open"] {

@@ -3,17 +3,18 @@
 import type { Config } from "../../config/config.ts";
 import { ALL } from "../../config/checks/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
-import { readConfigText } from "../../config/files/load.ts";
+import { loadConfig } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";
 import { makeOwnKeys, type NewEntry } from "../../config/files/write.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import { DIALECTS } from "../../dialects/table.ts";
+import type { FleetConfig } from "../../fleet/fleet.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Endpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import type { Options } from "../command.ts";
-import { createWith, enrolWith } from "./new_files.ts";
+import { createWith, enrolWith, shareWith } from "./new_files.ts";
 import { formatQrSvg } from "./qr.ts";
 import { reloadServer } from "./reload.ts";
 import { showQr, tellByHand, tellServer } from "./words.ts";
@@ -24,6 +25,8 @@ interface Adding {
   readonly options: Options;
   readonly config: Config;
   /** The configuration's text. */
+  /** The fleet that shares it; null: it goes into the configuration. */
+  readonly fleet: FleetConfig | null;
   readonly text: string;
   /** The entry without its keys. */
   readonly policy: Omit<NewEntry, "keys">;
@@ -36,7 +39,7 @@ export async function addInDialect(
   dialect: DialectName,
   adding: Adding,
 ): Promise<number> {
-  const { runtime, options, config, text, policy } = adding;
+  const { runtime, options, config, fleet, text, policy } = adding;
   if (options.flag("code")) {
     throw new UsageError(`a packet of ${dialect} has no place for a code`);
   }
@@ -58,7 +61,7 @@ export async function addInDialect(
     server: adding.server,
     random: (size) => runtime.random(size),
     rsaPrivateKey: (bits) => runtime.rsaPrivateKey(bits),
-  }, readConfigText(runtime, config.file, text));
+  }, loadConfig(runtime, config.file));
   const files = made.files.map(({ name, data, isOutput = false }) => ({
     path: isOutput ? name : pathBeside(runtime, config.file, name),
     data,
@@ -76,7 +79,7 @@ export async function addInDialect(
     runtime.out(made.out);
     throw tellByHand(runtime, config.file, entry, null);
   }
-  enrolWith(runtime, {
+  const change = {
     file: config.file,
     before: text,
     after: edited,
@@ -87,9 +90,11 @@ export async function addInDialect(
         : [{ path: svg, data: formatQrSvg(made.qr!), isOutput: true }],
     ],
     out: made.out,
-  });
+  };
+  if (fleet) await shareWith(runtime, config, fleet, policy.name, change);
+  else enrolWith(runtime, change);
   if (qr) showQr(runtime, `the enrolment of ${policy.name}`, made.qr!);
   for (const hint of made.hints) runtime.err(`knock: hint: ${hint}\n`);
   tellServer(runtime, options, made.server);
-  return await reloadServer(runtime, config);
+  return fleet ? 0 : await reloadServer(runtime, config);
 }

@@ -7,16 +7,21 @@ import {
   setClientText,
 } from "../../config/files/edit.ts";
 import {
+  loadConfig,
   readConfigText,
   readFile,
   readIncluded,
 } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
+import type { Config } from "../../config/config.ts";
+import { readSharedClient } from "../../config/read.ts";
+import type { FleetConfig } from "../../fleet/fleet.ts";
+import { withFleet } from "../../fleet/shared.ts";
 import { includeClients, type IncludedFile } from "../../config/include.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
-import { isMapping } from "../../values/schema.ts";
+import { configError, isMapping } from "../../values/schema.ts";
 import { formatDuration, parseTime } from "../../values/time.ts";
 import { parseYaml, scalar } from "../../values/yaml.ts";
 import {
@@ -26,8 +31,8 @@ import {
   takePositionals,
 } from "../command.ts";
 import { readOpen } from "./add.ts";
-import { FILE_OPTION, findClient } from "./list.ts";
-import { removeClientFiles, replaceConfig } from "./new_files.ts";
+import { FILE_OPTION, findClient, LOCAL_OPTION } from "./list.ts";
+import { removeClientFiles, replaceConfig, tellFleet } from "./new_files.ts";
 import { reloadServer } from "./reload.ts";
 
 /** Options of `knock client set` that `add` has not. */
@@ -38,9 +43,12 @@ export const SET_ALONE =
         --no-web               No longer let it knock from a browser.
 `;
 
+/** Options of `knock client remove`. */
+export const REMOVE_OPTIONS = `${LOCAL_OPTION}${FILE_OPTION}`;
+
 /** Options of `knock client set`. */
 export const SET_OPTIONS =
-  `${FILE_OPTION}    -o, --open SERVICE,...     What it may open from now on: services, ports
+  `${FILE_OPTION}${LOCAL_OPTION}    -o, --open SERVICE,...     What it may open from now on: services, ports
                                such as tcp/8080-8090, or all.
     -f, --for DURATION         How long a grant lasts unless it asks for another
                                time.
@@ -56,7 +64,8 @@ export async function setClient(
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const config = readConfigText(runtime, file, readFile(runtime, file));
-  findClient(config, name);
+  const fleet = options.flag("local") ? null : config.fleet;
+  if (!fleet) findClient(config, name);
   const changes = readChanges(
     options,
     () =>
@@ -64,6 +73,7 @@ export async function setClient(
         typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
       ),
   );
+  if (fleet && await setShared(runtime, config, fleet, name, changes)) return 0;
   const keys = [...changes].map(([key, value]) =>
     value === null ? `no ${key}` : `${key}: ${value}`
   );
@@ -79,9 +89,19 @@ export async function removeClient(
   args: string[],
   runtime: Runtime,
 ): Promise<number> {
-  const options = parseOptions(args, FILE_OPTION);
+  const options = parseOptions(args, REMOVE_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
+  const { fleet } = loadConfig(runtime, file);
+  if (fleet && !options.flag("local")) {
+    const isGone = await withFleet(
+      runtime,
+      fleet,
+      (values) => values.dropClient(name),
+    );
+    if (isGone) tellFleet(runtime);
+    if (isGone) return 0;
+  }
   const { before, after } = changeEntry(runtime, file, name, {
     edit: (text) => removeClientText(text, name),
     byHand: `take the entry "${name}" out of "clients:" by hand`,
@@ -95,6 +115,34 @@ export async function removeClient(
     runtime,
     readConfigText(runtime, file, text, included),
   );
+}
+
+/** Changes a client that the fleet shares; false where there is none. */
+function setShared(
+  runtime: Runtime,
+  config: Config,
+  fleet: FleetConfig,
+  name: string,
+  changes: ClientChanges,
+): Promise<boolean> {
+  return withFleet(runtime, fleet, async (values) => {
+    const before = await values.client(name);
+    if (!before) return false;
+    const entry: Record<string, unknown> = {
+      ...isMapping(before.entry) ? before.entry : {},
+    };
+    for (const [key, text] of changes) {
+      const yaml = text === null ? null : parseYaml(text);
+      if (yaml?.ok) entry[key] = yaml.value;
+      else delete entry[key];
+    }
+    const after = { ...before, entry };
+    const read = readSharedClient(name, after, config);
+    if (!("name" in read)) throw configError(config.file, read);
+    await values.putClient(name, after);
+    tellFleet(runtime);
+    return true;
+  });
 }
 
 function readChanges(

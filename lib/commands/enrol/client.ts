@@ -2,8 +2,14 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 import { nearest } from "../../values/text.ts";
 import { ADD_OPTIONS, addClient } from "./add.ts";
-import { FILE_OPTION, LIST_OPTIONS, listClients, showClient } from "./list.ts";
-import { removeClient, SET_ALONE, SET_OPTIONS, setClient } from "./change.ts";
+import { LIST_OPTIONS, listClients, showClient } from "./list.ts";
+import {
+  REMOVE_OPTIONS,
+  removeClient,
+  SET_ALONE,
+  SET_OPTIONS,
+  setClient,
+} from "./change.ts";
 
 /** The text of `knock help client`. */
 export const help = `Usage:
@@ -25,8 +31,9 @@ again.
 
 \`add\` prints one line, the enrolment. It contains the client's secrets: give it
 to nobody but the client, where \`knock import\` stores it. If it cannot be
-printed, nobody is enrolled. \`remove\` also removes the files beside the
-configuration that \`add\` made.
+printed, nobody is enrolled. With a fleet, clients go into its engine, for every
+gateway; with --local, into this file alone. \`remove\` also removes the files
+beside the configuration that \`add\` made.
 
 Options:
 ${ADD_OPTIONS}
@@ -54,7 +61,7 @@ export const subcommands = {
   set: SET_OPTIONS,
   list: LIST_OPTIONS,
   show: LIST_OPTIONS,
-  remove: FILE_OPTION,
+  remove: REMOVE_OPTIONS,
 } as const satisfies Record<keyof typeof SUBCOMMANDS, string>;
 
 /** Words that other programs use for these. */

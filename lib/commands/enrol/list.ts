@@ -6,6 +6,8 @@ import { needConfig } from "../../config/files/places.ts";
 import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
+import { readSharedClient } from "../../config/read.ts";
+import { withFleet } from "../../fleet/shared.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { OperatorError, SystemError, UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
@@ -19,6 +21,7 @@ import {
 } from "../../values/text.ts";
 import { formatDuration, formatSince } from "../../values/time.ts";
 import {
+  type Options,
   paintFor,
   parseOptions,
   printPainted,
@@ -32,10 +35,15 @@ export const FILE_OPTION =
                                root and ~/.config/knock/server.yaml for others.
 `;
 
+/** The option of those subcommands that a fleet changes. */
+export const LOCAL_OPTION =
+  `        --local                With a fleet: this gateway's file alone.
+`;
+
 /** Options of `list` and `show`. */
 export const LIST_OPTIONS =
   `        --json                 Print JSON, a list or one object.
-${FILE_OPTION}`;
+${LOCAL_OPTION}${FILE_OPTION}`;
 
 /** Runs `knock client list`. */
 export async function listClients(
@@ -45,7 +53,12 @@ export async function listClients(
   const options = parseOptions(args, LIST_OPTIONS);
   takePositionals(options, []);
   const file = needConfig(runtime, options.value("config"));
-  const { clients, state } = loadConfig(runtime, file);
+  const config = loadConfig(runtime, file);
+  const { state } = config;
+  const clients = [
+    ...config.clients,
+    ...await sharedClients(runtime, config, options),
+  ];
   const knocks = await readLastKnocks(runtime, state);
   const nowMs = runtime.nowMs();
   if (options.flag("json")) {
@@ -97,7 +110,8 @@ export async function showClient(
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const config = loadConfig(runtime, file);
-  const client = findClient(config, name);
+  const client = await findShared(runtime, config, options, name) ??
+    findClient(config, name);
   const knocks = await readLastKnocks(runtime, config.state);
   const nowMs = runtime.nowMs();
   if (options.flag("json")) {
@@ -216,6 +230,50 @@ function lastKnockOf(
   return isTerminal
     ? `${formatSince(nowMs - last)} ago`
     : new Date(last).toISOString();
+}
+
+/** Clients that the fleet shares, valid here; none without one, or with --local. */
+async function sharedClients(
+  runtime: Runtime,
+  config: Config,
+  options: Options,
+): Promise<Client[]> {
+  const { fleet, clients } = config;
+  if (!fleet || options.flag("local")) return [];
+  const names = new Set(clients.map(({ name }) => name));
+  return await withFleet(runtime, fleet, async (values) => {
+    const found: Client[] = [];
+    for await (const [name, shared] of values.clients()) {
+      const read = shared && readSharedClient(name, shared, config);
+      if (read && "name" in read) {
+        if (!names.has(name)) found.push(read);
+        continue;
+      }
+      const why = read ? `${read[0]!.path}: ${read[0]!.text}` : UNSEALED;
+      const words = `client ${name} of the fleet cannot be used here: ${why}`;
+      runtime.err(`knock: warning: ${escapeUnsafe(words)}\n`);
+    }
+    return found;
+  });
+}
+
+const UNSEALED = "its value is not sealed under this fleet's secret";
+
+/** Finds a client of the fleet by its name; null where the file has it, or nobody. */
+async function findShared(
+  runtime: Runtime,
+  config: Config,
+  options: Options,
+  name: string,
+): Promise<Client | null> {
+  const { fleet, clients } = config;
+  if (!fleet || options.flag("local")) return null;
+  if (clients.some((client) => client.name === name)) return null;
+  return await withFleet(runtime, fleet, async (values) => {
+    const shared = await values.client(name);
+    const read = shared && readSharedClient(name, shared, config);
+    return read && "name" in read ? read : null;
+  });
 }
 
 /** Finds a client by its name; throws UsageError with the nearest one. */

@@ -59,7 +59,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(options, []);
   const trialSeconds = readDuration(options, "trial", 1) ?? null;
   const file = findConfig(runtime, options.value("config")) ??
-    await (await import("./first.ts")).writeFirstConfiguration(runtime);
+    await (await import("./init/first.ts")).writeFirstConfiguration(runtime);
 
   // From the start: a signal without a handler ends the process.
   const byHand = runtime.isTerminal("in");

@@ -7,7 +7,8 @@
 
 import { join } from "node:path";
 import type { Client, Config } from "../../config/config.ts";
-import { readSharedClient, type SharedEntry } from "../../config/read.ts";
+import { readSharedClient } from "../../config/read.ts";
+import type { SharedEntry } from "../../fleet/fleet.ts";
 import { DIALECT_NAMES, dialectsOf } from "../../dialects/table.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import type { Knock1Client } from "../../dialects/knock1/open.ts";

@@ -36,6 +36,8 @@ export interface GatewayValue {
   readonly atMs: number;
   /** Revision of the engine that it has seen. */
   readonly revision: number;
+  /** Time from its last heartbeat to its own hearing of it, milliseconds; null before the first. */
+  readonly lagMs: number | null;
   readonly grants: number;
   /** Fingerprint of the server's public key. */
   readonly key: string;
@@ -55,11 +57,15 @@ export class Link {
   readonly #values: FleetValues;
   /** Called after each heartbeat that arrived, with the time without the engine before it, milliseconds. */
   readonly #reached: (awayMs: number) => Promise<void>;
+  /** Called after each heartbeat, whether it arrived or not. */
+  readonly #told: () => void;
   readonly instance: string;
   #beating: Promise<void> | null = null;
   /** By the monotonic clock. */
   #answeredMs: number;
   #wasReached = false;
+  /** As {@linkcode GatewayValue} has it. */
+  lagMs: number | null = null;
   /** Since when, Unix milliseconds, and why the engine is out of reach; null: it answers. */
   cutOff: { readonly sinceMs: number; readonly why: string } | null = null;
 
@@ -69,7 +75,9 @@ export class Link {
     engine: FleetEngine,
     values: FleetValues,
     reached: (awayMs: number) => Promise<void>,
+    told: () => void,
   ) {
+    this.#told = told;
     this.#server = server;
     this.#config = config;
     this.#engine = engine;
@@ -84,7 +92,8 @@ export class Link {
   }
 
   beat(): void {
-    this.#beating ??= this.#tell().finally(() => this.#beating = null);
+    this.#beating ??= this.#tell().then(() => this.#told())
+      .finally(() => this.#beating = null);
   }
 
   /** Resolves when no heartbeat is on its way. */
@@ -101,6 +110,7 @@ export class Link {
       sinceMs,
       atMs: nowMs,
       revision: this.#engine.mark?.revision ?? 0,
+      lagMs: this.lagMs,
       grants: store.ledger.countLive(nowMs),
       key: fingerprintOf(config.key),
       maxSkewMs: config.maxSkewMs,

@@ -64,7 +64,6 @@ export class FleetMember implements Fleet {
   #heardMs: number;
   /** The same by Unix time, of an earlier process, too. */
   #newsMs: number | null;
-  #lagMs: number | null = null;
   trouble: string | null = null;
   #claims = 0;
   #unknown = 0;
@@ -95,6 +94,9 @@ export class FleetMember implements Fleet {
       engine,
       values,
       (awayMs) => this.#reached(awayMs),
+      () => {
+        attempt(server.log, () => store.setFact("fleet", this.fact));
+      },
     );
     this.#heardMs = runtime.monotonicMs();
     this.#newsMs = (store.fact("fleet news") ?? null) as number | null;
@@ -176,6 +178,10 @@ export class FleetMember implements Fleet {
       await this.#engine.drop(this.#link.key).catch(() => {});
     }
     await this.#engine.close();
+    attempt(
+      this.#server.log,
+      () => this.#server.store.setFact("fleet", null),
+    );
     this.#book.close();
   }
 
@@ -204,7 +210,7 @@ export class FleetMember implements Fleet {
       name,
       cutOffSinceMs: cutOff?.sinceMs ?? null,
       trouble: cutOff?.why ?? null,
-      lagMs: this.#lagMs,
+      lagMs: this.#link.lagMs,
       clients: this.#book.size,
       claims: this.#claims,
       unknown: this.#unknown,
@@ -333,7 +339,6 @@ export class FleetMember implements Fleet {
       this.#watch?.again();
     }
     store.setFact("fleet mark", this.#engine.mark);
-    store.setFact("fleet", this.fact);
     this.#mirror.prune(runtime.nowMs() - GRANT_REST_MS);
   }
 
@@ -370,7 +375,7 @@ export class FleetMember implements Fleet {
     if (instance === this.#link.instance) {
       this.#heardMs = runtime.monotonicMs();
       this.#newsMs = runtime.nowMs();
-      this.#lagMs = Math.max(0, this.#newsMs - toldMs);
+      this.#link.lagMs = Math.max(0, this.#newsMs - toldMs);
       attempt(log, () => store.setFact("fleet news", this.#newsMs));
       // The last word of an earlier process is none of another's.
     } else if (toldMs > sinceMs + BEAT_MS) {

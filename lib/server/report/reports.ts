@@ -60,6 +60,7 @@ export class Reports {
       counts: counters.all,
       grants: store.ledger.countLive(runtime.nowMs()),
       sinceMs,
+      fleet: this.#server.fleet?.fact ?? null,
       build: {
         version: VERSION,
         runtime: runtime.name,

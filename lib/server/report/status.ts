@@ -3,6 +3,7 @@
 import type { HostFact } from "../grants/host.ts";
 import type { SniffFact } from "../packet/entrances.ts";
 import type { SequenceFact } from "../sequences/sequences.ts";
+import type { FleetFact } from "../state/fleet.ts";
 import type { Event } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
@@ -35,6 +36,8 @@ export interface Status {
   readonly sequences: readonly SequenceFact[];
   /** Sniffed ports, and why they are not heard; null: none are. */
   readonly sniff: SniffFact | null;
+  /** The fleet; null where the server stands alone. */
+  readonly fleet: FleetFact | null;
   /** Ports that the host's own rules keep closed, whatever is granted. */
   readonly droppedByHost: readonly HostFact[];
   /** Counts since the server's start, by name. */
@@ -58,6 +61,7 @@ export function readStatus(
       .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
     sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
     sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,
+    fleet: server ? (store!.fact("fleet") ?? null) as FleetFact | null : null,
     droppedByHost: server ? (store!.fact("host") ?? []) as HostFact[] : [],
     counters: (store?.fact("counters") ?? {}) as Record<string, number>,
     events: store?.history.find({ limit: MAX_EVENTS }) ?? [],
@@ -68,6 +72,7 @@ export function readStatus(
 export function statusJson(status: Status) {
   const { nowMs, server, grants, sequences, sniff, droppedByHost, counters } =
     status;
+  const { fleet } = status;
   return {
     running: server !== null,
     server: server && {
@@ -94,6 +99,21 @@ export function statusJson(status: Status) {
       trouble,
     })),
     sniff,
+    fleet: fleet && {
+      engine: fleet.engine,
+      name: fleet.name,
+      reachable: fleet.cutOffSinceMs === null,
+      cut_off_since: fleet.cutOffSinceMs === null
+        ? null
+        : new Date(fleet.cutOffSinceMs).toISOString(),
+      trouble: fleet.trouble,
+      lag_ms: fleet.lagMs,
+      clients: fleet.clients,
+      claims: fleet.claims,
+      claims_unknown: fleet.unknown,
+      claims_per_second: fleet.claimsPerSecond,
+      claim_ms_median: fleet.claimMs,
+    },
     dropped_by_host: droppedByHost.map((fact) => ({
       ...fact,
       ports: [fact.ports],

@@ -27,6 +27,7 @@ import type { Page } from "../status/text.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
 import { checkFirewall } from "./filter.ts";
+import { checkFleet } from "./fleet.ts";
 import {
   bad,
   type Finding,
@@ -151,6 +152,7 @@ export async function examine(
           ),
         ],
     ],
+    ["fleet", await checkFleet(runtime, config)],
     ["services", checkServices(config, sockets)],
     ["packet filter", [
       ...checkFirewall(config, ruleset, running, readInterfaces(runtime)),

@@ -45,12 +45,19 @@ export function describeStatus(status: Status, page: Page): string[] {
 
 /** The server, and what keeps its grants from working. */
 export function headLines(status: Status, page: Page): string[] {
-  const { server, nowMs, droppedByHost, sequences, sniff } = status;
+  const { server, nowMs, droppedByHost, sequences, sniff, fleet } = status;
   const { paint, columns } = page;
   const warnings = [
     ...droppedByHost.map((fact) => `warning: ${describeHostFact(fact)}`),
     ...sniff?.trouble
       ? [`warning: ${sniff.places.join(", ")} is not heard: ${sniff.trouble}`]
+      : [],
+    ...fleet && fleet.cutOffSinceMs !== null
+      ? [
+        `warning: cut off from ${fleet.engine} for ${
+          formatSince(nowMs - fleet.cutOffSinceMs)
+        }: ${fleet.trouble}`,
+      ]
       : [],
     ...describeSequences(sequences),
   ];

@@ -3,6 +3,7 @@
 import type { Listener, Runtime } from "../../../runtime/runtime.ts";
 import type { Endpoint } from "../../../values/address.ts";
 import { counterIds } from "../counters.ts";
+import type { FleetFact } from "../../state/fleet.ts";
 import { serveHttp } from "./http.ts";
 import { answerPage, type PageFacts } from "./page.ts";
 
@@ -20,11 +21,13 @@ interface Numbers {
   readonly sinceMs: number;
   /** Labels of the build: the version, the runtime and the backend. */
   readonly build: Readonly<Record<"version" | "runtime" | "backend", string>>;
+  /** The fleet; null where the server stands alone. */
+  readonly fleet: FleetFact | null;
 }
 
 /** Writes the numbers as Prometheus reads them. */
 export function formatMetrics(
-  { counts, grants, sinceMs, build }: Numbers,
+  { counts, grants, sinceMs, build, fleet }: Numbers,
 ): string {
   const events = Object.entries(counterIds(counts)).map(([name, count]) =>
     `knock_events_total{event="${name}"} ${count}\n`
@@ -43,6 +46,44 @@ knock_grants ${grants}
 # HELP knock_start_time_seconds When the server started, Unix time.
 # TYPE knock_start_time_seconds gauge
 knock_start_time_seconds ${sinceMs / 1000}
+${fleet === null ? "" : formatFleet(fleet)}`;
+}
+
+/** Numbers of a fleet; what was not measured yet is left out. */
+function formatFleet(fleet: FleetFact): string {
+  const gauge = (name: string, words: string, value: number | null) =>
+    value === null
+      ? ""
+      : `# HELP ${name} ${words}\n# TYPE ${name} gauge\n${name} ${value}\n`;
+  const { cutOffSinceMs, lagMs, clients, claimMs, claimsPerSecond } = fleet;
+  const reachable = cutOffSinceMs === null ? 1 : 0;
+  return gauge(
+    "knock_fleet_reachable",
+    "1 while the engine answers.",
+    reachable,
+  ) +
+    gauge(
+      "knock_fleet_lag_seconds",
+      "Time until this gateway hears of its own heartbeat.",
+      lagMs === null ? null : lagMs / 1000,
+    ) +
+    gauge("knock_fleet_clients", "Clients that the fleet shares.", clients) +
+    gauge(
+      "knock_fleet_claims_per_second",
+      "Claims of the last ten seconds.",
+      claimsPerSecond,
+    ) +
+    gauge(
+      "knock_fleet_claim_seconds",
+      "Median of the latest claims.",
+      claimMs === null ? null : claimMs / 1000,
+    ) +
+    `# HELP knock_fleet_claims_total Claims of packets.
+# TYPE knock_fleet_claims_total counter
+knock_fleet_claims_total ${fleet.claims}
+# HELP knock_fleet_claims_unknown_total Claims that the engine did not answer.
+# TYPE knock_fleet_claims_unknown_total counter
+knock_fleet_claims_unknown_total ${fleet.unknown}
 `;
 }
 

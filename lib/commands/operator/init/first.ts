@@ -1,19 +1,19 @@
 /** The first start with no configuration: one is written that closes nothing. */
 
-import { formatEnrolment } from "../../client/profile/enrolment.ts";
-import { addProfile } from "../../client/profile/file.ts";
+import { formatEnrolment } from "../../../client/profile/enrolment.ts";
+import { addProfile } from "../../../client/profile/file.ts";
 import {
   defaultConfig,
   pathBeside,
   profilesFile,
-} from "../../config/files/places.ts";
-import { createOwn } from "../../config/files/rights.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
-import { OperatorError, orNull } from "../../values/errors.ts";
-import { escapeUnsafe } from "../../values/text.ts";
+} from "../../../config/files/places.ts";
+import { createOwn } from "../../../config/files/rights.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
+import { OperatorError, orNull } from "../../../values/errors.ts";
+import { escapeUnsafe } from "../../../values/text.ts";
 import { newConfiguration } from "./init.ts";
-import type { NewService } from "../../config/config.ts";
-import { onePort } from "../../values/ports.ts";
+import type { NewService } from "../../../config/config.ts";
+import { onePort } from "../../../values/ports.ts";
 
 /** The first client's name, and its profile's. */
 const CLIENT = "me";

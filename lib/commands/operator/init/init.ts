@@ -1,35 +1,43 @@
-import type { StoredProfile } from "../../client/profile/file.ts";
+import type { StoredProfile } from "../../../client/profile/file.ts";
 import {
   configIn,
   defaultConfig,
   pathBeside,
-} from "../../config/files/places.ts";
-import { formatConfig } from "../../config/files/write.ts";
-import { parseConfig } from "../../config/read.ts";
-import { BACKENDS, DEFAULT_PORT, NAME } from "../../config/shape.ts";
-import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
-import { chooseFirewall } from "../../firewall/host/choice.ts";
+} from "../../../config/files/places.ts";
+import { formatConfig } from "../../../config/files/write.ts";
+import { parseConfig } from "../../../config/read.ts";
+import { BACKENDS, DEFAULT_PORT, NAME } from "../../../config/shape.ts";
+import { KEY_SIZE, publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
+import { chooseFirewall } from "../../../firewall/host/choice.ts";
 import {
   proposeInterfaces,
   readInterfaces,
-} from "../../firewall/host/interfaces.ts";
-import { listing, readHost } from "../../firewall/host/read.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
-import { parseEndpoint } from "../../values/address.ts";
-import { formatBase64url } from "../../values/bytes.ts";
-import { FailureError, orNull, UsageError } from "../../values/errors.ts";
+} from "../../../firewall/host/interfaces.ts";
+import { listing, readHost } from "../../../firewall/host/read.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
+import { parseEndpoint } from "../../../values/address.ts";
+import { formatBase64url } from "../../../values/bytes.ts";
+import { FailureError, orNull, UsageError } from "../../../values/errors.ts";
 import {
   onePort,
   parsePortRange,
   portHint,
   type PortRange,
-} from "../../values/ports.ts";
-import { escapeUnsafe } from "../../values/text.ts";
-import { oneOf, parseOptions, readPort, takePositionals } from "../command.ts";
-import { enrol, type NewKnockKeys, ownHost } from "../enrol/add.ts";
-import { createWith } from "../enrol/new_files.ts";
-import type { BackendName, FirewallConfig } from "../../firewall/firewall.ts";
-import type { NewService } from "../../config/config.ts";
+} from "../../../values/ports.ts";
+import { escapeUnsafe } from "../../../values/text.ts";
+import {
+  oneOf,
+  parseOptions,
+  readPort,
+  takePositionals,
+} from "../../command.ts";
+import { enrol, type NewKnockKeys, ownHost } from "../../enrol/add.ts";
+import { createWith } from "../../enrol/new_files.ts";
+import type {
+  BackendName,
+  FirewallConfig,
+} from "../../../firewall/firewall.ts";
+import type { NewService } from "../../../config/config.ts";
 
 /** The text of `knock help init`. */
 export const help = `Usage:
