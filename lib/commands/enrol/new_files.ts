@@ -134,7 +134,8 @@ export async function shareWith(
     createWith(runtime, files.filter(({ isOutput }) => isOutput), () => {});
     await values.putClient(name, shared);
     try {
-      if (runtime.out(out)) return;
+      const isRead = runtime.out(out);
+      if (isRead) return;
       throw new FailureError("cannot write to stdout: nobody reads it");
     } catch (error) {
       await values.dropClient(name);
