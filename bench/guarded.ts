@@ -57,6 +57,7 @@ const sequences = (protocol: "tcp" | "udp") =>
 export interface ServerOptions {
   /** The protocol of a sequence that opens the service, too. */
   readonly sequence?: "tcp" | "udp";
+  readonly backend?: "nft" | "iptables";
   /** True: a client speaks fwknop, which switches the prefilter off. */
   readonly secondDialect?: boolean;
   /** Clients besides, and the files that their keys are in. */
@@ -81,7 +82,8 @@ export class GuardedServer {
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    { sequence, secondDialect = false, others }: ServerOptions = {},
+    { sequence, backend = "nft", secondDialect = false, others }:
+      ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
     const program = server.#program;
@@ -89,7 +91,7 @@ export class GuardedServer {
       program.configure(
         [
           "listen: [62201]",
-          "firewall: { backend: nft }",
+          `firewall: { backend: ${backend} }`,
           `services: { ssh: tcp/${SERVICE_PORT} }`,
           `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
           `state: ${join(program.folder, "state")}`,

@@ -6,7 +6,7 @@
 
 import { createInterface } from "node:readline";
 import process from "node:process";
-import { connectOften, interleave } from "./prober/connecting.ts";
+import { connectOften, interleave, watch } from "./prober/connecting.ts";
 import { fill } from "./prober/filling.ts";
 import { open, openByReply } from "./prober/opening.ts";
 import type {
@@ -14,12 +14,13 @@ import type {
   Filled,
   Interleaved,
   Opened,
+  Openness,
   ProbeOrder,
 } from "./prober/orders.ts";
 
 function follow(
   order: ProbeOrder,
-): Opened | Filled | Connections | Promise<Interleaved> {
+): Opened | Filled | Connections | Openness | Promise<Interleaved> {
   switch (order.do) {
     case "interleave":
       return interleave(order);
@@ -29,6 +30,8 @@ function follow(
       return openByReply(order);
     case "fill":
       return fill(order);
+    case "watch":
+      return watch(order);
     case "connect":
       return connectOften(order);
   }

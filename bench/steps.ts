@@ -4,6 +4,7 @@ import type { Step } from "./step.ts";
 import { connections } from "./steps/connections.ts";
 import { dialectJunk } from "./steps/dialect_junk.ts";
 import { flood, peerFlood, sequenceFlood, ungated } from "./steps/flood.ts";
+import { flush } from "./steps/flush.ts";
 import { forged, forgedPeers } from "./steps/forged.ts";
 import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
@@ -28,4 +29,5 @@ export const STEPS: readonly Step[] = [
   peerFlood,
   sequenceFlood,
   connections,
+  flush,
 ];

@@ -72,6 +72,8 @@ export const TARGETS: readonly Target[] = [
   target("wrong tags refused", "judge_bad_tag_per_s", ["≥", 1_000_000, "/s"]),
   target("one-shot client, compiled by Bun, ms", "oneshot_ms_bun", ["≤", 15, " ms"], ["fwknop_oneshot_ms", "knock_oneshot_ms"]),
   target("one-shot client, deno run, ms", "oneshot_ms_deno", ["≤", 60, " ms"]),
+  target("openness after another program flushed the rules, of 60 times the longest, ms", "flush_open_ms_max", ["≤", 100, " ms"]),
+  target("… iptables", "flush_open_ms_max_iptables", ["≤", 1000, " ms"]),
   target("server memory, MB", "server_rss_mb", ["≤", 90, " MB"], ["fwknopd_rss_mb"]),
   target("server memory after a flood, MB", "server_rss_mb_flood", ["≤", 90, " MB"]),
   target("server memory after 100,000 grants, MB", "server_rss_mb_100k", ["≤", 90, " MB"]),

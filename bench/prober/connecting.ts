@@ -5,6 +5,7 @@ import {
   clientAddress,
   type Connections,
   type Interleaved,
+  type Openness,
   type ProbeOrder,
   REPLY_US,
 } from "./orders.ts";
@@ -27,6 +28,35 @@ export function connectOften(
     elapsedMs = performance.now() - startMs;
   }
   return { perSecond: count / elapsedMs * 1000 };
+}
+
+/** A SYN that got no answer for so long has got none. */
+const SHUT_US = 2000;
+
+/** Connects again and again; the times for which that worked. */
+export function watch(
+  order: Extract<ProbeOrder, { do: "watch" }>,
+): Openness {
+  const { source, target, port, forMs } = order;
+  const endMs = performance.now() + forMs;
+  const openMs: number[] = [];
+  let attempts = 0;
+  let shutMs = performance.now();
+  let wasOpen = false;
+  while (performance.now() < endMs) {
+    const nowMs = performance.now();
+    const socket = beginConnect(source, target, port);
+    const isOpen = connected([socket], SHUT_US).length > 0;
+    close(socket);
+    attempts++;
+    if (isOpen) wasOpen = true;
+    else {
+      if (wasOpen) openMs.push(nowMs - shutMs);
+      wasOpen = false;
+      shutMs = nowMs;
+    }
+  }
+  return { openMs, attempts };
 }
 
 /** Hits the ports of a sequence from all addresses in turns, and connects from all. */

@@ -52,6 +52,14 @@ export type ProbeOrder =
     /** Between the last hit and the connections. */
     readonly settleMs: number;
   }
+  /** Connects again and again for so long, to see when a port is open that should be shut. */
+  | {
+    readonly do: "watch";
+    readonly source: string;
+    readonly target: string;
+    readonly port: number;
+    readonly forMs: number;
+  }
   /** Connects and closes for so long. */
   | {
     readonly do: "connect";
@@ -81,6 +89,12 @@ export interface Filled {
 /** Count of the addresses that were let in. */
 export interface Interleaved {
   readonly open: number;
+}
+
+/** Times for which a watched port was open: from the last attempt before that failed to the first one after. */
+export interface Openness {
+  readonly openMs: readonly number[];
+  readonly attempts: number;
 }
 
 export interface Connections {

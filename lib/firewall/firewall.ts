@@ -80,6 +80,13 @@ export interface Firewall {
   readonly endsGrants: boolean;
 
   /**
+   * Tables of nftables where a change may undo ours, such as "inet knock";
+   * empty: ours is in the kernel, and nftables does not tell of it; absent: it
+   * is not in the kernel.
+   */
+  readonly tables?: readonly string[];
+
+  /**
    * Sets up, or mends, all that is ours, so that exactly these services are
    * guarded and exactly these grants are open. Safe to repeat: a server that
    * starts again or reloads calls it too; there is no moment in which a

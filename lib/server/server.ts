@@ -13,6 +13,7 @@ import { carryOut } from "./grants/change.ts";
 import { FleetMember } from "./fleet/member.ts";
 import { renewDialects, useDialects } from "./fleet/readers.ts";
 import { applyAll } from "./grants/orders.ts";
+import { keepRestored } from "./grants/restore.ts";
 import {
   care,
   dropGrants,
@@ -111,6 +112,7 @@ export class RunningServer {
       throw error;
     }
     running.#reports.announce(running.listening);
+    running.#timers.push(await keepRestored(server));
     running.#startTimers();
     await running.#attempt(async () => {
       const update = () => running.#update();
@@ -305,6 +307,8 @@ export class RunningServer {
   /** Takes guarding back: what was guarded is as it was before the server. */
   unguard(): Promise<void> {
     const server = this.#server;
+    // Nothing puts it back.
+    this.#stopTimers();
     return server.queue.add(() =>
       orFailure(() => server.active.firewall.remove())
     );
@@ -312,7 +316,7 @@ export class RunningServer {
 
   /** Stops listening and ends. Services stay guarded, grants end in the kernel. */
   async stop(): Promise<void> {
-    for (const timer of this.#timers) timer.stop();
+    this.#stopTimers();
     await this.#asks?.close();
     await this.#sequences.stop();
     await this.#reports.close();
@@ -322,6 +326,10 @@ export class RunningServer {
     await this.#fleet?.stop();
     await this.#reports.end();
     await this.#server.active.firewall.stop();
+  }
+
+  #stopTimers(): void {
+    for (const timer of this.#timers.splice(0)) timer.stop();
   }
 
   #every(ms: number, work: () => Promise<void>): void {

@@ -94,6 +94,13 @@ class IptablesFirewall implements Firewall {
       (this.endsGrants ? "" : ", without xt_time: the server ends grants");
   }
 
+  /** Tables of iptables-nft; the kernel does not tell of changes by iptables-legacy. */
+  get tables(): readonly string[] {
+    return this.#parts.version.includes("nf_tables")
+      ? ["ip mangle", "ip filter", "ip6 mangle", "ip6 filter"]
+      : [];
+  }
+
   get endsGrants(): boolean {
     return this.#chains.areTimed;
   }

@@ -34,12 +34,16 @@ import {
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
-import { ONCE_KINDS } from "./rules/sets.ts";
+import { hostTable, ONCE_KINDS, TABLE } from "./rules/sets.ts";
+
+/** Grants from which on guarding does not wait for them. */
+const MANY_GRANTS = 1000;
 
 /** Grants as elements of nftables sets, ended by the kernel. */
 export class NftFirewall implements Firewall, KernelExtras {
   readonly name: string;
   readonly endsGrants = true;
+  readonly tables: readonly string[];
   readonly kernel: KernelExtras = this;
   readonly #runtime: Runtime;
   readonly #nft: NftKernel;
@@ -55,6 +59,9 @@ export class NftFirewall implements Firewall, KernelExtras {
   ) {
     this.#runtime = runtime;
     this.name = name;
+    this.tables = place.host
+      ? [TABLE, hostTable(place.host)]
+      : [TABLE];
     this.#nft = nft;
     this.#standing = new InstalledRules(nft, place);
     this.#leads = new NftLeads(runtime);
@@ -74,7 +81,12 @@ export class NftFirewall implements Firewall, KernelExtras {
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
     };
-    const found = await this.#nft.look();
+    let found = await this.#nft.look();
+    if (found.own === null && grants.length > MANY_GRANTS) {
+      // Closed first: so many elements take the kernel a while.
+      await this.#standing.apply(plan, found, "");
+      found = await this.#nft.look();
+    }
     const ranges = segmentsByAddress(grants);
     const script = fillText(plan, grants, ranges, nowMs) +
       leading.map((led) => leads.text(led, nowMs)).join("") +
