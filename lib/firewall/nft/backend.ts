@@ -59,9 +59,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   ) {
     this.#runtime = runtime;
     this.name = name;
-    this.tables = place.host
-      ? [TABLE, hostTable(place.host)]
-      : [TABLE];
+    this.tables = place.host ? [TABLE, hostTable(place.host)] : [TABLE];
     this.#nft = nft;
     this.#standing = new InstalledRules(nft, place);
     this.#leads = new NftLeads(runtime);
