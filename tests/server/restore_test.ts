@@ -1,8 +1,8 @@
-/** What others delete of ours is put back: by the kernel's events, or by looks. */
+/** Rules that others delete are put back: by the kernel's events, or by looks. */
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { concerns } from "../../lib/firewall/host/events.ts";
+import { concerns } from "../../lib/server/grants/events.ts";
 import type { Firewall } from "../../lib/firewall/firewall.ts";
 import type { NativeLibrary } from "../../lib/runtime/runtime.ts";
 import { keepRestored } from "../../lib/server/grants/restore.ts";
@@ -141,7 +141,7 @@ test("keepRestored() puts back what the kernel tells of, and looks at nothing be
   // Some messages were lost: it may have been any.
   destroy();
   libc.lost = true;
-  await pass(500);
+  await pass(1200);
   assertEquals(count, { looks: 2, repairs: 2 });
   restoring.stop();
   assertEquals(libc.closed, 1);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { NftEvents } from "../../firewall/host/events.ts";
+import { NftEvents } from "./events.ts";
 import type { Stoppable } from "../../runtime/runtime.ts";
 import { attempt } from "../report/trouble.ts";
 import type { Server } from "../state/server.ts";
