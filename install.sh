@@ -1,15 +1,22 @@
 #!/bin/sh
-# Installs the latest knock for this system, after its checksum was found right:
+# Installs the latest knock for this system, after verifying its checksum: the
+# program, its manual pages and completions, and for root on a system with
+# systemd the units, which it does not enable.
 #
 #     curl -fsSL https://github.com/OWNER/knock/releases/latest/download/install.sh | KNOCK_URL=… sh
+#     sh install.sh --uninstall
 #
-# It needs curl. Everything comes by https, redirections too.
+# It needs curl and tar. Everything comes by https, redirections too.
 #
 # KNOCK_URL     where the files of a release are, with SHA256SUMS
-# KNOCK_DIR     where to put it; default: /usr/local/bin for root, else ~/.local/bin
-# KNOCK_MUSL    1: the binary for musl (Alpine), which is found out by itself
+# KNOCK_DIR     where to put it; default: /usr/local/bin for root, else ~/.local/bin.
+#               What is beside the program goes to the folder above.
+# KNOCK_MUSL    1: the binary for musl (Alpine); detected by default
 #
-# Who wants more than a checksum: gh attestation verify FILE --repo OWNER/knock
+# --uninstall   remove what this script installed, and its firewall rules; the
+#               configuration and the state stay
+#
+# To verify more than a checksum: gh attestation verify FILE --repo OWNER/knock
 set -eu
 
 fail() {
@@ -55,8 +62,116 @@ fetch_allowed() {
   esac
 }
 
+# Fetches a file of the release, and checks it against SHA256SUMS.
+fetch_checked() {
+  fetch_allowed "$1"
+  wanted=$(awk -v name="$1" '$2 == name { print $1 }' "$scratch/SHA256SUMS")
+  [ -n "$wanted" ] || fail "SHA256SUMS does not list $1"
+  if command -v sha256sum >/dev/null; then
+    found=$(sha256sum "$scratch/$1")
+  else
+    found=$(shasum -a 256 "$scratch/$1")
+  fi
+  found=${found%% *}
+  [ "$found" = "$wanted" ] ||
+    fail "the checksum of $1 is wrong: nothing was installed"
+}
+
+# Whether units belong here: root's systemd reads those of /usr/local and /usr.
+has_systemd() {
+  [ "$(id -u)" = 0 ] && [ -d /run/systemd/system ] || return 1
+  [ "$prefix" = /usr/local ] || [ "$prefix" = /usr ]
+}
+
+# Installs one file; a program that runs is replaced whole, never written into.
+put() {
+  mkdir -p "${2%/*}"
+  cp "$1" "$2.knock-new"
+  chmod "$3" "$2.knock-new"
+  mv -f "$2.knock-new" "$2"
+}
+
+install_shared() {
+  mkdir "$scratch/shared"
+  tar -xzf "$scratch/knock-share.tar.gz" -C "$scratch/shared"
+  (cd "$scratch/shared" && find . -type f) | sed 's|^\./||' | sort >"$scratch/all"
+  : >"$scratch/list"
+  while read -r path; do
+    case $path in
+      lib/*)
+        has_systemd || continue
+        sed "s|/usr/bin/knock|$folder/knock|" "$scratch/shared/$path" >"$scratch/one"
+        put "$scratch/one" "$prefix/$path" 644
+        ;;
+      *) put "$scratch/shared/$path" "$prefix/$path" 644 ;;
+    esac
+    echo "$path" >>"$scratch/list"
+  done <"$scratch/all"
+  put "$scratch/list" "$prefix/$list" 644
+  has_systemd || return 0
+  systemd-sysusers "$prefix/lib/sysusers.d/knock.conf"
+  [ -e /etc/knock ] || {
+    mkdir -m 0750 /etc/knock
+    chown root:knock /etc/knock
+  }
+  [ -e /var/lib/knock ] || mkdir -m 0700 /var/lib/knock
+  systemctl daemon-reload
+  # A server that runs goes on with the new version; grants stay.
+  systemctl try-restart knock.service
+}
+
+uninstall() {
+  [ -e "$folder/knock" ] || [ -e "$prefix/$list" ] ||
+    fail "knock is not installed in $folder"
+  if [ "$(id -u)" = 0 ]; then
+    if has_systemd && [ -e "$prefix/lib/systemd/system/knock.service" ]; then
+      systemctl disable --now knock.service knock-guard.service || true
+    fi
+    # Without the program nobody could open what its rules close.
+    if [ -e /etc/knock/server.yaml ]; then
+      "$folder/knock" rules --remove --config /etc/knock/server.yaml ||
+        echo "install.sh: rules of the firewall may be left: see nft list ruleset" >&2
+    fi
+  fi
+  if [ -e "$prefix/$list" ]; then
+    while read -r path; do
+      rm -f "$prefix/$path"
+    done <"$prefix/$list"
+    rm -f "$prefix/$list"
+    rmdir "$prefix/share/knock" "$prefix/share/doc/knock" 2>/dev/null || true
+  fi
+  rm -f "$folder/knock"
+  if has_systemd; then
+    systemctl daemon-reload
+  fi
+  echo "removed $folder/knock; configuration and state, such as /etc/knock and /var/lib/knock, are left"
+}
+
 # Last of all, and in one line: of a download that is cut, nothing runs.
 main() {
+  if [ -n "${KNOCK_DIR-}" ]; then
+    folder=$KNOCK_DIR
+  elif [ "$(id -u)" = 0 ]; then
+    folder=/usr/local/bin
+  else
+    folder=$HOME/.local/bin
+  fi
+  folder=${folder%/}
+  case $folder in
+    /*) ;;
+    *) folder=$PWD/$folder ;;
+  esac
+  prefix=${folder%/*}
+  list=share/knock/installed
+
+  case ${1-} in
+    "") ;;
+    --uninstall)
+      uninstall
+      return
+      ;;
+    *) fail "unknown option \"$1\": the only one is --uninstall" ;;
+  esac
   : "${KNOCK_URL:?names the folder of a release, such as https://HOST/releases/latest/download}"
 
   case $(uname -s) in
@@ -81,37 +196,17 @@ main() {
   binary=knock-$system-$machine
   [ -z "$musl" ] || binary=$binary-musl
 
-  if [ -n "${KNOCK_DIR-}" ]; then
-    folder=$KNOCK_DIR
-  elif [ "$(id -u)" = 0 ]; then
-    folder=/usr/local/bin
-  else
-    folder=$HOME/.local/bin
-  fi
-
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   trap 'exit 1' HUP INT TERM
 
   fetch_allowed SHA256SUMS
-  fetch_allowed "$binary"
-  wanted=$(awk -v name="$binary" '$2 == name { print $1 }' "$scratch/SHA256SUMS")
-  [ -n "$wanted" ] || fail "SHA256SUMS does not list $binary"
-  if command -v sha256sum >/dev/null; then
-    found=$(sha256sum "$scratch/$binary")
-  else
-    found=$(shasum -a 256 "$scratch/$binary")
-  fi
-  found=${found%% *}
-  [ "$found" = "$wanted" ] ||
-    fail "the checksum of $binary is wrong: nothing was installed"
+  fetch_checked "$binary"
+  fetch_checked knock-share.tar.gz
 
-  mkdir -p "$folder"
-  # A program that runs is replaced whole, never written into.
-  cp "$scratch/$binary" "$folder/.knock.new"
-  chmod 755 "$folder/.knock.new"
-  mv -f "$folder/.knock.new" "$folder/knock"
+  put "$scratch/$binary" "$folder/knock" 755
+  install_shared
   echo "$folder/knock: $("$folder/knock" version)"
 }
 
-main
+{ main "$@"; }

@@ -4,13 +4,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { formatBash } from "../lib/commands/completion/bash.ts";
-import { formatFish } from "../lib/commands/completion/fish.ts";
-import { readCommandWords } from "../lib/commands/completion/words.ts";
-import { formatZsh } from "../lib/commands/completion/zsh.ts";
 import { VERSION } from "../lib/values/program.ts";
 import { type Entry, formatAr, formatTar } from "./archive.ts";
 import { formatManual } from "./man.ts";
+import { formatCompletions, UNITS } from "./share.ts";
 
 const encoder = new TextEncoder();
 const PLAIN = 0o644;
@@ -68,13 +65,13 @@ async function listFiles(
   seconds: number,
 ): Promise<Entry[]> {
   const read = (path: string) => readFileSync(join(root, path), "utf8");
-  const words = await readCommandWords();
+  const { bash, zsh, fish } = await formatCompletions();
   const date = new Date(seconds * 1000);
   const manual = await formatManual(date.toISOString().slice(0, 10));
   const doc = "usr/share/doc/knock";
   return [
     { path: "usr/bin/knock", mode: PROGRAM, data: binary },
-    ...["knock.service", "knock-guard.service"].map((name) =>
+    ...UNITS.map((name) =>
       file(`usr/lib/systemd/system/${name}`, read(`packaging/systemd/${name}`))
     ),
     file(
@@ -84,9 +81,9 @@ async function listFiles(
     ...[...manual].map(([name, page]) =>
       zipped(`usr/share/man/man${name.at(-1)}/${name}`, page)
     ),
-    file("usr/share/bash-completion/completions/knock", formatBash(words)),
-    file("usr/share/zsh/vendor-completions/_knock", formatZsh(words)),
-    file("usr/share/fish/vendor_completions.d/knock.fish", formatFish(words)),
+    file("usr/share/bash-completion/completions/knock", bash),
+    file("usr/share/zsh/vendor-completions/_knock", zsh),
+    file("usr/share/fish/vendor_completions.d/knock.fish", fish),
     file(
       "usr/share/lintian/overrides/knock",
       read("packaging/debian/overrides"),

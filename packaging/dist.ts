@@ -1,6 +1,7 @@
 /**
  * Fills dist/ with everything of a release: `deno task dist`. With `--only
- * linux-x64,js,npm,deb` only these; with `--maker bun` or `deno` by that one.
+ * linux-x64,js,npm,deb,files` only these; with `--maker bun` or `deno` by that
+ * one.
  * @module
  */
 
@@ -14,13 +15,14 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../lib/values/program.ts";
 import { Compiler, type Maker, TARGETS } from "./compile.ts";
 import { formatDeb, type Machine } from "./deb.ts";
-import { makePackage } from "./npm.ts";
+import { FILES } from "./files.ts";
+import { makePackage, packPackage } from "./npm.ts";
 import { releaseSeconds } from "./release.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -61,7 +63,7 @@ async function main(): Promise<void> {
   }
   if (wants("npm")) {
     makePackage(ROOT, join(folder, "npm"), compiler.bun);
-    say(`${"npm/".padEnd(26)} ${" ".repeat(10)}  bun build, tsc`);
+    told(packPackage(join(folder, "npm"), folder), "bun build, tsc, npm pack");
   }
   const seconds = releaseSeconds(ROOT);
   for (const [machine, binary] of DEBS) {
@@ -75,20 +77,32 @@ async function main(): Promise<void> {
     writeFileSync(join(folder, name), deb);
     told(name, "packaging/deb.ts");
   }
+  for (const { path, make, isProgram } of wants("files") ? FILES : []) {
+    const file = join(folder, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, await make(ROOT));
+    chmodSync(file, isProgram ? 0o755 : 0o644);
+    told(path, "packaging/files.ts");
+  }
   writeFileSync(join(folder, SUMS), sumsOf(folder));
   if (compiler.denoFails !== null) {
     say(`deno compile was tried first: ${compiler.denoFails}`);
   }
 }
 
+/** Folder of the package before it is packed: no file of a release. */
+const UNPACKED = "npm";
+
 /** A line for each file, as sha256sum(1) writes and checks them. */
 function sumsOf(folder: string): string {
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== SUMS)
-    .map(({ name }) => name).sort()
-    .map((name) => {
-      const bytes = readFileSync(join(folder, name));
-      return `${createHash("sha256").update(bytes).digest("hex")}  ${name}\n`;
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(folder, join(parentPath, name)))
+    .filter((path) => path !== SUMS && path.split("/")[0] !== UNPACKED)
+    .sort()
+    .map((path) => {
+      const bytes = readFileSync(join(folder, path));
+      return `${createHash("sha256").update(bytes).digest("hex")}  ${path}\n`;
     }).join("");
 }
 

@@ -49,6 +49,17 @@ export function makePackage(
   writeFileSync(join(folder, "package.json"), `${pack}\n`);
 }
 
+/** Packs that folder into an archive in another one; returns its name. */
+export function packPackage(folder: string, into: string): string {
+  return run(into, [
+    "npm",
+    "pack",
+    "--silent",
+    "--ignore-scripts",
+    folder,
+  ]).trim().split("\n").at(-1)!;
+}
+
 function manifest() {
   const exported = (name: string) => ({
     types: `./types/${name}.d.ts`,
@@ -107,7 +118,7 @@ function writeTypes(root: string, folder: string): void {
   }
 }
 
-function run(cwd: string, [program, ...args]: readonly string[]): void {
+function run(cwd: string, [program, ...args]: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program!, args, {
     cwd,
     encoding: "utf8",
@@ -116,4 +127,5 @@ function run(cwd: string, [program, ...args]: readonly string[]): void {
   if (status !== 0) {
     throw new Error(`${program} ${args.join(" ")}: ${stdout}${stderr}`);
   }
+  return stdout;
 }

@@ -24,17 +24,18 @@ export function whyNot(programs: readonly string[]): string | null {
   return missing === undefined ? null : `needs ${missing}`;
 }
 
-/** Builds parts of a release into a fresh folder, and says what was told. */
+/** Builds parts of a release into a fresh folder, from the sources in `root`; and what it printed. */
 export function build(
   only: string,
   env: Record<string, string> = {},
+  root = ROOT,
 ): { folder: string; said: string } {
   const folder = mkdtempSync(join(tmpdir(), "knock-dist-"));
   const said = run("deno", [
     "run",
     "-A",
     "--no-check",
-    join(ROOT, "packaging/dist.ts"),
+    join(root, "packaging/dist.ts"),
     ...["--only", only, "--out", folder],
   ], { env }).stdout;
   return { folder, said };

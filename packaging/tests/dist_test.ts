@@ -7,8 +7,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
+  cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -19,6 +22,7 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { COMMANDS } from "../../lib/commands/table.ts";
 import { VERSION } from "../../lib/values/program.ts";
+import { FILES } from "../files.ts";
 import { build, MACHINE, ROOT, run, whyNot } from "./build.ts";
 
 /** A shared machine is slow at times; `deno task bench` measures for real. */
@@ -29,7 +33,7 @@ const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
 
 const { folder, said } = skip
   ? { folder: "", said: "" }
-  : build(`${MACHINE},js,deb`);
+  : build(`${MACHINE},js,deb,npm,files`);
 const scratch = mkdtempSync(join(tmpdir(), "knock-dist-test-"));
 const binary = join(folder, `knock-${MACHINE}`);
 
@@ -83,7 +87,9 @@ test("SHA256SUMS holds, for sha256sum too", { skip }, () => {
   const { stdout } = run("sha256sum", ["--check", "SHA256SUMS"], {
     cwd: folder,
   });
-  assertEquals(stdout.match(/: OK$/gm)?.length, 3);
+  // The binary, knock.js, the two packages, and all that is in the list.
+  assertEquals(stdout.match(/: OK$/gm)?.length, 4 + FILES.length);
+  for (const { path } of FILES) assert(stdout.includes(`${path}: OK`), path);
 });
 
 test("the binary needs no runtime: there is none in the room", { skip }, () => {
@@ -171,16 +177,30 @@ for (
   });
 }
 
-test("the same sources make the same bytes", { skip }, () => {
-  const env = { SOURCE_DATE_EPOCH: "1767225600" };
-  const sums = [1, 2].map(() => {
-    const { folder } = build(`${MACHINE},js,deb`, env);
-    const text = readFileSync(join(folder, "SHA256SUMS"), "utf8");
-    rmSync(folder, { recursive: true });
-    return text;
-  });
-  assertEquals(sums[0], sums[1]);
-});
+test(
+  "the same sources make the same bytes, in another folder, too",
+  { skip },
+  () => {
+    const env = { SOURCE_DATE_EPOCH: "1767225600" };
+    const other = join(scratch, "sources");
+    mkdirSync(other);
+    for (const name of readdirSync(ROOT)) {
+      if (["node_modules", "dist", ".git"].includes(name)) continue;
+      cpSync(join(ROOT, name), join(other, name), { recursive: true });
+    }
+    cpSync(join(ROOT, "node_modules"), join(other, "node_modules"), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    const sums = [ROOT, other].map((root) => {
+      const { folder } = build(`${MACHINE},js,deb,npm,files`, env, root);
+      const text = readFileSync(join(folder, "SHA256SUMS"), "utf8");
+      rmSync(folder, { recursive: true });
+      return text;
+    });
+    assertEquals(sums[0], sums[1]);
+  },
+);
 
 test(
   "install.sh installs what the sums hold, and nothing else",
@@ -195,6 +215,16 @@ test(
     };
     const script = join(ROOT, "install.sh");
     run("sh", [script], { env });
+    const placed = [
+      "share/man/man1/knock.1",
+      "share/man/man5/knock-server.yaml.5",
+      "share/bash-completion/completions/knock",
+      "share/zsh/site-functions/_knock",
+      "share/fish/vendor_completions.d/knock.fish",
+    ].map((path) => join(home, path));
+    for (const path of placed) assert(existsSync(path), path);
+    // Units are for the service of a system, not for a folder of one's own.
+    assert(!existsSync(join(home, "lib")));
     const { stdout } = run(join(home, "bin/knock"), ["version"]);
     assertMatch(
       stdout,
@@ -212,5 +242,14 @@ test(
     const hash = (path: string) =>
       createHash("sha256").update(readFileSync(path)).digest("hex");
     assertEquals(hash(join(home, "bin/knock")), hash(binary));
+    writeFileSync(join(home, "share/man/man1/other.1"), "another's");
+    run("sh", [script, "--uninstal"], { env, status: 1 });
+    run("sh", [script, "--uninstall"], { env });
+    for (const path of [...placed, join(home, "bin/knock")]) {
+      assert(!existsSync(path), path);
+    }
+    assert(existsSync(join(home, "share/man/man1/other.1")));
+    const again = run("sh", [script, "--uninstall"], { env, status: 1 });
+    assertMatch(again.stderr, /is not installed/);
   },
 );
