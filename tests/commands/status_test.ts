@@ -312,7 +312,11 @@ test("runLog() prints RFC 3339 in a pipe, and local time with its age on a termi
   );
   const seen = await busyMachine(true, 0);
   assertEquals(await runLog(["--lines=2"], seen.runtime), 0);
-  const [refused, ran] = seen.runtime.stdout.split("\n");
+  const [refused, rest, ran] = seen.runtime.stdout.split("\n");
+  assertEquals(
+    rest,
+    `${" ".repeat(22)}\x1b[33mmay not open, however often it asks for it\x1b[m`,
+  );
   assert(refused!.includes("   4 min ago  \x1b[33mrefused alice"), refused);
   assert(ran!.includes("     1 s ago  run alice"), ran);
 });

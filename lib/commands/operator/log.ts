@@ -2,14 +2,18 @@ import { loadConfig } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { describeEvent } from "../../server/report/status.ts";
-import type { Event, HistoryQuery } from "../../server/state/history.ts";
+import type {
+  Event,
+  EventName,
+  HistoryQuery,
+} from "../../server/state/history.ts";
 import { openExistingStore, type Store } from "../../server/state/store.ts";
 import { parsePortRange } from "../../values/ports.ts";
 import {
   escapeUnsafe,
   formatJson,
   type Paint,
-  plain,
+  wrapLine,
 } from "../../values/text.ts";
 import { UsageError } from "../../values/errors.ts";
 import { formatLocal, formatSince } from "../../values/time.ts";
@@ -73,7 +77,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       json
         ? eventJson(event)
         : terminal
-        ? formatLocally(event, runtime.nowMs(), paint)
+        ? formatLocally(event, runtime.nowMs(), runtime.columns(), paint)
         : formatLine(event)
     );
     return lines.length === 0 || printPainted(runtime, lines);
@@ -147,23 +151,29 @@ function formatLine(event: Event): string {
   return escapeUnsafe(`${time} ${describeEvent(event)}`);
 }
 
-/** A line for a terminal, in local time. */
-function formatLocally(event: Event, nowMs: number, paint: Paint): string {
+/** Lines of an event for a terminal, in local time. */
+function formatLocally(
+  event: Event,
+  nowMs: number,
+  columns: number,
+  paint: Paint,
+): string {
   const { atMs } = event;
   const since = `${formatSince(nowMs - atMs)} ago`.padStart(11);
-  const time = plain("dim", `${formatLocal(atMs, nowMs)} ${since}  `);
-  const text = describeEvent(event);
-  switch (event.event) {
-    case "failed":
-      return time + paint("red", text);
-    case "refused":
-      return time + paint("yellow", text);
-    case "open":
-      return time + paint("green", text);
-    default:
-      return time + plain("dim", text);
-  }
+  const time = `${formatLocal(atMs, nowMs)} ${since}  `;
+  const style = STYLES[event.event];
+  return wrapLine(describeEvent(event), columns - time.length)
+    .map((part, index) =>
+      (index === 0 ? time : " ".repeat(time.length)) +
+      (style ? paint(style, part) : part)
+    ).join("\n");
 }
+
+const STYLES: Partial<Record<EventName, Parameters<Paint>[0]>> = {
+  failed: "red",
+  refused: "yellow",
+  open: "green",
+};
 
 /** An event as one JSON object: docs/json.md, "log". */
 function eventJson(event: Event): string {

@@ -20,6 +20,7 @@ const LOOK_MS = 1000;
 const ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
+/** Before a line: behind one of full width it would take the last character. */
 const CLEAR_LINE = "\x1b[K";
 const CLEAR_BELOW = "\x1b[J";
 /** Unlike a newline it does not scroll at the bottom. */
@@ -84,7 +85,7 @@ function paintScreen(runtime: Runtime, status: Status): string {
     paint: paintFor(runtime, "out"),
   };
   const lines = screenLines(status, page, runtime.rows());
-  return HOME + lines.map((line) => line + CLEAR_LINE).join(NEXT_LINE) +
+  return HOME + lines.map((line) => CLEAR_LINE + line).join(NEXT_LINE) +
     CLEAR_BELOW;
 }
 
