@@ -66,6 +66,7 @@ export class FleetBook implements SharedClients {
   readonly #put: Statement;
   readonly #drop: Statement;
   #round = 0;
+  #size: number;
   #dialects: readonly DialectName[] = [];
   #hasWeb = false;
   #listed: readonly Client[] = [];
@@ -87,6 +88,7 @@ export class FleetBook implements SharedClients {
     );
     this.#drop = database.prepare("delete from clients where name = ?");
     this.#round = (this.fact("round") ?? 0) as number;
+    this.#size = (this.fact("size") ?? 0) as number;
     this.changed();
   }
 
@@ -102,9 +104,9 @@ export class FleetBook implements SharedClients {
     return this.#listed;
   }
 
+  /** Number of clients; kept, as counting a million takes a while. */
   get size(): number {
-    return this.#database.prepare("select count(*) as n from clients").get()!
-      .n as number;
+    return this.#size;
   }
 
   has(name: string): boolean {
@@ -139,6 +141,7 @@ export class FleetBook implements SharedClients {
     const knock = isMapping(entry.knock) && typeof entry.knock.key === "string"
       ? parseKey(entry.knock.key)
       : null;
+    if (!this.has(name)) this.#size++;
     this.#put.run(
       name,
       knock,
@@ -150,10 +153,10 @@ export class FleetBook implements SharedClients {
     this.#read.delete(name);
   }
 
-  /** Forgets a client; true if it was there. */
-  drop(name: string): boolean {
+  /** Forgets a client. */
+  drop(name: string): void {
     this.#read.delete(name);
-    return this.#drop.run(name) > 0;
+    this.#size -= this.#drop.run(name);
   }
 
   /** All clients follow; those that are not put until {@linkcode sweep} are gone. */
@@ -162,11 +165,11 @@ export class FleetBook implements SharedClients {
     this.setFact("round", this.#round);
   }
 
-  /** Forgets those that were not put since {@linkcode begin}; how many. */
-  sweep(): number {
+  /** Forgets those that were not put since {@linkcode begin}. */
+  sweep(): void {
     this.#read.clear();
-    return this.#database.prepare("delete from clients where round <> ?")
-      .run(this.#round);
+    this.#size -= this.#database
+      .prepare("delete from clients where round <> ?").run(this.#round);
   }
 
   /** Looks anew which dialects are used; true if that, or a listed client, has changed. Called after changes, and by a reload. */
@@ -204,11 +207,14 @@ export class FleetBook implements SharedClients {
 
   /** Does all of it, or nothing when it throws. */
   transaction(work: () => void): void {
+    const before = this.#size;
     this.#database.exec("begin immediate");
     try {
       work();
+      if (this.#size !== before) this.setFact("size", this.#size);
       this.#database.exec("commit");
     } catch (error) {
+      this.#size = before;
       this.#database.exec("rollback");
       throw error;
     }
