@@ -23,7 +23,7 @@ const FLEET = {};
 const TWICE = "no packet is accepted twice";
 const LOST = "no acknowledged grant is lost";
 
-/** What may break, and the invariant that says so. */
+/** Mutants: other constants, and the invariant that breaks. */
 const MUTANTS: readonly (readonly [
   name: string,
   constants: Readonly<Record<string, number>>,
@@ -59,7 +59,7 @@ function changed(constants: Readonly<Record<string, number>>): string {
   return text;
 }
 
-/** Why it cannot run here; null when it can. */
+/** Reason why it cannot run here; null when it can. */
 function whyNot(): string | null {
   for (const program of ["rumur", "cc"]) {
     const found = spawnSync("sh", ["-c", `command -v ${program}`]);
