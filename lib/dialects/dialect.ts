@@ -305,7 +305,7 @@ export interface OwnKey<T> {
 }
 
 /** Sources of new keys. */
-interface KeyWorld {
+export interface KeyWorld {
   random(size: number): Uint8Array<ArrayBuffer>;
   /** A new RSA private key, in PEM. */
   rsaPrivateKey(bits: number): string;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { formatEnrolment } from "../../client/profile/enrolment.ts";
 import { formatConfig } from "../../config/files/write.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { drawKnockKeys } from "../../dialects/knock1/keys.ts";
 import type { Child, Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
@@ -46,8 +47,7 @@ export function writeDemo(
 ): string {
   const { files } = runtime;
   const key = runtime.random(32);
-  const clientKey = runtime.random(32);
-  const psk = runtime.random(32);
+  const { privateKey, ...keys } = drawKnockKeys(runtime);
   const text = formatConfig({
     port: server.port,
     backend: server.backend,
@@ -55,8 +55,7 @@ export function writeDemo(
     services: [server.service],
     clients: [{
       name: "visitor",
-      key: publicKeyOf(clientKey),
-      psk,
+      ...keys,
       open: [server.service.name],
       forSeconds: server.seconds,
     }],
@@ -67,8 +66,8 @@ export function writeDemo(
     host: server.host,
     port: server.port,
     server: publicKeyOf(key),
-    key: clientKey,
-    psk,
+    key: privateKey,
+    psk: keys.psk,
     name: "visitor",
   });
 }

@@ -17,9 +17,9 @@ import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
 import type { NewClient } from "../../config/files/write.ts";
 import { NAME } from "../../config/shape.ts";
-import { parseKey } from "../../dialects/knock1/keys.ts";
+import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES } from "../../dialects/table.ts";
-import { KEY_SIZE, publicKeyOf } from "../../dialects/crypto/curve25519.ts";
+import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   type Endpoint,
@@ -142,12 +142,15 @@ export async function addClient(
 
   const code = options.flag("code") ? newCodeSecret(runtime) : null;
 
-  const { entry, privateKey } = enrol(runtime, name, open, {
-    publicKey,
-    ...forSeconds === undefined ? {} : { forSeconds },
+  const { privateKey, ...keys } = drawKnockKeys(runtime, publicKey);
+  const entry: NewClient = {
+    name,
+    ...keys,
+    open,
+    forSeconds: forSeconds ?? null,
     ...code === null ? {} : { code: codeFileOf(name) },
     web: page !== null,
-  });
+  };
   const enrolled = {
     ...server,
     name,
@@ -297,35 +300,6 @@ async function findAddresses(
     );
   }
   return found;
-}
-
-// New keys for a client, and where it finds this server.
-
-/** A client's entry in the configuration, and what only the client gets. */
-export interface NewKnockKeys {
-  readonly entry: NewClient;
-  /** 32 bytes; null when the client made its own pair. */
-  readonly privateKey: Uint8Array<ArrayBuffer> | null;
-}
-
-/** Draws a psk, and a key pair unless the client's public key is given. */
-export function enrol(
-  runtime: Runtime,
-  name: string,
-  open: NewClient["open"],
-  options: {
-    publicKey?: Uint8Array | undefined;
-    forSeconds?: number;
-    code?: string;
-    web?: boolean;
-  } = {},
-): NewKnockKeys {
-  const privateKey = options.publicKey ? null : runtime.random(KEY_SIZE);
-  const key = options.publicKey ?? publicKeyOf(privateKey!);
-  const psk = runtime.random(KEY_SIZE);
-  const { forSeconds = null, code, web = false } = options;
-  const entry = { name, key, psk, open, forSeconds, web };
-  return { entry: code === undefined ? entry : { ...entry, code }, privateKey };
 }
 
 /** The best guess at the host by which clients reach this machine. */

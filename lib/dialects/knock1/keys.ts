@@ -2,13 +2,29 @@
 
 import { formatBase64url, parseBase64 } from "../../values/bytes.ts";
 import { object, required, text } from "../../values/schema.ts";
-import { KEY_SIZE } from "../crypto/curve25519.ts";
-import type { ClientPart } from "../dialect.ts";
+import { KEY_SIZE, publicKeyOf } from "../crypto/curve25519.ts";
+import type { ClientPart, KeyWorld } from "../dialect.ts";
 
 /** A client's public key and the psk shared with it, 32 bytes each. */
 export interface KnockClientKeys {
   readonly key: Uint8Array;
   readonly psk: Uint8Array;
+}
+
+/** Keys of a new client, and what only the client gets. */
+export interface NewKnockKeys extends KnockClientKeys {
+  /** 32 bytes; null when the client made its own pair. */
+  readonly privateKey: Uint8Array<ArrayBuffer> | null;
+}
+
+/** Draws a psk, and a key pair unless the client's public key is given. */
+export function drawKnockKeys(
+  world: Pick<KeyWorld, "random">,
+  publicKey?: Uint8Array,
+): NewKnockKeys {
+  const privateKey = publicKey ? null : world.random(KEY_SIZE);
+  const key = publicKey ?? publicKeyOf(privateKey!);
+  return { key, psk: world.random(KEY_SIZE), privateKey };
 }
 
 /** The keys of a profile, 32 bytes each. */

@@ -8,6 +8,7 @@ import { formatConfig } from "../../../config/files/write.ts";
 import { parseConfig } from "../../../config/read.ts";
 import { BACKENDS, DEFAULT_PORT, NAME } from "../../../config/shape.ts";
 import { KEY_SIZE, publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
+import { drawKnockKeys } from "../../../dialects/knock1/keys.ts";
 import { chooseFirewall } from "../../../firewall/host/choice.ts";
 import {
   proposeInterfaces,
@@ -31,7 +32,7 @@ import {
   readPort,
   takePositionals,
 } from "../../command.ts";
-import { enrol, type NewKnockKeys, ownHost } from "../../enrol/add.ts";
+import { ownHost } from "../../enrol/add.ts";
 import { createWith } from "../../enrol/new_files.ts";
 import type {
   BackendName,
@@ -250,16 +251,23 @@ export function newConfiguration(
   const services = options.services ?? defaultServices(backend);
   const keyFile = pathBeside(runtime, file, "server.key");
   const key = runtime.random(KEY_SIZE);
-  const client: NewKnockKeys | null = options.client === undefined
-    ? null
-    : enrol(runtime, options.client, services.map(({ name }) => name));
+  const name = options.client;
+  const drawn = name === undefined ? null : drawKnockKeys(runtime);
+  const open = services.map(({ name }) => name);
+  const client = drawn && {
+    name: name!,
+    key: drawn.key,
+    psk: drawn.psk,
+    open,
+    forSeconds: null,
+  };
   const text = formatConfig({
     port,
     backend,
     mode,
     chain: options.chain ?? null,
     services,
-    clients: client ? [client.entry] : [],
+    clients: client ? [client] : [],
   });
   // What cannot be read again is not written.
   parseConfig(text, {
@@ -284,10 +292,10 @@ export function newConfiguration(
     enrolment: client && {
       host: ownHost(runtime, []),
       port,
-      name: client.entry.name,
+      name: client.name,
       server: publicKeyOf(key),
-      key: client.privateKey!,
-      psk: client.entry.psk,
+      key: drawn!.privateKey!,
+      psk: client.psk,
     },
   };
 }
