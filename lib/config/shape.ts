@@ -245,6 +245,7 @@ export const serverSchema = object({
     mode: optional(oneOf(["guard", "accept"]), "guard"),
     chain: optional(words, null),
     interfaces: optional(oneOrMore(interfaceName), []),
+    prefilter: optional(oneOf(["auto", "nft", "xdp", "off"]), "auto"),
     open: optional(argv, null),
     close: optional(argv, null),
   })),

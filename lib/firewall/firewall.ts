@@ -46,6 +46,24 @@ export interface Prefilter {
   readonly webTags?: readonly Uint8Array[];
 }
 
+/** Where junk is dropped now, besides the program itself. */
+export interface PrefilterState {
+  /** `nft`: in prerouting; `ingress`: by nft at the interfaces, too; `xdp`: at them, before nft. */
+  readonly kind: "off" | "nft" | "ingress" | "xdp";
+  /** Interfaces of `ingress` and `xdp`, with XDP's mode: "eth0", "eth0 (native)". */
+  readonly interfaces: readonly string[];
+  /** Why it is not as the configuration wants it; null = it is. */
+  readonly problem: string | null;
+}
+
+/** This machine's place in its networks. */
+export interface Facing {
+  /** Names of interfaces that strangers come in by, sorted; at least one. */
+  readonly devices: readonly string[];
+  /** This machine's addresses, canonical and sorted. */
+  readonly addresses: readonly string[];
+}
+
 /** UDP ports that the program watches without a socket: the kernel copies to it what can be a knock, and drops nothing. */
 export interface Sniffed {
   readonly ports: readonly number[];
@@ -151,6 +169,9 @@ export interface KernelExtras {
     sniffed?: Sniffed | null,
   ): Promise<void>;
 
+  /** Tells where it drops junk now. */
+  readonly prefilter: PrefilterState;
+
   /**
    * Has the kernel judge port sequences, from the next apply() on, which puts
    * them in place together with all else.
@@ -208,6 +229,9 @@ export function lines(...all: readonly string[]): string {
   return all.map((line) => line + "\n").join("");
 }
 
+/** Where junk is dropped before the program sees it. */
+export type PrefilterChoice = "auto" | "nft" | "xdp" | "off";
+
 export type BackendName = "nft" | "iptables" | "gate" | "command";
 
 /** A program and its arguments, never for a shell; `{…}` stands for a part of the grant. */
@@ -220,6 +244,8 @@ export interface FirewallConfig {
   readonly chain: string | null;
   /** Interfaces that strangers come in by: mode guard closes ports there alone; none = by all but the loopback. */
   readonly interfaces: readonly string[];
+  /** nft's own, in prerouting; auto: at the interfaces, too, where the kernel can. */
+  readonly prefilter: PrefilterChoice;
   /** The backend command: argv to open and to close; null for other backends. */
   readonly commands: { readonly open: Argv; readonly close: Argv } | null;
 }

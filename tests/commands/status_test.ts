@@ -145,6 +145,7 @@ test("changes() is nothing where nothing changed but the time left", () => {
     sequences: [],
     sniff: null,
     fleet: null,
+    prefilter: null,
     droppedByHost: [],
     counters: {},
     events: [],

@@ -98,6 +98,7 @@ test("parseConfig() reads every key", () => {
       mode: "accept",
       chain: "inet filter door",
       interfaces: [],
+      prefilter: "auto",
       commands: null,
     },
     services: [

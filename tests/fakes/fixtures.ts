@@ -17,6 +17,7 @@ export const NFT_GUARD: FirewallConfig = {
   mode: "guard",
   chain: null,
   interfaces: [],
+  prefilter: "auto",
   commands: null,
 };
 

@@ -19,7 +19,10 @@ import {
   readTable,
   unwantedText,
 } from "../../lib/firewall/nft/listing.ts";
-import { readCounters } from "../../lib/firewall/nft/rules/prefilter.ts";
+import {
+  readCounters,
+  staleIngress,
+} from "../../lib/firewall/nft/rules/prefilter.ts";
 import {
   guardPlan,
   KNOWN_NAMES,
@@ -123,6 +126,50 @@ test("rulesetText() writes IPv6 targets in brackets", () => {
   });
   assert(text.includes("dnat ip6 to [fd00::5]:443"));
   assert(!text.includes("masquerade"));
+});
+
+test("rulesetText() drops junk at an interface only for addresses of its own", () => {
+  const gate = { ports: [62201], tags: [new Uint8Array(8)] };
+  const ingress = {
+    devices: ["eth0", "eth1"],
+    addresses: ["192.0.2.7", "2001:db8::7"],
+  };
+  const text = rulesetText({ ...EMPTY, gate, ingress });
+  const [, rules] = text.split("chain ingress {").toSpliced(1, 1);
+  assertEquals(
+    rules!.split("}\n  chain")[0]!.split("\n").map((l) => l.trim()),
+    [
+      "",
+      "meta l4proto != udp accept",
+      "udp dport != { 62201 } accept",
+      "ip daddr { 192.0.2.7 } goto junk",
+      "ip6 daddr { 2001:db8::7 } goto junk",
+      "}",
+      "}",
+      "",
+    ],
+  );
+  assertMatch(text, /hook ingress devices = \{ "eth0", "eth1" \} priority/);
+});
+
+test("staleIngress() deletes the chain of other interfaces", () => {
+  const facing = { devices: ["eth0", "eth1"], addresses: [] };
+  const listed = (hook: string) =>
+    `chain ingress {\n\t\ttype filter hook ingress ${hook} priority -500;`;
+  const gone = "flush chain inet knock ingress\n" +
+    "delete chain inet knock ingress\n";
+  const cases: [hook: string, want: string][] = [
+    [`devices = { eth0, eth1 }`, ""],
+    [`devices = { "eth1", "eth0" }`, ""],
+    [`device "eth0"`, gone],
+    [`devices = { eth0, eth2 }`, gone],
+    [`devices = { eth0, eth1, eth2 }`, gone],
+  ];
+  for (const [hook, want] of cases) {
+    assertEquals(staleIngress(listed(hook), facing), want, hook);
+  }
+  assertEquals(staleIngress("chain gate {", facing), "");
+  assertEquals(staleIngress(listed(`device "eth0"`), null), "");
 });
 
 test("rulesetText() has the gate's tags, each once", () => {

@@ -43,6 +43,7 @@ export interface Step {
     | "remove"
     | "name"
     | "gate"
+    | "prefilter"
     | "counters"
     | "jumpProblem"
     | "stop";
@@ -121,6 +122,8 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
       return firewall.name;
     case "gate":
       return await firewall.kernel!.setPrefilter(readGate(step.gate));
+    case "prefilter":
+      return firewall.kernel!.prefilter;
     case "counters":
       return await firewall.kernel!.counters();
     case "jumpProblem":

@@ -251,7 +251,7 @@ export function readFirewall(
   { firewall }: ServerYaml,
   mistakes: Mistake[],
 ): Config["firewall"] {
-  const { backend, mode, chain, open, close } = firewall;
+  const { backend, mode, chain, prefilter, open, close } = firewall;
   const interfaces: readonly string[] = firewall.interfaces;
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
@@ -294,8 +294,12 @@ export function readFirewall(
       );
     }
   }
+  if (backend !== "nft" && (prefilter === "nft" || prefilter === "xdp")) {
+    const got = `got ${show(prefilter)} with the ${backend} backend`;
+    wrong("prefilter", `is for the nft backend, ${got}`);
+  }
   const commands = open && close ? { open, close } : null;
-  return { backend, mode, chain, interfaces, commands };
+  return { backend, mode, chain, interfaces, prefilter, commands };
 }
 
 /** Checks that no two clients share a key that identifies them. */

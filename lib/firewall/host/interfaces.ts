@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { orNull } from "../../values/errors.ts";
-import type { FirewallConfig } from "../firewall.ts";
+import type { Facing, FirewallConfig } from "../firewall.ts";
 
 /** Bridges of Docker, Podman, CNI, libvirt, LXC and Incus. */
 const BRIDGE =
@@ -27,6 +27,29 @@ export function sortInterfaces(
     outer: names.filter((name) => !BRIDGE.test(name) && !INNER.test(name)),
   };
 }
+
+/**
+ * This machine's place in its networks: the named interfaces that are there,
+ * or else those that strangers come in by. Null where there are none.
+ */
+export function readFacing(
+  runtime: Runtime,
+  interfaces: readonly string[],
+): Facing | null {
+  const names = readInterfaces(runtime) ?? [];
+  const devices = interfaces.length > 0
+    ? names.filter((name) => interfaces.includes(name))
+    : sortInterfaces(names).outer.filter((name) => PLAIN.test(name));
+  if (devices.length === 0) return null;
+  const addresses = runtime.ownNetworks().map((one) => one.split("/")[0]!);
+  return {
+    devices: devices.sort(),
+    addresses: [...new Set(addresses)].sort(),
+  };
+}
+
+/** Name of an interface that nft takes as it stands. */
+const PLAIN = /^[\w.-]{1,15}$/;
 
 /** Advice of one line, and the configuration that follows it. */
 interface Proposal {

@@ -2,7 +2,9 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPortRange } from "../../values/ports.ts";
+import { readFacing } from "../host/interfaces.ts";
 import {
+  type Facing,
   familyOf,
   type Firewall,
   FirewallError,
@@ -13,6 +15,8 @@ import {
   type Opening,
   openingKey,
   type Prefilter,
+  type PrefilterChoice,
+  type PrefilterState,
   type SequenceRules,
   type Sniffed,
 } from "../firewall.ts";
@@ -50,13 +54,18 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly #standing: InstalledRules;
   readonly #ranges = new NftRanges();
   readonly #leads: NftLeads;
+  readonly #choice: PrefilterChoice;
+  /** True if the kernel has a hook at the interfaces; null = not tried yet. */
+  #hasIngress: boolean | null = null;
 
   constructor(
     runtime: Runtime,
     name: string,
     nft: NftKernel,
     place: Pick<Plan, "host" | "interfaces">,
+    choice: PrefilterChoice,
   ) {
+    this.#choice = choice;
     this.#runtime = runtime;
     this.name = name;
     this.tables = place.host ? [TABLE, hostTable(place.host)] : [TABLE];
@@ -78,6 +87,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
+      ingress: await this.#ingressOf(this.#standing.plan),
     };
     let found = await this.#nft.look();
     if (found.own === null && grants.length > MANY_GRANTS) {
@@ -157,8 +167,11 @@ export class NftFirewall implements Firewall, KernelExtras {
     return grants.filter((one) => !used.has(keyOf(kindOf(one), one)));
   }
 
-  intact(): Promise<boolean> {
-    return this.#standing.isIntact();
+  async intact(): Promise<boolean> {
+    const { plan } = this.#standing;
+    const ingress = await this.#ingressOf(plan);
+    return JSON.stringify(ingress) === JSON.stringify(plan.ingress) &&
+      await this.#standing.isIntact();
   }
 
   async jumpProblem(): Promise<string | null> {
@@ -176,7 +189,26 @@ export class NftFirewall implements Firewall, KernelExtras {
   ): Promise<void> {
     this.#standing.checkSetUp();
     const gate = prefilter && prefilter.ports.length > 0 ? prefilter : null;
-    await this.#standing.change({ ...this.#standing.plan, gate, sniffed });
+    const { plan } = this.#standing;
+    const ingress = await this.#ingressOf({ ...plan, gate });
+    await this.#standing.change({ ...plan, gate, ingress, sniffed });
+  }
+
+  get prefilter(): PrefilterState {
+    const { gate, ingress } = this.#standing.plan;
+    if (!gate) return { kind: "off", interfaces: [], problem: null };
+    return {
+      kind: ingress ? "ingress" : "nft",
+      interfaces: ingress?.devices ?? [],
+      problem: null,
+    };
+  }
+
+  /** The interfaces at which nft drops junk; null = in prerouting alone. */
+  async #ingressOf({ gate, interfaces }: Plan): Promise<Facing | null> {
+    if (!gate || this.#choice !== "auto") return null;
+    this.#hasIngress ??= await this.#nft.hasIngress();
+    return this.#hasIngress ? readFacing(this.#runtime, interfaces) : null;
   }
 
   async counters(): Promise<Record<string, number>> {
@@ -189,7 +221,8 @@ export class NftFirewall implements Firewall, KernelExtras {
     try {
       // Its tags are this server's: another program may listen next.
       if (isSetUp && (plan.gate || plan.sniffed)) {
-        const without = { ...plan, gate: null, sniffed: null };
+        const nothing = { gate: null, ingress: null, sniffed: null };
+        const without = { ...plan, ...nothing };
         await this.#standing.change(without);
       }
     } catch (error) {

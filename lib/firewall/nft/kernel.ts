@@ -23,6 +23,7 @@ import {
   textOf,
   unneededText,
 } from "./listing.ts";
+import { ingressProbe, staleIngress } from "./rules/prefilter.ts";
 import {
   GUARD,
   knownHostPlace,
@@ -99,7 +100,8 @@ export class NftKernel {
     keepsSequences = false,
   ): Promise<void> {
     const aside = await this.#setAside(plan, found);
-    const rules = rulesetText(plan);
+    const rules = staleIngress(found.own ?? "", plan.ingress) +
+      rulesetText(plan);
     const sequences = await this.sequences.text();
     const [old, fresh] = keepsSequences
       ? ["", ""]
@@ -110,7 +112,8 @@ export class NftKernel {
     } catch (error) {
       if (found.own === null && found.host.length === 0) throw error;
       // A set or a chain is not as it was made: it cannot be mended.
-      await this.run(clearText(this.#host, found) + rules + sequences + more);
+      const whole = rulesetText(plan) + sequences + more;
+      await this.run(clearText(this.#host, found) + whole);
       return this.#note(found);
     }
     if (aside) await this.run(aside);
@@ -156,6 +159,11 @@ export class NftKernel {
   async counts(): Promise<string> {
     const listing = await this.#nft.run("list ruleset inet\n", "counts");
     return findTable(listing, TABLE) ?? "";
+  }
+
+  /** True if chains at the interfaces themselves can be made here. */
+  async hasIngress(): Promise<boolean> {
+    return await this.run(ingressProbe()).then(() => true, () => false);
   }
 
   /** Takes away all that is ours. */
@@ -208,6 +216,7 @@ export class InstalledRules {
       hasTargets: false,
       networks: [],
       gate: null,
+      ingress: null,
       sniffed: null,
     };
   }
@@ -285,7 +294,8 @@ export class InstalledRules {
   async remove(): Promise<void> {
     await this.#kernel.remove();
     this.#isSetUp = false;
-    this.#plan = { ...this.#plan, gate: null, sniffed: null };
+    const nothing = { gate: null, ingress: null, sniffed: null };
+    this.#plan = { ...this.#plan, ...nothing };
     this.#listing = null;
   }
 }

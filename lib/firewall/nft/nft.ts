@@ -1,7 +1,12 @@
 /** The nft backend: how it is opened, and its ruleset for a machine's start. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { type Firewall, FirewallError, type Guarded } from "../firewall.ts";
+import {
+  type Firewall,
+  FirewallError,
+  type Guarded,
+  type PrefilterChoice,
+} from "../firewall.ts";
 import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
 import { openNft } from "./library.ts";
@@ -17,6 +22,8 @@ interface NftOptions {
   readonly chain: string | null;
   /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
   readonly interfaces?: readonly string[];
+  /** Absent = auto. */
+  readonly prefilter?: PrefilterChoice;
 }
 
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
@@ -28,7 +35,9 @@ export async function nftFirewall(
   const nft = await openNft(runtime);
   const name = `nft (${nft.name}${host ? ", accept" : ""})`;
   const place = { host, interfaces: options.interfaces ?? [] };
-  return new NftFirewall(runtime, name, new NftKernel(nft, host), place);
+  const kernel = new NftKernel(nft, host);
+  const choice = options.prefilter ?? "auto";
+  return new NftFirewall(runtime, name, kernel, place, choice);
 }
 
 /** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
@@ -59,6 +68,7 @@ export async function nftRules(
     hasTargets: false,
     networks: [],
     gate: null,
+    ingress: null,
     sniffed: null,
   });
 }

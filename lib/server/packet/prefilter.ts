@@ -5,7 +5,13 @@ import { dialectsOf, kernelForms } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
-import type { Prefilter, Sniffed } from "../../firewall/firewall.ts";
+import type {
+  Firewall,
+  Prefilter,
+  PrefilterState,
+  Sniffed,
+} from "../../firewall/firewall.ts";
+import { attempt } from "../report/trouble.ts";
 import type { Fleet } from "../state/fleet.ts";
 import type { Active, Server } from "../state/server.ts";
 
@@ -25,6 +31,23 @@ export async function setPrefilter(
   const isTagged = prefilter !== null || sniffed?.tags;
   server.prefilterWindow = isTagged && firewall.kernel ? windowOf(nowMs) : null;
   await firewall.kernel?.setPrefilter(prefilter, sniffed);
+  notePrefilter(server, firewall);
+}
+
+/** Tells `status` where junk is dropped, and the log why not as it was wanted. */
+export function notePrefilter(
+  { store, log }: Server,
+  { kernel }: Pick<Firewall, "kernel">,
+): void {
+  if (!kernel) return;
+  const before = store.fact("prefilter") as PrefilterState | null;
+  const state = kernel.prefilter;
+  if (JSON.stringify(state) === JSON.stringify(before)) return;
+  attempt(log, () => store.setFact("prefilter", state));
+  const { problem } = state;
+  if (problem !== null && problem !== before?.problem) {
+    log("warn", `firewall.prefilter: ${problem}`);
+  }
 }
 
 /** Replaces the tags where their window is over. Throws FirewallError. */
@@ -39,10 +62,11 @@ type Tags = Pick<Prefilter, "tags" | "webTags">;
 
 /** The prefilter of a configuration; null where a client speaks another dialect, which has no tags. */
 function prefilterOf(
-  { clients, listen }: Config,
+  { clients, listen, firewall }: Config,
   fleet: Fleet | null,
   tags: Tags,
 ): Prefilter | null {
+  if (firewall.prefilter === "off") return null;
   const used = [
     ...clients.flatMap(dialectsOf),
     ...fleet?.clients.dialects ?? [],

@@ -4,6 +4,7 @@ import type { HostFact } from "../grants/host.ts";
 import type { SniffFact } from "../packet/entrances.ts";
 import type { SequenceFact } from "../sequences/sequences.ts";
 import type { FleetFact } from "../state/fleet.ts";
+import type { PrefilterState } from "../../firewall/firewall.ts";
 import type { Event } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
@@ -38,6 +39,8 @@ export interface Status {
   readonly sniff: SniffFact | null;
   /** The fleet; null where the server stands alone. */
   readonly fleet: FleetFact | null;
+  /** Where junk is dropped before the server sees it; null: the backend has no such part. */
+  readonly prefilter: PrefilterState | null;
   /** Ports that the host's own rules keep closed, whatever is granted. */
   readonly droppedByHost: readonly HostFact[];
   /** Counts since the server's start, by name. */
@@ -62,6 +65,9 @@ export function readStatus(
     sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
     sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,
     fleet: server ? (store!.fact("fleet") ?? null) as FleetFact | null : null,
+    prefilter: server
+      ? (store!.fact("prefilter") ?? null) as PrefilterState | null
+      : null,
     droppedByHost: server ? (store!.fact("host") ?? []) as HostFact[] : [],
     counters: (store?.fact("counters") ?? {}) as Record<string, number>,
     events: store?.history.find({ limit: MAX_EVENTS }) ?? [],
@@ -70,9 +76,8 @@ export function readStatus(
 
 /** The JSON object of `knock status --json`: docs/json.md, "status". */
 export function statusJson(status: Status) {
-  const { nowMs, server, grants, sequences, sniff, droppedByHost, counters } =
-    status;
-  const { fleet } = status;
+  const { nowMs, server, grants, sequences, sniff, fleet, prefilter } = status;
+  const { droppedByHost, counters } = status;
   return {
     running: server !== null,
     server: server && {
@@ -114,6 +119,7 @@ export function statusJson(status: Status) {
       claims_per_second: fleet.claimsPerSecond,
       claim_ms_median: fleet.claimMs,
     },
+    prefilter,
     dropped_by_host: droppedByHost.map((fact) => ({
       ...fact,
       ports: [fact.ports],

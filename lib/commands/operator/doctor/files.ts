@@ -1,6 +1,7 @@
 /** The state folder: who can use it, and whether it holds a state that can be read. */
 
 import { unusedServices } from "../../../config/checks/warnings.ts";
+import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SniffFact } from "../../../server/packet/entrances.ts";
@@ -73,12 +74,16 @@ export async function checkState(
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
     const sequences = (store.fact("doors") ?? []) as readonly SequenceFact[];
     const sniff = (store.fact("sniff") ?? null) as SniffFact | null;
+    const prefilter = store.fact("prefilter") as PrefilterState | null;
     store.close();
     findings.push(
       ok("state_folder", `state folder ${folder}: can be read and written`),
     );
     const server = alive ? fact : null;
-    return { findings, state: { server, counters, sequences, sniff } };
+    return {
+      findings,
+      state: { server, counters, sequences, sniff, prefilter },
+    };
   } catch (error) {
     if (error instanceof OperatorError) {
       return {
@@ -180,4 +185,6 @@ export interface ServerState {
   readonly sequences?: readonly SequenceFact[];
   /** Facts about sniffed ports; null or absent: none. */
   readonly sniff?: SniffFact | null;
+  /** Where the kernel drops junk; null or absent: nowhere. */
+  readonly prefilter?: PrefilterState | null;
 }

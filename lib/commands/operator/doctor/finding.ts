@@ -43,6 +43,7 @@ export const FINDING_IDS = [
   "packets_late",
   "packets_received",
   "packets_unknown_keys",
+  "prefilter",
   "profiles",
   "sequence",
   "sequence_used_up",

@@ -5,6 +5,7 @@ import {
   hasSequencesAlone,
   type Listen,
 } from "../../../config/config.ts";
+import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { listing } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import type { SniffFact } from "../../../server/packet/entrances.ts";
@@ -13,14 +14,18 @@ import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
 import type { ServerState } from "./files.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import { describeServer, type Page } from "../status/text.ts";
+import {
+  describePrefilter,
+  describeServer,
+  type Page,
+} from "../status/text.ts";
 import { isEverywhere, type Socket } from "./services.ts";
 import { orNull } from "../../../values/errors.ts";
 
 /** Compares the state, the sockets and the configuration. */
 export function checkServer(
   config: Config,
-  { server, counters, sniff }: ServerState,
+  { server, counters, sniff, prefilter }: ServerState,
   sockets: readonly Socket[] | null,
   page: Pick<Page, "isTerminal"> & { readonly nowMs: number } = {
     isTerminal: false,
@@ -48,8 +53,25 @@ export function checkServer(
   for (const at of sniffed) {
     findings.push(checkSniffed(at, server !== null, sniff ?? null, sockets));
   }
-  if (server) findings.push(...checkCounters(counters, maxSkewMs));
+  if (server) {
+    findings.push(...checkPrefilter(prefilter ?? null));
+    findings.push(...checkCounters(counters, maxSkewMs));
+  }
   return findings;
+}
+
+function checkPrefilter(prefilter: PrefilterState | null): Finding[] {
+  if (prefilter?.problem) {
+    return [warn(
+      "prefilter",
+      `prefilter: ${prefilter.problem}`,
+      "set firewall.prefilter to auto to do without",
+    )];
+  }
+  const filtered = describePrefilter(prefilter);
+  return filtered
+    ? [ok("prefilter", `the kernel drops junk: prefilter ${filtered}`)]
+    : [];
 }
 
 function checkSniffed(

@@ -1,5 +1,6 @@
 /** Text of `knock status`, in lines for people. */
 
+import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { describeHostFact } from "../../../server/grants/host.ts";
 import { shownCounters } from "../../../server/report/counters.ts";
 import type { ServerFact } from "../../../server/report/status.ts";
@@ -45,9 +46,11 @@ export function describeStatus(status: Status, page: Page): string[] {
 
 /** The server, and what keeps its grants from working. */
 export function headLines(status: Status, page: Page): string[] {
-  const { server, nowMs, droppedByHost, sequences, sniff, fleet } = status;
+  const { server, nowMs, droppedByHost, sequences, sniff, fleet, prefilter } =
+    status;
   const { paint, columns } = page;
   const warnings = [
+    ...prefilter?.problem ? [`warning: prefilter: ${prefilter.problem}`] : [],
     ...droppedByHost.map((fact) => `warning: ${describeHostFact(fact)}`),
     ...sniff?.trouble
       ? [`warning: ${sniff.places.join(", ")} is not heard: ${sniff.trouble}`]
@@ -61,8 +64,11 @@ export function headLines(status: Status, page: Page): string[] {
       : [],
     ...describeSequences(sequences),
   ];
+  const filtered = describePrefilter(prefilter);
+  const head = describeServer(server, nowMs, page) +
+    (filtered ? `, prefilter ${filtered}` : "");
   return [
-    ...wrapLine(describeServer(server, nowMs, page), columns, "  ")
+    ...wrapLine(head, columns, "  ")
       .map((line) => paint(server ? "bold" : "red", line)),
     ...warnings.flatMap((line) => wrapLine(line, columns, "  "))
       .map((line) => paint("yellow", line)),
@@ -81,6 +87,15 @@ export function describeServer(
     ? `${formatLocal(sinceMs, nowMs)} (${formatSince(nowMs - sinceMs)})`
     : new Date(sinceMs).toISOString();
   return `server running since ${since}: ${backend}, udp ${listen.join(", ")}`;
+}
+
+/** Phrase on where junk is dropped: "xdp at eth0 (native)"; null where there is no prefilter. */
+export function describePrefilter(
+  prefilter: PrefilterState | null,
+): string | null {
+  if (!prefilter || prefilter.kind === "off") return null;
+  const { kind, interfaces } = prefilter;
+  return interfaces.length > 0 ? `${kind} at ${interfaces.join(", ")}` : kind;
 }
 
 /** Open grants as a table. */

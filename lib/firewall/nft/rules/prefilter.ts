@@ -4,8 +4,9 @@
  * @module
  */
 
-import type { Prefilter } from "../../firewall.ts";
-import type { ChainText } from "./sets.ts";
+import { isIpv4 } from "../../../values/address.ts";
+import type { Facing, Prefilter } from "../../firewall.ts";
+import { type ChainText, TABLE } from "./sets.ts";
 
 /** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
 export const TAGGED_SIZE = 216 + 8;
@@ -27,27 +28,94 @@ export function counterText(name: string): string {
   return `  counter ${name} { }`;
 }
 
+/** The chain at the interfaces themselves: no connection tracking, no routing. */
+export const INGRESS = "ingress";
+
+const JUNK = "junk";
+
 /**
- * The chain of the gate. It limits no source's rate: a source can be forged,
- * and its owner would be the one who is locked out.
+ * The chains of the gate. They limit no source's rate: a source can be forged,
+ * and its owner would be the one who is locked out. That of prerouting is there
+ * in any case: an interface or an address may be newer than the other one.
  */
-export function gateChain({ ports, tags, webTags = [] }: Prefilter): ChainText {
-  const known = tags.length > 0;
+export function gateChains(
+  { ports, tags, webTags = [] }: Prefilter,
+  ingress: Facing | null,
+): ChainText[] {
+  const toOurs = [
+    "meta l4proto != udp accept",
+    `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
+  ];
+  return [
+    {
+      name: JUNK,
+      hook: null,
+      rules: [
+        ...webTest(webTags).map((test) => `${test} accept`),
+        `udp length != ${TAGGED_SIZE} counter name "wrong_length" drop`,
+        tags.length > 0
+          ? `${knockTests(tags, "!= ")} counter name "wrong_tag" drop`
+          : `counter name "wrong_tag" drop`,
+      ],
+    },
+    {
+      name: "gate",
+      hook: "type filter hook prerouting priority raw; policy accept;",
+      rules: [
+        ...toOurs,
+        // Those that only pass through this machine are for somebody else.
+        "fib daddr type unicast accept",
+        `goto ${JUNK}`,
+      ],
+    },
+    ...(ingress ? [ingressChain(ingress, toOurs)] : []),
+  ];
+}
+
+/** Only for addresses of this machine: what it routes or bridges comes by here, too. */
+function ingressChain(
+  { devices, addresses }: Facing,
+  toOurs: readonly string[],
+): ChainText {
+  const names = devices.map((name) => `"${name}"`).join(", ");
+  const families = [
+    ["ip", addresses.filter(isIpv4)],
+    ["ip6", addresses.filter((address) => !isIpv4(address))],
+  ] as const;
   return {
-    name: "gate",
-    hook: "type filter hook prerouting priority raw; policy accept;",
+    name: INGRESS,
+    hook: `type filter hook ingress devices = { ${names} } priority -500; ` +
+      "policy accept;",
     rules: [
-      "meta l4proto != udp accept",
-      `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
-      // Those that only pass through this machine are for others.
-      "fib daddr type unicast accept",
-      ...webTest(webTags).map((test) => `${test} accept`),
-      `udp length != ${TAGGED_SIZE} counter name "wrong_length" drop`,
-      known
-        ? `${knockTests(tags, "!= ")} counter name "wrong_tag" drop`
-        : `counter name "wrong_tag" drop`,
+      ...toOurs,
+      ...families.filter(([, own]) => own.length > 0).map(([family, own]) =>
+        `${family} daddr { ${own.join(", ")} } goto ${JUNK}`
+      ),
     ],
   };
+}
+
+/** The script that deletes the chain at interfaces that are not these any more; "" where it fits. */
+export function staleIngress(listing: string, ingress: Facing | null): string {
+  const hook = /chain ingress \{\s*type filter hook ingress (.*?) priority/
+    .exec(listing)?.[1];
+  if (hook === undefined || ingress === null) return "";
+  const there = [...hook.replace(/^devices?( =)?/, "").matchAll(/[\w.-]+/g)]
+    .map(([name]) => name).sort();
+  if (there.join() === ingress.devices.join()) return "";
+  // The devices of a chain cannot be changed.
+  return `flush chain ${TABLE} ${INGRESS}\ndelete chain ${TABLE} ${INGRESS}\n`;
+}
+
+/** A script that makes a chain at an interface and takes it away again: fails where the kernel or nft cannot. */
+export function ingressProbe(): string {
+  return `table inet knock_probe {
+  chain probe {
+    type filter hook ingress device "lo" priority -500; policy accept;
+  }
+}
+delete table inet knock_probe
+`;
 }
 
 /** The condition that a datagram begins with one of these tags; there must be one. */

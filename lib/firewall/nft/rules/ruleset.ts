@@ -7,6 +7,7 @@
 import { onePort, type PortRange } from "../../../values/ports.ts";
 import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
+  type Facing,
   FAMILIES,
   type Guarded,
   lines,
@@ -20,7 +21,7 @@ import {
   natChains,
   targetMaps,
 } from "./forwards.ts";
-import { counterText, gateChain, gateObjects } from "./prefilter.ts";
+import { counterText, gateChains, gateObjects } from "./prefilter.ts";
 import {
   asked,
   chainRules,
@@ -99,6 +100,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   hasTargets: true,
   networks: NETWORKS,
   gate: { ports: [1], tags: [] },
+  ingress: { devices: ["lo"], addresses: [] },
   sniffed: { ports: [1], tags: null, forms: [] },
 }).union(new Set(setNames(ownPlace(["landed"])))); // of older versions
 
@@ -129,12 +131,12 @@ function ownObjects({ hasTargets, gate, sniffed }: Plan): string[] {
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const { host, interfaces, forwards, gate, sniffed } = plan;
+  const { host, interfaces, forwards, gate, ingress, sniffed } = plan;
   const { own } = placesOf(plan);
   return [
     ...(host ? [] : guardChains(plan)),
     ...natChains(own, forwards, interfaces),
-    ...(gate ? [gateChain(gate)] : []),
+    ...(gate ? gateChains(gate, ingress) : []),
     ...(sniffed ? [sniffChain(sniffed)] : []),
   ];
 }
@@ -230,6 +232,8 @@ export interface Plan {
   /** Lengths of the networks that grants are for, in bits of their family; each once. */
   readonly networks: readonly number[];
   readonly gate: Prefilter | null;
+  /** Where the gate is besides prerouting; null = nowhere. */
+  readonly ingress: Facing | null;
   readonly sniffed: Sniffed | null;
 }
 
@@ -244,6 +248,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
     hasTargets: false,
     networks: [],
     gate: null,
+    ingress: null,
     sniffed: null,
   };
 }
