@@ -19,7 +19,6 @@ const numbers = {
   counts: { received: 12, "refused: mac": 3, "kernel: wrong tag": 4 },
   grants: 2,
   fleet: null,
-  prefilter: null,
   sinceMs: 1_700_000_000_500,
   build: { version: "1.2.3", runtime: "deno", backend: "nft" },
 };
@@ -47,6 +46,7 @@ const status: Status = {
   sequences: [],
   sniff: null,
   fleet: null,
+  prefilter: null,
   droppedByHost: [],
   counters: numbers.counts,
   events: [{
