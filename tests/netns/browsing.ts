@@ -33,6 +33,11 @@ export class BrowserDriver {
     program: Program,
     browser: "chrome" | "firefox",
   ): Promise<BrowserDriver> {
+    // Firefox knocks from the address of its default route, and from no other.
+    for (const [family, via] of [["-4", SERVER[4]], ["-6", SERVER[6]]]) {
+      const route = ["route", "add", "default", "via", via!];
+      await pair.exec(pair.client, ["ip", family!, ...route]);
+    }
     const folder = join(program.folder, "host");
     mkdirSync(folder);
     const page = join(folder, "index.html");
