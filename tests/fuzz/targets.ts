@@ -7,6 +7,7 @@ import { TARGETS as network } from "./targets/network.ts";
 import { TARGETS as openme } from "./targets/openme.ts";
 import { TARGETS as openspa } from "./targets/openspa.ts";
 import { TARGETS as texts } from "./targets/texts.ts";
+import { TARGETS as web } from "./targets/web.ts";
 import type { Target } from "./targets/target.ts";
 
 export type { Target } from "./targets/target.ts";
@@ -14,6 +15,7 @@ export type { Target } from "./targets/target.ts";
 /** All parsers. */
 export const TARGETS: readonly Target[] = [
   ...knock1,
+  ...web,
   ...fwknop,
   ...openme,
   ...openspa,

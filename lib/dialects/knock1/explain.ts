@@ -9,8 +9,13 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../table.ts";
-import { begin, type Initiator, readMessage1 } from "./noise.ts";
+import type { ExplainSide } from "../table.ts";
+import {
+  begin,
+  type HandshakeState,
+  type Initiator,
+  readMessage1,
+} from "./noise.ts";
 import { type Knock1Client, knock1Dialect } from "./open.ts";
 import {
   deriveKey,
@@ -21,6 +26,14 @@ import {
   TAG_SIZE,
   WINDOW_MS,
 } from "./tag.ts";
+import {
+  beginWeb,
+  readWebPacket,
+  WEB_MAC_AT,
+  WEB_TAG_SIZE,
+  webMacOf,
+} from "./web/form.ts";
+import { looksLikeCheck } from "./web/stun.ts";
 
 /** Largest distance from now at which a tag is searched: a packet may have been kept for a while. */
 const SEARCH_DAYS = 40;
@@ -33,15 +46,49 @@ const USUAL_SKEW_MS = 120_000;
 /** Of the steps of an outline, the one of the tag. */
 const TAG_STEP = 1;
 
+/** One of the two forms of a knock, as a packet has it. */
+interface KnockForm {
+  readonly isWeb: boolean;
+  /** The knock alone, without what a browser puts around it. */
+  readonly bytes: Uint8Array;
+  readonly tagSize: number;
+  readonly macAt: number;
+  readonly macOf: (server: Uint8Array) => (covered: Uint8Array) => Uint8Array;
+  readonly begin: (tag: Uint8Array, server: Uint8Array) => HandshakeState;
+  /** Words for what it is. */
+  readonly words: string;
+}
+
+/** Finds the form of a packet; null: it has neither. */
+function formOf(packet: Uint8Array): KnockForm | null {
+  if (packet.length === PACKET_SIZE) {
+    const words = `has the ${PACKET_SIZE} bytes of a knock`;
+    const form = { tagSize: TAG_SIZE, macAt: MAC_AT, macOf, begin, words };
+    return { isWeb: false, bytes: packet, ...form };
+  }
+  const read = readWebPacket(packet);
+  return read && {
+    isWeb: true,
+    bytes: read.packet,
+    tagSize: WEB_TAG_SIZE,
+    macAt: WEB_MAC_AT,
+    macOf: webMacOf,
+    begin: beginWeb,
+    words: "has the form of a knock from a browser, in a check of ICE",
+  };
+}
+
 /** knock/1 as `knock decode` uses it. */
 export const knockExplain: ExplainSide = {
-  hasForm: (packet) => packet.length === PACKET_SIZE,
+  hasForm: (packet) => formOf(packet) !== null,
   explain(keys, packet, scene) {
-    const clients = clientsOf(keys, "knock");
+    const clients = keys.clients.flatMap(({ name, knock, web }) =>
+      knock ? [{ ...knock, name, web }] : []
+    );
     return explainKnock1(keys.key, clients, keys.maxSkewMs, packet, scene);
   },
   recognise(profiles, packet, nowMs) {
-    if (packet.length !== PACKET_SIZE) return null;
+    if (!formOf(packet)) return null;
     for (const { name, knock } of profiles) {
       if (!knock) continue;
       const { minuteMs, whole, steps } = outlineKnock1(
@@ -93,8 +140,14 @@ export function explainKnock1(
   packet: Uint8Array,
   scene: Scene,
 ): Explanation {
-  const dialect = knock1Dialect(serverPrivate, clients, maxSkewMs);
-  const now = dialect.open(packet, scene);
+  const form = formOf(packet);
+  // A client that may not knock from a browser is told of by its name.
+  const isWeb = looksLikeCheck(packet);
+  const all = isWeb ? clients.map((one) => ({ ...one, web: true })) : clients;
+  const dialect = knock1Dialect(serverPrivate, all, maxSkewMs);
+  const opening = dialect.open(packet, scene);
+  const mayNot = clientMayNot(form, clients, opening);
+  const now: Opened = mayNot ? { ok: false, why: "unknown client" } : opening;
   const verdict = now.ok ? "request" : now.why;
   const own = keyPairOf(serverPrivate);
   const outline = outlineKnock1(own.publicKey, packet, scene.nowMs, maxSkewMs);
@@ -105,23 +158,40 @@ export function explainKnock1(
     request: null,
     fields: null,
   };
-  if (minuteMs === null) return { ...explanation, steps };
+  if (minuteMs === null || !form) return { ...explanation, steps };
   const tag_time = new Date(minuteMs).toISOString();
   if (!whole) return { ...explanation, fields: { tag_time }, steps };
 
   // A packet that is too old was good once, and names its client.
   const opened = verdict === "tag"
     ? dialect.open(packet, { ...scene, nowMs: minuteMs })
-    : now;
-  const sender = senderOf(serverPrivate, packet);
+    : opening;
+  const sender = senderOf(serverPrivate, form);
   const client_key = sender && formatBase64url(sender);
   return {
     verdict,
     client: opened.ok ? opened.request.client : opened.client ?? null,
-    request: opened.ok ? opened.request : null,
+    request: opened.ok && !mayNot ? opened.request : null,
     fields: { tag_time, ...client_key !== null && { client_key } },
-    steps: [...steps, ...stepsOfSeal(opened, client_key)],
+    steps: [
+      ...steps,
+      ...stepsOfSeal(opened, client_key),
+      ...mayNot
+        ? [{ ok: false, text: `"${mayNot}" may not knock from a browser` }]
+        : [],
+    ],
   };
+}
+
+/** The client of a knock from a browser that may not knock so; null: it may, or there is none. */
+function clientMayNot(
+  form: KnockForm | null,
+  clients: readonly Knock1Client[],
+  opening: Opened,
+): string | null {
+  const name = opening.ok ? opening.request.client : opening.client;
+  const client = form?.isWeb && clients.find((one) => one.name === name);
+  return client && !client.web ? client.name : null;
 }
 
 /** Looks at a packet as all can who know the server's public key, 32 bytes. */
@@ -131,19 +201,22 @@ function outlineKnock1(
   nowMs: number,
   maxSkewMs: number,
 ): Knock1Outline {
-  const { length } = packet;
-  if (length !== PACKET_SIZE) {
-    const text = `has ${length} bytes, and a knock has ${PACKET_SIZE}`;
+  const form = formOf(packet);
+  if (!form) {
+    const text = looksLikeCheck(packet)
+      ? "is a check of ICE without a knock in it: another program's, or changed"
+      : `has ${packet.length} bytes, and a knock has ${PACKET_SIZE}`;
     return { minuteMs: null, whole: false, steps: [{ ok: false, text }] };
   }
-  const minuteMs = findMinute(serverPublic, packet, nowMs, maxSkewMs);
-  const proof = macOf(serverPublic)(packet.subarray(0, MAC_AT));
-  const whole = timingSafeEqual(proof, packet.subarray(MAC_AT));
+  const { bytes, macAt } = form;
+  const minuteMs = findMinute(serverPublic, form, nowMs, maxSkewMs);
+  const proof = form.macOf(serverPublic)(bytes.subarray(0, macAt));
+  const whole = timingSafeEqual(proof, bytes.subarray(macAt));
   return {
     minuteMs,
     whole,
     steps: [
-      { ok: true, text: `has the ${PACKET_SIZE} bytes of a knock` },
+      { ok: true, text: form.words },
       stepOfTag(minuteMs, nowMs, maxSkewMs),
       stepOfMac(minuteMs, whole),
     ],
@@ -153,14 +226,14 @@ function outlineKnock1(
 /** The minute whose tag a packet bears, the nearest first. */
 function findMinute(
   serverPublic: Uint8Array,
-  packet: Uint8Array,
+  { bytes, tagSize }: KnockForm,
   nowMs: number,
   maxSkewMs: number,
 ): number | null {
   const authenticate = hmac("sha256", deriveKey(TAG_LABEL, serverPublic));
   const counter = new Uint8Array(TAG_SIZE);
   const view = new DataView(counter.buffer);
-  const wanted = packet.subarray(0, TAG_SIZE);
+  const wanted = bytes.subarray(0, tagSize);
   const isOf = (window: number) => {
     if (window < 0) return false;
     view.setBigUint64(0, BigInt(window));
@@ -241,6 +314,11 @@ function stepsOfSeal(opened: Opened, clientKey: string | null): Step[] {
     return [sealed, known, { ok: false, text }];
   }
   const proved = { ok: true, text: `it proves to be from "${name}"` };
+  if (!opened.ok && opened.why === "integrity") {
+    const text = "what the browser put around it does not hold: changed on " +
+      "its way, or copied into another check";
+    return [sealed, known, proved, { ok: false, text }];
+  }
   const payload = opened.ok
     ? { ok: true, text: "its payload has the form of a request" }
     : { ok: false, text: "its payload has no meaning: a later version's?" };
@@ -250,11 +328,11 @@ function stepsOfSeal(opened: Opened, clientKey: string | null): Step[] {
 /** The client's public key that a packet names; null if it is not for this server. */
 function senderOf(
   serverPrivate: Uint8Array,
-  packet: Uint8Array,
+  { bytes, tagSize, macAt, begin }: KnockForm,
 ): Uint8Array | null {
   const own = keyPairOf(serverPrivate);
-  const begun = begin(packet.subarray(0, TAG_SIZE), own.publicKey);
-  const message = packet.subarray(TAG_SIZE, MAC_AT);
+  const begun = begin(bytes.subarray(0, tagSize), own.publicKey);
+  const message = bytes.subarray(tagSize, macAt);
   let sender: Uint8Array | null = null;
   readMessage1<Initiator>(begun, own, message, (key) => {
     sender = new Uint8Array(key);

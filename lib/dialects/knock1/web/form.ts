@@ -34,10 +34,11 @@ export const UFRAG_LENGTH = 248;
 /** Bytes of its payload: that of knock/1 with 32 bytes of items. */
 const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */
-const WEB_TAG_SIZE = 6;
+export const WEB_TAG_SIZE = 6;
 
 const MAC_SIZE = 16;
-const MAC_AT = WEB_SIZE - MAC_SIZE;
+/** Offset of the mac in the knock. */
+export const WEB_MAC_AT = WEB_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1 web");
 const MAC_LABEL = "knock/1 web mac";
 const PWD_LABEL = new TextEncoder().encode("knock/1 web pwd");
@@ -98,11 +99,11 @@ export function webOpener(
   maxSkewMs: number,
   find: (publicKey: Uint8Array) => WebInitiator | null,
 ): (datagram: Uint8Array, scene: Scene) => WebOpened {
-  const mac = macOf(own.publicKey);
+  const mac = webMacOf(own.publicKey);
   const tags = new CurrentTags(
     own.publicKey,
     maxSkewMs,
-    (tag) => begin(tag.subarray(0, WEB_TAG_SIZE), own.publicKey),
+    (tag) => beginWeb(tag.subarray(0, WEB_TAG_SIZE), own.publicKey),
     WEB_TAG_SIZE,
   );
   return (datagram, scene) => {
@@ -111,13 +112,15 @@ export function webOpener(
     const { packet, check } = read;
     const begun = tags.find(packet, scene.nowMs);
     if (!begun) return refuse("tag");
-    const proof = mac(packet.subarray(0, MAC_AT));
-    if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return refuse("mac");
+    const proof = mac(packet.subarray(0, WEB_MAC_AT));
+    if (!timingSafeEqual(proof, packet.subarray(WEB_MAC_AT))) {
+      return refuse("mac");
+    }
     const identity = webIdentity(read);
     if (scene.seen(identity)) return refuse("replay");
     if (!scene.mayCost()) return refuse("rate");
 
-    const message = packet.subarray(WEB_TAG_SIZE, MAC_AT);
+    const message = packet.subarray(WEB_TAG_SIZE, WEB_MAC_AT);
     const opened = readMessage1(begun, own, message, find);
     if (!opened.ok) {
       if (opened.why === "unknown") return refuse("unknown client");
@@ -166,7 +169,7 @@ export function sealWebKnock(
   const knock = { ...request, timestampMs: nowMs, wantsReply: true };
   const tag = tagOf(keys.server, windowOf(nowMs)).subarray(0, WEB_TAG_SIZE);
   const sent = writeMessage1(
-    begin(tag, keys.server),
+    beginWeb(tag, keys.server),
     {
       own: keyPairOf(keys.key),
       ephemeral: keyPairOf(keys.ephemeral),
@@ -177,15 +180,22 @@ export function sealWebKnock(
   );
   if (!sent) throw new UsageError("the server's public key is not usable");
   const covered = concat(tag, sent.message);
-  const packet = concat(covered, macOf(keys.server)(covered));
+  const packet = concat(covered, webMacOf(keys.server)(covered));
   return { ufrag: packet.toBase64(), pwd: passwordOf(sent.chain) };
 }
 
-function begin(tag: Uint8Array, serverPublic: Uint8Array): HandshakeState {
+/** Begins the handshake of a tag, 6 bytes. */
+export function beginWeb(
+  tag: Uint8Array,
+  serverPublic: Uint8Array,
+): HandshakeState {
   return beginHandshake(concat(PROLOGUE, tag), serverPublic);
 }
 
-function macOf(serverPublic: Uint8Array): (covered: Uint8Array) => Uint8Array {
+/** Makes the function that computes the mac, 16 bytes, over what precedes it. */
+export function webMacOf(
+  serverPublic: Uint8Array,
+): (covered: Uint8Array) => Uint8Array {
   const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
   return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
 }
