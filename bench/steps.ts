@@ -3,6 +3,7 @@
 import type { Step } from "./step.ts";
 import { connections } from "./steps/connections.ts";
 import { dialectJunk } from "./steps/dialect_junk.ts";
+import { fleet } from "./steps/fleet.ts";
 import { flood, peerFlood, sequenceFlood, ungated } from "./steps/flood.ts";
 import { flush } from "./steps/flush.ts";
 import { forged, forgedPeers } from "./steps/forged.ts";
@@ -30,4 +31,5 @@ export const STEPS: readonly Step[] = [
   sequenceFlood,
   connections,
   flush,
+  fleet,
 ];

@@ -74,6 +74,8 @@ export const TARGETS: readonly Target[] = [
   target("one-shot client, deno run, ms", "oneshot_ms_deno", ["≤", 60, " ms"]),
   target("openness after another program flushed the rules, of 60 times the longest, ms", "flush_open_ms_max", ["≤", 100, " ms"]),
   target("… iptables", "flush_open_ms_max_iptables", ["≤", 1000, " ms"]),
+  target("fleet of three on etcd: packet → connect at the gateway that got it, ms", "fleet_open_ms_median", ["≤", 6, " ms"]),
+  target("… at the others, ms", "fleet_others_open_ms_median", ["≤", 8, " ms"]),
   target("server memory, MB", "server_rss_mb", ["≤", 90, " MB"], ["fwknopd_rss_mb"]),
   target("server memory after a flood, MB", "server_rss_mb_flood", ["≤", 90, " MB"]),
   target("server memory after 100,000 grants, MB", "server_rss_mb_100k", ["≤", 90, " MB"]),

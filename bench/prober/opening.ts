@@ -30,7 +30,8 @@ const SHUT_US = 2000;
 
 /** Sends what opens, and connects until it is open. */
 export function open(order: Extract<ProbeOrder, { do: "open" }>): Opened {
-  const { source, target, port, triggers, timeoutMs, from = source } = order;
+  const { source, target, port, triggers, timeoutMs } = order;
+  const { from = source, at = target } = order;
   const wasShut = isShut(source, target, port);
   const againMs = [...order.againMs ?? []];
   const retries = [...order.retries ?? []];
@@ -38,15 +39,15 @@ export function open(order: Extract<ProbeOrder, { do: "open" }>): Opened {
   const pending: number[] = [];
   let tries = 1;
   for (const trigger of triggers.slice(0, -1)) {
-    fire(from, target, trigger, fired);
+    fire(from, at, trigger, fired);
   }
   // The last one's socket is made before: what is timed is the packet.
   const last = triggers.at(-1)!;
-  const socket = "udp" in last ? openDatagram(from, target, last.port) : null;
+  const socket = "udp" in last ? openDatagram(from, at, last.port) : null;
   const bytes = "udp" in last ? Uint8Array.fromBase64(last.udp) : null;
   const startMs = performance.now();
   if (socket !== null) send(socket, bytes!);
-  else fire(from, target, last, fired);
+  else fire(from, at, last, fired);
   let ms: number | null = null;
   while (ms === null) {
     const elapsed = performance.now() - startMs;
@@ -55,7 +56,7 @@ export function open(order: Extract<ProbeOrder, { do: "open" }>): Opened {
       againMs.shift();
       tries++;
       const next = retries.shift() ?? triggers;
-      for (const trigger of next) fire(from, target, trigger, fired);
+      for (const trigger of next) fire(from, at, trigger, fired);
     }
     pending.push(beginConnect(source, target, port));
     if (pending.length > MAX_PENDING) close(pending.shift()!);

@@ -16,6 +16,8 @@ export type ProbeOrder =
     /** Where the triggers come from, if not from there. */
     readonly from?: string;
     readonly target: string;
+    /** Where the triggers go, if not there. */
+    readonly at?: string;
     readonly port: number;
     readonly triggers: readonly Trigger[];
     readonly timeoutMs: number;

@@ -47,7 +47,7 @@ export const NEIGHBOUR = "10.79.0.10";
 
 const REACH_MS = 400;
 const TEST_MS = 300_000;
-const KNOCK_PORT = 62201;
+export const KNOCK_PORT = 62201;
 
 /** A client with keys. */
 interface Keys {
@@ -121,6 +121,19 @@ export class FleetStage {
     const names = [...this.#nodes.values(), this.#client, this.#switch];
     for (const name of names) await run(["ip", "netns", "delete", name]);
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Gives the client more addresses. */
+  async addAddresses(addresses: readonly string[]): Promise<void> {
+    const batch = addresses.map((one) => `address add ${one}/24 dev eth0\n`);
+    await must(["ip", "-n", this.#client, "-batch", "-"], batch.join(""));
+  }
+
+  /** Starts a program on the client that takes orders; it is killed at the end. */
+  clientTalker(argv: readonly string[]): Talker {
+    const talker = new Talker(this.#spawn(this.#client, argv));
+    this.#services.set(argv.join(" "), talker);
+    return talker;
   }
 
   /** Cuts a machine off from the switch, or plugs it in again. */

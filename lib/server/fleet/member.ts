@@ -103,7 +103,11 @@ export class FleetMember implements Fleet {
   }
 
   /** Joins a fleet; its engine need not answer yet. Throws FailureError and SystemError. */
-  static async join(server: Server, config: FleetConfig): Promise<FleetMember> {
+  static async join(
+    server: Server,
+    config: FleetConfig,
+    load: typeof openEngine = openEngine,
+  ): Promise<FleetMember> {
     const { runtime, store } = server;
     const { state } = server.active.config;
     const database = await openFleetDatabase(runtime, state);
@@ -115,7 +119,7 @@ export class FleetMember implements Fleet {
         (name, why) => values.complain(`client ${name}`, why),
       );
       const known = (store.fact("fleet mark") ?? null) as EngineMark | null;
-      const open = await openEngine(runtime, config);
+      const open = await load(runtime, config);
       const mirror = new GrantMirror(database);
       return new FleetMember(
         server,

@@ -1,0 +1,402 @@
+/** Gateways of a fleet on an engine in memory: what is accepted, shared and refused. */
+
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import type { Client, Config } from "../../lib/config/config.ts";
+import { oneTimeCode } from "../../lib/dialects/codes.ts";
+import type { Request } from "../../lib/dialects/dialect.ts";
+import type { Firewall, Grant } from "../../lib/firewall/firewall.ts";
+import { openAmong } from "../../lib/firewall/firewall.ts";
+import type { FleetConfig } from "../../lib/fleet/fleet.ts";
+import { sealValue } from "../../lib/fleet/seal.ts";
+import { FleetMember } from "../../lib/server/fleet/member.ts";
+import { carryOut } from "../../lib/server/grants/change.ts";
+import { dropGrants, sweep } from "../../lib/server/grants/upkeep.ts";
+import { decide } from "../../lib/server/packet/decide.ts";
+import { makeServer } from "../../lib/server/state/server.ts";
+import { openStore } from "../../lib/server/state/store.ts";
+import { formatPortRange } from "../../lib/values/ports.ts";
+import { FakeCluster, FakeEngine } from "../fakes/fake_engine.ts";
+import { FakeRuntime } from "../fakes/fake_runtime.ts";
+import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
+
+const SOURCE = "203.0.113.9";
+const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
+const SECRET = new Uint8Array(32).fill(5);
+const RANDOM = new Uint8Array(16).fill(6);
+
+/** A firewall that remembers what is open in it. */
+class FakeFirewall implements Firewall {
+  readonly name = "fake";
+  readonly endsGrants = true;
+  readonly open_ = new Set<string>();
+  #key = ({ address, ports }: Grant) => `${address} ${formatPortRange(ports)}`;
+  apply = (_: unknown, grants: readonly Grant[]) => {
+    this.open_.clear();
+    for (const one of grants) this.open_.add(this.#key(one));
+    return Promise.resolve();
+  };
+  change = (touched: readonly Grant[], live: readonly Grant[]) => {
+    for (const one of touched) this.open_.delete(this.#key(one));
+    for (const one of openAmong(touched, live)) this.open_.add(this.#key(one));
+    return Promise.resolve();
+  };
+  intact = () => Promise.resolve(true);
+  stop = () => Promise.resolve();
+  remove = () => Promise.resolve();
+}
+
+function fleetOf(name: string, over: Partial<FleetConfig> = {}): FleetConfig {
+  return {
+    ...{ engine: "etcd", servers: ["http://127.0.0.1:1"], prefix: "knock" },
+    ...{ secret: SECRET, tls: { ca: null, cert: null, key: null }, user: null },
+    ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
+    ...{ name, ...over },
+  };
+}
+
+interface GatewayOptions {
+  readonly clients?: readonly Client[];
+  readonly fleet?: Partial<FleetConfig>;
+  readonly over?: Partial<Config>;
+}
+
+async function startGateway(
+  cluster: FakeCluster,
+  name: string,
+  { clients = [makeClient()], fleet = {}, over = {} }: GatewayOptions = {},
+) {
+  const runtime = new FakeRuntime({ steps: "by hand" });
+  // The fake draws the same for all: each gateway has its own part of it.
+  for (let draw = 0; draw < cluster.engines.size; draw++) runtime.random(900);
+  const store = await openStore(runtime, "/var/lib/knock");
+  store.replay.begin(runtime.nowMs(), false);
+  const firewall = new FakeFirewall();
+  const lines: string[] = [];
+  const server = await makeServer(
+    {
+      runtime,
+      store,
+      log: (level, text) => void lines.push(`${level} ${text}`),
+    },
+    makeConfig(clients, over),
+    firewall,
+  );
+  let engine!: FakeEngine;
+  const member = await FleetMember.join(
+    server,
+    fleetOf(name, fleet),
+    () =>
+      Promise.resolve((_, replaced) =>
+        engine = new FakeEngine(cluster, replaced)
+      ),
+  );
+  server.fleet = member;
+  member.begin();
+  await settle();
+  const ask = (request: Request) => {
+    const decision = decide(server, request, SOURCE, runtime.nowMs());
+    return decision && carryOut(server, decision);
+  };
+  const knock = (over: Partial<Request> = {}) =>
+    ask(makeRequest({ timestampMs: runtime.nowMs(), ports: [SSH], ...over }));
+  const isOpen = () => firewall.open_.has(`${SOURCE} tcp/22`);
+  /** The next heartbeat. */
+  const beat = async () => {
+    await runtime.clock.advance(3000);
+    await settle();
+  };
+  return {
+    ...{ runtime, store, firewall, lines, server, member, engine },
+    ...{ ask, knock, isOpen, beat },
+  };
+}
+
+/** Lets what waits go on. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) {
+    await new Promise((go) => setTimeout(go));
+  }
+}
+
+const counter = (
+  { server }: {
+    server: { counters: { all: Readonly<Record<string, number>> } };
+  },
+  name: string,
+) => server.counters.all[name] ?? 0;
+
+test("one knock opens on all, one close shuts on all", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  assertEquals((await one.knock())?.status, "done");
+  await settle();
+  assert(one.isOpen() && two.isOpen());
+  assertEquals((await two.knock({ action: "close" }))?.status, "done");
+  await settle();
+  assert(!one.isOpen() && !two.isOpen());
+  assertEquals(
+    [...cluster.keys].filter(([key]) => key.startsWith("grants/")),
+    [],
+  );
+});
+
+test("a packet is accepted once, whichever gateway it comes to", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const request = makeRequest({ timestampMs: one.runtime.nowMs() });
+  const answers = await Promise.all([one.ask(request), two.ask(request)]);
+  assertEquals(answers.map((answer) => answer?.status ?? null), ["done", null]);
+  assertEquals(counter(two, "refused: replay"), 1);
+  // A claim lives as long as any clock could let the packet in again.
+  assert(one.engine.claimedFor >= 2 * 120_000 + 60_000);
+});
+
+test("without the engine nothing opens, and nothing is recorded as open", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  one.engine.isDown = true;
+  assertEquals(await one.knock(), null);
+  assertEquals(one.store.ledger.live(one.runtime.nowMs()), []);
+  assert(!one.isOpen());
+  assertEquals(counter(one, "fleet: unknown"), 1);
+  await one.beat();
+  const words = "error cut off from etcd since";
+  assert(
+    one.lines.some((line) => line.startsWith(words)),
+    one.lines.join("\n"),
+  );
+  one.engine.isDown = false;
+  await one.beat();
+  assert(one.lines.some((line) => line.startsWith("info reached etcd again")));
+  assertEquals((await one.knock())?.status, "done");
+});
+
+test("a one-time code is used once in the fleet", async () => {
+  const code = new Uint8Array(20).fill(4);
+  const clients = [makeClient({ code })];
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients });
+  const two = await startGateway(cluster, "gw2", { clients });
+  const asked = { code: oneTimeCode(code, one.runtime.nowMs()) };
+  assertEquals((await one.knock(asked))?.status, "done");
+  await settle();
+  assertEquals((await two.knock(asked))?.status, "refused");
+  assertEquals(counter(two, "refused: code used"), 1);
+});
+
+test("a grant of another gateway is judged by this one's policy", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const narrow = [makeClient({ open: [{ ...SSH, first: 23, last: 23 }] })];
+  const two = await startGateway(cluster, "gw2", { clients: narrow });
+  const none = await startGateway(cluster, "gw3", { clients: [] });
+  const short = await startGateway(cluster, "gw4", {
+    clients: [makeClient({ maxForSeconds: 10 })],
+  });
+  await one.knock({ seconds: 600 });
+  await settle();
+  assert(!two.isOpen() && !none.isOpen());
+  assertEquals(counter(two, "fleet: grant refused"), 1);
+  const [entry] = short.store.ledger.live(short.runtime.nowMs());
+  assertEquals(entry!.untilMs, short.runtime.nowMs() + 10_000);
+});
+
+test("a grant for one connection stays on its gateway", async () => {
+  const clients = [makeClient({ once: true })];
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients });
+  const two = await startGateway(cluster, "gw2", { clients });
+  await one.knock();
+  await settle();
+  assert(one.isOpen() && !two.isOpen());
+  // Nor is one taken that an older gateway tells.
+  const grant = { client: "alice", address: SOURCE, gateway: "gw1" };
+  const untilMs = two.runtime.nowMs() + 60_000;
+  await tellGrant(cluster, { ...grant, untilMs });
+  assert(!two.isOpen());
+});
+
+/** Puts a grant of tcp/22 into the engine, sealed under a secret. */
+async function tellGrant(
+  cluster: FakeCluster,
+  grant: { client: string; address: string; gateway: string; untilMs: number },
+  secret = SECRET,
+): Promise<void> {
+  const { grantId, writeGrant } = await import(
+    "../../lib/server/fleet/grants.ts"
+  );
+  const key = `grants/${grantId({ ...grant, ports: SSH })}`;
+  const value = writeGrant({ ...grant, ports: SSH });
+  cluster.set(key, sealValue(secret, `knock/${key}`, value, RANDOM));
+  await settle();
+}
+
+test("what is not sealed under the fleet's secret opens nothing", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const grant = { client: "alice", address: SOURCE, gateway: "gw9" };
+  const untilMs = one.runtime.nowMs() + 60_000;
+  await tellGrant(cluster, { ...grant, untilMs }, new Uint8Array(32).fill(8));
+  for (
+    const value of [
+      "",
+      "{",
+      JSON.stringify({ ...grant, untilMs }),
+      "x".repeat(99),
+    ]
+  ) {
+    cluster.set("grants/x", value);
+    cluster.set("clients/eve", value);
+  }
+  await settle();
+  assert(!one.isOpen());
+  assertEquals(one.member.clients.has("eve"), false);
+  assertEquals(counter(one, "fleet: bad value"), 9);
+  const told = one.lines.filter((line) => line.includes("grants/x"));
+  assertEquals(told.length, 1, "once a key");
+  await tellGrant(cluster, { ...grant, untilMs });
+  assert(one.isOpen(), "and one that is, opens");
+});
+
+test("clients of the fleet are known by the watch, and gone by it", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients: [] });
+  const key = "A".repeat(42) + "E";
+  const put = (name: string, entry: object) =>
+    cluster.set(
+      `clients/${name}`,
+      sealValue(SECRET, `knock/clients/${name}`, { entry, files: {} }, RANDOM),
+    );
+  const knockKeys = { knock: { key, psk: key }, open: ["tcp/22"] };
+  put("alice", { ...knockKeys, for: "1m" });
+  put("broken", { ...knockKeys, open: ["nowhere"] });
+  await settle();
+  const { clients } = one.member;
+  assertEquals(clients.get("alice")?.forSeconds, 60);
+  assertEquals(clients.dialects, ["knock"]);
+  assertEquals(clients.get("broken"), null);
+  assert(one.lines.some((line) => line.includes("clients.broken.open")));
+  const found = clients.findKnock(clients.get("alice")!.knock!.key);
+  assertEquals(found?.name, "alice");
+  assertEquals((await one.knock())?.status, "done");
+  assert(one.isOpen());
+  cluster.set("clients/alice", null);
+  await settle();
+  assertEquals(clients.get("alice"), null);
+  assert(!one.isOpen(), "its grants end with it");
+  assertEquals(await one.knock(), null);
+});
+
+test("cut off with `local`: accepted by the local record, and told of later", async () => {
+  const cluster = new FakeCluster();
+  const fleet = { without: "local" } as const;
+  const one = await startGateway(cluster, "gw1", { fleet });
+  const two = await startGateway(cluster, "gw2", { fleet });
+  one.engine.isDown = true;
+  await one.beat();
+  const request = makeRequest({
+    timestampMs: one.runtime.nowMs(),
+    ports: [SSH],
+  });
+  assertEquals((await one.ask(request))?.status, "done");
+  assertEquals(await one.ask(request), null, "but once");
+  await two.runtime.clock.advance(3000);
+  assertEquals((await two.ask(request))?.status, "done", "they are apart");
+  one.engine.isDown = false;
+  await one.beat();
+  assert(
+    one.lines.some((line) =>
+      line === "warn accepted twice while apart: a packet of alice, by gw2 too"
+    ),
+    one.lines.join("\n"),
+  );
+  assertEquals(counter(one, "fleet: accepted twice"), 1);
+});
+
+test("with old news nothing is accepted, with `local` neither", async () => {
+  const cluster = new FakeCluster();
+  const fleet = { without: "local", staleMs: 60_000 } as const;
+  const one = await startGateway(cluster, "gw1", { fleet });
+  one.engine.isDown = true;
+  for (let beats = 0; beats < 19; beats++) await one.beat();
+  assertEquals((await one.knock())?.status, "done");
+  for (let beats = 0; beats < 3; beats++) await one.beat();
+  assertEquals(await one.knock(), null);
+  assert(
+    one.member.trouble?.includes("longer than stale"),
+    one.member.trouble!,
+  );
+});
+
+test("an engine with other data than before: stamps of before are refused, what is open stays", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  await one.knock();
+  await settle();
+  const before = makeRequest({
+    timestampMs: one.runtime.nowMs(),
+    ports: [SSH],
+  });
+  cluster.empty();
+  await settle();
+  assert(one.isOpen() && two.isOpen());
+  assertEquals(
+    [...cluster.keys.keys()].filter((key) => key.startsWith("grants/")).length,
+    1,
+  );
+  assertEquals(await two.ask(before), null);
+  await two.runtime.clock.advance(1000);
+  assertEquals((await two.knock())?.status, "done");
+});
+
+test("a claim of an engine that was emptied meanwhile opens nothing", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const answer = one.knock();
+  cluster.empty();
+  assertEquals(await answer, null);
+  assert(!one.isOpen());
+});
+
+test("a stamp that is out of time by the engine's clock is refused", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  one.engine.aheadMs = 100_000;
+  assertEquals((await one.knock())?.status, "done", "within skew and margin");
+  one.engine.aheadMs = 200_000;
+  assertEquals(await one.knock(), null);
+  assert(one.member.trouble?.includes("200 s apart"), one.member.trouble!);
+});
+
+test("two gateways of one name, and one with another server key, are told of", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2", {
+    over: { key: new Uint8Array(32).fill(9) },
+  });
+  assert(two.lines.some((line) => line.includes("gw1 has another server key")));
+  const same = await startGateway(cluster, "gw1");
+  await one.beat();
+  await same.beat();
+  await same.beat();
+  assert(
+    one.lines.some((line) => line.includes("another gateway has this name")),
+    one.lines.join("\n"),
+  );
+});
+
+test("a client that was removed while its claim was on its way opens nothing", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const answer = one.knock();
+  const gone = makeConfig([]);
+  one.server.active = { ...one.server.active, config: gone };
+  await dropGrants(one.server, gone);
+  assertEquals(await answer, null);
+  assertEquals(one.store.ledger.live(one.runtime.nowMs()), []);
+  await sweep(one.server);
+});
