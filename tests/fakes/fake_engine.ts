@@ -42,7 +42,7 @@ export class FakeEngine implements FleetEngine {
   /** True while nothing answers. */
   isDown = false;
   aheadMs = 0;
-  /** How long the last claim was to live, milliseconds. */
+  /** Life of the last claim, milliseconds. */
   claimedFor = 0;
 
   constructor(cluster: FakeCluster, replaced: () => void) {
@@ -109,7 +109,7 @@ export class FakeEngine implements FleetEngine {
     };
   }
 
-  /** What is told again after a time without the engine. */
+  /** Tells all again, as after a time without the engine. */
   catchUp(): void {
     this.#readAll();
   }
