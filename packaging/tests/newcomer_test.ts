@@ -61,7 +61,7 @@ function inRoot(root: string, command: string): string[] {
     `mount -t proc none "$0/proc" && mount --rbind /dev "$0/dev" &&
      mount -t tmpfs none "$0/run" && mkdir "$0/run/sshd" &&
      exec chroot "$0" /usr/bin/env -i HOME=/root DEBIAN_FRONTEND=noninteractive \\
-       PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -c "cd; $1"`,
+       PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -c "cd; $1"`,
     root,
     command,
   ];
@@ -115,6 +115,9 @@ netnsTest(
         appendFileSync(join(root, "etc/hosts"), `${SERVER[4]} ${HOST}\n`);
       }
       rmSync(folder, { recursive: true });
+      writeFileSync(join(roots.server, "usr/local/bin/systemctl"), SYSTEMCTL, {
+        mode: 0o755,
+      });
       await logIn(roots, type);
       await start("/usr/sbin/sshd -D -e -o PidFile=none", "listening on");
       await pair.serve("tcp", ADMIN);
@@ -147,7 +150,7 @@ netnsTest(
         } else if (place === "") {
           mkdirSync(join(roots.laptop, "root/.ssh"), { recursive: true });
           const file = join(roots.laptop, "root/.ssh/config");
-          appendFileSync(file, `${lines.join("\n")}\n`);
+          appendFileSync(file, `${lines.join("\n")}\n`, { mode: 0o600 });
           await type("laptop", "knock close laptop");
           assert(!await reach(22), "closed again");
           await type("laptop", `ssh ${HOST} true`);
@@ -169,7 +172,6 @@ netnsTest(
             await ended;
             assert(!await reach(22, NEIGHBOUR), "still hidden");
             await type("server", line);
-            // There is no systemd in a chroot: its units are started by hand.
             await start("knock serve", "listens on");
           } else {
             if (line === "knock rules --remove") await stop(children.pop()!);
@@ -196,6 +198,15 @@ netnsTest(
   ["debootstrap", "chroot"],
   300_000,
 );
+
+/** Real systemctl, but for --now: there is no systemd in a chroot. */
+const SYSTEMCTL = `#!/bin/sh
+for word; do
+  shift
+  [ "$word" = --now ] || set -- "$@" "$word"
+done
+exec /usr/bin/systemctl "$@"
+`;
 
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
