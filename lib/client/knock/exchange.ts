@@ -92,10 +92,10 @@ export async function exchange(
       parseAddress(profile.server.host) ? "" : `${profile.server.host}: `
     }${failures.join("; ")}`,
     transport.kind === "udp"
-      ? "is this machine connected, and does its own firewall let UDP out?"
-      : `does the server listen on ${transport.kind}/${
+      ? "check that this machine is connected, and that its firewall lets UDP out"
+      : `check that the server listens on ${transport.kind}/${
         transport.port ?? profile.server.port
-      }? \`listen\` in its configuration must name it`,
+      }: \`listen\` in its configuration must name it`,
   );
 }
 

@@ -98,7 +98,7 @@ async function findAddresses(
   const all = await failing(
     `the server's name "${host}" does not resolve`,
     () => runtime.resolve(host),
-    `is this machine connected, and is the name right in profile "${profile.name}"?`,
+    `check that this machine is connected, and the name in profile "${profile.name}"`,
   );
   const found = [...new Set(all)];
   if (!family) return found;
