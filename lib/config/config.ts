@@ -121,6 +121,8 @@ export interface Service {
   readonly masquerade: boolean;
   /** True if `close` ends established connections, too. */
   readonly kill: boolean;
+  /** True if established connections end with their grant, however that ends. */
+  readonly cut?: boolean;
 }
 
 export interface LogConfig {

@@ -171,10 +171,11 @@ function namesIn(raw: unknown, key: "services" | "commands"): string[] {
 
 function readService(name: string, service: ServiceYaml): Service {
   if (!("listen" in service)) {
-    return { name, ports: service, to: null, masquerade: false, kill: false };
+    const plain = { to: null, masquerade: false, kill: false, cut: false };
+    return { name, ports: service, ...plain };
   }
-  const { listen, to, masquerade, kill } = service;
-  return { name, ports: listen, to, masquerade, kill };
+  const { listen, ...rest } = service;
+  return { name, ports: listen, ...rest };
 }
 
 /** Facts that the text alone does not have. */

@@ -188,6 +188,7 @@ const service = mappingOr(
     to: optional(target, null),
     masquerade: optional(bool, false),
     kill: optional(bool, false),
+    cut: optional(bool, false),
   }),
   oneOrMore(ports),
 );

@@ -34,6 +34,8 @@ export interface Guarded {
   readonly to: Endpoint | null;
   /** True: forwarded connections get this machine's own address as their source. */
   readonly masquerade: boolean;
+  /** True if connections end with their grant, and the service begins none by itself. */
+  readonly cut?: boolean;
 }
 
 /** Facts by which the kernel drops junk before the program sees it. */

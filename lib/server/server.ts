@@ -6,6 +6,7 @@
  */
 
 import type { Config } from "../config/config.ts";
+import { checkConntrack } from "../firewall/conntrack.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { Listener, Stoppable } from "../runtime/runtime.ts";
 import { clocksOf } from "./state/clock.ts";
@@ -100,6 +101,7 @@ export class RunningServer {
       store.ledger.rebase(runtime.nowMs());
     });
     await checkGpg(runtime, config);
+    await checkConntrack(runtime, config.services);
     const firewall = await orFailure(() => createFirewall(config));
     const server = await makeServer(surroundings, config, firewall);
     const running = new RunningServer(server, createFirewall);
@@ -225,6 +227,7 @@ export class RunningServer {
     return server.queue.add(async () => {
       const old = server.active;
       await checkGpg(server.runtime, config);
+      await checkConntrack(server.runtime, config.services);
       const dialects = await loadDialects(config, server.gpg, server.fleet);
       const opened = await this.#entrances.open(config);
       const firewall = await this.#guardBy(config, opened);

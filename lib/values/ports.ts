@@ -58,6 +58,14 @@ export function overlapPorts(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }
 
+/** Ports that two ranges share; null if there are none. */
+export function sharedPorts(a: PortRange, b: PortRange): PortRange | null {
+  if (!overlapPorts(a, b)) return null;
+  const { protocol } = a;
+  const first = Math.max(a.first, b.first);
+  return { protocol, first, last: Math.min(a.last, b.last) };
+}
+
 /** Rest of a range without some others, in order. */
 export function withoutPorts(
   range: PortRange,

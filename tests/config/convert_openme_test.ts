@@ -47,6 +47,9 @@ clients:
   bob: { ed25519_pubkey: "${BOB}" }
 `;
 
+/** A service whose connections end with their grant. */
+const cutting = (...listen: string[]) => ({ listen, cut: true });
+
 test("convertOpenme() converts the schema of 0.7.0", () => {
   const { text, files, warnings } = convertOpenme(newer, "config.yaml");
   assertEquals(parse(text, { schema: "core" }), {
@@ -56,10 +59,10 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
     openme: { key: "openme.key" },
     firewall: { backend: "nft", mode: "guard" },
     services: {
-      default: ["tcp/22"],
-      admin: ["tcp/443", "tcp/8080-8090", "udp/8080-8090", "udp/53"],
-      "xmy-group": ["tcp/25"],
-      "port-tcp-9000-9001": ["tcp/9000-9001"],
+      default: cutting("tcp/22"),
+      admin: cutting("tcp/443", "tcp/8080-8090", "udp/8080-8090", "udp/53"),
+      "xmy-group": cutting("tcp/25"),
+      "port-tcp-9000-9001": cutting("tcp/9000-9001"),
     },
     defaults: { for: "90s", max_for: "8h" },
     clients: {
@@ -115,7 +118,7 @@ clients:
   assertEquals(listen, [54154]);
   assertEquals(max_skew, "1m");
   assertEquals(firewall, { backend: "iptables", mode: "accept" });
-  assertEquals(services, { default: ["tcp/22"] });
+  assertEquals(services, { default: cutting("tcp/22") });
   assertEquals(Object.values(clients).map(({ open }) => open), [
     ["default"],
     ["default", "udp/53"],

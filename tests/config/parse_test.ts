@@ -46,7 +46,7 @@ services:
   ssh: tcp/22
   web: [tcp/80, tcp/443]
   more: { listen: udp/51820 }
-  nas: { listen: tcp/8443, to: "10.0.0.5:443", masquerade: true, kill: true }
+  nas: { listen: tcp/8443, to: "10.0.0.5:443", masquerade: true, kill: true, cut: true }
 commands: { restart: [systemctl, restart, x y] }
 hooks: { open: [notify, "{client}"] }
 defaults: { for: 1m, max_for: 2h }
@@ -73,7 +73,7 @@ clients:
 test("parseConfig() reads every key", () => {
   const config = parseConfig(FULL, surroundings);
   const { clients, ...rest } = config;
-  const plain = { to: null, masquerade: false, kill: false };
+  const plain = { to: null, masquerade: false, kill: false, cut: false };
   const port = (first: number, last = first, protocol = "tcp") => ({
     protocol,
     first,
@@ -111,6 +111,7 @@ test("parseConfig() reads every key", () => {
         to: { host: "10.0.0.5", port: 443 },
         masquerade: true,
         kill: true,
+        cut: true,
       },
     ],
     sequences: [],
@@ -218,6 +219,11 @@ const wrong: [text: string, mistakes: string[]][] = [
       "clients.a.network: must be absent with once, as a single use is for " +
       "one address",
     ],
+  ],
+  [
+    `firewall: { backend: gate }
+services: { ssh: { listen: tcp/2222, to: "127.0.0.1:22", cut: true } }`,
+    [`services.ssh.cut: must be false with the gate backend, got "true"`],
   ],
   [
     "firewall: { interfaces: [eth0, lo] }",

@@ -42,6 +42,7 @@ const NOTHING: IptablesListing = {
   rules: null,
   first: false,
   jumps: [],
+  cuts: [],
   shared: false,
 };
 
@@ -229,7 +230,8 @@ test("applyScript() guards at the given interfaces alone", () => {
 });
 
 test("placeOf() sends all that an input hook would see to the guard", () => {
-  assertEquals(GUARD4, { table: "mangle", chain: "KNOCK", jumps: JUMPS });
+  const [table, chain] = ["mangle", "KNOCK"] as const;
+  assertEquals(GUARD4, { table, chain, jumps: JUMPS, cuts: [] });
   assertEquals(
     placeOf(GUARD, 6).jumps,
     ["LOCAL", "MULTICAST", "ANYCAST"].map((type) =>
@@ -240,7 +242,35 @@ test("placeOf() sends all that an input hook would see to the guard", () => {
     table: "filter",
     chain: "DOOR",
     jumps: ["INPUT -j DOOR"],
+    cuts: [],
   });
+});
+
+test("placeOf() keeps what was cut from coming back", () => {
+  const cut = ["tcp/22", "tcp/1-65535", "udp/51820", "udp/1-65535"];
+  const { cuts } = placeOf(GUARD, 6, ["tcp/22", "udp/51820"].map(ports));
+  const owner = '-m comment --comment "made by knock" -j DROP';
+  assertEquals(cuts, [
+    "OUTPUT ! -o lo -p tcp -m tcp --sport 22 --tcp-flags SYN,RST NONE " +
+    `-m conntrack --ctstate NEW ${owner}`,
+    "OUTPUT ! -o lo -p udp -m udp --sport 51820 " +
+    `-m conntrack --ctstate NEW ${owner}`,
+  ]);
+  // Of all ports of UDP others send, too.
+  const wide = placeOf(GUARD, 4, cut.map(ports)).cuts;
+  assertEquals(wide.length, 1);
+  const place = placeOf(GUARD, 4, [ports("tcp/22")]);
+  const listing = place.cuts.map((rule) => `-A ${rule}\n`).join("");
+  assertEquals(readListing(listing, GUARD4).cuts, place.cuts);
+  const script = (found: readonly string[]) =>
+    applyScript(GUARD, place, [ssh], [], { ...NOTHING, cuts: found })
+      .split("\n").filter((line) => line.includes("OUTPUT"));
+  assertEquals(script(place.cuts), []);
+  assertEquals(script([]), [`-A ${place.cuts[0]}`]);
+  assertEquals(script(cuts), [
+    ...cuts.map((rule) => `-D ${rule}`),
+    `-A ${place.cuts[0]}`,
+  ]);
 });
 
 test("applyScript() has each jump once, and first", () => {
@@ -299,6 +329,7 @@ test("readListing() reads the chain, its jumps and nothing alike", () => {
     rules: ["-i lo -j RETURN", RULE, '-m comment --comment "made by knock"'],
     first: true,
     jumps: [...JUMPS, JUMPS[0]],
+    cuts: [],
     shared: false,
   });
   for (const jump of JUMPS) {

@@ -64,6 +64,24 @@ table inet knock {
   );
 });
 
+test("rulesetText() keeps what was cut from coming back", () => {
+  const cut = ["tcp/22", "tcp/8000-8010", "udp/51820", "udp/1-1000"];
+  const services = cut.map((text) => ({
+    ...{ name: "cut", ports: [ports(text)], to: null, masquerade: false },
+    cut: true,
+  }));
+  const text = rulesetText(guardPlan(services));
+  const chain = /chain cut \{\n {4}ct[^]*?\n {2}\}/.exec(text)![0];
+  assertEquals(chain.split("\n").slice(1, -1).map((line) => line.trim()), [
+    "ct state != new accept",
+    "oif lo accept",
+    "tcp sport { 22, 8000-8010 } tcp flags & (syn | rst) == 0 counter drop",
+    "udp sport { 51820 } counter drop",
+  ]);
+  const plain = services.map(({ cut: _, ...service }) => service);
+  assert(!rulesetText(guardPlan(plain)).includes("chain cut"));
+});
+
 test("rulesetText() drops nothing when there is no service", () => {
   assert(!rulesetText(guardPlan([])).includes("drop"));
 });

@@ -31,7 +31,7 @@ export type GivenService = string | {
   readonly listen: string;
   readonly to: string;
   readonly masquerade?: boolean;
-};
+} | { readonly listen: string; readonly cut: true };
 
 /** Orders, and their data; the prefilter, counters and problems are of nft alone. */
 export interface Step {
@@ -134,14 +134,16 @@ async function take(firewall: Firewall, step: Step): Promise<unknown> {
 }
 
 function readService(given: GivenService): Guarded {
-  const { listen, to, masquerade = false } = typeof given === "string"
-    ? { listen: given, to: null }
-    : given;
+  const { listen, to = null, masquerade = false, cut = false }:
+    & { listen: string }
+    & { to?: string | null; masquerade?: boolean; cut?: boolean } =
+      typeof given === "string" ? { listen: given } : given;
   return {
     name: "service",
     ports: [parsePortRange(listen)!],
     to: to === null ? null : parseEndpoint(to),
     masquerade,
+    cut,
   };
 }
 

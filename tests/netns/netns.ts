@@ -355,6 +355,11 @@ export class Pair {
     });
   }
 
+  /** Has the server's services send a byte on each connection; false where there is none. */
+  push(): Promise<boolean> {
+    return this.#order(this.server, { do: "push" });
+  }
+
   /** True if a connection that was kept still carries bytes. */
   stillTalks(keep: string): Promise<boolean> {
     return this.#order(this.client, { do: "talk", keep, timeoutMs: REACH_MS });

@@ -33,6 +33,8 @@ export type Order =
     count: number;
     hex?: string;
   }
+  /** Has the services send a byte on each connection that they have. */
+  | { do: "push" }
   /** Tries if a kept connection still echoes. */
   | { do: "talk"; keep: string; timeoutMs: number };
 
@@ -63,6 +65,8 @@ export interface Outcome {
 }
 
 const kept = new Map<string, net.Socket>();
+/** Connections that came to the services. */
+const served = new Set<net.Socket>();
 
 function follow(order: Order): Promise<boolean> {
   switch (order.do) {
@@ -74,6 +78,9 @@ function follow(order: Order): Promise<boolean> {
       return order.protocol === "tcp" ? reachTcp(order) : reachUdp(order);
     case "send":
       return send(order);
+    case "push":
+      for (const socket of served) socket.write("x");
+      return Promise.resolve(served.size > 0);
     case "talk": {
       const socket = kept.get(order.keep);
       return socket ? echoes(socket, order.timeoutMs) : Promise.resolve(false);
@@ -84,6 +91,8 @@ function follow(order: Order): Promise<boolean> {
 function serveTcp(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = net.createServer((socket) => {
+      served.add(socket);
+      socket.on("close", () => served.delete(socket));
       socket.on("error", () => {});
       socket.pipe(socket);
     });

@@ -2,6 +2,7 @@ import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { policyWarnings } from "../../config/checks/warnings.ts";
 import { needConfig } from "../../config/files/places.ts";
+import { conntrackProblem } from "../../firewall/conntrack.ts";
 import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -46,8 +47,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime,
     needConfig(runtime, file ?? options.value("config")),
   );
+  const problem = await conntrackProblem(runtime, config.services);
   const warnings = [
     ...config.warnings,
+    ...problem ? [problem.message] : [],
     ...policyWarnings(config, runtime.nowMs()),
     ...interfaceWarnings(runtime, config.firewall),
   ];

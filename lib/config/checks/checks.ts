@@ -180,6 +180,15 @@ export function checkBackend(yaml: ServerYaml, mistakes: Mistake[]): void {
       text: "must be absent with once, as a single use is for one address",
     });
   }
+  for (const [name, service] of yaml.services) {
+    if (!("listen" in service) || !service.cut) continue;
+    if (backend === "nft" || backend === "iptables") continue;
+    mistakes.push({
+      path: at("services", `${name}.cut`),
+      text: `must be false with the ${backend} backend, got "true"`,
+      hint: "nft and iptables can",
+    });
+  }
   if (backend !== "iptables" && backend !== "command") return;
   const cure = "nft and gate can";
   for (const [name, service] of yaml.services) {

@@ -12,6 +12,7 @@ import {
 import { parseAdkSecret } from "../../dialects/openspa/adk.ts";
 import { OPENSPA_PORT } from "../../dialects/openspa/open.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
+import { formatPortRange, onePort, withoutPorts } from "../../values/ports.ts";
 import { formatJson } from "../../values/text.ts";
 import {
   type Foreign,
@@ -98,6 +99,7 @@ export function convertOpenspa(
       listen.includes(":") ? formatJson(listen) : listen,
       adkSecret,
       decided,
+      port,
       clients,
     );
     return { text: written, warnings, files };
@@ -125,8 +127,8 @@ function readFirewall(firewall: Foreign, warnings: string[]): void {
     `grants are rules of the chain KNOCK, which INPUT asks first; the chain ` +
       `${formatJson(chain)} is used no more: take it and the rules that ` +
       `lead to it away`,
-    `connections outlive their grant where the host's rules let established ` +
-      `ones pass: OpenSPA ended them`,
+    `connections end with their grant (cut), as OpenSPA's did: this needs ` +
+      `conntrack (apt install conntrack)`,
   );
 }
 
@@ -276,6 +278,7 @@ function write(
   listen: string,
   adkSecret: string | null,
   { seconds, any }: Decided,
+  port: number,
   clients: readonly Enrolled[],
 ): string {
   const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
@@ -285,7 +288,7 @@ function write(
     settings: [`openspa: { key: ${KEY_FILE}${adk} }`],
     backend: "iptables",
     mode: "accept",
-    services: [],
+    services: any ? [everyPort(port)] : [],
     seconds,
     clients: clients.map(({ uuid }) =>
       `${scalar(uuid)}:
@@ -295,6 +298,16 @@ function write(
 `
     ),
   });
+}
+
+/** A service of every port but the one of the knocks, which no service may have. */
+function everyPort(knock: number): string {
+  const udp = withoutPorts(
+    { protocol: "udp", first: 1, last: 65535 },
+    [onePort("udp", knock)],
+  );
+  const listen = ["tcp/1-65535", ...udp.map(formatPortRange)].join(", ");
+  return `every-port: { listen: [${listen}], cut: true }\n`;
 }
 
 function keyFileOf(uuid: string): string {

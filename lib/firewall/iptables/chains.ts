@@ -1,5 +1,6 @@
 /** Our chains in the kernel, one a family: found, made, changed, taken away; and the grants that they hold. */
 
+import type { PortRange } from "../../values/ports.ts";
 import {
   type Family,
   familyOf,
@@ -23,6 +24,7 @@ import {
   grantRule,
   placeOf,
   removeScript,
+  sameRules,
   type Style,
   TABLES,
 } from "./rules.ts";
@@ -31,6 +33,8 @@ import {
 export class IptablesChains {
   readonly #programs: Iptables;
   readonly #plain: Omit<Style, "timed">;
+  /** Ports whose connections end with their grant, as of the last make(). */
+  #cut: readonly PortRange[] = [];
   /** The families whose kernel part has no xt_time. */
   readonly #untimed = new Set<Family>();
   /** The rules of each chain but the grants', as they were listed when made. */
@@ -73,6 +77,7 @@ export class IptablesChains {
     services: readonly Guarded[],
     held: Held,
   ): Promise<void> {
+    this.#cut = services.filter(({ cut }) => cut).flatMap(({ ports }) => ports);
     try {
       await this.#write(family, found, services, held);
     } catch (error) {
@@ -111,8 +116,9 @@ export class IptablesChains {
 
   /** True if a family's chain is as it was made, and holds these grants. */
   async isIntact(family: Family, held: Held): Promise<boolean> {
-    const { rules, first } = await this.#list(family);
-    if (!first || rules === null) return false;
+    const { rules, first, cuts } = await this.#list(family);
+    const isPlaced = first && sameRules(cuts, this.#place(family).cuts);
+    if (!isPlaced || rules === null) return false;
     const { grants, others } = portray(rules);
     const wanted = portray(this.#rulesOf(family, held)).grants;
     return grants === wanted && others === this.#others.get(family);
@@ -163,7 +169,7 @@ export class IptablesChains {
   }
 
   #place(family: Family): ChainPlace {
-    return placeOf(this.#plain, family);
+    return placeOf(this.#plain, family, this.#cut);
   }
 
   #rulesOf(family: Family, held: Held): string[] {

@@ -14,6 +14,8 @@ export interface IptablesListing {
   readonly first: boolean;
   /** Rules that jump to the chain just as ours do, behind "-A ". */
   readonly jumps: readonly string[];
+  /** Rules of OUTPUT that are ours, behind "-A ". */
+  readonly cuts: readonly string[];
   /** True if other rules jump to the chain, too. */
   readonly shared: boolean;
 }
@@ -47,6 +49,7 @@ export function readListing(
       : null,
     first: jumps.every((jump, index) => before[index] === jump),
     jumps: ours,
+    cuts: rules.filter(isCut),
     shared: ours.length < leading.length,
   };
 }
@@ -95,6 +98,11 @@ export function portray(rules: readonly string[]): Portrait {
 // Between these words, versions of iptables differ in how they write a rule.
 const GRANT_RULE =
   /^-s (\S+\/\d+) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
+
+/** True for a rule of OUTPUT that is ours, behind "-A ". */
+export function isCut(rule: string): boolean {
+  return rule.startsWith("OUTPUT ") && rule.endsWith(`${MARK} -j DROP`);
+}
 
 function isMark(rule: string): boolean {
   return rule.endsWith(MARK);

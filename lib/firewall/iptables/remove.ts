@@ -2,7 +2,7 @@
 
 import { FAMILIES, lines, MissingError } from "../firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { OUR_JUMP, ourChains } from "./listing.ts";
+import { isCut, OUR_JUMP, ourChains } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
 
 const VARIANTS: readonly Variant[] = ["", "-nft", "-legacy"];
@@ -22,7 +22,8 @@ export function findRemovals(saved: string): readonly ChainRemoval[] {
   const tables = saved.matchAll(/^\*(\S+)\n([^]*?)^COMMIT$/gm);
   return [...tables].flatMap(([, table, body]) => {
     const rules = body!.split("\n");
-    return ourChains(body!).map((chain) => {
+    const cuts = rules.filter((rule) => isCut(rule.replace("-A ", "")));
+    return ourChains(body!).map((chain, index) => {
       const jumps = rules.filter((rule) =>
         / -[jg] (\S+)/.exec(rule)?.[1] === chain
       );
@@ -32,7 +33,8 @@ export function findRemovals(saved: string): readonly ChainRemoval[] {
       const stays = ours.length < jumps.length;
       const script = lines(
         `*${table}`,
-        ...ours.map((rule) => rule.replace("-A", "-D")),
+        ...[...ours, ...index === 0 ? cuts : []]
+          .map((rule) => rule.replace("-A", "-D")),
         `-F ${chain}`,
         ...stays ? [] : [`-X ${chain}`],
         "COMMIT",

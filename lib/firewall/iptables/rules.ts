@@ -31,6 +31,8 @@ export interface ChainPlace {
   readonly chain: string;
   /** The rules before all others of a built-in chain, behind "-A ". */
   readonly jumps: readonly string[];
+  /** Rules of OUTPUT that keep connections which were cut from coming back. */
+  readonly cuts: readonly string[];
 }
 
 /**
@@ -41,9 +43,11 @@ export interface ChainPlace {
 export function placeOf(
   { mode, chain }: Pick<Style, "mode" | "chain">,
   family: Family,
+  cut: readonly PortRange[] = [],
 ): ChainPlace {
+  const cuts = mergePorts(cut).flatMap(cutRules);
   if (mode === "accept") {
-    return { table: "filter", chain, jumps: [`INPUT -j ${chain}`] };
+    return { table: "filter", chain, jumps: [`INPUT -j ${chain}`], cuts };
   }
   const types = family === 4
     ? ["LOCAL", "BROADCAST,MULTICAST"]
@@ -51,7 +55,21 @@ export function placeOf(
   const jumps = types.map((type) =>
     `PREROUTING -m addrtype --dst-type ${type} -j ${chain}`
   );
-  return { table: "mangle", chain, jumps };
+  return { table: "mangle", chain, jumps, cuts };
+}
+
+/** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
+const MAX_CUT_UDP = 256;
+
+/** As the chain `cut` of the nft backend: of TCP anything but a first packet, of UDP all that no client began. */
+function cutRules({ protocol, first, last }: PortRange): string[] {
+  if (protocol === "udp" && last - first >= MAX_CUT_UDP) return [];
+  const ports = first === last ? `${first}` : `${first}:${last}`;
+  const flags = protocol === "tcp" ? "--tcp-flags SYN,RST NONE " : "";
+  return [
+    `OUTPUT ! -o lo -p ${protocol} -m ${protocol} --sport ${ports} ${flags}` +
+    `-m conntrack --ctstate NEW ${MARK} -j DROP`,
+  ];
 }
 
 /** Form of the rules of a family. */
@@ -95,13 +113,14 @@ export function grantRule(
 /** The script that makes the chain exactly this, in one step, and has the jumps before all else. */
 export function applyScript(
   style: Style,
-  { table, jumps }: ChainPlace,
+  { table, jumps, cuts }: ChainPlace,
   services: readonly Guarded[],
   grants: readonly Grant[],
   found: IptablesListing,
 ): string {
   const { chain } = style;
   const isPlaced = found.first && found.jumps.length === jumps.length;
+  const hasCuts = sameRules(found.cuts, cuts);
   return restoreText(
     table,
     `:${chain} - [0:0]`, // flushes one that is there
@@ -114,7 +133,19 @@ export function applyScript(
       ...found.jumps.map((jump) => `-D ${jump}`),
       ...jumps.toReversed().map((jump) => `-I ${jump.replace(" ", " 1 ")}`),
     ],
+    ...hasCuts ? [] : [
+      ...found.cuts.map((rule) => `-D ${rule}`),
+      ...cuts.map((rule) => `-A ${rule}`),
+    ],
   );
+}
+
+/** True if two lists hold the same rules, in whatever order. */
+export function sameRules(
+  some: readonly string[],
+  others: readonly string[],
+): boolean {
+  return some.toSorted().join("\n") === others.toSorted().join("\n");
 }
 
 /** The script that takes some rules out of the chain and puts others in. */
@@ -139,7 +170,7 @@ export function removeScript(
 ): string {
   return restoreText(
     table,
-    ...found.jumps.map((jump) => `-D ${jump}`),
+    ...[...found.jumps, ...found.cuts].map((rule) => `-D ${rule}`),
     `-F ${chain}`,
     ...found.shared ? [] : [`-X ${chain}`],
   );

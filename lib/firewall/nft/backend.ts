@@ -84,6 +84,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     const plan: Plan = {
       ...this.#standing.plan,
       guarded: services.flatMap(({ ports }) => ports),
+      cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),

@@ -212,6 +212,7 @@ export class InstalledRules {
     this.#plan = {
       ...place,
       guarded: [],
+      cut: [],
       forwards: [],
       hasTargets: false,
       networks: [],

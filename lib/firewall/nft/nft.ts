@@ -64,6 +64,7 @@ export async function nftRules(
     host: hostChainOf(options),
     interfaces: options.interfaces ?? [],
     guarded: services.flatMap(({ ports }) => ports),
+    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,
     networks: [],

@@ -118,7 +118,7 @@ async function close(
     putBack(server, before);
     throw error;
   }
-  await endTheirConnections(server, before);
+  await endTheirConnections(server, before, "close");
   const { hooks } = server.active.config;
   for (const entry of before) server.runner.hook(hooks.close, entry);
 }

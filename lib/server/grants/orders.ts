@@ -11,7 +11,12 @@ import { kernelSequences } from "../../config/sequences.ts";
 import { endConnections } from "../../firewall/conntrack.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
-import { formatPortRange, overlapPorts } from "../../values/ports.ts";
+import {
+  containsPorts,
+  formatPortRange,
+  overlapPorts,
+  sharedPorts,
+} from "../../values/ports.ts";
 import { latestEnd } from "../packet/judge.ts";
 import { isWithin, type LedgerEntry, mergeEntries } from "../state/ledger.ts";
 import { type Active, granteesOf, type Server } from "../state/server.ts";
@@ -106,18 +111,42 @@ export async function closeEntries(
   }
 }
 
-/** Ends the connections of services with `kill`. */
+/**
+ * Ends the connections of those services that say so, but not what another
+ * grant allows: with `cut` at every end of a grant, with `kill` when the
+ * client, or its policy, closes it.
+ */
 export async function endTheirConnections(
-  { runtime, active: { config } }: Server,
+  { runtime, store, active: { config } }: Server,
   ended: readonly LedgerEntry[],
+  by: "close" | "end",
 ): Promise<void> {
-  const killed = config.services.filter(({ kill }) => kill);
-  const concerned = ended.filter((entry) =>
-    killed.some(({ ports }) =>
-      ports.some((range) => overlapPorts(range, entry.ports))
-    )
+  const ports = config.services.filter(({ cut, kill }) =>
+    cut || kill && by === "close"
+  ).flatMap((service) => service.ports);
+  const concerned = ended.flatMap((entry) =>
+    ports.flatMap((range) => {
+      const shared = sharedPorts(range, entry.ports);
+      return shared ? [{ address: entry.address, ports: shared }] : [];
+    })
   );
-  if (concerned.length > 0) await endConnections(runtime, concerned);
+  if (concerned.length === 0) return;
+  const nowMs = runtime.nowMs();
+  await endConnections(
+    runtime,
+    concerned,
+    ({ source, targetPort }, protocol) =>
+      store.ledger.reaching(source, nowMs).some(({ ports }) =>
+        containsPorts(ports, { protocol, first: targetPort, last: targetPort })
+      ),
+  );
+}
+
+/** True if a grant is for ports of a service whose connections end with it. */
+export function isCut({ services }: Config, { ports }: LedgerEntry): boolean {
+  return services.some((service) =>
+    service.cut && service.ports.some((range) => overlapPorts(range, ports))
+  );
 }
 
 /** True if the backend can forward grants to other targets. */

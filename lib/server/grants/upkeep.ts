@@ -16,7 +16,12 @@ import { latestEnd } from "../packet/judge.ts";
 import { attempt } from "../report/trouble.ts";
 import { type LedgerEntry, mergeEntries } from "../state/ledger.ts";
 import { granteesOf, type Server } from "../state/server.ts";
-import { applyAll, closeEntries, endTheirConnections } from "./orders.ts";
+import {
+  applyAll,
+  closeEntries,
+  endTheirConnections,
+  isCut,
+} from "./orders.ts";
 import { endEntries, putBack } from "./records.ts";
 
 /** Delay before a grant that could not be closed is tried again, milliseconds. */
@@ -28,12 +33,36 @@ export async function sweep(server: Server): Promise<void> {
   const nowMs = runtime.nowMs();
   const over = store.ledger.ended(nowMs);
   if (over.length === 0) return;
-  const ended = active.firewall.endsGrants
-    ? over
-    : await closeEach(server, over, nowMs);
+  // What is to be cut is closed first: the kernel may be some moments later.
+  const [left, own] = partition(
+    over,
+    (entry) => active.firewall.endsGrants && !isCut(active.config, entry),
+  );
+  const ended = [...left, ...await closeEach(server, own, nowMs)];
   if (ended.length === 0) return;
   store.transaction(() => endEntries(server, ended, ""));
+  await cutConnections(server, ended);
   runHooks(server, ended);
+}
+
+/** Ends the connections of grants that are over; what cannot be ended is an error in the log. */
+async function cutConnections(
+  server: Server,
+  ended: readonly LedgerEntry[],
+): Promise<void> {
+  try {
+    await endTheirConnections(server, ended, "end");
+  } catch (error) {
+    if (!(error instanceof FirewallError)) throw error;
+    server.log("error", error.message);
+  }
+}
+
+function partition<T>(
+  all: readonly T[],
+  isLeft: (one: T) => boolean,
+): [left: T[], right: T[]] {
+  return [all.filter(isLeft), all.filter((one) => !isLeft(one))];
 }
 
 /** Ending of a grant, milliseconds, that is left to the kernel and {@linkcode sweep}. */
@@ -90,6 +119,7 @@ async function dropClients(server: Server, config: Config): Promise<void> {
     putBack(server, gone);
     throw error;
   }
+  await cutConnections(server, gone);
   runHooks(server, gone);
   for (const client of new Set(gone.map((entry) => entry.client))) {
     log("info", `close ${client}: the client was removed`, { client });
@@ -129,7 +159,7 @@ async function shortenGrants(server: Server, config: Config): Promise<void> {
     putBack(server, before);
     throw error;
   }
-  await endTheirConnections(server, ended);
+  await endTheirConnections(server, ended, "close");
   runHooks(server, ended);
   for (const client of new Set(before.map((entry) => entry.client))) {
     const words = `${client}: grants end earlier, by expires or hours`;

@@ -1,6 +1,7 @@
 /** Looks at the backend: does it work here, with its version and rights. */
 
 import type { Config } from "../../../config/config.ts";
+import { conntrackProblem } from "../../../firewall/conntrack.ts";
 import { FirewallError } from "../../../firewall/firewall.ts";
 import { hooked, type HostRules } from "../../../firewall/host/flow.ts";
 import { findDrops, findJump } from "../../../firewall/host/jump.ts";
@@ -20,7 +21,7 @@ const NFT_KERNEL = [5, 10] as const;
 /** Names the backend and looks whether it can be used. */
 export async function checkBackend(
   runtime: Runtime,
-  { firewall }: Config,
+  { firewall, services }: Config,
 ): Promise<Finding[]> {
   const { backend, mode } = firewall;
   if (backend === "gate") {
@@ -56,7 +57,20 @@ export async function checkBackend(
       ),
     );
   }
-  return findings;
+  return [...findings, ...await checkEnding(runtime, services)];
+}
+
+/** Tells if connections can be ended, where services say so. */
+async function checkEnding(
+  runtime: Runtime,
+  services: Config["services"],
+): Promise<Finding[]> {
+  const ending = services.filter(({ cut, kill }) => cut || kill);
+  if (ending.length === 0) return [];
+  const problem = await conntrackProblem(runtime, ending);
+  if (problem) return [bad("conntrack", problem.message, problem.hint)];
+  const names = ending.map(({ name }) => name).join(", ");
+  return [ok("conntrack", `connections to ${names} can be ended`)];
 }
 
 async function tryNft(

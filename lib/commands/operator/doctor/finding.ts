@@ -30,6 +30,7 @@ export const FINDING_IDS = [
   "configuration",
   "configuration_missing",
   "configuration_warning",
+  "conntrack",
   "filter_bypass",
   "filter_interfaces",
   "filter_knocks",

@@ -138,7 +138,9 @@ function write(
     mode: drops ? "guard" : "accept",
     services: [...groups].filter(([, ports]) => ports.length > 0)
       .map(([name, ports]) =>
-        `${scalar(name)}: [${ports.map(formatPortRange).join(", ")}]\n`
+        `${scalar(name)}: { listen: [${
+          ports.map(formatPortRange).join(", ")
+        }], cut: true }\n`
       ),
     seconds,
     clients: clients.map(({ name, key, open, expires }) =>
@@ -238,8 +240,6 @@ function warn(
       `server.drop_ports was on, so firewall.mode is guard, which closes the ` +
         `ports and opens none that the host's own rules drop: on a host with ` +
         `INPUT DROP, set it to accept`,
-      `connections outlive their grant in mode guard; openme's drop rules ` +
-        `ended them, unless a rule before let established ones pass`,
     );
   } else {
     warnings.push(
@@ -251,6 +251,11 @@ function warn(
           : ""),
     );
   }
+  warnings.push(
+    `connections end with their grant (cut), as openme's did where no rule ` +
+      `before let established ones pass: this needs conntrack ` +
+      `(apt install conntrack)`,
+  );
   if (opensKnock) {
     const rule = backend === "nft"
       ? `udp dport ${port} accept`

@@ -4,7 +4,12 @@
  * @module
  */
 
-import { onePort, type PortRange } from "../../../values/ports.ts";
+import {
+  formatPortRange,
+  mergePorts,
+  onePort,
+  type PortRange,
+} from "../../../values/ports.ts";
 import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
   type Facing,
@@ -91,6 +96,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   host: null,
   interfaces: [],
   guarded: [onePort("tcp", 1)],
+  cut: [onePort("tcp", 1)],
   forwards: [{
     name: "",
     ports: [onePort("tcp", 1)],
@@ -131,10 +137,11 @@ function ownObjects({ hasTargets, gate, sniffed }: Plan): string[] {
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const { host, interfaces, forwards, gate, ingress, sniffed } = plan;
+  const { host, interfaces, cut, forwards, gate, ingress, sniffed } = plan;
   const { own } = placesOf(plan);
   return [
     ...(host ? [] : guardChains(plan)),
+    ...cutChains(cut),
     ...natChains(own, forwards, interfaces),
     ...(gate ? gateChains(gate, ingress) : []),
     ...(sniffed ? [sniffChain(sniffed)] : []),
@@ -176,6 +183,40 @@ function guardChains(plan: Plan): ChainText[] {
     ],
   };
   return [guard, closed];
+}
+
+/** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
+export const MAX_CUT_UDP = 256;
+
+/**
+ * Keeps connections that were cut from coming back by a packet of the service
+ * itself, which connection tracking would take for a new one: of TCP anything
+ * but its first packet, of UDP all that no client began.
+ */
+function cutChains(ports: readonly PortRange[]): ChainText[] {
+  if (ports.length === 0) return [];
+  const sport = (protocol: PortRange["protocol"]) => {
+    const texts = mergePorts(ports).filter((range) =>
+      range.protocol === protocol &&
+      // More of them are others' ports, too: of clients on this machine.
+      (protocol === "tcp" || range.last - range.first < MAX_CUT_UDP)
+    ).map((range) => formatPortRange(range).slice("tcp/".length));
+    return texts.length > 0
+      ? [`${protocol} sport { ${texts.join(", ")} }`]
+      : [];
+  };
+  return [{
+    name: "cut",
+    hook: `type filter hook output priority ${PRIORITY}; policy accept;`,
+    rules: [
+      "ct state != new accept",
+      "oif lo accept",
+      ...sport("tcp").map((from) =>
+        `${from} tcp flags & (syn | rst) == 0 counter drop`
+      ),
+      ...sport("udp").map((from) => `${from} counter drop`),
+    ],
+  }];
 }
 
 /** A packet that is not for this machine; by its interface's own routes (VRF) neither. */
@@ -226,6 +267,8 @@ export interface Plan {
   readonly interfaces: readonly string[];
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
+  /** Those of services whose connections end with their grant. */
+  readonly cut: readonly PortRange[];
   readonly forwards: readonly ForwardRule[];
   /** True if there are grants with a target of their own. */
   readonly hasTargets: boolean;
@@ -244,6 +287,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
     host: null,
     interfaces: [],
     guarded,
+    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: [],
     hasTargets: false,
     networks: [],
