@@ -80,8 +80,9 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
     `server.drop_ports was on, so firewall.mode is guard, which closes the ` +
     `ports and opens none that the host's own rules drop: on a host with ` +
     `INPUT DROP, set it to accept`,
-    `connections outlive their grant in mode guard; openme's drop rules ` +
-    `ended them, unless a rule before let established ones pass`,
+    `connections end with their grant (cut), as openme's did where no rule ` +
+    `before let established ones pass: this needs conntrack (apt install ` +
+    `conntrack)`,
     `openme let udp/54155 in through the host's firewall; this server does ` +
     `not: where the host's rules drop it, nft insert rule inet filter input ` +
     `udp dport 54155 accept`,

@@ -64,10 +64,10 @@ const MAX_CUT_UDP = 256;
 /** As the chain `cut` of the nft backend: of TCP anything but a first packet, of UDP all that no client began. */
 function cutRules({ protocol, first, last }: PortRange): string[] {
   if (protocol === "udp" && last - first >= MAX_CUT_UDP) return [];
-  const ports = first === last ? `${first}` : `${first}:${last}`;
+  const from = portsText({ protocol, first, last }).replace("--d", "--s");
   const flags = protocol === "tcp" ? "--tcp-flags SYN,RST NONE " : "";
   return [
-    `OUTPUT ! -o lo -p ${protocol} -m ${protocol} --sport ${ports} ${flags}` +
+    `OUTPUT ! -o lo ${from} ${flags}` +
     `-m conntrack --ctstate NEW ${MARK} -j DROP`,
   ];
 }
