@@ -45,7 +45,7 @@ export {
   type Knock,
 } from "./lib/dialects/knock1/payload.ts";
 export { tagOf, windowOf } from "./lib/dialects/knock1/tag.ts";
-export type { Policy, Service } from "./lib/config/config.ts";
+export type { NetworkBits, Policy, Service } from "./lib/config/config.ts";
 export { type Machine, NO_MACHINE } from "./lib/server/packet/forwarding.ts";
 export { isTimely, judge, type Verdict } from "./lib/server/packet/judge.ts";
 export {

@@ -166,8 +166,10 @@ export interface Policy {
 }
 
 /** Bits of the networks that grants are for; null: an address of that family alone. */
-interface NetworkBits {
+export interface NetworkBits {
+  /** 8 to 32; null = an IPv4 address alone. */
   readonly ipv4: number | null;
+  /** 16 to 128; null = an IPv6 address alone. */
   readonly ipv6: number | null;
 }
 
