@@ -1,7 +1,7 @@
 /** The Debian package, deb(5), made without root and without dpkg. */
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { VERSION } from "../lib/values/program.ts";
@@ -92,6 +92,12 @@ async function listFiles(
     zipped(`${doc}/changelog`, read("CHANGELOG.md")),
     zipped(`${doc}/changelog.Debian`, debianChangelog(date)),
     file(`${doc}/README.Debian`, read("packaging/debian/README.Debian")),
+    ...["README.md", "SECURITY.md"].map((name) =>
+      file(`${doc}/${name}`, read(name))
+    ),
+    ...readdirSync(join(root, "docs"))
+      .filter((name) => /\.(md|svg|yaml|json)$/.test(name))
+      .map((name) => file(`${doc}/docs/${name}`, read(`docs/${name}`))),
     file(`${doc}/server.schema.json`, read("docs/server.schema.json")),
     file(`${doc}/profiles.schema.json`, read("docs/profiles.schema.json")),
     file(`${doc}/examples/server.yaml`, read("packaging/server.yaml")),
