@@ -87,6 +87,16 @@ test("imports run one way", () => {
   assertEquals(wrong, []);
 });
 
+test("the picture of the rooms in CONTRIBUTING.md has each of them", () => {
+  const text = runtime.files.readText(join(ROOT, "CONTRIBUTING.md"));
+  const picture = text.split("```")[3]!;
+  const drawn = picture.split("\n").map((line) => line.slice(0, 40));
+  const missing = RANKS.flat().filter((room) =>
+    !drawn.some((line) => line.split(/\W+/).includes(room))
+  );
+  assertEquals(missing, []);
+});
+
 test("an exported type has a name of its own", () => {
   const owners = new Map<string, string[]>();
   for (const { name, text } of files) {
