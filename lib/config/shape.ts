@@ -247,6 +247,7 @@ export const serverSchema = object({
     chain: optional(words, null),
     interfaces: optional(oneOrMore(interfaceName), []),
     prefilter: optional(oneOf(["auto", "nft", "xdp", "off"]), "auto"),
+    refuse: optional(oneOf(["drop", "reject"]), "drop"),
     open: optional(argv, null),
     close: optional(argv, null),
   })),

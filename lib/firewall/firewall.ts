@@ -234,6 +234,9 @@ export function lines(...all: readonly string[]): string {
 /** Where junk is dropped before the program sees it. */
 export type PrefilterChoice = "auto" | "nft" | "xdp" | "off";
 
+/** Answer of a closed port: silence, or a TCP reset and ICMP port unreachable. */
+export type Refuse = "drop" | "reject";
+
 export type BackendName = "nft" | "iptables" | "gate" | "command";
 
 /** A program and its arguments, never for a shell; `{…}` stands for a part of the grant. */
@@ -248,6 +251,8 @@ export interface FirewallConfig {
   readonly interfaces: readonly string[];
   /** nft's own, in prerouting; auto: at the interfaces, too, where the kernel can. */
   readonly prefilter: PrefilterChoice;
+  /** Answer of a closed port: none, or that of a port at which nothing listens (nft in mode guard). */
+  readonly refuse: Refuse;
   /** The backend command: argv to open and to close; null for other backends. */
   readonly commands: { readonly open: Argv; readonly close: Argv } | null;
 }

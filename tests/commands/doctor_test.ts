@@ -216,6 +216,7 @@ test("checkFirewall() finds who drops knocks, and what they open", () => {
     "ok table inet knock is in place",
     "bad chain INPUT of table ip filter drops knocks to udp/62201 by IPv4",
     "bad chain INPUT of table ip filter drops what is opened, tcp/22 by IPv4",
+    "ok guarded ports are silent, as this host's other ports",
   ]);
   assertMatch(said[1]!.cure!, /ufw allow 62201\/udp/);
 });
@@ -227,6 +228,7 @@ test("checkFirewall() is content with rules that let all through", () => {
     "ok table inet knock is in place",
     "ok the other packet filters let knocks to udp/62201, through",
     "ok the other packet filters let what is opened, tcp/22, through",
+    "ok guarded ports are silent, as this host's other ports",
   ]);
 });
 
@@ -258,6 +260,39 @@ test("checkFirewall() finds a port that leads to a guarded one behind its guard"
   assertEquals(bypass([service("ssh", "tcp/22-2222")], 2222), []);
   assertEquals(bypass([service("web", "tcp/80")], 2222), []);
 });
+
+const refusals: [
+  host: string,
+  refuse: "drop" | "reject",
+  want: string[],
+][] = [
+  [CLOSED, "drop", ["ok guarded ports are silent, as this host's other ports"]],
+  ["", "reject", ["ok guarded ports answer as this host's other closed ports"]],
+  ["", "drop", [
+    "warn a scanner can tell guarded ports: they are silent, and this host's " +
+    "other closed ports answer",
+  ]],
+  [CLOSED, "reject", [
+    "warn a scanner can tell guarded ports: they answer, and this host's other " +
+    "ports are silent",
+  ]],
+  [
+    CLOSED + "-A INPUT -j REJECT --reject-with icmp-port-unreachable\n",
+    "reject",
+    [
+      "ok guarded ports answer as this host's other closed ports",
+    ],
+  ],
+  [CLOSED + "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n", "drop", []],
+];
+for (const [host, refuse, want] of refusals) {
+  test(`checkFirewall() compares ${refuse} with ${host || "no rules"}`, () => {
+    const firewall = { ...NFT_GUARD, refuse };
+    const found = checkFirewall(nft({ firewall }), rules(host), true)
+      .filter(({ id }) => id === "filter_refuse");
+    assertEquals(told(found), want);
+  });
+}
 
 const interfaces: [have: string[], named: string[], want: string[]][] = [
   [["lo", "eth0"], [], []],
@@ -306,6 +341,7 @@ test("checkFirewall() finds containers that are open past the guard", () => {
   );
   assertMatch(accepted!.cure!, /mode: guard/);
   const forwarded = nft({
+    firewall: { ...NFT_GUARD, refuse: "reject" },
     services: [service("web", "tcp/8080", { host: "172.17.0.2", port: 80 })],
   });
   const none = checkFirewall(forwarded, rules(docker), true);

@@ -99,6 +99,7 @@ test("parseConfig() reads every key", () => {
       chain: "inet filter door",
       interfaces: [],
       prefilter: "auto",
+      refuse: "drop",
       commands: null,
     },
     services: [
@@ -224,6 +225,14 @@ const wrong: [text: string, mistakes: string[]][] = [
     `firewall: { backend: gate }
 services: { ssh: { listen: tcp/2222, to: "127.0.0.1:22", cut: true } }`,
     [`services.ssh.cut: must be false with the gate backend, got "true"`],
+  ],
+  [
+    "firewall: { backend: iptables, refuse: reject }",
+    [`firewall.refuse: must be drop with the iptables backend, got "reject"`],
+  ],
+  [
+    "firewall: { mode: accept, refuse: reject }",
+    [`firewall.refuse: must be drop in mode accept, got "reject"`],
   ],
   [
     "firewall: { interfaces: [eth0, lo] }",

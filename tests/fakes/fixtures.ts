@@ -18,6 +18,7 @@ export const NFT_GUARD: FirewallConfig = {
   chain: null,
   interfaces: [],
   prefilter: "auto",
+  refuse: "drop",
   commands: null,
 };
 

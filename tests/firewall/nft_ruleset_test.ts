@@ -15,6 +15,10 @@ function ports(text: string): PortRange {
   return parsePortRange(text)!;
 }
 
+const SSH = {
+  ...{ name: "ssh", ports: [ports("tcp/22")], to: null, masquerade: false },
+};
+
 test("rulesetText() is the whole ruleset, to be loaded over itself", () => {
   const services = [
     {
@@ -62,6 +66,31 @@ table inet knock {
 }
 `,
   );
+});
+
+test("rulesetText() rejects as the kernel does where nothing listens", () => {
+  const plan = { ...guardPlan([SSH]), refuse: "reject" } as const;
+  const gate = { ports: [62201], tags: [new Uint8Array(8)] };
+  const text = rulesetText({ ...plan, gate });
+  const rules = (chain: string) => {
+    const found = text.split(`  chain ${chain} {\n`).at(-1)!;
+    return found.slice(0, found.indexOf("  }\n")).trim().split("\n")
+      .map((line) => line.trim());
+  };
+  assertEquals(rules("closed").slice(-2), [
+    "meta l4proto tcp counter reject with tcp reset",
+    "counter reject with icmpx type port-unreachable",
+  ]);
+  assertEquals(rules("answer"), [
+    "limit rate 1000/second burst 50 packets reject with icmpx type port-unreachable",
+    "drop",
+  ]);
+  assertEquals(
+    rules("junk").slice(-2).map((rule) => rule.split(" ").slice(-2).join(" ")),
+    ["goto answer", "goto answer"],
+  );
+  const silent = rulesetText({ ...guardPlan([SSH]), gate });
+  assert(!silent.includes("reject") && !silent.includes("answer"));
 });
 
 test("rulesetText() keeps what was cut from coming back", () => {

@@ -1,6 +1,6 @@
 /**
  * Drives the nft backend, as drive.ts says. Arguments: `--forked`, `--accept`,
- * `--chain=FAMILY TABLE CHAIN` and `--interfaces=NAME,NAME`.
+ * `--reject`, `--chain=FAMILY TABLE CHAIN` and `--interfaces=NAME,NAME`.
  */
 
 import process from "node:process";
@@ -20,7 +20,10 @@ if (import.meta.main) {
       forked
         ? { ...runtime, openLibrary: () => Promise.resolve(null) }
         : runtime,
-      { mode, chain, interfaces },
+      {
+        ...{ mode, chain, interfaces },
+        refuse: process.argv.includes("--reject") ? "reject" : "drop",
+      },
     )
   );
 }

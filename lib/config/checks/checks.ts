@@ -260,7 +260,7 @@ export function readFirewall(
   { firewall }: ServerYaml,
   mistakes: Mistake[],
 ): Config["firewall"] {
-  const { backend, mode, chain, prefilter, open, close } = firewall;
+  const { backend, mode, chain, prefilter, refuse, open, close } = firewall;
   const interfaces: readonly string[] = firewall.interfaces;
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
@@ -289,6 +289,18 @@ export function readFirewall(
       `chain: ${DEFAULT_CHAIN}`,
     );
   }
+  if (refuse === "reject" && prefilter === "xdp") {
+    wrong("prefilter", `must not be xdp with refuse: reject, got "xdp"`, "nft");
+  }
+  if (refuse === "reject" && (backend !== "nft" || mode !== "guard")) {
+    wrong(
+      "refuse",
+      `must be drop ${
+        backend === "nft" ? `in mode ${mode}` : `with the ${backend} backend`
+      }, got "reject"`,
+      "nft in mode guard can",
+    );
+  }
   if (interfaces.length > 0) {
     const isGuard = mode === "guard" &&
       (backend === "nft" || backend === "iptables");
@@ -308,7 +320,7 @@ export function readFirewall(
     wrong("prefilter", `is for the nft backend, ${got}`);
   }
   const commands = open && close ? { open, close } : null;
-  return { backend, mode, chain, interfaces, prefilter, commands };
+  return { backend, mode, chain, interfaces, prefilter, refuse, commands };
 }
 
 /** Checks that no two clients share a key that identifies them. */

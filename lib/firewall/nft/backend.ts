@@ -62,7 +62,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     runtime: Runtime,
     name: string,
     nft: NftKernel,
-    place: Pick<Plan, "host" | "interfaces">,
+    place: Pick<Plan, "host" | "interfaces" | "refuse">,
     choice: PrefilterChoice,
   ) {
     this.#choice = choice;
@@ -206,8 +206,11 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   /** The interfaces at which nft drops junk; null = in prerouting alone. */
-  async #ingressOf({ gate, interfaces }: Plan): Promise<Facing | null> {
-    if (!gate || this.#choice !== "auto") return null;
+  async #ingressOf(
+    { gate, interfaces, refuse }: Plan,
+  ): Promise<Facing | null> {
+    // What is dropped at the interfaces gets no answer.
+    if (!gate || this.#choice !== "auto" || refuse === "reject") return null;
     this.#hasIngress ??= await this.#nft.hasIngress();
     return this.#hasIngress ? readFacing(this.#runtime, interfaces) : null;
   }

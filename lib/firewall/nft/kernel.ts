@@ -207,7 +207,10 @@ export class InstalledRules {
   /** The listing after the last change of rules; null when all must be applied again. */
   #listing: string | null = null;
 
-  constructor(kernel: NftKernel, place: Pick<Plan, "host" | "interfaces">) {
+  constructor(
+    kernel: NftKernel,
+    place: Pick<Plan, "host" | "interfaces" | "refuse">,
+  ) {
     this.#kernel = kernel;
     this.#plan = {
       ...place,

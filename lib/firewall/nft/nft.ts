@@ -5,11 +5,13 @@ import {
   type Firewall,
   FirewallError,
   type Guarded,
+  lines,
   type PrefilterChoice,
+  type Refuse,
 } from "../firewall.ts";
 import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
-import { openNft } from "./library.ts";
+import { type Nft, openNft } from "./library.ts";
 import { findRemovals, findTable } from "./listing.ts";
 import { resolveForwards } from "./rules/forwards.ts";
 import { rulesetText } from "./rules/ruleset.ts";
@@ -24,6 +26,8 @@ interface NftOptions {
   readonly interfaces?: readonly string[];
   /** Absent = auto. */
   readonly prefilter?: PrefilterChoice;
+  /** Answer of a closed port; absent = none. */
+  readonly refuse?: Refuse;
 }
 
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
@@ -34,7 +38,9 @@ export async function nftFirewall(
   const host = hostChainOf(options);
   const nft = await openNft(runtime);
   const name = `nft (${nft.name}${host ? ", accept" : ""})`;
-  const place = { host, interfaces: options.interfaces ?? [] };
+  const { interfaces = [], refuse = "drop" } = options;
+  if (refuse === "reject") await checkReject(nft);
+  const place = { host, interfaces, refuse };
   const kernel = new NftKernel(nft, host);
   const choice = options.prefilter ?? "auto";
   return new NftFirewall(runtime, name, kernel, place, choice);
@@ -63,6 +69,7 @@ export async function nftRules(
   return rulesetText({
     host: hostChainOf(options),
     interfaces: options.interfaces ?? [],
+    refuse: options.refuse ?? "drop",
     guarded: services.flatMap(({ ports }) => ports),
     cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
@@ -72,6 +79,32 @@ export async function nftRules(
     ingress: null,
     sniffed: null,
   });
+}
+
+/** Made and deleted in one step: it fails where the kernel cannot reject before routing, as before Linux 5.9. */
+const REJECT_PROBE = lines(
+  "table inet knock_probe {",
+  "  chain probe {",
+  "    type filter hook prerouting priority mangle; policy accept;",
+  "    meta l4proto tcp reject with tcp reset",
+  "  }",
+  "}",
+  "delete table inet knock_probe",
+);
+
+/** Throws FirewallError where the kernel lacks what `refuse: reject` needs. */
+async function checkReject(nft: Nft): Promise<void> {
+  try {
+    await nft.run(REJECT_PROBE);
+  } catch (error) {
+    nft.close();
+    if (!(error instanceof FirewallError)) throw error;
+    throw new FirewallError(
+      `firewall.refuse: this kernel cannot reject in prerouting, which needs ` +
+        `Linux 5.9 (${error.message})`,
+      "firewall: { refuse: drop }",
+    );
+  }
 }
 
 /** Takes away all that is ours, whatever the configuration is, and names it. Throws FirewallError. */

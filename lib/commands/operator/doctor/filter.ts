@@ -10,6 +10,7 @@ import {
   type FilterChain,
   hooked,
   type HostRules,
+  judgePassing,
   type Own,
   OWN_TABLE,
   type Probe,
@@ -75,7 +76,10 @@ export function checkFirewall(
       ...isGuarded ? checkDetours({ ...ruleset, chains }, guarded) : [],
     );
   }
-  findings.push(...checkInterfaces(config, interfaces));
+  findings.push(
+    ...checkInterfaces(config, interfaces),
+    ...checkRefuse(config, ruleset),
+  );
   return findings;
 }
 
@@ -261,6 +265,46 @@ function redirectedTo(
   if (action.do !== "dnat") return null;
   const to = parseEndpoint(action.to);
   return to && local.includes(to.host) ? to.port : null;
+}
+
+/** Ports that a scanner is asked about: what answers there is nobody's service. */
+const UNUSED = [1, 7, 4242];
+
+/** Compares the answer of guarded ports with that of the host's other ports. */
+function checkRefuse(
+  { firewall, services }: Pick<Config, "firewall" | "services">,
+  rules: HostRules,
+): Finding[] {
+  const { backend, mode, refuse } = firewall;
+  if (backend !== "nft" || mode !== "guard" || services.length === 0) return [];
+  const own = ownOf(firewall)!;
+  const answers = new Set(UNUSED.map((port) => {
+    const probe = { family: 4, protocol: "tcp", port } as const;
+    const { passes, cause } = judgePassing(rules, probe, own);
+    if (passes === "maybe") return null;
+    const isDrop = passes === "no" && !/\breject\b/i.test(cause?.rule ?? "");
+    return isDrop ? "drop" : "reject";
+  }));
+  const [others] = answers;
+  if (answers.size > 1 || !others) return [];
+  const id = "filter_refuse";
+  if (others === refuse) {
+    return [ok(
+      id,
+      others === "drop"
+        ? "guarded ports are silent, as this host's other ports"
+        : "guarded ports answer as this host's other closed ports",
+    )];
+  }
+  return [warn(
+    id,
+    others === "reject"
+      ? "a scanner can tell guarded ports: they are silent, and this host's " +
+        "other closed ports answer"
+      : "a scanner can tell guarded ports: they answer, and this host's other " +
+        "ports are silent",
+    `firewall: { refuse: ${others} }`,
+  )];
 }
 
 /** Interfaces at which ports are guarded, and those at which they are not. */

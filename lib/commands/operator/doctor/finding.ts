@@ -35,6 +35,7 @@ export const FINDING_IDS = [
   "filter_interfaces",
   "filter_knocks",
   "filter_readable",
+  "filter_refuse",
   "filter_services",
   "filter_table",
   "fleet_clock",

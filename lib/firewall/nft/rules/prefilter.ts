@@ -5,7 +5,7 @@
  */
 
 import { isIpv4 } from "../../../values/address.ts";
-import type { Facing, Prefilter } from "../../firewall.ts";
+import type { Facing, Prefilter, Refuse } from "../../firewall.ts";
 import { type ChainText, TABLE } from "./sets.ts";
 
 /** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
@@ -33,6 +33,15 @@ export const INGRESS = "ingress";
 
 const JUNK = "junk";
 
+/** The chain that answers junk as a port at which nothing listens. */
+const ANSWER = "answer";
+
+/**
+ * Most answers a second to what is no knock: the kernel's own limit of them
+ * (icmp_msgs_per_sec), before it is asked.
+ */
+const ANSWERS = "limit rate 1000/second burst 50 packets";
+
 /**
  * The chains of the gate. They limit no source's rate: a source can be forged,
  * and its owner would be the one who is locked out. That of prerouting is there
@@ -41,21 +50,28 @@ const JUNK = "junk";
 export function gateChains(
   { ports, tags, webTags = [] }: Prefilter,
   ingress: Facing | null,
+  refuse: Refuse,
 ): ChainText[] {
+  const end = refuse === "drop" ? "drop" : `goto ${ANSWER}`;
   const toOurs = [
     "meta l4proto != udp accept",
     `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
   ];
   return [
+    ...refuse === "drop" ? [] : [{
+      name: ANSWER,
+      hook: null,
+      rules: [`${ANSWERS} reject with icmpx type port-unreachable`, "drop"],
+    }],
     {
       name: JUNK,
       hook: null,
       rules: [
         ...webTest(webTags).map((test) => `${test} accept`),
-        `udp length != ${TAGGED_SIZE} counter name "wrong_length" drop`,
+        `udp length != ${TAGGED_SIZE} counter name "wrong_length" ${end}`,
         tags.length > 0
-          ? `${knockTests(tags, "!= ")} counter name "wrong_tag" drop`
-          : `counter name "wrong_tag" drop`,
+          ? `${knockTests(tags, "!= ")} counter name "wrong_tag" ${end}`
+          : `counter name "wrong_tag" ${end}`,
       ],
     },
     {

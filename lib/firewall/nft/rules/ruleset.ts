@@ -18,6 +18,7 @@ import {
   lines,
   OWNER,
   type Prefilter,
+  type Refuse,
   type Sniffed,
 } from "../../firewall.ts";
 import {
@@ -95,6 +96,7 @@ const NETWORKS: readonly number[] = FAMILIES.flatMap((family) => {
 export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   host: null,
   interfaces: [],
+  refuse: "reject",
   guarded: [onePort("tcp", 1)],
   cut: [onePort("tcp", 1)],
   forwards: [{
@@ -137,19 +139,20 @@ function ownObjects({ hasTargets, gate, sniffed }: Plan): string[] {
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const { host, interfaces, cut, forwards, gate, ingress, sniffed } = plan;
+  const { host, interfaces, refuse, cut, forwards, gate, ingress, sniffed } =
+    plan;
   const { own } = placesOf(plan);
   return [
     ...(host ? [] : guardChains(plan)),
     ...cutChains(cut),
     ...natChains(own, forwards, interfaces),
-    ...(gate ? gateChains(gate, ingress) : []),
+    ...(gate ? gateChains(gate, ingress, refuse) : []),
     ...(sniffed ? [sniffChain(sniffed)] : []),
   ];
 }
 
 function guardChains(plan: Plan): ChainText[] {
-  const { guarded, interfaces, forwards } = plan;
+  const { guarded, interfaces, forwards, refuse } = plan;
   const { own } = placesOf(plan);
   const guard = {
     name: GUARD,
@@ -179,10 +182,20 @@ function guardChains(plan: Plan): ChainText[] {
         )
         : []),
       ...acceptRules(own),
-      "counter drop",
+      ...refusals(refuse),
     ],
   };
   return [guard, closed];
+}
+
+/** Last rules of a chain that lets nobody else through. */
+function refusals(refuse: Refuse): string[] {
+  if (refuse === "drop") return ["counter drop"];
+  // As the kernel answers where nothing listens.
+  return [
+    "meta l4proto tcp counter reject with tcp reset",
+    "counter reject with icmpx type port-unreachable",
+  ];
 }
 
 /** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
@@ -265,6 +278,8 @@ export interface Plan {
   readonly host: HostChain | null;
   /** The interfaces of mode guard; none = all but the loopback. */
   readonly interfaces: readonly string[];
+  /** Answer of a closed port, and of the knocks' port to what is no knock. */
+  readonly refuse: Refuse;
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
   /** Those of services whose connections end with their grant. */
@@ -286,6 +301,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
   return {
     host: null,
     interfaces: [],
+    refuse: "drop",
     guarded,
     cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: [],
