@@ -269,7 +269,7 @@ const refusals: [
   [CLOSED, "drop", ["ok guarded ports are silent, as this host's other ports"]],
   ["", "reject", ["ok guarded ports answer as this host's other closed ports"]],
   ["", "drop", [
-    "warn a scanner can tell guarded ports: they are silent, and this host's " +
+    "ok a scanner can tell guarded ports: they are silent, and this host's " +
     "other closed ports answer",
   ]],
   [CLOSED, "reject", [
@@ -291,6 +291,10 @@ for (const [host, refuse, want] of refusals) {
     const found = checkFirewall(nft({ firewall }), rules(host), true)
       .filter(({ id }) => id === "filter_refuse");
     assertEquals(told(found), want);
+    assertEquals(
+      found.some(({ cure }) => cure !== undefined),
+      want.some((text) => text.includes("a scanner can tell")),
+    );
   });
 }
 
@@ -341,7 +345,6 @@ test("checkFirewall() finds containers that are open past the guard", () => {
   );
   assertMatch(accepted!.cure!, /mode: guard/);
   const forwarded = nft({
-    firewall: { ...NFT_GUARD, refuse: "reject" },
     services: [service("web", "tcp/8080", { host: "172.17.0.2", port: 80 })],
   });
   const none = checkFirewall(forwarded, rules(docker), true);

@@ -296,15 +296,25 @@ function checkRefuse(
         : "guarded ports answer as this host's other closed ports",
     )];
   }
-  return [warn(
-    id,
+  const cure = `firewall: { refuse: ${others} }`;
+  return [
     others === "reject"
-      ? "a scanner can tell guarded ports: they are silent, and this host's " +
-        "other closed ports answer"
-      : "a scanner can tell guarded ports: they answer, and this host's other " +
-        "ports are silent",
-    `firewall: { refuse: ${others} }`,
-  )];
+      // The default, and nothing is wrong with it: a proposal.
+      ? {
+        ...ok(
+          id,
+          "a scanner can tell guarded ports: they are silent, and this host's " +
+            "other closed ports answer",
+        ),
+        cure,
+      }
+      : warn(
+        id,
+        "a scanner can tell guarded ports: they answer, and this host's other " +
+          "ports are silent",
+        cure,
+      ),
+  ];
 }
 
 /** Interfaces at which ports are guarded, and those at which they are not. */
