@@ -57,7 +57,12 @@ const status: Status = {
   }],
 };
 
-const facts = { status, hostName: "gate-1", version: "1.2.3" };
+const facts = {
+  status,
+  grantCount: 1,
+  hostName: "gate-1",
+  version: "1.2.3",
+};
 
 test("the numbers of a fleet are told where there is one", () => {
   const text = formatMetrics({
@@ -119,6 +124,8 @@ test("formatPage() shows grants, counters in words and events, and escapes what 
     ]
   ) assert(page.includes(text), `${text}\n${page}`);
   assert(!/<script|\bon\w+=|javascript:/i.test(page));
+  const many = formatPage({ ...facts, grantCount: 100_000 });
+  assert(many.includes("and 99999 more"));
   const none = formatPage({
     ...facts,
     status: { ...status, server: null, grants: [], counters: {}, events: [] },

@@ -6,6 +6,7 @@ import { VERSION } from "../../values/program.ts";
 import type { Store } from "../state/store.ts";
 import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./http/metrics.ts";
+import { MAX_GRANTS } from "./http/page.ts";
 import { readStatus, type ServerFact } from "./status.ts";
 import { attempt } from "./trouble.ts";
 import { serveVerify } from "./http/verify.ts";
@@ -67,14 +68,18 @@ export class Reports {
         backend: this.#server.active.config.firewall.backend,
       },
     });
-    const page = () => ({
-      status: {
-        ...readStatus(store, runtime.nowMs(), () => true),
-        counters: counters.all,
-      },
-      hostName: runtime.hostName(),
-      version: VERSION,
-    });
+    const page = () => {
+      const nowMs = runtime.nowMs();
+      return {
+        status: {
+          ...readStatus(store, nowMs, () => true, MAX_GRANTS),
+          counters: counters.all,
+        },
+        grantCount: store.ledger.countLive(nowMs),
+        hostName: runtime.hostName(),
+        version: VERSION,
+      };
+    };
     this.#metrics = metrics &&
       await serveMetrics(runtime, metrics, numbers, page);
   }

@@ -49,18 +49,19 @@ export interface Status {
   readonly events: readonly Event[];
 }
 
-/** Reads the status from the state; `isAlive`: a process is running. */
+/** Reads the status from the state, of at most `limit` grants; `isAlive`: a process is running. */
 export function readStatus(
   store: Store | null,
   nowMs: number,
   isAlive: (pid: number) => boolean,
+  limit?: number,
 ): Status {
   const fact = (store?.fact("server") ?? null) as ServerFact | null;
   const server = fact && isAlive(fact.pid) ? fact : null;
   return {
     nowMs,
     server,
-    grants: (store?.ledger.live(nowMs) ?? [])
+    grants: (store?.ledger.live(nowMs, limit) ?? [])
       .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
     sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
     sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,

@@ -55,7 +55,9 @@ export class Ledger {
       `delete from grants where client = ? and address = ? and protocol = ?
        and first = ? and last = ? and target = ? and once = ?`,
     );
-    this.#live = database.prepare("select * from grants where until_ms > ?");
+    this.#live = database.prepare(
+      "select * from grants where until_ms > ? limit ?",
+    );
     this.#countLive = database.prepare(
       "select count(*) as n from grants where until_ms > ?",
     );
@@ -101,9 +103,9 @@ export class Ledger {
     this.#remove.run(...keyOf(entry));
   }
 
-  /** All that is open now. */
-  live(nowMs: number): LedgerEntry[] {
-    return this.#live.all(nowMs).map(readEntry);
+  /** All that is open now, or at most so many. */
+  live(nowMs: number, limit = -1): LedgerEntry[] {
+    return this.#live.all(nowMs, limit).map(readEntry);
   }
 
   /** Number of grants open now. */

@@ -51,6 +51,7 @@ const SCHEMA = `
     primary key (address, protocol, first, last, target, once, client)
   ) without rowid;
   create index if not exists grants_until on grants (until_ms);
+  create index if not exists grants_once on grants (until_ms) where once = 1;
   create table if not exists history (
     id integer primary key,
     at_ms integer not null,

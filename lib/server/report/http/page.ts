@@ -26,11 +26,13 @@ import type { HttpAnswer, HttpRequest } from "./http.ts";
 const REFRESH_SECONDS = 5;
 
 /** Most grants on the page. */
-const MAX_GRANTS = 200;
+export const MAX_GRANTS = 200;
 
 /** A server's status, and further facts of its page. */
 export interface PageFacts {
   readonly status: Status;
+  /** Number of open grants, of which the status may have fewer. */
+  readonly grantCount: number;
   /** Name of the machine. */
   readonly hostName: string;
   readonly version: string;
@@ -74,7 +76,9 @@ function isOwnName(host: string, hostName: string): boolean {
 }
 
 /** Writes the page. Pure. */
-export function formatPage({ status, hostName, version }: PageFacts): string {
+export function formatPage(
+  { status, grantCount, hostName, version }: PageFacts,
+): string {
   const { server, nowMs, sniff, sequences, droppedByHost } = status;
   const state = server
     ? `running since ${formatLocal(server.sinceMs, nowMs)} (${
@@ -110,7 +114,7 @@ export function formatPage({ status, hostName, version }: PageFacts): string {
 ${warnings.map((line) => `<p class="warning">${html(line)}</p>\n`).join("")}
 <section>
 <h2>Open now</h2>
-${grantsTable(status)}
+${grantsTable(status, grantCount)}
 </section>
 <section>
 <h2>Counted since the start</h2>
@@ -130,10 +134,9 @@ ${eventsTable(status)}
 `;
 }
 
-function grantsTable({ grants, nowMs }: Status): string {
+function grantsTable({ grants, nowMs }: Status, count: number): string {
   if (grants.length === 0) return "<p>nothing is open</p>";
-  const rows = grantRows(grants);
-  const shown = rows.slice(0, MAX_GRANTS).map((row) =>
+  const rows = grantRows(grants).map((row) =>
     cells(
       ["", row.client],
       ["", row.address],
@@ -142,9 +145,9 @@ function grantsTable({ grants, nowMs }: Status): string {
       ["mark", row.marks.join(", ")],
     )
   );
-  const more = rows.length - shown.length;
-  return table(["client", "address", "left", "ports", ""], shown) +
-    (more > 0 ? `<p>and ${more} more</p>` : "");
+  const more = count - grants.length;
+  return table(["client", "address", "left", "ports", ""], rows) +
+    (more > 0 ? `<p>and ${more} more: knock status</p>` : "");
 }
 
 function countersTable({ counters }: Status): string {
