@@ -48,6 +48,7 @@ Options:
     --hex, --base64, --raw
                        Encoding of the packet. Default: detected, and printed
                        as "encoding".
+    --json             Print errors as JSON on stdout, too; all else is anyway.
 
 "verdict" is "request", or the first refusal by the packet's form, keys and
 time: form, length, version, tag, mac, noise, unknown_client, signature,
