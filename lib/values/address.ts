@@ -161,11 +161,12 @@ const CARRIERS = [
   { prefix: parsePrefix("64:ff9b::/96")!, at: 12 },
 ] as const;
 
-const LINK_LOCAL = parsePrefix("fe80::/10")!;
+const LINK_LOCAL = ["fe80::/10", "169.254.0.0/16"]
+  .map((text) => parsePrefix(text)!);
 
-/** True if a canonical address is link-local IPv6. */
+/** True if a canonical address means nothing beyond its link. */
 export function isLinkLocal(address: string): boolean {
-  return prefixContains(LINK_LOCAL, address);
+  return LINK_LOCAL.some((prefix) => prefixContains(prefix, address));
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import {
   isHostAddress,
   isIpv4,
+  isLinkLocal,
   isLoopback,
   parseAddress,
 } from "../../values/address.ts";
@@ -105,7 +106,7 @@ export async function addressesFor(
 /** The first address of each family that another machine can use. */
 function firstOfEach(addresses: readonly string[]): string[] {
   const usable = addresses.filter((one) =>
-    isHostAddress(one) && !isLoopback(one) && !one.startsWith("169.254.")
+    isHostAddress(one) && !isLoopback(one) && !isLinkLocal(one)
   );
   return [usable.find(isIpv4), usable.find((one) => !isIpv4(one))]
     .filter((one) => one !== undefined);

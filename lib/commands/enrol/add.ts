@@ -23,6 +23,7 @@ import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   type Endpoint,
+  isLinkLocal,
   parseAddress,
   parseEndpoint,
 } from "../../values/address.ts";
@@ -307,8 +308,6 @@ export function ownHost(runtime: Runtime, listen: readonly Listen[]): string {
   const bound = listen.find(({ host }) => host !== "::" && host !== "0.0.0.0");
   if (bound && listen.length === 1) return bound.host;
   // A link-local address means nothing on another machine.
-  const address = runtime.ownAddresses().find((own) =>
-    !/^(fe[89ab][0-9a-f]:|169\.254\.)/.test(own)
-  );
+  const address = runtime.ownAddresses().find((own) => !isLinkLocal(own));
   return address ?? runtime.hostName();
 }

@@ -8,9 +8,9 @@
 import {
   addressFromBytes,
   addressToBytes,
+  type Endpoint,
   isIpv4,
 } from "../../values/address.ts";
-import type { Endpoint } from "../../values/address.ts";
 import type { DatagramHandler, Datagrams } from "../runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 

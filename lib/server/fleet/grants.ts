@@ -8,7 +8,7 @@ import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import { sha256 } from "../../dialects/crypto/hash.ts";
 import type { Database, Statement } from "../../runtime/runtime.ts";
 import { grantee } from "../../sequences/sequence.ts";
-import { parseAddress } from "../../values/address.ts";
+import { parseAddress, prefixContains } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import {
   containsPorts,
@@ -25,7 +25,6 @@ import { judge } from "../packet/judge.ts";
 import { explainRefusal } from "../report/events.ts";
 import { stateTrouble } from "../report/trouble.ts";
 import { clientOf, type Server } from "../state/server.ts";
-import { prefixContains } from "../../values/address.ts";
 import { FROM_FLEET } from "./settle.ts";
 
 /** A grant as the engine has it. */

@@ -2,7 +2,7 @@
 
 import type { PolicyRefusal } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { isLinkLocal } from "../../values/address.ts";
+import { isIpv4, isLinkLocal } from "../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
 import type { EventName } from "../state/history.ts";
@@ -117,7 +117,8 @@ const REASONS: Readonly<Record<PolicyRefusal, string>> = {
 
 /** Why a request was refused, in words. */
 export function explainRefusal(why: PolicyRefusal, address?: string): string {
-  return why === "address" && address && isLinkLocal(address)
+  return why === "address" && address && !isIpv4(address) &&
+      isLinkLocal(address)
     ? `${address} is another host on every network: use an address that is not link-local`
     : REASONS[why];
 }

@@ -23,6 +23,7 @@ import {
   logCommand,
   sniffCommand,
 } from "../../sequences/tcpdump.ts";
+import { isLinkLocal, isLoopback } from "../../values/address.ts";
 import type { Store } from "../state/store.ts";
 import { SystemError } from "../../values/errors.ts";
 import { onePort } from "../../values/ports.ts";
@@ -210,16 +211,13 @@ export function ownAddresses(runtime: Runtime): (address: string) => boolean {
   let known = new Set<string>();
   let lookedMs = -Infinity;
   return (address) => {
-    if (known.has(address) || isNear(address)) return true;
+    if (known.has(address) || isLoopback(address) || isLinkLocal(address)) {
+      return true;
+    }
     const nowMs = runtime.monotonicMs();
     if (nowMs - lookedMs < ADDRESSES_MS) return false;
     lookedMs = nowMs;
     known = new Set(runtime.ownAddresses());
     return known.has(address);
   };
-}
-
-/** Addresses that never lead further than to the next machine. */
-function isNear(address: string): boolean {
-  return /^(127\.|169\.254\.|::1$|fe[89ab])/.test(address);
 }

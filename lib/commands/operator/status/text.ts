@@ -3,11 +3,11 @@
 import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { describeHostFact } from "../../../server/grants/host.ts";
 import { shownCounters } from "../../../server/report/counters.ts";
-import type { ServerFact } from "../../../server/report/status.ts";
 import {
   describeSequences,
   grantRows,
   secondsLeft,
+  type ServerFact,
   type Status,
 } from "../../../server/report/status.ts";
 import {
