@@ -189,7 +189,6 @@ export class RunningServer {
       server.queue.add(async () => {
         followClock(server);
         await sweep(server);
-        await care(server);
         await endUsed(server);
       })
     );

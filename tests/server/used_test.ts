@@ -14,7 +14,7 @@ import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
 
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
 
-async function machine() {
+async function machine(isIntact = () => true) {
   const runtime = new FakeRuntime({ steps: "by hand" });
   const store = await openStore(runtime, "/var/lib/knock");
   const used = new Set<string>();
@@ -27,7 +27,7 @@ async function machine() {
       asked++;
       return Promise.resolve(grants.filter(({ client }) => !used.has(client)));
     },
-    intact: () => Promise.resolve(true),
+    intact: () => Promise.resolve(isIntact()),
     stop: () => Promise.resolve(),
     remove: () => Promise.resolve(),
   };
@@ -90,6 +90,18 @@ test("endUsed() leaves a grant alone that waits to be opened", async () => {
   assertEquals(open(), ["alice"]);
   waits.resolve();
   await Promise.all([busy, knocked]);
+  await endUsed(server);
+  assertEquals(open(), []);
+});
+
+test("endUsed() ends nothing while the firewall was changed from outside", async () => {
+  let whole = false;
+  const { server, used, knock, open } = await machine(() => whole);
+  await knock("alice", "192.0.2.1");
+  used.add("alice");
+  await endUsed(server);
+  assertEquals(open(), ["alice"]);
+  whole = true;
   await endUsed(server);
   assertEquals(open(), []);
 });

@@ -77,7 +77,8 @@ export async function endUsed(server: Server): Promise<void> {
   if (!firewall.unused) return;
   const entries = store.ledger.single(runtime.nowMs() + LAST_MS)
     .filter(({ client }) => !queue.hasWaiting(client));
-  if (entries.length === 0) return;
+  // What a flush took away was not used.
+  if (entries.length === 0 || !await firewall.intact()) return;
   const left = new Set(
     (await firewall.unused(mergeEntries(entries))).map(singleKey),
   );
