@@ -19,7 +19,7 @@ import type { FleetConfig } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import { includeClients, type IncludedFile } from "../../config/include.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
+import { ConfigError, FailureError, UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { configError, isMapping } from "../../values/schema.ts";
 import { formatDuration, parseTime } from "../../values/time.ts";
@@ -92,8 +92,8 @@ export async function removeClient(
   const options = parseOptions(args, REMOVE_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
-  const { fleet } = loadConfig(runtime, file);
-  if (fleet && !options.flag("local")) {
+  const fleet = options.flag("local") ? null : fleetOf(runtime, file);
+  if (fleet) {
     const isGone = await withFleet(
       runtime,
       fleet,
@@ -115,6 +115,16 @@ export async function removeClient(
     runtime,
     readConfigText(runtime, file, text, included),
   );
+}
+
+/** The fleet of a configuration; null where there is none, or a mistake that removing a client may mend. */
+function fleetOf(runtime: Runtime, file: string): FleetConfig | null {
+  try {
+    return loadConfig(runtime, file).fleet;
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
 }
 
 /** Changes a client that the fleet shares; false where there is none. */
