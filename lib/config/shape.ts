@@ -14,6 +14,7 @@ import {
   bool,
   list,
   mappingOr,
+  NAME,
   named,
   object,
   oneOf,
@@ -34,13 +35,6 @@ import {
 import type { Listen, ListenEntry, Watch } from "./config.ts";
 import { fleet } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
-
-/** Names of clients, services, commands and sequences. */
-export const NAME = {
-  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
-  wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
-    `first`,
-} as const;
 
 /** A program and its arguments. */
 export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;

@@ -155,3 +155,9 @@ export function mergePorts(ports: readonly PortRange[]): PortRange[] {
   }
   return merged;
 }
+
+/** The first single TCP port of these; null where there is none. */
+export function firstTcpPort(ports: readonly PortRange[]): number | null {
+  const found = ports.find(({ protocol }) => protocol === "tcp");
+  return found?.first ?? null;
+}

@@ -216,6 +216,13 @@ export function object<F extends Fields>(
   };
 }
 
+/** Names of clients, services, commands and sequences. */
+export const NAME = {
+  pattern: /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/,
+  wanted: `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit ` +
+    `first`,
+} as const;
+
 /** A mapping from names to one kind of value, in the file's order; wrong entries are left out. */
 export function named<T>(
   name: { readonly wanted: string; readonly pattern: RegExp },

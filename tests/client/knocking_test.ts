@@ -7,7 +7,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { knock } from "../../lib/client/knock/knock.ts";
-import { formatProfile } from "../../lib/client/profile/file.ts";
+import { formatProfile } from "../../lib/client/profile/add.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";
 import { run as runExec } from "../../lib/commands/knock/exec.ts";
 import { run as runProxy } from "../../lib/commands/knock/proxy.ts";

@@ -1,3 +1,4 @@
+import { addProfile, formatProfile } from "../../lib/client/profile/add.ts";
 import {
   assert,
   assertEquals,
@@ -8,12 +9,7 @@ import {
 import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
-import {
-  addProfile,
-  findProfile,
-  formatProfile,
-  readProfiles,
-} from "../../lib/client/profile/file.ts";
+import { findProfile, readProfiles } from "../../lib/client/profile/file.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";
 import { run as runImport } from "../../lib/commands/profiles/import.ts";
 import { run as runProfiles } from "../../lib/commands/profiles/profiles.ts";

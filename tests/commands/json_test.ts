@@ -1,11 +1,11 @@
 /** `--json` of each command: the real output by docs/json.schema.json, errors included. */
 
+import { formatProfile } from "../../lib/client/profile/add.ts";
 import { Validator } from "@cfworker/json-schema";
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { formatProfile } from "../../lib/client/profile/file.ts";
 import { FINDING_IDS } from "../../lib/commands/operator/doctor/finding.ts";
 import { runCommand } from "../../lib/commands/table.ts";
 import { openStore } from "../../lib/server/state/store.ts";

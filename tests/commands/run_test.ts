@@ -1,6 +1,6 @@
+import { formatProfile } from "../../lib/client/profile/add.ts";
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { formatProfile } from "../../lib/client/profile/file.ts";
 import { run } from "../../lib/commands/knock/run.ts";
 import { FailureError, UsageError } from "../../lib/values/errors.ts";
 import { type FakeOptions, FakeRuntime } from "../fakes/fake_runtime.ts";

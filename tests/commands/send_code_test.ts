@@ -8,8 +8,9 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { sendKnock } from "../../lib/client/knock/send.ts";
+import { formatProfile } from "../../lib/client/profile/add.ts";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
-import { formatProfile, readProfiles } from "../../lib/client/profile/file.ts";
+import { readProfiles } from "../../lib/client/profile/file.ts";
 import { run as runClose } from "../../lib/commands/knock/close.ts";
 import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";

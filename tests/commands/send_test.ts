@@ -7,7 +7,7 @@ import {
 import { test } from "node:test";
 import type { Answered, Outcome } from "../../lib/client/knock/outcome.ts";
 import { sendKnock } from "../../lib/client/knock/send.ts";
-import { formatProfile } from "../../lib/client/profile/file.ts";
+import { formatProfile } from "../../lib/client/profile/add.ts";
 import { run as runClose } from "../../lib/commands/knock/close.ts";
 import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";

@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { decrypt, derive, encrypt } from "../../lib/dialects/crypto/aead.ts";
 import {
   agree,
   importPublicKey,
@@ -9,6 +8,9 @@ import {
 } from "../../lib/dialects/crypto/curve25519.ts";
 import {
   beginHandshake,
+  decrypt,
+  derive,
+  encrypt,
   type Initiator,
   readMessage1,
   readMessage2,

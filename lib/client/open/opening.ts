@@ -7,7 +7,6 @@
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { FailureError, orNull, SystemError } from "../../values/errors.ts";
-import type { PortRange } from "../../values/ports.ts";
 import { familyOf } from "../address/naming.ts";
 import {
   knock,
@@ -166,12 +165,6 @@ interface AttemptPort {
 export type Entrance =
   | { readonly ok: true; readonly stream: Stream }
   | { readonly ok: false; readonly why: string; readonly refused: boolean };
-
-/** The first single TCP port of these; null where there is none. */
-export function firstTcpPort(ports: readonly PortRange[]): number | null {
-  const found = ports.find(({ protocol }) => protocol === "tcp");
-  return found?.first ?? null;
-}
 
 /** Connects again and again until the port accepts, or the time is over. Never throws. */
 async function connectWhenOpen(

@@ -20,7 +20,6 @@
  * @module
  */
 
-import { NAME } from "../../config/shape.ts";
 import { parseCodeSecret } from "../../dialects/codes.ts";
 import {
   DIALECT_NAMES,
@@ -39,6 +38,7 @@ import {
   configError,
   isMapping,
   type Mistake,
+  NAME,
   named,
   object,
   oneOrMore,

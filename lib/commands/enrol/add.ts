@@ -16,7 +16,6 @@ import { addClientText } from "../../config/files/edit.ts";
 import { readConfigText, readFile } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
 import type { NewClient } from "../../config/files/write.ts";
-import { NAME } from "../../config/shape.ts";
 import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
@@ -29,6 +28,7 @@ import {
 } from "../../values/address.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import { parsePortRange, portHint } from "../../values/ports.ts";
+import { NAME } from "../../values/schema.ts";
 import { counted, nearest } from "../../values/text.ts";
 import {
   oneOf,

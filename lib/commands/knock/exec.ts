@@ -1,8 +1,9 @@
 import { knock } from "../../client/knock/knock.ts";
 import { expectDone } from "../../client/knock/outcome.ts";
-import { firstTcpPort, openDoor } from "../../client/open/opening.ts";
+import { openDoor } from "../../client/open/opening.ts";
 import type { Ran, Runtime, SignalName } from "../../runtime/runtime.ts";
 import { failing, UsageError } from "../../values/errors.ts";
+import { firstTcpPort } from "../../values/ports.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
 import { withProgress } from "./progress.ts";

@@ -10,14 +10,13 @@ import {
   tellOpened,
   tellSent,
 } from "../../client/knock/outcome.ts";
-import { firstTcpPort } from "../../client/open/opening.ts";
 import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer, Forward } from "../../dialects/dialect.ts";
 import { dialectOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { OperatorError, UsageError } from "../../values/errors.ts";
-import type { PortRange } from "../../values/ports.ts";
+import { firstTcpPort, type PortRange } from "../../values/ports.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
 import {
   askedOpening,

@@ -1,15 +1,15 @@
 import {
+  addProfile,
+  addProfileText,
+  checkProfileName,
+  formatForeignProfile,
+} from "../../client/profile/add.ts";
+import {
   type Enrolment,
   isWholeEnrolment,
   looksLikeEnrolment,
   parseEnrolment,
 } from "../../client/profile/enrolment.ts";
-import {
-  addProfile,
-  addProfileText,
-  checkProfileName,
-  formatForeignProfile,
-} from "../../client/profile/file.ts";
 import { ASK_CODE } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
 import type { ClientFiles } from "../../dialects/dialect.ts";

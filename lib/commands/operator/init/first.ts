@@ -1,7 +1,7 @@
 /** The first start with no configuration: one is written that closes nothing. */
 
+import { addProfile } from "../../../client/profile/add.ts";
 import { formatEnrolment } from "../../../client/profile/enrolment.ts";
-import { addProfile } from "../../../client/profile/file.ts";
 import {
   defaultConfig,
   pathBeside,

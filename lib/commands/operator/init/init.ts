@@ -1,4 +1,4 @@
-import type { StoredProfile } from "../../../client/profile/file.ts";
+import type { StoredProfile } from "../../../client/profile/add.ts";
 import {
   configIn,
   defaultConfig,
@@ -6,7 +6,7 @@ import {
 } from "../../../config/files/places.ts";
 import { formatConfig } from "../../../config/files/write.ts";
 import { parseConfig } from "../../../config/read.ts";
-import { BACKENDS, DEFAULT_PORT, NAME } from "../../../config/shape.ts";
+import { BACKENDS, DEFAULT_PORT } from "../../../config/shape.ts";
 import { KEY_SIZE, publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
 import { drawKnockKeys } from "../../../dialects/knock1/keys.ts";
 import { chooseFirewall } from "../../../firewall/host/choice.ts";
@@ -39,6 +39,7 @@ import type {
   FirewallConfig,
 } from "../../../firewall/firewall.ts";
 import type { NewService } from "../../../config/config.ts";
+import { NAME } from "../../../values/schema.ts";
 
 /** The text of `knock help init`. */
 export const help = `Usage:

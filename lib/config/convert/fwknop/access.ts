@@ -10,9 +10,9 @@ import {
   type PortRange,
   withoutPorts,
 } from "../../../values/ports.ts";
+import { NAME } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../../values/yaml.ts";
-import { NAME } from "../../shape.ts";
 import {
   type ConvertedKeys,
   convertKeys,

@@ -8,9 +8,9 @@ import {
 } from "../../../values/address.ts";
 import { formatPortRange, type PortRange } from "../../../values/ports.ts";
 import { COMMAND_NAMES } from "../../../values/program.ts";
+import { NAME } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../../values/yaml.ts";
-import { NAME } from "../../shape.ts";
 import {
   convertClientGpg,
   convertKeys,

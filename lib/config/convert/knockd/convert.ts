@@ -10,10 +10,11 @@ import {
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
+import { NAME } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../../values/yaml.ts";
-import { MAX_WITHIN_SECONDS, NAME } from "../../shape.ts";
+import { MAX_WITHIN_SECONDS } from "../../shape.ts";
 import { commandArgv } from "./command.ts";
 import {
   type DoorPort,

@@ -15,6 +15,7 @@ import {
   type PortRange,
   withoutPorts,
 } from "../../../values/ports.ts";
+import { NAME } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
 import {
@@ -24,7 +25,6 @@ import {
   scalar,
 } from "../../../values/yaml.ts";
 import { formatConverted } from "../../files/write.ts";
-import { NAME } from "../../shape.ts";
 import {
   DURATION,
   type Enrolled,
