@@ -163,22 +163,66 @@ test("no folder of lib has more than nine entries", () => {
   );
 });
 
-test("the protocol of the library has no I/O", () => {
-  const read = (path: string) => runtime.files.readText(path);
+/** Modules that some load at once, by names or packages: types and late ones aside. */
+function loaded(...paths: readonly string[]): Set<string> {
   const reached = new Set<string>();
   const visit = (path: string) => {
-    if (reached.has(path)) return;
-    reached.add(path);
-    const imports = read(path).matchAll(
-      /^(?:import|export)(?! type)[^;]*?from\s*"(\.[^"]+)"/gm,
+    if (reached.has(nameOf(path))) return;
+    reached.add(nameOf(path));
+    const imports = runtime.files.readText(path).matchAll(
+      /^(?:import|export) (?!type\b)([^;]*?)from\s*"([^"]+)";/gm,
     );
-    for (const [, target] of imports) visit(join(dirname(path), target!));
+    for (const [, names, target] of imports) {
+      const items = /\{([^}]*)\}/.exec(names!)?.[1]?.split(",") ?? [""];
+      if (items.every((item) => /^\s*(type .*)?$/.test(item)) && items[0]) {
+        continue;
+      }
+      if (target!.startsWith(".")) visit(join(dirname(path), target!));
+      else reached.add(target!);
+    }
   };
-  visit(join(ROOT, "protocol.ts"));
-  assert(reached.size > 15);
+  for (const path of paths) visit(join(ROOT, path));
+  return reached;
+}
+
+test("the protocol of the library has no I/O", () => {
+  const reached = [...loaded("protocol.ts")];
+  assert(reached.length > 15);
   assertEquals(
-    [...reached].map(nameOf).filter((name) => name.startsWith("lib/runtime/")),
+    reached.filter((name) => name.startsWith("lib/runtime/")),
     [],
+  );
+});
+
+test("a knock loads no server, and no package that it does not use", () => {
+  const reached = [...loaded(
+    "main.ts",
+    "lib/commands/table.ts",
+    "lib/commands/knock/send.ts",
+    "lib/dialects/knock1/seal.ts",
+    "lib/runtime/deno.ts",
+  )];
+  assert(reached.length > 40);
+  assertEquals(
+    reached.filter((name) =>
+      /^lib\/(server|firewall|fleet|sequences)\/|\/(open|enrol|explain)\.ts$/
+        .test(name)
+    ),
+    [],
+  );
+  // Rights and places of files; not the schema of server.yaml.
+  assertEquals(
+    reached.filter((name) => name.startsWith("lib/config/")).sort(),
+    ["lib/config/files/places.ts", "lib/config/files/rights.ts"],
+  );
+  assertEquals(
+    reached.filter((name) => /^@/.test(name)).sort(),
+    [
+      "@std/cli/parse-args",
+      "@std/encoding/base32",
+      "@std/text/levenshtein-distance",
+      "@std/yaml/parse",
+    ],
   );
 });
 
