@@ -7,7 +7,7 @@ import type { Protocol } from "../values/ports.ts";
 import { FirewallError, type Opening } from "./firewall.ts";
 
 /** A connection as the kernel tracks it: the addresses and ports of its first packet. */
-export interface Flow {
+interface Flow {
   readonly source: string;
   readonly target: string;
   readonly sourcePort: number;

@@ -32,7 +32,7 @@ export interface FleetConfig {
 }
 
 /** Certificates for the connections to an engine, in PEM. */
-export interface FleetTls {
+interface FleetTls {
   readonly ca: string | null;
   readonly cert: string | null;
   readonly key: string | null;

@@ -5,7 +5,7 @@ import { failing, FailureError } from "../values/errors.ts";
 import type { EngineMark, FleetConfig, FleetEngine } from "./fleet.ts";
 
 /** Makes an engine; `known` is the mark that an earlier process saw last, `replaced` is called when its data is other than before. Throws FailureError for certificates that cannot be used. */
-export type MakeEngine = (
+type MakeEngine = (
   known: EngineMark | null,
   replaced: () => void,
 ) => FleetEngine;

@@ -13,7 +13,7 @@ import { openEngine } from "./open.ts";
 import { openValue, sealValue } from "./seal.ts";
 
 /** Sealed values in the engine of a fleet. Methods throw SystemError. */
-export class SharedValues {
+class SharedValues {
   readonly #runtime: Runtime;
   readonly #config: FleetConfig;
   readonly engine: FleetEngine;

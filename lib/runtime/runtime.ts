@@ -230,7 +230,7 @@ export interface Ran {
   readonly stderr: string;
 }
 
-export interface SpawnOptions {
+interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -282,7 +282,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-export interface ConnectOptions {
+interface ConnectOptions {
   readonly timeoutMs?: number;
 }
 
@@ -302,7 +302,7 @@ export interface FetchOptions {
 }
 
 /** Certificates for TLS, in PEM; null = the system's authorities, no certificate of our own. */
-export interface Certificates {
+interface Certificates {
   readonly ca: string | null;
   readonly cert: string | null;
   readonly key: string | null;
@@ -321,12 +321,12 @@ export interface HttpClient {
   close(): void;
 }
 
-export interface PostOptions extends FetchOptions {
+interface PostOptions extends FetchOptions {
   /** Text of the header Authorization; null = none. */
   readonly authorization: string | null;
 }
 
-export interface PostAnswer {
+interface PostAnswer {
   readonly status: number;
   readonly text: string;
   /** The server's clock, Unix milliseconds, exact to a second; null where its answer has none. */

@@ -206,7 +206,7 @@ export async function addClient(
 }
 
 /** A configuration without clients, for the entry of one that the fleet shares. */
-export const NO_CLIENTS = "clients: {}\n";
+const NO_CLIENTS = "clients: {}\n";
 
 /** Ports and services of `--open`; throws UsageError. Default: all services, by name. */
 export function readOpen(options: Options, config: Config): NewClient["open"] {

@@ -12,7 +12,7 @@ export interface KnockClientKeys {
 }
 
 /** Keys of a new client, and what only the client gets. */
-export interface NewKnockKeys extends KnockClientKeys {
+interface NewKnockKeys extends KnockClientKeys {
   /** 32 bytes; null when the client made its own pair. */
   readonly privateKey: Uint8Array<ArrayBuffer> | null;
 }

@@ -27,7 +27,7 @@ const LONGEST_PAUSE_MS = 3000;
 const TOO_BIG = "";
 
 /** A folder's keys, with the prefix. */
-export interface Folder {
+interface Folder {
   readonly prefix: string;
   /** Ends with "/". */
   readonly name: string;

@@ -3,7 +3,7 @@
 import { SystemError } from "../../values/errors.ts";
 
 /** Kind of an error: another server may do better, a token or a lease is gone, or it is final. */
-export type EtcdErrorKind = "elsewhere" | "token" | "lease" | "final";
+type EtcdErrorKind = "elsewhere" | "token" | "lease" | "final";
 
 /** An error that etcd answered with. */
 export class EtcdError extends SystemError {

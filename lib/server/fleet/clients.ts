@@ -19,7 +19,7 @@ import { isMapping } from "../../values/schema.ts";
 import type { SharedClients } from "../state/fleet.ts";
 
 /** The file's name in the state folder. */
-export const FLEET_FILE = "fleet.db";
+const FLEET_FILE = "fleet.db";
 
 /** Clients that are kept as they were read. */
 const MAX_READ = 1024;

@@ -35,7 +35,7 @@ export async function setPrefilter(
 }
 
 /** Tells `status` where junk is dropped, and the log why not as it was wanted. */
-export function notePrefilter(
+function notePrefilter(
   { store, log }: Server,
   { kernel }: Pick<Firewall, "kernel">,
 ): void {

@@ -27,10 +27,8 @@ import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
 import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
 
-/** Bytes of every knock in the web form. */
+/** Bytes of every knock in the web form: 62 times 3, so that base64 needs no padding. */
 export const WEB_SIZE = 186;
-/** Characters of its ufrag: base64 without padding, for 186 is 62 times 3. */
-export const UFRAG_LENGTH = 248;
 /** Bytes of its payload: that of knock/1 with 32 bytes of items. */
 const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */

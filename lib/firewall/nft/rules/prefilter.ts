@@ -29,7 +29,7 @@ export function counterText(name: string): string {
 }
 
 /** The chain at the interfaces themselves: no connection tracking, no routing. */
-export const INGRESS = "ingress";
+const INGRESS = "ingress";
 
 const JUNK = "junk";
 
