@@ -112,6 +112,8 @@ netnsTest(
       for (const root of Object.values(roots)) {
         run("cp", ["-a", kept, root]);
         copyFileSync(join(folder, deb), join(root, "root", deb));
+        // Enter, at a question.
+        writeFileSync(join(root, "etc/apt/apt.conf.d/yes"), ASSUME_YES);
         appendFileSync(join(root, "etc/hosts"), `${SERVER[4]} ${HOST}\n`);
       }
       rmSync(folder, { recursive: true });
@@ -198,6 +200,8 @@ netnsTest(
   ["debootstrap", "chroot"],
   300_000,
 );
+
+const ASSUME_YES = 'APT::Get::Assume-Yes "true";\n';
 
 /** Real systemctl, but for --now: there is no systemd in a chroot. */
 const SYSTEMCTL = `#!/bin/sh
