@@ -123,6 +123,8 @@ export interface Service {
   readonly kill: boolean;
   /** True if established connections end with their grant, however that ends. */
   readonly cut?: boolean;
+  /** Hosts behind this machine that the ports are of, by address or name; absent: this machine's own. */
+  readonly at?: readonly string[];
 }
 
 export interface LogConfig {
@@ -137,6 +139,10 @@ export interface Client extends ClientKeys, Policy {
   readonly once: boolean;
   /** True if the client may knock from a browser, by the web form of knock/1. */
   readonly web: boolean;
+  /** Names of services of hosts behind this machine that the client may open; absent: none. */
+  readonly behind?: readonly string[];
+  /** The part of `open` that is this machine's own; absent: all of it. */
+  readonly here?: readonly PortRange[];
 }
 
 /** Rights of one client, as the judge applies them. */

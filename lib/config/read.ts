@@ -20,6 +20,7 @@ import { nearest } from "../values/text.ts";
 import { formatDuration } from "../values/time.ts";
 import { parseYaml } from "../values/yaml.ts";
 import {
+  ALL,
   checkBackend,
   checkKeys,
   checkListen,
@@ -28,6 +29,7 @@ import {
   readFirewall,
   readOpen,
 } from "./checks/checks.ts";
+import { checkBehind } from "./checks/behind.ts";
 import type {
   Client,
   Config,
@@ -85,6 +87,7 @@ export function readConfig(
 
   checkListen(yaml, mistakes);
   checkServices(yaml, mistakes);
+  checkBehind(yaml, mistakes);
   checkBackend(yaml, mistakes);
   checkPrograms(yaml, mistakes);
   const services = [...yaml.services].map(([name, service]) =>
@@ -174,8 +177,8 @@ function readService(name: string, service: ServiceYaml): Service {
     const plain = { to: null, masquerade: false, kill: false, cut: false };
     return { name, ports: service, ...plain };
   }
-  const { listen, ...rest } = service;
-  return { name, ports: listen, ...rest };
+  const { listen, at, ...rest } = service;
+  return { name, ports: listen, ...rest, ...at && { at } };
 }
 
 /** Facts that the text alone does not have. */
@@ -233,6 +236,7 @@ function readClient(
     name,
     ...readClientKeys(yaml, path, surroundings, mistakes),
     open: readOpen(path, yaml, beside, mistakes),
+    ...readBehind(path, yaml, beside),
     forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
     maxForSeconds,
     from: yaml.from,
@@ -286,6 +290,23 @@ export function readSharedClient(
   checkRun(name, yaml, [...commands.keys()], mistakes);
   checkDialects({ clients: { [name]: entry } }, mistakes);
   return mistakes.length > 0 ? mistakes : client;
+}
+
+/** Splits what a client may open, where some of it is of hosts behind this machine. */
+function readBehind(
+  path: string,
+  yaml: ClientYaml,
+  beside: Beside,
+): Pick<Client, "behind" | "here"> {
+  const open: readonly unknown[] = yaml.open;
+  const behind = beside.services.filter(({ name, at }) =>
+    at && (open.includes(name) || open.includes(ALL))
+  ).map(({ name }) => name);
+  if (behind.length === 0) return {};
+  const services = beside.services.map((service) =>
+    service.at ? { ...service, ports: [] } : service
+  );
+  return { behind, here: readOpen(path, yaml, { ...beside, services }, []) };
 }
 
 /** Reads a client's keys in every dialect; null, where it has none or with mistakes. */

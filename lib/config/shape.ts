@@ -176,6 +176,16 @@ const time = text(
 
 const hours = text(`hours such as "mon-fri 08:00-18:00"`, parseHours);
 
+/** A host, by its address or its name. */
+const host = text(
+  "an address or a host's name",
+  (value) =>
+    parseAddress(value) ??
+      (/^(?=.*[A-Za-z])[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})$/.test(value)
+        ? value
+        : null),
+);
+
 const service = mappingOr(
   object({
     listen: required(oneOrMore(ports)),
@@ -183,6 +193,7 @@ const service = mappingOr(
     masquerade: optional(bool, false),
     kill: optional(bool, false),
     cut: optional(bool, false),
+    at: optional(oneOrMore(host), null),
   }),
   oneOrMore(ports),
 );

@@ -24,6 +24,8 @@ export interface Grant {
   readonly client: string;
   /** Where connections go instead of this machine; null = a service of its own. */
   readonly to: Endpoint | null;
+  /** Host behind this machine that it opens, canonical; absent: this machine. */
+  readonly at?: string;
 }
 
 /** A service, as far as a firewall must know it. */
@@ -36,6 +38,8 @@ export interface Guarded {
   readonly masquerade: boolean;
   /** True if connections end with their grant, and the service begins none by itself. */
   readonly cut?: boolean;
+  /** Hosts behind this machine that its ports are of, canonical; absent: this machine. */
+  readonly at?: readonly string[];
 }
 
 /** Facts by which the kernel drops junk before the program sees it. */
@@ -200,11 +204,11 @@ export function familyOf(address: string): Family {
 // Openings: two of the same are one to a firewall.
 
 /** Address and ports of a grant. */
-export type Opening = Pick<Grant, "address" | "ports">;
+export type Opening = Pick<Grant, "address" | "ports" | "at">;
 
 /** Tells one opening from another. */
-export function openingKey({ address, ports }: Opening): string {
-  return `${address} ${formatPortRange(ports)}`;
+export function openingKey({ address, ports, at }: Opening): string {
+  return `${address} ${formatPortRange(ports)}${at ? ` at ${at}` : ""}`;
 }
 
 /** The live grants of the same address, ports and kind as one that is touched: what is to be open of it. */

@@ -8,7 +8,8 @@
 import type { Config } from "../config/config.ts";
 import { checkConntrack } from "../firewall/conntrack.ts";
 import type { Firewall } from "../firewall/firewall.ts";
-import type { Listener, Stoppable } from "../runtime/runtime.ts";
+import { resolveBehind } from "../firewall/nft/rules/behind.ts";
+import type { Listener, Runtime, Stoppable } from "../runtime/runtime.ts";
 import { clocksOf } from "./state/clock.ts";
 import { carryOut } from "./grants/change.ts";
 import { FleetMember } from "./fleet/member.ts";
@@ -92,9 +93,10 @@ export class RunningServer {
   /** Guards the services, puts back what is still granted, and listens. Throws an OperatorError. */
   static async start(
     surroundings: ServerSurroundings,
-    config: Config,
+    written: Config,
   ): Promise<RunningServer> {
     const { runtime, store, createFirewall } = surroundings;
+    const config = await resolved(runtime, written);
     await orFailure(() => {
       store.replay.begin(runtime.nowMs(), noteBoot(runtime, store));
       store.replay.allow(config.maxSkewMs, runtime.nowMs());
@@ -221,10 +223,11 @@ export class RunningServer {
    * Goes on with another configuration: grants stay, a client that is gone is
    * closed at once. Throws an OperatorError and changes nothing if it cannot.
    */
-  reload(config: Config): Promise<void> {
+  reload(written: Config): Promise<void> {
     const server = this.#server;
     return server.queue.add(async () => {
       const old = server.active;
+      const config = await resolved(server.runtime, written);
       await checkGpg(server.runtime, config);
       await checkConntrack(server.runtime, config.services);
       const dialects = await loadDialects(config, server.gpg, server.fleet);
@@ -342,4 +345,10 @@ export class RunningServer {
   #attempt(work: () => Promise<void>): Promise<void> {
     return attempt(this.#server.log, work);
   }
+}
+
+/** A configuration with the addresses of hosts behind this machine in place of their names. Throws FirewallError. */
+async function resolved(runtime: Runtime, config: Config): Promise<Config> {
+  const services = await resolveBehind(runtime, config.services);
+  return { ...config, services };
 }

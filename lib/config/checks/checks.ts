@@ -101,6 +101,8 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
     const { listen, to } = "listen" in service
       ? service
       : { listen: service, to: null };
+    // Ports of another host are not this machine's: checkBehind().
+    if ("listen" in service && service.at) continue;
     for (const range of listen) {
       const shown = formatPortRange(range);
       const say = (text: string, hint?: string) =>

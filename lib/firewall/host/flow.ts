@@ -20,6 +20,8 @@ export interface Probe {
   readonly source?: string;
   /** Set on the way through the forward hook: the new destination, null = unknown. */
   readonly forwardedTo?: string | null;
+  /** True on the way to a host behind this machine, which no DNAT leads to. */
+  readonly routed?: boolean;
 }
 
 /** Truth of a condition; maybe: for some sources, interfaces, rates or marks. */

@@ -31,6 +31,8 @@ export interface Wanted {
   readonly ports: PortRange;
   /** Where connections go instead of this machine; null = here. */
   readonly to: Endpoint | null;
+  /** Host behind this machine, canonical; absent: here. */
+  readonly at?: string;
 }
 
 /** A port that stays closed whatever is granted. */
@@ -83,11 +85,15 @@ export function familiesHere({ local }: HostRules): readonly Family[] {
 /** Answer for all ports of a range: "no" where each of them surely stays closed. */
 export function judgeWanted(
   host: HostRules,
-  { ports: { protocol, first, last }, to }: Wanted,
+  { ports: { protocol, first, last }, to, at }: Wanted,
   about: Pick<Probe, "family" | "source">,
   own: Own,
 ): Passing {
-  const forwarding = to === null ? {} : forwardingTo(host, to, about.family);
+  const forwarding = at !== undefined
+    ? { forwardedTo: at, routed: true }
+    : to === null
+    ? {}
+    : forwardingTo(host, to, about.family);
   const count = to !== null ? 1 : last - first + 1;
   const offsets = Array.from(
     { length: Math.min(count, 2 * PROBED) },
@@ -168,13 +174,23 @@ function allowLine(
   host: HostRules,
   { table, name, hook }: FilterChain,
   family: Family,
-  { ports: { protocol, first, last }, to }: Wanted,
+  { ports: { protocol, first, last }, to, at }: Wanted,
 ): string {
   const keeper = keeperOf(host, table);
   const iptables = family === 4 ? "iptables" : "ip6tables";
   const [, inner] = /^(?:legacy )?ip6? (filter|mangle|raw|security)$/
     .exec(table) ?? [];
   const isIptables = inner !== undefined && name === name.toUpperCase();
+  if (at !== undefined) {
+    const port = first === last ? `${first}` : `${first}-${last}`;
+    return isIptables
+      ? `${iptables} -I ${name} -d ${at} -p ${protocol} --dport ${
+        port.replace("-", ":")
+      } -j ACCEPT`
+      : `nft insert rule ${table} ${name} ${
+        family === 4 ? "ip" : "ip6"
+      } daddr ${at} ${protocol} dport ${port} accept`;
+  }
   if (to !== null || hook?.at === "forward") {
     return isIptables
       ? `${iptables} -I ${name} -m conntrack --ctstate DNAT -j ACCEPT`

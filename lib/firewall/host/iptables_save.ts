@@ -170,7 +170,7 @@ function compare(
   option: string,
   value: string,
   second: string,
-  { family, protocol, port, source, forwardedTo }: Probe,
+  { family, protocol, port, source, forwardedTo, routed }: Probe,
 ): Match {
   const values = value.split(",");
   switch (option) {
@@ -185,7 +185,7 @@ function compare(
     case "--state":
       return sure(
         values.includes("NEW") ||
-          forwardedTo !== undefined && values.includes("DNAT"),
+          forwardedTo !== undefined && !routed && values.includes("DNAT"),
       );
     case "--ctdir":
       return sure(value === "ORIGINAL");

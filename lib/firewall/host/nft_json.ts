@@ -411,7 +411,7 @@ function isAbsent(left: Json, probe: Probe): boolean {
 /** Value of a probe in this place; undefined: unknown. */
 function valueOf(
   left: Json,
-  { protocol, family, port, forwardedTo }: Probe,
+  { protocol, family, port, forwardedTo, routed }: Probe,
 ): string | number | boolean | undefined {
   const { payload, meta, ct, fib, exthdr } = left ?? {};
   switch (payload?.field) {
@@ -435,7 +435,7 @@ function valueOf(
     case "state":
       return "new";
     case "status":
-      return forwardedTo === undefined ? "none" : "dnat";
+      return forwardedTo === undefined || routed ? "none" : "dnat";
     case "direction":
       return "original";
   }

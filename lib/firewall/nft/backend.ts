@@ -37,7 +37,8 @@ import {
   resolveForwards,
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
-import { allPlaces, placesOf, type Plan } from "./rules/ruleset.ts";
+import { portsBehind } from "./rules/behind.ts";
+import { allPlaces, ownPorts, placesOf, type Plan } from "./rules/ruleset.ts";
 import { hostTable, ONCE_KINDS, TABLE } from "./rules/sets.ts";
 
 /** Grants from which on guarding does not wait for them. */
@@ -83,7 +84,8 @@ export class NftFirewall implements Firewall, KernelExtras {
     const leading = await leads.resolveAll(grants);
     const plan: Plan = {
       ...this.#standing.plan,
-      guarded: services.flatMap(({ ports }) => ports),
+      guarded: ownPorts(services),
+      behind: portsBehind(services),
       cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
@@ -308,12 +310,18 @@ function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
  * True for a grant of a range that can be no element: a rule cannot delete from
  * a set of intervals, and a range has no single target.
  */
-function isOddRange({ address, once, to, ports }: Grant): boolean {
-  const isMany = ports.first !== ports.last || address.includes("/");
-  return (once || to !== null) && isMany;
+function isOddRange({ address, at, once, to, ports }: Grant): boolean {
+  const isMany = ports.first !== ports.last || address.includes("/") || at;
+  return Boolean((once || to !== null) && isMany);
 }
 
-function rangeError({ address, once, ports }: Grant): FirewallError {
+function rangeError({ address, at, once, ports }: Grant): FirewallError {
+  if (at) {
+    return new FirewallError(
+      `cannot open ${at} behind this machine for a single use`,
+      "take once out of the client",
+    );
+  }
   if (address.includes("/")) {
     return new FirewallError(
       `cannot open for the network ${address}: a single use, and a port that ` +

@@ -215,6 +215,7 @@ export class InstalledRules {
     this.#plan = {
       ...place,
       guarded: [],
+      behind: [],
       cut: [],
       forwards: [],
       hasTargets: false,

@@ -13,8 +13,9 @@ import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
 import { type Nft, openNft } from "./library.ts";
 import { findRemovals, findTable } from "./listing.ts";
+import { portsBehind, resolveBehind } from "./rules/behind.ts";
 import { resolveForwards } from "./rules/forwards.ts";
-import { rulesetText } from "./rules/ruleset.ts";
+import { ownPorts, rulesetText } from "./rules/ruleset.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
 /** Options of the backend. */
@@ -64,13 +65,15 @@ export function hostChainOf({ mode, chain }: NftOptions): HostChain | null {
 export async function nftRules(
   runtime: Runtime,
   options: NftOptions,
-  services: readonly Guarded[],
+  named: readonly Guarded[],
 ): Promise<string> {
+  const services = await resolveBehind(runtime, named);
   return rulesetText({
     host: hostChainOf(options),
     interfaces: options.interfaces ?? [],
     refuse: options.refuse ?? "drop",
-    guarded: services.flatMap(({ ports }) => ports),
+    guarded: ownPorts(services),
+    behind: portsBehind(services),
     cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,

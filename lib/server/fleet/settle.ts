@@ -83,7 +83,7 @@ export function tellFleet(server: Server, change: Change): void {
   const nowMs = runtime.nowMs();
   fleet.announce(
     store.ledger.ofAddress(address, nowMs).filter((entry) =>
-      entry.client === client && !entry.once && !entry.to &&
+      entry.client === client && !entry.once && !entry.to && !entry.at &&
       isWithin(entry, ports)
     ),
   );

@@ -96,7 +96,10 @@ async function open(
   nowMs: number,
 ): Promise<void> {
   const { host, runner, active } = server;
-  await host.check(active.config, change);
+  for (const { address, ports, to, at } of entriesOf(server, change, nowMs)) {
+    const opened = { address, ports: [ports], to, ...at && { at } };
+    await host.check(active.config, opened);
+  }
   if (change.inKernel) await prolong(server, change, nowMs);
   else await openGrant(server, change, nowMs);
   server.hasOpened = true;

@@ -27,6 +27,7 @@ import {
   formatEndpoint,
   isIpv4,
   isLoopback,
+  parseAddress,
 } from "../../values/address.ts";
 import {
   containsPorts,
@@ -64,6 +65,8 @@ interface Opened {
   readonly address: string;
   readonly ports: readonly PortRange[];
   readonly to: Endpoint | null;
+  /** Host behind this machine; absent: here. */
+  readonly at?: string;
 }
 
 /** Knows which granted ports the host's own rules would drop. */
@@ -152,14 +155,16 @@ export class HostWatch {
     }
   }
 
-  #findBlocked({ address, ports, to }: Opened): Blocked | null {
+  #findBlocked({ address, ports, to, at }: Opened): Blocked | null {
     const rules = this.#rules;
     const config = this.#config;
     if (!rules || !config) return null;
     // What comes over the loopback meets other rules.
     if (isLoopback(address) || rules.local.includes(address)) return null;
     for (const range of ports) {
-      const wanted = { ports: range, to: to ?? targetOf(config, range) };
+      const wanted = at
+        ? { ports: range, to: null, at }
+        : { ports: range, to: to ?? targetOf(config, range) };
       const blocked = this.#answer(rules, config, wanted, address);
       if (blocked) return blocked;
     }
@@ -174,7 +179,7 @@ export class HostWatch {
   ): Blocked | null {
     const family = familyOf(source);
     const key = `${family} ${formatPortRange(wanted.ports)} ${
-      wanted.to ? formatEndpoint(wanted.to) : ""
+      wanted.to ? formatEndpoint(wanted.to) : wanted.at ?? ""
     }`;
     let answer = this.#answers.get(key);
     if (answer === undefined) {
@@ -202,8 +207,8 @@ export class HostWatch {
 export function hostFacts(rules: HostRules, config: Config): HostFact[] {
   const { firewall, services, clients, sequences } = config;
   const granted: PortRange[] = [
-    ...services.flatMap(({ ports }) => ports),
-    ...clients.flatMap(({ open }) => open),
+    ...services.filter(({ at }) => !at).flatMap(({ ports }) => ports),
+    ...clients.flatMap(({ open, here = open }) => here),
     ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
   ];
   const facts = new Map<string, HostFact>();
@@ -246,6 +251,15 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
   }
   for (const ports of granted) {
     ask("service", { ports, to: targetOf(config, ports) }, here, firewall);
+  }
+  for (const { ports, at = [] } of services) {
+    // A name is resolved when the server starts.
+    for (const address of at.filter((one) => parseAddress(one) === one)) {
+      for (const range of ports) {
+        const wanted = { ports: range, to: null, at: address };
+        ask("service", wanted, [familyOf(address)], firewall);
+      }
+    }
   }
   return [...facts.values()];
 }

@@ -124,7 +124,7 @@ export async function endTheirConnections(
   const ports = config.services.filter(({ cut, kill }) =>
     cut || kill && by === "close"
   ).flatMap((service) => service.ports);
-  const concerned = ended.flatMap((entry) =>
+  const concerned = ended.filter(({ at }) => !at).flatMap((entry) =>
     ports.flatMap((range) => {
       const shared = sharedPorts(range, entry.ports);
       return shared ? [{ address: entry.address, ports: shared }] : [];
@@ -136,7 +136,8 @@ export async function endTheirConnections(
     runtime,
     concerned,
     ({ source, targetPort }, protocol) =>
-      store.ledger.reaching(source, nowMs).some(({ ports }) =>
+      store.ledger.reaching(source, nowMs).some(({ ports, at }) =>
+        !at &&
         containsPorts(ports, { protocol, first: targetPort, last: targetPort })
       ),
   );

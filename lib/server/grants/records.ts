@@ -1,18 +1,19 @@
 /** Records changes in the ledger and the history, and undoes them. */
 
 import type { Action, PolicyRefusal } from "../../dialects/dialect.ts";
-import type { Endpoint } from "../../values/address.ts";
+import { type Endpoint, isIpv4 } from "../../values/address.ts";
 import { SystemError } from "../../values/errors.ts";
 import {
   formatPortRange,
   overlapPorts,
   type PortRange,
+  sharedPorts,
   withoutPorts,
 } from "../../values/ports.ts";
 import type { Subject } from "../report/events.ts";
 import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
 import type { Claimable } from "../state/fleet.ts";
-import { isOnce, type Server } from "../state/server.ts";
+import { clientOf, isOnce, type Server } from "../state/server.ts";
 
 /** Most open grants at a time, of all clients. */
 const MAX_GRANTS = 250_000;
@@ -146,16 +147,51 @@ export function entriesOf(
 ): LedgerEntry[] {
   const untilMs = nowMs + seconds * 1000;
   const once = isOnce(server, client);
-  return ports.map((ports) => ({
+  return placesOf(server, client, address, ports, to).map((place) => ({
     client,
     address,
-    ports,
+    ...place,
     sinceMs: nowMs,
     untilMs,
     once,
     to,
     ...capped && { capped },
   }));
+}
+
+/**
+ * Ports that a client's request means, each with the host that it is of: this
+ * machine's own, and those of hosts behind it that the client may open.
+ */
+function placesOf(
+  server: Server,
+  name: string,
+  address: string,
+  ports: readonly PortRange[],
+  to: Endpoint | null,
+): Pick<LedgerEntry, "ports" | "at">[] {
+  const { behind = [], here = [] } = clientOf(server, name) ?? {};
+  if (behind.length === 0 || to) return ports.map((ports) => ({ ports }));
+  const shared = (wanted: readonly PortRange[]) => {
+    const found = ports.flatMap((range) =>
+      wanted.flatMap((one) => sharedPorts(range, one) ?? [])
+    );
+    return [
+      ...new Map(found.map((one) => [formatPortRange(one), one])).values(),
+    ];
+  };
+  return [
+    ...shared(here).map((ports) => ({ ports })),
+    ...server.active.config.services.filter((service) =>
+      behind.includes(service.name)
+    )
+      .flatMap((service) =>
+        (service.at ?? []).filter((at) => isIpv4(at) === isIpv4(address))
+          .flatMap((at) =>
+            shared(service.ports).map((ports) => ({ ports, at }))
+          )
+      ),
+  ];
 }
 
 /** Takes ports out of a client's own entries at an address; the entries as they were. */

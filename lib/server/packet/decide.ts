@@ -12,6 +12,7 @@ import { MAX_WAITING } from "../grants/queue.ts";
 import {
   type Change,
   type Decision,
+  entriesOf,
   type PendingChange,
   record,
 } from "../grants/records.ts";
@@ -171,6 +172,10 @@ function judgeAndRecord(
       seconds < (request.seconds || client.forSeconds);
     const granted = { action, address, ports, to, run, seconds, capped };
     const change = { ...asked, ...granted, inKernel: false };
+    // Of hosts behind this machine, none may be of this IP version.
+    if (action === "open" && entriesOf(server, change, nowMs).length === 0) {
+      return { ok: false, why: "nothing to open", reported: false };
+    }
     if (!server.fleet) {
       return { ok: true, change: record(server, change, nowMs) };
     }

@@ -94,7 +94,9 @@ export class Reports {
     const { runtime, store } = this.#server;
     const listener = await serveVerify(runtime, verify, () => ({
       config: this.#server.active.config,
-      grants: (address) => store.ledger.reaching(address, runtime.nowMs()),
+      grants: (address) =>
+        store.ledger.reaching(address, runtime.nowMs())
+          .filter(({ at }) => !at),
     }));
     this.#verify = { listener, by };
   }

@@ -92,6 +92,7 @@ export function statusJson(status: Status) {
       address: entry.address,
       ports: [formatPortRange(entry.ports)],
       to: entry.to && formatEndpoint(entry.to),
+      ...entry.at && { at: entry.at },
       since: new Date(entry.sinceMs).toISOString(),
       until: new Date(entry.untilMs).toISOString(),
       seconds_left: secondsLeft(entry, nowMs),
@@ -147,7 +148,7 @@ export function grantRows(grants: readonly LedgerEntry[]): GrantRow[] {
   const groups = Map.groupBy(grants, (entry) =>
     JSON.stringify([
       ...[entry.client, entry.address, entry.untilMs, entry.once],
-      ...[entry.capped ?? false, entry.to],
+      ...[entry.capped ?? false, entry.to, entry.at],
     ]));
   return [...groups.values()].map((own) => ({
     ...own[0]!,
@@ -156,6 +157,7 @@ export function grantRows(grants: readonly LedgerEntry[]): GrantRow[] {
       ...own[0]!.once ? ["once"] : [],
       ...own[0]!.capped ? ["capped"] : [],
       ...own[0]!.to ? [`to ${formatEndpoint(own[0]!.to)}`] : [],
+      ...own[0]!.at ? [`at ${own[0]!.at}`] : [],
     ],
   }));
 }

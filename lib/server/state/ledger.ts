@@ -170,10 +170,19 @@ export function isWithin(
 }
 
 /** Key of a grant, in the order of the table. */
-function keyOf({ client, address, ports, to, once }: Grant): SqlValue[] {
+function keyOf({ client, address, ports, to, at, once }: Grant): SqlValue[] {
   const { protocol, first, last } = ports;
-  const target = to ? formatEndpoint(to) : "";
+  const target = to ? formatEndpoint(to) : at ? `${BEHIND}${at}` : "";
   return [client, address, protocol, first, last, target, once ? 1 : 0];
+}
+
+/** Mark before the address of a host behind, in the column of targets. */
+const BEHIND = "@";
+
+function readTarget(text: string): Pick<Grant, "to" | "at"> {
+  return text.startsWith(BEHIND)
+    ? { to: null, at: text.slice(BEHIND.length) }
+    : { to: parseEndpoint(text) };
 }
 
 function readEntry(row: SqlRow): LedgerEntry {
@@ -189,6 +198,6 @@ function readEntry(row: SqlRow): LedgerEntry {
     untilMs: row.until_ms as number,
     once: row.once === 1,
     ...row.capped === 1 && { capped: true },
-    to: parseEndpoint(row.target as string),
+    ...readTarget(row.target as string),
   };
 }

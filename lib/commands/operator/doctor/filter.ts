@@ -16,15 +16,20 @@ import {
   type Probe,
   type RuleAction,
 } from "../../../firewall/host/flow.ts";
-import { ownOf } from "../../../firewall/host/granted.ts";
+import { findBlocked, ownOf } from "../../../firewall/host/granted.ts";
 import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
 import {
   proposeInterfaces,
   sortInterfaces,
 } from "../../../firewall/host/interfaces.ts";
-import { isIpv4, parseEndpoint } from "../../../values/address.ts";
+import {
+  isIpv4,
+  parseAddress,
+  parseEndpoint,
+} from "../../../values/address.ts";
 import {
   containsPorts,
+  formatPortRange,
   onePort,
   type PortRange,
 } from "../../../values/ports.ts";
@@ -60,8 +65,8 @@ export function checkFirewall(
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
   findings.push(...checkOthers("filter_knocks", chains, knock, own));
-  const guarded = services.filter(({ to }) =>
-    to === null || firewall.backend === "gate"
+  const guarded = services.filter(({ to, at }) =>
+    !at && to === null || firewall.backend === "gate"
   ).flatMap(({ ports }) => ports);
   if (firewall.mode === "guard") {
     findings.push(
@@ -79,6 +84,7 @@ export function checkFirewall(
   findings.push(
     ...checkInterfaces(config, interfaces),
     ...checkRefuse(config, ruleset),
+    ...checkBehind(config, ruleset),
   );
   return findings;
 }
@@ -265,6 +271,30 @@ function redirectedTo(
   if (action.do !== "dnat") return null;
   const to = parseEndpoint(action.to);
   return to && local.includes(to.host) ? to.port : null;
+}
+
+/** Checks the way of what is routed to hosts behind this machine; names are resolved by the server. */
+function checkBehind(
+  { firewall, services }: Pick<Config, "firewall" | "services">,
+  rules: HostRules,
+): Finding[] {
+  const id = "service_behind";
+  return services.flatMap(({ name, ports, at = [] }) =>
+    at.flatMap((address) =>
+      ports.map((range) => {
+        const what = `${name} ${formatPortRange(range)} at ${address}`;
+        if (parseAddress(address) !== address) {
+          return ok(id, `${what}: resolved when the server starts`);
+        }
+        const family = isIpv4(address) ? 4 : 6;
+        const wanted = { ports: range, to: null, at: address };
+        const blocked = findBlocked(rules, wanted, { family }, firewall);
+        return blocked
+          ? bad(id, `${what}: ${blocked.by}`, blocked.hint)
+          : ok(id, `${what}: routed, and the host's rules let it through`);
+      })
+    )
+  );
 }
 
 /** Ports that a scanner is asked about: what answers there is nobody's service. */

@@ -51,6 +51,7 @@ export const FINDING_IDS = [
   "sequence_used_up",
   "server_port",
   "server_running",
+  "service_behind",
   "service_bypass",
   "service_families",
   "service_listening",

@@ -29,6 +29,8 @@ import {
 export interface Element {
   readonly address: string;
   readonly ports: PortRange;
+  /** Host behind this machine; absent: this machine. */
+  readonly at?: string;
   /** Unix milliseconds; null = it is taken away. */
   readonly untilMs: number | null;
 }
@@ -53,14 +55,19 @@ export function networkBits(
 }
 
 /** Kind of the set of intervals for what is open to an address or a network. */
-export function intervalKind(address: string): SetKind {
+export function intervalKind(
+  { address, at }: Pick<Grant, "address" | "at">,
+): SetKind {
   const bits = networkBits({ address });
-  return bits === null ? "range" : networkKind(bits);
+  if (at === undefined) return bits === null ? "range" : networkKind(bits);
+  return bits === null ? "at" : `at${networkKind(bits)}`;
 }
 
 /** Kind of the set that a grant belongs to. */
-export function kindOf({ address, once, ports, to }: Grant): SetKind {
-  if (address.includes("/")) return intervalKind(address);
+export function kindOf({ address, at, once, ports, to }: Grant): SetKind {
+  if (at || address.includes("/")) {
+    return intervalKind({ address, ...at && { at } });
+  }
   if (to) return once ? "sentonce" : "sent";
   return once ? "once" : ports.first === ports.last ? "allow" : "range";
 }
@@ -196,12 +203,15 @@ function statements(
 
 /** An element as nft reads it: whose, which ports, how much longer. */
 export function elementText(element: Element, nowMs: number): string {
-  const { address, ports, untilMs } = element;
+  const { address, ports, at, untilMs } = element;
   // Nothing but an address may come to be text of a script.
   if (!isCanonical(address)) {
     throw new FirewallError(`not an address: "${address}"`);
   }
-  const key = `${address} . ${portsKey(ports)}`;
+  if (at !== undefined && parseAddress(at) !== at) {
+    throw new FirewallError(`not an address: "${at}"`);
+  }
+  const key = `${address} . ${portsKey(ports)}${at ? ` . ${at}` : ""}`;
   return untilMs === null
     ? key
     : `${key} timeout ${formatTimeout(untilMs - nowMs)}`;

@@ -19,7 +19,18 @@ import {
   kindOf,
 } from "./elements.ts";
 
-/** Pieces of ranges, by address. */
+/** Whose pieces they are, and of which host: "192.0.2.1", or "192.0.2.1 10.0.0.5" of a host behind. */
+function ownerOf({ address, at }: Pick<Grant, "address" | "at">): string {
+  return at === undefined ? address : `${address} ${at}`;
+}
+
+/** Reads what {@linkcode ownerOf} writes. */
+function partiesOf(owner: string): Pick<Grant, "address" | "at"> {
+  const [address = "", at] = owner.split(" ");
+  return { address, ...at !== undefined && { at } };
+}
+
+/** Pieces of ranges, by {@linkcode ownerOf}. */
 export type Pieces = ReadonlyMap<string, readonly Segment[]>;
 
 /** From how many addresses on the dead ones are swept out. */
@@ -35,7 +46,7 @@ export class NftRanges {
     const wanted = segmentsByAddress(live);
     return new Map(
       grants.filter((grant) => holdsIntervals(kindOf(grant)))
-        .map(({ address }) => [address, wanted.get(address) ?? []]),
+        .map(ownerOf).map((owner) => [owner, wanted.get(owner) ?? []]),
     );
   }
 
@@ -49,7 +60,7 @@ export class NftRanges {
     for (const [address, after] of changed) {
       const before = this.#known.get(address) ?? [];
       for (const place of places) {
-        if (!place.kinds.includes(intervalKind(address))) continue;
+        if (!place.kinds.includes(intervalKind(partiesOf(address)))) continue;
         text += changeSegments(place, address, before, after, nowMs);
       }
     }
@@ -84,10 +95,10 @@ export function segmentsByAddress(grants: readonly Grant[]): Pieces {
   const ranges = new Map<string, Segment[]>();
   for (const grant of grants) {
     if (!holdsIntervals(kindOf(grant))) continue;
-    const { address, ports, untilMs } = grant;
-    const own = ranges.get(address) ?? [];
+    const { ports, untilMs } = grant;
+    const own = ranges.get(ownerOf(grant)) ?? [];
     own.push({ ...ports, untilMs });
-    ranges.set(address, own);
+    ranges.set(ownerOf(grant), own);
   }
   for (const [address, own] of ranges) ranges.set(address, cutSegments(own));
   return ranges;
@@ -101,7 +112,7 @@ export function rangesText(
 ): string {
   return place.kinds.filter(holdsIntervals).map((kind) => {
     const elements = [...ranges].filter(([address]) =>
-      intervalKind(address) === kind
+      intervalKind(partiesOf(address)) === kind
     ).flatMap(([address, pieces]) => segmentElements(address, pieces));
     return addElements(place, kind, elements, nowMs);
   }).join("");
@@ -121,11 +132,11 @@ export function changeSegments(
 ): string {
   const gone = before.filter((piece) =>
     piece.untilMs > nowMs && !after.some((other) => sameSegment(piece, other))
-  ).map((ports) => ({ address, ports, untilMs: null }));
+  ).map((ports) => ({ ...partiesOf(address), ports, untilMs: null }));
   const fresh = after.filter((piece) =>
     !before.some((other) => sameSegment(piece, other))
   );
-  const kind = intervalKind(address);
+  const kind = intervalKind(partiesOf(address));
   return deleteElements(place, kind, gone) +
     addElements(place, kind, segmentElements(address, fresh), nowMs);
 }
@@ -134,5 +145,9 @@ function segmentElements(
   address: string,
   segments: readonly Segment[],
 ): Element[] {
-  return segments.map((ports) => ({ address, ports, untilMs: ports.untilMs }));
+  return segments.map((ports) => ({
+    ...partiesOf(address),
+    ports,
+    untilMs: ports.untilMs,
+  }));
 }

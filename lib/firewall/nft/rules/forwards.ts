@@ -198,7 +198,7 @@ function protocolsOf(
 }
 
 /** Linux' switches of forwarding. */
-const PASSES_ON: Readonly<Record<Family, string>> = {
+export const PASSES_ON: Readonly<Record<Family, string>> = {
   4: "/proc/sys/net/ipv4/ip_forward",
   6: "/proc/sys/net/ipv6/conf/all/forwarding",
 };
@@ -279,7 +279,8 @@ async function addressesOf(runtime: Runtime, to: Endpoint): Promise<string[]> {
   return await failing(unknown, () => runtime.resolve(to.host));
 }
 
-function isOn(runtime: Runtime, path: string): boolean {
+/** True if a file of /proc says so. */
+export function isOn(runtime: Runtime, path: string): boolean {
   try {
     return Number(runtime.files.readText(path)) > 0;
   } catch {

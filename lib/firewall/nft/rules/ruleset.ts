@@ -10,6 +10,7 @@ import {
   onePort,
   type PortRange,
 } from "../../../values/ports.ts";
+import { type BehindPorts, behindRules, portsBehind } from "./behind.ts";
 import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
   type Facing,
@@ -39,6 +40,7 @@ import {
   granted,
   type HostChain,
   hostPlace,
+  isBehind,
   isOwnKind,
   networkKind,
   OWN_KINDS,
@@ -57,6 +59,9 @@ export const GUARD = "guard";
 
 /** The chain that drops what is not granted. */
 const CLOSED = "closed";
+
+/** The chain that does so for hosts behind. */
+const BEHIND = "behind";
 
 /**
  * After connection tracking (−200), before any DNAT (−100): what containers
@@ -98,6 +103,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   interfaces: [],
   refuse: "reject",
   guarded: [onePort("tcp", 1)],
+  behind: [{ at: "192.0.2.1", ports: onePort("tcp", 1) }],
   cut: [onePort("tcp", 1)],
   forwards: [{
     name: "",
@@ -152,7 +158,7 @@ function ownChains(plan: Plan): ChainText[] {
 }
 
 function guardChains(plan: Plan): ChainText[] {
-  const { guarded, interfaces, forwards, refuse } = plan;
+  const { guarded, behind, interfaces, forwards, refuse } = plan;
   const { own } = placesOf(plan);
   const guard = {
     name: GUARD,
@@ -163,11 +169,25 @@ function guardChains(plan: Plan): ChainText[] {
       `ct state established accept`,
       `iif lo accept`,
       ...elsewhere(interfaces),
+      ...behindRules(behind, BEHIND),
       `${notHere("fib daddr type")} ${notHere("fib daddr . iif type")} accept`,
       ...(guarded.length > 0 ? [`${toPorts(guarded)} jump ${CLOSED}`] : []),
     ],
   };
-  if (guarded.length === 0) return [guard];
+  const chains: ChainText[] = [guard];
+  if (behind.length > 0) {
+    const kinds = own.kinds.filter(isBehind);
+    const rules = eachSet(
+      { ...own, kinds },
+      (kind, family) => `${asked(own, kind, family)} accept`,
+    );
+    chains.push({
+      name: BEHIND,
+      hook: null,
+      rules: [...rules, ...refusals(refuse)],
+    });
+  }
+  if (guarded.length === 0) return chains;
   const forwarded = forwards.flatMap(({ ports }) => ports);
   const closed = {
     name: CLOSED,
@@ -185,7 +205,7 @@ function guardChains(plan: Plan): ChainText[] {
       ...refusals(refuse),
     ],
   };
-  return [guard, closed];
+  return [...chains, closed];
 }
 
 /** Last rules of a chain that lets nobody else through. */
@@ -282,6 +302,8 @@ export interface Plan {
   readonly refuse: Refuse;
   /** The ports of all services. */
   readonly guarded: readonly PortRange[];
+  /** Ports of hosts behind this machine. */
+  readonly behind: readonly BehindPorts[];
   /** Those of services whose connections end with their grant. */
   readonly cut: readonly PortRange[];
   readonly forwards: readonly ForwardRule[];
@@ -295,14 +317,20 @@ export interface Plan {
   readonly sniffed: Sniffed | null;
 }
 
+/** Ports of services that are this machine's own. */
+export function ownPorts(services: readonly Guarded[]): PortRange[] {
+  return services.filter(({ at }) => !at).flatMap(({ ports }) => ports);
+}
+
 /** A plan of services alone, in mode guard. */
 export function guardPlan(services: readonly Guarded[]): Plan {
-  const guarded = services.flatMap(({ ports }) => ports);
+  const guarded = ownPorts(services);
   return {
     host: null,
     interfaces: [],
     refuse: "drop",
     guarded,
+    behind: portsBehind(services),
     cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
     forwards: [],
     hasTargets: false,
@@ -319,9 +347,14 @@ export function placesOf(
 ): { own: TablePlace; host: TablePlace | null } {
   const { host, forwards, hasTargets, networks } = plan;
   const ownKinds = [...OWN_KINDS, ...networks.map(networkKind)];
+  const behind: SetKind[] = plan.behind.length > 0
+    ? ["at", ...networks.map((bits) => `at${networkKind(bits)}` as const)]
+    : [];
   const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
   const landed: SetKind[] = hasTargets ? ["landed"] : [];
-  if (!host) return { own: ownPlace([...ownKinds, ...targets]), host: null };
+  if (!host) {
+    return { own: ownPlace([...ownKinds, ...behind, ...targets]), host: null };
+  }
   // A rule asks sets of its own table only: what forwards ask is there twice.
   const asked = forwards.length > 0 ? ownKinds : [];
   return {

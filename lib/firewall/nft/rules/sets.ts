@@ -26,7 +26,9 @@ export type SetKind =
   | "sent"
   | "sentonce"
   | "landed"
-  | NetworkKind;
+  | NetworkKind
+  | "at"
+  | `at${NetworkKind}`;
 
 /**
  * Kind of the grants of networks of so many bits, IPv4's 16 to 31 and IPv6's 48
@@ -42,7 +44,7 @@ export function networkKind(bits: number): NetworkKind {
 
 /** True for kinds whose sets hold intervals, which no rule may change. */
 export function holdsIntervals(kind: SetKind): boolean {
-  return kind === "range" || kind.startsWith("net");
+  return kind === "range" || kind.startsWith("net") || isBehind(kind);
 }
 
 /** True for kinds that rules of this machine's own ports ask. */
@@ -50,9 +52,14 @@ export function isOwnKind(kind: SetKind): boolean {
   return OWN_KINDS.includes(kind) || kind.startsWith("net");
 }
 
+/** True for kinds whose elements name the host behind, too. */
+export function isBehind(kind: SetKind): boolean {
+  return kind.startsWith("at");
+}
+
 /** True unless a kind is of networks of the other family. */
 export function isOfFamily(kind: SetKind, family: Family): boolean {
-  const bits = /^net(\d+)_$/.exec(kind)?.[1];
+  const bits = /net(\d+)_$/.exec(kind)?.[1];
   return bits === undefined || (Number(bits) <= 32) === (family === 4);
 }
 
@@ -125,7 +132,7 @@ export function setNames(place: TablePlace): string[] {
 const SET_SIZE = 1_000_000;
 const SMALL_SIZE = 65_535;
 
-const SET_OPTIONS: Readonly<Record<Exclude<SetKind, NetworkKind>, string>> = {
+const SET_OPTIONS: Readonly<Partial<Record<SetKind, string>>> = {
   // Rules of sequences change it: the kernel calls such a set dynamic, and does
   // not take it for the same as one that is not.
   allow: `flags dynamic,timeout; size ${SET_SIZE}`,
@@ -144,10 +151,9 @@ export function setText(
 ): string {
   // In a table of the host's, each set has our mark.
   const owner = place.prefix === "" ? "" : `; comment "${OWNER}"`;
-  const options = SET_OPTIONS[kind as keyof typeof SET_OPTIONS] ??
-    SET_OPTIONS.range;
+  const options = SET_OPTIONS[kind] ?? SET_OPTIONS.range;
   return `  set ${setName(kind, family, place.prefix)} { ` +
-    `type ${keyType(family)}; ${options}${owner}; }`;
+    `type ${keyType(family, kind)}; ${options}${owner}; }`;
 }
 
 /** The map of where grants with a target of their own lead. */
@@ -161,9 +167,10 @@ export function mapName(family: Family): string {
 }
 
 /** The expression that rules look up in the sets: source, protocol and port of a packet. */
-export function packetKey(family: Family): string {
-  const source = family === 4 ? "ip saddr" : "ip6 saddr";
-  return `${source} . meta l4proto . th dport`;
+export function packetKey(family: Family, kind?: SetKind): string {
+  const ip = family === 4 ? "ip" : "ip6";
+  const target = kind && isBehind(kind) ? ` . ${ip} daddr` : "";
+  return `${ip} saddr . meta l4proto . th dport${target}`;
 }
 
 /** The condition that a packet's grant is in a set; a single-use one stays there. */
@@ -172,7 +179,7 @@ export function asked(
   kind: SetKind,
   family: Family,
 ): string {
-  return `${packetKey(family)} @${setName(kind, family, place.prefix)}`;
+  return `${packetKey(family, kind)} @${setName(kind, family, place.prefix)}`;
 }
 
 /** As {@linkcode asked}; a single-use grant is taken away by it. */
@@ -196,8 +203,9 @@ export function elsewhere(interfaces: readonly string[]): string[] {
   return [`iifname != { ${names} } accept`];
 }
 
-function keyType(family: Family): string {
-  return `ipv${family}_addr . inet_proto . inet_service`;
+function keyType(family: Family, kind?: SetKind): string {
+  const target = kind && isBehind(kind) ? ` . ipv${family}_addr` : "";
+  return `ipv${family}_addr . inet_proto . inet_service${target}`;
 }
 
 /** Ports as a key of a set: `tcp . 22`, `udp . 8000-8010`. */
