@@ -235,6 +235,45 @@ services: { ssh: { listen: tcp/2222, to: "127.0.0.1:22", cut: true } }`,
     [`firewall.refuse: must be drop in mode accept, got "reject"`],
   ],
   [
+    `services:
+  a: { listen: tcp/22, at: [10.0.0.5, "2001:db8::5"] }
+  b: { listen: tcp/20-30, at: "2001:db8::5" }
+  c: { listen: tcp/80, at: 10.0.0.5, to: "10.0.0.6:80" }
+  d: { listen: tcp/81, at: 10.0.0.5, cut: true }`,
+    [
+      `services.b.at: must have ports of its own, got tcp/22 of "2001:db8::5" as in "a"`
+        .replace("tcp/22", "tcp/20-30"),
+      `services.c.at: must be absent with to, got to "10.0.0.6:80"`,
+      "services.d.at: must be absent with cut and kill",
+    ],
+  ],
+  [
+    "firewall: { backend: iptables }\nservices: { a: { listen: tcp/22, at: lab } }",
+    ["services.a.at: is for nft in mode guard, got backend iptables"],
+  ],
+  [
+    "services: { a: { listen: tcp/22, at: 10.0.0.0/24 } }",
+    [
+      `services.a.at: must be an address or a host's name, got "10.0.0.0/24"`,
+    ],
+  ],
+  [
+    `services: { a: { listen: tcp/22, at: 10.0.0.5 } }
+clients: { c: { knock: { key: ${A}, psk: ${B} }, open: [a], once: true } }`,
+    [
+      `clients.c.once: must be false for service "a", which is of a host ` +
+      "behind this machine",
+    ],
+  ],
+  [
+    `services: { a: { listen: tcp/22, at: 10.0.0.5 } }
+sequences: { s: { knock: [tcp/7000, tcp/8000, tcp/9000], open: [a] } }`,
+    [
+      `sequences.s.open: must be ports of this machine, got service "a", ` +
+      "which is of a host behind it",
+    ],
+  ],
+  [
     "firewall: { interfaces: [eth0, lo] }",
     [
       `firewall.interfaces: must be interfaces that strangers come in by, ` +

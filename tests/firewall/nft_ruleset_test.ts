@@ -93,6 +93,26 @@ test("rulesetText() rejects as the kernel does where nothing listens", () => {
   assert(!silent.includes("reject") && !silent.includes("answer"));
 });
 
+test("rulesetText() guards hosts behind this machine by their address", () => {
+  const lab = { ...SSH, name: "lab", at: ["10.0.0.5", "2001:db8::5"] };
+  const plan = { ...guardPlan([lab]), networks: [24] };
+  const text = rulesetText(plan);
+  const lines = text.split("\n").map((line) => line.trim());
+  assertEquals(lines.filter((line) => line.endsWith("jump behind")), [
+    "ip daddr . meta l4proto . th dport { 10.0.0.5 . tcp . 22 } jump behind",
+    "ip6 daddr . meta l4proto . th dport { 2001:db8::5 . tcp . 22 } jump behind",
+  ]);
+  const at = lines.lastIndexOf("chain behind {");
+  assertEquals(lines.slice(at + 1, lines.indexOf("}", at)), [
+    "ip saddr . meta l4proto . th dport . ip daddr @at4 accept",
+    "ip6 saddr . meta l4proto . th dport . ip6 daddr @at6 accept",
+    "ip saddr . meta l4proto . th dport . ip daddr @atnet24_4 accept",
+    "counter drop",
+  ]);
+  // Nothing of this machine's own is closed by it.
+  assert(!text.includes("chain closed"));
+});
+
 test("rulesetText() keeps what was cut from coming back", () => {
   const cut = ["tcp/22", "tcp/8000-8010", "udp/51820", "udp/1-1000"];
   const services = cut.map((text) => ({

@@ -114,6 +114,32 @@ programTest(
 );
 
 programTest(
+  "at: a reload without the host ends its grants, and opens nothing else",
+  async (program, pair) => {
+    await stage(program, pair);
+    await program.serve();
+    await knock(program, "alice");
+    assert(await pair.canReachAt(BEHIND[4], A, 22));
+    program.configure(
+      "firewall: { backend: iptables }\nservices: { ssh: tcp/22 }",
+      [
+        { name: "alice", policy: ["open: [ssh]", "for: 10m"] },
+      ],
+    );
+    const from = program.log.length;
+    await program.signal("SIGHUP");
+    await program.logged("reloaded", from);
+    assert(!await pair.canReach(A, 22));
+    const { stdout } = await program.admin("status", "--json");
+    assertEquals(JSON.parse(stdout).grants, []);
+    await knock(program, "alice");
+    assert(await pair.canReach(A, 22));
+    assert(!await pair.canReach(B, 22));
+  },
+  ["iptables"],
+);
+
+programTest(
   "at: the host's own forward chain counts, and doctor walks it",
   async (program, pair) => {
     await stage(program, pair);

@@ -286,6 +286,7 @@ function targetOf(
 ): Wanted["to"] {
   if (firewall.backend !== "nft") return null;
   return services.find((service) =>
+    !service.at &&
     service.ports.some((range) => containsPorts(range, ports))
   )?.to ?? null;
 }

@@ -40,8 +40,18 @@ export function applyAll(
       return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
     });
   const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
-    .filter(({ to }) => !to || canForward(config));
+    .filter(({ to }) => !to || canForward(config))
+    .filter((grant) => hasHost(config, grant));
   return firewall.apply(config.services, grants, nowMs);
+}
+
+/** True unless a grant is for a host behind this machine that a configuration does not name. */
+export function hasHost(
+  { services }: Config,
+  { at }: Pick<LedgerEntry, "at">,
+): boolean {
+  return at === undefined ||
+    services.some((service) => service.at?.includes(at));
 }
 
 /** Opens the grants of the ledger. */

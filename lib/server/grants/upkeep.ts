@@ -20,6 +20,7 @@ import {
   applyAll,
   closeEntries,
   endTheirConnections,
+  hasHost,
   isCut,
 } from "./orders.ts";
 import { endEntries, putBack } from "./records.ts";
@@ -109,11 +110,15 @@ async function dropClients(server: Server, config: Config): Promise<void> {
   const { runtime, store, log } = server;
   const nowMs = runtime.nowMs();
   const names = granteesOf(config, server.fleet);
-  const gone = store.ledger.live(nowMs).filter(({ client }) =>
-    !names.has(client)
+  const gone = store.ledger.live(nowMs).filter((entry) =>
+    !names.has(entry.client) || !hasHost(config, entry)
   );
   if (gone.length === 0) return;
-  store.transaction(() => endEntries(server, gone, "the client was removed"));
+  const whyOf = ({ client }: LedgerEntry) =>
+    names.has(client) ? "the service was removed" : "the client was removed";
+  store.transaction(() => {
+    for (const entry of gone) endEntries(server, [entry], whyOf(entry));
+  });
   try {
     await closeEntries(server, gone, nowMs);
   } catch (error) {
@@ -122,8 +127,8 @@ async function dropClients(server: Server, config: Config): Promise<void> {
   }
   await cutConnections(server, gone);
   runHooks(server, gone);
-  for (const client of new Set(gone.map((entry) => entry.client))) {
-    log("info", `close ${client}: the client was removed`, { client });
+  for (const [client, own] of Map.groupBy(gone, ({ client }) => client)) {
+    log("info", `close ${client}: ${whyOf(own[0]!)}`, { client });
   }
 }
 

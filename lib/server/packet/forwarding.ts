@@ -78,7 +78,8 @@ export function chooseForward(
 ): Forwarding | null {
   const may = (wanted: PortRange) =>
     client.open.some((range) => containsPorts(range, wanted));
-  const owner = services.find(({ ports }) =>
+  const owner = services.find(({ ports, at }) =>
+    !at &&
     ports.some((range) => overlapPorts(range, asked))
   );
   if (forward.kind === "nat") {

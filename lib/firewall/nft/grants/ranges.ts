@@ -19,7 +19,7 @@ import {
   kindOf,
 } from "./elements.ts";
 
-/** Whose pieces they are, and of which host: "192.0.2.1", or "192.0.2.1 10.0.0.5" of a host behind. */
+/** Owner of pieces, and the host that they are of: "192.0.2.1", or "192.0.2.1 10.0.0.5" of a host behind. */
 function ownerOf({ address, at }: Pick<Grant, "address" | "at">): string {
   return at === undefined ? address : `${address} ${at}`;
 }
