@@ -174,7 +174,7 @@ function judgeAndRecord(
     const change = { ...asked, ...granted, inKernel: false };
     // Of hosts behind this machine, none may be of this IP version.
     if (action === "open" && entriesOf(server, change, nowMs).length === 0) {
-      return { ok: false, why: "nothing to open", reported: false };
+      return refuse(server, client, asked, "nothing to open", nowMs);
     }
     if (!server.fleet) {
       return { ok: true, change: record(server, change, nowMs) };
@@ -192,7 +192,17 @@ function judgeAndRecord(
     const note = () => {};
     return { ok: true, pending: { change, claims, note, decidedMs: nowMs } };
   }
-  const { why } = verdict;
+  return refuse(server, client, asked, verdict.why, nowMs);
+}
+
+/** Records a refusal by policy, if it is reported. */
+function refuse(
+  server: Server,
+  client: Client,
+  asked: Subject,
+  why: PolicyRefusal,
+  nowMs: number,
+): Refused {
   const reported = server.limit.tells(client.name, "policy", nowMs);
   if (reported) {
     const words = explainRefusal(why, asked.address);
