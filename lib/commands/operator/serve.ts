@@ -103,7 +103,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
     "info",
     (signal ? `${signal}: stopping; ` : "") +
       (proven
-        ? "what is guarded stays guarded"
+        ? "guarded services stay guarded"
         : "no knock has opened anything: rules removed, services reachable as " +
           "before"),
   );

@@ -23,11 +23,11 @@ import {
 } from "../../values/errors.ts";
 
 const NEW_KEY =
-  `put it back from a copy: with a new one, from \`knock keygen\`, every ` +
-  `client has to be enrolled again`;
+  `restore it from a backup; a new key, from \`knock keygen\`, means ` +
+  `enrolling every client again`;
 
 const NEW_CODE =
-  "put it back from a copy, or make a new one: `knock client remove NAME`, " +
+  "restore it from a backup, or make a new one: `knock client remove NAME`, " +
   "then `knock client add NAME --code`";
 
 /**

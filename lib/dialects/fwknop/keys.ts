@@ -76,7 +76,7 @@ function readFwknopKeys(
       "hmac_key_base64",
       "is missing",
       "it is HMAC_KEY_BASE64 of fwknop --key-gen; `hmac: none` goes without, " +
-        "and lets whoever records a packet try to change it",
+        "and then a recorded packet can be changed",
     );
   }
   if (key && macKey && sameBytes(key, macKey)) {
@@ -146,7 +146,7 @@ export const fwknopClient: ClientPart<
     if (keys.hmac) return null;
     const danger = "gpg" in keys
       ? "every packet of its form costs a run of gpg"
-      : "whoever records one of its packets may be able to change it";
+      : "a recorded packet can be changed";
     return `has no HMAC: ${danger}; give it an hmac_key_base64 on both sides`;
   },
   show: () => [],

@@ -85,7 +85,7 @@ export function convertKeys(
   if (!macKey) {
     say(
       undefined,
-      "has no HMAC key: whoever records a packet may be able to change it; " +
+      "has no HMAC key: a recorded packet can be changed; " +
         "give it one on both sides",
     );
     const rest = { hmacKeyBase64: null, hmac: "none" } as const;
