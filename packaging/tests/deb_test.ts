@@ -8,7 +8,9 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -18,7 +20,7 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { VERSION } from "../../lib/values/program.ts";
 import { SWAP_ATTACK } from "../../tests/config/swap_attack.ts";
-import { build, MACHINE, run, whyNot } from "./build.ts";
+import { build, MACHINE, ROOT, run, whyNot } from "./build.ts";
 
 const SUITE = "bookworm";
 /** Absent: what debootstrap takes by itself. */
@@ -286,4 +288,47 @@ test("purging it leaves nothing", { skip }, () => {
     ! test -e /var/lib/knock
     ! getent passwd knock`);
   assert(!existsSync(join(root, "usr/share/doc/knock")));
+});
+
+test("apt installs it from a repository that is signed", {
+  skip: skip || (whyNot(["gpg"]) ?? false),
+}, () => {
+  const home = join(scratch, "gpg");
+  mkdirSync(home, { mode: 0o700 });
+  const gpg = ["--homedir", home, "--batch", "--passphrase", ""];
+  run("gpg", [...gpg, "--quick-gen-key", "knock@example.org", "ed25519"]);
+  const repository = join(root, "repository");
+  run("deno", [
+    ...["run", "-A", "--no-check", join(ROOT, "packaging/apt.ts")],
+    ...["--from", folder, "--out", repository, "--key", "knock@example.org"],
+  ], { env: { GNUPGHOME: home } });
+  run("gpg", [
+    ...gpg,
+    "-o",
+    join(root, "usr/share/keyrings/knock.gpg"),
+    "--export",
+  ]);
+  const install = `
+    echo 'deb [signed-by=/usr/share/keyrings/knock.gpg] file:/repository stable main' >/root/list
+    options='-o Dir::Etc::sourcelist=/root/list -o Dir::Etc::sourceparts=-'
+    apt-get $options update 2>&1
+    apt-get $options install -y knock 2>&1`;
+  const { stdout } = inDebian(`${install}
+    knock version`);
+  assertMatch(
+    stdout,
+    new RegExp(`^knock ${VERSION.replaceAll(".", "\\.")} `, "m"),
+  );
+  // A repository that was changed is not believed.
+  const changed = join(repository, "dists/stable/InRelease");
+  const text = readFileSync(changed, "utf8");
+  writeFileSync(changed, text.replace("Label: knock", "Label: other"));
+  rmSync(join(repository, "dists/stable/Release.gpg"));
+  const { stdout: refused } = inDebian(
+    `dpkg -P knock 2>/dev/null
+    rm -rf /var/lib/apt/lists/*
+    ${install}`,
+    100,
+  );
+  assertMatch(refused, /not signed|signature|BADSIG/i);
 });
