@@ -80,6 +80,8 @@ test("convertOpenme() converts the schema of 0.7.0", () => {
     `server.drop_ports was on, so firewall.mode is guard, which closes the ` +
     `ports and opens none that the host's own rules drop: on a host with ` +
     `INPUT DROP, set it to accept`,
+    `mode guard also closes the ports that containers publish: openme's ` +
+    `rules were in INPUT, which their packets do not pass`,
     `connections end with their grant (cut), as openme's did where no rule ` +
     `before let established ones pass: this needs conntrack (apt install ` +
     `conntrack)`,

@@ -240,6 +240,8 @@ function warn(
       `server.drop_ports was on, so firewall.mode is guard, which closes the ` +
         `ports and opens none that the host's own rules drop: on a host with ` +
         `INPUT DROP, set it to accept`,
+      `mode guard also closes the ports that containers publish: openme's ` +
+        `rules were in INPUT, which their packets do not pass`,
     );
   } else {
     warnings.push(
