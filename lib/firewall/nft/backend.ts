@@ -203,7 +203,9 @@ export class NftFirewall implements Firewall, KernelExtras {
     return {
       kind: ingress ? "ingress" : "nft",
       interfaces: ingress?.devices ?? [],
-      problem: null,
+      problem: this.#choice === "xdp"
+        ? "xdp is not there yet: nft drops junk in prerouting"
+        : null,
     };
   }
 
