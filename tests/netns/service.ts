@@ -163,14 +163,18 @@ async function send(
   await new Promise<void>((resolve) => socket.bind(0, source, resolve));
   socket.setBroadcast(true);
   const bytes = hex === undefined ? "ping" : Uint8Array.fromHex(hex);
+  const once = () =>
+    new Promise<Error | null>((resolve) =>
+      socket.send(bytes, port, target, (error) => resolve(error ?? null))
+    );
   let failed = 0;
   for (let sent = 0; sent < count; sent++) {
-    await new Promise<void>((resolve) =>
-      socket.send(bytes, port, target, (error) => {
-        if (error) failed++;
-        resolve();
-      })
-    );
+    let error = await once();
+    // The answer to an earlier datagram, told in place of sending this one.
+    while (error && (error as { code?: string }).code === "ECONNREFUSED") {
+      error = await once();
+    }
+    if (error) failed++;
   }
   socket.close();
   return failed === 0;

@@ -236,9 +236,9 @@ programTest(
       const { stdout } = await program.admin("status", "--json");
       counters = JSON.parse(stdout).counters;
       return counters["open"] === 1 &&
-        (counters["kernel: no knock"] ?? 0) > 799;
+        (counters["kernel_no_knock"] ?? 0) > 799;
     });
-    assertEquals([counters["received"], counters["kernel: no knock"]], [
+    assertEquals([counters["received"], counters["kernel_no_knock"]], [
       1,
       800,
     ]);

@@ -7,7 +7,9 @@ import {
 } from "../../lib/server/state/history.ts";
 import {
   openExistingStore,
+  openServerStore,
   openStore,
+  serverUsing,
   STATE_FILE,
 } from "../../lib/server/state/store.ts";
 import { FailureError } from "../../lib/values/errors.ts";
@@ -28,6 +30,18 @@ function inFolder(name: string, body: (folder: string) => Promise<void>) {
 }
 
 const identity = (fill: number) => new Uint8Array(32).fill(fill);
+
+inFolder(
+  "serverUsing() tells of the server that has a folder, and leaves the folder free",
+  async (folder) => {
+    assertEquals(await serverUsing(runtime, folder), null);
+    const first = await openServerStore(runtime, folder);
+    assertEquals(await serverUsing(runtime, folder), runtime.pid);
+    first.close();
+    assertEquals(await serverUsing(runtime, folder), null);
+    (await openServerStore(runtime, folder)).close();
+  },
+);
 
 inFolder(
   "Replay remembers over a restart, as long as it must",
