@@ -253,7 +253,7 @@ export interface FirewallConfig {
   readonly chain: string | null;
   /** Interfaces that strangers come in by: mode guard closes ports there alone; none = by all but the loopback. */
   readonly interfaces: readonly string[];
-  /** nft's own, in prerouting; auto: at the interfaces, too, where the kernel can. */
+  /** nft's own, in prerouting; auto: at the interfaces, too, where the kernel can; xdp: before nft at them. */
   readonly prefilter: PrefilterChoice;
   /** Answer of a closed port: none, or that of a port at which nothing listens (nft in mode guard). */
   readonly refuse: Refuse;

@@ -1,7 +1,7 @@
 /** The backend that a configuration names, and the removal of what any backend left. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { commandFirewall } from "./command.ts";
+import { commandFirewall } from "./command/command.ts";
 import {
   type Firewall,
   type FirewallConfig,

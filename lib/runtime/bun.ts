@@ -69,7 +69,7 @@ export const nodeRuntime: Runtime = {
     try {
       // By a variable: Deno would look for this module when it checks types.
       const module = "bun:ffi";
-      const { dlopen } = await import(module) as typeof ffi;
+      const { dlopen, ptr, toArrayBuffer } = await import(module) as typeof ffi;
       const native = Object.fromEntries(
         Object.entries(symbols).map(([symbol, { parameters, result }]) => [
           symbol,
@@ -89,6 +89,9 @@ export const nodeRuntime: Runtime = {
           const result = functions[symbol]!(...values);
           return symbols[symbol]!.result === "text" ? String(result) : result;
         },
+        addressOf: (bytes) => BigInt(ptr(bytes)),
+        memoryAt: (pointer, size) =>
+          toArrayBuffer(pointer as ffi.Pointer, 0, size),
         close: () => library.close(),
       };
     } catch {

@@ -117,6 +117,13 @@ export const denoRuntime: Runtime = {
             ? ""
             : Deno.UnsafePointerView.getCString(result as Deno.PointerObject);
         },
+        addressOf: (bytes) =>
+          Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)),
+        memoryAt: (pointer, size) =>
+          Deno.UnsafePointerView.getArrayBuffer(
+            pointer as Deno.PointerObject,
+            size,
+          ),
         close: () => library.close(),
       });
     } catch {

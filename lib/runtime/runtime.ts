@@ -13,6 +13,8 @@ export interface Runtime {
   /** The runtime's version, as `2.9.6`. */
   readonly version: string;
   readonly platform: "linux" | "darwin" | "windows";
+  /** The processor, in Node's words: "x64", "arm64". */
+  readonly arch: string;
   readonly pid: number;
   /** The command line behind the program's name. */
   readonly args: readonly string[];
@@ -374,5 +376,9 @@ export type NativeSymbols = Readonly<
 /** A shared library. Pointers are opaque values of the runtime. */
 export interface NativeLibrary {
   call(symbol: string, ...values: unknown[]): unknown;
+  /** Address of bytes in memory, for a struct that names it. The bytes must have an ArrayBuffer of their own. */
+  addressOf(bytes: Uint8Array<ArrayBuffer>): bigint;
+  /** Memory at a pointer, never to be freed. */
+  memoryAt(pointer: unknown, size: number): ArrayBuffer;
   close(): void;
 }

@@ -36,6 +36,7 @@ export const system: Shared = {
     : process.platform === "darwin"
     ? "darwin"
     : "linux",
+  arch: process.arch,
   pid: process.pid,
   args: process.argv.slice(2),
   exit: (status) => process.exit(status),

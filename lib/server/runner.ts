@@ -4,7 +4,7 @@ import {
   fillIn,
   runProgram,
   toEnvironment,
-} from "../firewall/programs.ts";
+} from "../firewall/command/programs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Log } from "./report/log.ts";
 import type { Counters } from "./report/counters.ts";

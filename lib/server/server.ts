@@ -274,6 +274,10 @@ export class RunningServer {
     try {
       await orFailure(async () => {
         if (!same) firewall = await this.#createFirewall(config);
+        // An interface has room for one program of XDP.
+        if (!same && old.firewall.kernel?.prefilter.kind === "xdp") {
+          await old.firewall.kernel.setPrefilter(null);
+        }
         // The next would not know the chain in the host's table for its own.
         if (!same && old.config.firewall.mode === "accept") {
           await old.firewall.remove();

@@ -64,6 +64,7 @@ export class FakeRuntime implements Runtime {
   readonly name = "deno";
   readonly version = "0.0.0";
   readonly platform: Runtime["platform"];
+  readonly arch = "x64";
   readonly pid = 4242;
   readonly args: readonly string[] = [];
   readonly files: FakeFiles;

@@ -40,6 +40,7 @@ function fails(): boolean {
 
 function faulty(library: NativeLibrary): NativeLibrary {
   return {
+    ...library,
     call: (symbol, ...values) =>
       symbol === "nft_run_cmd_from_buffer" && fails()
         ? 1

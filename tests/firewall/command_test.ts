@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { commandFirewall } from "../../lib/firewall/command.ts";
+import { commandFirewall } from "../../lib/firewall/command/command.ts";
 import { FirewallError, type Grant } from "../../lib/firewall/firewall.ts";
-import { runProgram } from "../../lib/firewall/programs.ts";
+import { runProgram } from "../../lib/firewall/command/programs.ts";
 import type { Ran } from "../../lib/runtime/runtime.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";

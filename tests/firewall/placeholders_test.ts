@@ -8,7 +8,7 @@ import {
   PLACEHOLDERS,
   toEnvironment,
   unknownPlaceholders,
-} from "../../lib/firewall/programs.ts";
+} from "../../lib/firewall/command/programs.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { START_MS } from "../fakes/fake_runtime.ts";
 

@@ -55,6 +55,7 @@ export interface Step {
   readonly gate?: {
     readonly ports?: number[];
     readonly tags?: string[];
+    readonly webTags?: string[];
   } | null;
 }
 
@@ -152,6 +153,7 @@ function readGate(gate: Step["gate"]): Prefilter | null {
     ? {
       ports: gate.ports ?? [],
       tags: (gate.tags ?? []).map((hex) => Uint8Array.fromHex(hex)),
+      webTags: (gate.webTags ?? []).map((hex) => Uint8Array.fromHex(hex)),
     }
     : null;
 }

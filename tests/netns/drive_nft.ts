@@ -1,6 +1,7 @@
 /**
  * Drives the nft backend, as drive.ts says. Arguments: `--forked`, `--accept`,
- * `--reject`, `--chain=FAMILY TABLE CHAIN` and `--interfaces=NAME,NAME`.
+ * `--reject`, `--xdp`, `--chain=FAMILY TABLE CHAIN` and
+ * `--interfaces=NAME,NAME`.
  */
 
 import process from "node:process";
@@ -22,6 +23,7 @@ if (import.meta.main) {
         : runtime,
       {
         ...{ mode, chain, interfaces },
+        prefilter: process.argv.includes("--xdp") ? "xdp" : "auto",
         refuse: process.argv.includes("--reject") ? "reject" : "drop",
       },
     )

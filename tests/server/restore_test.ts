@@ -62,7 +62,7 @@ for (const [what, bytes, want] of MESSAGES) {
 }
 
 /** A C library whose netlink socket has these messages. */
-class FakeLibc implements NativeLibrary {
+class FakeLibc implements Pick<NativeLibrary, "call" | "close"> {
   messages: Uint8Array[] = [];
   lost = false;
   closed = 0;

@@ -13,7 +13,7 @@ import {
   knownPlaceholders,
   PLACEHOLDERS,
   unknownPlaceholders,
-} from "../../firewall/programs.ts";
+} from "../../firewall/command/programs.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import {
   formatPortRange,

@@ -1,7 +1,6 @@
 /** The nft backend at work: each call of the interface, as changes of the kernel. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { formatPortRange } from "../../values/ports.ts";
 import { readFacing } from "../host/interfaces.ts";
 import {
   type Facing,
@@ -27,6 +26,7 @@ import {
   usedUpText,
 } from "./grants/contents.ts";
 import { kindOf, networkBits } from "./grants/elements.ts";
+import { checkGrant, isOddRange } from "./grants/kept.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftLeads } from "./grants/targets.ts";
 import { InstalledRules, type NftKernel } from "./kernel.ts";
@@ -38,8 +38,9 @@ import {
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import { portsBehind } from "./rules/behind.ts";
-import { allPlaces, ownPorts, placesOf, type Plan } from "./rules/ruleset.ts";
+import { allPlaces, ownPorts, type Plan } from "./rules/ruleset.ts";
 import { hostTable, ONCE_KINDS, TABLE } from "./rules/sets.ts";
+import { Xdp } from "../xdp/xdp.ts";
 
 /** Grants from which on guarding does not wait for them. */
 const MANY_GRANTS = 1000;
@@ -56,6 +57,8 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly #ranges = new NftRanges();
   readonly #leads: NftLeads;
   readonly #choice: PrefilterChoice;
+  /** Null: not wanted. */
+  readonly #xdp: Xdp | null;
   /** True if the kernel has a hook at the interfaces; null = not tried yet. */
   #hasIngress: boolean | null = null;
 
@@ -67,6 +70,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     choice: PrefilterChoice,
   ) {
     this.#choice = choice;
+    this.#xdp = choice === "xdp" ? new Xdp(runtime) : null;
     this.#runtime = runtime;
     this.name = name;
     this.tables = place.host ? [TABLE, hostTable(place.host)] : [TABLE];
@@ -90,7 +94,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
-      ingress: await this.#ingressOf(this.#standing.plan),
+      ingress: await this.#followInterfaces(this.#standing.plan),
     };
     let found = await this.#nft.look();
     if (found.own === null && grants.length > MANY_GRANTS) {
@@ -172,6 +176,9 @@ export class NftFirewall implements Firewall, KernelExtras {
 
   async intact(): Promise<boolean> {
     const { plan } = this.#standing;
+    if (plan.gate && this.#xdp?.fits(this.#facing(plan)) === false) {
+      return false;
+    }
     const ingress = await this.#ingressOf(plan);
     return JSON.stringify(ingress) === JSON.stringify(plan.ingress) &&
       await this.#standing.isIntact();
@@ -193,39 +200,53 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#standing.checkSetUp();
     const gate = prefilter && prefilter.ports.length > 0 ? prefilter : null;
     const { plan } = this.#standing;
-    const ingress = await this.#ingressOf({ ...plan, gate });
+    const ingress = await this.#followInterfaces({ ...plan, gate });
     await this.#standing.change({ ...plan, gate, ingress, sniffed });
   }
 
   get prefilter(): PrefilterState {
     const { gate, ingress } = this.#standing.plan;
     if (!gate) return { kind: "off", interfaces: [], problem: null };
+    const interfaces = this.#xdp?.interfaces ?? [];
+    const problem = this.#xdp?.problem ?? null;
+    if (interfaces.length > 0) return { kind: "xdp", interfaces, problem };
     return {
       kind: ingress ? "ingress" : "nft",
       interfaces: ingress?.devices ?? [],
-      problem: this.#choice === "xdp"
-        ? "xdp is not there yet: nft drops junk in prerouting"
-        : null,
+      problem,
     };
   }
 
+  /** Has XDP drop junk at the interfaces of now; those at which nft does. */
+  async #followInterfaces(plan: Plan): Promise<Facing | null> {
+    if (!plan.gate) this.#xdp?.close();
+    else await this.#xdp?.set(plan.gate, this.#facing(plan));
+    return await this.#ingressOf(plan);
+  }
+
   /** The interfaces at which nft drops junk; null = in prerouting alone. */
-  async #ingressOf(
-    { gate, interfaces, refuse }: Plan,
-  ): Promise<Facing | null> {
+  async #ingressOf(plan: Plan): Promise<Facing | null> {
+    const { gate, refuse } = plan;
     // What is dropped at the interfaces gets no answer.
-    if (!gate || this.#choice !== "auto" || refuse === "reject") return null;
+    if (!gate || this.#choice === "nft" || refuse === "reject") return null;
+    if (this.#xdp && this.#xdp.interfaces.length > 0) return null;
     this.#hasIngress ??= await this.#nft.hasIngress();
-    return this.#hasIngress ? readFacing(this.#runtime, interfaces) : null;
+    return this.#hasIngress ? this.#facing(plan) : null;
+  }
+
+  #facing({ interfaces }: Plan): Facing | null {
+    return readFacing(this.#runtime, interfaces);
   }
 
   async counters(): Promise<Record<string, number>> {
     const { gate, sniffed } = this.#standing.plan;
-    return gate || sniffed ? readCounters(await this.#nft.counts()) : {};
+    if (!gate && !sniffed) return {};
+    return readCounters(await this.#nft.counts(), this.#xdp?.counts());
   }
 
   async stop(): Promise<void> {
     const { plan, isSetUp } = this.#standing;
+    this.#xdp?.close();
     try {
       // Its tags are this server's: another program may listen next.
       if (isSetUp && (plan.gate || plan.sniffed)) {
@@ -241,6 +262,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async remove(): Promise<void> {
+    this.#xdp?.close();
     await this.#standing.remove();
     this.#ranges.adopt(new Map());
     this.#leads.adopt([]);
@@ -281,68 +303,4 @@ function networksOf(
   return found.every((bits) => known.includes(bits))
     ? known
     : [...new Set([...known, ...found])].sort((a, b) => a - b);
-}
-
-// Grants that nft cannot keep as they are, and why.
-
-/** Throws FirewallError where a grant cannot be kept as it is. */
-function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
-  const { address, ports, to } = grant;
-  if (isOddRange(grant)) throw rangeError(grant);
-  const family = familyOf(address);
-  const { host } = placesOf(plan);
-  if (host && !host.families.includes(family)) {
-    throw new FirewallError(
-      `cannot open for ${address}: firewall.chain is of table ${host.table}`,
-      "a chain of family inet is for IPv4 and IPv6",
-    );
-  }
-  if (to || ports.first !== ports.last) return;
-  const forward = plan.forwards.find((one) => leadsOn(one, grant));
-  if (!forward) return;
-  const target = forward.targets.find((one) => one.family === family);
-  if (target) return checkTarget(runtime, target);
-  throw new FirewallError(
-    `cannot open ${formatPortRange(ports)} for ${address}: service ` +
-      `"${forward.name}" leads to an address of the other IP version`,
-  );
-}
-
-/**
- * True for a grant of a range that can be no element: a rule cannot delete from
- * a set of intervals, and a range has no single target.
- */
-function isOddRange({ address, at, once, to, ports }: Grant): boolean {
-  const isMany = ports.first !== ports.last || address.includes("/") || at;
-  return Boolean((once || to !== null) && isMany);
-}
-
-function rangeError({ address, at, once, ports }: Grant): FirewallError {
-  if (at) {
-    return new FirewallError(
-      `cannot open ${at} behind this machine for a single use`,
-      "take once out of the client",
-    );
-  }
-  if (address.includes("/")) {
-    return new FirewallError(
-      `cannot open for the network ${address}: a single use, and a port that ` +
-        "leads elsewhere, is for one address",
-      "take network or once out of the client",
-    );
-  }
-  const shown = `got "${formatPortRange(ports)}"`;
-  return once
-    ? new FirewallError(
-      `a range of ports cannot be opened for a single use, ${shown}`,
-      "list the ports one by one where once is true",
-    )
-    : new FirewallError(`a range of ports cannot lead to one port, ${shown}`);
-}
-
-function leadsOn({ ports }: ForwardRule, { ports: wanted }: Grant): boolean {
-  const { protocol, first } = wanted;
-  return ports.some((range) =>
-    range.protocol === protocol && range.first <= first && first <= range.last
-  );
 }

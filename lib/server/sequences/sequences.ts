@@ -10,7 +10,7 @@ import type {
   SequencePrograms,
   Watch,
 } from "../../config/config.ts";
-import { fillIn } from "../../firewall/programs.ts";
+import { fillIn } from "../../firewall/command/programs.ts";
 import {
   grantee,
   type Sequence,

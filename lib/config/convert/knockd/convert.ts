@@ -1,7 +1,7 @@
 /** knockd.conf -> our configuration: sequences and services. */
 
 import { MAX_OPENED_PORTS } from "../../../firewall/nft/sequences/rules.ts";
-import { knownPlaceholders } from "../../../firewall/programs.ts";
+import { knownPlaceholders } from "../../../firewall/command/programs.ts";
 import { formatHit } from "../../../sequences/sequence.ts";
 import { ConfigError } from "../../../values/errors.ts";
 import {

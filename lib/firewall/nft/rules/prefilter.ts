@@ -151,13 +151,16 @@ export function webTest(webTags: readonly Uint8Array[]): string[] {
   ];
 }
 
-/** Reads the counters of the table's listing, by name. */
-export function readCounters(listing: string): Record<string, number> {
+/** Reads the counters of the table's listing, and adds those of XDP; by name. */
+export function readCounters(
+  listing: string,
+  xdp: Readonly<Record<string, number>> = {},
+): Record<string, number> {
   const found: Record<string, number> = {};
   for (const [name, words] of Object.entries(COUNTERS)) {
     const counter = new RegExp(`counter ${name} \\{\\s*packets (\\d+)`);
     const count = counter.exec(listing)?.[1];
-    if (count !== undefined) found[words] = Number(count);
+    if (count !== undefined) found[words] = Number(count) + (xdp[name] ?? 0);
   }
   return found;
 }

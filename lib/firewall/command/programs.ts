@@ -5,12 +5,12 @@
  * @module
  */
 
-import type { Runtime } from "../runtime/runtime.ts";
-import { isIpv4 } from "../values/address.ts";
-import { formatPortRange } from "../values/ports.ts";
-import { escapeUnsafe } from "../values/text.ts";
-import type { Grant } from "./firewall.ts";
-import { SystemError } from "../values/errors.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { isIpv4 } from "../../values/address.ts";
+import { formatPortRange } from "../../values/ports.ts";
+import { escapeUnsafe } from "../../values/text.ts";
+import type { Grant } from "../firewall.ts";
+import { SystemError } from "../../values/errors.ts";
 
 /** The placeholders, as they stand between braces. */
 export const PLACEHOLDERS: readonly string[] = [

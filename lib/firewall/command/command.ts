@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { Runtime } from "../runtime/runtime.ts";
-import { formatPortRange } from "../values/ports.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { formatPortRange } from "../../values/ports.ts";
 import {
   type Firewall,
   FirewallError,
@@ -14,7 +14,7 @@ import {
   type Guarded,
   openAmong,
   openingKey,
-} from "./firewall.ts";
+} from "../firewall.ts";
 import {
   describeGrant,
   fillIn,
