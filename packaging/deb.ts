@@ -91,6 +91,7 @@ async function listFiles(
     file(`${doc}/copyright`, read("packaging/debian/copyright")),
     zipped(`${doc}/changelog`, read("CHANGELOG.md")),
     zipped(`${doc}/changelog.Debian`, debianChangelog(date)),
+    file(`${doc}/xdp.conf`, read("packaging/systemd/xdp.conf")),
     file(`${doc}/README.Debian`, read("packaging/debian/README.Debian")),
     ...["README.md", "SECURITY.md"].map((name) =>
       file(`${doc}/${name}`, read(name))

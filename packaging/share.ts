@@ -43,6 +43,7 @@ export async function listShared(root: string, date: string): Promise<Entry[]> {
     ["share/doc/knock/profiles.schema.json", read("docs/profiles.schema.json")],
     ["share/doc/knock/server.yaml", read("packaging/server.yaml")],
     ["share/doc/knock/LICENSE", read("LICENSE")],
+    ["share/doc/knock/xdp.conf", read("packaging/systemd/xdp.conf")],
     ...UNITS.map((name): [string, string] => [
       `lib/systemd/system/${name}`,
       read(`packaging/systemd/${name}`),
