@@ -139,3 +139,29 @@ export function runOn(
     ns: attributes.getUint32(36, true),
   };
 }
+
+/** Live frames: with them the kernel does what the verdict says. linux/bpf.h. */
+const LIVE_FRAMES = 1 << 1;
+
+/**
+ * Has the kernel make copies of a frame and hand them to a program as if they
+ * came in by an interface, by its index. What the program passes, the machine
+ * receives; what it sends back (XDP_TX), leaves by that interface.
+ */
+export function makeFrames(
+  bpf: Bpf,
+  program: number,
+  frame: Uint8Array,
+  { index, count = 1, batch = 0 }: {
+    readonly index: number;
+    readonly count?: number;
+    readonly batch?: number;
+  },
+): void {
+  const context = new Uint32Array([0, frame.length, 0, index, 0, 0]);
+  const bytes = inMemory(new Uint8Array(context.buffer));
+  bpf.command("make frames", COMMANDS.programTestRun, [
+    ...[program, 0, frame.length, 0, inMemory(frame), 0n, count, 0],
+    ...[bytes.length, 0, bytes, 0n, LIVE_FRAMES, 0, batch],
+  ]);
+}
