@@ -2,6 +2,7 @@
 
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { PrefilterChoice } from "../lib/firewall/firewall.ts";
 import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
 import { Program, type TestClient } from "../tests/netns/program.ts";
 import { SERVER } from "../tests/netns/netns.ts";
@@ -58,6 +59,8 @@ export interface ServerOptions {
   /** The protocol of a sequence that opens the service, too. */
   readonly sequence?: "tcp" | "udp";
   readonly backend?: "nft" | "iptables";
+  /** Absent: auto. */
+  readonly prefilter?: PrefilterChoice;
   /** True: a client speaks fwknop, which switches the prefilter off. */
   readonly secondDialect?: boolean;
   /** Clients besides, and the files that their keys are in. */
@@ -82,7 +85,7 @@ export class GuardedServer {
   static async with<T>(
     stage: Stage,
     work: (server: GuardedServer) => Promise<T>,
-    { sequence, backend = "nft", secondDialect = false, others }:
+    { sequence, backend = "nft", prefilter, secondDialect = false, others }:
       ServerOptions = {},
   ): Promise<T> {
     const server = new GuardedServer(stage);
@@ -91,7 +94,9 @@ export class GuardedServer {
       program.configure(
         [
           "listen: [62201]",
-          `firewall: { backend: ${backend} }`,
+          `firewall: { backend: ${backend}${
+            prefilter ? `, prefilter: ${prefilter}` : ""
+          } }`,
           `services: { ssh: tcp/${SERVICE_PORT} }`,
           `defaults: { for: ${OPEN_SECONDS}s, max_for: 8h }`,
           `state: ${join(program.folder, "state")}`,

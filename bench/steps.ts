@@ -12,6 +12,7 @@ import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
 import { open } from "./steps/open.ts";
 import { fwknopd, knockd } from "./steps/peers.ts";
+import { prefilter } from "./steps/prefilter.ts";
 import { sequence } from "./steps/sequence.ts";
 
 export const STEPS: readonly Step[] = [
@@ -24,6 +25,7 @@ export const STEPS: readonly Step[] = [
   growth,
   flood,
   ungated,
+  prefilter,
   dialectJunk,
   forged,
   forgedPeers,

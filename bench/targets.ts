@@ -60,6 +60,8 @@ export const TARGETS: readonly Target[] = [
     "fwknopd_udp_flood_opened_of_20_at_10k", "fwknopd_pcap_flood_opened_of_20_at_2k",
   ]),
   target("… without the kernel gate, 3 tries, at 50,000/s, of 20", "flood_ungated_opened_of_20", ["≥", 20, ""]),
+  target("junk frame dropped by nft at the interface, net of the frame, ns", "prefilter_ns_ingress", ["≤", 520, " ns"]),
+  target("… by XDP in the driver", "prefilter_ns_xdp_native", ["≤", 80, " ns"]),
   target("valid knocks under 5,000/s of openme's and OpenSPA's worst junk each, 3 tries, of 20", "dialect_junk_opened_of_20", ["≥", 19, ""]),
   target("… under fwknop's form at 50,000/s from the client's own address, 3 tries, of 20", "forged_form_opened_of_20", ["≥", 20, ""], ["fwknopd_forged_form_opened_of_20"]),
   target("… under the right tag and random bytes, the same", "forged_tag_opened_of_20", ["≥", 20, ""], ["fwknopd_forged_tag_opened_of_20"]),

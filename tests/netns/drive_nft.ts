@@ -1,10 +1,11 @@
 /**
  * Drives the nft backend, as drive.ts says. Arguments: `--forked`, `--accept`,
- * `--reject`, `--xdp`, `--chain=FAMILY TABLE CHAIN` and
+ * `--reject`, `--prefilter=NAME`, `--chain=FAMILY TABLE CHAIN` and
  * `--interfaces=NAME,NAME`.
  */
 
 import process from "node:process";
+import type { PrefilterChoice } from "../../lib/firewall/firewall.ts";
 import { nftFirewall } from "../../lib/firewall/nft/nft.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { follow } from "./drive.ts";
@@ -15,6 +16,8 @@ if (import.meta.main) {
     ?.slice("--chain=".length) ?? null;
   const interfaces = process.argv.find((one) => one.startsWith("--interfaces="))
     ?.slice("--interfaces=".length).split(",") ?? [];
+  const prefilter = process.argv.find((one) => one.startsWith("--prefilter="))
+    ?.slice("--prefilter=".length) ?? "auto";
   const mode = process.argv.includes("--accept") ? "accept" : "guard";
   await follow(() =>
     nftFirewall(
@@ -23,7 +26,7 @@ if (import.meta.main) {
         : runtime,
       {
         ...{ mode, chain, interfaces },
-        prefilter: process.argv.includes("--xdp") ? "xdp" : "auto",
+        prefilter: prefilter as PrefilterChoice,
         refuse: process.argv.includes("--reject") ? "reject" : "drop",
       },
     )

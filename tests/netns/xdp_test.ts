@@ -110,7 +110,7 @@ for (const mode of ["native", "generic"] as const) {
     await pair.serve("udp", KNOCK, OTHER, 5353);
     await pair.serve("tcp", KNOCK);
     await pair.onServer(["nft", "-f", "-"], LATER);
-    const nft = new NftDriver(pair, "--xdp");
+    const nft = new NftDriver(pair, "--prefilter=xdp");
     await nft.apply(["tcp/22"]);
     await setGate(nft, { tags: [TAG], webTags: [WEB_TAG] });
     assertEquals(await stateOf(nft), {
@@ -165,7 +165,7 @@ for (const mode of ["native", "generic"] as const) {
     assert(await hasXdp(pair));
     await nft.take({ do: "stop" });
     assert(!await hasXdp(pair));
-    const killed = new NftDriver(pair, "--xdp");
+    const killed = new NftDriver(pair, "--prefilter=xdp");
     await killed.apply([]);
     await setGate(killed, { tags: [TAG] });
     assert(await hasXdp(pair));
@@ -186,7 +186,7 @@ netnsTest(
     await pair.serve("udp", KNOCK);
     await pair.serveBehind("udp", KNOCK);
     await pair.onServer(["nft", "-f", "-"], LATER);
-    const nft = new NftDriver(pair, "--xdp");
+    const nft = new NftDriver(pair, "--prefilter=xdp");
     await nft.apply(["tcp/22"]);
     await setGate(nft, { tags: [TAG] });
     const { interfaces } = await stateOf(nft);
@@ -234,10 +234,10 @@ netnsTest(
   "XDP of another program stays, and nft drops the junk",
   async (pair) => {
     await pair.serve("udp", KNOCK);
-    const other = new NftDriver(pair, "--xdp");
+    const other = new NftDriver(pair, "--prefilter=xdp");
     await other.apply([]);
     await setGate(other, { tags: [TAG, NEXT] });
-    const nft = new NftDriver(pair, "--xdp");
+    const nft = new NftDriver(pair, "--prefilter=xdp");
     await nft.apply(["tcp/22"]);
     await setGate(nft, { tags: [TAG] });
     assertEquals(await stateOf(nft), {
@@ -263,7 +263,7 @@ function restricted(pair: Pair, rights: string): Talker {
   return new Talker(pair.spawn(pair.server, [
     "setpriv",
     `--bounding-set=-all,${rights}`,
-    ...scriptCommand("drive_nft.ts", "--xdp"),
+    ...scriptCommand("drive_nft.ts", "--prefilter=xdp"),
   ]));
 }
 
