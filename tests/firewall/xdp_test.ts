@@ -20,7 +20,23 @@ import {
   storeValue,
   swap16,
 } from "../../lib/firewall/xdp/assembler.ts";
-import { filterProgram } from "../../lib/firewall/xdp/program.ts";
+import {
+  filterProgram,
+  REASONS,
+  TAG_KINDS,
+  VERDICTS,
+} from "../../lib/firewall/xdp/program.ts";
+import { addressToBytes } from "../../lib/values/address.ts";
+import { type FakeMap, runMachine } from "../fakes/bpf_machine.ts";
+import {
+  FRAMES,
+  NEXT,
+  OWN,
+  PORTS,
+  TAG,
+  type Verdict,
+  WEB_TAG,
+} from "../fakes/xdp_frames.ts";
 
 // Opcodes as clang and llvm-objdump have them; fields as in RFC 9669 §3.
 const INSTRUCTIONS: readonly [name: string, line: Line, hex: string][] = [
@@ -84,4 +100,55 @@ test("filterProgram() is small, and grows by one instruction a port", () => {
   assertEquals(size(1, 2, 3), size(1) + 2);
   assertEquals(size(1, 1, 1), size(1));
   assertEquals(size(1) <= 150, true, `${size(1)} instructions`);
+});
+
+/** Verdict of the program on a frame, run without a kernel. */
+function judge(frame: Uint8Array): Verdict {
+  const counts = REASONS.map(() => new Uint8Array(8));
+  const word = (value: number) =>
+    new Uint8Array(new Uint32Array([value]).buffer);
+  const hash = (keySize: number, all: [Uint8Array, number][]): FakeMap => ({
+    keySize,
+    values: new Map(all.map(([key, value]) => [key.toHex(), word(value)])),
+  });
+  const maps = new Map([
+    [
+      3,
+      hash(8, [
+        [TAG, TAG_KINDS.knock],
+        [NEXT, TAG_KINDS.knock],
+        [WEB_TAG, TAG_KINDS.web],
+      ]),
+    ],
+    [4, hash(16, OWN.map((address) => [addressToBytes(address)!, 1]))],
+    [5, {
+      keySize: 4,
+      values: new Map(
+        counts.map((count, place) => [word(place).toHex(), count]),
+      ),
+    }],
+  ]);
+  const parts = { ports: PORTS, tags: 3, addresses: 4, counters: 5 };
+  const verdict = runMachine(filterProgram(parts), frame, maps);
+  const counted = REASONS.filter((_, place) => counts[place]![0] === 1);
+  const sum = counts.reduce((all, count) => all + count[0]!, 0);
+  if (verdict === VERDICTS.pass && sum === 0) return "pass";
+  assertEquals([verdict, sum], [VERDICTS.drop, 1]);
+  return counted[0]!;
+}
+
+for (const [name, frame, want] of FRAMES) {
+  test(`filterProgram(): ${want} for ${name}`, () => {
+    assertEquals(judge(frame), want);
+  });
+}
+
+test("filterProgram() reads nothing beyond a frame, wherever it ends", () => {
+  for (const [, frame] of FRAMES) {
+    for (let size = 0; size <= Math.min(frame.length, 120); size++) {
+      const cut = judge(frame.subarray(0, size));
+      // No part of a frame is dropped for what it would have told.
+      if (size < 42) assertEquals(cut, "pass");
+    }
+  }
 });

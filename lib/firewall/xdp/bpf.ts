@@ -105,10 +105,10 @@ export class Bpf {
   static async open(runtime: Runtime): Promise<Bpf> {
     const number = SYSCALLS[runtime.arch];
     if (runtime.platform !== "linux" || number === undefined) {
-      throw new MissingError("bpf: needs Linux on x64 or arm64");
+      throw new MissingError("needs Linux on x64 or arm64");
     }
     const libc = await runtime.openLibrary("libc.so.6", SYMBOLS);
-    if (!libc) throw new MissingError("bpf: cannot load libc.so.6");
+    if (!libc) throw new MissingError("cannot load libc.so.6");
     return new Bpf(libc, number);
   }
 

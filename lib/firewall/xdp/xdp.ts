@@ -71,9 +71,7 @@ export class Xdp {
     if (JSON.stringify(facing) !== JSON.stringify(this.#wanted)) return false;
     const bpf = this.#filter?.bpf;
     return !bpf ||
-      [...this.#attached].every(([name, { link, index }]) =>
-        bpf.indexOf(name) === index && bpf.interfaceOf(link) === index
-      );
+      [...this.#attached].every(([name, one]) => isThere(bpf, name, one));
   }
 
   /** Frames dropped so far, by reason. */
@@ -98,12 +96,12 @@ export class Xdp {
 
   #attach(filter: Filter, devices: readonly string[], isNew: boolean): void {
     const { bpf, program } = filter;
-    for (const [name, { link, index }] of this.#attached) {
-      const stays = devices.includes(name) && bpf.indexOf(name) === index &&
-        bpf.interfaceOf(link) === index;
-      if (stays && isNew) bpf.replace(link, program);
-      if (stays) continue;
-      bpf.close(link);
+    for (const [name, one] of this.#attached) {
+      if (devices.includes(name) && isThere(bpf, name, one)) {
+        if (isNew) bpf.replace(one.link, program);
+        continue;
+      }
+      bpf.close(one.link);
       this.#attached.delete(name);
     }
     for (const name of devices) {
@@ -117,6 +115,11 @@ export class Xdp {
     }
     filter.closeOld();
   }
+}
+
+/** True if a program is still at the interface of this name. Throws BpfError. */
+function isThere(bpf: Bpf, name: string, { link, index }: Attached): boolean {
+  return bpf.indexOf(name) === index && bpf.interfaceOf(link) === index;
 }
 
 /** Attaches a program in the driver, or else behind it. Throws BpfError. */
