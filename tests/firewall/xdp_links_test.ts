@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { Facing, Prefilter } from "../../lib/firewall/firewall.ts";
+import { nftFirewall } from "../../lib/firewall/nft/nft.ts";
 import { Xdp } from "../../lib/firewall/xdp/xdp.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
 import { FakeBpf, type FakeCall } from "../fakes/fake_bpf.ts";
@@ -213,4 +214,72 @@ test("Xdp says where bpf(2) cannot be called", async () => {
   const mac = new Xdp(new FakeRuntime({ platform: "darwin" }));
   await mac.set(GATE, FACING);
   assertEquals(mac.problem, "xdp: needs Linux on x64 or arm64");
+});
+
+/** The nft backend with `prefilter: xdp` over a program nft with an empty table. */
+async function makeBackend() {
+  const kernel = new FakeBpf();
+  kernel.interfaces.set("eth0", 2);
+  const runtime = new FakeRuntime({
+    files: { "/usr/sbin/nft": "", "/proc/net/dev": "  eth0: 0\n    lo: 0\n" },
+  });
+  const scripts: string[] = [];
+  runtime.programs.set("/usr/sbin/nft", (_argv, options) => {
+    const script = String(options.stdin);
+    scripts.push(script);
+    const table = 'table inet knock {\n\tcomment "made by knock"\n}\n';
+    return { stdout: script.startsWith("list ruleset") ? table : "" };
+  });
+  (runtime as Runtime).openLibrary = (name) =>
+    Promise.resolve(name === "libc.so.6" ? kernel : null);
+  const choice = { mode: "guard", chain: null, prefilter: "xdp" } as const;
+  const firewall = await nftFirewall(runtime, choice);
+  await firewall.apply([], [], 0);
+  return { kernel, firewall, extras: firewall.kernel!, scripts };
+}
+
+const AT_ETH0 = { kind: "xdp", interfaces: ["eth0 (native)"], problem: null };
+
+test("nft with prefilter xdp keeps its own behind it, in prerouting alone", async () => {
+  const { kernel, extras, scripts } = await makeBackend();
+  assertEquals(extras.prefilter.kind, "off");
+  assertEquals(kernel.links.size, 0);
+  await extras.setPrefilter(GATE);
+  assertEquals(extras.prefilter, AT_ETH0);
+  assert(scripts.some((script) => script.includes("chain gate")));
+  assert(!scripts.some((script) => script.includes("chain ingress")));
+  // Where not every client speaks knock/1 any more.
+  await extras.setPrefilter(null);
+  assertEquals([extras.prefilter.kind, kernel.links.size], ["off", 0]);
+});
+
+for (const end of ["stop", "remove"] as const) {
+  test(`${end}() of nft with prefilter xdp leaves no program`, async () => {
+    const { kernel, firewall, extras } = await makeBackend();
+    await extras.setPrefilter(GATE);
+    assertEquals(kernel.links.size, 1);
+    await firewall[end]();
+    assertEquals([kernel.links.size, kernel.programs.size], [0, 0]);
+  });
+}
+
+test("nft with prefilter xdp does without, says why, and looks for changes", async () => {
+  const { kernel, firewall, extras, scripts } = await makeBackend();
+  kernel.failing.set("linkCreate", 16);
+  await extras.setPrefilter(GATE);
+  assertEquals(extras.prefilter, {
+    kind: "ingress",
+    interfaces: ["eth0"],
+    problem: `eth0: ${TAKEN}`,
+  });
+  assert(scripts.some((script) => script.includes("chain ingress")));
+  kernel.failing.clear();
+  await extras.setPrefilter(GATE);
+  assertEquals(extras.prefilter, AT_ETH0);
+  await firewall.apply([], [], 0);
+  assertEquals(await firewall.intact(), true);
+  kernel.interfaces.set("eth0", 7);
+  assertEquals(await firewall.intact(), false);
+  await firewall.apply([], [], 0);
+  assertEquals([...kernel.links.values()].map(({ index }) => index), [7]);
 });
