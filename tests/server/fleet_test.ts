@@ -162,6 +162,8 @@ test("without the engine nothing opens, and nothing is recorded as open", async 
   assertEquals(one.store.ledger.live(one.runtime.nowMs()), []);
   assert(!one.isOpen());
   assertEquals(counter(one, "fleet: unknown"), 1);
+  // It was not said to be a copy: the next try is a fresh packet.
+  assertEquals(counter(one, "refused: replay"), 0);
   await one.beat();
   const words = "error cut off from etcd since";
   assert(
@@ -212,6 +214,8 @@ test("a grant for one connection stays on its gateway", async () => {
   await one.knock();
   await settle();
   assert(one.isOpen() && !two.isOpen());
+  const told = [...cluster.keys.keys()].filter((key) => /^grants/.test(key));
+  assertEquals(told, []);
   // Nor is one taken that an older gateway tells.
   const grant = { client: "alice", address: SOURCE, gateway: "gw1" };
   const untilMs = two.runtime.nowMs() + 60_000;
