@@ -27,6 +27,9 @@ const SILENT =
   "No answer. Possible causes: this device's clock is wrong, the " +
   "server's address changed, this network blocks UDP, or this device was " +
   "removed from the server.";
+const UNSENT =
+  "This browser sent no packet: it has no network to the server, or a " +
+  "setting or an extension keeps WebRTC from it.";
 const REMEMBERED =
   "This browser's history may keep the link, and with it the key: remove its " +
   "entry there.";
@@ -191,8 +194,10 @@ async function knock(): Promise<void> {
       say(openWords(told), "open");
       if (profile.auto) follow(profile, 0);
     } else {
-      const refused = told.some(([{ state }]) => state === "refused");
-      say(refused ? REFUSED : SILENT, "bad");
+      const states = told.map(([{ state }]) => state);
+      const isUnsent = states.every((state) => state === "unsent");
+      const words = isUnsent ? UNSENT : SILENT;
+      say(states.includes("refused") ? REFUSED : words, "bad");
     }
   } catch (error) {
     say(`It failed in this browser: ${(error as Error).message}`, "bad");

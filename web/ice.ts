@@ -11,7 +11,8 @@ import type { Sealed } from "./seal.ts";
 /** The outcome of one knock; open: for the address that the server saw, where the browser tells. */
 export type Outcome =
   | { readonly state: "open"; readonly source: string | null }
-  | { readonly state: "refused" | "silent" };
+  /** Unsent: the browser sent no packet. */
+  | { readonly state: "refused" | "silent" | "unsent" };
 
 /** Longest wait for an answer, milliseconds; then the caller knocks anew. */
 export const ANSWER_MS = 1500;
@@ -47,7 +48,7 @@ export function answerFor(
 }
 
 /**
- * Sends one knock to an address and waits for its answer; silent after
+ * Sends one knock to an address and waits for its answer, up to
  * {@linkcode ANSWER_MS}. Throws where the browser has no WebRTC.
  */
 export async function sendKnock(
@@ -58,7 +59,7 @@ export async function sendKnock(
   const connection = new RTCPeerConnection();
   try {
     connection.createDataChannel("knock");
-    const state = new Promise<Outcome["state"]>((resolve) => {
+    const ended = new Promise<"open" | "refused" | "silent">((resolve) => {
       connection.oniceconnectionstatechange = () => {
         const state = connection.iceConnectionState;
         if (state === "connected" || state === "completed") resolve("open");
@@ -70,25 +71,47 @@ export async function sendKnock(
     await connection.setLocalDescription();
     const sdp = answerFor(sealed, address, port);
     await connection.setRemoteDescription({ type: "answer", sdp });
-    return await state === "open"
-      ? { state: "open", source: await sourceOf(connection) }
-      : { state: await state as "refused" | "silent" };
+    const state = await ended;
+    const pairs = await checkedPairs(connection);
+    if (state === "open") return { state, source: sourceOf(pairs) };
+    return {
+      state: state === "silent" && !pairs.some(hasSent) ? "unsent" : state,
+    };
   } finally {
     connection.close();
   }
 }
 
-/** The address that the answer says it came from; null: the browser keeps it back. */
-async function sourceOf(connection: RTCPeerConnection): Promise<string | null> {
+/** A pair of candidates, as the browser counts what it did with it. */
+interface CheckedPair {
+  readonly state: unknown;
+  /** Checks sent; undefined: this browser does not count them. */
+  readonly requestsSent: unknown;
+  /** The local candidate's address; undefined: the browser keeps it back. */
+  readonly address: unknown;
+}
+
+async function checkedPairs(
+  connection: RTCPeerConnection,
+): Promise<CheckedPair[]> {
   const rows = new Map<string, Record<string, unknown>>();
   (await connection.getStats()).forEach((row) => rows.set(row.id, row));
-  for (const row of rows.values()) {
-    if (row["type"] !== "candidate-pair" || row["state"] !== "succeeded") {
-      continue;
-    }
-    const local = rows.get(String(row["localCandidateId"]));
-    const address = local?.["address"];
-    if (typeof address === "string" && isAddress(address)) return address;
-  }
-  return null;
+  return [...rows.values()]
+    .filter((row) => row["type"] === "candidate-pair")
+    .map((row) => ({
+      state: row["state"],
+      requestsSent: row["requestsSent"],
+      address: rows.get(String(row["localCandidateId"]))?.["address"],
+    }));
+}
+
+/** Reports if a check may have left: a browser that does not count may have sent one. */
+function hasSent({ requestsSent }: CheckedPair): boolean {
+  return requestsSent !== 0;
+}
+
+/** The address that the answer says it came from; null: the browser keeps it back. */
+function sourceOf(pairs: readonly CheckedPair[]): string | null {
+  const address = pairs.find((one) => one.state === "succeeded")?.address;
+  return typeof address === "string" && isAddress(address) ? address : null;
 }

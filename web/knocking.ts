@@ -7,7 +7,7 @@ import { isAddress } from "./profile.ts";
 import { generateKeys, seal } from "./seal.ts";
 import type { Profile } from "./store.ts";
 
-/** Knocks at one address before it counts as silent; each is a fresh packet. */
+/** Knocks at one address without an answer before it is given up; each is a fresh packet. */
 const TRIES = 3;
 /** Longest wait for a resolver, milliseconds. */
 const RESOLVER_MS = 3000;
@@ -66,13 +66,13 @@ async function knockOne(
   code: number | null,
 ): Promise<Outcome> {
   const { seconds, port } = profile;
-  // The server may have used a code that got no answer.
-  const tries = code === null ? TRIES : 1;
-  for (let tried = 0; tried < tries; tried++) {
+  for (let tried = 1;; tried++) {
     const ask = { ports: [], seconds, code };
     const sealed = await seal(profile, await generateKeys(), ask, Date.now());
     const outcome = await sendKnock(sealed, address, port);
-    if (outcome.state !== "silent") return outcome;
+    // The server may have used a code that got no answer.
+    const mayTryAgain = outcome.state === "unsent" ||
+      outcome.state === "silent" && code === null;
+    if (!mayTryAgain || tried === TRIES) return outcome;
   }
-  return { state: "silent" };
 }

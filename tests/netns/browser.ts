@@ -83,7 +83,14 @@ async function main(): Promise<void> {
         return null;
       }
       case "evaluate":
-        return await page.evaluate(order.expression);
+        for (;;) {
+          try {
+            return await page.evaluate(order.expression);
+          } catch (error) {
+            // The page went on to another meanwhile: that one is meant.
+            if (!/context was destroyed/.test(String(error))) throw error;
+          }
+        }
       case "click":
         return await page.click(order.selector);
       case "type":
