@@ -69,6 +69,26 @@ const COUNTS_CONNECTIONS = `globalThis.made = 0;
     }
   }`;
 
+/** Checks of ICE and requests of STUN at the server's port, as other pages send them. */
+const STUN_OF_OTHERS = `(async () => {
+  const stun = [{ urls: "stun:${SERVER[4]}:62201" }];
+  const one = new RTCPeerConnection({ iceServers: stun });
+  one.createDataChannel("other");
+  await one.setLocalDescription();
+  const lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0",
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0",
+    "a=mid:0", "a=ice-ufrag:" + "a".repeat(248), "a=ice-pwd:" + "b".repeat(43),
+    "a=fingerprint:sha-256 " + Array(32).fill("AB").join(":"),
+    "a=setup:passive", "a=sctp-port:5000",
+    "a=candidate:1 1 UDP 2130706431 ${SERVER[4]} 62201 typ host", ""];
+  const sdp = lines.join("\\r\\n");
+  await one.setRemoteDescription({ type: "answer", sdp });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const { iceConnectionState } = one;
+  one.close();
+  return iceConnectionState;
+})()`;
+
 function browserTest(
   name: string,
   body: (
@@ -287,6 +307,11 @@ browserTest("says what is wrong, and never that it is open", async (
     await knock(PAGE_URL, "delete window.RTCPeerConnection"),
     /WebRTC/,
   );
+  const before = program.log;
+  await browser.open(PAGE_URL);
+  assertEquals(await browser.evaluate(STUN_OF_OTHERS), "checking");
+  assertEquals(program.log, before, "of no interest, whoever sends it");
+  assertMatch(await knock(link), OPEN);
   await program.signal("SIGTERM");
   assertMatch(await knock(link), /^No answer/);
 });
