@@ -15,7 +15,7 @@ const SIZES = [[360, 640], [1280, 800]] as const;
 const SHOTS = process.env["KNOCK_SHOTS"];
 
 /**
- * What is wrong with what is seen now, a line each: WCAG 2.2, 1.4.3 (contrast
+ * Mistakes in what is seen now, a line each: WCAG 2.2, 1.4.3 (contrast
  * 4.5), 1.4.11 (edges of controls, 3), 1.4.10 (no scrolling sideways), 2.5.8 (targets of 24 pixels; the big
  * button has 48), 4.1.2 (each control has a name), 3.1.1 (a language).
  */
