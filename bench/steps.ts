@@ -11,7 +11,7 @@ import { growth } from "./steps/growth.ts";
 import { judging } from "./steps/judging.ts";
 import { oneshot } from "./steps/oneshot.ts";
 import { open } from "./steps/open.ts";
-import { fwknopd, knockd } from "./steps/peers.ts";
+import { fwknopd, knockd, openme, openspa } from "./steps/peers.ts";
 import { prefilter } from "./steps/prefilter.ts";
 import { sequence } from "./steps/sequence.ts";
 
@@ -20,6 +20,8 @@ export const STEPS: readonly Step[] = [
   sequence,
   fwknopd,
   knockd,
+  openme,
+  openspa,
   judging,
   oneshot,
   growth,

@@ -8,6 +8,9 @@ import {
 } from "../peers/fwknopd.ts";
 import { restore } from "../peers/iptables.ts";
 import { startKnockd } from "../peers/knockd.ts";
+import { startOpenme } from "../peers/openme.ts";
+import { startOpenspa } from "../peers/openspa.ts";
+import type { Peer } from "../peers/peer.ts";
 import { countInterleaved } from "./sequence.ts";
 import { expectAll, SERVICE_PORT, Stage } from "../stage.ts";
 import { clientAddress } from "../prober/orders.ts";
@@ -102,3 +105,36 @@ export const knockd: Step = {
     await time("knockd_open_ms_median_5k", openRules("INPUT", 5000));
   },
 };
+
+/** Peers without a package of Debian's: taken where their programs are. */
+export const openme = builtPeer("openme", startOpenme);
+export const openspa = builtPeer("openspa", startOpenspa);
+
+function builtPeer(
+  name: string,
+  start: (stage: Stage, folder: string) => Promise<Peer>,
+): Step {
+  return {
+    name,
+    measures: [],
+    peers: [`${name}_open_ms_median`, `${name}_rss_mb`],
+    programs: [name, "iptables-restore"],
+    inNamespaces: true,
+
+    run: ({ results, quick, folder }) =>
+      Stage.with(async (stage) => {
+        const rounds = quick ? QUICK_ROUNDS : ROUNDS;
+        const { pid, knock } = await start(stage, folder);
+        const openings = await stage.timeOpenings(
+          rounds,
+          (source) => [knock(source)],
+          BUILT_PAUSE_MS,
+        );
+        expectAll(openings, rounds);
+        results.timings("peers", `${name}_open_ms_median`, openings.ms);
+        results.peer(`${name}_rss_mb`, residentMb(pid));
+      }),
+  };
+}
+
+const BUILT_PAUSE_MS = 5;
