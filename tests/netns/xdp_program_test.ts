@@ -100,34 +100,6 @@ test(
 );
 
 test(
-  "a thousand windows of tags: each passes in its time",
-  { skip },
-  async () => {
-    await withFilter((bpf, filter) => {
-      const tagAt = (window: number) => {
-        const tag = new Uint8Array(8).fill(0x3c);
-        new DataView(tag.buffer).setUint32(2, window);
-        return tag;
-      };
-      const frames = Array.from(
-        { length: 1010 },
-        (_, window) =>
-          frameBytes({ to: SERVER[4], payload: begin(tagAt(window)) }),
-      );
-      for (let now = 3; now < 1003; now++) {
-        const tags = [-2, -1, 0, 1, 2].map((offset) => tagAt(now + offset));
-        filter.set({ ports: [KNOCK], tags }, OWN);
-        const verdicts = [-3, -2, 2, 3].map((offset) =>
-          runOn(bpf, filter.program, frames[now + offset]!).verdict
-        );
-        const { pass, drop } = VERDICTS;
-        assertEquals(verdicts, [drop, pass, pass, drop], `window ${now}`);
-      }
-    });
-  },
-);
-
-test(
   "a program that the verifier refuses is an error with its log",
   { skip },
   async () => {

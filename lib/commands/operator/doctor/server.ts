@@ -65,7 +65,9 @@ function checkPrefilter(prefilter: PrefilterState | null): Finding[] {
     return [warn(
       "prefilter",
       `prefilter: ${prefilter.problem}`,
-      "set firewall.prefilter to auto to do without",
+      prefilter.problem.includes("CAP_BPF")
+        ? "copy xdp.conf into the unit's drop-ins (docs/firewalls.md), or set firewall.prefilter to auto"
+        : "set firewall.prefilter to auto to do without",
     )];
   }
   const filtered = describePrefilter(prefilter);
