@@ -4,7 +4,7 @@
  * when it is purged. A service listens all the time, and another machine looks.
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -44,6 +44,21 @@ class Stage {
     this.system.bring(join(this.#folder, deb));
     await this.system.boot();
     await this.system.booted();
+  }
+
+  /** Writes a configuration with a client, which is imported here. */
+  enrol(): void {
+    const folder = this.#folder;
+    this.system.run("knock init --backend nft --service ssh=tcp/22");
+    const line = this.system.run(
+      `knock client add home --server ${SERVER[4]}`,
+    );
+    writeFileSync(join(folder, "line"), line);
+    run("sh", ["-c", `"$0" import - --profiles "$1" <"$2"`, ...[
+      join(folder, `knock-${MACHINE}`),
+      join(folder, "profiles.yaml"),
+      join(folder, "line"),
+    ]]);
   }
 
   /** Runs the client's program. */
@@ -104,14 +119,7 @@ for (const suite of SUITES) {
 
       system.run(`dpkg -i /root/${deb}`);
       await pair.opens(HERE, SSH);
-      system.run("knock init --backend nft --service ssh=tcp/22");
-      const line = system.run(`knock client add home --server ${SERVER[4]}`);
-      writeFileSync(join(folder, "line"), line);
-      run("sh", ["-c", `"$0" import - --profiles "$1" <"$2"`, ...[
-        join(folder, `knock-${MACHINE}`),
-        join(folder, "profiles.yaml"),
-        join(folder, "line"),
-      ]]);
+      stage.enrol();
       system.run("systemctl enable --now knock-guard knock");
       await pair.shuts(HERE, SSH);
       await stage.opened();
@@ -182,4 +190,46 @@ for (const suite of SUITES) {
       rmSync(folder, { recursive: true });
     }
   });
+}
+
+const DROP_INS = "/etc/systemd/system/knock.service.d";
+
+for (const suite of SUITES) {
+  test(
+    `the package on ${suite}: XDP by its drop-in alone`,
+    { skip },
+    async () => {
+      const { folder } = build(`${MACHINE},deb`);
+      const stage = new Stage(folder);
+      const { system } = stage;
+      const prefilter = () =>
+        JSON.parse(system.run("knock status --json || true")).prefilter;
+      try {
+        await stage.make(suite);
+        system.run(`dpkg -i /root/${deb}`);
+        stage.enrol();
+        system.run(`sed -i 's/backend: nft/&\\n  prefilter: xdp/' \
+          /etc/knock/server.yaml
+        systemctl start knock`);
+        await until("the server runs", () => prefilter() !== null);
+        assertEquals(prefilter().kind, "ingress");
+        assertMatch(prefilter().problem, /needs CAP_BPF/);
+        await stage.opened();
+
+        system.run(`mkdir -p ${DROP_INS}
+        cp /usr/share/doc/knock/xdp.conf ${DROP_INS}
+        systemctl daemon-reload
+        systemctl restart knock`);
+        await until("XDP is at work", () => prefilter()?.kind === "xdp");
+        assertEquals(prefilter().problem, null);
+        assert(system.run("ip -d link show eth0").includes("prog/xdp"));
+        await stage.opened();
+        system.run("systemctl stop knock");
+        assert(!system.run("ip -d link show eth0").includes("prog/xdp"));
+      } finally {
+        await stage.remove();
+        rmSync(folder, { recursive: true });
+      }
+    },
+  );
 }

@@ -79,7 +79,9 @@ export class Machine {
     const container = spawn("systemd-nspawn", [
       ...["--quiet", "--boot", "--register=no", "--keep-unit"],
       ...["--directory", this.root, "--kill-signal=SIGRTMIN+3"],
-      "--capability=CAP_NET_ADMIN",
+      // What a machine of its own has, and a container has not.
+      "--capability=CAP_NET_ADMIN,CAP_BPF",
+      "--system-call-filter=bpf",
       `--network-namespace-path=/run/netns/${server}`,
     ], { stdio: ["ignore", "ignore", "inherit"] });
     this.#container = container;

@@ -340,6 +340,8 @@ programTest(
       ["curl", "-s", "http://127.0.0.1:9162/metrics"],
     );
     assertMatch(metrics, /knock_events_total\{event="kernel_wrong_tag"\} 3\n/);
+    assertMatch(metrics, /info\{kind="xdp",interfaces="eth0 \(native\)"\} 1\n/);
+    assertMatch(metrics, /knock_prefilter_problem 0\n/);
 
     // Another backend of the same kind takes over its interfaces.
     const from = program.log.length;

@@ -19,6 +19,7 @@ const numbers = {
   counts: { received: 12, "refused: mac": 3, "kernel: wrong tag": 4 },
   grants: 2,
   fleet: null,
+  prefilter: null,
   sinceMs: 1_700_000_000_500,
   build: { version: "1.2.3", runtime: "deno", backend: "nft" },
 };
@@ -105,6 +106,21 @@ knock_grants 2
 knock_start_time_seconds 1700000000.5
 `,
   );
+});
+
+test("formatMetrics() names where junk is dropped", () => {
+  const prefilter = {
+    kind: "xdp",
+    interfaces: ["eth0 (native)", "eth1 (generic)"],
+    problem: 'eth2: "no"',
+  } as const;
+  const text = formatMetrics({ ...numbers, prefilter });
+  for (
+    const line of [
+      'knock_prefilter_info{kind="xdp",interfaces="eth0 (native), eth1 (generic)"} 1',
+      "knock_prefilter_problem 1",
+    ]
+  ) assert(text.includes(`\n${line}\n`), text);
 });
 
 test("formatPage() shows grants, counters in words and events, and escapes what clients choose", () => {

@@ -62,6 +62,7 @@ export class Reports {
       grants: store.ledger.countLive(runtime.nowMs()),
       sinceMs,
       fleet: this.#server.fleet?.fact ?? null,
+      prefilter: this.#server.active.firewall.kernel?.prefilter ?? null,
       build: {
         version: VERSION,
         runtime: runtime.name,

@@ -1,5 +1,6 @@
 /** The server's numbers: GET /metrics for Prometheus, in its text format 0.0.4, and GET / for people. */
 
+import type { PrefilterState } from "../../../firewall/firewall.ts";
 import type { Listener, Runtime } from "../../../runtime/runtime.ts";
 import type { Endpoint } from "../../../values/address.ts";
 import { counterIds } from "../counters.ts";
@@ -23,21 +24,20 @@ interface Numbers {
   readonly build: Readonly<Record<"version" | "runtime" | "backend", string>>;
   /** The fleet; null where the server stands alone. */
   readonly fleet: FleetFact | null;
+  /** Where junk is dropped; null = the backend has no prefilter. */
+  readonly prefilter: PrefilterState | null;
 }
 
 /** Writes the numbers as Prometheus reads them. */
 export function formatMetrics(
-  { counts, grants, sinceMs, build, fleet }: Numbers,
+  { counts, grants, sinceMs, build, fleet, prefilter }: Numbers,
 ): string {
   const events = Object.entries(counterIds(counts)).map(([name, count]) =>
     `knock_events_total{event="${name}"} ${count}\n`
   );
-  const labels = Object.entries(build).map(([name, value]) =>
-    `${name}="${value.replace(/["\\\n]/g, "\\$&")}"`
-  );
   return `# HELP knock_build_info Version, runtime and firewall backend.
 # TYPE knock_build_info gauge
-knock_build_info{${labels.join(",")}} 1
+knock_build_info{${labelsOf(build)}} 1
 # HELP knock_events_total Packets and requests, by what became of them.
 # TYPE knock_events_total counter
 ${events.join("")}# HELP knock_grants Grants that are open now.
@@ -46,7 +46,29 @@ knock_grants ${grants}
 # HELP knock_start_time_seconds When the server started, Unix time.
 # TYPE knock_start_time_seconds gauge
 knock_start_time_seconds ${sinceMs / 1000}
-${fleet === null ? "" : formatFleet(fleet)}`;
+${prefilter === null ? "" : formatPrefilter(prefilter)}${
+    fleet === null ? "" : formatFleet(fleet)
+  }`;
+}
+
+function formatPrefilter(
+  { kind, interfaces, problem }: PrefilterState,
+): string {
+  const labels = labelsOf({ kind, interfaces: interfaces.join(", ") });
+  return `# HELP knock_prefilter_info Where the kernel drops junk.
+# TYPE knock_prefilter_info gauge
+knock_prefilter_info{${labels}} 1
+# HELP knock_prefilter_problem 1 if it is not as the configuration wants it.
+# TYPE knock_prefilter_problem gauge
+knock_prefilter_problem ${problem === null ? 0 : 1}
+`;
+}
+
+/** Labels in the text format, escaped. */
+function labelsOf(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels).map(([name, value]) =>
+    `${name}="${value.replace(/["\\\n]/g, "\\$&")}"`
+  ).join(",");
 }
 
 /** Numbers of a fleet; what was not measured yet is left out. */
