@@ -19,7 +19,7 @@ import {
   type Verdict,
   WEB_TAG,
 } from "../fakes/xdp_frames.ts";
-import { SERVER, whyNot } from "./netns.ts";
+import { whyNot } from "./netns.ts";
 
 const reason = whyNot();
 const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
