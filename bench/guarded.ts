@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { PrefilterChoice } from "../lib/firewall/firewall.ts";
 import { parseEnrolment } from "../lib/client/profile/enrolment.ts";
 import { Program, type TestClient } from "../tests/netns/program.ts";
+import { BrowserDriver } from "../tests/netns/browsing.ts";
 import { SERVER } from "../tests/netns/netns.ts";
 import { fwknopKnock } from "./peers/fwknop_packet.ts";
 import type { Filled, Trigger } from "./prober/orders.ts";
@@ -159,6 +160,19 @@ export class GuardedServer {
   /** The same in the second dialect. */
   knockInFwknop(address: string): Trigger {
     return fwknopKnock(FWKNOP_KEYS, address);
+  }
+
+  /** Starts Chromium at the client with the page, enrolled for grants of a second. */
+  async startBrowser(): Promise<BrowserDriver> {
+    const program = this.#program;
+    const pair = this.#stage.pair;
+    const browser = await BrowserDriver.start(pair, program, "chrome");
+    const { link } = await browser.enrol("phone", ["--for", "1s"]);
+    await program.signal("SIGHUP");
+    await program.logged("reload");
+    await browser.open(link);
+    await browser.settled();
+    return browser;
   }
 
   /** Fills up to so many long grants, by a valid knock each. */

@@ -1,6 +1,7 @@
 /** The steps, in their order. */
 
 import type { Step } from "./step.ts";
+import { browser } from "./steps/browser.ts";
 import { connections } from "./steps/connections.ts";
 import { dialectJunk } from "./steps/dialect_junk.ts";
 import { fleet } from "./steps/fleet.ts";
@@ -17,6 +18,7 @@ import { sequence } from "./steps/sequence.ts";
 
 export const STEPS: readonly Step[] = [
   open,
+  browser,
   sequence,
   fwknopd,
   knockd,

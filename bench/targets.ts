@@ -51,6 +51,10 @@ export const TARGETS: readonly Target[] = [
   target("SPA packet → connect, ms", "spa_open_ms_median", ["≤", 2, " ms"], [
     "fwknopd_udp_open_ms_median", "fwknopd_pcap_open_ms_median",
   ]),
+  target("tap in a browser → \"open\" in the page, ms", "browser_open_ms_median", ["≤", 60, " ms"]),
+  target("taps that open in a junk flood, of 20", "browser_flood_junk_opened_of_20", ["≥", 20, ""]),
+  target("… under the right tag and random bytes at 50,000/s", "browser_flood_tag_opened_of_20", ["≥", 20, ""]),
+  target("… under the right tag and mac at 5,000/s", "browser_flood_mac_opened_of_20", ["≥", 20, ""]),
   growth("… with 5,000 open grants, ms", "5k", ["fwknopd_udp_open_ms_median_5k"]),
   growth("… with 100,000 open grants, ms", "100k"),
   target("last knock of a kernel sequence → connect, ms", "sequence_open_ms_median", ["≤", 0.5, " ms"], ["knockd_open_ms_median"]),
