@@ -189,10 +189,10 @@ function checkSequence(
   }
   checkWatch(entry, yaml, say);
   if (yaml.every !== null && !yaml.run && !yaml.run_ipv6) {
-    say("every", "is for a door that runs something");
+    say("every", "is for a sequence that runs a command");
   }
   if (yaml.close && yaml.open.length === 0) {
-    say("close", "is for a door that opens something");
+    say("close", "is for a sequence that opens ports");
   }
   const close = yaml.close?.map(formatHit).join();
   const opens = orders.filter(([key]) => key !== "close");

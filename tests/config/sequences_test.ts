@@ -139,7 +139,7 @@ const WRONG: [keys: string, want: string][] = [
   ],
   [
     "knock: [tcp/2, tcp/1], close: [tcp/1, tcp/2]",
-    "close: is for a door that opens something",
+    "close: is for a sequence that opens ports",
   ],
   [
     "knock: [tcp/2, tcp/1], open: shh",

@@ -10,14 +10,14 @@ const PATIENCE_SECONDS = 65;
 export const help = `Usage:
     knock run PROFILE COMMAND [OPTIONS]
 
-Has the profile's server run a command of its configuration, and waits for its
-end. COMMAND is the command's name there.
+Runs a command on the profile's server, and waits until it exits. COMMAND is its
+name in the server's configuration.
 
 Options:
     --timeout DURATION
-                       How long to wait for its end; default: ${PATIENCE_SECONDS}s, which is
+                       How long to wait for it; default: ${PATIENCE_SECONDS}s, which is
                        longer than a command may run.
-    --from ADDRESS     The address that the command is told; "source" (the
+    --from ADDRESS     The address that the command gets; "source" (the
                        default) is where the packet comes from as the server
                        sees it.
     --no-reply         Send one packet and do not wait for the answer.

@@ -32,10 +32,11 @@ Example:
 
 /** Runs `knock help`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
+  // `help client add` asks for `help client`, which explains it.
   const [name] = takePositionals(
     parseOptions(args, help),
-    ["COMMAND"],
-    1,
+    ["COMMAND", "SUBCOMMAND"],
+    2,
   );
   if (name === undefined) {
     runtime.out(help);

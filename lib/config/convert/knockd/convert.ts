@@ -100,7 +100,7 @@ export function convertKnockd(
     return other === undefined || other === tool || tool === null ? entry : {
       ...entry,
       effect: asCommands(
-        `stays a command: it changes the rules of ${other}, and other doors ` +
+        `stays a command: it changes the rules of ${other}, and other sequences ` +
           `those of ${tool}`,
       ),
     };

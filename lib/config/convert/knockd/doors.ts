@@ -174,7 +174,8 @@ export function pairDoors(
       )
     )
   );
-  const other = "stays a command: another door closes what it opens, by a " +
+  const other =
+    "stays a command: another sequence closes what it opens, by a " +
     "command that is not a plain close";
   return entries.flatMap((entry): ConvertedEntry[] => {
     const opener = closers.get(entry);
