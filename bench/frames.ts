@@ -8,9 +8,9 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setImmediate } from "node:timers";
 import { assemble, exit, set } from "../lib/firewall/xdp/assembler.ts";
-import { Bpf, inMemory } from "../lib/firewall/xdp/bpf.ts";
+import { Bpf } from "../lib/firewall/xdp/bpf.ts";
 import { VERDICTS } from "../lib/firewall/xdp/program.ts";
-import { makeFrames } from "../tests/fakes/frames.ts";
+import { makeFrames, receiveAsDriver } from "../tests/fakes/frames.ts";
 import { runtime } from "../tests/fakes/runtime.ts";
 
 /** Orders to the script. */
@@ -42,30 +42,6 @@ const BATCH = 64;
 const SHARE = 1_000_000;
 const SHARES_PER_SECOND = 20;
 
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SIOCETHTOOL = 0x8946;
-const ETHTOOL_SGRO = 0x2c;
-
-async function receiveAsDriver(): Promise<void> {
-  const libc = await runtime.openLibrary("libc.so.6", {
-    socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-    ioctl: { parameters: ["i32", "u32", "buffer"], result: "i32" },
-    close: { parameters: ["i32"], result: "i32" },
-  });
-  if (!libc) throw new Error("cannot load libc.so.6");
-  const value = inMemory(
-    new Uint8Array(new Uint32Array([ETHTOOL_SGRO, 1]).buffer),
-  );
-  const request = inMemory(new Uint8Array(40));
-  request.set(new TextEncoder().encode("eth0"));
-  new DataView(request.buffer).setBigUint64(16, libc.addressOf(value), true);
-  const socket = libc.call("socket", AF_INET, SOCK_DGRAM, 0);
-  const failed = libc.call("ioctl", socket, SIOCETHTOOL, request) as number;
-  libc.call("close", socket);
-  if (failed || value[4] !== 1) throw new Error("no receive offload at eth0");
-}
-
 class Frames {
   readonly #bpf: Bpf;
   readonly #send: number;
@@ -83,7 +59,7 @@ class Frames {
   async take(order: FramesOrder): Promise<FramesAnswer | null> {
     switch (order.do) {
       case "receive":
-        await receiveAsDriver();
+        await receiveAsDriver(runtime);
         return null;
       case "drop":
         this.#drop(order.on);

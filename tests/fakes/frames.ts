@@ -1,6 +1,7 @@
 /** Ethernet frames with UDP, right or wrong in any field, and the verdict of a program of XDP. */
 
 import { type Bpf, COMMANDS, inMemory } from "../../lib/firewall/xdp/bpf.ts";
+import type { Runtime } from "../../lib/runtime/runtime.ts";
 import { addressToBytes } from "../../lib/values/address.ts";
 import { concat } from "../../lib/values/bytes.ts";
 
@@ -164,4 +165,32 @@ export function makeFrames(
     ...[program, 0, frame.length, 0, inMemory(frame), 0n, count, 0],
     ...[bytes.length, 0, bytes, 0n, LIVE_FRAMES, 0, batch],
   ]);
+}
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SIOCETHTOOL = 0x8946;
+const ETHTOOL_SGRO = 0x2c;
+
+/**
+ * Has eth0 receive frames as a driver does, by generic receive offload: the end
+ * of a cable without a program of its own takes no frames of XDP otherwise.
+ */
+export async function receiveAsDriver(runtime: Runtime): Promise<void> {
+  const libc = await runtime.openLibrary("libc.so.6", {
+    socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+    ioctl: { parameters: ["i32", "u32", "buffer"], result: "i32" },
+    close: { parameters: ["i32"], result: "i32" },
+  });
+  if (!libc) throw new Error("cannot load libc.so.6");
+  const value = inMemory(
+    new Uint8Array(new Uint32Array([ETHTOOL_SGRO, 1]).buffer),
+  );
+  const request = inMemory(new Uint8Array(40));
+  request.set(new TextEncoder().encode("eth0"));
+  new DataView(request.buffer).setBigUint64(16, libc.addressOf(value), true);
+  const socket = libc.call("socket", AF_INET, SOCK_DGRAM, 0);
+  const failed = libc.call("ioctl", socket, SIOCETHTOOL, request) as number;
+  libc.call("close", socket);
+  if (failed || value[4] !== 1) throw new Error("no receive offload at eth0");
 }

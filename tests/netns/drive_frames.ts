@@ -1,8 +1,8 @@
 /**
- * Random frames inside a pair's server: judged by the program of XDP, and
- * received by the machine as if they came in by eth0. An order names how many,
- * and from which number on; the answer has the verdict of each. The source MAC
- * of a frame is its number.
+ * Frames inside a pair, by orders. Random ones in the server: judged by the
+ * program of XDP, and received by the machine as if they came in by eth0; the
+ * answer has the verdict of each, and a frame's source MAC is its number. Or
+ * given ones, in the client: they leave by its eth0.
  */
 
 import process from "node:process";
@@ -12,8 +12,24 @@ import { Bpf } from "../../lib/firewall/xdp/bpf.ts";
 import { Filter } from "../../lib/firewall/xdp/filter.ts";
 import { VERDICTS } from "../../lib/firewall/xdp/program.ts";
 import { concat } from "../../lib/values/bytes.ts";
-import { type Frame, frameBytes, makeFrames, runOn } from "../fakes/frames.ts";
+import {
+  type Frame,
+  frameBytes,
+  makeFrames,
+  receiveAsDriver,
+  runOn,
+} from "../fakes/frames.ts";
 import { runtime } from "../fakes/runtime.ts";
+
+/** Order: sends these frames, in hexadecimal, one after the other. */
+export interface SendFrames {
+  readonly send: readonly string[];
+}
+
+/** Order: eth0 takes what the other end sends so, without a program, too. */
+export interface ReceiveFrames {
+  readonly receive: true;
+}
 
 /** Order: frames of the numbers `first` to `first + count - 1`. */
 export interface FramesOrder {
@@ -140,39 +156,46 @@ function isTooLong(frame: Uint8Array): boolean {
   return view.getUint16(ip + 44) > view.getUint16(ip + 4);
 }
 
+/** Sends a frame back by the interface that it came in by. linux/bpf.h. */
+const XDP_TX = 3;
+
+type Order = FramesOrder | SendFrames | ReceiveFrames;
+
 if (import.meta.main) {
   const bpf = await Bpf.open(runtime);
   const filter = new Filter(bpf);
-  const pass = bpf.load(assemble([set(0, VERDICTS.pass), exit]));
+  const load = (verdict: number) => bpf.load(assemble([set(0, verdict), exit]));
+  const [pass, back] = [load(VERDICTS.pass), load(XDP_TX)];
   const index = bpf.indexOf("eth0");
-  for await (const line of createInterface({ input: process.stdin })) {
-    const order = JSON.parse(line) as FramesOrder & { id: number };
+
+  /** Verdict on a frame, a character; the machine receives it in any case. */
+  const judge = (frame: Uint8Array): string => {
+    const { verdict } = runOn(bpf, filter.program, frame);
+    makeFrames(bpf, pass, frame, { index });
+    if (verdict === VERDICTS.pass) return "p";
+    return isTooLong(frame) ? "l" : "d";
+  };
+  const judgeAll = (order: FramesOrder): string => {
     const read = (tags: readonly string[]) =>
       tags.map((tag) => Uint8Array.fromHex(tag));
-    filter.set({
-      ports: order.ports,
-      tags: read(order.tags),
-      webTags: read(order.webTags),
-    }, order.addresses);
+    const [tags, webTags] = [read(order.tags), read(order.webTags)];
+    filter.set({ ports: order.ports, tags, webTags }, order.addresses);
+    return Array.from({ length: order.count }, (_, at) => {
+      const number = order.first + at;
+      const draw = random(order.seed * 0x10000 + number);
+      return judge(drawFrame(order, draw, number));
+    }).join("");
+  };
+
+  for await (const line of createInterface({ input: process.stdin })) {
+    const order = JSON.parse(line) as Order & { id: number };
     let verdicts = "";
-    for (
-      let number = order.first;
-      number < order.first + order.count;
-      number++
-    ) {
-      const frame = drawFrame(
-        order,
-        random(order.seed * 0x10000 + number),
-        number,
-      );
-      const { verdict } = runOn(bpf, filter.program, frame);
-      makeFrames(bpf, pass, frame, { index });
-      verdicts += verdict === VERDICTS.pass
-        ? "p"
-        : isTooLong(frame)
-        ? "l"
-        : "d";
-    }
+    if ("receive" in order) await receiveAsDriver(runtime);
+    else if ("send" in order) {
+      for (const hex of order.send) {
+        makeFrames(bpf, back, Uint8Array.fromHex(hex), { index });
+      }
+    } else verdicts = judgeAll(order);
     process.stdout.write(JSON.stringify({ id: order.id, verdicts }) + "\n");
   }
 }

@@ -13,6 +13,13 @@ import {
   until,
 } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
+import {
+  FRAMES,
+  NEXT as SECOND,
+  PORTS,
+  TAG as FIRST,
+  WEB_TAG as WEB,
+} from "../fakes/xdp_frames.ts";
 
 const [A] = CLIENTS[4];
 const [A6] = CLIENTS[6];
@@ -91,22 +98,23 @@ async function comesBy(
 ): Promise<boolean> {
   const before = await countLater(pair);
   await pair.send(source, port, 1, hex);
-  // What is sent afterwards comes afterwards.
-  await pair.opens(source, port, { protocol: "udp", hex: bytes(TAG) });
-  return await countLater(pair) - before > 1;
+  // What is sent afterwards comes afterwards, to a port that is not counted.
+  await pair.opens(source, 5353, { protocol: "udp", hex: "00" });
+  return await countLater(pair) > before;
 }
 
 /** An MTU beyond a page: drivers then refuse programs for one buffer. */
 const JUMBO = "9000";
 
+async function setMtu(pair: Pair, mtu: string): Promise<void> {
+  for (const netns of [pair.client, pair.server]) {
+    await pair.exec(netns, ["ip", "link", "set", "eth0", "mtu", mtu]);
+  }
+}
+
 for (const mode of ["native", "generic"] as const) {
   netnsTest(`XDP drops what cannot be a knock (${mode})`, async (pair) => {
-    if (mode === "generic") {
-      const up = (netns: string) =>
-        pair.exec(netns, ["ip", "link", "set", "eth0", "mtu", JUMBO]);
-      await up(pair.client);
-      await up(pair.server);
-    }
+    if (mode === "generic") await setMtu(pair, JUMBO);
     await pair.serve("udp", KNOCK, OTHER, 5353);
     await pair.serve("tcp", KNOCK);
     await pair.onServer(["nft", "-f", "-"], LATER);
@@ -172,6 +180,65 @@ for (const mode of ["native", "generic"] as const) {
     await killed.kill();
     await until("it is gone", async () => !await hasXdp(pair));
   });
+}
+
+/** Counts what comes past XDP, of any kind. */
+const SEEN = `table netdev seen {
+  chain seen {
+    type filter hook ingress device eth0 priority -500; policy accept;
+    ether saddr 02:00:00:00:00:02 counter drop
+  }
+}
+`;
+
+for (const mode of ["native", "generic"] as const) {
+  netnsTest(
+    `XDP judges every kind of frame on a cable (${mode})`,
+    async (pair) => {
+      if (mode === "generic") await setMtu(pair, JUMBO);
+      await pair.onServer(["nft", "-f", "-"], SEEN);
+      const nft = new NftDriver(pair, "--prefilter=xdp");
+      await nft.apply([]);
+      await setGate(nft, {
+        ports: PORTS,
+        tags: [FIRST, SECOND].map((tag) => tag.toHex()),
+        webTags: [WEB].map((tag) => tag.toHex()),
+      });
+      assertEquals((await stateOf(nft)).interfaces, [`eth0 (${mode})`]);
+      await pair.script(pair.server, "drive_frames.ts").ask({ receive: true });
+      const talker = pair.script(pair.client, "drive_frames.ts");
+      const count = async () => {
+        const listing = await pair.onServer([
+          "nft",
+          "list",
+          "table",
+          "netdev",
+          "seen",
+        ]);
+        const counters = await nft.take({ do: "counters" }) as Record<
+          string,
+          number
+        >;
+        return {
+          pass: Number(/packets (\d+)/.exec(listing)![1]),
+          wrong_length: counters["kernel: wrong length"]!,
+          wrong_tag: counters["kernel: wrong tag"]!,
+        };
+      };
+      const want = await count();
+      for (const [name, frame, verdict] of FRAMES) {
+        await talker.ask({ send: [frame.toHex()] });
+        want[verdict]++;
+        const sum = want.pass + want.wrong_length + want.wrong_tag;
+        let got = want;
+        await until(`${name} has come`, async () => {
+          got = await count();
+          return got.pass + got.wrong_length + got.wrong_tag >= sum;
+        });
+        assertEquals(got, want, name);
+      }
+    },
+  );
 }
 
 netnsTest(
