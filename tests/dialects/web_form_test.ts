@@ -268,6 +268,38 @@ for (const [name, opening, wanted] of refused) {
   });
 }
 
+/** A message cut to so many bytes, with a length that is right again. */
+function cutTo(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const cut = bytes.slice(0, size);
+  if (size >= 20) new DataView(cut.buffer).setUint16(2, size - 20);
+  return cut;
+}
+
+test("webOpener() refuses a check cut anywhere by form, though its length is right", () => {
+  const whole = withFingerprint(datagram).length;
+  for (let size = 0; size < whole; size++) {
+    assertEquals(why(open(cutTo(datagram, size), scene)), "form", `${size}`);
+  }
+});
+
+test("knock1Dialect() refuses a client that may not knock from a browser beside one that may", () => {
+  const alice = {
+    name: "alice",
+    key: hex(first.client_public),
+    psk: hex(first.psk),
+  };
+  const bob = { ...alice, name: "bob", key: hex(first.server_public) };
+  const side = (web: boolean) =>
+    knock1Dialect(
+      hex(first.server_private),
+      [{ ...alice, web }, { ...bob, web: true }],
+      MAX_SKEW_MS,
+    ).open(datagram, SOURCE_SCENE);
+  assert(side(true).ok);
+  const opened = side(false);
+  assertEquals(!opened.ok && opened.why, "unknown client");
+});
+
 test("webOpener() refuses every cut datagram by form", () => {
   for (let size = 0; size < datagram.length; size++) {
     assertEquals(why(open(datagram.slice(0, size), scene)), "form");
