@@ -6,6 +6,7 @@ import { formatBash } from "../lib/commands/completion/bash.ts";
 import { formatFish } from "../lib/commands/completion/fish.ts";
 import { readCommandWords } from "../lib/commands/completion/words.ts";
 import { formatZsh } from "../lib/commands/completion/zsh.ts";
+import { COMMANDS } from "../lib/commands/table.ts";
 import type { Entry } from "./archive.ts";
 import { formatManual } from "./man.ts";
 
@@ -16,7 +17,7 @@ export const UNITS = ["knock.service", "knock-guard.service"] as const;
 
 /** Completions by shell, each as a text. */
 export async function formatCompletions() {
-  const words = await readCommandWords();
+  const words = await readCommandWords(COMMANDS);
   return {
     bash: formatBash(words),
     zsh: formatZsh(words),

@@ -5,11 +5,8 @@
  */
 
 import type { Recognised } from "../dialects/dialect.ts";
-import {
-  DIALECT_NAMES,
-  DIALECTS,
-  type NamedProfile,
-} from "../dialects/table.ts";
+import type { NamedProfile } from "../dialects/keys.ts";
+import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
 import { PACKET_SIZE } from "../dialects/knock1/tag.ts";
 
 /** Looks at a packet with the servers' public keys. Never throws because of it. */

@@ -3,6 +3,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
+import type { CommandName } from "../values/program.ts";
 import { coloured, nearest, type Paint, plain } from "../values/text.ts";
 import { durationHint, parseDuration } from "../values/time.ts";
 
@@ -15,9 +16,15 @@ export interface Command {
   readonly help: string;
   /** The words that may stand first behind the name, each with its lines of options. */
   readonly subcommands?: Readonly<Record<string, string>>;
-  /** Runs it and returns the exit status. Throws OperatorErrors. */
-  run(args: string[], runtime: Runtime): Promise<number>;
+  /**
+   * Runs it and returns the exit status. Throws OperatorErrors. `commands` is
+   * for those that describe the others.
+   */
+  run(args: string[], runtime: Runtime, commands: Commands): Promise<number>;
 }
+
+/** The modules of all commands, loaded when they are used. */
+export type Commands = Readonly<Record<CommandName, () => Promise<Command>>>;
 
 /** An option that a help text declares. */
 export interface OptionLine {

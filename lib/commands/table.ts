@@ -1,130 +1,44 @@
-/** The table of commands: dispatch and help. */
+/** The table of commands, and dispatch. */
 
 import type { Runtime } from "../runtime/runtime.ts";
+import type { CommandName } from "../values/program.ts";
 import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
 import { escapeUnsafe, formatJson } from "../values/text.ts";
-import type { Command } from "./command.ts";
-
-/** A line of `knock help`, and the module behind it, loaded when it is used. */
-interface CommandEntry {
-  readonly summary: string;
-  load(): Promise<Command>;
-}
+import type { Commands } from "./command.ts";
 
 /**
- * The commands of this version, in the order of `knock help`. "as string"
- * keeps Deno from reading all of them before the first one runs, a tenth of a
- * knock's time; `compile.include` in deno.json names them for `deno compile`.
+ * The modules of the commands, loaded when they are used. "as string" keeps
+ * Deno from reading all of them before the first one runs, a tenth of a knock's
+ * time; `compile.include` in deno.json names them for `deno compile`.
  */
-export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
-  serve: {
-    summary: "run the server in the foreground",
-    load: () => import("./operator/serve.ts" as string),
-  },
-  init: {
-    summary: "write a new configuration and its key",
-    load: () => import("./operator/init/init.ts" as string),
-  },
-  check: {
-    summary: "validate a configuration",
-    load: () => import("./operator/check.ts" as string),
-  },
-  client: {
-    summary: "enrol, change, list, show and remove clients",
-    load: () => import("./enrol/client.ts" as string),
-  },
-  page: {
-    summary: "write the web page that knocks from a browser",
-    load: () => import("./tools/page.ts" as string),
-  },
-  status: {
-    summary: "show open ports, for whom, and the time left",
-    load: () => import("./operator/status/status.ts" as string),
-  },
-  log: {
-    summary: "show what was opened, and what was refused",
-    load: () => import("./operator/log.ts" as string),
-  },
-  doctor: {
-    summary: "check this machine's setup and suggest fixes",
-    load: () => import("./operator/doctor/doctor.ts" as string),
-  },
-  convert: {
-    summary: "convert another tool's configuration",
-    load: () => import("./operator/convert.ts" as string),
-  },
-  rules: {
-    summary: "print the ruleset for boot, or remove all rules",
-    load: () => import("./operator/rules.ts" as string),
-  },
-  fleet: {
-    summary: "several gateways on one engine: set up, status",
-    load: () => import("./operator/fleet.ts" as string),
-  },
-  import: {
-    summary: "store what `client add` printed",
-    load: () => import("./profiles/import.ts" as string),
-  },
-  send: {
-    summary: "knock: open ports for a limited time",
-    load: () => import("./knock/send.ts" as string),
-  },
-  close: {
-    summary: "close what this client opened",
-    load: () => import("./knock/close.ts" as string),
-  },
-  ping: {
-    summary: "check that the server answers",
-    load: () => import("./knock/ping.ts" as string),
-  },
-  run: {
-    summary: "have the server run one of its commands",
-    load: () => import("./knock/run.ts" as string),
-  },
-  seq: {
-    summary: "send a port sequence",
-    load: () => import("./tools/seq.ts" as string),
-  },
-  exec: {
-    summary: "knock, wait until open, run a command",
-    load: () => import("./knock/exec.ts" as string),
-  },
-  proxy: {
-    summary: "knock and connect, for ssh's ProxyCommand",
-    load: () => import("./knock/proxy.ts" as string),
-  },
-  profiles: {
-    summary: "list this user's profiles",
-    load: () => import("./profiles/profiles.ts" as string),
-  },
-  decode: {
-    summary: "explain a packet, and why it would be refused",
-    load: () => import("./tools/decode.ts" as string),
-  },
-  keygen: {
-    summary: "make a private key",
-    load: () => import("./tools/keygen.ts" as string),
-  },
-  pubkey: {
-    summary: "print the public key of a private one",
-    load: () => import("./tools/pubkey.ts" as string),
-  },
-  demo: {
-    summary: "show the whole job with real parts",
-    load: () => import("./demo/demo.ts" as string),
-  },
-  completion: {
-    summary: "print a completion script for your shell",
-    load: () => import("./completion/completion.ts" as string),
-  },
-  version: {
-    summary: "print the version",
-    load: () => import("./tools/version.ts" as string),
-  },
-  help: {
-    summary: "explain a command",
-    load: () => import("./tools/help.ts" as string),
-  },
+export const COMMANDS: Commands = {
+  serve: () => import("./operator/serve.ts" as string),
+  init: () => import("./operator/init/init.ts" as string),
+  check: () => import("./operator/check.ts" as string),
+  client: () => import("./enrol/client.ts" as string),
+  page: () => import("./tools/page.ts" as string),
+  status: () => import("./operator/status/status.ts" as string),
+  log: () => import("./operator/log.ts" as string),
+  doctor: () => import("./operator/doctor/doctor.ts" as string),
+  convert: () => import("./operator/convert.ts" as string),
+  rules: () => import("./operator/rules.ts" as string),
+  fleet: () => import("./operator/fleet.ts" as string),
+  import: () => import("./profiles/import.ts" as string),
+  send: () => import("./knock/send.ts" as string),
+  close: () => import("./knock/close.ts" as string),
+  ping: () => import("./knock/ping.ts" as string),
+  run: () => import("./knock/run.ts" as string),
+  seq: () => import("./tools/seq.ts" as string),
+  exec: () => import("./knock/exec.ts" as string),
+  proxy: () => import("./knock/proxy.ts" as string),
+  profiles: () => import("./profiles/profiles.ts" as string),
+  decode: () => import("./tools/decode.ts" as string),
+  keygen: () => import("./tools/keygen.ts" as string),
+  pubkey: () => import("./tools/pubkey.ts" as string),
+  demo: () => import("./demo/demo.ts" as string),
+  completion: () => import("./completion/completion.ts" as string),
+  version: () => import("./tools/version.ts" as string),
+  help: () => import("./tools/help.ts" as string),
 };
 
 /** Runs a command line, prints what went wrong, and returns the exit status. */
@@ -189,25 +103,24 @@ async function dispatch(
 ): Promise<number> {
   const [first, ...rest] = args;
   if (first === undefined) {
-    runtime.err((await COMMANDS.help!.load()).help);
+    runtime.err((await COMMANDS.help()).help);
     return 2;
   }
   if (first === "--help" || first === "-h") {
-    return (await COMMANDS.help!.load()).run(rest, runtime);
+    return (await COMMANDS.help()).run(rest, runtime, COMMANDS);
   }
   if (first === "--version" || first === "-V") {
-    return (await COMMANDS.version!.load()).run(rest, runtime);
+    return (await COMMANDS.version()).run(rest, runtime, COMMANDS);
   }
-  const entry = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
-  if (entry) {
-    const command = await entry.load();
+  if (Object.hasOwn(COMMANDS, first)) {
+    const command = await COMMANDS[first as CommandName]();
     const end = rest.indexOf("--");
     const own = end < 0 ? rest : rest.slice(0, end);
     if (own.includes("--help") || own.includes("-h")) {
       runtime.out(command.help);
       return 0;
     }
-    return command.run(rest, runtime);
+    return command.run(rest, runtime, COMMANDS);
   }
   // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
   if (rest.some((one) => /^-?\d/.test(one))) {
@@ -218,7 +131,7 @@ async function dispatch(
   if (first.startsWith("-")) throw (await slips()).explainOption(args);
   // A word that is no command is a profile to knock with.
   try {
-    return await (await COMMANDS.send!.load()).run([...args], runtime);
+    return await (await COMMANDS.send()).run([...args], runtime, COMMANDS);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     throw (await slips()).explainSlip(args, error);

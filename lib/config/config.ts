@@ -1,6 +1,6 @@
 /** A valid configuration, as the server uses it. `parse.ts` makes it. */
 
-import type { ClientKeys, OwnKeys } from "../dialects/table.ts";
+import type { ClientKeys, OwnKeys } from "../dialects/keys.ts";
 import type { FleetConfig } from "../fleet/fleet.ts";
 import type { Sequence } from "../sequences/sequence.ts";
 import type { Endpoint, Prefix } from "../values/address.ts";

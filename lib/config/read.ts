@@ -1,13 +1,8 @@
 /** `server.yaml` as text -> a valid configuration, or every mistake in it. */
 
-import {
-  type ClientKeys,
-  DIALECT_NAMES,
-  DIALECTS,
-  type KeyedDialect,
-  type OwnKeys,
-} from "../dialects/table.ts";
-import { parseCodeSecret } from "../dialects/codes.ts";
+import type { ClientKeys, KeyedDialect, OwnKeys } from "../dialects/keys.ts";
+import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
+import { parseCodeSecret } from "../dialects/crypto/codes.ts";
 import {
   at,
   configError,

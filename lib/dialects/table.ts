@@ -17,108 +17,25 @@ import type {
   Dialect,
   DialectName,
   Enrolling,
-  Explanation,
   KernelForm,
   NewKeys,
-  OwnKey,
   OwnPart,
-  Recognised,
-  Scene,
   Sealer,
 } from "./dialect.ts";
 import type { OpenPgp } from "./fwknop/gpg.ts";
+import { fwknopClient, fwknopProfile } from "./fwknop/keys.ts";
 import {
-  fwknopClient,
-  type FwknopClientKeys,
-  fwknopProfile,
-  type FwknopProfileKeys,
-} from "./fwknop/keys.ts";
-import type { Knock1Client } from "./knock1/open.ts";
-import {
-  knockClient,
-  type KnockClientKeys,
-  type KnockKeys,
-  knockProfile,
-} from "./knock1/keys.ts";
-import {
-  openmeClient,
-  type OpenmeClientKeys,
-  openmeOwn,
-  openmeProfile,
-  type OpenmeProfileKeys,
-} from "./openme/keys.ts";
-import {
-  openspaClient,
-  type OpenspaClientKeys,
-  openspaOwn,
-  type OpenspaOwnKey,
-  openspaProfile,
-  type OpenspaProfileKeys,
-} from "./openspa/keys.ts";
-
-/** The keys of each dialect: a client's on the server, and a profile's. */
-interface KeyTypes {
-  readonly knock: { client: KnockClientKeys; profile: KnockKeys };
-  readonly fwknop: { client: FwknopClientKeys; profile: FwknopProfileKeys };
-  readonly openme: { client: OpenmeClientKeys; profile: OpenmeProfileKeys };
-  readonly openspa: { client: OpenspaClientKeys; profile: OpenspaProfileKeys };
-}
-
-/** A client's keys on the server, by dialect; null: none. */
-export type ClientKeys = {
-  readonly [N in DialectName]: KeyTypes[N]["client"] | null;
-};
-
-/** A profile's keys: those of one dialect, null for the others. */
-export type ProfileKeys = {
-  readonly [N in DialectName]: KeyTypes[N]["profile"] | null;
-};
-
-/** The server's own keys, besides that of knock/1. */
-export interface OwnKeys {
-  /** X25519, 32 bytes. */
-  readonly openme: OwnKey<Uint8Array>;
-  readonly openspa: OpenspaOwnKey;
-}
-
-/** The part of a configuration that dialects use. */
-export interface ServerKeys extends OwnKeys {
-  /** The server's X25519 private key of knock/1, 32 bytes. */
-  readonly key: Uint8Array;
-  readonly maxSkewMs: number;
-  readonly clients: readonly (ClientKeys & {
-    readonly name: string;
-    /** True if the client may knock from a browser. */
-    readonly web: boolean;
-  })[];
-  /** Clients of knock/1 that are kept elsewhere, and found by their key; absent: none. */
-  readonly shared?: SharedKnock1;
-}
-
-/** Clients of knock/1 that are not in memory. */
-interface SharedKnock1 {
-  readonly hasKnock: boolean;
-  readonly hasWeb: boolean;
-  /** Finds the client with a public key, 32 bytes. */
-  find(key: Uint8Array): Knock1Client | null;
-}
-
-/** A profile, as far as dialects are concerned. */
-export type NamedProfile = ProfileKeys & { readonly name: string };
-
-/** A dialect as `knock decode` uses it. Nothing here throws because of a packet. */
-export interface ExplainSide {
-  /** True if a packet has the dialect's form, for a server without clients of it. */
-  hasForm(packet: Uint8Array): boolean;
-  /** Explains a packet to the server, whose keys for this dialect are there. */
-  explain(keys: ServerKeys, packet: Uint8Array, scene: Scene): Explanation;
-  /** Explains a packet to a client; null: it has another form. */
-  recognise(
-    profiles: readonly NamedProfile[],
-    packet: Uint8Array,
-    nowMs: number,
-  ): Recognised | null;
-}
+  type ClientKeys,
+  clientsOf,
+  type ExplainSide,
+  type KeyedDialect,
+  type KeyTypes,
+  type ProfileKeys,
+  type ServerKeys,
+} from "./keys.ts";
+import { knockClient, knockProfile } from "./knock1/keys.ts";
+import { openmeClient, openmeOwn, openmeProfile } from "./openme/keys.ts";
+import { openspaClient, openspaOwn, openspaProfile } from "./openspa/keys.ts";
 
 /** One dialect: C is a client's keys on the server, P a profile's. */
 interface DialectEntry<C, P> {
@@ -225,9 +142,6 @@ export const DIALECTS = ENTRIES as Readonly<
 /** The names of all dialects. */
 export const DIALECT_NAMES = Object.keys(DIALECTS) as DialectName[];
 
-/** Dialects with a key of the server's own, besides knock/1. */
-export type KeyedDialect = keyof OwnKeys;
-
 /** The dialects that a client has keys for. */
 export function dialectsOf(client: ClientKeys): DialectName[] {
   return DIALECT_NAMES.filter((name) => client[name] !== null);
@@ -236,17 +150,6 @@ export function dialectsOf(client: ClientKeys): DialectName[] {
 /** The dialect that a profile knocks in. */
 export function dialectOf(profile: ProfileKeys): DialectName {
   return DIALECT_NAMES.find((name) => profile[name] !== null)!;
-}
-
-/** The clients with keys of a dialect, and those keys. */
-export function clientsOf<N extends DialectName>(
-  { clients }: ServerKeys,
-  dialect: N,
-): (KeyTypes[N]["client"] & { readonly name: string })[] {
-  return clients.flatMap((client) => {
-    const keys: KeyTypes[N]["client"] | null = client[dialect];
-    return keys ? [{ ...keys, name: client.name }] : [];
-  });
 }
 
 /** Forms of the packets of some clients, in the dialects that are wanted. */

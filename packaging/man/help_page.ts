@@ -31,7 +31,7 @@ const EXITS: readonly [string, string][] = [
 /** Writes the page. */
 export async function formatHelpPage(date: string): Promise<string> {
   const commands: string[] = [];
-  for (const [name, { load }] of Object.entries(COMMANDS)) {
+  for (const [name, load] of Object.entries(COMMANDS)) {
     if (name === "help") continue;
     commands.push(
       `.Ss ${quote(`knock ${name}`)}`,

@@ -11,7 +11,7 @@ import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { run } from "../../lib/commands/enrol/client.ts";
 import { formatQr, formatQrSvg } from "../../lib/commands/enrol/qr.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
-import { parseCodeSecret } from "../../lib/dialects/codes.ts";
+import { parseCodeSecret } from "../../lib/dialects/crypto/codes.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import {
   ConfigError,

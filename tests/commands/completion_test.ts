@@ -118,7 +118,7 @@ for (const [shell, ask] of Object.entries(SHELLS)) {
   });
 }
 
-for (const [name, { load }] of Object.entries(COMMANDS)) {
+for (const [name, load] of Object.entries(COMMANDS)) {
   test(`knock ${name} explains each of its options, in 80 columns`, async () => {
     const { help, subcommands = {} } = await load();
     const lines = readOptionLines(help);

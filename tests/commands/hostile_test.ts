@@ -123,9 +123,9 @@ function commandLines(name: string, command: Command): string[][] {
   ];
 }
 
-for (const name of Object.keys(COMMANDS)) {
+for (const [name, load] of Object.entries(COMMANDS)) {
   test(`knock ${name} prints nothing of its arguments that acts on a terminal`, async () => {
-    const command = await COMMANDS[name]!.load();
+    const command = await load();
     for (const args of commandLines(name, command)) {
       const runtime = machine();
       runtime.clock.set(START_MS);

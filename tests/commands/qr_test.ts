@@ -8,7 +8,7 @@ import {
   formatQrSvg,
   qrColumns,
 } from "../../lib/commands/enrol/qr.ts";
-import { formatOtpauth } from "../../lib/dialects/codes.ts";
+import { formatOtpauth } from "../../lib/dialects/crypto/codes.ts";
 import { cameraSkip, decode, draw, photograph } from "../fakes/camera.ts";
 import { ENROLMENT } from "../fakes/fake_server.ts";
 

@@ -15,7 +15,10 @@ import { run as runClose } from "../../lib/commands/knock/close.ts";
 import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";
 import { run as runImport } from "../../lib/commands/profiles/import.ts";
-import { oneTimeCode, parseCodeSecret } from "../../lib/dialects/codes.ts";
+import {
+  oneTimeCode,
+  parseCodeSecret,
+} from "../../lib/dialects/crypto/codes.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
 import {
   FailureError,

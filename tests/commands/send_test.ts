@@ -12,7 +12,7 @@ import { run as runClose } from "../../lib/commands/knock/close.ts";
 import { run as runPing } from "../../lib/commands/knock/ping.ts";
 import { run as runSend } from "../../lib/commands/knock/send.ts";
 import { runCommand } from "../../lib/commands/table.ts";
-import { oneTimeCode } from "../../lib/dialects/codes.ts";
+import { oneTimeCode } from "../../lib/dialects/crypto/codes.ts";
 import type { Runtime } from "../../lib/runtime/runtime.ts";
 import {
   FailureError,

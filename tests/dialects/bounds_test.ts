@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { oneTimeCode, STEP_MS } from "../../lib/dialects/codes.ts";
+import { oneTimeCode, STEP_MS } from "../../lib/dialects/crypto/codes.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import type { Action } from "../../lib/dialects/dialect.ts";
 import type { Datagrams } from "../../lib/runtime/runtime.ts";

@@ -7,7 +7,7 @@ import {
   oneTimeCode,
   parseCode,
   parseCodeSecret,
-} from "../../lib/dialects/codes.ts";
+} from "../../lib/dialects/crypto/codes.ts";
 
 const SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

@@ -7,7 +7,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { oneTimeCode, parseCodeSecret } from "../../lib/dialects/codes.ts";
+import {
+  oneTimeCode,
+  parseCodeSecret,
+} from "../../lib/dialects/crypto/codes.ts";
 import { decode, photograph } from "../fakes/camera.ts";
 import { BrowserDriver, BROWSERS, PAGE_URL } from "./browsing.ts";
 import { CLIENTS, type Pair, scriptCommand, SERVER, until } from "./netns.ts";

@@ -8,7 +8,7 @@ import {
   oneTimeCode,
   parseCodeSecret,
   STEP_MS,
-} from "../../lib/dialects/codes.ts";
+} from "../../lib/dialects/crypto/codes.ts";
 import { CLIENTS, type Pair, pass, SERVER } from "./netns.ts";
 import { type Program, programTest } from "./program.ts";
 

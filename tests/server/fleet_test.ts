@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { Client, Config } from "../../lib/config/config.ts";
-import { oneTimeCode } from "../../lib/dialects/codes.ts";
+import { oneTimeCode } from "../../lib/dialects/crypto/codes.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
 import type { Firewall, Grant } from "../../lib/firewall/firewall.ts";
 import { openAmong } from "../../lib/firewall/firewall.ts";

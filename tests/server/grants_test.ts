@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { Client, Config } from "../../lib/config/config.ts";
-import { oneTimeCode } from "../../lib/dialects/codes.ts";
+import { oneTimeCode } from "../../lib/dialects/crypto/codes.ts";
 import {
   type Firewall,
   FirewallError,

@@ -1,6 +1,10 @@
 /** One-time codes of a knock and its retries. */
 
-import { oneTimeCode, parseCodeSecret, STEP_MS } from "../../dialects/codes.ts";
+import {
+  oneTimeCode,
+  parseCodeSecret,
+  STEP_MS,
+} from "../../dialects/crypto/codes.ts";
 import type { Profile } from "../profile/profile.ts";
 import type { CodeUse } from "./outcome.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { parseCodeSecret } from "../../dialects/codes.ts";
+import { parseCodeSecret } from "../../dialects/crypto/codes.ts";
 import {
   type Endpoint,
   formatEndpoint,

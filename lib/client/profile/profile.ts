@@ -20,12 +20,9 @@
  * @module
  */
 
-import { parseCodeSecret } from "../../dialects/codes.ts";
-import {
-  DIALECT_NAMES,
-  PROFILE_FIELDS,
-  type ProfileKeys,
-} from "../../dialects/table.ts";
+import { parseCodeSecret } from "../../dialects/crypto/codes.ts";
+import type { ProfileKeys } from "../../dialects/keys.ts";
+import { DIALECT_NAMES, PROFILE_FIELDS } from "../../dialects/table.ts";
 import {
   type Endpoint,
   parseAddress,

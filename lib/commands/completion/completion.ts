@@ -1,7 +1,7 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
 import { nearest } from "../../values/text.ts";
-import { parseOptions, takePositionals } from "../command.ts";
+import { type Commands, parseOptions, takePositionals } from "../command.ts";
 import { formatBash } from "./bash.ts";
 import { formatFish } from "./fish.ts";
 import { readCommandWords } from "./words.ts";
@@ -25,7 +25,11 @@ Example:
 const SHELLS = { bash: formatBash, zsh: formatZsh, fish: formatFish } as const;
 
 /** Runs `knock completion`, and returns the exit status. */
-export async function run(args: string[], runtime: Runtime): Promise<number> {
+export async function run(
+  args: string[],
+  runtime: Runtime,
+  commands: Commands,
+): Promise<number> {
   const options = parseOptions(args, help);
   const [shell] = takePositionals(options, ["SHELL"], 1);
   if (shell === undefined) {
@@ -40,6 +44,6 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   const format = SHELLS[shell as keyof typeof SHELLS];
-  runtime.out(format(await readCommandWords()));
+  runtime.out(format(await readCommandWords(commands)));
   return 0;
 }

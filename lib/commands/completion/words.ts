@@ -3,8 +3,8 @@
 import { CONVERTERS } from "../../config/convert/table.ts";
 import { BACKENDS } from "../../config/shape.ts";
 import { DIALECT_NAMES } from "../../dialects/table.ts";
-import { type OptionLine, readOptionLines } from "../command.ts";
-import { COMMANDS } from "../table.ts";
+import { type CommandName, SUMMARIES } from "../../values/program.ts";
+import { type Commands, type OptionLine, readOptionLines } from "../command.ts";
 
 /** Value of an option or argument: a kind of word, or one of these words. */
 export type Kind =
@@ -65,10 +65,12 @@ const POSITIONALS: Readonly<Record<string, readonly [Kind, Kind?]>> = {
 };
 
 /** Every command and subcommand, in the order of `knock help`. */
-export async function readCommandWords(): Promise<readonly CommandWord[]> {
+export async function readCommandWords(
+  commands: Commands,
+): Promise<readonly CommandWord[]> {
   const words: CommandWord[] = [];
-  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
-    const { help, subcommands = {} } = await load();
+  for (const [name, summary] of Object.entries(SUMMARIES)) {
+    const { help, subcommands = {} } = await commands[name as CommandName]();
     const under = Object.entries(subcommands);
     words.push({
       ...describe(name, summary, under.length > 0 ? "" : help),

@@ -15,7 +15,10 @@ import {
   makeOwnFolder,
   replaceOwn,
 } from "../../config/files/rights.ts";
-import { CODE_SECRET_SIZE, formatCodeSecret } from "../../dialects/codes.ts";
+import {
+  CODE_SECRET_SIZE,
+  formatCodeSecret,
+} from "../../dialects/crypto/codes.ts";
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {

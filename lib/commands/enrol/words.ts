@@ -7,7 +7,7 @@ import {
   type NewClient,
   type NewEntry,
 } from "../../config/files/write.ts";
-import { formatOtpauth } from "../../dialects/codes.ts";
+import { formatOtpauth } from "../../dialects/crypto/codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Endpoint } from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";

@@ -20,7 +20,7 @@ import {
   type Profile,
 } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
-import { parseCode } from "../../dialects/codes.ts";
+import { parseCode } from "../../dialects/crypto/codes.ts";
 import type { Answer } from "../../dialects/dialect.ts";
 import { MAX_PORTS } from "../../dialects/knock1/items.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -53,6 +53,14 @@ export const SENDING =
 interface SendingOptions {
   readonly profile: Profile;
   readonly sending: SendOptions;
+}
+
+/** Form of the output. */
+export interface OutputForm {
+  readonly quiet: boolean;
+  readonly json: boolean;
+  /** True if a reply was wanted. */
+  readonly reply: boolean;
 }
 
 /**

@@ -13,8 +13,8 @@ import { dialectOf, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { formatLocal } from "../../values/time.ts";
+import type { OutputForm } from "./asking.ts";
 import { Progress } from "./progress.ts";
-import type { OutputForm } from "./send.ts";
 
 /** Form of the output, and how to close at the end; null: the grant ends by itself. */
 interface Manner extends OutputForm {

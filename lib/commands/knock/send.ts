@@ -22,6 +22,7 @@ import {
   askedOpening,
   askedPorts,
   askedServer,
+  type OutputForm,
   printFacts,
   SENDING,
 } from "./asking.ts";
@@ -65,14 +66,6 @@ Example:
     $ knock home --open tcp/22 --for 1h
     open tcp/22 for 203.0.113.9 until 15:04:05
 `;
-
-/** Form of the output. */
-export interface OutputForm {
-  readonly quiet: boolean;
-  readonly json: boolean;
-  /** True if a reply was wanted. */
-  readonly reply: boolean;
-}
 
 /** Runs `knock send`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {

@@ -1,13 +1,17 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UsageError } from "../../values/errors.ts";
+import {
+  COMMAND_NAMES,
+  type CommandName,
+  SUMMARIES,
+} from "../../values/program.ts";
 import { nearest } from "../../values/text.ts";
-import { parseOptions, takePositionals } from "../command.ts";
-import { COMMANDS } from "../table.ts";
+import { type Commands, parseOptions, takePositionals } from "../command.ts";
 
-const WIDTH = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
+const WIDTH = Math.max(...COMMAND_NAMES.map((name) => name.length));
 
-const LIST = Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `    ${name.padEnd(WIDTH)}  ${summary}`)
+const LIST = Object.entries(SUMMARIES)
+  .map(([name, summary]) => `    ${name.padEnd(WIDTH)}  ${summary}`)
   .join("\n");
 
 export const help = `Usage:
@@ -31,7 +35,11 @@ Example:
 `;
 
 /** Runs `knock help`, and returns the exit status. */
-export async function run(args: string[], runtime: Runtime): Promise<number> {
+export async function run(
+  args: string[],
+  runtime: Runtime,
+  commands: Commands,
+): Promise<number> {
   // `help client add` asks for `help client`, which explains it.
   const [name] = takePositionals(
     parseOptions(args, help),
@@ -42,12 +50,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime.out(help);
     return 0;
   }
-  if (!Object.hasOwn(COMMANDS, name)) {
+  if (!COMMAND_NAMES.includes(name)) {
     throw new UsageError(
       `there is no command "${name}"`,
-      nearest(name, Object.keys(COMMANDS)),
+      nearest(name, COMMAND_NAMES),
     );
   }
-  runtime.out((await COMMANDS[name]!.load()).help);
+  runtime.out((await commands[name as CommandName]()).help);
   return 0;
 }

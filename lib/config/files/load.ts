@@ -1,6 +1,6 @@
 /** A configuration from its files: text, rights and the server's key. */
 
-import { parseCodeSecret } from "../../dialects/codes.ts";
+import { parseCodeSecret } from "../../dialects/crypto/codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   configError,

@@ -1,12 +1,8 @@
 /** The text of new configurations and of the entries in them, and the server's own keys in other dialects. */
 
 import type { DialectName } from "../../dialects/dialect.ts";
-import {
-  DIALECT_NAMES,
-  DIALECTS,
-  dialectsOf,
-  type KeyedDialect,
-} from "../../dialects/table.ts";
+import type { KeyedDialect } from "../../dialects/keys.ts";
+import { DIALECT_NAMES, DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";

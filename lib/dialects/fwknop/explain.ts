@@ -12,7 +12,7 @@ import {
   hmac,
 } from "../crypto/hash.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../table.ts";
+import { clientsOf, type ExplainSide } from "../keys.ts";
 import { CIPHER_MODES, type CipherMode, decrypt } from "./cipher.ts";
 import { hasGpgForm } from "./gpg.ts";
 import {

@@ -9,7 +9,7 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
-import type { ExplainSide } from "../table.ts";
+import type { ExplainSide } from "../keys.ts";
 import {
   begin,
   type HandshakeState,

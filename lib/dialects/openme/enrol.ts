@@ -16,7 +16,7 @@ import {
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
 import type { ClientFiles, Enrolling, NewKeys } from "../dialect.ts";
-import type { ServerKeys } from "../table.ts";
+import type { ServerKeys } from "../keys.ts";
 import { formatOpenmeSeed, parseOpenmeKey, parseOpenmeSeed } from "./keys.ts";
 import { OPENME_PORT } from "./open.ts";
 

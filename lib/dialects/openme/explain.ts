@@ -1,7 +1,7 @@
 /** Explanation of an openme packet, step by step, for `knock decode`. */
 
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../table.ts";
+import { clientsOf, type ExplainSide } from "../keys.ts";
 import {
   isSignedBy,
   type OpenmeClient,

@@ -6,7 +6,7 @@
  */
 
 import { encodeBase32 } from "@std/encoding/base32";
-import { hotp, parseBase32 } from "../codes.ts";
+import { hotp, parseBase32 } from "../crypto/codes.ts";
 
 /** Bytes of a secret. */
 export const ADK_SECRET_SIZE = 4;

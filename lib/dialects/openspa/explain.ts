@@ -4,7 +4,7 @@ import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { type RsaKey, SessionOpener } from "../crypto/rsa.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../table.ts";
+import { clientsOf, type ExplainSide } from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import { openEnvelope } from "./envelope.ts";
 import {

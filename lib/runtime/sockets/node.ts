@@ -16,7 +16,7 @@ import type {
   Runtime,
   Stream,
 } from "../runtime.ts";
-import { Garbage } from "./deno.ts";
+import { Garbage } from "./garbage.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */

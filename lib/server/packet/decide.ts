@@ -6,7 +6,7 @@
  */
 
 import type { Client } from "../../config/config.ts";
-import { STEP_MS } from "../../dialects/codes.ts";
+import { STEP_MS } from "../../dialects/crypto/codes.ts";
 import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import { MAX_WAITING } from "../grants/queue.ts";
 import {

@@ -6,7 +6,7 @@
  */
 
 import type { Policy } from "../../config/config.ts";
-import { oneTimeCode, STEP_MS } from "../../dialects/codes.ts";
+import { oneTimeCode, STEP_MS } from "../../dialects/crypto/codes.ts";
 import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import {
   type Endpoint,

@@ -1,0 +1,100 @@
+/**
+ * Keys of all dialects, as configurations and profiles hold them. What explains
+ * and enrols takes them from here, and not from the table, which loads it.
+ * @module
+ */
+
+import type {
+  DialectName,
+  Explanation,
+  OwnKey,
+  Recognised,
+  Scene,
+} from "./dialect.ts";
+import type { FwknopClientKeys, FwknopProfileKeys } from "./fwknop/keys.ts";
+import type { KnockClientKeys, KnockKeys } from "./knock1/keys.ts";
+import type { Knock1Client } from "./knock1/open.ts";
+import type { OpenmeClientKeys, OpenmeProfileKeys } from "./openme/keys.ts";
+import type {
+  OpenspaClientKeys,
+  OpenspaOwnKey,
+  OpenspaProfileKeys,
+} from "./openspa/keys.ts";
+
+/** The keys of each dialect: a client's on the server, and a profile's. */
+export interface KeyTypes {
+  readonly knock: { client: KnockClientKeys; profile: KnockKeys };
+  readonly fwknop: { client: FwknopClientKeys; profile: FwknopProfileKeys };
+  readonly openme: { client: OpenmeClientKeys; profile: OpenmeProfileKeys };
+  readonly openspa: { client: OpenspaClientKeys; profile: OpenspaProfileKeys };
+}
+
+/** A client's keys on the server, by dialect; null: none. */
+export type ClientKeys = {
+  readonly [N in DialectName]: KeyTypes[N]["client"] | null;
+};
+
+/** A profile's keys: those of one dialect, null for the others. */
+export type ProfileKeys = {
+  readonly [N in DialectName]: KeyTypes[N]["profile"] | null;
+};
+
+/** The server's own keys, besides that of knock/1. */
+export interface OwnKeys {
+  /** X25519, 32 bytes. */
+  readonly openme: OwnKey<Uint8Array>;
+  readonly openspa: OpenspaOwnKey;
+}
+
+/** Dialects with a key of the server's own, besides knock/1. */
+export type KeyedDialect = keyof OwnKeys;
+
+/** The part of a configuration that dialects use. */
+export interface ServerKeys extends OwnKeys {
+  /** The server's X25519 private key of knock/1, 32 bytes. */
+  readonly key: Uint8Array;
+  readonly maxSkewMs: number;
+  readonly clients: readonly (ClientKeys & {
+    readonly name: string;
+    /** True if the client may knock from a browser. */
+    readonly web: boolean;
+  })[];
+  /** Clients of knock/1 that are kept elsewhere, and found by their key; absent: none. */
+  readonly shared?: SharedKnock1;
+}
+
+/** Clients of knock/1 that are not in memory. */
+interface SharedKnock1 {
+  readonly hasKnock: boolean;
+  readonly hasWeb: boolean;
+  /** Finds the client with a public key, 32 bytes. */
+  find(key: Uint8Array): Knock1Client | null;
+}
+
+/** A profile, as far as dialects are concerned. */
+export type NamedProfile = ProfileKeys & { readonly name: string };
+
+/** A dialect as `knock decode` uses it. Nothing here throws because of a packet. */
+export interface ExplainSide {
+  /** True if a packet has the dialect's form, for a server without clients of it. */
+  hasForm(packet: Uint8Array): boolean;
+  /** Explains a packet to the server, whose keys for this dialect are there. */
+  explain(keys: ServerKeys, packet: Uint8Array, scene: Scene): Explanation;
+  /** Explains a packet to a client; null: it has another form. */
+  recognise(
+    profiles: readonly NamedProfile[],
+    packet: Uint8Array,
+    nowMs: number,
+  ): Recognised | null;
+}
+
+/** The clients with keys of a dialect, and those keys. */
+export function clientsOf<N extends DialectName>(
+  { clients }: ServerKeys,
+  dialect: N,
+): (KeyTypes[N]["client"] & { readonly name: string })[] {
+  return clients.flatMap((client) => {
+    const keys: KeyTypes[N]["client"] | null = client[dialect];
+    return keys ? [{ ...keys, name: client.name }] : [];
+  });
+}
