@@ -13,6 +13,10 @@ import { releaseSeconds } from "./release.ts";
 /** The licences of the packages, as SPDX calls them; a test reads them from the packages. */
 export const LICENCES: Readonly<Record<string, string>> = {
   "@cfworker/json-schema": "MIT",
+  "@nats-io/nats-core": "Apache-2.0",
+  "@nats-io/nkeys": "Apache-2.0",
+  "@nats-io/nuid": "Apache-2.0",
+  "@nats-io/transport-node": "Apache-2.0",
   "@noble/ciphers": "MIT",
   "@puppeteer/browsers": "Apache-2.0",
   "ansi-regex": "MIT",
@@ -32,6 +36,7 @@ export const LICENCES: Readonly<Record<string, string>> = {
   "pure-rand": "MIT",
   "string-width": "MIT",
   "strip-ansi": "MIT",
+  "tweetnacl": "Unlicense",
   "typed-query-selector": "MIT",
   "uqr": "MIT",
   "webdriver-bidi-protocol": "Apache-2.0",

@@ -73,7 +73,9 @@ export const fleet = object({
 type FleetYaml = typeof fleet extends Schema<infer T> ? T : never;
 
 /** Protocols of the addresses of each engine's servers. */
-const PROTOCOLS: Readonly<Record<EngineName, readonly string[]>> = {
+const PROTOCOLS: Readonly<
+  Record<EngineName, readonly [safe: string, open: string]>
+> = {
   etcd: ["https", "http"],
   nats: ["tls", "nats"],
 };
@@ -134,9 +136,6 @@ export function readFleet(
   };
   const { engine, servers, user, password_file, creds_file, tls } = yaml;
 
-  if (engine !== "etcd") {
-    say("engine", `must be etcd in this version, got ${show(engine)}`);
-  }
   for (const address of servers) {
     const protocol = address.split(":")[0]!;
     if (PROTOCOLS[engine].includes(protocol)) continue;
@@ -147,15 +146,24 @@ export function readFleet(
     );
   }
   const certificates = Object.values(tls).some((file) => file !== null);
-  if (certificates && servers.some((one) => /^http:/.test(one))) {
-    say("tls", "must be absent where a server is http://", "use https://");
+  const [safe, open] = PROTOCOLS[engine];
+  if (certificates && servers.some((one) => one.startsWith(`${open}:`))) {
+    say("tls", `must be absent where a server is ${open}://`, `use ${safe}://`);
+  }
+  if (engine === "nats" && yaml.prefix.includes("_")) {
+    say("prefix", `must be without "_" for nats, got ${show(yaml.prefix)}`);
   }
   if ((tls.cert === null) !== (tls.key === null)) {
     say("tls", "must have cert and key, or none of them, got one");
   }
-  if ((user === null) !== (password_file === null)) {
+  // Without a user, a password of NATS is a token.
+  const isToken = engine === "nats" && user === null && password_file !== null;
+  if (!isToken && (user === null) !== (password_file === null)) {
     const lacks = user === null ? "user" : "password_file";
     say(lacks, `is missing: user and password_file belong together`);
+  }
+  if (creds_file !== null && password_file !== null) {
+    say("creds_file", "must be absent where there is a password_file");
   }
   if (creds_file !== null && engine !== "nats") {
     say("creds_file", `must be absent for ${engine}: it is for nats`);
@@ -190,6 +198,7 @@ export function readFleet(
     user: user !== null && password
       ? { name: user, password: password.text }
       : null,
+    token: isToken && password ? password.text : null,
     credentials: credentials?.text ?? null,
     without: yaml.without,
     staleMs: yaml.stale * 1000,

@@ -23,6 +23,8 @@ export interface FleetConfig {
   readonly tls: FleetTls;
   /** User name and password; null = none. */
   readonly user: { readonly name: string; readonly password: string } | null;
+  /** A token of NATS; null = none. */
+  readonly token: string | null;
   /** Text of a NATS credentials file; null = none. */
   readonly credentials: string | null;
   /** Behaviour without the engine: refuse new knocks, or accept by the local record. */

@@ -15,11 +15,13 @@ export async function openEngine(
   runtime: Runtime,
   config: FleetConfig,
 ): Promise<MakeEngine> {
-  const { EtcdEngine } = await import("./etcd/engine.ts" as string);
+  const Engine = config.engine === "etcd"
+    ? (await import("./etcd/engine.ts" as string)).EtcdEngine
+    : (await import("./nats/engine.ts" as string)).NatsEngine;
   return (known, replaced) =>
     failing((error) =>
       new FailureError(
         `fleet.tls: ${error.message}`,
         "give PEM files: ca, and cert with its key",
-      ), () => new EtcdEngine(runtime, config, known, replaced));
+      ), () => new Engine(runtime, config, known, replaced));
 }

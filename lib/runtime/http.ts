@@ -3,7 +3,7 @@
 import { systemError, translating, translatingAsync } from "./errors.ts";
 import type { HttpClient } from "./runtime.ts";
 import { readBody } from "./shared.ts";
-import { SystemError } from "../values/errors.ts";
+import { connectionFailure, SystemError } from "../values/errors.ts";
 
 /** Options of a runtime's fetch that carry the certificates. */
 interface Connecting {
@@ -74,35 +74,9 @@ function connectionError(error: unknown): SystemError {
   const found = systemError(error);
   const { cause } = error as { cause?: unknown };
   const text = cause instanceof Error ? cause.message : found.message;
-  const known = CAUSES.find(([pattern]) =>
-    pattern.test(`${found.code} ${found.message} ${text}`)
-  );
-  return known
-    ? new SystemError(known[1], known[2])
-    : new SystemError(found.code, lastClause(found.message));
+  return connectionFailure(`${found.code} ${found.message} ${text}`) ??
+    new SystemError(found.code, lastClause(found.message));
 }
-
-/** The causes, by words of either runtime. */
-const CAUSES: readonly (readonly [RegExp, code: string, words: string])[] = [
-  [/refused/i, "ECONNREFUSED", "connection refused"],
-  [
-    /UnknownIssuer|unable to verify|self.signed|UNABLE_TO|CERT_SIGNATURE/i,
-    "ECERT",
-    "its certificate is not signed by the given CA",
-  ],
-  [/NotValidForName|ALTNAME/i, "ECERT", "its certificate is for another name"],
-  [
-    /certificate.*expired|expired.*cert|CERT_HAS_EXPIRED/i,
-    "ECERT",
-    "its certificate has expired",
-  ],
-  [/NotValidYet/i, "ECERT", "its certificate is not valid yet"],
-  [
-    /CertificateRequired|certificate required|bad certificate|BadCertificate|UnknownCA|alert.*certificate/i,
-    "ECERT",
-    "it refuses our certificate",
-  ],
-];
 
 function lastClause(message: string): string {
   return message.split(": ").slice(-2).join(": ");

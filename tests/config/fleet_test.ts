@@ -19,6 +19,7 @@ const FILES: Readonly<Record<string, string>> = {
   "gw1.pem": CERTIFICATE,
   "gw1.key": KEY,
   "password": "correct horse",
+  "gw1.creds": "-----BEGIN NATS USER JWT-----\ne30\n",
 };
 
 function read<T extends object>(name: string, kind: KeyKind<T>): KeyRead<T> {
@@ -42,6 +43,7 @@ function parse(fleet: string) {
 }
 
 const ONE = `engine: etcd, servers: "https://10.0.0.1:2379"`;
+const NATS = `engine: nats, servers: "tls://10.0.0.1:4222"`;
 
 test("a fleet is read with the files that it names", () => {
   assertEquals(parse(ONE), {
@@ -52,6 +54,7 @@ test("a fleet is read with the files that it names", () => {
     secret: SECRET,
     tls: { ca: null, cert: null, key: null },
     user: null,
+    token: null,
     credentials: null,
     without: "refuse",
     staleMs: 3_600_000,
@@ -71,11 +74,33 @@ test("a fleet is read with the files that it names", () => {
       secret: SECRET,
       tls: { ca: CERTIFICATE, cert: CERTIFICATE, key: KEY },
       user: { name: "knock", password: "correct horse" },
+      token: null,
       credentials: null,
       without: "local",
       staleMs: 10_000,
     },
   );
+});
+
+test("for NATS a password is a user's, or a token; or there are credentials", () => {
+  const of = (more: string) => {
+    const { user, token, credentials } = parse(`${NATS}${more}`)!;
+    return { user, token, credentials };
+  };
+  const none = { user: null, token: null, credentials: null };
+  assertEquals(of(""), none);
+  assertEquals(of(", user: knock, password_file: password"), {
+    ...none,
+    user: { name: "knock", password: "correct horse" },
+  });
+  assertEquals(of(", password_file: password"), {
+    ...none,
+    token: "correct horse",
+  });
+  assertEquals(of(", creds_file: gw1.creds"), {
+    ...none,
+    credentials: FILES["gw1.creds"],
+  });
 });
 
 const WRONG: readonly (readonly [fleet: string, mistakes: string[]])[] = [
@@ -104,6 +129,25 @@ const WRONG: readonly (readonly [fleet: string, mistakes: string[]])[] = [
   ]],
   [`${ONE}, user: knock`, [
     "fleet.password_file: is missing: user and password_file belong together",
+  ]],
+  [`${ONE}, password_file: password`, [
+    "fleet.user: is missing: user and password_file belong together",
+  ]],
+  [`${NATS}, user: knock, password_file: password, creds_file: gw1.creds`, [
+    "fleet.creds_file: must be absent where there is a password_file",
+  ]],
+  [`${NATS}, user: knock`, [
+    "fleet.password_file: is missing: user and password_file belong together",
+  ]],
+  [`engine: nats, servers: "nats://a:4222", tls: { ca: ca.pem }`, [
+    "fleet.tls: must be absent where a server is nats://",
+  ]],
+  [`engine: nats, servers: "https://a:4222"`, [
+    "fleet.servers: must begin with tls:// or nats:// for nats, got " +
+    `"https://a:4222"`,
+  ]],
+  [`${NATS}, prefix: knock/my_home`, [
+    `fleet.prefix: must be without "_" for nats, got "knock/my_home"`,
   ]],
   [`${ONE}, creds_file: password`, [
     "fleet.creds_file: must be absent for etcd: it is for nats",

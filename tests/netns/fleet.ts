@@ -419,7 +419,7 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
   }
 }
 
-async function kill(
+export async function kill(
   child: ChildProcess,
   signal: NodeJS.Signals,
 ): Promise<number | null> {

@@ -50,7 +50,12 @@ function fleetOf(name: string, over: Partial<FleetConfig> = {}): FleetConfig {
   return {
     ...{ engine: "etcd", servers: ["http://127.0.0.1:1"], prefix: "knock" },
     ...{ secret: SECRET, tls: { ca: null, cert: null, key: null }, user: null },
-    ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
+    ...{
+      token: null,
+      credentials: null,
+      without: "refuse",
+      staleMs: 3_600_000,
+    },
     ...{ name, ...over },
   };
 }

@@ -7,6 +7,7 @@
 import type { HttpClient, Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 import type { EngineMark, FleetConfig } from "../fleet.ts";
+import { MarkKeeper } from "../mark.ts";
 import {
   type EtcdAnswer,
   EtcdError,
@@ -34,11 +35,10 @@ export class EtcdCalls {
   readonly #user: FleetConfig["user"];
   readonly #runtime: Runtime;
   readonly #http: HttpClient;
-  readonly #replaced: () => void;
+  readonly #keeper: MarkKeeper;
   /** The server that answered last, counted on. */
   #preferred = 0;
   #token: string | null = null;
-  #mark: EngineMark | null;
   #aheadMs: number | null = null;
 
   /**
@@ -55,12 +55,11 @@ export class EtcdCalls {
     this.#user = user;
     this.#runtime = runtime;
     this.#http = runtime.openHttp(tls);
-    this.#mark = known;
-    this.#replaced = replaced;
+    this.#keeper = new MarkKeeper(known, replaced);
   }
 
   get mark(): EngineMark | null {
-    return this.#mark;
+    return this.#keeper.mark;
   }
 
   get aheadMs(): number | null {
@@ -110,7 +109,7 @@ export class EtcdCalls {
     body: object,
     timeoutMs: number,
   ): Promise<EtcdAnswer> {
-    const before = this.#mark;
+    const before = this.mark;
     const { status, text, dateMs } = await this.#http.post(
       `${server}/v3/${path}`,
       JSON.stringify(body),
@@ -122,7 +121,10 @@ export class EtcdCalls {
     if (dateMs !== null) {
       this.#aheadMs = dateMs + 500 - this.#runtime.nowMs();
     }
-    if (LINEAR.has(path)) this.#note(answer, before);
+    const { cluster_id: id, revision } = answer.header ?? {};
+    if (LINEAR.has(path) && id && revision !== undefined) {
+      this.#keeper.note({ id, revision: Number(revision) }, before);
+    }
     return answer;
   }
 
@@ -170,26 +172,6 @@ export class EtcdCalls {
       TRY_MS,
     );
     this.#token = String(token);
-  }
-
-  /**
-   * Keeps the mark of the data. What was asked after an answer came is
-   * answered with no lower revision, by whichever server: else it is other data.
-   */
-  #note({ header }: EtcdAnswer, before: EngineMark | null): void {
-    if (!header?.cluster_id || header.revision === undefined) return;
-    const mark = { id: header.cluster_id, revision: Number(header.revision) };
-    const known = this.#mark;
-    const isOther = before !== null &&
-      (mark.id !== before.id || mark.revision < before.revision);
-    const isNoted = before !== null && known?.id === mark.id &&
-      (mark.id !== before.id || known.revision < before.revision);
-    if (isOther && !isNoted) {
-      this.#mark = mark;
-      this.#replaced();
-    } else if (!known || mark.revision > known.revision) {
-      this.#mark = mark;
-    }
   }
 }
 

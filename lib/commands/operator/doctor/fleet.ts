@@ -15,6 +15,9 @@ import { bad, type Finding, ok, warn } from "./finding.ts";
 /** Largest difference of clocks that is not told, milliseconds. */
 const CLOCK_MS = 5000;
 
+/** The units of engines in systemd. */
+const UNITS = { etcd: "etcd", nats: "nats-server" };
+
 /** Checks the fleet of a configuration; nothing where there is none. */
 export async function checkFleet(
   runtime: Runtime,
@@ -34,7 +37,7 @@ export async function checkFleet(
             : bad(
               "fleet_engine",
               `${engine} at ${address}: ${trouble}`,
-              `systemctl status ${engine}, there`,
+              `systemctl status ${UNITS[engine]}, there`,
             ),
         );
       }

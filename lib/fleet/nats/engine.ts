@@ -1,0 +1,272 @@
+/**
+ * NATS JetStream 2.11 and later as the engine of a fleet: a key-value bucket,
+ * which `nats kv` shows, too. A claim is a message that is taken only where its
+ * subject has none, with a life of its own.
+ * @module
+ */
+
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { SystemError } from "../../values/errors.ts";
+import type {
+  Claim,
+  EngineHealth,
+  EngineMark,
+  EngineServer,
+  FleetConfig,
+  FleetEngine,
+  FolderWatch,
+  KeyValue,
+  WatchedFolder,
+} from "../fleet.ts";
+import { NatsCalls, TRY_MS, type Written } from "./calls.ts";
+import { settingsThatLose, type StreamSettings } from "./settings.ts";
+import { DROPPED_LIVE_MS, NatsWatch, wholeOf } from "./watch.ts";
+import {
+  keyName,
+  type NatsAnswer,
+  NatsError,
+  natsError,
+  oldVersion,
+} from "./wire.ts";
+
+/** Longest wait for a claim, milliseconds: an election takes some seconds. */
+const CLAIM_MS = 4000;
+/** Longest wait for any other write. */
+const PUT_MS = 6000;
+/** Pause before a claim is tried again that another try stands in the way of, milliseconds. */
+const PAUSE_MS = 50;
+
+/** A bucket of a NATS cluster. */
+export class NatsEngine implements FleetEngine {
+  readonly name = "nats";
+  readonly #runtime: Runtime;
+  readonly #calls: NatsCalls;
+  readonly #watches = new Set<NatsWatch>();
+
+  /** `known` is the mark of an earlier process; `replaced` is called when the data is other than before. */
+  constructor(
+    runtime: Runtime,
+    config: FleetConfig,
+    known: EngineMark | null,
+    replaced: () => void,
+  ) {
+    this.#runtime = runtime;
+    this.#calls = new NatsCalls(runtime, config, known, () => {
+      for (const watch of this.#watches) watch.restart();
+      replaced();
+    });
+  }
+
+  get mark(): EngineMark | null {
+    return this.#calls.mark;
+  }
+
+  get aheadMs(): number | null {
+    return this.#calls.aheadMs;
+  }
+
+  async claim(key: string, value: string, liveMs: number): Promise<Claim> {
+    const untilMs = this.#runtime.monotonicMs() + CLAIM_MS;
+    const written = { key, value, liveMs, isNew: true };
+    try {
+      while (true) {
+        if (await this.#create(written, untilMs)) return { state: "ours" };
+        const holder = await this.#get(key, untilMs);
+        if (holder !== null) {
+          // An earlier try was carried out, and its answer lost.
+          return holder === value
+            ? { state: "ours" }
+            : { state: "taken", holder };
+        }
+        // It is being written, or has died of its age.
+        if (this.#runtime.monotonicMs() + PAUSE_MS >= untilMs) {
+          return { state: "unknown", why: "no answer in time" };
+        }
+        await this.#runtime.sleep(PAUSE_MS);
+      }
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return { state: "unknown", why: error.message };
+    }
+  }
+
+  async put(key: string, value: string, liveMs: number | null): Promise<void> {
+    await this.#write({ key, value, liveMs });
+  }
+
+  async beat(key: string, value: string, liveMs: number): Promise<void> {
+    await this.#write({ key, value, liveMs });
+    // The bucket may be another one by now, and the clocks apart.
+    await this.#calls.call((connection, timeoutMs) =>
+      this.#calls.look(connection, timeoutMs)
+    );
+  }
+
+  async drop(key: string): Promise<boolean> {
+    if (await this.get(key) === null) return false;
+    await this.#write({
+      ...{ key, value: "", liveMs: DROPPED_LIVE_MS, isDrop: true },
+    });
+    return true;
+  }
+
+  get(key: string): Promise<string | null> {
+    return unlessMissing(() => this.#get(key), null);
+  }
+
+  async *list(name: string): AsyncIterable<readonly KeyValue[]> {
+    const isThere = await unlessMissing(
+      () => this.#calls.call(() => Promise.resolve(true)),
+      false,
+    );
+    if (!isThere) return;
+    try {
+      for await (
+        const { changes } of wholeOf(this.#calls, this.#runtime, name)
+      ) yield changes;
+    } catch (error) {
+      throw natsError(error);
+    }
+  }
+
+  watch(folders: readonly WatchedFolder[]): FolderWatch {
+    const watch = new NatsWatch(this.#calls, this.#runtime, folders);
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  async health(): Promise<EngineHealth> {
+    const looks = await Promise.all(
+      this.#calls.servers.map((address) => this.#look(address)),
+    );
+    const servers = looks.map(({ server }) => server);
+    const found = looks.find(({ bucket }) => bucket)?.bucket;
+    const bucket = this.#calls.stream;
+    if (!found) {
+      const isAnswered = servers.some(({ trouble }) => trouble === null);
+      const words =
+        `there is no bucket ${bucket} yet: the first gateway makes it`;
+      return { servers, warnings: isAnswered ? [words] : [] };
+    }
+    const { replicas = [] } = found.cluster as Cluster ?? {};
+    const warnings = [
+      ...settingsThatLose(bucket, found.config as StreamSettings),
+      ...replicas.flatMap(({ name, current, offline }) =>
+        offline
+          ? [`bucket ${bucket}: its replica at ${name} is away`]
+          : current
+          ? []
+          : [`bucket ${bucket}: its replica at ${name} lags behind`]
+      ),
+    ];
+    return { servers, warnings };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#watches].map((watch) => watch.stop()));
+    await this.#calls.close();
+  }
+
+  /** Creates a key; false where there is one, or one is being written. */
+  async #create(written: Written, untilMs: number): Promise<boolean> {
+    try {
+      await this.#write(written, untilMs);
+      return true;
+    } catch (error) {
+      if (error instanceof NatsError && error.kind === "taken") return false;
+      throw error;
+    }
+  }
+
+  async #write(
+    written: Written,
+    untilMs = this.#runtime.monotonicMs() + PUT_MS,
+  ): Promise<void> {
+    await this.#calls.call(
+      (connection, timeoutMs) =>
+        this.#calls.write(connection, written, timeoutMs),
+      { untilMs, makes: true },
+    );
+  }
+
+  /** Reads a key from the bucket's leader. Throws NatsError. */
+  async #get(key: string, untilMs?: number): Promise<string | null> {
+    const { stream, subjects } = this.#calls;
+    const last_by_subj = subjects + keyName(key);
+    const answer = await this.#calls.call(
+      (connection, timeoutMs) =>
+        this.#calls.ask(
+          connection,
+          `STREAM.MSG.GET.${stream}`,
+          { last_by_subj },
+          timeoutMs,
+        ),
+      { ...(untilMs !== undefined && { untilMs }) },
+    );
+    const { data = "", hdrs = "" } = answer?.message as StoredMessage ?? {};
+    if (!answer || /^(KV-Operation|Nats-Marker-Reason):/m.test(atob(hdrs))) {
+      return null;
+    }
+    return new TextDecoder().decode(Uint8Array.fromBase64(data));
+  }
+
+  async #look(address: string): Promise<{
+    readonly server: EngineServer;
+    readonly bucket?: NatsAnswer;
+  }> {
+    let connection: NatsConnection | null = null;
+    let version: string | null = null;
+    const not = (trouble: string) => ({
+      server: { address, version, leads: false, trouble },
+    });
+    try {
+      connection = await this.#calls.connect(address, TRY_MS);
+      version = connection.info?.version ?? "unknown";
+      const old = oldVersion(version);
+      if (old !== null) return not(old);
+      const bucket = await this.#calls.look(connection, TRY_MS);
+      const { leader } = bucket.cluster as Cluster ?? {};
+      // A server alone is no cluster, and leads.
+      const leads = (leader ?? connection.info?.server_name) ===
+        connection.info?.server_name;
+      return { server: { address, version, leads, trouble: null }, bucket };
+    } catch (thrown) {
+      const error = natsError(thrown);
+      return error.kind === "missing"
+        ? { server: { address, version, leads: false, trouble: null } }
+        : not(error.message);
+    } finally {
+      await connection?.close();
+    }
+  }
+}
+
+/** A message, as JetStream shows it: data and headers in base64. */
+interface StoredMessage {
+  readonly data?: string;
+  readonly hdrs?: string;
+}
+
+/** The servers of a bucket, as JetStream shows them. */
+interface Cluster {
+  readonly leader?: string;
+  readonly replicas?: readonly {
+    readonly name: string;
+    readonly current?: boolean;
+    readonly offline?: boolean;
+  }[];
+}
+
+/** The result of some work, or another value where the bucket is missing. */
+async function unlessMissing<T, U>(
+  work: () => Promise<T>,
+  other: U,
+): Promise<T | U> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof NatsError && error.kind === "missing") return other;
+    throw error;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Real servers of the engines of a fleet on loopback: etcd, and a nats-server
+ * that knock takes, by KNOCK_NATS or from the PATH.
+ * @module
+ */
+
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { EngineName, FleetConfig } from "../../lib/fleet/fleet.ts";
+import { oldVersion } from "../../lib/fleet/nats/wire.ts";
+import { runtime } from "../fakes/runtime.ts";
+import { kill } from "./fleet.ts";
+import { whyNot } from "./netns.ts";
+
+/** The program of NATS: KNOCK_NATS is its path. */
+export const NATS = process.env["KNOCK_NATS"] ?? "nats-server";
+
+/** The version of the nats-server that is here; null = there is none. */
+export function natsVersion(): string | null {
+  const { stdout } = spawnSync(NATS, ["--version"], { encoding: "utf8" });
+  return /v([\d.]+)/.exec(stdout ?? "")?.[1] ?? null;
+}
+
+/**
+ * Reason why tests of an engine cannot run here; null: they can. Debian's
+ * nats-server is too old, so that CI runs those of NATS where KNOCK_NATS says.
+ */
+export function whyNoEngine(engine: EngineName): string | null {
+  if (engine === "etcd") return whyNot(["etcd", "etcdctl"]);
+  const version = natsVersion();
+  return version === null
+    ? "there is no nats-server: KNOCK_NATS is its path"
+    : oldVersion(version);
+}
+
+/** Options of a `test()` of an engine; throws in CI where etcd is missing. */
+export function skipOf(engine: EngineName) {
+  const reason = whyNoEngine(engine);
+  if (reason !== null && engine === "etcd" && process.env["CI"] === "true") {
+    throw new Error(`cannot run: ${reason}`);
+  }
+  return { skip: reason ?? false, timeout: 120_000 };
+}
+
+/** Files for TLS: two authorities, and a certificate of the first for 127.0.0.1, a server's and a client's. */
+export interface Certificates {
+  readonly ca: string;
+  readonly other: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A server of an engine, which is started, stopped and emptied. */
+export class EngineServer {
+  readonly engine: EngineName;
+  readonly port: number;
+  readonly folder = mkdtempSync(join(tmpdir(), "knock-engine-"));
+  /** Lines of the configuration of NATS, beside the address and JetStream. */
+  readonly lines: string[] = [];
+  /** More options of etcd. */
+  readonly options: string[] = [];
+  program = NATS;
+  isSafe = false;
+  #child: ChildProcess | null = null;
+
+  private constructor(engine: EngineName, port: number) {
+    this.engine = engine;
+    this.port = port;
+  }
+
+  static async make(engine: EngineName): Promise<EngineServer> {
+    return new EngineServer(engine, await freePort());
+  }
+
+  get address(): string {
+    const schemes = this.engine === "etcd"
+      ? ["http", "https"]
+      : ["nats", "tls"];
+    return `${schemes[this.isSafe ? 1 : 0]}://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const data = join(this.folder, "data");
+    if (this.engine === "etcd") {
+      const peer = `http://127.0.0.1:${await freePort()}`;
+      // deno-fmt-ignore
+      this.#spawn([
+        "etcd", "--name", "n1", "--data-dir", data, "--log-level", "error",
+        "--listen-client-urls", this.address, "--advertise-client-urls", this.address,
+        "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+        "--initial-cluster", `n1=${peer}`, ...this.options,
+      ]);
+    } else {
+      const file = join(this.folder, "nats.conf");
+      writeFileSync(
+        file,
+        [
+          `listen: "127.0.0.1:${this.port}"`,
+          "server_name: n1",
+          `jetstream { store_dir: "${data}"${
+            // Debian's does not know it.
+            whyNoEngine("nats") === null ? ", sync_interval: always" : ""} }`,
+          ...this.lines,
+        ].join("\n"),
+      );
+      this.#spawn([this.program, "-c", file]);
+    }
+  }
+
+  #spawn([program, ...args]: readonly string[]): void {
+    this.#child = spawn(program!, args, { stdio: "ignore" });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child) await kill(this.#child, "SIGKILL");
+  }
+
+  empty(): void {
+    rmSync(join(this.folder, "data"), { recursive: true, force: true });
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** The section of a configuration for this server; `over` is what it has else. */
+  config(over: Partial<FleetConfig> = {}): FleetConfig {
+    return {
+      ...{ engine: this.engine, servers: [this.address], name: "gw1" },
+      ...{ prefix: "knock/test", secret: new Uint8Array(32).fill(3) },
+      ...{ tls: { ca: null, cert: null, key: null }, user: null, token: null },
+      ...{ credentials: null, without: "refuse", staleMs: 3_600_000, ...over },
+    };
+  }
+
+  /** Makes certificates in the folder. */
+  makeCertificates(): Certificates {
+    const folder = join(this.folder, "tls");
+    mkdirSync(folder);
+    const path = (name: string) => join(folder, name);
+    const openssl = (...args: string[]) => {
+      const { status, stderr } = spawnSync("openssl", args, {
+        encoding: "utf8",
+      });
+      if (status !== 0) throw new Error(stderr);
+    };
+    const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    for (const name of ["ca", "other"]) {
+      // deno-fmt-ignore
+      openssl(
+        "req", "-x509", ...curve, "-nodes", "-days", "2", "-subj", `/CN=${name}`,
+        "-keyout", path(`${name}.key`), "-out", path(`${name}.pem`),
+      );
+    }
+    // deno-fmt-ignore
+    openssl(
+      "req", "-x509", ...curve, "-nodes", "-days", "2", "-subj", "/CN=gw1",
+      "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+      "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
+      "-keyout", path("gw1.key"), "-out", path("gw1.pem"),
+    );
+    return {
+      ...{ ca: path("ca.pem"), other: path("other.pem") },
+      ...{ cert: path("gw1.pem"), key: path("gw1.key") },
+    };
+  }
+}
+
+async function freePort(): Promise<number> {
+  const listener = await runtime.listenStream(
+    { host: "127.0.0.1", port: 0 },
+    () => {},
+  );
+  await listener.close();
+  return listener.at.port;
+}
