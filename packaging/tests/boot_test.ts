@@ -37,10 +37,10 @@ class Stage {
     this.#folder = folder;
   }
 
-  async make(suite: string): Promise<void> {
+  async make(suite: string, packages: readonly string[] = []): Promise<void> {
     await this.pair.make();
     await this.pair.serve("tcp", SSH, WEB);
-    this.system.make(suite);
+    this.system.make(suite, packages);
     this.system.bring(join(this.#folder, deb));
     await this.system.boot();
     await this.system.booted();
@@ -190,6 +190,53 @@ for (const suite of SUITES) {
       rmSync(folder, { recursive: true });
     }
   });
+}
+
+/** Firewalls of others, and how an admin sets them up to let both ports and the knocks in. */
+const NEIGHBOURS = {
+  ufw: `ufw allow ${SSH}/tcp
+    ufw allow ${WEB}/tcp
+    ufw allow 62201/udp
+    ufw --force enable
+    systemctl enable ufw`,
+  firewalld: `systemctl enable --now firewalld
+    firewall-cmd --permanent --add-port=${WEB}/tcp --add-port=62201/udp
+    firewall-cmd --reload`,
+};
+
+for (const suite of SUITES) {
+  for (const [name, setup] of Object.entries(NEIGHBOURS)) {
+    test(
+      `the package on ${suite} beside ${name}: closed at every look`,
+      { skip },
+      async () => {
+        const { folder } = build(`${MACHINE},deb`);
+        const stage = new Stage(folder);
+        const { system, pair } = stage;
+        try {
+          await stage.make(suite, [name]);
+          system.run(setup);
+          await pair.opens(HERE, SSH);
+          system.run(`dpkg -i /root/${deb}`);
+          stage.enrol();
+          system.run("systemctl enable --now knock-guard knock");
+          await pair.shuts(HERE, SSH);
+          await stage.opened();
+          await pair.shuts(HERE, SSH);
+          await stage.reboots(`a reboot beside ${name}`);
+          system.run(`systemctl restart ${name}`);
+          await stage.looksClosed(`a restart of ${name}`);
+          await stage.opened();
+          await pair.shuts(HERE, SSH);
+          // The one that is asked when it starts: the guard was first.
+          await stage.reboots(`another reboot beside ${name}`);
+        } finally {
+          await stage.remove();
+          rmSync(folder, { recursive: true });
+        }
+      },
+    );
+  }
 }
 
 const DROP_INS = "/etc/systemd/system/knock.service.d";

@@ -20,6 +20,8 @@ const MIRROR = process.env["KNOCK_DEBIAN_MIRROR"];
 /** Folder that keeps the systems, one for each suite, for the next time. */
 const KEPT = process.env["KNOCK_BOOT_ROOTS"];
 
+const PACKAGES = ["systemd-sysv", "nftables", "iproute2", "procps"];
+
 /** Brings the cable up when a network service would: not before the guard. */
 const UPLINK = `[Unit]
 DefaultDependencies=no
@@ -47,13 +49,13 @@ export class Machine {
     this.#pair = pair;
   }
 
-  /** Makes the system of a Debian suite. */
-  make(suite: string): void {
-    const kept = join(KEPT ?? this.#scratch, suite);
+  /** Makes the system of a Debian suite, with some more packages. */
+  make(suite: string, packages: readonly string[] = []): void {
+    const kept = join(KEPT ?? this.#scratch, [suite, ...packages].join("-"));
     if (!existsSync(join(kept, "usr/bin/dpkg"))) {
       run("debootstrap", [
         "--variant=minbase",
-        "--include=systemd-sysv,nftables,iproute2,procps",
+        `--include=${[...PACKAGES, ...packages].join()}`,
         suite,
         kept,
         ...(MIRROR ? [MIRROR] : []),
