@@ -147,7 +147,10 @@ defaults: { for: 1h, max_for: 1h }
       assertEquals(await tab(), "button");
       assertEquals(await tab(), "make");
       await browser.press("Enter");
-      await browser.shows("#own", await browser.text("#own"));
+      await until(
+        "it shows the line to type",
+        async () => (await browser.text("#line")).startsWith("knock client"),
+      );
       await look("make");
       assertEquals(await tab(), "line");
       assertEquals(await tab(), "forget");
