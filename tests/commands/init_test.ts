@@ -42,6 +42,21 @@ test("run() writes a configuration that is valid, both files 0600", async () => 
   assert(runtime.stderr.includes(`wrote ${FILE} and ${KEY_FILE}`));
 });
 
+test("run() writes the file that KNOCK_CONFIG names, as all commands read it", async () => {
+  const runtime = new FakeRuntime({
+    userId: 0,
+    env: { KNOCK_CONFIG: "/srv/knock/my.yaml" },
+  });
+  runtime.programs.set("nft", () => ({ code: 0 }));
+  assertEquals(await run([], runtime), 0);
+  assertMatch(
+    runtime.stderr,
+    /^wrote \/srv\/knock\/my.yaml and \/srv\/knock\/server.key\n/,
+  );
+  assert(!runtime.stderr.includes("--config"), runtime.stderr);
+  assertEquals(runtime.files.stat(FILE), null);
+});
+
 test("run() says what guarding means for containers", async () => {
   const runtime = root(0);
   runtime.files.put(

@@ -105,7 +105,7 @@ export async function addClient(
   if (config.clients.some((client) => client.name === name)) {
     throw new FailureError(
       `there is a client "${name}" in ${file} already`,
-      `\`knock client remove ${name}\` removes it; its old keys then end`,
+      `\`knock client remove ${name}\` removes it; its keys stop working`,
     );
   }
   const fleet = options.flag("local") ? null : config.fleet;

@@ -131,7 +131,7 @@ export async function shareWith(
     if (await values.client(name)) {
       throw new FailureError(
         `there is a client "${name}" in the fleet already`,
-        `\`knock client remove ${name}\` removes it; its old keys then end`,
+        `\`knock client remove ${name}\` removes it; its keys stop working`,
       );
     }
     createWith(runtime, files.filter(({ isOutput }) => isOutput), () => {});

@@ -56,7 +56,7 @@ export function formatConfig(config: NewConfig): string {
   return `# The server's configuration. It holds its clients' secrets: mode 0600.
 # "knock check" validates it; every key is explained in docs/configuration.md.
 
-# UDP, on every address. Let it through your other firewalls.
+# UDP, on every address. Allow it in your other firewalls.
 listen: [${port}]
 
 # The server's private key, beside this file. Keep a copy in a safe place.
@@ -66,13 +66,13 @@ firewall:
   # ${BACKEND_WORDS[backend]}
   backend: ${backend}
 ${formatBackend(backend, mode, chain)}
-# What is closed to everybody but for who knocked.
+# Ports that are closed to everyone who has not knocked.
 services:${services.length === 0 ? " {}" : ""}
 ${services.map(formatService).join("")}
 # How long a service stays open when a client does not say, and at most.
 defaults: { for: 30s, max_for: 8h }
 
-# "knock client add NAME" writes an entry here and prints what to give to NAME.
+# "knock client add NAME" adds an entry here and prints the line to give to NAME.
 clients:${clients.length === 0 ? " {}" : ""}
 ${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
 }

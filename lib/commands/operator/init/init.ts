@@ -51,7 +51,8 @@ Files that exist are never changed.
 
 Options:
     -d, --dir DIR              The folder. Default: /etc/knock for root,
-                               ~/.config/knock for others.
+                               ~/.config/knock for others; KNOCK_CONFIG names
+                               another file.
     -b, --backend NAME         nft, iptables, gate or command. Default: nft for
                                root on Linux where it works, else gate.
     -m, --mode MODE            nft, iptables: guard or accept. Default: guard;
@@ -76,7 +77,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   takePositionals(options, []);
   const dir = options.value("dir");
   const file = dir === undefined
-    ? defaultConfig(runtime)
+    ? runtime.env("KNOCK_CONFIG") ?? defaultConfig(runtime)
     : configIn(runtime, dir);
   const backend = options.value("backend");
   const named = backend === undefined
@@ -209,7 +210,7 @@ async function hasLegacy(runtime: Runtime): Promise<boolean> {
 
 function safeDefault(runtime: Runtime): string | null {
   try {
-    return defaultConfig(runtime);
+    return runtime.env("KNOCK_CONFIG") ?? defaultConfig(runtime);
   } catch {
     return null;
   }
