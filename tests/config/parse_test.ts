@@ -1,11 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
-import {
-  parseConfig,
-  readConfig,
-  type Surroundings,
-} from "../../lib/config/read.ts";
+import { parseConfig, readConfig } from "../../lib/config/read.ts";
+import type { Surroundings } from "../../lib/config/clients.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 

@@ -8,9 +8,8 @@ import type { Action } from "../../lib/dialects/dialect.ts";
 import type { Datagrams } from "../../lib/runtime/runtime.ts";
 import type { Firewall } from "../../lib/firewall/firewall.ts";
 import { MAX_WAITING, Queue } from "../../lib/server/grants/queue.ts";
-import { CodeGuard, delayMs } from "../../lib/server/packet/decide.ts";
+import { CodeGuard, delayMs, RateCap } from "../../lib/server/packet/limits.ts";
 import { isTimely, judge } from "../../lib/server/packet/judge.ts";
-import { RateCap } from "../../lib/server/packet/limits.ts";
 import { Receiver } from "../../lib/server/packet/receiver.ts";
 import {
   type LedgerEntry,

@@ -1,14 +1,10 @@
 import { assertEquals } from "@std/assert";
 import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
-import {
-  type Fate,
-  fatesIn,
-  hooked,
-  type Probe,
-} from "../../lib/firewall/host/flow.ts";
+import { type Fate, fatesIn, hooked } from "../../lib/firewall/host/flow.ts";
+import type { Probe } from "../../lib/firewall/host/model.ts";
 import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
-import { parseNftJson } from "../../lib/firewall/host/nft_json.ts";
+import { parseNftJson } from "../../lib/firewall/host/nft/json.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import printed from "./doctor_ruleset.json" with { type: "json" };
 // What nft 1.0.6 prints of a ruleset with one of each kind of rule.

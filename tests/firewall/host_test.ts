@@ -3,10 +3,10 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { chooseFirewall } from "../../lib/firewall/host/choice.ts";
-import type { HostRules, Match } from "../../lib/firewall/host/flow.ts";
+import type { HostRules, Match } from "../../lib/firewall/host/model.ts";
 import { judgeWanted, ownOf } from "../../lib/firewall/host/granted.ts";
 import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
-import { parseNftJson } from "../../lib/firewall/host/nft_json.ts";
+import { parseNftJson } from "../../lib/firewall/host/nft/json.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 
 const OWN = ownOf({ backend: "nft", mode: "guard", chain: null })!;

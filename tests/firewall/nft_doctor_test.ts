@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { NFT_GUARD } from "../fakes/fixtures.ts";
 import { checkAccept } from "../../lib/commands/operator/doctor/backend.ts";
 import { findDrops, findJump } from "../../lib/firewall/host/jump.ts";
-import { parseNftJson } from "../../lib/firewall/host/nft_json.ts";
+import { parseNftJson } from "../../lib/firewall/host/nft/json.ts";
 import {
   formatHostChain,
   parseHostChain,

@@ -24,13 +24,15 @@ import {
   staleIngress,
 } from "../../lib/firewall/nft/rules/prefilter.ts";
 import {
-  guardPlan,
   KNOWN_NAMES,
-  knownHostPlace,
   ownNames,
-  type Plan,
   rulesetText,
 } from "../../lib/firewall/nft/rules/ruleset.ts";
+import {
+  guardPlan,
+  knownHostPlace,
+  type Plan,
+} from "../../lib/firewall/nft/rules/plan.ts";
 import { parseHostChain } from "../../lib/firewall/nft/rules/sets.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";

@@ -1,9 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import {
-  guardPlan,
-  rulesetText,
-} from "../../lib/firewall/nft/rules/ruleset.ts";
+import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
+import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
 import {
   formatPortRange,
   mergePorts,

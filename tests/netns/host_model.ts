@@ -2,11 +2,8 @@
 
 import { createInterface } from "node:readline";
 import process from "node:process";
-import {
-  formatCause,
-  judgePassing,
-  type Probe,
-} from "../../lib/firewall/host/flow.ts";
+import { formatCause, judgePassing } from "../../lib/firewall/host/flow.ts";
+import type { Probe } from "../../lib/firewall/host/model.ts";
 import { HostReader } from "../../lib/firewall/host/read.ts";
 import { runtime } from "../fakes/runtime.ts";
 

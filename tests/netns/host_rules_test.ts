@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Match, Probe } from "../../lib/firewall/host/flow.ts";
+import type { Match, Probe } from "../../lib/firewall/host/model.ts";
 import type { Ask, Judged } from "./host_model.ts";
 import { BEHIND, CLIENTS, netnsTest, type Pair, SERVER } from "./netns.ts";
 

@@ -1,10 +1,8 @@
 /** Port sequences in the real kernel, knocked with real packets. */
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  guardPlan,
-  rulesetText,
-} from "../../lib/firewall/nft/rules/ruleset.ts";
+import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
+import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
 import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,

@@ -4,12 +4,11 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { checkServer } from "../../lib/commands/operator/doctor/server.ts";
 import { datagramPlaces, doorwaysOf } from "../../lib/config/config.ts";
-import { parseConfig, type Surroundings } from "../../lib/config/read.ts";
+import { parseConfig } from "../../lib/config/read.ts";
+import type { Surroundings } from "../../lib/config/clients.ts";
 import { kernelForms } from "../../lib/dialects/table.ts";
-import {
-  guardPlan,
-  rulesetText,
-} from "../../lib/firewall/nft/rules/ruleset.ts";
+import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
+import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
 import type { Sniffed } from "../../lib/firewall/firewall.ts";
 import { knockFilter } from "../../lib/sequences/tcpdump.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";

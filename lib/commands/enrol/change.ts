@@ -14,10 +14,13 @@ import {
 } from "../../config/files/load.ts";
 import { needConfig } from "../../config/files/places.ts";
 import type { Config } from "../../config/config.ts";
-import { readSharedClient } from "../../config/read.ts";
+import {
+  includeClients,
+  type IncludedFile,
+  readSharedClient,
+} from "../../config/clients.ts";
 import type { FleetConfig } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
-import { includeClients, type IncludedFile } from "../../config/include.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { ConfigError, FailureError, UsageError } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";

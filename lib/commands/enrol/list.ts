@@ -6,7 +6,7 @@ import { needConfig } from "../../config/files/places.ts";
 import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
-import { readSharedClient } from "../../config/read.ts";
+import { readSharedClient } from "../../config/clients.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { OperatorError, SystemError, UsageError } from "../../values/errors.ts";

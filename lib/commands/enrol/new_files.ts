@@ -4,7 +4,7 @@ import { clientFiles } from "../../config/files/edit.ts";
 import { readConfigText } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";
 import type { Config } from "../../config/config.ts";
-import { readSharedClient } from "../../config/read.ts";
+import { readSharedClient } from "../../config/clients.ts";
 import type { FleetConfig, SharedEntry } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import { configError, isMapping } from "../../values/schema.ts";

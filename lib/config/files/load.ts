@@ -10,7 +10,7 @@ import {
 } from "../../values/schema.ts";
 import { counted } from "../../values/text.ts";
 import type { Config } from "../config.ts";
-import { CLIENTS_FOLDER, type IncludedFile } from "../include.ts";
+import { CLIENTS_FOLDER, type IncludedFile } from "../clients.ts";
 import { parseConfig } from "../read.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
 import { pathBeside, stateFolder } from "./places.ts";

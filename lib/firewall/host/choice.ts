@@ -5,7 +5,7 @@ import {
   type PortRange,
 } from "../../values/ports.ts";
 import { DEFAULT_CHAIN } from "../nft/rules/sets.ts";
-import type { FilterChain, HostRules } from "./flow.ts";
+import type { FilterChain, HostRules } from "./model.ts";
 import {
   type AcceptMode,
   acceptMode,

@@ -14,16 +14,8 @@ import {
   formatHostChain,
   parseHostChain,
 } from "../nft/rules/sets.ts";
-import {
-  type Cause,
-  type FilterChain,
-  formatCause,
-  type HostRules,
-  judgePassing,
-  type Own,
-  type Passing,
-  type Probe,
-} from "./flow.ts";
+import { type Cause, formatCause, judgePassing, type Passing } from "./flow.ts";
+import type { FilterChain, HostRules, Own, Probe } from "./model.ts";
 import { findJump } from "./jump.ts";
 
 /** Ports that a grant opens, or that a caller asks about. */

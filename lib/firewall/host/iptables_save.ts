@@ -13,8 +13,8 @@ import {
   type Probe,
   type RuleAction,
   sure,
-} from "./flow.ts";
-import { ELSEWHERE } from "./nft_json.ts";
+} from "./model.ts";
+import { ELSEWHERE } from "./nft/json.ts";
 
 /** Where the kernel calls a built-in chain. */
 const HOOKS: Readonly<Record<string, string>> = {

@@ -10,16 +10,14 @@ import {
   type HostChain,
   hostTable,
 } from "../nft/rules/sets.ts";
+import { type Fate, fatesIn, hooked } from "./flow.ts";
 import {
-  type Fate,
-  fatesIn,
   type FilterChain,
-  hooked,
   type HostRules,
   type Own,
   OWN_TABLE,
   type Probe,
-} from "./flow.ts";
+} from "./model.ts";
 
 /** A fault, and the hint that mends it. */
 export interface Problem {

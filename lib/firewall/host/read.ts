@@ -2,14 +2,10 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Family } from "../firewall.ts";
-import type { FilterChain, HostRules } from "./flow.ts";
+import type { FilterChain, HostRules } from "./model.ts";
 import { isOfChain, parseIptablesSave } from "./iptables_save.ts";
-import {
-  type Json,
-  type NftRules,
-  parseElements,
-  parseNftJson,
-} from "./nft_json.ts";
+import { type NftRules, parseElements, parseNftJson } from "./nft/json.ts";
+import type { Json } from "./nft/match.ts";
 import { orNull, SystemError } from "../../values/errors.ts";
 
 /** Without counters and without the elements of sets: those of grants may be a hundred thousand. */

@@ -38,7 +38,7 @@ import {
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import { portsBehind } from "./rules/behind.ts";
-import { allPlaces, ownPorts, type Plan } from "./rules/ruleset.ts";
+import { allPlaces, ownPorts, type Plan } from "./rules/plan.ts";
 import { hostTable, ONCE_KINDS, TABLE } from "./rules/sets.ts";
 import { Xdp } from "../xdp/xdp.ts";
 

@@ -2,7 +2,7 @@
 
 import { FirewallError } from "../firewall.ts";
 import { findDrops, findJump, type Problem } from "../host/jump.ts";
-import { parseNftJson } from "../host/nft_json.ts";
+import { parseNftJson } from "../host/nft/json.ts";
 import type { Nft } from "./library.ts";
 import { findTable, readTable } from "./listing.ts";
 import { type HostChain, hostTable } from "./rules/sets.ts";

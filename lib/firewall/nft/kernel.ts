@@ -24,13 +24,8 @@ import {
   unneededText,
 } from "./listing.ts";
 import { ingressProbe, staleIngress } from "./rules/prefilter.ts";
-import {
-  GUARD,
-  knownHostPlace,
-  ownNames,
-  type Plan,
-  rulesetText,
-} from "./rules/ruleset.ts";
+import { GUARD, ownNames, rulesetText } from "./rules/ruleset.ts";
+import { knownHostPlace, type Plan } from "./rules/plan.ts";
 import {
   formatHostChain,
   type HostChain,

@@ -1,13 +1,8 @@
 /** A listing of nft: whose a table is, what is in it, and the script that takes ours out. Pure. */
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
-import {
-  GUARD,
-  KNOWN_NAMES,
-  ownNames,
-  placesOf,
-  type Plan,
-} from "./rules/ruleset.ts";
+import { GUARD, KNOWN_NAMES, ownNames } from "./rules/ruleset.ts";
+import { placesOf, type Plan } from "./rules/plan.ts";
 import {
   formatHostChain,
   type HostChain,

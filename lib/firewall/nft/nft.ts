@@ -15,7 +15,8 @@ import { type Nft, openNft } from "./library.ts";
 import { findRemovals, findTable } from "./listing.ts";
 import { portsBehind, resolveBehind } from "./rules/behind.ts";
 import { resolveForwards } from "./rules/forwards.ts";
-import { ownPorts, rulesetText } from "./rules/ruleset.ts";
+import { rulesetText } from "./rules/ruleset.ts";
+import { ownPorts } from "./rules/plan.ts";
 import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
 
 /** Options of the backend. */

@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import type { Client, Config } from "../../config/config.ts";
-import { readSharedClient } from "../../config/read.ts";
+import { readSharedClient } from "../../config/clients.ts";
 import type { SharedEntry } from "../../fleet/fleet.ts";
 import { DIALECT_NAMES, dialectsOf } from "../../dialects/table.ts";
 import type { DialectName } from "../../dialects/dialect.ts";

@@ -11,7 +11,7 @@ import {
   familyOf,
   FirewallError,
 } from "../../firewall/firewall.ts";
-import type { HostRules } from "../../firewall/host/flow.ts";
+import type { HostRules } from "../../firewall/host/model.ts";
 import {
   type Blocked,
   familiesHere,

@@ -3,7 +3,8 @@
 import type { Config } from "../../../config/config.ts";
 import { conntrackProblem } from "../../../firewall/conntrack.ts";
 import { FirewallError } from "../../../firewall/firewall.ts";
-import { hooked, type HostRules } from "../../../firewall/host/flow.ts";
+import { hooked } from "../../../firewall/host/flow.ts";
+import type { HostRules } from "../../../firewall/host/model.ts";
 import { findDrops, findJump } from "../../../firewall/host/jump.ts";
 import {
   mayAdministerNetwork,

@@ -3,40 +3,29 @@
  * or let everybody past ours.
  */
 
+import { checkBypass, checkDetours, MAX_PROBED, probesOf } from "./bypass.ts";
 import { type Config, doorwaysOf } from "../../../config/config.ts";
 import {
   type Fate,
   fatesIn,
-  type FilterChain,
   hooked,
-  type HostRules,
   judgePassing,
+} from "../../../firewall/host/flow.ts";
+import {
+  type FilterChain,
+  type HostRules,
   type Own,
   OWN_TABLE,
   type Probe,
-  type RuleAction,
-} from "../../../firewall/host/flow.ts";
+} from "../../../firewall/host/model.ts";
 import { findBlocked, ownOf } from "../../../firewall/host/granted.ts";
-import { ELSEWHERE } from "../../../firewall/host/nft_json.ts";
 import {
   proposeInterfaces,
   sortInterfaces,
 } from "../../../firewall/host/interfaces.ts";
-import {
-  isIpv4,
-  parseAddress,
-  parseEndpoint,
-} from "../../../values/address.ts";
-import {
-  containsPorts,
-  formatPortRange,
-  onePort,
-  type PortRange,
-} from "../../../values/ports.ts";
+import { isIpv4, parseAddress } from "../../../values/address.ts";
+import { formatPortRange } from "../../../values/ports.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-
-/** Most ports of a range that are looked at. */
-const MAX_PROBED = 16;
 
 /** Judges the rest of the packet filter by what this configuration needs. */
 export function checkFirewall(
@@ -187,92 +176,6 @@ function cureFor(table: string, protocol: string, port: number): string {
   return `with ufw: ufw allow ${port}/${protocol}; else: ${nft}`;
 }
 
-/** Ports that are forwarded before any input chain, as those of containers: only mode guard comes before that. */
-function checkBypass(
-  chains: readonly FilterChain[],
-  guarded: readonly PortRange[],
-  isGuarded: boolean,
-): Finding[] {
-  const findings = new Map<string, Finding>();
-  for (const base of hooked(chains, "nat", "prerouting")) {
-    for (const probe of probesOf(guarded)) {
-      const [to] = [...fatesIn(base, chains, probe).keys()].filter((fate) =>
-        fate.startsWith("dnat ") && fate !== `dnat ${ELSEWHERE}`
-      );
-      if (to === undefined) continue;
-      const port = `${probe.protocol}/${probe.port}`;
-      const target = to.slice("dnat ".length);
-      findings.set(
-        port,
-        isGuarded
-          ? ok(
-            "filter_bypass",
-            `${port} is forwarded to ${target}, and guarded before that`,
-          )
-          : bad(
-            "filter_bypass",
-            `${port} is forwarded to ${target} before any input chain, as Docker ` +
-              "and Podman do with published ports: it is open to everybody",
-            `firewall: { mode: guard } guards it; or publish it as ` +
-              `127.0.0.1:${probe.port}:…`,
-          ),
-      );
-    }
-  }
-  return [...findings.values()];
-}
-
-/** Ports without a guard that lead to a guarded one of this machine, behind its guard. */
-function checkDetours(
-  { chains, local }: Pick<HostRules, "chains" | "local">,
-  guarded: readonly PortRange[],
-): Finding[] {
-  const findings = new Map<string, Finding>();
-  const isGuarded = (protocol: PortRange["protocol"], port: number) =>
-    guarded.some((range) => containsPorts(range, onePort(protocol, port)));
-  for (const { table, name, hook, families, rules } of chains) {
-    if (hook !== null && hook.at !== "prerouting") continue;
-    for (const { action, match, text } of rules) {
-      const to = redirectedTo(action, local);
-      for (const protocol of ["tcp", "udp"] as const) {
-        if (to === null || !isGuarded(protocol, to)) continue;
-        const leads = (port: number) =>
-          match({ family: families[0]!, protocol, port }) === "yes" &&
-          !isGuarded(protocol, port);
-        const port = ALL_PORTS.find(leads);
-        if (port === undefined) continue;
-        findings.set(
-          `${protocol}/${port}`,
-          bad(
-            "filter_bypass",
-            `${protocol}/${port} leads to ${protocol}/${to}, which is guarded, ` +
-              `and is not guarded itself: rule "${text}" in chain ${name} of ` +
-              `table ${table}`,
-            `services: { NAME: [${protocol}/${to}, ${protocol}/${port}] }`,
-          ),
-        );
-      }
-    }
-  }
-  return [...findings.values()];
-}
-
-const ALL_PORTS: readonly number[] = Array.from(
-  { length: 65_535 },
-  (_, index) => index + 1,
-);
-
-/** The port of this machine that a rule leads to; null = it leads elsewhere, or nowhere. */
-function redirectedTo(
-  action: RuleAction,
-  local: readonly string[],
-): number | null {
-  if (action.do === "redirect") return action.port;
-  if (action.do !== "dnat") return null;
-  const to = parseEndpoint(action.to);
-  return to && local.includes(to.host) ? to.port : null;
-}
-
 /** Checks the way of what is routed to hosts behind this machine; names are resolved by the server. */
 function checkBehind(
   { firewall, services }: Pick<Config, "firewall" | "services">,
@@ -374,19 +277,6 @@ function checkInterfaces(
       warn(id, `there is no interface "${name}"`, "ip link shows their names")
     ),
   ];
-}
-
-function probesOf(ports: readonly PortRange[]): Probe[] {
-  return ports.flatMap((range) => {
-    const { protocol, first, last } = range;
-    const all = Array.from(
-      { length: Math.min(last - first + 1, MAX_PROBED) },
-      (_, index) => first + index,
-    );
-    return all.flatMap((port) =>
-      ([4, 6] as const).map((family) => ({ family, protocol, port }))
-    );
-  });
 }
 
 function familiesOf(host: string): readonly (4 | 6)[] {

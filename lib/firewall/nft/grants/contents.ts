@@ -1,7 +1,7 @@
 /** Elements of a plan's sets, and the scripts that make them so. Pure. */
 
 import { FAMILIES, type Grant, openingKey } from "../../firewall.ts";
-import { allPlaces, type Plan } from "../rules/ruleset.ts";
+import { allPlaces, type Plan } from "../rules/plan.ts";
 import {
   eachSet,
   holdsIntervals,

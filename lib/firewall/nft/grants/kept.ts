@@ -4,7 +4,7 @@ import type { Runtime } from "../../../runtime/runtime.ts";
 import { formatPortRange } from "../../../values/ports.ts";
 import { familyOf, FirewallError, type Grant } from "../../firewall.ts";
 import { checkTarget, type ForwardRule } from "../rules/forwards.ts";
-import { placesOf, type Plan } from "../rules/ruleset.ts";
+import { placesOf, type Plan } from "../rules/plan.ts";
 
 /** Throws FirewallError where a grant cannot be kept as it is. */
 export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {

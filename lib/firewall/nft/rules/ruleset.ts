@@ -1,33 +1,19 @@
 /**
- * The ruleset of the nft backend, as text, and the plan it is made from. Pure. A grant is an element of one
+ * The ruleset of the nft backend, as text. Pure. A grant is an element of one
  * of its sets, with a timeout, so that the kernel ends it by itself.
  * @module
  */
 
+import { NETWORKS, placesOf, type Plan } from "./plan.ts";
 import {
   formatPortRange,
   mergePorts,
   onePort,
   type PortRange,
 } from "../../../values/ports.ts";
-import { type BehindPorts, behindRules, portsBehind } from "./behind.ts";
-import { WIDEST_NETWORK } from "../../../values/address.ts";
-import {
-  type Facing,
-  FAMILIES,
-  type Guarded,
-  lines,
-  OWNER,
-  type Prefilter,
-  type Refuse,
-  type Sniffed,
-} from "../../firewall.ts";
-import {
-  type ForwardRule,
-  landedRules,
-  natChains,
-  targetMaps,
-} from "./forwards.ts";
+import { behindRules } from "./behind.ts";
+import { lines, OWNER, type Refuse } from "../../firewall.ts";
+import { landedRules, natChains, targetMaps } from "./forwards.ts";
 import { counterText, gateChains, gateObjects } from "./prefilter.ts";
 import {
   asked,
@@ -38,14 +24,9 @@ import {
   emptyChain,
   formatHostChain,
   granted,
-  type HostChain,
-  hostPlace,
   isBehind,
   isOwnKind,
-  networkKind,
-  OWN_KINDS,
   ownPlace,
-  type SetKind,
   setNames,
   setText,
   TABLE,
@@ -89,13 +70,6 @@ export function ownNames(plan: Plan): Set<string> {
   ];
   return new Set(objects);
 }
-
-/** Lengths of all networks that grants may be for. */
-const NETWORKS: readonly number[] = FAMILIES.flatMap((family) => {
-  const widest = WIDEST_NETWORK[family];
-  const most = family === 4 ? 32 : 128;
-  return Array.from({ length: most - widest }, (_, index) => widest + index);
-});
 
 /** The names of all that this program ever puts into our own table, but for sequences. */
 export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
@@ -290,87 +264,4 @@ function acceptRules(place: TablePlace): string[] {
     { ...place, kinds: own },
     (kind, family) => `${granted(place, kind, family)} accept`,
   );
-}
-
-/** All that the ruleset depends on, but the grants. */
-export interface Plan {
-  /** The host's chain that holds the accept rules; null in mode guard. */
-  readonly host: HostChain | null;
-  /** The interfaces of mode guard; none = all but the loopback. */
-  readonly interfaces: readonly string[];
-  /** Answer of a closed port, and of the knocks' port to what is no knock. */
-  readonly refuse: Refuse;
-  /** The ports of all services. */
-  readonly guarded: readonly PortRange[];
-  /** Ports of hosts behind this machine. */
-  readonly behind: readonly BehindPorts[];
-  /** Those of services whose connections end with their grant. */
-  readonly cut: readonly PortRange[];
-  readonly forwards: readonly ForwardRule[];
-  /** True if there are grants with a target of their own. */
-  readonly hasTargets: boolean;
-  /** Lengths of the networks that grants are for, in bits of their family; each once. */
-  readonly networks: readonly number[];
-  readonly gate: Prefilter | null;
-  /** Where the gate is besides prerouting; null = nowhere. */
-  readonly ingress: Facing | null;
-  readonly sniffed: Sniffed | null;
-}
-
-/** Ports of services that are this machine's own. */
-export function ownPorts(services: readonly Guarded[]): PortRange[] {
-  return services.filter(({ at }) => !at).flatMap(({ ports }) => ports);
-}
-
-/** A plan of services alone, in mode guard. */
-export function guardPlan(services: readonly Guarded[]): Plan {
-  const guarded = ownPorts(services);
-  return {
-    host: null,
-    interfaces: [],
-    refuse: "drop",
-    guarded,
-    behind: portsBehind(services),
-    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
-    forwards: [],
-    hasTargets: false,
-    networks: [],
-    gate: null,
-    ingress: null,
-    sniffed: null,
-  };
-}
-
-/** The sets of a plan: those of our own table, and those of the host's. */
-export function placesOf(
-  plan: Plan,
-): { own: TablePlace; host: TablePlace | null } {
-  const { host, forwards, hasTargets, networks } = plan;
-  const ownKinds = [...OWN_KINDS, ...networks.map(networkKind)];
-  const behind: SetKind[] = plan.behind.length > 0
-    ? ["at", ...networks.map((bits) => `at${networkKind(bits)}` as const)]
-    : [];
-  const targets: SetKind[] = hasTargets ? ["sent", "sentonce"] : [];
-  const landed: SetKind[] = hasTargets ? ["landed"] : [];
-  if (!host) {
-    return { own: ownPlace([...ownKinds, ...behind, ...targets]), host: null };
-  }
-  // A rule asks sets of its own table only: what forwards ask is there twice.
-  const asked = forwards.length > 0 ? ownKinds : [];
-  return {
-    own: ownPlace([...asked, ...targets]),
-    host: hostPlace(host, [...ownKinds, ...landed]),
-  };
-}
-
-/** All of {@linkcode placesOf}, in order. */
-export function allPlaces(plan: Plan): TablePlace[] {
-  const { own, host } = placesOf(plan);
-  return host ? [own, host] : [own];
-}
-
-/** The sets that mode accept ever makes in the host's table. */
-export function knownHostPlace(host: HostChain): TablePlace {
-  const networks = NETWORKS.map(networkKind);
-  return hostPlace(host, [...OWN_KINDS, "landed", ...networks]);
 }

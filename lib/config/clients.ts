@@ -1,0 +1,296 @@
+/** Clients of a configuration, in it, in `clients.d/*.yaml` beside it, or shared by a fleet. */
+
+import type { ClientKeys } from "../dialects/keys.ts";
+import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
+import { parseCodeSecret } from "../dialects/crypto/codes.ts";
+import {
+  at,
+  isMapping,
+  type Mistake,
+  type ReadKey,
+  show,
+} from "../values/schema.ts";
+import { nearest } from "../values/text.ts";
+import { formatDuration } from "../values/time.ts";
+import { ALL, readOpen } from "./checks/checks.ts";
+import type { Client, Config, Service } from "./config.ts";
+import type { SharedEntry } from "../fleet/fleet.ts";
+import {
+  client as clientSchema,
+  type ClientYaml,
+  type ServerYaml,
+} from "./shape.ts";
+import { parseYaml } from "../values/yaml.ts";
+
+/** Facts that the text alone does not have. */
+export interface Surroundings {
+  /** The configuration's file, as messages show it. */
+  readonly file: string;
+  /** Reads the server's private key, 32 bytes, or says why it cannot. */
+  readonly readKey: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads the secret of a client's one-time codes, or says why it cannot. */
+  readonly readCode: (name: string) => Uint8Array | Omit<Mistake, "path">;
+  /** Reads another key; absent: there are no other files. */
+  readonly readOther?: ReadKey;
+  /** Files with more clients. */
+  readonly included?: readonly IncludedFile[];
+  /** This machine's name; absent: it has none. */
+  readonly hostName?: string;
+  /** The state folder; `written` is what the configuration says of it. */
+  readonly stateFolder: (written: string | null) => string;
+  /** Mistakes of the file itself, reported with all others. */
+  readonly mistakes?: readonly Mistake[];
+}
+
+/** Settings that a client's entry refers to. */
+interface Beside {
+  readonly defaults: ServerYaml["defaults"];
+  readonly services: readonly Service[];
+  /** All names of services, those with mistakes too. */
+  readonly serviceNames: readonly string[];
+  readonly surroundings: Surroundings;
+}
+
+/** Reads a client: what it may open is looked up, and what it leaves out is filled in. */
+export function readClient(
+  name: string,
+  yaml: ClientYaml,
+  beside: Beside,
+  mistakes: Mistake[],
+): Client {
+  const { defaults, surroundings } = beside;
+  const path = at("clients", name);
+  const maxForSeconds = yaml.max_for ?? defaults.max_for;
+  if (yaml.for !== null && yaml.for > maxForSeconds) {
+    const most = formatDuration(maxForSeconds);
+    mistakes.push({
+      path: `${path}.for`,
+      text: `must be at most max_for, ${most}, got "${
+        formatDuration(yaml.for)
+      }"`,
+      hint: yaml.max_for === null
+        ? `${most} is the default: give the client a "max_for" too`
+        : undefined,
+    });
+  }
+  return {
+    name,
+    ...readClientKeys(yaml, path, surroundings, mistakes),
+    open: readOpen(path, yaml, beside, mistakes),
+    ...readBehind(path, yaml, beside),
+    forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
+    maxForSeconds,
+    from: yaml.from,
+    network: yaml.network,
+    requireAddress: yaml.require_address,
+    anyAddress: yaml.any_address,
+    expiresMs: yaml.expires,
+    hours: yaml.hours,
+    code: yaml.code === null
+      ? null
+      : readCode(yaml.code, `${path}.code`, surroundings, mistakes),
+    once: yaml.once,
+    web: yaml.web,
+    run: yaml.run,
+  };
+}
+
+/**
+ * Reads a client that a fleet shares, by the services, commands and defaults
+ * of this gateway; or says what is wrong with it.
+ */
+export function readSharedClient(
+  name: string,
+  { entry, files }: SharedEntry,
+  { services, defaults, commands, file }: Config,
+): Client | readonly Mistake[] {
+  const mistakes: Mistake[] = [];
+  const path = at("clients", name);
+  const yaml = clientSchema.read(entry, path, mistakes);
+  if (!yaml) return mistakes;
+  const missing = (name: string) => ({ text: `"${name}" is not shared` });
+  const surroundings: Surroundings = {
+    file,
+    readKey: missing,
+    readCode: (name) =>
+      parseCodeSecret((files[name] ?? "").trim()) ?? missing(name),
+    readOther: (name, kind) => {
+      const key = files[name] === undefined
+        ? null
+        : kind.parse(files[name].trim());
+      return key ? { ok: true, key } : { ok: false, mistake: missing(name) };
+    },
+    stateFolder: () => "",
+  };
+  const client = readClient(name, yaml, {
+    defaults: { for: defaults.forSeconds, max_for: defaults.maxForSeconds },
+    services,
+    serviceNames: services.map(({ name }) => name),
+    surroundings,
+  }, mistakes);
+  checkRun(name, yaml, [...commands.keys()], mistakes);
+  checkDialects({ clients: { [name]: entry } }, mistakes);
+  return mistakes.length > 0 ? mistakes : client;
+}
+
+/** Splits what a client may open, where some of it is of hosts behind this machine. */
+function readBehind(
+  path: string,
+  yaml: ClientYaml,
+  beside: Beside,
+): Pick<Client, "behind" | "here"> {
+  const open: readonly unknown[] = yaml.open;
+  const behind = beside.services.filter(({ name, at }) =>
+    at && (open.includes(name) || open.includes(ALL))
+  ).map(({ name }) => name);
+  if (behind.length === 0) return {};
+  const services = beside.services.map((service) =>
+    service.at ? { ...service, ports: [] } : service
+  );
+  return { behind, here: readOpen(path, yaml, { ...beside, services }, []) };
+}
+
+/** Reads a client's keys in every dialect; null, where it has none or with mistakes. */
+function readClientKeys(
+  yaml: ClientYaml,
+  path: string,
+  { readOther }: Surroundings,
+  mistakes: Mistake[],
+): ClientKeys {
+  return Object.fromEntries(DIALECT_NAMES.map((name) => {
+    const { client } = DIALECTS[name];
+    const keys = yaml[name] && client.read
+      ? client.read(yaml[name], at(path, name), mistakes, readOther)
+      : yaml[name];
+    return [name, keys];
+  })) as unknown as ClientKeys;
+}
+
+function readCode(
+  file: string,
+  path: string,
+  { readCode }: Surroundings,
+  mistakes: Mistake[],
+): Uint8Array | null {
+  const secret = readCode(file);
+  if (secret instanceof Uint8Array) return secret;
+  mistakes.push({ ...secret, path });
+  return null;
+}
+
+/** Checks that the commands that a client may run are there. */
+export function checkRun(
+  name: string,
+  { run }: ClientYaml,
+  commands: readonly string[],
+  mistakes: Mistake[],
+): void {
+  for (const command of run) {
+    if (commands.includes(command)) continue;
+    mistakes.push({
+      path: at("clients", `${name}.run`),
+      text: `must be the name of a command, got ${show(command)}`,
+      hint: nearest(command, commands) ??
+        `commands: { ${command}: [PROGRAM, ARGUMENT, ...] }`,
+    });
+  }
+}
+
+/** Checks that each client has the keys of some dialect; `raw` is what YAML made of the text. */
+export function checkDialects(raw: unknown, mistakes: Mistake[]): void {
+  if (!isMapping(raw) || !isMapping(raw.clients)) return;
+  for (const [name, client] of Object.entries(raw.clients)) {
+    const keys = isMapping(client) ? Object.keys(client) : [];
+    if (client !== null && !isMapping(client)) continue;
+    if (DIALECT_NAMES.some((dialect) => keys.includes(dialect))) continue;
+    mistakes.push({
+      path: at("clients", name),
+      text: `must have the keys of a dialect, as in knock: { key, psk }`,
+      hint: `\`knock client add ${name}\` makes the keys and this entry`,
+    });
+  }
+}
+
+// Files beside the configuration.
+
+/** Folder beside the configuration whose files hold more clients. */
+export const CLIENTS_FOLDER = "clients.d";
+
+/** One of these files. */
+export interface IncludedFile {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Configuration with the clients of other files. */
+interface Included {
+  /** Value of the whole, to be read as one file's. */
+  readonly raw: unknown;
+  /** Files of the included clients, by client. */
+  readonly origins: ReadonlyMap<string, string>;
+}
+
+/**
+ * Adds the clients of other files to a configuration's value. A file that
+ * cannot be used, or has a client that is there already, is noted.
+ */
+export function includeClients(
+  raw: unknown,
+  files: readonly IncludedFile[],
+  mistakes: Mistake[],
+): Included {
+  const origins = new Map<string, string>();
+  const clients = isMapping(raw) ? raw.clients ?? {} : null;
+  if (files.length === 0 || !isMapping(clients)) return { raw, origins };
+  const all: Record<string, unknown> = { ...clients };
+  for (const { file, text } of files) {
+    const read = parseYaml(text);
+    const own = read.ok ? clientsIn(read.value) : null;
+    if (!read.ok) mistakes.push({ ...read.mistake, file });
+    else if (!own) {
+      const found = `must be a mapping of clients, got ${show(read.value)}`;
+      mistakes.push({ path: "", text: found, file });
+    }
+    for (const [name, client] of Object.entries(own ?? {})) {
+      if (Object.hasOwn(all, name)) {
+        const other = origins.get(name) ?? "the configuration itself";
+        mistakes.push({
+          path: at("clients", name),
+          text: `must be a client of its own, got one as in ${other}`,
+          file,
+        });
+      } else {
+        all[name] = client;
+        origins.set(name, file);
+      }
+    }
+  }
+  return { raw: { ...raw as object, clients: all }, origins };
+}
+
+/** Clients of such a file: under `clients:`, or the whole of it; null if it is none. */
+function clientsIn(value: unknown): Record<string, unknown> | null {
+  if (value === null || value === undefined) return {};
+  if (!isMapping(value)) return null;
+  const names = Object.keys(value);
+  if (names.length !== 1 || names[0] !== "clients") return value;
+  return value.clients === null
+    ? {}
+    : isMapping(value.clients)
+    ? value.clients
+    : null;
+}
+
+/** The mistakes, those of included clients with the file that they are in. */
+export function inTheirFiles(
+  mistakes: readonly Mistake[],
+  origins: ReadonlyMap<string, string>,
+): Mistake[] {
+  return mistakes.map((mistake) => {
+    const [, file] = [...origins].find(([name]) => {
+      const own = at("clients", name);
+      return mistake.path === own || mistake.path.startsWith(`${own}.`);
+    }) ?? [];
+    return file === undefined ? mistake : { file, ...mistake };
+  });
+}
