@@ -159,6 +159,34 @@ test("connectStream() says that nobody listens", async () => {
   assertEquals(error.code, "ECONNREFUSED");
 });
 
+const libcSkip = process.platform === "linux" ? false : "needs Linux";
+
+test("a library's memory: addresses of bytes, and what a pointer points to", {
+  skip: libcSkip,
+}, async () => {
+  const libc = await runtime.openLibrary("libc.so.6", {
+    close: { parameters: ["i32"], result: "i32" },
+    memcpy: { parameters: ["buffer", "buffer", "u32"], result: "pointer" },
+    __errno_location: { parameters: [], result: "pointer" },
+  });
+  if (!libc) throw new Error("no libc.so.6");
+  const bytes = new Uint8Array(new ArrayBuffer(16));
+  assertEquals(libc.addressOf(bytes) > 0n, true);
+  const rest = bytes.subarray(8);
+  assertEquals(libc.addressOf(rest) - libc.addressOf(bytes), 8n);
+  // It gives back where it has written.
+  const from = Uint8Array.of(1, 2, 3);
+  const written = libc.call("memcpy", bytes, from, from.length);
+  assertEquals(bytes.subarray(0, 4), Uint8Array.of(1, 2, 3, 0));
+  const seen = new Uint8Array(libc.memoryAt(written, bytes.length));
+  assertEquals(seen, bytes);
+  const errno = new Int32Array(
+    libc.memoryAt(libc.call("__errno_location"), 4),
+  );
+  assertEquals([libc.call("close", -1), errno[0]], [-1, 9]);
+  libc.close();
+});
+
 test("openLibrary() is null for what is not there", async () => {
   assertEquals(await runtime.openLibrary("libnone.so.9", {}), null);
 });
