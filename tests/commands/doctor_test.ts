@@ -226,8 +226,8 @@ test("checkFirewall() is content with rules that let all through", () => {
     "-A INPUT -p tcp --dport 22 -j ACCEPT\n";
   assertEquals(told(checkFirewall(nft(), rules(open), true)), [
     "ok table inet knock is in place",
-    "ok the other packet filters let knocks to udp/62201, through",
-    "ok the other packet filters let what is opened, tcp/22, through",
+    "ok the other packet filters let through knocks to udp/62201",
+    "ok the other packet filters let through what is opened, tcp/22",
     "ok guarded ports are silent, as this host's other ports",
   ]);
 });

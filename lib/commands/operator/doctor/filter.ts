@@ -139,7 +139,7 @@ function checkOthers(
       id,
       bases.length === 0
         ? `no other packet filter stands before ${what} ${list}`
-        : `the other packet filters let ${what} ${list}, through`,
+        : `the other packet filters let through ${what} ${list}`,
     ),
   ];
 }
