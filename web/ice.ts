@@ -57,6 +57,7 @@ export async function sendKnock(
   port: number,
 ): Promise<Outcome> {
   const connection = new RTCPeerConnection();
+  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     connection.createDataChannel("knock");
     const ended = new Promise<"open" | "refused" | "silent">((resolve) => {
@@ -66,7 +67,7 @@ export async function sendKnock(
         if (state === "disconnected") resolve("refused");
         if (state === "failed") resolve("silent");
       };
-      setTimeout(() => resolve("silent"), ANSWER_MS);
+      timer = setTimeout(() => resolve("silent"), ANSWER_MS);
     });
     await connection.setLocalDescription();
     const sdp = answerFor(sealed, address, port);
@@ -78,6 +79,7 @@ export async function sendKnock(
       state: state === "silent" && !pairs.some(hasSent) ? "unsent" : state,
     };
   } finally {
+    clearTimeout(timer);
     connection.close();
   }
 }

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -20,14 +21,22 @@ const PROGRAM = [
 const KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
 const SKIP = runtime.platform === "linux" ? false : "needs Linux";
 
-/** A port of UDP that nobody has at the moment. */
-function freePort(): Promise<number> {
+/** A port of UDP and TCP that nobody has, below those that connections of others get. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (await isFree(port, createSocket("udp4"))) {
+      if (await isFree(port, createServer())) return port;
+    }
+  }
+}
+
+function isFree(port: number, one: Socket | Server): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
+    one.once("error", () => resolve(false));
+    const free = () => void one.close(() => resolve(true));
+    if ("bind" in one) one.bind(port, "127.0.0.1", free);
+    else one.listen(port, "127.0.0.1", free);
   });
 }
 
