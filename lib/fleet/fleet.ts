@@ -140,7 +140,7 @@ export interface FleetEngine {
   drop(key: string): Promise<boolean>;
   /** Reads one key; null where there is none. */
   get(key: string): Promise<string | null>;
-  /** Reads a folder, in batches. */
+  /** Reads a folder, in batches and in no order. */
   list(folder: string): AsyncIterable<readonly KeyValue[]>;
   /** Watches folders and single keys, over one connection: what comes for one shows that it carries all. */
   watch(folders: readonly WatchedFolder[]): FolderWatch;

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { newBucket, settingsThatLose } from "../../lib/fleet/nats/settings.ts";
 import {
   bucketOf,
+  headersOf,
   keyName,
   keyOfName,
   NatsError,
@@ -47,6 +48,23 @@ test("versions before 2.11 are too old", () => {
   for (const version of ["2.11.0", "2.15.1", "3.0.0", "2.11.0-RC.1"]) {
     assertEquals(oldVersion(version), null, version);
   }
+});
+
+test("a claim asks for no message before it, and lives at least so long", () => {
+  const written = { key: "accepted/a", value: "gw1 x", liveMs: 60_001 };
+  assertEquals(headersOf("KV_k", { ...written, isNew: true }), [
+    ["Nats-Expected-Stream", "KV_k"],
+    ["Nats-Expected-Last-Subject-Sequence", "0"],
+    ["Nats-TTL", "61s"],
+  ]);
+  assertEquals(headersOf("KV_k", { ...written, liveMs: null }), [
+    ["Nats-Expected-Stream", "KV_k"],
+  ]);
+  assertEquals(headersOf("KV_k", { ...written, isDrop: true }), [
+    ["Nats-Expected-Stream", "KV_k"],
+    ["Nats-TTL", "61s"],
+    ["KV-Operation", "DEL"],
+  ]);
 });
 
 const ANSWERS: readonly (readonly [text: string, kind: string])[] = [
@@ -157,4 +175,9 @@ test("settings that lose data are told, and a new bucket has none", () => {
     assert(lines[0]!.startsWith(`bucket KV_k: ${words}`), lines[0]);
   }
   assertEquals(newBucket("KV_k", "$KV.k.>", 2).num_replicas, 1);
+  const { deny_delete, deny_purge } = newBucket("KV_k", "$KV.k.>", 3);
+  assertEquals({ deny_delete, deny_purge }, {
+    deny_delete: true,
+    deny_purge: true,
+  });
 });

@@ -231,6 +231,19 @@ test("a knock loads no server, and no package that it does not use", () => {
   );
 });
 
+test("a server that is alone loads no engine of a fleet", () => {
+  const reached = [...loaded(
+    "main.ts",
+    "lib/commands/operator/serve.ts",
+    "lib/commands/operator/fleet.ts",
+  )];
+  assert(reached.includes("lib/server/fleet/member.ts"));
+  assertEquals(
+    reached.filter((name) => /^@nats-io|^lib\/fleet\/(etcd|nats)\//.test(name)),
+    [],
+  );
+});
+
 test("each example of the library is run", () => {
   const { tasks } = JSON.parse(
     runtime.files.readText(join(ROOT, "deno.json")),

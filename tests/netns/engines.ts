@@ -1,6 +1,5 @@
 /**
- * Real servers of the engines of a fleet on loopback: etcd, and a nats-server
- * that knock takes, by KNOCK_NATS or from the PATH.
+ * Real servers of the engines of a fleet on loopback, one of each.
  * @module
  */
 
@@ -8,42 +7,9 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import type { EngineName, FleetConfig } from "../../lib/fleet/fleet.ts";
-import { oldVersion } from "../../lib/fleet/nats/wire.ts";
 import { runtime } from "../fakes/runtime.ts";
-import { kill } from "./fleet.ts";
-import { whyNot } from "./netns.ts";
-
-/** The program of NATS: KNOCK_NATS is its path. */
-export const NATS = process.env["KNOCK_NATS"] ?? "nats-server";
-
-/** The version of the nats-server that is here; null = there is none. */
-export function natsVersion(): string | null {
-  const { stdout } = spawnSync(NATS, ["--version"], { encoding: "utf8" });
-  return /v([\d.]+)/.exec(stdout ?? "")?.[1] ?? null;
-}
-
-/**
- * Reason why tests of an engine cannot run here; null: they can. Debian's
- * nats-server is too old, so that CI runs those of NATS where KNOCK_NATS says.
- */
-export function whyNoEngine(engine: EngineName): string | null {
-  if (engine === "etcd") return whyNot(["etcd", "etcdctl"]);
-  const version = natsVersion();
-  return version === null
-    ? "there is no nats-server: KNOCK_NATS is its path"
-    : oldVersion(version);
-}
-
-/** Options of a `test()` of an engine; throws in CI where etcd is missing. */
-export function skipOf(engine: EngineName) {
-  const reason = whyNoEngine(engine);
-  if (reason !== null && engine === "etcd" && process.env["CI"] === "true") {
-    throw new Error(`cannot run: ${reason}`);
-  }
-  return { skip: reason ?? false, timeout: 120_000 };
-}
+import { kill, NATS, whyNoEngine } from "./fleet.ts";
 
 /** Files for TLS: two authorities, and a certificate of the first for 127.0.0.1, a server's and a client's. */
 export interface Certificates {

@@ -17,10 +17,12 @@ import { connectNats } from "../../lib/fleet/nats/transport.ts";
 import { openEngine } from "../../lib/fleet/open.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
-import { EngineServer, natsVersion, skipOf } from "./engines.ts";
+import { EngineServer } from "./engines.ts";
+import { natsVersion, skipOf } from "./fleet.ts";
 import { until } from "./netns.ts";
 
 const ENGINES: readonly EngineName[] = ["etcd", "nats"];
+const TEST_MS = 120_000;
 const HOUR_MS = 3_600_000;
 
 /** Engines that a test opened, to be closed. */
@@ -42,7 +44,7 @@ function engineTest(
   } = {},
 ): void {
   for (const engine of options.engines ?? ENGINES) {
-    test(`${engine}: ${name}`, skipOf(engine), async () => {
+    test(`${engine}: ${name}`, skipOf(engine, TEST_MS), async () => {
       const server = await EngineServer.make(engine);
       const engines: FleetEngine[] = [];
       const opened = {
@@ -475,10 +477,16 @@ engineTest("credentials, and a user whose rights do not do", async (
 ) => {
   await server.stop();
   const { key, seed } = userKey();
-  const rights = (publish: string) =>
-    `authorization { users: [{ nkey: "${key}", permissions: {
-       publish: [${publish}], subscribe: ["_INBOX.>"] } }] }`;
-  server.lines.push(rights(`"$KV.knock_test.>", "$JS.API.>"`));
+  // Those of docs/fleet.md.
+  const document = readFileSync(
+    new URL("../../docs/fleet.md", import.meta.url),
+    "utf8",
+  );
+  const rights = /^permissions: \{[^}]*\}/m.exec(document)![0]
+    .replaceAll("knock_home", "knock_test");
+  server.lines.push(
+    `authorization { users: [{ nkey: "${key}", ${rights} }] }`,
+  );
   await server.start();
   const credentials = `-----BEGIN NATS USER JWT-----
 e30.e30.e30
@@ -490,16 +498,21 @@ ${seed}
 `;
   const engine = await open({ credentials });
   await answers(engine);
+  // So much that the server asks whether it is read.
+  const large = "x".repeat(100_000);
+  for (let n = 0; n < 60; n++) await engine.put(`clients/c${n}`, large, null);
   const told = new Told();
   const watch = engine.watch([
     { name: "clients/", position: null, reader: told },
   ]);
-  await engine.put("clients/bob", "1", null);
-  await until("bob is told", () => told.keys.has("clients/bob"));
+  await until("all are told", () => told.keys.size === 60);
+  assertEquals(await engine.drop("clients/c7"), true);
+  await until("one is gone", () => told.keys.size === 59);
+  assertEquals(told.losses, []);
   await watch.stop();
   assertMatch(
     await whyUnknown(await open({ credentials, prefix: "knock/other" })),
-    /^it forbids our user: .*\$KV\.knock_other/,
+    /^it forbids our user: .*KV_knock_other/,
   );
   assertMatch(
     await whyUnknown(

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   mkdirSync,
@@ -23,6 +23,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { formatEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
+import type { EngineName } from "../../lib/fleet/fleet.ts";
+import { oldVersion } from "../../lib/fleet/nats/wire.ts";
 import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import {
@@ -64,6 +66,7 @@ export function addressOf(node: NodeId): string {
 
 /** The fleet of one test. */
 export class FleetStage {
+  readonly engine: EngineName;
   readonly folder = mkdtempSync(join(tmpdir(), "knock-fleet-"));
   readonly serverKey = fresh();
   readonly secret = formatBase64url(fresh());
@@ -76,6 +79,10 @@ export class FleetStage {
   readonly #gateways = new Map<NodeId, ChildProcess>();
   /** Standard error of each gateway so far. */
   readonly logs = new Map<NodeId, string>();
+
+  constructor(engine: EngineName = "etcd") {
+    this.engine = engine;
+  }
 
   async make(): Promise<void> {
     await sweep();
@@ -143,32 +150,71 @@ export class FleetStage {
 
   // The engine.
 
-  /** Starts etcd on a machine; with its data of before, where it has some. */
+  /** Addresses of the engine's servers. */
+  get servers(): string[] {
+    return NODES.map((one) =>
+      this.engine === "etcd"
+        ? `http://${addressOf(one)}:2379`
+        : `nats://${addressOf(one)}:4222`
+    );
+  }
+
+  /** Starts the engine on a machine; with its data of before, where it has some. */
   startEngine(node: NodeId, ...options: string[]): void {
+    const argv = this.engine === "etcd"
+      ? this.#etcd(node, options)
+      : this.#nats(node);
+    this.#engines.set(node, this.#spawn(this.#nodes.get(node)!, argv));
+  }
+
+  #nats(node: NodeId): string[] {
+    const file = join(this.folder, `nats${node}.conf`);
+    const routes = NODES.map((one) => `"nats://${addressOf(one)}:6222"`);
+    writeFileSync(
+      file,
+      `listen: "${addressOf(node)}:4222"
+server_name: n${node}
+jetstream { store_dir: "${this.#dataOf(node)}", sync_interval: always }
+cluster {
+  name: knock
+  listen: "${addressOf(node)}:6222"
+  routes: [${routes.join(", ")}]
+}
+`,
+    );
+    return [NATS, "-c", file];
+  }
+
+  #etcd(node: NodeId, options: readonly string[]): string[] {
     const own = (port: number) => `http://${addressOf(node)}:${port}`;
     const cluster = NODES.map((one) => `n${one}=http://${addressOf(one)}:2380`)
       .join(",");
     // deno-fmt-ignore
-    const child = this.#spawn(this.#nodes.get(node)!, [
+    return [
       "etcd", "--name", `n${node}`, "--data-dir", this.#dataOf(node),
       "--listen-client-urls", own(2379), "--advertise-client-urls", own(2379),
       "--listen-peer-urls", own(2380), "--initial-advertise-peer-urls", own(2380),
       "--initial-cluster", cluster, "--log-level", "error", ...options,
-    ]);
-    this.#engines.set(node, child);
+    ];
   }
 
-  /** Starts all nodes of etcd, and waits until they take a write. */
+  /** Starts the engine on all machines, and waits until it takes a write. */
   async startEngines(...options: string[]): Promise<void> {
     for (const node of NODES) this.startEngine(node, ...options);
     await this.engineWrites();
   }
 
   async engineWrites(): Promise<void> {
-    await until(
-      "etcd takes a write",
-      async () => (await this.etcdctl("put", "probe", "1")).code === 0,
-    );
+    const { engine, servers } = this;
+    await until(`${engine} takes a write`, async () => {
+      const { code } = engine === "etcd"
+        ? await this.etcdctl("put", "probe", "1")
+        : await run([
+          ...["ip", "netns", "exec", this.#client],
+          ...scriptCommand("engine_probe.ts", engine, ...servers),
+        ]);
+      return code === 0;
+    });
   }
 
   async signalEngine(node: NodeId, signal: NodeJS.Signals): Promise<void> {
@@ -195,6 +241,14 @@ export class FleetStage {
 
   /** The node that leads. */
   async leader(): Promise<NodeId> {
+    if (this.engine === "nats") {
+      const { stdout } = await this.admin(1, "fleet", "status", "--json");
+      const { servers } = JSON.parse(stdout) as {
+        servers: { address: string; leads: boolean }[];
+      };
+      const leading = servers.findIndex(({ leads }) => leads);
+      return NODES[leading]!;
+    }
     const { stdout } = await this.etcdctl("endpoint", "status");
     const line = stdout.split("\n").find((one) =>
       one.split(", ")[4] === "true"
@@ -221,7 +275,6 @@ export class FleetStage {
   ): void {
     this.write(node, "server.key", `${formatBase64url(key)}\n`);
     this.write(node, "fleet.secret", `${secret}\n`);
-    const servers = NODES.map((one) => `"http://${addressOf(one)}:2379"`);
     this.write(
       node,
       "server.yaml",
@@ -231,8 +284,8 @@ firewall: { backend: nft }
 services: { ssh: tcp/22, web: tcp/8080-8090 }
 defaults: { for: 10m, max_for: 1h }
 fleet:
-  engine: etcd
-  servers: [${servers.join(", ")}]
+  engine: ${this.engine}
+  servers: [${this.servers.map((one) => `"${one}"`).join(", ")}]
   name: gw${node}
   prefix: knock/test
 ${fleet.map((line) => `  ${line}\n`).join("")}
@@ -404,7 +457,7 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
   }
 
   #dataOf(node: NodeId): string {
-    return join(this.folder, `etcd${node}`);
+    return join(this.folder, `${this.engine}${node}`);
   }
 
   #spawn(netns: string, argv: readonly string[]): ChildProcess {
@@ -434,17 +487,47 @@ export async function kill(
   return await ended;
 }
 
+/** The program of NATS: KNOCK_NATS is its path. */
+export const NATS = process.env["KNOCK_NATS"] ?? "nats-server";
+
+/** The version of the nats-server that is here; null = there is none. */
+export function natsVersion(): string | null {
+  const { stdout } = spawnSync(NATS, ["--version"], { encoding: "utf8" });
+  return /v([\d.]+)/.exec(stdout ?? "")?.[1] ?? null;
+}
+
+/**
+ * Reason why tests of an engine cannot run here; null: they can. Debian's
+ * nats-server is too old, so that those of NATS run where KNOCK_NATS says.
+ */
+export function whyNoEngine(engine: EngineName): string | null {
+  if (engine === "etcd") return whyNot(["etcd", "etcdctl"]);
+  const version = natsVersion();
+  return version === null
+    ? "there is no nats-server: KNOCK_NATS is its path"
+    : oldVersion(version) ?? whyNot();
+}
+
+/** Options of a test of an engine; throws in CI where etcd cannot run. */
+export function skipOf(engine: EngineName, timeout: number) {
+  const reason = whyNoEngine(engine);
+  if (reason !== null && engine === "etcd" && process.env["CI"] === "true") {
+    throw new Error(`cannot run: ${reason}`);
+  }
+  return { skip: reason ?? false, timeout };
+}
+
 /** A test of a fleet; skipped, or in CI failed, where it cannot run. */
 export function fleetTest(
   name: string,
   body: (stage: FleetStage) => Promise<void>,
-  timeout = TEST_MS,
+  { engine = "etcd", timeout = TEST_MS }: {
+    readonly engine?: EngineName;
+    readonly timeout?: number;
+  } = {},
 ): void {
-  const reason = whyNot(["etcd", "etcdctl"]);
-  const skip = reason !== null && process.env["CI"] !== "true" ? reason : false;
-  test(name, { skip, timeout }, async () => {
-    if (reason !== null) throw new Error(`cannot run: ${reason}`);
-    const stage = new FleetStage();
+  test(name, skipOf(engine, timeout), async () => {
+    const stage = new FleetStage(engine);
     try {
       await stage.make();
       await body(stage);

@@ -253,7 +253,8 @@ async function sharedClients(
       const words = `client ${name} of the fleet cannot be used here: ${why}`;
       runtime.err(`knock: warning: ${escapeUnsafe(words)}\n`);
     }
-    return found;
+    // An engine lists them in an order of its own.
+    return found.sort((a, b) => a.name < b.name ? -1 : 1);
   });
 }
 

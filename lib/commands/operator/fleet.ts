@@ -173,6 +173,8 @@ async function showFleet(args: string[], runtime: Runtime): Promise<number> {
       for await (const [name, value] of values.gateways()) {
         gateways.push({ name, value: value as GatewayValue | null });
       }
+      // An engine lists them in an order of its own.
+      gateways.sort((a, b) => a.name < b.name ? -1 : 1);
     }
     const nowMs = runtime.nowMs();
     const own = { nowMs, key: fingerprintOf(config.key), maxSkewMs };

@@ -16,6 +16,7 @@ import { newBucket } from "./settings.ts";
 import { connectNats } from "./transport.ts";
 import {
   bucketOf,
+  headersOf,
   keyName,
   NAME_IN_USE,
   type NatsAnswer,
@@ -23,6 +24,7 @@ import {
   natsError,
   oldVersion,
   readAnswer,
+  type Written,
 } from "./wire.ts";
 
 /** Longest wait for one answer, milliseconds: then it is asked again. */
@@ -33,18 +35,6 @@ const CALL_MS = 6000;
 const PAUSE_MS = 100;
 /** Interval of pings, milliseconds: a server that misses two is left. */
 const PING_MS = 1000;
-
-/** A key to write, and how. */
-export interface Written {
-  readonly key: string;
-  readonly value: string;
-  /** Life, milliseconds; null = for good. */
-  readonly liveMs: number | null;
-  /** True: only where there is no such key. */
-  readonly isNew?: boolean;
-  /** True: writes that the key was dropped. */
-  readonly isDrop?: boolean;
-}
 
 /** A NATS cluster, as its clients call it. */
 export class NatsCalls {
@@ -191,18 +181,17 @@ export class NatsCalls {
   /** Writes a key; its revision. Throws. */
   async write(
     connection: NatsConnection,
-    { key, value, liveMs, isNew = false, isDrop = false }: Written,
+    written: Written,
     timeout: number,
   ): Promise<number> {
     const before = this.mark;
     const fields = headers();
-    fields.set("Nats-Expected-Stream", this.stream);
-    if (liveMs !== null) fields.set("Nats-TTL", `${Math.ceil(liveMs / 1000)}s`);
-    if (isNew) fields.set("Nats-Expected-Last-Subject-Sequence", "0");
-    if (isDrop) fields.set("KV-Operation", "DEL");
+    for (const [name, value] of headersOf(this.stream, written)) {
+      fields.set(name, value);
+    }
     const { data } = await connection.request(
-      this.subjects + keyName(key),
-      value,
+      this.subjects + keyName(written.key),
+      written.value,
       { timeout, headers: fields },
     );
     const answer = readAnswer(new TextDecoder().decode(data));

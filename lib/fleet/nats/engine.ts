@@ -19,7 +19,7 @@ import type {
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
-import { NatsCalls, TRY_MS, type Written } from "./calls.ts";
+import { NatsCalls, TRY_MS } from "./calls.ts";
 import { settingsThatLose, type StreamSettings } from "./settings.ts";
 import { DROPPED_LIVE_MS, NatsWatch, wholeOf } from "./watch.ts";
 import {
@@ -28,6 +28,7 @@ import {
   NatsError,
   natsError,
   oldVersion,
+  type Written,
 } from "./wire.ts";
 
 /** Longest wait for a claim, milliseconds: an election takes some seconds. */

@@ -135,6 +135,34 @@ export function keyOfName(name: string): string | null {
   }
 }
 
+/** A key to write, and how. */
+export interface Written {
+  readonly key: string;
+  readonly value: string;
+  /** Life, milliseconds; null = for good. */
+  readonly liveMs: number | null;
+  /** True: only where there is no such key. */
+  readonly isNew?: boolean;
+  /** True: writes that the key was dropped. */
+  readonly isDrop?: boolean;
+}
+
+/** Headers of the message that writes a key (ADR-8, ADR-43). */
+export function headersOf(
+  stream: string,
+  { liveMs, isNew = false, isDrop = false }: Written,
+): readonly (readonly [name: string, value: string])[] {
+  return [
+    ["Nats-Expected-Stream", stream],
+    // Linear in the stream: of all that ask for none before, one finds none.
+    ...(isNew ? [["Nats-Expected-Last-Subject-Sequence", "0"]] as const : []),
+    ...(liveMs !== null
+      ? [["Nats-TTL", `${Math.ceil(liveMs / 1000)}s`]] as const
+      : []),
+    ...(isDrop ? [["KV-Operation", "DEL"]] as const : []),
+  ];
+}
+
 /** Place of a message of a consumer: its subject's sequence in the stream and in the consumer. */
 export interface Delivered {
   readonly sequence: number;

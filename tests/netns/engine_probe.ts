@@ -1,0 +1,24 @@
+/** Writes a key to an engine: its name and its servers are the arguments. Exits with 1 where it does not take it. */
+
+import process from "node:process";
+import type { EngineName } from "../../lib/fleet/fleet.ts";
+import { openEngine } from "../../lib/fleet/open.ts";
+import { SystemError } from "../../lib/values/errors.ts";
+import { runtime } from "../fakes/runtime.ts";
+
+const [engineName, ...servers] = process.argv.slice(2);
+const make = await openEngine(runtime, {
+  ...{ engine: engineName as EngineName, servers, name: "probe" },
+  ...{ prefix: "knock/test", secret: new Uint8Array(32) },
+  ...{ tls: { ca: null, cert: null, key: null }, user: null, token: null },
+  ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
+});
+const engine = make(null, () => {});
+try {
+  await engine.put("probe", "1", null);
+} catch (error) {
+  if (!(error instanceof SystemError)) throw error;
+  process.exitCode = 1;
+} finally {
+  await engine.close();
+}
