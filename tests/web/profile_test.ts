@@ -78,6 +78,7 @@ for (
     ["a cut one", line.slice(0, -30)],
     ["one without its name", line.split("#")[0]!],
     ["a changed key", line.replace(/server=./, "server=")],
+    ["a changed private key", line.replace(/&key=./, "&key=")],
     ["port 0", line.replace(":62201", ":0")],
     ["a link to a script", line.replace("#", "&then=javascript%3Aalert(1)#")],
     ["a resolver without TLS", line.replace("#", "&doh=http%3A%2F%2Fx#")],
