@@ -1,4 +1,4 @@
-/** Writes a key to an engine: its name and its servers are the arguments. Exits with 1 where it does not take it. */
+/** Writes a key to an engine: the name of the engine, the key, and its servers are the arguments, and the value is standard input. Exits with 1 where it does not take it. */
 
 import process from "node:process";
 import type { EngineName } from "../../lib/fleet/fleet.ts";
@@ -6,7 +6,8 @@ import { openEngine } from "../../lib/fleet/open.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 
-const [engineName, ...servers] = process.argv.slice(2);
+const [engineName, key, ...servers] = process.argv.slice(2);
+const value = new TextDecoder().decode(await runtime.readStdin(20_000_000));
 const make = await openEngine(runtime, {
   ...{ engine: engineName as EngineName, servers, name: "probe" },
   ...{ prefix: "knock/test", secret: new Uint8Array(32) },
@@ -15,9 +16,10 @@ const make = await openEngine(runtime, {
 });
 const engine = make(null, () => {});
 try {
-  await engine.put("probe", "1", null);
+  await engine.put(key!, value, null);
 } catch (error) {
   if (!(error instanceof SystemError)) throw error;
+  process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 } finally {
   await engine.close();

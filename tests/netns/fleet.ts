@@ -205,16 +205,22 @@ cluster {
   }
 
   async engineWrites(): Promise<void> {
-    const { engine, servers } = this;
+    const { engine } = this;
     await until(`${engine} takes a write`, async () => {
       const { code } = engine === "etcd"
         ? await this.etcdctl("put", "probe", "1")
-        : await run([
-          ...["ip", "netns", "exec", this.#client],
-          ...scriptCommand("engine_probe.ts", engine, ...servers),
-        ]);
+        : await this.put("probe", "1");
       return code === 0;
     });
+  }
+
+  /** Writes a key as it is, with no seal, as whoever reaches the engine can. */
+  put(key: string, value: string): Promise<Said> {
+    const { engine, servers } = this;
+    return run([
+      ...["ip", "netns", "exec", this.#client],
+      ...scriptCommand("engine_probe.ts", engine, key, ...servers),
+    ], value);
   }
 
   async signalEngine(node: NodeId, signal: NodeJS.Signals): Promise<void> {
