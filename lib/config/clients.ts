@@ -73,6 +73,12 @@ export function readClient(
         : undefined,
     });
   }
+  if (yaml.web && !yaml.knock) {
+    mistakes.push({
+      path: `${path}.web`,
+      text: "is for a client with keys under knock: browsers knock by it alone",
+    });
+  }
   return {
     name,
     ...readClientKeys(yaml, path, surroundings, mistakes),

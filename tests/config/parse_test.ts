@@ -212,6 +212,13 @@ const wrong: [text: string, mistakes: string[]][] = [
     ],
   ],
   [
+    `clients: { a: { fwknop: { key: secret, hmac_key: other }, web: true } }`,
+    [
+      "clients.a.web: is for a client with keys under knock: browsers knock by " +
+      "it alone",
+    ],
+  ],
+  [
     `clients: { a: { knock: { key: ${A}, psk: ${B} }, once: true, network: { ipv4: 24 } } }`,
     [
       "clients.a.network: must be absent with once, as a single use is for " +

@@ -64,7 +64,8 @@ next, at the client:
 /** As {@linkcode tellNext}, of a link for a browser. */
 export function tellPage(runtime: Runtime, name: string): void {
   runtime.err(`this link is secret: give it to nobody but ${name}
-next, at the client: open it in the browser, and keep it as a bookmark
+next, at the client: open it in the browser, which stores the profile; then
+keep the page, and not the link, as a bookmark or on the home screen
 `);
 }
 
