@@ -97,8 +97,12 @@ async function listFiles(
       file(`${doc}/${name}`, read(name))
     ),
     ...readdirSync(join(root, "docs"))
-      .filter((name) => /\.(md|svg|yaml|json)$/.test(name))
-      .map((name) => file(`${doc}/docs/${name}`, read(`docs/${name}`))),
+      .filter((name) => /\.(md|svg|png|yaml|json)$/.test(name))
+      .map((name) => ({
+        path: `${doc}/docs/${name}`,
+        mode: PLAIN,
+        data: new Uint8Array(readFileSync(join(root, "docs", name))),
+      })),
     file(`${doc}/server.schema.json`, read("docs/server.schema.json")),
     file(`${doc}/profiles.schema.json`, read("docs/profiles.schema.json")),
     file(`${doc}/examples/server.yaml`, read("packaging/server.yaml")),

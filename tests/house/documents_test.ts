@@ -30,6 +30,20 @@ function missing(text: string): string[] {
     .filter((path) => runtime.files.stat(join(ROOT, path)) === null);
 }
 
+/** Pictures that a document shows and that are not beside it. */
+function missingPictures(path: string, text: string): string[] {
+  return [...text.matchAll(/!\[[^\]]*\]\(([^)]+)\)/g)].map(([, name]) => name!)
+    .filter((name) => runtime.files.stat(join(dirname(path), name)) === null);
+}
+
+test("each picture that a document shows exists", () => {
+  const found = documents(ROOT).flatMap((path) =>
+    missingPictures(path, runtime.files.readText(path))
+  );
+  assertEquals(found, []);
+  assertEquals(missingPictures(ROOT, "![x](nowhere.png)"), ["nowhere.png"]);
+});
+
 test("each path that a document names exists", () => {
   const found = documents(ROOT);
   assert(found.length > 10);
