@@ -122,6 +122,7 @@ export class FleetStage {
     const children = [
       ...this.#gateways.values(),
       ...this.#engines.values(),
+      ...this.#racers,
       ...[...this.#services.values()].map(({ child }) => child),
     ];
     for (const child of children) await kill(child, "SIGKILL");
@@ -222,6 +223,29 @@ cluster {
       ...scriptCommand("engine_probe.ts", engine, key, ...servers),
     ], value);
   }
+
+  /** Begins a race for keys (engine_racer.ts); the function ends it, and resolves to what it printed. */
+  race(): () => Promise<string> {
+    const child = this.#spawn(
+      this.#client,
+      scriptCommand("engine_racer.ts", this.engine, ...this.servers),
+    );
+    this.#racers.push(child);
+    let said = "";
+    let complaints = "";
+    child.stdout!.on("data", (bytes) => said += bytes);
+    child.stderr!.on("data", (bytes) => complaints += bytes);
+    const ended = new Promise<void>((resolve) =>
+      child.once("close", () => resolve())
+    );
+    return async () => {
+      child.stdin!.write("\n");
+      await ended;
+      if (said === "") throw new Error(complaints);
+      return said;
+    };
+  }
+  readonly #racers: ChildProcess[] = [];
 
   async signalEngine(node: NodeId, signal: NodeJS.Signals): Promise<void> {
     const child = this.#engines.get(node)!;

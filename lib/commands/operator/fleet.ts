@@ -32,7 +32,8 @@ const FILE_LINES =
 
 const INIT_OPTIONS =
   `${FILE_LINES}    -s, --server URL...        A server of the engine, such as
-                               https://10.0.0.1:2379. May be repeated.
+                               https://10.0.0.1:2379, or for NATS
+                               tls://10.0.0.1:4222. May be repeated.
     -e, --engine NAME          etcd or nats. Default: etcd.
     -n, --name NAME            The name of this gateway. Default: that of this
                                machine.
@@ -135,6 +136,13 @@ ${line("name", options.value("name"))}${
     "knock: hint: every gateway needs the same fleet.secret and server.key: " +
       "copy both, then `systemctl reload knock`\n",
   );
+  if (config.fleet!.engine === "nats") {
+    runtime.err(
+      "knock: hint: give each nats-server `sync_interval: always` in its " +
+        "section jetstream: without it, a power cut may lose what was " +
+        "accepted, and from here it cannot be seen\n",
+    );
+  }
   return await withFleet(runtime, config.fleet!, async ({ engine }) => {
     const health = await engine.health();
     runtime.out(describeEngine(config.fleet!, health));

@@ -114,7 +114,8 @@ export class EtcdWatch implements FolderWatch {
     this.#watched = folders.map(({ name, position, reader }) => ({
       folder: { prefix, name },
       reader,
-      position,
+      // One of another engine is none.
+      position: /^\d+$/.test(position ?? "") ? position : null,
     }));
     this.#running = this.#run();
   }
