@@ -206,6 +206,8 @@ const NEIGHBOURS = {
 
 for (const suite of SUITES) {
   for (const [name, setup] of Object.entries(NEIGHBOURS)) {
+    // Bookworm's does not start in a container; tests/neighbours has it.
+    if (suite === "bookworm" && name === "firewalld") continue;
     test(
       `the package on ${suite} beside ${name}: closed at every look`,
       { skip },

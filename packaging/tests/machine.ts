@@ -55,11 +55,28 @@ export class Machine {
     if (!existsSync(join(kept, "usr/bin/dpkg"))) {
       run("debootstrap", [
         "--variant=minbase",
-        `--include=${[...PACKAGES, ...packages].join()}`,
+        `--include=${PACKAGES.join()}`,
         suite,
         kept,
         ...(MIRROR ? [MIRROR] : []),
       ]);
+      // Not by debootstrap, which does not configure them in their order.
+      if (packages.length > 0) {
+        const install = [
+          "apt-get",
+          "install",
+          "-y",
+          "-qq",
+          "--no-install-recommends",
+        ];
+        run("chroot", [
+          kept,
+          "env",
+          "DEBIAN_FRONTEND=noninteractive",
+          ...install,
+          ...packages,
+        ]);
+      }
     }
     run("cp", ["-a", kept, this.root]);
     writeFileSync(

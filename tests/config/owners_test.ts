@@ -50,7 +50,7 @@ function knock(args: readonly string[], options: {
     [...COMMAND, ...args],
     {
       encoding: "utf8",
-      timeout: 30_000,
+      timeout: LIMIT_MS,
       env: { ...process.env, HOME: "/nonexistent", NO_COLOR: "1" },
       ...options,
     },
