@@ -6,7 +6,9 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import {
   oneTimeCode,
   parseCodeSecret,
@@ -179,6 +181,25 @@ browserTest("a profile stays, also without its host; and goes", async (
   );
   assertEquals(await browser.profiles(), []);
   assertEquals(await browser.evaluate(STORED_KEYS), []);
+});
+
+browserTest("opens from a file, without any host", async (
+  browser,
+  program,
+  pair,
+) => {
+  const { link } = await browser.enrol("phone");
+  await program.serve();
+  await browser.host(false);
+  const page = pathToFileURL(join(program.folder, "host/index.html")).href;
+  await browser.open(link.replace(PAGE_URL, page));
+  assertEquals(await browser.settled(), "Stored.");
+  assertEquals(await browser.evaluate("location.href"), page);
+  await browser.click("#knock");
+  assertMatch(await browser.settled(), OPEN);
+  assert(await pair.canReach(HERE, 22));
+  await browser.open(page);
+  await browser.shows("#name", "phone");
 });
 
 browserTest("IPv6, both families, a code, an own key, a way on", async (
