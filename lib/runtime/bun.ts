@@ -3,8 +3,8 @@
 import type * as ffi from "bun:ffi";
 import * as fs from "node:fs";
 import process from "node:process";
-import { httpClient } from "./http.ts";
-import { isTerminal, standardStream } from "./output.ts";
+import { httpClient } from "./sockets/http.ts";
+import { isTerminal } from "./output.ts";
 import type { NativeType, Runtime } from "./runtime.ts";
 import {
   processes,
@@ -54,7 +54,8 @@ export const nodeRuntime: Runtime = {
 
   ...streams,
 
-  standard: () => standardStream(nodeRuntime.openLibrary),
+  standard: async () =>
+    (await import("./standard.ts")).standardStream(nodeRuntime.openLibrary),
 
   openHttp: ({ ca, cert, key }) =>
     httpClient(() => {

@@ -6,8 +6,7 @@
  */
 
 import { files, MAX_FILE_SIZE } from "./files.ts";
-import { httpClient } from "./http.ts";
-import { standardStream } from "./output.ts";
+import { httpClient } from "./sockets/http.ts";
 import type { Files, NativeType, Runtime } from "./runtime.ts";
 import {
   processes,
@@ -82,7 +81,8 @@ export const denoRuntime: Runtime = {
 
   ...network,
 
-  standard: () => standardStream(denoRuntime.openLibrary),
+  standard: async () =>
+    (await import("./standard.ts")).standardStream(denoRuntime.openLibrary),
 
   openHttp: ({ ca, cert, key }) =>
     httpClient(() => {

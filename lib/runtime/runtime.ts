@@ -73,7 +73,7 @@ export interface Runtime {
   /** All of standard input, at most `limit` bytes (then it throws). */
   readStdin(limit: number): Promise<Uint8Array>;
   /** Standard input and output as a connection, from now on; it has no peer. */
-  standard(): Stream;
+  standard(): Promise<Stream>;
   /** Asks on the terminal; null when there is none. */
   prompt(question: string): string | null;
   /**

@@ -124,7 +124,7 @@ export const system: Shared = {
   },
   // Late: Deno needs nothing else of it.
   promptSecret: async (question, isWhole) =>
-    await (await import("./output.ts")).promptSecret(question, isWhole),
+    await (await import("./standard.ts")).promptSecret(question, isWhole),
   onSignal: (name, callback) => {
     if (name === "SIGHUP" && process.platform === "win32") {
       return { stop: () => {} };

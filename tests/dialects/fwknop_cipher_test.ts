@@ -3,12 +3,11 @@ import fc from "../fakes/fast_check.ts";
 import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { DIGEST_TYPES, hmac } from "../../lib/dialects/crypto/hash.ts";
+import { decrypt, encrypt } from "../../lib/dialects/fwknop/cipher.ts";
 import {
   CIPHER_MODES,
   type CipherMode,
-  decrypt,
-  encrypt,
-} from "../../lib/dialects/fwknop/cipher.ts";
+} from "../../lib/dialects/fwknop/keys.ts";
 
 const hex = (text: string) => Uint8Array.fromHex(text);
 const ascii = (text: string) => new TextEncoder().encode(text);

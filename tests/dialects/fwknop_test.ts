@@ -8,11 +8,11 @@ import {
   type DigestType,
 } from "../../lib/dialects/crypto/hash.ts";
 import type { PacketRefusal, Scene } from "../../lib/dialects/dialect.ts";
+import { decrypt } from "../../lib/dialects/fwknop/cipher.ts";
 import {
   CIPHER_MODES,
   type CipherMode,
-  decrypt,
-} from "../../lib/dialects/fwknop/cipher.ts";
+} from "../../lib/dialects/fwknop/keys.ts";
 import {
   decodeMessage,
   type Message,

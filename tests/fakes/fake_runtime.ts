@@ -240,10 +240,10 @@ export class FakeRuntime implements Runtime {
   }
 
   /** Reads what `stdin` is, and then its end. */
-  standard(): Stream {
+  standard(): Promise<Stream> {
     let rest: Uint8Array | null = null;
     const read = this.readStdin(Infinity).then((bytes) => rest = bytes);
-    return {
+    return Promise.resolve({
       peer: { host: "", port: 0 },
       read: async () => {
         await read;
@@ -254,7 +254,7 @@ export class FakeRuntime implements Runtime {
       write: (bytes) => Promise.resolve(void this.written.push(bytes.slice())),
       finish: () => Promise.resolve(),
       close: () => {},
-    };
+    });
   }
 
   prompt(question: string): string | null {

@@ -205,12 +205,13 @@ test("a knock loads no server, and no package that it does not use", () => {
     "lib/commands/table.ts",
     "lib/commands/knock/send.ts",
     "lib/dialects/knock1/seal.ts",
+    "lib/runtime/bun.ts",
     "lib/runtime/deno.ts",
   )];
   assert(reached.length > 40);
   assertEquals(
     reached.filter((name) =>
-      /^lib\/(server|firewall|fleet|sequences)\/|\/(open|enrol|explain)\.ts$/
+      /^lib\/(server|firewall|fleet|sequences)\/|\/(open|enrol|explain|cipher|stun|standard)\.ts$/
         .test(name)
     ),
     [],

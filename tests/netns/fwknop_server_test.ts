@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { DIGEST_TYPES } from "../../lib/dialects/crypto/hash.ts";
-import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
+import { CIPHER_MODES } from "../../lib/dialects/fwknop/keys.ts";
 import { CLIENTS, netnsTest, type Pair, pass, SERVER } from "./netns.ts";
 import { Program } from "./program.ts";
 

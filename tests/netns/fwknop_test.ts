@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DIGEST_TYPES } from "../../lib/dialects/crypto/hash.ts";
-import { CIPHER_MODES } from "../../lib/dialects/fwknop/cipher.ts";
+import { CIPHER_MODES } from "../../lib/dialects/fwknop/keys.ts";
 import { fwknopDialect } from "../../lib/dialects/fwknop/open.ts";
 import type { FwknopClient } from "../../lib/dialects/fwknop/request.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";

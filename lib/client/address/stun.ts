@@ -13,9 +13,6 @@ import {
 /** Bytes of a transaction id, which must be random. RFC 8489 §5. */
 export const TRANSACTION_SIZE = 12;
 
-/** The port of STUN servers. RFC 8489 §18.6. */
-export const STUN_PORT = 3478;
-
 // RFC 8489 §5: a header is type, length, cookie and transaction.
 const HEADER_SIZE = 20;
 const BINDING_REQUEST = 0x0001;

@@ -45,13 +45,15 @@ import {
 } from "../../values/schema.ts";
 import { parseDuration } from "../../values/time.ts";
 import { parseYaml } from "../../values/yaml.ts";
-import { STUN_PORT } from "../address/stun.ts";
 import {
   parseTransport,
   type Transport,
   TRANSPORT_WORDS,
   UDP,
 } from "../knock/transport.ts";
+
+/** The port of STUN servers. RFC 8489 §18.6. */
+const STUN_PORT = 3478;
 
 /** Services to ask for the own address, in this order; null: not this one. */
 export interface Resolving {

@@ -52,6 +52,6 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     knocking,
     target,
   );
-  await relay(runtime.standard(), there);
+  await relay(await runtime.standard(), there);
   return 0;
 }

@@ -7,27 +7,12 @@
 import { concat } from "../../values/bytes.ts";
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { digest } from "../crypto/hash.ts";
-
-/** The modes that both ends may be set to; `legacy` is CBC with a key padded by "0". */
-export type CipherMode = "cbc" | "ctr" | "cfb" | "ofb" | "ecb" | "legacy";
-
-/** Every mode, the default first. */
-export const CIPHER_MODES: readonly CipherMode[] = [
-  "cbc",
-  "ctr",
-  "cfb",
-  "ofb",
-  "ecb",
-  "legacy",
-];
+import type { CipherMode } from "./keys.ts";
 
 /** Bytes of an AES block, and of the IV. */
 export const BLOCK_SIZE = 16;
 /** Bytes of the salt before the ciphertext. */
 export const SALT_SIZE = 8;
-
-/** The longest passphrase, in bytes. */
-export const MAX_KEY_SIZE = 32;
 
 const CBC = "aes-256-cbc";
 const ECB = "aes-256-ecb";

@@ -13,7 +13,8 @@ import {
 } from "../crypto/hash.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
 import { clientsOf, type ExplainSide } from "../keys.ts";
-import { CIPHER_MODES, type CipherMode, decrypt } from "./cipher.ts";
+import { decrypt } from "./cipher.ts";
+import { CIPHER_MODES, type CipherMode } from "./keys.ts";
 import { hasGpgForm } from "./gpg.ts";
 import {
   type Decoded,

@@ -20,7 +20,22 @@ import {
   MAX_HMAC_KEY_SIZE,
 } from "../crypto/hash.ts";
 import type { ClientPart, Forward } from "../dialect.ts";
-import { CIPHER_MODES, type CipherMode, MAX_KEY_SIZE } from "./cipher.ts";
+
+/** The modes that both ends may be set to; `legacy` is CBC with a key padded by "0". */
+export type CipherMode = "cbc" | "ctr" | "cfb" | "ofb" | "ecb" | "legacy";
+
+/** Every mode, the default first. */
+export const CIPHER_MODES: readonly CipherMode[] = [
+  "cbc",
+  "ctr",
+  "cfb",
+  "ofb",
+  "ecb",
+  "legacy",
+];
+
+/** The longest passphrase, in bytes. */
+export const MAX_KEY_SIZE = 32;
 
 /** A fingerprint of OpenPGP, version 4 or 5. */
 export const FINGERPRINT = /^([0-9A-F]{40}|[0-9A-F]{64})$/;

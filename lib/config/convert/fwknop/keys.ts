@@ -8,9 +8,9 @@ import {
 import {
   CIPHER_MODES,
   type CipherMode,
+  FINGERPRINT,
   MAX_KEY_SIZE,
-} from "../../../dialects/fwknop/cipher.ts";
-import { FINGERPRINT } from "../../../dialects/fwknop/keys.ts";
+} from "../../../dialects/fwknop/keys.ts";
 import { formatJson } from "../../../values/text.ts";
 import { parseBase64 } from "../../../values/bytes.ts";
 import { type Directive, isYes, lastOf, type Settings } from "./lines.ts";

@@ -1,9 +1,9 @@
 /** Requests to an HTTP API, over what fetch has alike in Deno and Bun. */
 
-import { systemError, translating, translatingAsync } from "./errors.ts";
-import type { HttpClient } from "./runtime.ts";
-import { readBody } from "./shared.ts";
-import { connectionFailure, SystemError } from "../values/errors.ts";
+import { systemError, translating, translatingAsync } from "../errors.ts";
+import type { HttpClient } from "../runtime.ts";
+import { readBody } from "../shared.ts";
+import { connectionFailure, SystemError } from "../../values/errors.ts";
 
 /** Options of a runtime's fetch that carry the certificates. */
 interface Connecting {
