@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Family, FirewallError, MissingError } from "../firewall.ts";
-import { SystemError } from "../../values/errors.ts";
+import { failing, SystemError } from "../../values/errors.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";
@@ -61,27 +61,25 @@ export class Iptables {
       ...(stdin !== undefined && { stdin }),
     };
     const run = (path: string) => this.#runtime.run([path, ...args], options);
-    try {
-      const ran = await run(program).catch((error) => {
-        if (!isMissing(error)) throw error;
-        return run(FOLDER + program);
-      });
-      if (ran.code === 0) return ran.stdout;
-      throw ran.code === null
-        ? new FirewallError(
-          `${program}: no end within ${TIMEOUT_MS / 1000} s`,
-          "does another program hold the lock /run/xtables.lock?",
-        )
-        : iptablesError(program, ran.stderr);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      throw isMissing(error)
+    const cannotRun = (error: SystemError) =>
+      isMissing(error)
         ? new MissingError(
           `${program} is not installed`,
           `apt install iptables, or choose another one under firewall.backend`,
         )
         : new FirewallError(`${program}: ${error.message}`);
-    }
+    const ran = await failing(cannotRun, () =>
+      run(program).catch((error) => {
+        if (!isMissing(error)) throw error;
+        return run(FOLDER + program);
+      }));
+    if (ran.code === 0) return ran.stdout;
+    throw ran.code === null
+      ? new FirewallError(
+        `${program}: no end within ${TIMEOUT_MS / 1000} s`,
+        "does another program hold the lock /run/xtables.lock?",
+      )
+      : iptablesError(program, ran.stderr);
   }
 }
 

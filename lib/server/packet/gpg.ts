@@ -7,7 +7,7 @@ import {
   readGpgSigner,
 } from "../../dialects/fwknop/gpg.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { failing, FailureError, orNull } from "../../values/errors.ts";
 
 /** Most gpg processes at a time, and most packets that wait for one. */
 const MAX_RUNNING = 2;
@@ -34,17 +34,16 @@ export class Gpg {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else this.#running++;
     try {
-      const { code, stdout, stderr } = await this.#runtime.run(
-        decryptArguments(home),
-        { stdin: message, timeoutMs: TIMEOUT_MS },
+      const ran = await orNull(() =>
+        this.#runtime.run(
+          decryptArguments(home),
+          { stdin: message, timeoutMs: TIMEOUT_MS },
+        )
       );
-      const signer = code === 0 ? readGpgSigner(stderr) : null;
-      return signer === null
+      const signer = ran?.code === 0 ? readGpgSigner(ran.stderr) : null;
+      return ran === null || signer === null
         ? null
-        : { text: new TextEncoder().encode(stdout), signer };
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return null;
+        : { text: new TextEncoder().encode(ran.stdout), signer };
     } finally {
       // Whoever waits takes the place over.
       const next = this.#waiting.shift();
@@ -68,20 +67,20 @@ export async function checkGpg(
     const failed = (what: string, hint?: string) =>
       new FailureError(`client "${name}": ${what}`, hint);
     const look = async (list: string, key: string) => {
-      try {
-        // deno-fmt-ignore
-        const { code } = await runtime.run([
-          "gpg", "--homedir", home, "--batch", "--no-tty", "--no-options",
-          "--with-colons", list, "--", key,
-        ], { timeoutMs: TIMEOUT_MS });
-        return code === 0;
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        throw failed(
-          `gpg cannot be run: ${error.message}`,
-          "apt install gnupg, or take the client's gpg key out",
-        );
-      }
+      // deno-fmt-ignore
+      const argv = [
+        "gpg", "--homedir", home, "--batch", "--no-tty", "--no-options",
+        "--with-colons", list, "--", key,
+      ] as const;
+      const { code } = await failing(
+        ({ message }) =>
+          failed(
+            `gpg cannot be run: ${message}`,
+            "apt install gnupg, or take the client's gpg key out",
+          ),
+        () => runtime.run(argv, { timeoutMs: TIMEOUT_MS }),
+      );
+      return code === 0;
     };
     if (!await look("--list-secret-keys", recipient)) {
       throw failed(

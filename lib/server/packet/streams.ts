@@ -14,7 +14,7 @@ import type {
 } from "../../runtime/runtime.ts";
 import { addressToBytes, isIpv4 } from "../../values/address.ts";
 import type { Counters } from "../report/counters.ts";
-import { SystemError } from "../../values/errors.ts";
+import { ifRefused } from "../../values/errors.ts";
 
 /** The most bytes that are read of a connection, and for how long. */
 const MAX_BYTES = 2048;
@@ -47,10 +47,10 @@ export class Streams {
   /** Listens at one place. Throws SystemError. */
   listen(at: StreamListen): Promise<Listener> {
     return this.#runtime.listenStream(at, (connection) => {
-      this.#serve(at, connection).catch((error) => {
-        if (!(error instanceof SystemError)) throw error;
-        this.#counters.add("failed: connection");
-      });
+      void ifRefused(
+        () => this.#serve(at, connection),
+        () => this.#counters.add("failed: connection"),
+      );
     });
   }
 

@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
-import { orNull, SystemError } from "../../values/errors.ts";
+import { orNull } from "../../values/errors.ts";
 
 /** Name of the socket in the state folder. */
 export const SOCKET_FILE = "server.sock";
@@ -64,14 +64,10 @@ export async function listenForAsks(
 }
 
 async function answer(connection: Stream): Promise<void> {
-  try {
+  await orNull(async () => {
     await connection.write(DONE);
     await connection.finish();
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-  } finally {
-    connection.close();
-  }
+  }).finally(() => connection.close());
 }
 
 /**

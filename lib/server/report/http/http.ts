@@ -2,7 +2,7 @@
 
 import type { Listener, Runtime, Stream } from "../../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../../values/address.ts";
-import { FailureError, SystemError } from "../../../values/errors.ts";
+import { failing, SystemError } from "../../../values/errors.ts";
 
 /** Longest time of a connection, milliseconds. */
 const TIMEOUT_MS = 3000;
@@ -65,15 +65,11 @@ export async function serveHttp(
       open--;
     }
   };
-  try {
-    return await runtime.listenStream(at, serve);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `cannot listen on tcp ${formatEndpoint(at)} for ${key}: ${error.message}`,
-      `another address or port goes under ${key}`,
-    );
-  }
+  return await failing(
+    `cannot listen on tcp ${formatEndpoint(at)} for ${key}`,
+    () => runtime.listenStream(at, serve),
+    `another address or port goes under ${key}`,
+  );
 }
 
 /** Reads the head of a request; null: it has none, or a line that is no header. */
