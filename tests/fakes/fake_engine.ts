@@ -99,7 +99,8 @@ export class FakeEngine implements FleetEngine {
 
   watch(folders: readonly WatchedFolder[]): FolderWatch {
     this.#watched = folders;
-    this.#readAll();
+    // From a position on, what was there before is not told again.
+    this.#readAll(folders.filter(({ position }) => position === null));
     return {
       again: () => {},
       stop: () => {
@@ -143,8 +144,8 @@ export class FakeEngine implements FleetEngine {
       .map(([key, value]) => ({ key, value }));
   }
 
-  #readAll(): void {
-    for (const { name, reader } of this.#watched) {
+  #readAll(folders = this.#watched): void {
+    for (const { name, reader } of folders) {
       reader.begin();
       reader.changed(this.#in(name), null);
       reader.end(String(this.#cluster.revision));

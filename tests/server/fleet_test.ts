@@ -64,14 +64,17 @@ interface GatewayOptions {
   readonly clients?: readonly Client[];
   readonly fleet?: Partial<FleetConfig>;
   readonly over?: Partial<Config>;
+  /** The machine of an earlier start. */
+  readonly machine?: FakeRuntime;
 }
 
 async function startGateway(
   cluster: FakeCluster,
   name: string,
-  { clients = [makeClient()], fleet = {}, over = {} }: GatewayOptions = {},
+  { clients = [makeClient()], fleet = {}, over = {}, machine }: GatewayOptions =
+    {},
 ) {
-  const runtime = new FakeRuntime({ steps: "by hand" });
+  const runtime = machine ?? new FakeRuntime({ steps: "by hand" });
   // The fake draws the same for all: each gateway has its own part of it.
   for (let draw = 0; draw < cluster.engines.size; draw++) runtime.random(900);
   const store = await openStore(runtime, "/var/lib/knock");
@@ -297,6 +300,33 @@ test("clients of the fleet are known by the watch, and gone by it", async () => 
   assertEquals(clients.get("alice"), null);
   assert(!one.isOpen(), "its grants end with it");
   assertEquals(await one.knock(), null);
+});
+
+test("clients of another fleet, or under another secret, are forgotten", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients: [] });
+  const key = "A".repeat(42) + "E";
+  const entry = { knock: { key, psk: key }, open: ["tcp/22"] };
+  const name = "knock/clients/alice";
+  const value = sealValue(SECRET, name, { entry, files: {} }, RANDOM);
+  cluster.set("clients/alice", value);
+  await settle();
+  assert(one.member.clients.has("alice"));
+  let member = one.member;
+  const others = [
+    { fleet: {}, isKnown: true },
+    { fleet: { prefix: "other" }, isKnown: false },
+    { fleet: { secret: new Uint8Array(32).fill(8) }, isKnown: false },
+    { fleet: { engine: "nats" }, isKnown: true },
+  ] as const;
+  for (const { fleet, isKnown } of others) {
+    await member.stop();
+    const { store, runtime: machine } = one;
+    store.close();
+    const options = { clients: [], machine, fleet };
+    ({ member } = await startGateway(cluster, "gw1", options));
+    assertEquals(member.clients.has("alice"), isKnown, JSON.stringify(fleet));
+  }
 });
 
 test("cut off with `local`: accepted by the local record, and told of later", async () => {

@@ -118,6 +118,17 @@ export class FleetMember implements Fleet {
         () => server.active.config,
         (name, why) => values.complain(`client ${name}`, why),
       );
+      // Clients of another fleet, or under another secret, are none of this one.
+      const fleet = identityOf(config);
+      if (book.fact("fleet") !== fleet) {
+        book.transaction(() => {
+          book.begin();
+          book.sweep();
+          book.setFact("position", null);
+          book.setFact("fleet", fleet);
+        });
+        book.changed();
+      }
       const known = (store.fact("fleet mark") ?? null) as EngineMark | null;
       const open = await load(runtime, config);
       const mirror = new GrantMirror(database);
@@ -389,6 +400,12 @@ export class FleetMember implements Fleet {
       this.#values.complain(`name ${name}`, words);
     }
   }
+}
+
+/** Identity of a fleet: where its clients are, and what they are sealed under. */
+function identityOf({ engine, prefix, secret }: FleetConfig): string {
+  const hash = formatBase64url(sha256(secret).subarray(0, 9));
+  return `${engine} ${prefix} ${hash}`;
 }
 
 /** The key that is claimed for an identity. */
