@@ -98,13 +98,20 @@ export class DemoProcesses {
     const child = this.#runtime.spawn(argv);
     this.#children.push(child);
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    for (const stream of [child.stdout, child.stderr]) {
-      this.#listen(stream, ready, resolve);
-    }
-    child.ended.then(() => resolve(false));
-    if (!await promise) {
-      throw new FailureError(`the demo's ${args[0]} did not start`, this.said);
-    }
+    const heard = [child.stdout, child.stderr].map((stream) =>
+      this.#listen(stream, ready, resolve)
+    );
+    // What it said last comes after its end.
+    const ended = Promise.all([child.ended, ...heard]);
+    ended.then(() => resolve(false));
+    if (await promise) return;
+    const [status] = await ended;
+    throw new FailureError(
+      `the demo's ${args[0]} did not start: it ended with ${
+        status ?? "a signal"
+      }`,
+      this.said || `see what it says by itself: ${argv.join(" ")}`,
+    );
   }
 
   /** Runs `knock` with these arguments to its end. */
