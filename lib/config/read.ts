@@ -12,13 +12,17 @@ import type { KeyedDialect, OwnKeys } from "../dialects/keys.ts";
 import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
 import { configError, isMapping, type Mistake } from "../values/schema.ts";
 import { parseYaml } from "../values/yaml.ts";
-import { checkKeys, checkListen, checkServices } from "./checks/checks.ts";
+import {
+  checkBehind,
+  checkKeys,
+  checkListen,
+  checkServices,
+} from "./checks/checks.ts";
 import {
   checkBackend,
   checkPrograms,
   readFirewall,
 } from "./checks/firewall.ts";
-import { checkBehind } from "./checks/behind.ts";
 import type { Config, Listen, Service, StreamListen } from "./config.ts";
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { readFleet } from "./fleet.ts";

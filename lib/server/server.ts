@@ -30,7 +30,7 @@ import { renewPrefilter, setPrefilter } from "./packet/prefilter.ts";
 import { Receiver } from "./packet/receiver.ts";
 import { listenForAsks } from "./report/asked.ts";
 import { Reports } from "./report/reports.ts";
-import { attempt, orFailure } from "./report/trouble.ts";
+import { attempt, orFailure } from "./report/log.ts";
 import { Sequences } from "./sequences/sequences.ts";
 import { MAX_EVENTS_OF_CLIENT } from "./state/history.ts";
 import {

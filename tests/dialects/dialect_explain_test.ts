@@ -18,7 +18,7 @@ import { formatOpenmeSeed } from "../../lib/dialects/openme/keys.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import { parseAdkSecret } from "../../lib/dialects/openspa/adk.ts";
 import { sealOpenspa } from "../../lib/dialects/openspa/open.ts";
-import { explainPacket } from "../../lib/server/explain/packet.ts";
+import { explainPacket } from "../../lib/server/explain.ts";
 import { parseUuid } from "../../lib/values/bytes.ts";
 import { START_MS } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";

@@ -1,12 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
+import { growTree, readTold } from "../../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,
   sequencesText,
   whyNotInKernel,
 } from "../../lib/firewall/nft/sequences/rules.ts";
-import { growTree } from "../../lib/firewall/nft/sequences/tree.ts";
 import {
   FLAG,
   formatHit,

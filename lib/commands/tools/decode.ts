@@ -8,8 +8,12 @@ import {
 } from "../../config/files/places.ts";
 import type { Request } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { explainPacket, rank } from "../../server/explain/packet.ts";
-import type { Explained, Would } from "../../server/explain/policy.ts";
+import {
+  type Explained,
+  explainPacket,
+  rank,
+  type Would,
+} from "../../server/explain.ts";
 import { explainRefusal } from "../../server/report/events.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";

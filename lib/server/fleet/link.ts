@@ -16,7 +16,7 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { orNull, SystemError } from "../../values/errors.ts";
 import { VERSION } from "../../values/program.ts";
 import { formatDuration } from "../../values/time.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import type { Server } from "../state/server.ts";
 import type { FleetValues } from "./values.ts";
 

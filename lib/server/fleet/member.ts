@@ -18,7 +18,7 @@ import { formatBase64url } from "../../values/bytes.ts";
 import { SystemError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import type {
   Claimable,
   Fleet,

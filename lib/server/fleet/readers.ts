@@ -12,7 +12,7 @@ import {
 import { isMapping } from "../../values/schema.ts";
 import { dropGrants } from "../grants/upkeep.ts";
 import { setPrefilter } from "../packet/prefilter.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import { activate, loadDialects, type Server } from "../state/server.ts";
 import type { FleetBook } from "./clients.ts";
 import {

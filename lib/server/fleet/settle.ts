@@ -6,7 +6,7 @@
  */
 
 import { explainRefusal } from "../report/events.ts";
-import { attempt, stateTrouble } from "../report/trouble.ts";
+import { attempt, stateTrouble } from "../report/log.ts";
 import {
   type Change,
   type Decision,

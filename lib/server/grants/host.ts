@@ -35,8 +35,7 @@ import {
   onePort,
   type PortRange,
 } from "../../values/ports.ts";
-import type { Log } from "../report/log.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt, type Log } from "../report/log.ts";
 import type { Store } from "../state/store.ts";
 
 /** Age from which on the rules are read again before a grant is refused. */

@@ -6,7 +6,7 @@
 
 import { NftEvents } from "./events.ts";
 import type { Stoppable } from "../../runtime/runtime.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import type { Server } from "../state/server.ts";
 import { care } from "./upkeep.ts";
 

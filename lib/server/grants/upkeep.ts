@@ -13,7 +13,7 @@ import {
 import { formatEndpoint } from "../../values/address.ts";
 import { clocksOf } from "../state/clock.ts";
 import { latestEnd } from "../packet/judge.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import { type LedgerEntry, mergeEntries } from "../state/ledger.ts";
 import { granteesOf, type Server } from "../state/server.ts";
 import {

@@ -16,7 +16,7 @@ import {
   record,
 } from "../grants/records.ts";
 import { explainRefusal, explainSkew, type Subject } from "../report/events.ts";
-import { stateTrouble } from "../report/trouble.ts";
+import { stateTrouble } from "../report/log.ts";
 import { codeIdentity } from "../state/replay.ts";
 import { clientOf, type Server } from "../state/server.ts";
 import { takenAddresses } from "./forwarding.ts";

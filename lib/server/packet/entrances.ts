@@ -12,7 +12,7 @@ import {
 } from "../../sequences/tcpdump.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import { ownAddresses } from "../sequences/watch.ts";
 import type { Server } from "../state/server.ts";
 import { Streams } from "./streams.ts";

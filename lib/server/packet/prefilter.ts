@@ -11,7 +11,7 @@ import type {
   PrefilterState,
   Sniffed,
 } from "../../firewall/firewall.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import type { Fleet } from "../state/fleet.ts";
 import type { Active, Server } from "../state/server.ts";
 

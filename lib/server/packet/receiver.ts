@@ -11,7 +11,7 @@ import type { Dialect, DialectName, Opened } from "../../dialects/dialect.ts";
 import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
 import { carryOut } from "../grants/change.ts";
 import { followClock } from "../grants/upkeep.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import type { Server } from "../state/server.ts";
 import { decide } from "./decide.ts";
 import { Turns } from "./limits.ts";

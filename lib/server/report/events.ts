@@ -8,8 +8,7 @@ import { formatDuration } from "../../values/time.ts";
 import type { EventName } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
-import type { Level, Log } from "./log.ts";
-import { stateTrouble } from "./trouble.ts";
+import { type Level, type Log, stateTrouble } from "./log.ts";
 
 /** Subject of an event: who asked, by a request or a sequence, and for what. */
 export interface Subject {

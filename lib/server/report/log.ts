@@ -1,9 +1,15 @@
-/** The server's log: one line an event, on standard error. */
+/** The server's log: one line an event, on standard error; and what fails for a while, as on a full disk. */
 
 import type { LogConfig } from "../../config/config.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { escapeUnsafe, formatJson } from "../../values/text.ts";
 import { type Rate, RateCap } from "../packet/limits.ts";
+import {
+  failing,
+  FailureError,
+  OperatorError,
+  SystemError,
+} from "../../values/errors.ts";
 
 export type Level = LogConfig["level"];
 
@@ -74,4 +80,28 @@ export class LogLimit {
     this.#log("warn", words, { client });
     return false;
   }
+}
+
+/** Message for a state file that cannot be written; any other error is a bug and rethrown. */
+export function stateTrouble(error: unknown): string {
+  if (!(error instanceof SystemError)) throw error;
+  return `cannot write the state file: ${error.message}`;
+}
+
+/** Does work that may fail for a while, as on a full disk: a failure is logged, and the next turn tries again. */
+export async function attempt(
+  log: Log,
+  work: () => void | Promise<void>,
+): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const isForPeople = error instanceof OperatorError;
+    log("error", isForPeople ? error.message : stateTrouble(error));
+  }
+}
+
+/** Does work that the operator waits for; its failures are OperatorErrors. */
+export async function orFailure<T>(work: () => T | Promise<T>): Promise<T> {
+  return await failing((error) => new FailureError(stateTrouble(error)), work);
 }

@@ -8,7 +8,7 @@ import type { Server } from "../state/server.ts";
 import { serveMetrics } from "./http/metrics.ts";
 import { MAX_GRANTS } from "./http/page.ts";
 import { readStatus, type ServerFact } from "./status.ts";
-import { attempt } from "./trouble.ts";
+import { attempt } from "./log.ts";
 import { serveVerify } from "./http/verify.ts";
 
 /** Last reload of a running server, for whom had it reload. */

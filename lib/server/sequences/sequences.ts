@@ -22,7 +22,7 @@ import { formatDuration } from "../../values/time.ts";
 import type { Change } from "../grants/records.ts";
 import type { OneTime } from "../packet/decide.ts";
 import { formatPorts } from "../report/events.ts";
-import { attempt } from "../report/trouble.ts";
+import { attempt } from "../report/log.ts";
 import { sequenceIdentity } from "../state/sequences.ts";
 import type { Server } from "../state/server.ts";
 import { type Completed, startWatch, type Watcher } from "./watch.ts";

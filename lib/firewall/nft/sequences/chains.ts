@@ -1,4 +1,4 @@
-/** The chains of hits: their names, what each port leads to, what a right hit does, and the log of it. Pure. */
+/** Sequences as one tree of hits, and a chain for each: its name, what each port leads to, what a right hit does, and the log of it. Pure. */
 
 import {
   formatHit,
@@ -10,7 +10,59 @@ import type { Protocol } from "../../../values/ports.ts";
 import { FAMILIES, type Family } from "../../firewall.ts";
 import { formatTimeout } from "../grants/elements.ts";
 import { setName } from "../rules/sets.ts";
-import type { Node } from "./tree.ts";
+
+/** A hit that was made in the right order; the root is none. */
+export interface Node {
+  /** 1, 2, … */
+  readonly id: number;
+  readonly hit: Hit;
+  /** Null behind the root: a first hit. */
+  readonly parent: Node | null;
+  /** Count of the hits up to here, this one included. */
+  readonly depth: number;
+  /** True if there are hits behind it. */
+  readonly isInner: boolean;
+  /** Sequences that are complete here. */
+  readonly complete: readonly Sequence[];
+  /** The times that sequences through here may take, ms, each once, longest first. */
+  readonly withinMs: readonly number[];
+}
+
+/** The nodes of some sequences, parents before their children. */
+export function growTree(sequences: readonly Sequence[]): Node[] {
+  const found = new Map<string, Growing>();
+  for (const sequence of sequences) {
+    let parent: Growing | null = null;
+    for (const hit of sequence.hits) {
+      const key: string = `${parent?.id ?? 0} ${formatHit(hit)}`;
+      const node: Growing = found.get(key) ?? {
+        id: found.size + 1,
+        hit,
+        parent,
+        depth: (parent?.depth ?? 0) + 1,
+        isInner: false,
+        complete: [],
+        withinMs: [],
+      };
+      found.set(key, node);
+      if (parent) parent.isInner = true;
+      if (!node.withinMs.includes(sequence.withinMs)) {
+        node.withinMs.push(sequence.withinMs);
+        node.withinMs.sort((a, b) => b - a);
+      }
+      parent = node;
+    }
+    parent?.complete.push(sequence);
+  }
+  return [...found.values()];
+}
+
+interface Growing extends Node {
+  readonly parent: Growing | null;
+  isInner: boolean;
+  readonly complete: Sequence[];
+  readonly withinMs: number[];
+}
 
 /** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
 const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };

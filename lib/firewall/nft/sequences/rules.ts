@@ -29,8 +29,10 @@ import {
   at,
   chainText,
   forgetName,
+  growTree,
   hitChain,
   hitName,
+  type Node,
   ONLY,
   PREFIX,
   seenName,
@@ -38,7 +40,6 @@ import {
   syn,
   windowName,
 } from "./chains.ts";
-import { growTree, type Node } from "./tree.ts";
 
 /** The chain that sees packets first, before the guarded ports are judged. */
 const SEQUENCE_CHAIN = "sequences";
