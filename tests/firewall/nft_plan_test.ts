@@ -29,10 +29,10 @@ import {
   rulesetText,
 } from "../../lib/firewall/nft/rules/ruleset.ts";
 import {
-  guardPlan,
   knownHostPlace,
   type Plan,
 } from "../../lib/firewall/nft/rules/plan.ts";
+import { guardPlan } from "../fakes/plan.ts";
 import { parseHostChain } from "../../lib/firewall/nft/rules/sets.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";

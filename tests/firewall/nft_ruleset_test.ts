@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
-import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
+import { guardPlan } from "../fakes/plan.ts";
 import {
   formatPortRange,
   mergePorts,

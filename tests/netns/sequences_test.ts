@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
-import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
+import { guardPlan } from "../fakes/plan.ts";
 import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,

@@ -8,7 +8,7 @@ import { parseConfig } from "../../lib/config/read.ts";
 import type { Surroundings } from "../../lib/config/clients.ts";
 import { kernelForms } from "../../lib/dialects/table.ts";
 import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
-import { guardPlan } from "../../lib/firewall/nft/rules/plan.ts";
+import { guardPlan } from "../fakes/plan.ts";
 import type { Sniffed } from "../../lib/firewall/firewall.ts";
 import { knockFilter } from "../../lib/sequences/tcpdump.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";

@@ -1,7 +1,7 @@
 /** All that a ruleset is made from: ports, answers, forwards, and the sets that hold grants. Pure. */
 
 import type { PortRange } from "../../../values/ports.ts";
-import { type BehindPorts, portsBehind } from "./behind.ts";
+import type { BehindPorts } from "./behind.ts";
 import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
   type Facing,
@@ -50,25 +50,6 @@ export interface Plan {
 /** Ports of services that are this machine's own. */
 export function ownPorts(services: readonly Guarded[]): PortRange[] {
   return services.filter(({ at }) => !at).flatMap(({ ports }) => ports);
-}
-
-/** A plan of services alone, in mode guard. */
-export function guardPlan(services: readonly Guarded[]): Plan {
-  const guarded = ownPorts(services);
-  return {
-    host: null,
-    interfaces: [],
-    refuse: "drop",
-    guarded,
-    behind: portsBehind(services),
-    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
-    forwards: [],
-    hasTargets: false,
-    networks: [],
-    gate: null,
-    ingress: null,
-    sniffed: null,
-  };
 }
 
 /** Lengths of all networks that grants may be for. */
