@@ -2,6 +2,7 @@
 
 import type { Step } from "./step.ts";
 import { browser } from "./steps/browser.ts";
+import { clients } from "./steps/clients.ts";
 import { connections } from "./steps/connections.ts";
 import { dialectJunk } from "./steps/dialect_junk.ts";
 import { fleet } from "./steps/fleet.ts";
@@ -38,4 +39,5 @@ export const STEPS: readonly Step[] = [
   connections,
   flush,
   fleet,
+  clients,
 ];

@@ -1,0 +1,102 @@
+/** A gateway with clients of a fleet, which are in its file: its start, its memory, and packets of theirs. */
+
+import { spawn, spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { formatBase64url } from "../../lib/values/bytes.ts";
+import { residentMb } from "../guarded.ts";
+import { script } from "../stage.ts";
+import type { Step } from "../step.ts";
+import { scriptCommand } from "../../tests/netns/netns.ts";
+
+const COUNTS = { "10": 10, "10k": 10_000, "1m": 1_000_000 } as const;
+const QUICK_COUNT = 1000;
+
+export const clients: Step = {
+  name: "clients",
+  measures: Object.keys(COUNTS).flatMap((name) => [
+    `clients_${name}_rss_mb`,
+    `clients_${name}_start_s`,
+    `clients_${name}_opened_per_s`,
+  ]),
+  peers: [],
+  programs: [],
+  inNamespaces: false,
+
+  async run({ results, quick, folder }) {
+    for (const [name, count] of Object.entries(COUNTS)) {
+      const own = join(folder, `clients-${name}`);
+      const config = writeGateway(own);
+      const filled = quick ? Math.min(count, QUICK_COUNT) : count;
+      const [program, ...args] = script(
+        "shared_clients.ts",
+        join(own, "state"),
+        `${filled}`,
+      );
+      const ran = spawnSync(program!, args, { encoding: "utf8" });
+      if (ran.status !== 0) throw new Error(ran.stderr);
+      const { opened_per_s: rate } = JSON.parse(ran.stdout);
+      results.measure(`clients_${name}_opened_per_s`, rate);
+      const { seconds, megabytes } = await startGateway(config);
+      results.measure(`clients_${name}_start_s`, seconds);
+      results.measure(`clients_${name}_rss_mb`, megabytes);
+    }
+  },
+};
+
+/** Writes the configuration of a gateway whose engine does not answer: a warm start needs none. */
+function writeGateway(folder: string): string {
+  mkdirSync(join(folder, "state"), { recursive: true, mode: 0o700 });
+  const write = (name: string, text: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
+  };
+  const key = () =>
+    `${formatBase64url(crypto.getRandomValues(new Uint8Array(32)))}\n`;
+  write("server.key", key());
+  write("fleet.secret", key());
+  return write(
+    "server.yaml",
+    `key: server.key
+state: state
+listen: ["127.0.0.1:62298"]
+firewall: { backend: gate }
+services: {}
+fleet:
+  engine: etcd
+  servers: ["http://127.0.0.1:1"]
+  name: gw1
+  prefix: knock/bench
+  secret: fleet.secret
+clients: {}
+`,
+  );
+}
+
+async function startGateway(
+  config: string,
+): Promise<{ seconds: number; megabytes: number }> {
+  const [program, ...args] = scriptCommand(
+    "../../main.ts",
+    ...["serve", "--config", config],
+  );
+  const startMs = performance.now();
+  const child = spawn(program!, args, { stdio: ["ignore", "ignore", "pipe"] });
+  const ended = new Promise((resolve) => child.once("close", resolve));
+  try {
+    let said = "";
+    await new Promise<void>((resolve, reject) => {
+      child.stderr!.on("data", (text) => {
+        said += text;
+        if (said.includes("listens on")) resolve();
+      });
+      child.once("close", () => reject(new Error(said)));
+    });
+    const seconds = (performance.now() - startMs) / 1000;
+    return { seconds, megabytes: residentMb(child.pid!) };
+  } finally {
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
