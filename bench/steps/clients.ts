@@ -3,11 +3,13 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { openFleetDatabase } from "../../lib/server/fleet/clients.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { residentMb } from "../guarded.ts";
 import { script } from "../stage.ts";
 import type { Step } from "../step.ts";
 import { scriptCommand } from "../../tests/netns/netns.ts";
+import { runtime } from "../../tests/fakes/runtime.ts";
 
 const COUNTS = { "10": 10, "10k": 10_000, "1m": 1_000_000 } as const;
 const QUICK_COUNT = 1000;
@@ -27,6 +29,8 @@ export const clients: Step = {
     for (const [name, count] of Object.entries(COUNTS)) {
       const own = join(folder, `clients-${name}`);
       const config = writeGateway(own);
+      // Its file is of this fleet from then on: another's clients are forgotten.
+      await startGateway(config);
       const filled = quick ? Math.min(count, QUICK_COUNT) : count;
       const [program, ...args] = script(
         "shared_clients.ts",
@@ -38,11 +42,21 @@ export const clients: Step = {
       const { opened_per_s: rate } = JSON.parse(ran.stdout);
       results.measure(`clients_${name}_opened_per_s`, rate);
       const { seconds, megabytes } = await startGateway(config);
+      const kept = await countClients(join(own, "state"));
+      if (kept !== filled) throw new Error(`${kept} clients of ${filled}`);
       results.measure(`clients_${name}_start_s`, seconds);
       results.measure(`clients_${name}_rss_mb`, megabytes);
     }
   },
 };
+
+/** Counts the clients in a gateway's file. */
+async function countClients(folder: string): Promise<number> {
+  const database = await openFleetDatabase(runtime, folder);
+  const { n } = database.prepare("select count(*) as n from clients").get()!;
+  database.close();
+  return Number(n);
+}
 
 /** Writes the configuration of a gateway whose engine does not answer: a warm start needs none. */
 function writeGateway(folder: string): string {
