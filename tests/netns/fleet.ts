@@ -455,12 +455,19 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
 
   /** Sends a packet to gateways, one right after the other. */
   async send(packet: Uint8Array, ...nodes: readonly NodeId[]): Promise<void> {
-    await Promise.all(nodes.map((node) =>
-      this.#order(this.#client, {
-        ...{ do: "send", source: HERE, target: addressOf(node), count: 1 },
-        ...{ port: KNOCK_PORT, hex: packet.toHex() },
-      })
-    ));
+    await Promise.all(nodes.map((node) => this.sendFrom(HERE, packet, node)));
+  }
+
+  /** Sends a packet from an address of the client's. */
+  sendFrom(
+    source: string,
+    packet: Uint8Array,
+    node: NodeId,
+  ): Promise<boolean> {
+    return this.#order(this.#client, {
+      ...{ do: "send", source, target: addressOf(node), count: 1 },
+      ...{ port: KNOCK_PORT, hex: packet.toHex() },
+    });
   }
 
   canReach(node: NodeId, source = HERE, port = 22): Promise<boolean> {
