@@ -11,12 +11,14 @@ import type { EngineName, FleetConfig } from "../../lib/fleet/fleet.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { kill, NATS, whyNoEngine } from "./fleet.ts";
 
-/** Files for TLS: two authorities, and a certificate of the first for 127.0.0.1, a server's and a client's. */
+/** Files for TLS: two authorities, and certificates of the first for 127.0.0.1, a server's and a client's. */
 export interface Certificates {
   readonly ca: string;
   readonly other: string;
   readonly cert: string;
   readonly key: string;
+  /** As `cert`, of the same key, but out of date. */
+  readonly expired: string;
 }
 
 /** A server of an engine, which is started, stopped and emptied. */
@@ -108,12 +110,13 @@ export class EngineServer {
     const folder = join(this.folder, "tls");
     mkdirSync(folder);
     const path = (name: string) => join(folder, name);
-    const openssl = (...args: string[]) => {
-      const { status, stderr } = spawnSync("openssl", args, {
+    const must = (...[program, ...args]: string[]) => {
+      const { status, stderr } = spawnSync(program!, args, {
         encoding: "utf8",
       });
       if (status !== 0) throw new Error(stderr);
     };
+    const openssl = (...args: string[]) => must("openssl", ...args);
     const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
     for (const name of ["ca", "other"]) {
       // deno-fmt-ignore
@@ -129,9 +132,17 @@ export class EngineServer {
       "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
       "-keyout", path("gw1.key"), "-out", path("gw1.pem"),
     );
+    // deno-fmt-ignore
+    must(
+      "faketime", "-f", "-9d", "openssl",
+      "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=gw1", "-key", path("gw1.key"),
+      "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+      "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-out", path("expired.pem"),
+    );
     return {
       ...{ ca: path("ca.pem"), other: path("other.pem") },
       ...{ cert: path("gw1.pem"), key: path("gw1.key") },
+      expired: path("expired.pem"),
     };
   }
 }

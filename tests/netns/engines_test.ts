@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { nkeys } from "@nats-io/transport-node";
 import { readFileSync } from "node:fs";
+import process from "node:process";
 import { test } from "node:test";
 import type {
   EngineName,
@@ -429,6 +430,46 @@ engineTest(
   },
   { starts: false },
 );
+
+engineTest(
+  "TLS: a certificate that has expired",
+  async (server, { open }) => {
+    const { ca, expired, key } = server.makeCertificates();
+    if (server.engine === "etcd") {
+      server.options.push("--cert-file", expired, "--key-file", key);
+    } else {
+      server.lines.push(`tls { cert_file: "${expired}", key_file: "${key}" }`);
+    }
+    server.isSafe = true;
+    await server.start();
+    const tls = { ca: readFileSync(ca, "utf8"), cert: null, key: null };
+    const engine = await open({ tls });
+    await until(
+      "it is told of",
+      async () => await whyUnknown(engine) === "its certificate has expired",
+    );
+  },
+  { starts: false },
+);
+
+engineTest("200 watchers are told of a change", async (_server, { open }) => {
+  const engine = await open();
+  const all = Array.from({ length: 200 }, () => new Told());
+  const watchers = await Promise.all(all.map(() => open()));
+  const watches = watchers.map((one, index) =>
+    one.watch([{ name: "clients/", position: null, reader: all[index]! }])
+  );
+  await until("all have read", () => all.every(({ ended }) => ended > 0));
+  const startMs = performance.now();
+  await engine.put("clients/alice", "1", null);
+  await until(
+    "all are told",
+    () => all.every(({ keys }) => keys.get("clients/alice") === "1"),
+  );
+  const ms = Math.round(performance.now() - startMs);
+  process.stdout.write(`200 watchers were told within ${ms} ms\n`);
+  await Promise.all(watches.map((one) => one.stop()));
+});
 
 /** The reason why a claim is unknown; fails where it is not. */
 async function whyUnknown(engine: FleetEngine): Promise<string> {
