@@ -246,6 +246,20 @@ async function tellGrant(
   await settle();
 }
 
+test("a grant for a network stays on its gateway", async () => {
+  const clients = [makeClient({ network: { ipv4: 28, ipv6: 64 } })];
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients });
+  const two = await startGateway(cluster, "gw2", { clients });
+  assertEquals((await one.knock())?.status, "done");
+  await settle();
+  assertEquals([...one.firewall.open_], ["203.0.113.0/28 tcp/22"]);
+  assertEquals([...two.firewall.open_], []);
+  assertEquals(counter(two, "fleet: bad value"), 0);
+  const told = [...cluster.keys.keys()].filter((key) => /^grants/.test(key));
+  assertEquals(told, []);
+});
+
 test("what is not sealed under the fleet's secret opens nothing", async () => {
   const cluster = new FakeCluster();
   const one = await startGateway(cluster, "gw1");

@@ -78,6 +78,8 @@ export function tellFleet(server: Server, change: Change): void {
   const { action, client, address, ports, to, dialect } = change;
   // From the fleet, or to where only this gateway leads.
   if (!fleet || dialect === FROM_FLEET || to) return;
+  // A network's grant is this gateway's alone: a shared one has an address.
+  if (address.includes("/")) return;
   if (action === "close") fleet.withdraw(client, address, ports);
   if (action !== "open") return;
   const nowMs = runtime.nowMs();
