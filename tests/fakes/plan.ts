@@ -17,7 +17,7 @@ export function guardPlan(services: readonly Guarded[]): Plan {
     forwards: [],
     hasTargets: false,
     networks: [],
-    gate: null,
+    prefilter: null,
     ingress: null,
     sniffed: null,
   };

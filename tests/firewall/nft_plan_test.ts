@@ -131,12 +131,12 @@ test("rulesetText() writes IPv6 targets in brackets", () => {
 });
 
 test("rulesetText() drops junk at an interface only for addresses of its own", () => {
-  const gate = { ports: [62201], tags: [new Uint8Array(8)] };
+  const prefilter = { ports: [62201], tags: [new Uint8Array(8)] };
   const ingress = {
     devices: ["eth0", "eth1"],
     addresses: ["192.0.2.7", "2001:db8::7"],
   };
-  const text = rulesetText({ ...EMPTY, gate, ingress });
+  const text = rulesetText({ ...EMPTY, prefilter, ingress });
   const [, rules] = text.split("chain ingress {").toSpliced(1, 1);
   assertEquals(
     rules!.split("}\n  chain")[0]!.split("\n").map((l) => l.trim()),
@@ -176,8 +176,8 @@ test("staleIngress() deletes the chain of other interfaces", () => {
 
 test("rulesetText() has the gate's tags, each once", () => {
   const tag = Uint8Array.fromHex("00112233445566ff");
-  const gate = { ports: [62201, 62201], tags: [tag, tag] };
-  const text = rulesetText({ ...EMPTY, gate });
+  const prefilter = { ports: [62201, 62201], tags: [tag, tag] };
+  const text = rulesetText({ ...EMPTY, prefilter });
   assertEquals(having(text, "@th"), [
     '@th,64,64 != { 0x00112233445566ff } counter name "wrong_tag" drop',
   ]);

@@ -68,8 +68,8 @@ table inet knock {
 
 test("rulesetText() rejects as the kernel does where nothing listens", () => {
   const plan = { ...guardPlan([SSH]), refuse: "reject" } as const;
-  const gate = { ports: [62201], tags: [new Uint8Array(8)] };
-  const text = rulesetText({ ...plan, gate });
+  const prefilter = { ports: [62201], tags: [new Uint8Array(8)] };
+  const text = rulesetText({ ...plan, prefilter });
   const rules = (chain: string) => {
     const found = text.split(`  chain ${chain} {\n`).at(-1)!;
     return found.slice(0, found.indexOf("  }\n")).trim().split("\n")
@@ -87,7 +87,7 @@ test("rulesetText() rejects as the kernel does where nothing listens", () => {
     rules("junk").slice(-2).map((rule) => rule.split(" ").slice(-2).join(" ")),
     ["goto answer", "goto answer"],
   );
-  const silent = rulesetText({ ...guardPlan([SSH]), gate });
+  const silent = rulesetText({ ...guardPlan([SSH]), prefilter });
   assert(!silent.includes("reject") && !silent.includes("answer"));
 });
 

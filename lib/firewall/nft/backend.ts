@@ -28,7 +28,7 @@ import {
 import { kindOf, networkBits } from "./grants/elements.ts";
 import { checkGrant, isOddRange } from "./grants/kept.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
-import { NftLeads } from "./grants/targets.ts";
+import { NftTargets } from "./grants/targets.ts";
 import { InstalledRules, type NftKernel } from "./kernel.ts";
 import type { NftListing } from "./listing.ts";
 import {
@@ -53,9 +53,9 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly kernel: KernelExtras = this;
   readonly #runtime: Runtime;
   readonly #nft: NftKernel;
-  readonly #standing: InstalledRules;
+  readonly #rules: InstalledRules;
   readonly #ranges = new NftRanges();
-  readonly #leads: NftLeads;
+  readonly #targets: NftTargets;
   readonly #choice: PrefilterChoice;
   /** Null: not wanted. */
   readonly #xdp: Xdp | null;
@@ -75,8 +75,8 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.name = name;
     this.tables = place.host ? [TABLE, hostTable(place.host)] : [TABLE];
     this.#nft = nft;
-    this.#standing = new InstalledRules(nft, place);
-    this.#leads = new NftLeads(runtime);
+    this.#rules = new InstalledRules(nft, place);
+    this.#targets = new NftTargets(runtime);
   }
 
   async apply(
@@ -84,32 +84,32 @@ export class NftFirewall implements Firewall, KernelExtras {
     grants: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    const leads = new NftLeads(this.#runtime);
-    const leading = await leads.resolveAll(grants);
+    const known = new NftTargets(this.#runtime);
+    const targets = await known.resolveAll(grants);
     const plan: Plan = {
-      ...this.#standing.plan,
+      ...this.#rules.plan,
       guarded: ownPorts(services),
       behind: portsBehind(services),
       cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
-      ingress: await this.#followInterfaces(this.#standing.plan),
+      ingress: await this.#followInterfaces(this.#rules.plan),
     };
     let found = await this.#nft.look();
     if (found.own === null && grants.length > MANY_GRANTS) {
       // Closed first: so many elements take the kernel a while.
-      await this.#standing.apply(plan, found, "");
+      await this.#rules.apply(plan, found, "");
       found = await this.#nft.look();
     }
     const ranges = segmentsByAddress(grants);
     const script = fillText(plan, grants, ranges, nowMs) +
-      leading.map((led) => leads.text(led, nowMs)).join("") +
+      targets.map((target) => known.text(target, nowMs)).join("") +
       await this.#usedUpText(plan, grants, found);
-    await this.#standing.apply(plan, found, script);
+    await this.#rules.apply(plan, found, script);
     this.#ranges.adopt(ranges);
-    this.#leads.adopt(leading);
-    await this.#standing.adopt();
+    this.#targets.adopt(targets);
+    await this.#rules.adopt();
   }
 
   async change(
@@ -117,20 +117,20 @@ export class NftFirewall implements Firewall, KernelExtras {
     live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    const before = this.#standing.plan;
+    const before = this.#rules.plan;
     const open = openAmong(touched, live);
     for (const grant of open) checkGrant(this.#runtime, before, grant);
-    if (open.length > 0) await this.#standing.checkJump(nowMs);
-    this.#standing.checkSetUp();
+    if (open.length > 0) await this.#rules.checkJump(nowMs);
+    this.#rules.checkSetUp();
     const grants = touched.filter((grant) => !isOddRange(grant));
-    const leading = await this.#leads.resolve(grants, live);
+    const targets = await this.#targets.resolve(grants, live);
     const plan: Plan = {
       ...before,
-      hasTargets: before.hasTargets || leading.length > 0,
+      hasTargets: before.hasTargets || targets.length > 0,
       networks: networksOf(open, before.networks),
     };
     const singles = singlesText(plan, grants, live, nowMs) +
-      leading.map((led) => this.#leads.text(led, nowMs)).join("");
+      targets.map((target) => this.#targets.text(target, nowMs)).join("");
     const changed = this.#ranges.changed(grants, live);
     const pieces = this.#ranges.changeText(allPlaces(plan), changed, nowMs);
     if (singles + pieces === "") return;
@@ -138,18 +138,18 @@ export class NftFirewall implements Firewall, KernelExtras {
       plan.hasTargets !== before.hasTargets ||
       plan.networks.length !== before.networks.length
     ) {
-      await this.#standing.change(plan);
+      await this.#rules.change(plan);
     }
     try {
       await this.#nft.run(singles + pieces);
     } catch {
       const ranges = this.#ranges.with(changed);
-      await this.#standing.mend(
-        refillText(this.#standing.plan, ranges, nowMs) + singles,
+      await this.#rules.mend(
+        refillText(this.#rules.plan, ranges, nowMs) + singles,
       );
     }
     this.#ranges.note(changed, nowMs);
-    this.#leads.note(leading, nowMs);
+    this.#targets.note(targets, nowMs);
   }
 
   async unused(grants: readonly Grant[]): Promise<readonly Grant[]> {
@@ -159,7 +159,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     for (const kind of ONCE_KINDS) {
       const wanted = grants.filter((grant) => kindOf(grant) === kind);
       if (wanted.length === 0) continue;
-      for (const place of allPlaces(this.#standing.plan)) {
+      for (const place of allPlaces(this.#rules.plan)) {
         if (!place.kinds.includes(kind)) continue;
         const there = new Set(
           (await this.#nft.elements(place, kind, found)).map(openingKey),
@@ -175,13 +175,13 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async intact(): Promise<boolean> {
-    const { plan } = this.#standing;
-    if (plan.gate && this.#xdp?.fits(this.#facing(plan)) === false) {
+    const { plan } = this.#rules;
+    if (plan.prefilter && this.#xdp?.fits(this.#facing(plan)) === false) {
       return false;
     }
     const ingress = await this.#ingressOf(plan);
     return JSON.stringify(ingress) === JSON.stringify(plan.ingress) &&
-      await this.#standing.isIntact();
+      await this.#rules.isIntact();
   }
 
   async jumpProblem(): Promise<string | null> {
@@ -197,16 +197,19 @@ export class NftFirewall implements Firewall, KernelExtras {
     prefilter: Prefilter | null,
     sniffed: Sniffed | null = null,
   ): Promise<void> {
-    this.#standing.checkSetUp();
-    const gate = prefilter && prefilter.ports.length > 0 ? prefilter : null;
-    const { plan } = this.#standing;
-    const ingress = await this.#followInterfaces({ ...plan, gate });
-    await this.#standing.change({ ...plan, gate, ingress, sniffed });
+    this.#rules.checkSetUp();
+    const wanted = prefilter && prefilter.ports.length > 0 ? prefilter : null;
+    const { plan } = this.#rules;
+    const ingress = await this.#followInterfaces(
+      { ...plan, prefilter: wanted },
+    );
+    const next = { ...plan, prefilter: wanted, ingress, sniffed };
+    await this.#rules.change(next);
   }
 
   get prefilter(): PrefilterState {
-    const { gate, ingress } = this.#standing.plan;
-    if (!gate) return { kind: "off", interfaces: [], problem: null };
+    const { prefilter, ingress } = this.#rules.plan;
+    if (!prefilter) return { kind: "off", interfaces: [], problem: null };
     const interfaces = this.#xdp?.interfaces ?? [];
     const problem = this.#xdp?.problem ?? null;
     if (interfaces.length > 0) return { kind: "xdp", interfaces, problem };
@@ -219,16 +222,18 @@ export class NftFirewall implements Firewall, KernelExtras {
 
   /** Has XDP drop junk at the interfaces of now; those at which nft does. */
   async #followInterfaces(plan: Plan): Promise<Facing | null> {
-    if (!plan.gate) this.#xdp?.close();
-    else await this.#xdp?.set(plan.gate, this.#facing(plan));
+    if (!plan.prefilter) this.#xdp?.close();
+    else await this.#xdp?.set(plan.prefilter, this.#facing(plan));
     return await this.#ingressOf(plan);
   }
 
   /** The interfaces at which nft drops junk; null = in prerouting alone. */
   async #ingressOf(plan: Plan): Promise<Facing | null> {
-    const { gate, refuse } = plan;
+    const { prefilter, refuse } = plan;
     // What is dropped at the interfaces gets no answer.
-    if (!gate || this.#choice === "nft" || refuse === "reject") return null;
+    if (!prefilter || this.#choice === "nft" || refuse === "reject") {
+      return null;
+    }
     if (this.#xdp && this.#xdp.interfaces.length > 0) return null;
     this.#hasIngress ??= await this.#nft.hasIngress();
     return this.#hasIngress ? this.#facing(plan) : null;
@@ -239,20 +244,20 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async counters(): Promise<Record<string, number>> {
-    const { gate, sniffed } = this.#standing.plan;
-    if (!gate && !sniffed) return {};
+    const { prefilter, sniffed } = this.#rules.plan;
+    if (!prefilter && !sniffed) return {};
     return readCounters(await this.#nft.counts(), this.#xdp?.counts());
   }
 
   async stop(): Promise<void> {
-    const { plan, isSetUp } = this.#standing;
+    const { plan, isSetUp } = this.#rules;
     this.#xdp?.close();
     try {
       // Its tags are this server's: another program may listen next.
-      if (isSetUp && (plan.gate || plan.sniffed)) {
-        const nothing = { gate: null, ingress: null, sniffed: null };
+      if (isSetUp && (plan.prefilter || plan.sniffed)) {
+        const nothing = { prefilter: null, ingress: null, sniffed: null };
         const without = { ...plan, ...nothing };
-        await this.#standing.change(without);
+        await this.#rules.change(without);
       }
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;
@@ -263,9 +268,9 @@ export class NftFirewall implements Firewall, KernelExtras {
 
   async remove(): Promise<void> {
     this.#xdp?.close();
-    await this.#standing.remove();
+    await this.#rules.remove();
     this.#ranges.adopt(new Map());
-    this.#leads.adopt([]);
+    this.#targets.adopt([]);
   }
 
   async #forwardsOf(services: readonly Guarded[]): Promise<ForwardRule[]> {

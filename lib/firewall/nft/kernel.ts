@@ -215,7 +215,7 @@ export class InstalledRules {
       forwards: [],
       hasTargets: false,
       networks: [],
-      gate: null,
+      prefilter: null,
       ingress: null,
       sniffed: null,
     };
@@ -294,7 +294,7 @@ export class InstalledRules {
   async remove(): Promise<void> {
     await this.#kernel.remove();
     this.#isSetUp = false;
-    const nothing = { gate: null, ingress: null, sniffed: null };
+    const nothing = { prefilter: null, ingress: null, sniffed: null };
     this.#plan = { ...this.#plan, ...nothing };
     this.#listing = null;
   }

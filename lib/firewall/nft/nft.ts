@@ -79,7 +79,7 @@ export async function nftRules(
     forwards: await resolveForwards(runtime, services),
     hasTargets: false,
     networks: [],
-    gate: null,
+    prefilter: null,
     ingress: null,
     sniffed: null,
   });

@@ -37,7 +37,7 @@ const TARGET_SLACK_MS = 1000;
 const SWEEP_FROM = 1024;
 
 /** The targets that are in the kernel. */
-export class NftLeads {
+export class NftTargets {
   readonly #runtime: Runtime;
   /** Targets that are in the kernel, by address and ports. */
   #known = new Map<string, GrantTarget>();
@@ -64,32 +64,36 @@ export class NftLeads {
         latest.set(openingKey(grant), grant);
       }
     }
-    const leading: GrantTarget[] = [];
-    for (const grant of latest.values()) leading.push(await this.#lead(grant));
-    return leading;
+    const targets: GrantTarget[] = [];
+    for (const grant of latest.values()) {
+      targets.push(await this.#targetOf(grant));
+    }
+    return targets;
   }
 
   /** As {@linkcode resolve}, of all grants there are; without those that lead nowhere any more. */
   async resolveAll(grants: readonly Grant[]): Promise<GrantTarget[]> {
-    const leading: GrantTarget[] = [];
+    const targets: GrantTarget[] = [];
     for (const grant of grants.filter(({ to }) => to)) {
       try {
-        leading.push(...await this.resolve([grant], grants));
+        targets.push(...await this.resolve([grant], grants));
       } catch (error) {
         if (!(error instanceof FirewallError)) throw error;
       }
     }
-    return [...new Map(leading.map((led) => [openingKey(led), led])).values()];
+    return [
+      ...new Map(targets.map((found) => [openingKey(found), found])).values(),
+    ];
   }
 
   /** Tells the kernel where a grant leads. */
-  text(led: GrantTarget, nowMs: number): string {
-    return targetText(led, this.#known.get(openingKey(led)) ?? null, nowMs);
+  text(found: GrantTarget, nowMs: number): string {
+    return targetText(found, this.#known.get(openingKey(found)) ?? null, nowMs);
   }
 
   /** Adds targets that are in the kernel now. */
-  note(leading: readonly GrantTarget[], nowMs: number): void {
-    for (const led of leading) this.#known.set(openingKey(led), led);
+  note(targets: readonly GrantTarget[], nowMs: number): void {
+    for (const found of targets) this.#known.set(openingKey(found), found);
     if (this.#known.size < this.#sweepAt) return;
     for (const [key, { untilMs }] of this.#known) {
       if (untilMs + 2 * TARGET_SLACK_MS <= nowMs) this.#known.delete(key);
@@ -98,11 +102,13 @@ export class NftLeads {
   }
 
   /** Replaces all that is known by what is in the kernel now. */
-  adopt(leading: readonly GrantTarget[]): void {
-    this.#known = new Map(leading.map((led) => [openingKey(led), led]));
+  adopt(targets: readonly GrantTarget[]): void {
+    this.#known = new Map(targets.map((found) => [openingKey(found), found]));
   }
 
-  async #lead({ address, ports, to, untilMs }: Grant): Promise<GrantTarget> {
+  async #targetOf(
+    { address, ports, to, untilMs }: Grant,
+  ): Promise<GrantTarget> {
     const family = familyOf(address);
     const targets = await resolveTarget(this.#runtime, to!);
     const target = targets.find((one) => one.family === family);
@@ -119,11 +125,11 @@ export class NftLeads {
 
 /** Writes where a grant leads in place of `before`; null = it is not known to lead elsewhere. */
 export function targetText(
-  led: GrantTarget,
+  found: GrantTarget,
   before: GrantTarget | null,
   nowMs: number,
 ): string {
-  const { address, ports, target, untilMs } = led;
+  const { address, ports, target, untilMs } = found;
   const map = `${TABLE} ${mapName(familyOf(address))}`;
   const key = elementText({ address, ports, untilMs: null }, nowMs);
   const end = (target: ForwardTarget) => {
@@ -132,7 +138,7 @@ export function targetText(
     }
     return `${target.address} . ${target.port}`;
   };
-  const old = end((before ?? led).target);
+  const old = end((before ?? found).target);
   const timeout = formatTimeout(untilMs + TARGET_SLACK_MS - nowMs);
   // As in replaceElements(); what is added over another target is refused.
   return lines(

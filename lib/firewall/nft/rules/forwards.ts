@@ -83,7 +83,7 @@ export function natChains(
   const leaving = forwards.filter(({ masquerade }) => masquerade)
     .flatMap((forward) =>
       eachWay(forward).filter(({ target }) => !target.local)
-        .map((way) => `${led(way)} masquerade`)
+        .map((way) => `${wasForwarded(way)} masquerade`)
     );
   const entering = {
     name: "nat_in",
@@ -97,7 +97,7 @@ export function natChains(
   return [entering, { name: "nat_out", hook, rules: leaving }];
 }
 
-/** The rules that let through what was led on to this machine itself. */
+/** The rules that let through what was forwarded to this machine itself. */
 export function landedRules(
   place: TablePlace,
   forwards: readonly ForwardRule[],
@@ -113,7 +113,7 @@ export function landedRules(
         .filter(({ target }) =>
           target.local && place.families.includes(target.family)
         )
-        .map((way) => `${led(way)} accept`)
+        .map((way) => `${wasForwarded(way)} accept`)
     ),
   ];
 }
@@ -169,8 +169,8 @@ function eachWay({ ports, targets }: ForwardRule): Way[] {
   );
 }
 
-/** The condition that a connection was led this way. */
-function led({ protocol, ports, target }: Way): string {
+/** The condition that a connection was forwarded this way. */
+function wasForwarded({ protocol, ports, target }: Way): string {
   const { family, address, port } = target;
   // nft 1.0.6 writes original ports into sets in the wrong byte order, so
   // each range has a rule of its own.

@@ -41,8 +41,8 @@ export interface Plan {
   readonly hasTargets: boolean;
   /** Lengths of the networks that grants are for, in bits of their family; each once. */
   readonly networks: readonly number[];
-  readonly gate: Prefilter | null;
-  /** Where the gate is besides prerouting; null = nowhere. */
+  readonly prefilter: Prefilter | null;
+  /** Where the prefilter is besides prerouting; null = nowhere. */
   readonly ingress: Facing | null;
   readonly sniffed: Sniffed | null;
 }

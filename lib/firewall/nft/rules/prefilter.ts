@@ -1,5 +1,5 @@
 /**
- * The kernel gate: what cannot be a knock is dropped before connection
+ * The prefilter: drops what cannot be a knock before connection
  * tracking and before the program sees it. Pure.
  * @module
  */
@@ -18,8 +18,8 @@ const COUNTERS: Readonly<Record<string, string>> = {
   no_knock: "kernel: no knock",
 };
 
-/** The counters of the gate. */
-export function gateObjects(): string[] {
+/** The counters of the prefilter. */
+export function prefilterObjects(): string[] {
   return ["wrong_length", "wrong_tag"].map(counterText);
 }
 
@@ -43,11 +43,11 @@ const ANSWER = "answer";
 const ANSWERS = "limit rate 1000/second burst 50 packets";
 
 /**
- * The chains of the gate. They limit no source's rate: a source can be forged,
+ * The chains of the prefilter. They limit no source's rate: a source can be forged,
  * and its owner would be the one who is locked out. That of prerouting is there
  * in any case: an interface or an address may be newer than the other one.
  */
-export function gateChains(
+export function prefilterChains(
   { ports, tags, webTags = [] }: Prefilter,
   ingress: Facing | null,
   refuse: Refuse,

@@ -14,7 +14,7 @@ import {
 import { behindRules } from "./behind.ts";
 import { lines, OWNER, type Refuse } from "../../firewall.ts";
 import { landedRules, natChains, targetMaps } from "./forwards.ts";
-import { counterText, gateChains, gateObjects } from "./prefilter.ts";
+import { counterText, prefilterChains, prefilterObjects } from "./prefilter.ts";
 import {
   asked,
   chainRules,
@@ -87,7 +87,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   }],
   hasTargets: true,
   networks: NETWORKS,
-  gate: { ports: [1], tags: [] },
+  prefilter: { ports: [1], tags: [] },
   ingress: { devices: ["lo"], addresses: [] },
   sniffed: { ports: [1], tags: null, forms: [] },
 }).union(new Set(setNames(ownPlace(["landed"])))); // of older versions
@@ -110,23 +110,31 @@ function ownText(plan: Plan): string {
   );
 }
 
-function ownObjects({ hasTargets, gate, sniffed }: Plan): string[] {
+function ownObjects({ hasTargets, prefilter, sniffed }: Plan): string[] {
   return [
     ...(hasTargets ? targetMaps() : []),
-    ...(gate ? gateObjects() : []),
+    ...(prefilter ? prefilterObjects() : []),
     ...(sniffed ? [counterText(SNIFF_COUNTER)] : []),
   ];
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const { host, interfaces, refuse, cut, forwards, gate, ingress, sniffed } =
-    plan;
+  const {
+    host,
+    interfaces,
+    refuse,
+    cut,
+    forwards,
+    prefilter,
+    ingress,
+    sniffed,
+  } = plan;
   const { own } = placesOf(plan);
   return [
     ...(host ? [] : guardChains(plan)),
     ...cutChains(cut),
     ...natChains(own, forwards, interfaces),
-    ...(gate ? gateChains(gate, ingress, refuse) : []),
+    ...(prefilter ? prefilterChains(prefilter, ingress, refuse) : []),
     ...(sniffed ? [sniffChain(sniffed)] : []),
   ];
 }
