@@ -185,14 +185,14 @@ export function hasSequencesAlone({ clients, sequences }: Config): boolean {
 }
 
 /** One of our own sockets that knocks have to reach through the host's rules. */
-interface Doorway extends Listen {
+interface KnockSocket extends Listen {
   readonly protocol: Protocol;
 }
 
 /** The sockets that knocks have to reach: those of clients, and of sequences with `watch: socket`. */
-export function doorwaysOf(config: Config): Doorway[] {
+export function knockSocketsOf(config: Config): KnockSocket[] {
   const { listen, streams, sequences } = config;
-  const doorways: Doorway[] = hasSequencesAlone(config) ? [] : [
+  const sockets: KnockSocket[] = hasSequencesAlone(config) ? [] : [
     ...listen.map(({ host, port }) => ({
       host,
       port,
@@ -209,12 +209,12 @@ export function doorwaysOf(config: Config): Doorway[] {
     .flatMap(({ hits }) => hits);
   for (const { protocol, port } of hits) {
     if (
-      !doorways.some((one) => one.protocol === protocol && one.port === port)
+      !sockets.some((one) => one.protocol === protocol && one.port === port)
     ) {
-      doorways.push({ host: "::", port, protocol });
+      sockets.push({ host: "::", port, protocol });
     }
   }
-  return doorways;
+  return sockets;
 }
 
 /** Entry of a new service. */

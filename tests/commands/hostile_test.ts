@@ -280,7 +280,7 @@ test("status and log print nothing of the state that acts on a terminal", async 
     listen: [ALL],
   });
   store.setFact("counters", { [ALL]: ALL });
-  store.setFact("doors", [
+  store.setFact("sequences", [
     { name: ALL, left: 1, trouble: ALL },
     { name: ALL, left: null, trouble: null },
   ]);

@@ -65,7 +65,7 @@ sequences: { door: { knock: [tcp/7000, udp/8000, tcp/9000], open: ssh, watch: sn
     listen: ["[::]:62201"],
   });
   store.setFact("counters", { received: 3, "refused: unknown client": 1 });
-  store.setFact("doors", [
+  store.setFact("sequences", [
     { name: "door", watch: "sniff", left: null, trouble: "no tcpdump" },
   ]);
   store.setFact("host", [{

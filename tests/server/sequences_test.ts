@@ -155,7 +155,7 @@ test("Doors uses up one-time sequences, in their order, and says so", async () =
     said.at(-1),
     "warn sequences.a: all one-time sequences are used: it stays shut",
   );
-  assertEquals(store.fact("doors"), [
+  assertEquals(store.fact("sequences"), [
     { name: "a", watch: "socket", left: 0, trouble: null },
   ]);
 });

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { checkServer } from "../../lib/commands/operator/doctor/server.ts";
-import { datagramPlaces, doorwaysOf } from "../../lib/config/config.ts";
+import { datagramPlaces, knockSocketsOf } from "../../lib/config/config.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import type { Surroundings } from "../../lib/config/clients.ts";
 import { kernelForms } from "../../lib/dialects/table.ts";
@@ -53,10 +53,10 @@ test("listen: sniff/PORT is a UDP port without a socket, and no doorway through 
     62202,
     4000,
   ]);
-  const doorways = doorwaysOf(config).map(({ protocol, port }) =>
+  const sockets = knockSocketsOf(config).map(({ protocol, port }) =>
     `${protocol}/${port}`
   );
-  assertEquals(doorways, ["udp/62201", "tcp/62202"]);
+  assertEquals(sockets, ["udp/62201", "tcp/62202"]);
 });
 
 const WRONG: [text: string, words: string][] = [

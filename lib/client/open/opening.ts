@@ -46,7 +46,7 @@ export interface Done {
  * Knocks and connects, as soon as that works. Throws FailureError when the
  * server said no or nothing, and when the port is not open in time.
  */
-export async function openDoor(
+export async function knockAndConnect(
   runtime: Runtime,
   profile: Profile,
   request: UnaddressedRequest,
@@ -59,7 +59,7 @@ export async function openDoor(
   return await enter(runtime, done, target);
 }
 
-/** Waits until a port is open that was knocked for: at which address. Throws as {@linkcode openDoor}. */
+/** Waits until a port is open that was knocked for: at which address. Throws as {@linkcode knockAndConnect}. */
 export async function reach(
   runtime: Runtime,
   done: Done,
@@ -77,16 +77,16 @@ async function enter(
 ): Promise<Attempt> {
   const { port } = target;
   const addresses = await findAddresses(runtime, profile, knocked, target);
-  const door = { addresses, port };
+  const wanted = { addresses, port };
   const waitMs = knocked.guessed ? GUESS_WAIT_MS : OPEN_WAIT_MS;
-  const entrance = await connectWhenOpen(runtime, door, waitMs);
-  if (entrance.ok) return { knocked, stream: entrance.stream };
+  const connected = await connectWhenOpen(runtime, wanted, waitMs);
+  if (connected.ok) return { knocked, stream: connected.stream };
   if (!knocked.guessed) {
-    throw notOpen(profile, knocked.outcome, target, entrance);
+    throw notOpen(profile, knocked.outcome, target, connected);
   }
   // Who may open for any address is not refused one of the past.
   const unguessed = { ...knocking, mayGuess: false };
-  return await openDoor(runtime, profile, request, unguessed, target);
+  return await knockAndConnect(runtime, profile, request, unguessed, target);
 }
 
 async function findAddresses(
@@ -106,7 +106,7 @@ function notOpen(
   { server: { host } }: Profile,
   outcome: Outcome,
   { port, address }: AttemptTarget,
-  { why, refused }: Entrance & { ok: false },
+  { why, refused }: ConnectResult & { ok: false },
 ): FailureError {
   const where = formatEndpoint({ host: address ?? host, port });
   const hints = [
@@ -162,26 +162,26 @@ interface AttemptPort {
 }
 
 /** Result of waiting: a connection, or the system's error of the last attempt. */
-export type Entrance =
+export type ConnectResult =
   | { readonly ok: true; readonly stream: Stream }
   | { readonly ok: false; readonly why: string; readonly refused: boolean };
 
 /** Connects again and again until the port accepts, or the time is over. Never throws. */
 async function connectWhenOpen(
   runtime: Runtime,
-  door: AttemptPort,
+  wanted: AttemptPort,
   withinMs = OPEN_WAIT_MS,
-): Promise<Entrance> {
+): Promise<ConnectResult> {
   const endMs = runtime.monotonicMs() + withinMs;
   for (let attemptMs = FIRST_ATTEMPT_MS;; attemptMs *= 2) {
     const leftMs = endMs - runtime.monotonicMs();
-    const entrance = await connectOnce(
+    const connected = await connectOnce(
       runtime,
-      door,
+      wanted,
       Math.max(Math.min(attemptMs, leftMs), 1),
     );
-    if (entrance.ok) return entrance;
-    if (runtime.monotonicMs() + PAUSE_MS >= endMs) return entrance;
+    if (connected.ok) return connected;
+    if (runtime.monotonicMs() + PAUSE_MS >= endMs) return connected;
     await runtime.sleep(PAUSE_MS);
   }
 }
@@ -191,7 +191,7 @@ export async function connectOnce(
   runtime: Runtime,
   { addresses, port }: AttemptPort,
   timeoutMs: number,
-): Promise<Entrance> {
+): Promise<ConnectResult> {
   const found = new AbortController();
   const attempts = addresses.map(async (host, index) => {
     if (index > 0) await runtime.sleep(index * STAGGER_MS, found.signal);

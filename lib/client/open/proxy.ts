@@ -5,7 +5,7 @@ import { parseAddress } from "../../values/address.ts";
 import { orNull, UsageError } from "../../values/errors.ts";
 import type { KnockOptions, UnaddressedRequest } from "../knock/knock.ts";
 import type { Profile } from "../profile/profile.ts";
-import { type AttemptTarget, connectOnce, openDoor } from "./opening.ts";
+import { type AttemptTarget, connectOnce, knockAndConnect } from "./opening.ts";
 import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
 
 /** Longest wait for a port that should be open already, milliseconds. */
@@ -32,14 +32,20 @@ export async function connectThrough(
     tried = grant.atMs;
     const addresses = await addressesOf(runtime, profile, target);
     if (addresses.length === 0) return null;
-    const door = { addresses, port };
-    const entrance = await connectOnce(runtime, door, REMEMBERED_WAIT_MS);
-    return entrance.ok ? entrance.stream : null;
+    const wanted = { addresses, port };
+    const connected = await connectOnce(runtime, wanted, REMEMBERED_WAIT_MS);
+    return connected.ok ? connected.stream : null;
   };
   const open = async () => {
     // Not one that another process got in the meantime.
     if (tried < startMs) forgetGrant(runtime, profile, port);
-    const opening = await openDoor(runtime, profile, request, options, target);
+    const opening = await knockAndConnect(
+      runtime,
+      profile,
+      request,
+      options,
+      target,
+    );
     const { outcome } = opening.knocked;
     rememberGrant(runtime, profile, port, outcome, request.seconds);
     return opening.stream;

@@ -1,6 +1,6 @@
 import { knock } from "../../client/knock/knock.ts";
 import { expectDone } from "../../client/knock/outcome.ts";
-import { openDoor } from "../../client/open/opening.ts";
+import { knockAndConnect } from "../../client/open/opening.ts";
 import type { Ran, Runtime, SignalName } from "../../runtime/runtime.ts";
 import { failing, UsageError } from "../../values/errors.ts";
 import { firstTcpPort } from "../../values/ports.ts";
@@ -61,7 +61,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       return;
     }
     const target = { port, address: null };
-    const opening = await openDoor(runtime, profile, request, knocking, target);
+    const opening = await knockAndConnect(
+      runtime,
+      profile,
+      request,
+      knocking,
+      target,
+    );
     opening.stream.close();
   });
   const { code, signal } = await runCommand(runtime, command);

@@ -236,12 +236,12 @@ function judgeShared(
   nowMs: number,
 ): number | PolicyRefusal {
   const seconds = Math.floor((untilMs - nowMs) / 1000);
-  const door = server.active.config.sequences.find((door) =>
-    grantee(door.name) === name
+  const sequence = server.active.config.sequences.find((sequence) =>
+    grantee(sequence.name) === name
   );
-  if (door) {
-    const [model] = door.opens;
-    if (door.from?.every((prefix) => !prefixContains(prefix, address))) {
+  if (sequence) {
+    const [model] = sequence.opens;
+    if (sequence.from?.every((prefix) => !prefixContains(prefix, address))) {
       return "source";
     }
     if (!model || model.once) return "nothing to open";

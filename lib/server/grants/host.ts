@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Config, doorwaysOf } from "../../config/config.ts";
+import { type Config, knockSocketsOf } from "../../config/config.ts";
 import {
   type Family,
   familyOf,
@@ -235,7 +235,7 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
     }
   };
   const here = familiesHere(rules);
-  for (const { host, port, protocol } of doorwaysOf(config)) {
+  for (const { host, port, protocol } of knockSocketsOf(config)) {
     const ports = onePort(protocol, port);
     const families = host === "::"
       ? here

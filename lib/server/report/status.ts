@@ -63,7 +63,7 @@ export function readStatus(
     server,
     grants: (store?.ledger.live(nowMs, limit) ?? [])
       .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
-    sequences: server ? (store!.fact("doors") ?? []) as SequenceFact[] : [],
+    sequences: server ? (store!.fact("sequences") ?? []) as SequenceFact[] : [],
     sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,
     fleet: server ? (store!.fact("fleet") ?? null) as FleetFact | null : null,
     prefilter: server

@@ -273,7 +273,7 @@ export class Sequences {
         left: entry.oneTime ? store.sequences.left(entry).length : null,
         trouble: this.#troubles.get(entry.watch) ?? null,
       }));
-      store.setFact("doors", facts);
+      store.setFact("sequences", facts);
     });
   }
 }

@@ -72,7 +72,8 @@ export async function checkState(
     const alive = fact !== null &&
       (isAsked || runtime.signalProcess(fact.pid, "test"));
     const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
-    const sequences = (store.fact("doors") ?? []) as readonly SequenceFact[];
+    const sequences =
+      (store.fact("sequences") ?? []) as readonly SequenceFact[];
     const sniff = (store.fact("sniff") ?? null) as SniffFact | null;
     const prefilter = store.fact("prefilter") as PrefilterState | null;
     store.close();

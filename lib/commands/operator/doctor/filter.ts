@@ -4,7 +4,7 @@
  */
 
 import { checkBypass, checkDetours, MAX_PROBED, probesOf } from "./bypass.ts";
-import { type Config, doorwaysOf } from "../../../config/config.ts";
+import { type Config, knockSocketsOf } from "../../../config/config.ts";
 import {
   type Fate,
   fatesIn,
@@ -49,7 +49,7 @@ export function checkFirewall(
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
   const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
-  const knock = doorwaysOf(config).flatMap(({ host, port, protocol }) =>
+  const knock = knockSocketsOf(config).flatMap(({ host, port, protocol }) =>
     familiesOf(host).map((family): Probe => ({ family, protocol, port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
