@@ -3,7 +3,7 @@
 import type { EngineMark } from "./fleet.ts";
 
 /** Knows by marks whether an engine's data is other than before. */
-export class MarkKeeper {
+export class EngineMarks {
   #mark: EngineMark | null;
   readonly #replaced: () => void;
 

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { EngineMark } from "../../lib/fleet/fleet.ts";
-import { MarkKeeper } from "../../lib/fleet/mark.ts";
+import { EngineMarks } from "../../lib/fleet/mark.ts";
 
 const at = (revision: number, id = "a"): EngineMark => ({ id, revision });
 
@@ -45,9 +45,9 @@ const CASES: readonly (readonly [
 for (const [name, known, notes, expected, mark] of CASES) {
   test(`mark: ${name}`, () => {
     let replaced = 0;
-    const keeper = new MarkKeeper(known, () => void replaced++);
-    for (const [noted, before] of notes) keeper.note(noted, before);
+    const marks = new EngineMarks(known, () => void replaced++);
+    for (const [noted, before] of notes) marks.note(noted, before);
     assertEquals(replaced, expected);
-    assertEquals(keeper.mark, mark);
+    assertEquals(marks.mark, mark);
   });
 }

@@ -7,7 +7,7 @@
 import type { HttpClient, Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 import type { EngineMark, FleetConfig } from "../fleet.ts";
-import { MarkKeeper } from "../mark.ts";
+import { EngineMarks } from "../mark.ts";
 import {
   type EtcdAnswer,
   EtcdError,
@@ -35,7 +35,7 @@ export class EtcdCalls {
   readonly #user: FleetConfig["user"];
   readonly #runtime: Runtime;
   readonly #http: HttpClient;
-  readonly #keeper: MarkKeeper;
+  readonly #marks: EngineMarks;
   /** The server that answered last, counted on. */
   #preferred = 0;
   #token: string | null = null;
@@ -55,11 +55,11 @@ export class EtcdCalls {
     this.#user = user;
     this.#runtime = runtime;
     this.#http = runtime.openHttp(tls);
-    this.#keeper = new MarkKeeper(known, replaced);
+    this.#marks = new EngineMarks(known, replaced);
   }
 
   get mark(): EngineMark | null {
-    return this.#keeper.mark;
+    return this.#marks.mark;
   }
 
   get aheadMs(): number | null {
@@ -123,7 +123,7 @@ export class EtcdCalls {
     }
     const { cluster_id: id, revision } = answer.header ?? {};
     if (LINEAR.has(path) && id && revision !== undefined) {
-      this.#keeper.note({ id, revision: Number(revision) }, before);
+      this.#marks.note({ id, revision: Number(revision) }, before);
     }
     return answer;
   }

@@ -11,7 +11,7 @@ import {
 } from "@nats-io/transport-node";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { EngineMark, FleetConfig } from "../fleet.ts";
-import { MarkKeeper } from "../mark.ts";
+import { EngineMarks } from "../mark.ts";
 import { newBucket } from "./settings.ts";
 import { connectNats } from "./transport.ts";
 import {
@@ -45,7 +45,7 @@ export class NatsCalls {
   readonly subjects: string;
   readonly #config: FleetConfig;
   readonly #runtime: Runtime;
-  readonly #keeper: MarkKeeper;
+  readonly #marks: EngineMarks;
   /** Number of the server that is asked, counted on. */
   #preferred = 0;
   #connection: Promise<NatsConnection> | null = null;
@@ -67,11 +67,11 @@ export class NatsCalls {
     this.subjects = `$KV.${bucket}.`;
     this.#config = config;
     this.#runtime = runtime;
-    this.#keeper = new MarkKeeper(known, replaced);
+    this.#marks = new EngineMarks(known, replaced);
   }
 
   get mark(): EngineMark | null {
-    return this.#keeper.mark;
+    return this.#marks.mark;
   }
 
   async close(): Promise<void> {
@@ -170,7 +170,7 @@ export class NatsCalls {
     const { last_seq } = answer.state as { last_seq: number };
     // Of a leader that was deposed the revision may lie behind.
     if (id !== before?.id) {
-      this.#keeper.note({ id, revision: last_seq }, before);
+      this.#marks.note({ id, revision: last_seq }, before);
     }
     if (typeof answer.ts === "string") {
       this.aheadMs = Date.parse(answer.ts) - this.#runtime.nowMs();
@@ -199,7 +199,7 @@ export class NatsCalls {
     if (typeof revision !== "number" || answer?.stream !== this.stream) {
       throw new NatsError("elsewhere", "the answer is not of the bucket");
     }
-    if (before) this.#keeper.note({ id: before.id, revision }, before);
+    if (before) this.#marks.note({ id: before.id, revision }, before);
     return revision;
   }
 
