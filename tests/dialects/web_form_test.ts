@@ -11,7 +11,6 @@ import {
 import { tagOf } from "../../lib/dialects/knock1/tag.ts";
 import {
   readWebPacket,
-  sealWebKnock,
   WEB_SIZE,
   type WebOpened,
   webOpener,
@@ -23,11 +22,11 @@ import { Repeats } from "../../lib/dialects/knock1/web/open.ts";
 import {
   errorAnswer,
   successAnswer,
-  writeCheck,
 } from "../../lib/dialects/knock1/web/stun.ts";
 import { UsageError } from "../../lib/values/errors.ts";
 import { formatPortRange, parsePortRange } from "../../lib/values/ports.ts";
 import { sceneAt } from "../fakes/packets.ts";
+import { sealWebKnock, writeCheck } from "../fakes/web_knock.ts";
 import web from "../vectors/knock1-web.json" with { type: "json" };
 
 const MAX_SKEW_MS = 120_000;

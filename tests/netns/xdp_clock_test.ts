@@ -6,8 +6,6 @@ import { test } from "node:test";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
 import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 import { WINDOW_MS } from "../../lib/dialects/knock1/tag.ts";
-import { sealWebKnock } from "../../lib/dialects/knock1/web/form.ts";
-import { writeCheck } from "../../lib/dialects/knock1/web/stun.ts";
 import type { Firewall, Prefilter } from "../../lib/firewall/firewall.ts";
 import { Bpf } from "../../lib/firewall/xdp/bpf.ts";
 import { Filter } from "../../lib/firewall/xdp/filter.ts";
@@ -23,6 +21,7 @@ import { makeClient, makeConfig } from "../fakes/fixtures.ts";
 import { frameBytes, runOn } from "../fakes/frames.ts";
 import { bytesOf } from "../fakes/packets.ts";
 import { runtime as realRuntime } from "../fakes/runtime.ts";
+import { sealWebKnock, writeCheck } from "../fakes/web_knock.ts";
 import { SERVER, whyNot } from "./netns.ts";
 
 const reason = whyNot();

@@ -137,7 +137,8 @@ export const MAC_LABEL = "knock/1 mac";
 /** Makes the macs, 16 bytes, of packets to one server, by its public key. */
 export function macOf(
   serverPublic: Uint8Array,
+  label = MAC_LABEL,
 ): (covered: Uint8Array) => Uint8Array {
-  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
+  const authenticate = hmac("sha256", deriveKey(label, serverPublic));
   return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
 }

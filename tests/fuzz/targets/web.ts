@@ -3,14 +3,13 @@
 import { publicKeyOf } from "../../../lib/dialects/crypto/curve25519.ts";
 import { explainKnock1 } from "../../../lib/dialects/knock1/explain.ts";
 import { knock1Dialect } from "../../../lib/dialects/knock1/open.ts";
-import { sealWebKnock } from "../../../lib/dialects/knock1/web/form.ts";
-import { writeCheck } from "../../../lib/dialects/knock1/web/stun.ts";
 import { readRequest } from "../../../lib/server/report/http/http.ts";
 import { verify } from "../../../lib/server/report/http/verify.ts";
 import { parsePrefix } from "../../../lib/values/address.ts";
 import { readDnsAnswer } from "../../../web/dns.ts";
 import { readEnrolment } from "../../../web/profile.ts";
 import { bytesOf } from "../../fakes/packets.ts";
+import { sealWebKnock, writeCheck } from "../../fakes/web_knock.ts";
 import { NOW_MS, open, scene } from "./samples.ts";
 import type { Target } from "./target.ts";
 

@@ -1,19 +1,13 @@
 /**
- * The web form of knock/1, both sides: 186 bytes in base64 as the ufrag of a
- * browser's connectivity check, and the password that both ends derive from
- * the handshake. docs/protocol.md §10. Times and randomness are arguments.
+ * The web form of knock/1, the server's side: 186 bytes in base64 as the ufrag
+ * of a browser's connectivity check, and the password that both ends derive
+ * from the handshake. docs/protocol.md §10. The time is an argument.
  * @module
  */
 
 import { timingSafeEqual } from "node:crypto";
 import { concat, formatBareBase64 } from "../../../values/bytes.ts";
-import { UsageError } from "../../../values/errors.ts";
-import {
-  importPublicKey,
-  KEY_SIZE,
-  type KeyPair,
-  keyPairOf,
-} from "../../crypto/curve25519.ts";
+import { KEY_SIZE, type KeyPair } from "../../crypto/curve25519.ts";
 import { hmac } from "../../crypto/hash.ts";
 import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
 import {
@@ -21,10 +15,9 @@ import {
   type HandshakeState,
   type Initiator,
   readMessage1,
-  writeMessage1,
 } from "../noise.ts";
-import { decodeKnock, encodeKnock, type Knock } from "../payload.ts";
-import { CurrentTags, deriveKey, tagOf, windowOf } from "../tag.ts";
+import { decodeKnock } from "../payload.ts";
+import { CurrentTags, MAC_SIZE, macOf } from "../tag.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
 
 /** Bytes of every knock in the web form: 62 times 3, so that base64 needs no padding. */
@@ -34,7 +27,6 @@ const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */
 export const WEB_TAG_SIZE = 6;
 
-const MAC_SIZE = 16;
 /** Offset of the mac in the knock. */
 export const WEB_MAC_AT = WEB_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1 web");
@@ -135,53 +127,6 @@ export function webOpener(
   };
 }
 
-/** The keys that a knock is sealed with, 32 bytes each. */
-interface WebKeys {
-  /** The server's public key. */
-  readonly server: Uint8Array;
-  /** The client's private key. */
-  readonly key: Uint8Array;
-  readonly psk: Uint8Array;
-  /** Fresh random bytes for every knock. */
-  readonly ephemeral: Uint8Array;
-}
-
-/** A knock for a browser to send: both texts of an ICE candidate. */
-interface SealedWebKnock {
-  /** 248 characters. */
-  readonly ufrag: string;
-  /** 43 characters. */
-  readonly pwd: string;
-}
-
-/**
- * Seals a knock in the web form at `nowMs`, Unix milliseconds. Throws
- * UsageError for a request that does not fit: more than 8 ports, a command's
- * name of more than 32 bytes.
- */
-export function sealWebKnock(
-  keys: WebKeys,
-  request: Omit<Knock, "timestampMs" | "wantsReply">,
-  nowMs: number,
-): SealedWebKnock {
-  const knock = { ...request, timestampMs: nowMs, wantsReply: true };
-  const tag = tagOf(keys.server, windowOf(nowMs)).subarray(0, WEB_TAG_SIZE);
-  const sent = writeMessage1(
-    beginWeb(tag, keys.server),
-    {
-      own: keyPairOf(keys.key),
-      ephemeral: keyPairOf(keys.ephemeral),
-      responder: importPublicKey(keys.server),
-      psk: keys.psk,
-    },
-    encodeKnock(knock, WEB_PAYLOAD_SIZE),
-  );
-  if (!sent) throw new UsageError("the server's public key is not usable");
-  const covered = concat(tag, sent.message);
-  const packet = concat(covered, webMacOf(keys.server)(covered));
-  return { ufrag: packet.toBase64(), pwd: passwordOf(sent.chain) };
-}
-
 /** Begins the handshake of a tag, 6 bytes. */
 export function beginWeb(
   tag: Uint8Array,
@@ -194,8 +139,7 @@ export function beginWeb(
 export function webMacOf(
   serverPublic: Uint8Array,
 ): (covered: Uint8Array) => Uint8Array {
-  const authenticate = hmac("sha256", deriveKey(MAC_LABEL, serverPublic));
-  return (covered) => authenticate(covered).subarray(0, MAC_SIZE);
+  return macOf(serverPublic, MAC_LABEL);
 }
 
 /** The password of a knock's checks and answers: only the two ends can compute it. */

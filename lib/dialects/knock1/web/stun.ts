@@ -81,7 +81,8 @@ export function readCheck(bytes: Uint8Array): Check | null {
     if (next > length) return null;
     if ((at === HEADER_SIZE) !== (type === USERNAME)) return null;
     if (type === USERNAME) {
-      username = asciiOf(bytes.subarray(valueAt, valueAt + size));
+      const name = bytes.subarray(valueAt, valueAt + size);
+      username = String.fromCharCode(...name);
     } else if (type === MESSAGE_INTEGRITY) {
       if (size !== HMAC_SIZE || integrityAt !== 0) return null;
       integrityAt = at;
@@ -126,9 +127,8 @@ export function successAnswer(
   value[1] = isIpv4 ? 1 : 2;
   mapped.subarray(isIpv4 ? mapped.length - IPV4_SIZE : 0)
     .forEach((byte, index) => value[4 + index] = byte ^ mask[index]!);
-  return answer(BINDING_SUCCESS, transaction, password, [
-    [XOR_MAPPED_ADDRESS, value],
-  ]);
+  const mapping = [XOR_MAPPED_ADDRESS, value] as const;
+  return answer(BINDING_SUCCESS, transaction, password, mapping);
 }
 
 /** Writes the answer to a check that was refused or failed: 403, no phrase. */
@@ -137,31 +137,16 @@ export function errorAnswer(
   password: string,
 ): Uint8Array<ArrayBuffer> {
   const code = Uint8Array.of(0, 0, FORBIDDEN / 100, FORBIDDEN % 100);
-  return answer(BINDING_ERROR, transaction, password, [[ERROR_CODE, code]]);
-}
-
-/** Writes a check as a browser does: USERNAME first, then `more`, integrity, fingerprint. */
-export function writeCheck(
-  username: string,
-  transaction: Uint8Array,
-  password: string,
-  more: readonly (readonly [type: number, value: Uint8Array])[] = [],
-): Uint8Array<ArrayBuffer> {
-  const name = new TextEncoder().encode(username);
-  return answer(BINDING_REQUEST, transaction, password, [
-    [USERNAME, name],
-    ...more,
-  ]);
+  return answer(BINDING_ERROR, transaction, password, [ERROR_CODE, code]);
 }
 
 function answer(
   type: number,
   transaction: Uint8Array,
   password: string,
-  attributes: readonly (readonly [type: number, value: Uint8Array])[],
+  attribute: readonly [type: number, value: Uint8Array],
 ): Uint8Array<ArrayBuffer> {
-  let bytes = headerOf(type, transaction);
-  for (const [kind, value] of attributes) bytes = append(bytes, kind, value);
+  let bytes = append(headerOf(type, transaction), ...attribute);
   bytes = append(bytes, MESSAGE_INTEGRITY, integrityOf(bytes, password));
   const crc = new Uint8Array(CRC_SIZE);
   new DataView(crc.buffer).setUint32(0, fingerprintOf(bytes));
@@ -215,8 +200,4 @@ function withLength(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
   copy.set(bytes);
   new DataView(copy.buffer).setUint16(2, size - HEADER_SIZE);
   return copy;
-}
-
-function asciiOf(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
 }
