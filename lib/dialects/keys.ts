@@ -10,6 +10,7 @@ import type {
   OwnKey,
   Recognised,
   Scene,
+  Step,
 } from "./dialect.ts";
 import type { FwknopClientKeys, FwknopProfileKeys } from "./fwknop/keys.ts";
 import type { KnockClientKeys, KnockKeys } from "./knock1/keys.ts";
@@ -86,6 +87,11 @@ export interface ExplainSide {
     packet: Uint8Array,
     nowMs: number,
   ): Recognised | null;
+}
+
+/** A check, in the words for a packet that passes it or for one that does not. */
+export function step(ok: boolean, right: string, wrong = right): Step {
+  return { ok, text: ok ? right : wrong };
 }
 
 /** The clients with keys of a dialect, and those keys. */

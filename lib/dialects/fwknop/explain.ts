@@ -11,8 +11,9 @@ import {
   type DigestType,
   hmac,
 } from "../crypto/hash.ts";
+import { counted } from "../../values/text.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../keys.ts";
+import { clientsOf, type ExplainSide, step } from "../keys.ts";
 import { decrypt } from "./cipher.ts";
 import { CIPHER_MODES, type CipherMode } from "./keys.ts";
 import { hasGpgForm } from "./gpg.ts";
@@ -63,36 +64,35 @@ export function explainFwknop(
   const proved = opened.ok ? opened.request.client : opened.client ?? null;
   const request = opened.ok ? opened.request : null;
   if (hasGpgForm(packet) && all.some((client) => "gpg" in client)) {
-    const proof = proved === null
-      ? { ok: false, text: "no HMAC key of a client in OpenPGP fits" }
-      : { ok: true, text: `the HMAC is of the key of "${proved}"` };
+    const proof = step(
+      proved !== null,
+      `the HMAC is of the key of "${proved}"`,
+      "no HMAC key of a client in OpenPGP fits",
+    );
     const sealed =
       "what it asks takes gpg to open, which the server alone runs";
     const steps = [
-      { ok: true, text: "has the form of fwknop's packets in OpenPGP" },
+      step(true, "has the form of fwknop's packets in OpenPGP"),
       ...opened.ok || verdict === "busy" && proved === null ? [] : [proof],
-      ...verdict === "busy" ? [{ ok: false, text: sealed }] : [],
+      ...verdict === "busy" ? [step(false, sealed)] : [],
     ];
     return { verdict, client: proved, request, fields: null, steps };
   }
   const clients = all.filter((client) => "key" in client);
   if (!hasForm(packet)) {
-    const steps = [{ ok: false, text: explainForm(packet) }];
+    const steps = [step(false, explainForm(packet))];
     return { verdict, client: null, request, fields: null, steps };
   }
   const size = `${packet.length} characters of base64`;
-  const steps: Step[] = [{ ok: true, text: `has fwknop's form: ${size}` }];
+  const steps = [step(true, `has fwknop's form: ${size}`)];
   const found = clients
     // Who is known to have sent it comes first, and then ends the search.
     .toSorted((a, b) => Number(b.name === proved) - Number(a.name === proved))
     .map((client) => inspect(client, packet))
     .find(({ mac, read }) => mac || read);
   if (!found) {
-    steps.push({
-      ok: false,
-      text: `no HMAC key and no passphrase of ${clients.length} ` +
-        `client${clients.length === 1 ? "" : "s"} fits`,
-    });
+    const count = counted(clients.length, "client");
+    steps.push(step(false, `no HMAC key and no passphrase of ${count} fits`));
     return { verdict, client: null, request, fields: null, steps };
   }
   const { client, mac, read } = found;
@@ -167,27 +167,20 @@ function stepOfMac(
   { name, hmac: own }: FwknopClient,
   mac: DigestType | null,
 ): Step {
-  if (!own) return { ok: true, text: `"${name}" is set to use no HMAC` };
-  if (!mac) {
-    return { ok: false, text: `the HMAC is not of the key of "${name}"` };
-  }
+  if (!own) return step(true, `"${name}" is set to use no HMAC`);
+  if (!mac) return step(false, `the HMAC is not of the key of "${name}"`);
   const held = `the HMAC ${mac} is of the key of "${name}"`;
-  return mac === own.type
-    ? { ok: true, text: held }
-    : { ok: false, text: `${held}, but the server is set to ${own.type}` };
+  const wrong = `${held}, but the server is set to ${own.type}`;
+  return step(mac === own.type, held, wrong);
 }
 
 function stepOfCipher({ name, mode }: FwknopClient, read: Read | null): Step {
   if (!read) {
-    return {
-      ok: false,
-      text: `the passphrase of "${name}" does not decrypt it`,
-    };
+    return step(false, `the passphrase of "${name}" does not decrypt it`);
   }
   const held = `the passphrase of "${name}" decrypts it in mode ${read.mode}`;
-  return read.mode === mode
-    ? { ok: true, text: held }
-    : { ok: false, text: `${held}, but the server is set to ${mode}` };
+  const wrong = `${held}, but the server is set to ${mode}`;
+  return step(read.mode === mode, held, wrong);
 }
 
 function stepOfMessage(
@@ -195,11 +188,11 @@ function stepOfMessage(
   ok: boolean,
   verdict: Explanation["verdict"],
 ): Step {
-  if (!message) return { ok: false, text: "the fields are malformed" };
+  if (!message) return step(false, "the fields are malformed");
   const kind = MESSAGE_TYPES[message.type]!.name;
   const asks = `asks for ${kind}: "${message.text}"`;
-  if (ok || verdict !== "payload") return { ok: true, text: asks };
-  return { ok: false, text: `${asks}, which has no meaning here` };
+  const wrong = `${asks}, which has no meaning here`;
+  return step(ok || verdict !== "payload", asks, wrong);
 }
 
 function fieldsOf(

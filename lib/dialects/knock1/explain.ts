@@ -6,16 +6,11 @@
 
 import { timingSafeEqual } from "node:crypto";
 import { formatBase64url } from "../../values/bytes.ts";
-import { keyPairOf } from "../crypto/curve25519.ts";
+import { type KeyPair, keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
-import type { ExplainSide } from "../keys.ts";
-import {
-  begin,
-  type HandshakeState,
-  type Initiator,
-  readMessage1,
-} from "./noise.ts";
+import { type ExplainSide, step } from "../keys.ts";
+import { begin, type Initiator, readMessage1 } from "./noise.ts";
 import { type Knock1Client, knock1Dialect } from "./open.ts";
 import {
   deriveKey,
@@ -25,6 +20,7 @@ import {
   TAG_LABEL,
   TAG_SIZE,
   WINDOW_MS,
+  windowOf,
 } from "./tag.ts";
 import {
   beginWeb,
@@ -46,36 +42,32 @@ const USUAL_SKEW_MS = 120_000;
 /** Of the steps of an outline, the one of the tag. */
 const TAG_STEP = 1;
 
-/** One of the two forms of a knock, as a packet has it. */
-interface KnockForm {
-  readonly isWeb: boolean;
-  /** The knock alone, without what a browser puts around it. */
-  readonly bytes: Uint8Array;
-  readonly tagSize: number;
-  readonly macAt: number;
-  readonly macOf: (server: Uint8Array) => (covered: Uint8Array) => Uint8Array;
-  readonly begin: (tag: Uint8Array, server: Uint8Array) => HandshakeState;
-  /** Words for what it is. */
-  readonly words: string;
-}
+/** The two forms of a knock, and the words for what each is. */
+const PLAIN = {
+  isWeb: false,
+  tagSize: TAG_SIZE,
+  macAt: MAC_AT,
+  macOf,
+  begin,
+  words: `has the ${PACKET_SIZE} bytes of a knock`,
+};
+const WEB: typeof PLAIN = {
+  isWeb: true,
+  tagSize: WEB_TAG_SIZE,
+  macAt: WEB_MAC_AT,
+  macOf: webMacOf,
+  begin: beginWeb,
+  words: "has the form of a knock from a browser, in a check of ICE",
+};
+
+/** A form, and the knock without what a browser puts around it. */
+type KnockForm = typeof PLAIN & { readonly bytes: Uint8Array };
 
 /** Finds the form of a packet; null: it has neither. */
 function formOf(packet: Uint8Array): KnockForm | null {
-  if (packet.length === PACKET_SIZE) {
-    const words = `has the ${PACKET_SIZE} bytes of a knock`;
-    const form = { tagSize: TAG_SIZE, macAt: MAC_AT, macOf, begin, words };
-    return { isWeb: false, bytes: packet, ...form };
-  }
+  if (packet.length === PACKET_SIZE) return { ...PLAIN, bytes: packet };
   const read = readWebPacket(packet);
-  return read && {
-    isWeb: true,
-    bytes: read.packet,
-    tagSize: WEB_TAG_SIZE,
-    macAt: WEB_MAC_AT,
-    macOf: webMacOf,
-    begin: beginWeb,
-    words: "has the form of a knock from a browser, in a check of ICE",
-  };
+  return read && { ...WEB, bytes: read.packet };
 }
 
 /** knock/1 as `knock decode` uses it. */
@@ -91,34 +83,29 @@ export const knockExplain: ExplainSide = {
     if (!formOf(packet)) return null;
     for (const { name, knock } of profiles) {
       if (!knock) continue;
-      const { minuteMs, whole, steps } = outlineKnock1(
-        knock.server,
-        packet,
-        nowMs,
-        USUAL_SKEW_MS,
-      );
+      const { minuteMs, whole, steps } = //
+        outlineKnock1(knock.server, packet, nowMs, USUAL_SKEW_MS);
       if (minuteMs === null && !whole) continue;
       const wrong = steps.findIndex(({ ok }) => !ok);
+      const found = step(true, `it is for the server of "${name}"`);
       return {
         dialect: "knock",
         verdict: wrong < 0 ? "sealed" : wrong === TAG_STEP ? "tag" : "mac",
         profile: name,
         request: null,
-        steps: [...steps, {
-          ok: true,
-          text: `it is for the server of "${name}"`,
-        }],
+        steps: [...steps, found],
       };
     }
     const text = profiles.length === 0
       ? "there are no profiles to tell whose it is"
       : `it is for the server of none of ${profiles.length} profiles`;
+    const steps = [step(false, text)];
     return {
       dialect: "knock",
       verdict: "tag",
       profile: null,
       request: null,
-      steps: [{ ok: false, text }],
+      steps,
     };
   },
 };
@@ -147,26 +134,24 @@ export function explainKnock1(
   const dialect = knock1Dialect(serverPrivate, all, maxSkewMs);
   const opening = dialect.open(packet, scene);
   const mayNot = clientMayNot(form, clients, opening);
-  const now: Opened = mayNot ? { ok: false, why: "unknown client" } : opening;
-  const verdict = now.ok ? "request" : now.why;
+  const verdict = mayNot
+    ? "unknown client"
+    : opening.ok
+    ? "request"
+    : opening.why;
   const own = keyPairOf(serverPrivate);
   const outline = outlineKnock1(own.publicKey, packet, scene.nowMs, maxSkewMs);
   const { minuteMs, whole, steps } = outline;
-  const explanation: Omit<Explanation, "steps"> = {
-    verdict,
-    client: null,
-    request: null,
-    fields: null,
-  };
-  if (minuteMs === null || !form) return { ...explanation, steps };
+  const nobody = { verdict, client: null, request: null, steps } as const;
+  if (minuteMs === null || !form) return { ...nobody, fields: null };
   const tag_time = new Date(minuteMs).toISOString();
-  if (!whole) return { ...explanation, fields: { tag_time }, steps };
+  if (!whole) return { ...nobody, fields: { tag_time } };
 
   // A packet that is too old was good once, and names its client.
   const opened = verdict === "tag"
     ? dialect.open(packet, { ...scene, nowMs: minuteMs })
     : opening;
-  const sender = senderOf(serverPrivate, form);
+  const sender = senderOf(own, form);
   const client_key = sender && formatBase64url(sender);
   return {
     verdict,
@@ -177,7 +162,7 @@ export function explainKnock1(
       ...steps,
       ...stepsOfSeal(opened, client_key),
       ...mayNot
-        ? [{ ok: false, text: `"${mayNot}" may not knock from a browser` }]
+        ? [step(false, `"${mayNot}" may not knock from a browser`)]
         : [],
     ],
   };
@@ -206,7 +191,7 @@ function outlineKnock1(
     const text = looksLikeCheck(packet)
       ? "is a check of ICE without a knock in it: another program's, or changed"
       : `has ${packet.length} bytes, and a knock has ${PACKET_SIZE}`;
-    return { minuteMs: null, whole: false, steps: [{ ok: false, text }] };
+    return { minuteMs: null, whole: false, steps: [step(false, text)] };
   }
   const { bytes, macAt } = form;
   const minuteMs = findMinute(serverPublic, form, nowMs, maxSkewMs);
@@ -216,7 +201,7 @@ function outlineKnock1(
     minuteMs,
     whole,
     steps: [
-      { ok: true, text: form.words },
+      step(true, form.words),
       stepOfTag(minuteMs, nowMs, maxSkewMs),
       stepOfMac(minuteMs, whole),
     ],
@@ -240,7 +225,7 @@ function findMinute(
     const tag = authenticate(counter);
     return wanted.every((byte, index) => byte === tag[index]);
   };
-  const here = Math.floor(nowMs / WINDOW_MS);
+  const here = windowOf(nowMs);
   const far = Math.ceil(
     Math.max(SEARCH_DAYS * DAY_MS, maxSkewMs) / WINDOW_MS,
   );
@@ -260,13 +245,13 @@ function stepOfTag(
   maxSkewMs: number,
 ): Step {
   if (minuteMs === null) {
-    return {
-      ok: false,
-      text: `its tag is not of this server's key in any minute within ` +
+    return step(
+      false,
+      `its tag is not of this server's key in any minute within ` +
         `${SEARCH_DAYS} days: made for another server, or damaged`,
-    };
+    );
   }
-  const minutes = Math.floor(nowMs / WINDOW_MS) - minuteMs / WINDOW_MS;
+  const minutes = windowOf(nowMs) - windowOf(minuteMs);
   const far = minutes === 0
     ? "this minute"
     : `${Math.abs(minutes)} min ${minutes > 0 ? "ago" : "ahead"}`;
@@ -274,63 +259,63 @@ function stepOfTag(
   const ok = minuteMs + WINDOW_MS > nowMs - maxSkewMs &&
     minuteMs <= nowMs + maxSkewMs;
   const text = `its tag is of this server's key at ${when}, ${far}`;
-  return ok ? { ok, text } : {
+  return step(
     ok,
-    text: `${text}: further than max_skew, ${maxSkewMs / 1000} s; it is a ` +
-      `packet that was kept, or the clock of the client or of the server is off`,
-  };
+    text,
+    `${text}: further than max_skew, ${maxSkewMs / 1000} s; it is a packet ` +
+      `that was kept, or the clock of the client or of the server is off`,
+  );
 }
 
 function stepOfMac(minuteMs: number | null, whole: boolean): Step {
-  if (whole) {
-    return { ok: true, text: "its mac is of this server's key: it is whole" };
-  }
-  return {
-    ok: false,
-    text: minuteMs === null
+  return step(
+    whole,
+    "its mac is of this server's key: it is whole",
+    minuteMs === null
       ? "its mac is not of this server's key either"
       : "its mac does not hold: damaged, or made by somebody who saw a tag",
-  };
+  );
 }
 
 function stepsOfSeal(opened: Opened, clientKey: string | null): Step[] {
-  if (clientKey === null) {
-    const text = "it cannot be opened with this server's private key: forged";
-    return [{ ok: false, text }];
-  }
-  const sealed = {
-    ok: true,
-    text: "it is sealed for this server's private key",
-  };
-  if (!opened.ok && opened.client === undefined) {
-    const text = `its client key is of no client here: ${clientKey}`;
-    return [sealed, { ok: false, text }];
-  }
   const name = opened.ok ? opened.request.client : opened.client;
-  const known = { ok: true, text: `its client key is that of "${name}"` };
-  if (!opened.ok && opened.why === "noise") {
-    const text =
-      `it does not prove to be from "${name}": another psk, or forged`;
-    return [sealed, known, { ok: false, text }];
-  }
-  const proved = { ok: true, text: `it proves to be from "${name}"` };
-  if (!opened.ok && opened.why === "integrity") {
-    const text = "what the browser put around it does not hold: changed on " +
-      "its way, or copied into another check";
-    return [sealed, known, proved, { ok: false, text }];
-  }
-  const payload = opened.ok
-    ? { ok: true, text: "its payload has the form of a request" }
-    : { ok: false, text: "its payload has no meaning: a later version's?" };
-  return [sealed, known, proved, payload];
+  const why = opened.ok ? null : opened.why;
+  const steps = [
+    step(
+      clientKey !== null,
+      "it is sealed for this server's private key",
+      "it cannot be opened with this server's private key: forged",
+    ),
+    step(
+      name !== undefined,
+      `its client key is that of "${name}"`,
+      `its client key is of no client here: ${clientKey}`,
+    ),
+    step(
+      why !== "noise",
+      `it proves to be from "${name}"`,
+      `it does not prove to be from "${name}": another psk, or forged`,
+    ),
+    ...why !== "integrity" ? [] : [step(
+      false,
+      "what the browser put around it does not hold: changed on its way, or " +
+        "copied into another check",
+    )],
+    step(
+      opened.ok,
+      "its payload has the form of a request",
+      "its payload has no meaning: a later version's?",
+    ),
+  ];
+  const wrong = steps.findIndex(({ ok }) => !ok);
+  return wrong < 0 ? steps : steps.slice(0, wrong + 1);
 }
 
 /** The client's public key that a packet names; null if it is not for this server. */
 function senderOf(
-  serverPrivate: Uint8Array,
+  own: KeyPair,
   { bytes, tagSize, macAt, begin }: KnockForm,
 ): Uint8Array | null {
-  const own = keyPairOf(serverPrivate);
   const begun = begin(bytes.subarray(0, tagSize), own.publicKey);
   const message = bytes.subarray(tagSize, macAt);
   let sender: Uint8Array | null = null;

@@ -1,7 +1,8 @@
 /** Explanation of an openme packet, step by step, for `knock decode`. */
 
+import { counted } from "../../values/text.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../keys.ts";
+import { clientsOf, type ExplainSide, step } from "../keys.ts";
 import {
   isSignedBy,
   type OpenmeClient,
@@ -28,15 +29,17 @@ export const openmeExplain: ExplainSide = {
     const own = form.ok
       ? seeds.find(({ seed }) => isSignedBy(seed, packet))
       : undefined;
-    const text = own
-      ? `it is signed by the key of profile "${own.name}"`
-      : `it is signed by the key of none of ${seeds.length} profiles`;
+    const signed = step(
+      own !== undefined,
+      `it is signed by the key of profile "${own?.name}"`,
+      `it is signed by the key of none of ${seeds.length} profiles`,
+    );
     return {
       dialect: "openme",
       verdict: own ? "sealed" : "signature",
       profile: own?.name ?? null,
       request: null,
-      steps: [form, ...form.ok ? [{ ok: own !== undefined, text }] : []],
+      steps: form.ok ? [form, signed] : [form],
     };
   },
 };
@@ -52,26 +55,18 @@ export function explainOpenme(
   const verdict = opened.ok ? "request" : opened.why;
   const request = opened.ok ? opened.request : null;
   const said = peekOpenme(serverPrivate, packet);
-  const steps: Step[] = [formStep(packet)];
-  const right = () => steps.every(({ ok }) => ok);
-  if (right()) {
-    steps.push(
-      said ? { ok: true, text: "it is sealed for this server's openme key" } : {
-        ok: false,
-        text: "it is sealed for another server's openme key, or damaged",
-      },
-    );
-  }
-  if (right()) {
-    const count = clients.length;
-    steps.push(
-      request ? { ok: true, text: `it is signed by "${request.client}"` } : {
-        ok: false,
-        text: `it is signed by none of ${count} ` +
-          `${count === 1 ? "client" : "clients"}, or damaged`,
-      },
-    );
-  }
+  const form = formStep(packet);
+  const sealed = step(
+    said !== null,
+    "it is sealed for this server's openme key",
+    "it is sealed for another server's openme key, or damaged",
+  );
+  const signed = step(
+    request !== null,
+    `it is signed by "${request?.client}"`,
+    `it is signed by none of ${counted(clients.length, "client")}, or damaged`,
+  );
+  const steps = [form, ...form.ok ? [sealed, ...said ? [signed] : []] : []];
   return {
     verdict,
     client: request?.client ?? null,
@@ -90,10 +85,12 @@ function formStep(packet: Uint8Array): Step {
   const outline = outlineOpenme(packet);
   if (!outline) {
     const text = `has ${packet.length} bytes, and openme's have ${PACKET_SIZE}`;
-    return { ok: false, text };
+    return step(false, text);
   }
   const { version } = outline;
-  return version === VERSION
-    ? { ok: true, text: `has ${PACKET_SIZE} bytes and openme's version 1` }
-    : { ok: false, text: `is of openme's version ${version}, wanted 1` };
+  return step(
+    version === VERSION,
+    `has ${PACKET_SIZE} bytes and openme's version 1`,
+    `is of openme's version ${version}, wanted 1`,
+  );
 }

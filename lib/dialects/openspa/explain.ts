@@ -4,7 +4,7 @@ import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { type RsaKey, SessionOpener } from "../crypto/rsa.ts";
 import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide } from "../keys.ts";
+import { clientsOf, type ExplainSide, step } from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import { openEnvelope } from "./envelope.ts";
 import {
@@ -73,13 +73,9 @@ function explainOpenspa(
     .open(packet, scene);
   const verdict: Explanation["verdict"] = strict.ok ? "request" : strict.why;
   const steps: Step[] = [formStep(packet)];
-  const nothing = {
-    verdict,
-    client: null,
-    request: null,
-    fields: null,
-  } as const;
-  if (!steps[0]!.ok) return { ...nothing, steps };
+  if (!steps[0]!.ok) {
+    return { verdict, client: null, request: null, fields: null, steps };
+  }
   if (adkSecret) steps.push(adkStep(adkSecret, packet, scene.nowMs));
 
   // What is behind a wrong proof helps to find out why it is wrong.
@@ -89,10 +85,7 @@ function explainOpenspa(
   const said = opened.ok ? null : peek(serverPrivate, packet);
   const request = opened.ok ? opened.request : null;
   steps.push(...sealSteps(opened.ok ? null : opened.why, said, clients));
-  if (request) {
-    const text = `it is signed by "${request.client}"`;
-    steps.push({ ok: true, text });
-  }
+  if (request) steps.push(step(true, `it is signed by "${request.client}"`));
   return {
     verdict,
     client: request?.client ?? null,
@@ -106,15 +99,14 @@ function formStep(packet: Uint8Array): Step {
   const { length } = packet;
   const header = outlineOpenspa(packet);
   if (!header || length < MIN_PACKET_SIZE || length > MAX_PACKET_SIZE) {
-    const text = `has ${length} bytes, and OpenSPA's have ${MIN_PACKET_SIZE} ` +
-      `to ${MAX_PACKET_SIZE}`;
-    return { ok: false, text };
+    const most = `${MIN_PACKET_SIZE} to ${MAX_PACKET_SIZE}`;
+    return step(false, `has ${length} bytes, and OpenSPA's have ${most}`);
   }
   const { type, version, suite } = header;
   const ok = type === "request" && version === 2 && suite === 1;
   const text = `is a ${type} of OpenSPA's version ${version}, cipher suite ` +
     `${suite}`;
-  return { ok, text: ok ? text : `${text}; wanted a request, 2 and 1` };
+  return step(ok, text, `${text}; wanted a request, 2 and 1`);
 }
 
 function adkStep(
@@ -124,20 +116,22 @@ function adkStep(
 ): Step {
   const { adkProof: proof } = outlineOpenspa(packet)!;
   if (new AdkProofs(secret).accepts(proof, nowMs)) {
-    return { ok: true, text: "its ADK proof is of this server's secret now" };
+    return step(true, "its ADK proof is of this server's secret now");
   }
-  if (proof === 0) return { ok: false, text: "it has no ADK proof" };
+  if (proof === 0) return step(false, "it has no ADK proof");
   for (let away = 2; away <= SEARCH_MINUTES; away++) {
     for (const side of [-1, 1]) {
       const timeMs = nowMs + side * away * MINUTE_MS;
       if (adkProof(secret, timeMs) !== proof) continue;
       const words = side < 0 ? "ago" : "ahead";
-      const text = `its ADK proof is of ${away} minutes ${words}: the clocks ` +
-        `differ, or it was kept`;
-      return { ok: false, text };
+      return step(
+        false,
+        `its ADK proof is of ${away} minutes ${words}: the clocks differ, or ` +
+          `it was kept`,
+      );
     }
   }
-  return { ok: false, text: "its ADK proof is of another secret" };
+  return step(false, "its ADK proof is of another secret");
 }
 
 function sealSteps(
@@ -145,41 +139,34 @@ function sealSteps(
   said: Said | null,
   clients: readonly OpenspaClient[],
 ): Step[] {
-  const sealed = { ok: true, text: "it is sealed for this server's RSA key" };
+  const sealed = step(true, "it is sealed for this server's RSA key");
   switch (why) {
     case null:
       return [sealed];
     case "form":
-      return [{
-        ok: false,
-        text: "its items are not an OpenSPA packet for a key of this " +
-          "server's size",
-      }];
+      return [step(
+        false,
+        "its items are not an OpenSPA packet for a key of this server's size",
+      )];
     case "cipher":
-      return [{
-        ok: false,
-        text: "it is sealed for another server's RSA key, or damaged",
-      }];
+      return [
+        step(false, "it is sealed for another server's RSA key, or damaged"),
+      ];
     case "payload":
-      return [sealed, { ok: false, text: "what it says has no meaning here" }];
+      return [sealed, step(false, "what it says has no meaning here")];
     default: {
       if (!said) return [];
       const uuid = formatUuid(said.uuid);
       const owner = clients.find((one) => formatUuid(one.uuid) === uuid);
-      return [sealed, {
-        ok: false,
-        text: owner
-          ? `it names "${owner.name}" and is not signed by its key`
-          : `it names the UUID ${uuid}, which no client here has`,
-      }];
+      const text = owner
+        ? `it names "${owner.name}" and is not signed by its key`
+        : `it names the UUID ${uuid}, which no client here has`;
+      return [sealed, step(false, text)];
     }
   }
 }
 
-function peek(
-  serverPrivate: RsaKey,
-  packet: Uint8Array,
-): Said | null {
+function peek(serverPrivate: RsaKey, packet: Uint8Array): Said | null {
   const letter = openEnvelope(packet, new SessionOpener(serverPrivate));
   return typeof letter === "string" ? null : decodeRequest(letter.packet);
 }
