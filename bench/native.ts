@@ -1,11 +1,7 @@
 /** Sockets by the C library's own calls: blocking, and timed without an event loop. */
 
-import {
-  AF_INET,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  socketAddress,
-} from "../lib/sequences/send.ts";
+import { SOCK_NONBLOCK, SOCK_STREAM } from "../lib/sequences/send.ts";
+import { AF_INET, socketAddress } from "../lib/values/address.ts";
 import { runtime } from "../tests/fakes/runtime.ts";
 
 /** Of Linux: socket.h, tcp.h and poll.h. */

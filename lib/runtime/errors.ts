@@ -18,6 +18,17 @@ export async function translatingAsync<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
+/** As {@linkcode translating}, for a call of node's that calls back when it is done. */
+export function calling(
+  call: (done: (error?: Error | null) => void) => void,
+): Promise<void> {
+  return translatingAsync(() =>
+    new Promise((resolve, reject) =>
+      call((error) => error ? reject(error) : resolve())
+    )
+  );
+}
+
 /** The system's name and words for an error. */
 export function systemError(error: unknown): SystemError {
   if (error instanceof SystemError) return error;

@@ -92,7 +92,7 @@ export interface Runtime {
   /** Runs a program to its end, with no shell. Throws {@linkcode SystemError} when it cannot start. */
   run(argv: readonly string[], options?: RunOptions): Promise<Ran>;
   /** Starts a program and hands out its output as it comes. */
-  spawn(argv: readonly string[], options?: SpawnOptions): Child;
+  spawn(argv: readonly string[], options?: Pick<RunOptions, "env">): Child;
   /** Ends a process by its id; whether it was there. Signal "test" only looks. */
   signalProcess(
     pid: number,
@@ -118,7 +118,10 @@ export interface Runtime {
     handler: (connection: Stream) => void,
   ): Promise<Listener>;
   /** Connects by TCP, or to the path of a socket; throws {@linkcode SystemError} if it does not. */
-  connectStream(to: Endpoint, options?: ConnectOptions): Promise<Stream>;
+  connectStream(
+    to: Endpoint,
+    options?: { readonly timeoutMs?: number },
+  ): Promise<Stream>;
   /** The addresses of a name, canonical, IPv6 and IPv4; throws when it has none. */
   resolve(host: string): Promise<string[]>;
   /** Asks one name server, by UDP; throws {@linkcode SystemError} without an answer. */
@@ -151,6 +154,14 @@ export interface LogPipe {
   flush(limitMs: number): Promise<void>;
 }
 
+/** Writes a file with this mode, and this group. */
+type WriteFile = (
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  group?: number,
+) => void;
+
 /** Files. Every method throws {@linkcode SystemError}. */
 export interface Files {
   readText(path: string): string;
@@ -160,19 +171,9 @@ export interface Files {
    * it. Keeps the owner of an old one, and mode and group unless a group is
    * given. Refuses what is no file: a link is not followed.
    */
-  replace(
-    path: string,
-    data: string | Uint8Array,
-    mode: number,
-    group?: number,
-  ): void;
-  /** Makes a new file with this mode, and this group; EEXIST when there is anything, a link too. */
-  create(
-    path: string,
-    data: string | Uint8Array,
-    mode: number,
-    group?: number,
-  ): void;
+  readonly replace: WriteFile;
+  /** Makes a new file; EEXIST when there is anything, a link too. */
+  readonly create: WriteFile;
   /** Null when there is nothing at this path. */
   stat(path: string): FileInfo | null;
   /** The folders and links that lead to a path, from the root on, and what is there. */
@@ -232,10 +233,6 @@ export interface Ran {
   readonly stderr: string;
 }
 
-interface SpawnOptions {
-  readonly env?: Readonly<Record<string, string>>;
-}
-
 export interface Child {
   readonly pid: number;
   readonly stdout: AsyncIterable<Uint8Array>;
@@ -245,11 +242,8 @@ export interface Child {
   kill(signal: "SIGTERM" | "SIGKILL"): void;
 }
 
-/** Where a datagram came from. */
-export interface DatagramSource extends Endpoint {
-  /** Canonical address; what is shown and judged. */
-  readonly host: string;
-}
+/** Where a datagram came from: its host is an address, canonical. */
+export type DatagramSource = Endpoint;
 
 export type DatagramHandler = (
   bytes: Uint8Array,
@@ -269,23 +263,17 @@ export interface ListenOptions {
   readonly batched?: boolean;
 }
 
-export interface Datagrams {
-  /** Where it listens; the port the system chose when 0 was asked for. */
-  readonly at: Endpoint;
+/** A bound UDP socket. */
+export interface Datagrams extends Listener {
   /** Sends one datagram; a failure is thrown as {@linkcode SystemError}. */
   send(bytes: Uint8Array, to: Endpoint): Promise<void>;
-  /** Resolves when the port is free again. */
-  close(): Promise<void>;
 }
 
 export interface Listener {
+  /** Where it listens; the port the system chose when 0 was asked for. */
   readonly at: Endpoint;
   /** Resolves when the port is free again. */
   close(): Promise<void>;
-}
-
-interface ConnectOptions {
-  readonly timeoutMs?: number;
 }
 
 /** Which name server to ask, and for what. */

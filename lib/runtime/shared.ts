@@ -1,36 +1,16 @@
 /** The part of the runtime that Deno and Bun have alike, mostly by node: modules. */
 
 import process from "node:process";
-import { parseAddress } from "../values/address.ts";
+import { formatEndpoint, parseAddress } from "../values/address.ts";
 import { escapeLines } from "../values/text.ts";
 import { systemError, translating, translatingAsync } from "./errors.ts";
 import { files, openDatabase, os } from "./files.ts";
 import { LogQueue } from "./output.ts";
-import type { FetchOptions, LookUp, Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import { FailureError, SystemError } from "../values/errors.ts";
 
-type Shared = Omit<
-  Runtime,
-  | "name"
-  | "version"
-  | "selfCommand"
-  | "run"
-  | "spawn"
-  | "listenDatagram"
-  | "listenStream"
-  | "connectStream"
-  | "standard"
-  | "openHttp"
-  | "openLibrary"
-  | "isTerminal"
-  | "prompt"
-  | "out"
-  | "err"
-  | "paint"
-  | "log"
->;
-
-export const system: Shared = {
+/** Whatever both runtimes do alike. */
+export const system = {
   platform: process.platform === "win32"
     ? "windows"
     : process.platform === "darwin"
@@ -52,13 +32,10 @@ export const system: Shared = {
   },
   actAs: (user, group) =>
     translating(() => {
-      const [userBefore, groupBefore] = [
-        process.geteuid!(),
-        process.getegid!(),
-      ];
+      const before = { user: process.geteuid!(), group: process.getegid!() };
       const back = () => {
-        process.seteuid!(userBefore);
-        process.setegid!(groupBefore);
+        process.seteuid!(before.user);
+        process.setegid!(before.group);
       };
       process.setegid!(group);
       try {
@@ -74,8 +51,8 @@ export const system: Shared = {
     Object.values(os().networkInterfaces()).flat()
       .filter((at) => at !== undefined && !at.internal)
       .map((at) => parseAddress(at!.address))
-      .filter((address) => address !== null && !address.startsWith("fe80:"))
-      .map((address) => address!),
+      .filter((address) => address !== null)
+      .filter((address) => !address.startsWith("fe80:")),
   ownNetworks: () =>
     Object.values(os().networkInterfaces()).flat()
       .map((at) => at?.cidr?.replace(/%[^/]*/, "") ?? at?.address)
@@ -110,18 +87,8 @@ export const system: Shared = {
   hasTerminal: () => process.getBuiltinModule("node:tty").isatty(0),
   columns: () => process.stdout.columns || 80,
   rows: () => process.stdout.rows || 24,
-  readStdin: async (limit) => {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of process.stdin) {
-      size += chunk.length;
-      if (size > limit) {
-        throw new SystemError("EFBIG", `more than ${limit} bytes`);
-      }
-      chunks.push(chunk);
-    }
-    return new Uint8Array(Buffer.concat(chunks));
-  },
+  readStdin: async (limit) =>
+    new Uint8Array(await readAll(process.stdin, limit)),
   // Late: Deno needs nothing else of it.
   promptSecret: async (question, isWhole) =>
     await (await import("./standard.ts")).promptSecret(question, isWhole),
@@ -152,10 +119,31 @@ export const system: Shared = {
       const all = found.map(({ address }) => parseAddress(address));
       return [...new Set(all.filter((address) => address !== null))];
     }),
-  lookUp,
-  fetchText,
+  lookUp: (name, { server, port, family, timeoutMs }) =>
+    translatingAsync(async () => {
+      const dns = process.getBuiltinModule("node:dns");
+      const options = { timeout: timeoutMs, tries: 1 };
+      const resolver = new dns.promises.Resolver(options);
+      resolver.setServers([formatEndpoint({ host: server, port })]);
+      const found = family === "IPv4"
+        ? await resolver.resolve4(name)
+        : await resolver.resolve6(name);
+      return found.map(parseAddress).filter((at) => at !== null);
+    }),
+  fetchText: (url, { timeoutMs, limit }) =>
+    translatingAsync(async () => {
+      const signal = AbortSignal.timeout(timeoutMs);
+      const response = await fetch(url, { signal, redirect: "error" })
+        .catch((error) => {
+          if (!signal.aborted) throw error;
+          throw new SystemError("ETIMEDOUT", "no answer in time");
+        });
+      const text = await readText(response, limit);
+      if (!response.ok) throw new SystemError("", `status ${response.status}`);
+      return text;
+    }),
   openDatabase,
-};
+} satisfies Partial<Runtime>;
 
 /** Writers of the standard streams; each writes as much as it can, and returns the number of bytes. */
 interface Writing {
@@ -241,12 +229,13 @@ export function processes(
         try {
           const [{ code, signal }, stdout, stderr] = await Promise.all([
             child.ended,
-            collect(child.stdout),
-            collect(child.stderr),
+            readAll(child.stdout),
+            readAll(child.stderr),
           ]);
-          if (signal === null) return { code, stdout, stderr };
+          const said = { stdout: `${stdout}`, stderr: `${stderr}` };
+          if (signal === null) return { code, ...said };
           const number = os().constants.signals[signal as NodeJS.Signals];
-          return { code: null, signal: number, stdout, stderr };
+          return { code: null, signal: number, ...said };
         } finally {
           clearTimeout(timer);
         }
@@ -281,13 +270,29 @@ export function processes(
   };
 }
 
-async function collect(
+/** All bytes of a stream; throws SystemError when they are more than a limit. */
+async function readAll(
   stream: AsyncIterable<Uint8Array> | null,
-): Promise<string> {
-  if (!stream) return "";
+  limit = Infinity,
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
+  let size = 0;
+  for await (const chunk of stream ?? []) {
+    size += chunk.length;
+    if (size > limit) {
+      throw new SystemError("EFBIG", `more than ${limit} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Reads the body of an answer, at most so many bytes; throws SystemError. */
+export async function readText(
+  { body }: Response,
+  limit: number,
+): Promise<string> {
+  return (await readAll(body, limit)).toString();
 }
 
 /** An argv that runs this program again: the binary itself, or runtime and script. */
@@ -324,59 +329,3 @@ function isRead(failure: SystemError | null): boolean {
 }
 
 const PAUSE = new Int32Array(new SharedArrayBuffer(4));
-
-/** Asks one name server for a name's addresses of one family, canonical. */
-export function lookUp(
-  name: string,
-  { server, port, family, timeoutMs }: LookUp,
-): Promise<string[]> {
-  return translatingAsync(async () => {
-    const dns = process.getBuiltinModule("node:dns");
-    const resolver = new dns.promises.Resolver({
-      timeout: timeoutMs,
-      tries: 1,
-    });
-    resolver.setServers([
-      server.includes(":") ? `[${server}]:${port}` : `${server}:${port}`,
-    ]);
-    const found = family === "IPv4"
-      ? await resolver.resolve4(name)
-      : await resolver.resolve6(name);
-    return found.map((text) => parseAddress(text)).filter((at) => at !== null);
-  });
-}
-
-/** Reads a page of at most so many bytes as text. */
-export function fetchText(
-  url: string,
-  { timeoutMs, limit }: FetchOptions,
-): Promise<string> {
-  return translatingAsync(async () => {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const response = await fetch(url, { signal, redirect: "error" })
-      .catch((error) => {
-        if (!signal.aborted) throw error;
-        throw new SystemError("ETIMEDOUT", "no answer in time");
-      });
-    const text = await readBody(response, limit);
-    if (!response.ok) throw new SystemError("", `status ${response.status}`);
-    return text;
-  });
-}
-
-/** Reads the body of an answer, at most so many bytes; throws SystemError. */
-export async function readBody(
-  response: Response,
-  limit: number,
-): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > limit) {
-      throw new SystemError("EFBIG", `more than ${limit} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}

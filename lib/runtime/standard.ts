@@ -1,7 +1,7 @@
 /** Standard input and output as one connection, and the question that hides its answer; loaded late. */
 
 import process from "node:process";
-import { systemError, translatingAsync } from "./errors.ts";
+import { calling, translatingAsync } from "./errors.ts";
 import { fs } from "./files.ts";
 import type { Runtime, Stream } from "./runtime.ts";
 import { SystemError } from "../values/errors.ts";
@@ -37,13 +37,7 @@ export function standardStream(openLibrary: Runtime["openLibrary"]): Stream {
         const { done, value } = await input.next();
         return done ? null : value;
       }),
-    write: (bytes) =>
-      new Promise((resolve, reject) =>
-        stdout.write(
-          bytes,
-          (error) => error ? reject(systemError(error)) : resolve(),
-        )
-      ),
+    write: (bytes) => calling((done) => void stdout.write(bytes, done)),
     finish: () => translatingAsync(() => finishOutput(openLibrary)),
     close: () => void stdin.destroy(),
   };

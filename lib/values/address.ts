@@ -1,4 +1,4 @@
-/** IP addresses, prefixes and endpoints, in text and in 16 bytes. */
+/** IP addresses, prefixes and endpoints, in text, in 16 bytes, and as C has them. */
 
 /** Bytes of an address on the wire: IPv6, or IPv4 in ::ffff:0:0/96. */
 export const ADDRESS_SIZE = 16;
@@ -150,19 +150,18 @@ const NOT_HOSTS = [
   "ff00::/8", // multicast
   "fe80::/10", // link-local
   "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
-].map((text) => parsePrefix(text)!);
+].map(prefixOf);
 
 /** IPv4-compatible addresses, which are deprecated (RFC 4291 §2.5.5.1). */
-const COMPATIBLE = parsePrefix("::/96")!;
+const COMPATIBLE = prefixOf("::/96");
 
 /** Networks that carry an IPv4 address, and the byte that it begins at: 6to4, NAT64. */
 const CARRIERS = [
-  { prefix: parsePrefix("2002::/16")!, at: 2 },
-  { prefix: parsePrefix("64:ff9b::/96")!, at: 12 },
+  { prefix: prefixOf("2002::/16"), at: 2 },
+  { prefix: prefixOf("64:ff9b::/96"), at: 12 },
 ] as const;
 
-const LINK_LOCAL = ["fe80::/10", "169.254.0.0/16"]
-  .map((text) => parsePrefix(text)!);
+const LINK_LOCAL = ["fe80::/10", "169.254.0.0/16"].map(prefixOf);
 
 /** True if a canonical address means nothing beyond its link. */
 export function isLinkLocal(address: string): boolean {
@@ -278,14 +277,41 @@ const PRIVATE = [
   "fc00::/7",
   "fe80::/10",
   "::1",
-].map((text) => parsePrefix(text)!);
+].map(prefixOf);
 
 /** True if an address is of a private network, or of the machine itself. */
 export function isPrivate(address: string): boolean {
   return PRIVATE.some((prefix) => prefixContains(prefix, address));
 }
 
+function prefixOf(text: string): Prefix {
+  return parsePrefix(text)!;
+}
+
 /** True if an address is of the loopback network. */
 export function isLoopback(address: string): boolean {
   return address === "::1" || address.startsWith("127.");
+}
+
+/** Families of addresses, from linux/socket.h. */
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+
+/** Bytes of a struct sockaddr_in, and of a sockaddr_in6. */
+const SOCKADDR_SIZE = 16;
+const SOCKADDR6_SIZE = 28;
+
+/** A struct sockaddr_in or sockaddr_in6 for a canonical address, little-endian. */
+export function socketAddress(
+  address: string,
+  port: number,
+): Uint8Array<ArrayBuffer> {
+  const bytes = addressToBytes(address)!;
+  const four = isIpv4(address);
+  const name = new Uint8Array(four ? SOCKADDR_SIZE : SOCKADDR6_SIZE);
+  const view = new DataView(name.buffer);
+  view.setUint16(0, four ? AF_INET : AF_INET6, true);
+  view.setUint16(2, port);
+  name.set(four ? bytes.subarray(12) : bytes, four ? 4 : 8);
+  return name;
 }

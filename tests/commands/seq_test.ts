@@ -2,9 +2,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { runCommand } from "../../lib/commands/table.ts";
 import { isDropIn, run, runDropIn } from "../../lib/commands/tools/seq.ts";
-import { socketAddress } from "../../lib/sequences/send.ts";
 import { formatHit, parseHit } from "../../lib/sequences/sequence.ts";
-import type { Endpoint } from "../../lib/values/address.ts";
+import { type Endpoint, socketAddress } from "../../lib/values/address.ts";
 import {
   FailureError,
   SystemError,

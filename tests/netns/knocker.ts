@@ -6,14 +6,9 @@
 
 import process from "node:process";
 import { createInterface } from "node:readline";
-import {
-  AF_INET,
-  AF_INET6,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  socketAddress,
-} from "../../lib/sequences/send.ts";
+import { SOCK_NONBLOCK, SOCK_STREAM } from "../../lib/sequences/send.ts";
 import { parseHit } from "../../lib/sequences/sequence.ts";
+import { AF_INET, AF_INET6, socketAddress } from "../../lib/values/address.ts";
 import { runtime } from "../fakes/runtime.ts";
 
 const SOCK_DGRAM = 2;

@@ -4,7 +4,7 @@
  */
 
 import process from "node:process";
-import { AF_INET, socketAddress } from "../../lib/sequences/send.ts";
+import { AF_INET, socketAddress } from "../../lib/values/address.ts";
 import { addressToBytes } from "../../lib/values/address.ts";
 import { runtime } from "../fakes/runtime.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
-import { systemError, translating } from "../errors.ts";
+import { systemError, translating, translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
   Datagrams,
@@ -64,8 +64,7 @@ async function bind(
     nowMs: () => performance.now(),
     next: (call) => void setImmediate(call),
   });
-  const bindTo = flags === 0 ? withoutIpv6 : bindAsIs;
-  const socket = await bindTo(host, (hostname) =>
+  const open = (hostname: string) =>
     udpSocket({
       hostname,
       port,
@@ -83,7 +82,10 @@ async function bind(
         },
         error: () => {}, // ICMP errors of earlier sends
       },
-    }));
+    });
+  const socket = flags === 0
+    ? await withoutIpv6(host, open)
+    : await translatingAsync(() => open(host));
   const at = { host: socket.hostname, port: socket.port };
   const isMapped = at.host.includes(":");
   const send = (bytes: Uint8Array, to: Endpoint) =>
@@ -112,18 +114,6 @@ async function bind(
       socket.close();
     },
   };
-}
-
-/** Binds to just this host. */
-async function bindAsIs<T>(
-  host: string,
-  bind: (host: string) => Promise<T>,
-): Promise<T> {
-  try {
-    return await bind(host);
-  } catch (error) {
-    throw systemError(error);
-  }
 }
 
 /** So long datagrams are handled before everything else has its turn. */

@@ -2,7 +2,7 @@
 
 import { systemError, translating, translatingAsync } from "../errors.ts";
 import type { HttpClient } from "../runtime.ts";
-import { readBody } from "../shared.ts";
+import { readText } from "../shared.ts";
 import { connectionFailure, SystemError } from "../../values/errors.ts";
 
 /** Options of a runtime's fetch that carry the certificates. */
@@ -42,7 +42,7 @@ export function httpClient(connect: () => Connecting): HttpClient {
           const date = Date.parse(response.headers.get("date") ?? "");
           return {
             status: response.status,
-            text: await readBody(response, limit),
+            text: await readText(response, limit),
             dateMs: Number.isNaN(date) ? null : date,
           };
         } catch (error) {
@@ -54,7 +54,7 @@ export function httpClient(connect: () => Connecting): HttpClient {
       try {
         const response = await request(url, body, authorization, signal);
         if (response.status !== 200) {
-          const text = await readBody(response, MAX_COMPLAINT);
+          const text = await readText(response, MAX_COMPLAINT);
           throw new SystemError("", text || `status ${response.status}`);
         }
         for await (const chunk of response.body ?? []) yield chunk;

@@ -7,9 +7,11 @@
 
 import {
   addressFromBytes,
-  addressToBytes,
+  AF_INET,
+  AF_INET6,
   type Endpoint,
   isIpv4,
+  socketAddress,
 } from "../../values/address.ts";
 import type { DatagramHandler, Datagrams } from "../runtime.ts";
 import { SystemError } from "../../values/errors.ts";
@@ -26,8 +28,6 @@ const SLOT_SIZE = 2048;
 const BUFFER_SIZE = 4 * 1024 * 1024;
 
 // Of Linux, where 64-bit machines have them in common.
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
@@ -132,7 +132,7 @@ function bindOne(
   if (!set(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_SIZE)) {
     set(SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE);
   }
-  const own = socketAddress(at);
+  const own = socketAddress(at.host, at.port);
   if (libc.bind(fd, own, own.length) !== 0) {
     libc.close(fd);
     return null;
@@ -178,16 +178,12 @@ function bindOne(
     // deno-lint-ignore require-await -- what it throws is a rejection
     send: async (bytes, to) => {
       if (closed) throw new SystemError("EBADF", "the socket is closed");
-      const name = socketAddress(to);
+      const name = socketAddress(to.host, to.port);
       const data = new Uint8Array(bytes);
       const { length } = data;
+      // deno-fmt-ignore
       const sent = libc.sendto(
-        fd,
-        data,
-        BigInt(length),
-        MSG_DONTWAIT,
-        name,
-        name.length,
+        fd, data, BigInt(length), MSG_DONTWAIT, name, name.length,
       );
       if (Number(sent) !== length) {
         throw new SystemError("EIO", "the datagram could not be sent");
@@ -261,15 +257,4 @@ class Batch {
     // An IPv6 packet that claims to come from an IPv4 address.
     return isIpv4(host) ? null : { host, port };
   }
-}
-
-function socketAddress({ host, port }: Endpoint): Uint8Array<ArrayBuffer> {
-  const bytes = addressToBytes(host)!;
-  const four = isIpv4(host);
-  const name = new Uint8Array(four ? 16 : 28);
-  const view = new DataView(name.buffer);
-  view.setUint16(0, four ? AF_INET : AF_INET6, true);
-  view.setUint16(2, port);
-  name.set(four ? bytes.subarray(12) : bytes, four ? 4 : 8);
-  return name;
 }

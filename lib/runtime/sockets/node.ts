@@ -8,7 +8,7 @@ import type * as dgram from "node:dgram";
 import type * as net from "node:net";
 import process from "node:process";
 import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
-import { systemError, translatingAsync } from "../errors.ts";
+import { calling, systemError, translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
   Datagrams,
@@ -35,10 +35,8 @@ export async function bindOne(
   at: Endpoint,
   handler: DatagramHandler,
 ): Promise<Datagrams> {
-  const socket = await bindDatagram(at.host, at, true).catch((error) => {
-    throw systemError(error);
-  });
-  return datagramsOf(socket, handler);
+  const bind = () => bindDatagram(at.host, at, true);
+  return datagramsOf(await translatingAsync(bind), handler);
 }
 
 /**
@@ -87,16 +85,7 @@ function datagramsOf(
     send: (bytes, to) => {
       const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
       // It throws at port 0, which forged packets may come from.
-      return translatingAsync(() =>
-        new Promise((resolve, reject) =>
-          socket.send(
-            bytes,
-            to.port,
-            host,
-            (error) => error ? reject(error) : resolve(),
-          )
-        )
-      );
+      return calling((done) => socket.send(bytes, to.port, host, done));
     },
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
@@ -112,9 +101,7 @@ export async function withoutIpv6<T>(
   } catch (error) {
     const failed = systemError(error);
     if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
-    return await bind("0.0.0.0").catch((error) => {
-      throw systemError(error);
-    });
+    return await translatingAsync(() => bind("0.0.0.0"));
   }
 }
 
@@ -234,13 +221,7 @@ function nodeStream(socket: net.Socket): Stream {
         await new Promise<void>((resolve) => wake = resolve);
       }
     },
-    write: (bytes) =>
-      new Promise((resolve, reject) =>
-        socket.write(
-          bytes,
-          (error) => error ? reject(systemError(error)) : resolve(),
-        )
-      ),
+    write: (bytes) => calling((done) => void socket.write(bytes, done)),
     finish: () => new Promise((resolve) => socket.end(() => resolve())),
     close: () => {
       socket.destroy();
