@@ -163,7 +163,7 @@ export class FleetStage {
   /** Starts the engine on a machine; with its data of before, where it has some. */
   startEngine(node: NodeId, ...options: string[]): void {
     const argv = this.engine === "etcd"
-      ? this.#etcd(node, options)
+      ? this.etcdCommand(node, options)
       : this.#nats(node);
     this.#engines.set(node, this.#spawn(this.#nodes.get(node)!, argv));
   }
@@ -175,7 +175,7 @@ export class FleetStage {
       file,
       `listen: "${addressOf(node)}:4222"
 server_name: n${node}
-jetstream { store_dir: "${this.#dataOf(node)}", sync_interval: always }
+jetstream { store_dir: "${this.dataOf(node)}", sync_interval: always }
 cluster {
   name: knock
   listen: "${addressOf(node)}:6222"
@@ -186,13 +186,13 @@ cluster {
     return [NATS, "-c", file];
   }
 
-  #etcd(node: NodeId, options: readonly string[]): string[] {
+  protected etcdCommand(node: NodeId, options: readonly string[]): string[] {
     const own = (port: number) => `http://${addressOf(node)}:${port}`;
     const cluster = NODES.map((one) => `n${one}=http://${addressOf(one)}:2380`)
       .join(",");
     // deno-fmt-ignore
     return [
-      "etcd", "--name", `n${node}`, "--data-dir", this.#dataOf(node),
+      "etcd", "--name", `n${node}`, "--data-dir", this.dataOf(node),
       "--listen-client-urls", own(2379), "--advertise-client-urls", own(2379),
       "--listen-peer-urls", own(2380), "--initial-advertise-peer-urls", own(2380),
       "--initial-cluster", cluster, "--log-level", "error", ...options,
@@ -218,10 +218,8 @@ cluster {
   /** Writes a key as it is, with no seal, as whoever reaches the engine can. */
   put(key: string, value: string): Promise<Said> {
     const { engine, servers } = this;
-    return run([
-      ...["ip", "netns", "exec", this.#client],
-      ...scriptCommand("engine_probe.ts", engine, key, ...servers),
-    ], value);
+    const probe = scriptCommand("engine_probe.ts", engine, key, ...servers);
+    return this.onClient(probe, value);
   }
 
   /** Begins a race for keys (engine_racer.ts); the function ends it, and resolves to what it printed. */
@@ -256,17 +254,24 @@ cluster {
 
   /** Empties the data of a node that is not running. */
   emptyEngine(node: NodeId): void {
-    rmSync(this.#dataOf(node), { recursive: true, force: true });
+    rmSync(this.dataOf(node), { recursive: true, force: true });
   }
 
-  /** Runs etcdctl on the first machine that is on the switch. */
+  /** Runs etcdctl on the client, at all nodes. */
   etcdctl(...args: string[]): Promise<Said> {
-    const endpoints = NODES.map((one) => `${addressOf(one)}:2379`).join(",");
-    // deno-fmt-ignore
-    return run([
-      "ip", "netns", "exec", this.#client, "env", "ETCDCTL_API=3", "etcdctl",
-      "--dial-timeout", "1s", "--command-timeout", "4s", "--endpoints", endpoints, ...args,
+    return this.onClient([
+      ...["env", "ETCDCTL_API=3", ...this.etcdctlEnvironment, "etcdctl"],
+      ...["--dial-timeout", "1s", "--command-timeout", "4s", ...args],
     ]);
+  }
+
+  protected get etcdctlEnvironment(): readonly string[] {
+    return [`ETCDCTL_ENDPOINTS=${this.servers.join(",")}`];
+  }
+
+  /** Runs a program on the client to its end. */
+  onClient(argv: readonly string[], stdin = ""): Promise<Said> {
+    return run(["ip", "netns", "exec", this.#client, ...argv], stdin);
   }
 
   /** The node that leads. */
@@ -430,11 +435,9 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
 
   #run(node: NodeId, words: readonly string[], stdin = ""): Promise<Said> {
     const profiles = join(this.folder, `profiles-${node}.yaml`);
-    return run([
-      ...["ip", "netns", "exec", this.#client],
-      ...["env", `KNOCK_PROFILES=${profiles}`],
-      ...scriptCommand("../../main.ts", ...words),
-    ], stdin);
+    const program = scriptCommand("../../main.ts", ...words);
+    const env = ["env", `KNOCK_PROFILES=${profiles}`];
+    return this.onClient([...env, ...program], stdin);
   }
 
   /** A fresh packet of alice's that opens all she may. */
@@ -493,7 +496,8 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
     return join(this.folder, `gw${node}`);
   }
 
-  #dataOf(node: NodeId): string {
+  /** Folder of the data of a node. */
+  dataOf(node: NodeId): string {
     return join(this.folder, `${this.engine}${node}`);
   }
 
@@ -554,17 +558,30 @@ export function skipOf(engine: EngineName, timeout: number) {
   return { skip: reason ?? false, timeout };
 }
 
+/** Options of a test of a fleet. */
+interface FleetTestOptions {
+  readonly engine?: EngineName;
+  readonly timeout?: number;
+}
+
 /** A test of a fleet; skipped, or in CI failed, where it cannot run. */
 export function fleetTest(
   name: string,
   body: (stage: FleetStage) => Promise<void>,
-  { engine = "etcd", timeout = TEST_MS }: {
-    readonly engine?: EngineName;
-    readonly timeout?: number;
-  } = {},
+  options: FleetTestOptions = {},
+): void {
+  stageTest(name, () => new FleetStage(options.engine), body, options);
+}
+
+/** As {@linkcode fleetTest}, with a stage of another kind. */
+export function stageTest<S extends FleetStage>(
+  name: string,
+  makeStage: () => S,
+  body: (stage: S) => Promise<void>,
+  { engine = "etcd", timeout = TEST_MS }: FleetTestOptions = {},
 ): void {
   test(name, skipOf(engine, timeout), async () => {
-    const stage = new FleetStage(engine);
+    const stage = makeStage();
     try {
       await stage.make();
       await body(stage);

@@ -9,6 +9,7 @@ import { SystemError } from "../../values/errors.ts";
 import type { EngineMark, FleetConfig } from "../fleet.ts";
 import { EngineMarks } from "../mark.ts";
 import {
+  cancelOf,
   type EtcdAnswer,
   EtcdError,
   failureOf,
@@ -39,6 +40,8 @@ export class EtcdCalls {
   /** The server that answered last, counted on. */
   #preferred = 0;
   #token: string | null = null;
+  /** Requests for a token under way, by their servers: one each, since checking a password is slow. */
+  readonly #asking = new Map<string, Promise<void>>();
   #aheadMs: number | null = null;
 
   /**
@@ -85,14 +88,13 @@ export class EtcdCalls {
       const asked = this.#preferred;
       const leftMs = untilMs - this.#runtime.monotonicMs();
       try {
-        await this.#authenticate();
         const timeoutMs = Math.min(TRY_MS, Math.max(1, leftMs));
         return await this.post(this.#server, path, body, timeoutMs);
       } catch (error) {
-        if (isOfToken(error) && this.#user) this.#token = null;
-        else if (!isFromElsewhere(error)) throw error;
+        const isRenewed = isOfToken(error) && this.#user !== null;
+        if (!isRenewed && !isFromElsewhere(error)) throw error;
         // Others may have moved on already.
-        else if (this.#preferred === asked) this.turn();
+        if (!isRenewed && this.#preferred === asked) this.turn();
         const isRound = tries % this.servers.length === 0;
         const pauseMs = isRound ? PAUSE_MS : 0;
         const nowMs = this.#runtime.monotonicMs();
@@ -102,20 +104,31 @@ export class EtcdCalls {
     }
   }
 
-  /** Asks one server once. Throws SystemError. */
+  /** Asks one server once, with a token where there is a user. Throws SystemError. */
   async post(
     server: string,
     path: string,
     body: object,
     timeoutMs: number,
   ): Promise<EtcdAnswer> {
+    await this.#authenticate(server);
+    return await this.#post(server, path, body, timeoutMs);
+  }
+
+  async #post(
+    server: string,
+    path: string,
+    body: object,
+    timeoutMs: number,
+  ): Promise<EtcdAnswer> {
     const before = this.mark;
+    const token = this.#token;
     const { status, text, dateMs } = await this.#http.post(
       `${server}/v3/${path}`,
       JSON.stringify(body),
-      { timeoutMs, limit: MAX_ANSWER, authorization: this.#token },
+      { timeoutMs, limit: MAX_ANSWER, authorization: token },
     );
-    if (status !== 200) throw failureOf(status, text);
+    if (status !== 200) throw this.#failure(failureOf(status, text), token);
     const answer = readAnswer(text);
     // A date is cut to the second: half a second later is the middle of it.
     if (dateMs !== null) {
@@ -133,27 +146,27 @@ export class EtcdCalls {
     requests: readonly object[],
     signal: AbortSignal,
   ): AsyncIterable<EtcdAnswer | null> {
-    await this.#authenticate();
+    const server = this.#server;
+    await this.#authenticate(server);
+    const token = this.#token;
     const chunks = this.#http.stream(
-      `${this.#server}/v3/watch`,
+      `${server}/v3/watch`,
       requests.map((request) => JSON.stringify(request)).join("\n"),
-      { authorization: this.#token, signal },
+      { authorization: token, signal },
     );
     const lines = new Lines(MAX_ANSWER);
-    try {
-      for await (const chunk of chunks) {
-        for (const line of lines.add(chunk)) {
-          if (line === null) yield null;
-          else {
-            const { result } = readAnswer(line);
-            if (!result) throw failureOf(200, line);
-            yield result as EtcdAnswer;
+    for await (const chunk of chunks) {
+      for (const line of lines.add(chunk)) {
+        if (line === null) yield null;
+        else {
+          const { result } = readAnswer(line);
+          const refusal = result ? cancelOf(result as EtcdAnswer) : line;
+          if (refusal !== null) {
+            throw this.#failure(failureOf(200, refusal), token);
           }
+          yield result as EtcdAnswer;
         }
       }
-    } catch (error) {
-      if (isOfToken(error)) this.#token = null;
-      throw error;
     }
     if (!signal.aborted) throw new SystemError("", "the watch ended");
   }
@@ -162,16 +175,28 @@ export class EtcdCalls {
     return this.servers[this.#preferred % this.servers.length]!;
   }
 
-  async #authenticate(): Promise<void> {
+  async #authenticate(server: string): Promise<void> {
     if (!this.#user || this.#token !== null) return;
-    const { name, password } = this.#user;
-    const { token } = await this.post(
-      this.#server,
-      "auth/authenticate",
-      { name, password },
-      TRY_MS,
-    );
+    const asking = this.#asking.get(server) ??
+      this.#askToken(server, this.#user)
+        .finally(() => this.#asking.delete(server));
+    this.#asking.set(server, asking);
+    await asking;
+  }
+
+  async #askToken(
+    server: string,
+    user: NonNullable<FleetConfig["user"]>,
+  ): Promise<void> {
+    const path = "auth/authenticate";
+    const { token } = await this.#post(server, path, user, TRY_MS);
     this.#token = String(token);
+  }
+
+  /** Forgets the token that an answer says is none; another may have come meanwhile. */
+  #failure(error: EtcdError, token: string | null): EtcdError {
+    if (isOfToken(error) && this.#token === token) this.#token = null;
+    return error;
   }
 }
 

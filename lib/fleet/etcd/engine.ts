@@ -8,19 +8,18 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
-import { counted } from "../../values/text.ts";
 import type {
   Claim,
   EngineHealth,
   EngineMark,
-  EngineServer,
   FleetConfig,
   FleetEngine,
   FolderWatch,
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
-import { EtcdCalls, TRY_MS } from "./calls.ts";
+import { EtcdCalls } from "./calls.ts";
+import { healthOf } from "./health.ts";
 import { EtcdWatch, pagesOf } from "./watch.ts";
 import { type EtcdAnswer, EtcdError, pairsOf, textOf } from "./wire.ts";
 
@@ -169,42 +168,8 @@ export class EtcdEngine implements FleetEngine {
     return watch;
   }
 
-  async health(): Promise<EngineHealth> {
-    const servers = await Promise.all(
-      this.#calls.servers.map((address) => this.#look(address)),
-    );
-    const warnings = servers.flatMap(({ address, version }) =>
-      version !== null && isOld(version)
-        ? [
-          `${address}: etcd ${version} is too old: 3.4 is the oldest that works`,
-        ]
-        : []
-    );
-    try {
-      const [{ members }, { alarms }] = await Promise.all([
-        this.#calls.call("cluster/member/list", {}),
-        this.#calls.call("maintenance/alarm", { action: "GET" }),
-      ]);
-      const { length } = members as unknown[] ?? [];
-      if (length < 3) {
-        warnings.push(
-          `${counted(length, "member")}: the fleet stands still when one ` +
-            "is lost; three survive the loss of one",
-        );
-      }
-      for (const { alarm } of alarms as { alarm?: string }[] ?? []) {
-        warnings.push(
-          alarm === "NOSPACE"
-            ? "alarm NOSPACE: its space is used up and it takes no writes: " +
-              "compact, defragment, then `etcdctl alarm disarm`"
-            : `alarm ${alarm}: see \`etcdctl alarm list\``,
-        );
-      }
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      warnings.push(`members and alarms cannot be listed: ${error.message}`);
-    }
-    return { servers, warnings };
+  health(): Promise<EngineHealth> {
+    return healthOf(this.#calls, this.#prefix);
   }
 
   async close(): Promise<void> {
@@ -214,27 +179,6 @@ export class EtcdEngine implements FleetEngine {
 
   #key(key: string): string {
     return btoa(this.#prefix + key);
-  }
-
-  async #look(address: string): Promise<EngineServer> {
-    try {
-      const { version, leader, header, errors } = await this.#calls.post(
-        address,
-        "maintenance/status",
-        {},
-        TRY_MS,
-      );
-      const trouble = Array.isArray(errors) && errors.length > 0
-        ? errors.join("; ")
-        : leader === undefined || leader === "0"
-        ? "it knows no leader"
-        : null;
-      const leads = trouble === null && leader === header?.member_id;
-      return { address, version: String(version), leads, trouble };
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return { address, version: null, leads: false, trouble: error.message };
-    }
   }
 
   /** Writes under a lease that lives for so long; under a new one where etcd has lost it. */
@@ -269,9 +213,4 @@ export class EtcdEngine implements FleetEngine {
     this.#leases.set(minute, lease);
     return lease;
   }
-}
-
-function isOld(version: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  return major < 3 || major === 3 && minor < 4;
 }

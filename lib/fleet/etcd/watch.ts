@@ -9,13 +9,7 @@ import type {
   WatchedFolder,
 } from "../fleet.ts";
 import type { EtcdCalls } from "./calls.ts";
-import {
-  type EtcdAnswer,
-  EtcdError,
-  pairsOf,
-  type RawPair,
-  textOf,
-} from "./wire.ts";
+import { type EtcdAnswer, pairsOf, type RawPair, textOf } from "./wire.ts";
 
 /** Keys that are read at once; fewer where their values are too big together. */
 const PAGE = 2000;
@@ -44,8 +38,8 @@ export async function* pagesOf(
   calls: EtcdCalls,
   { prefix, name }: Folder,
 ): AsyncIterable<Page> {
-  const range_end = endOf(prefix + name);
-  let key = btoa(prefix + name);
+  const { range_end, ...first } = rangeOf(prefix + name);
+  let { key } = first;
   let revision: string | undefined;
   let limit = PAGE;
   const read = async (limit: number, keys_only = false) => {
@@ -182,8 +176,7 @@ export class EtcdWatch implements FolderWatch {
     if (signal.aborted) return came;
     const requests = this.#watched.map(({ folder, position }) => ({
       create_request: {
-        key: btoa(folder.prefix + folder.name),
-        range_end: endOf(folder.prefix + folder.name),
+        ...rangeOf(folder.prefix + folder.name),
         start_revision: String(BigInt(position ?? "0") + 1n),
       },
     }));
@@ -201,9 +194,6 @@ export class EtcdWatch implements FolderWatch {
       if (message.compact_revision !== undefined) {
         one.position = null;
         return came;
-      }
-      if (message.canceled === true) {
-        throw new EtcdError("elsewhere", String(message.cancel_reason));
       }
       if (!message.events) continue;
       const events = message.events as {
@@ -224,9 +214,10 @@ export class EtcdWatch implements FolderWatch {
   }
 }
 
-/** The first key behind a folder, whose name ends with "/", or behind one key. */
-function endOf(name: string): string {
-  return btoa(name.endsWith("/") ? `${name.slice(0, -1)}0` : `${name}\0`);
+/** The keys of a folder, whose name ends with "/", or one key, as a request names them. */
+export function rangeOf(name: string): { key: string; range_end: string } {
+  const end = name.endsWith("/") ? `${name.slice(0, -1)}0` : `${name}\0`;
+  return { key: btoa(name), range_end: btoa(end) };
 }
 
 function isTooBig(error: unknown): boolean {

@@ -2,8 +2,8 @@
 
 import { SystemError } from "../../values/errors.ts";
 
-/** Kind of an error: another server may do better, a token or a lease is gone, or it is final. */
-type EtcdErrorKind = "elsewhere" | "token" | "lease" | "final";
+/** Kind of an error: another server may do better, a token or a lease is gone, our user is refused, or it is final. */
+type EtcdErrorKind = "elsewhere" | "token" | "lease" | "user" | "final";
 
 /** An error that etcd answered with. */
 export class EtcdError extends SystemError {
@@ -17,6 +17,7 @@ export class EtcdError extends SystemError {
 /** Codes of gRPC: https://grpc.github.io/grpc/core/md_doc_statuscodes.html. */
 const DEADLINE_EXCEEDED = 4;
 const NOT_FOUND = 5;
+const PERMISSION_DENIED = 7;
 const RESOURCE_EXHAUSTED = 8;
 const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
@@ -38,19 +39,50 @@ export function failureOf(status: number, text: string): EtcdError {
   } catch {
     // A proxy's page, say.
   }
-  const words = message.replace(/^etcdserver: /, "");
-  const kind = code === UNAUTHENTICATED || /invalid auth token/.test(message)
+  const words = message.replace(/^(rpc error: .* desc = )?etcdserver: /, "");
+  const refusal = refusalOf(words);
+  // After a change of its users, a signed token is of an old revision.
+  const isOfToken = code === UNAUTHENTICATED ||
+    /^(invalid auth token|revision of auth store is old)/.test(words);
+  const kind = isOfToken
     ? "token"
     : code === NOT_FOUND && /lease/.test(message)
     ? "lease"
+    : refusal !== null || code === PERMISSION_DENIED
+    ? "user"
     : code === DEADLINE_EXCEEDED || code === UNAVAILABLE ||
         code === RESOURCE_EXHAUSTED && /too many/.test(message) ||
         /leader|timed out|stopped/.test(message) ||
         code === 0 && status >= 500
     ? "elsewhere"
     : "final";
-  return new EtcdError(kind, words);
+  return new EtcdError(kind, refusal ?? words);
 }
+
+/** Words for a refusal of our user; null where it is none. */
+function refusalOf(words: string): string | null {
+  const [, refusal] = REFUSALS.find(([said]) => words.startsWith(said)) ?? [];
+  return refusal ?? null;
+}
+
+const REFUSALS = [
+  [
+    "authentication failed",
+    "it refuses our user: wrong fleet.user, or password in password_file",
+  ],
+  [
+    "user name is empty",
+    "it refuses us without a user: set fleet.user and password_file",
+  ],
+  [
+    "permission denied",
+    "it forbids our user: its role needs readwrite on the prefix",
+  ],
+  [
+    "authentication is not enabled",
+    "it knows no users: run `etcdctl auth enable`, or remove fleet.user",
+  ],
+] as const;
 
 /** True if another server may answer: this one does not, or says so. */
 export function isFromElsewhere(error: unknown): boolean {
@@ -117,6 +149,13 @@ export function readAnswer(text: string): EtcdAnswer {
     // Told below.
   }
   throw new SystemError("", "the answer is not etcd's");
+}
+
+/** Reads the reason for which etcd has ended a watch, as an error's text; null where it has not, or only for a compaction. */
+export function cancelOf(message: EtcdAnswer): string | null {
+  return message.canceled === true && message.compact_revision === undefined
+    ? JSON.stringify({ message: String(message.cancel_reason) })
+    : null;
 }
 
 /** The keys and values of a range. */

@@ -37,7 +37,9 @@ export async function checkFleet(
             : bad(
               "fleet_engine",
               `${engine} at ${address}: ${trouble}`,
-              `systemctl status ${UNITS[engine]}, there`,
+              /^it (refuses|forbids) /.test(trouble)
+                ? "see docs/fleet.md for the user and its rights"
+                : `systemctl status ${UNITS[engine]}, there`,
             ),
         );
       }
