@@ -1,4 +1,4 @@
-/** How the servers of an etcd cluster are, and what may lose data or refuse writes. */
+/** Health of the servers of an etcd cluster: what may lose data, or refuse writes. */
 
 import { SystemError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
