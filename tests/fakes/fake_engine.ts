@@ -16,6 +16,8 @@ export class FakeCluster {
   readonly engines = new Set<FakeEngine>();
   revision = 1;
   id = "first";
+  /** True from the start on: no answer has come yet, to any gateway. */
+  isSilent = false;
 
   set(key: string, value: string | null): void {
     this.revision++;
@@ -32,6 +34,11 @@ export class FakeCluster {
     for (const engine of this.engines) engine.replace();
   }
 }
+
+const silentWatch: FolderWatch = {
+  again: () => {},
+  stop: () => Promise.resolve(),
+};
 
 /** One gateway's way to a cluster. */
 export class FakeEngine implements FleetEngine {
@@ -59,7 +66,9 @@ export class FakeEngine implements FleetEngine {
   // deno-lint-ignore require-await -- as the real one
   async claim(key: string, value: string, liveMs: number): Promise<Claim> {
     this.claimedFor = liveMs;
-    if (this.isDown) return { state: "unknown", why: "no answer in time" };
+    if (this.isDown || this.#cluster.isSilent) {
+      return { state: "unknown", why: "no answer in time" };
+    }
     const holder = this.#cluster.keys.get(key);
     if (holder !== undefined && holder !== value) {
       return { state: "taken", holder };
@@ -75,6 +84,7 @@ export class FakeEngine implements FleetEngine {
   }
 
   beat(key: string, value: string): Promise<void> {
+    if (this.#cluster.isSilent) return new Promise(() => {});
     return this.put(key, value);
   }
 
@@ -99,6 +109,7 @@ export class FakeEngine implements FleetEngine {
 
   watch(folders: readonly WatchedFolder[]): FolderWatch {
     this.#watched = folders;
+    if (this.#cluster.isSilent) return silentWatch;
     // From a position on, what was there before is not told again.
     this.#readAll(folders.filter(({ position }) => position === null));
     return {

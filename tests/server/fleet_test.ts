@@ -66,13 +66,20 @@ interface GatewayOptions {
   readonly over?: Partial<Config>;
   /** The machine of an earlier start. */
   readonly machine?: FakeRuntime;
+  /** True: the engine does not answer at first. */
+  readonly isDown?: boolean;
 }
 
 async function startGateway(
   cluster: FakeCluster,
   name: string,
-  { clients = [makeClient()], fleet = {}, over = {}, machine }: GatewayOptions =
-    {},
+  {
+    clients = [makeClient()],
+    fleet = {},
+    over = {},
+    machine,
+    isDown = false,
+  }: GatewayOptions = {},
 ) {
   const runtime = machine ?? new FakeRuntime({ steps: "by hand" });
   // The fake draws the same for all: each gateway has its own part of it.
@@ -100,6 +107,7 @@ async function startGateway(
       ),
   );
   server.fleet = member;
+  engine.isDown = isDown;
   member.begin();
   await settle();
   const ask = (request: Request) => {
@@ -367,6 +375,31 @@ test("cut off with `local`: accepted by the local record, and told of later", as
     one.lines.join("\n"),
   );
   assertEquals(counter(one, "fleet: accepted twice"), 1);
+});
+
+test("before there was ever an engine nothing is accepted, with `local` neither", async () => {
+  const cluster = new FakeCluster();
+  cluster.isSilent = true;
+  const fleet = { without: "local" } as const;
+  const one = await startGateway(cluster, "gw1", { fleet });
+  assertEquals(await one.knock(), null, "no heartbeat has failed yet");
+  assertEquals(one.member.trouble, "etcd did not answer: no answer in time");
+
+  const two = await startGateway(new FakeCluster(), "gw1", { fleet });
+  const said = "knocks are accepted by the local record";
+  two.engine.isDown = true;
+  await two.beat();
+  assert(two.lines.some((line) => line.endsWith(said)), two.lines.join("\n"));
+  const away = new FakeCluster();
+  const three = await startGateway(away, "gw1", { fleet, isDown: true });
+  assertEquals(await three.knock(), null);
+  assertEquals(three.member.trouble, "etcd was never reached");
+  assert(
+    three.lines.some((line) =>
+      line.endsWith("new knocks are refused until it has been reached once")
+    ),
+    three.lines.join("\n"),
+  );
 });
 
 test("with old news nothing is accepted, with `local` neither", async () => {

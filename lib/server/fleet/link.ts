@@ -127,13 +127,15 @@ export class Link {
 
   #lost(why: string): void {
     if (this.cutOff) return;
-    const { runtime, log } = this.#server;
+    const { runtime, log, store } = this.#server;
     const { engine, without } = this.#config;
     const awayMs = runtime.monotonicMs() - this.#answeredMs;
     const sinceMs = Math.round(runtime.nowMs() - awayMs);
     this.cutOff = { sinceMs, why };
     const effect = without === "refuse"
       ? "new knocks are refused"
+      : store.fact("fleet news") === undefined
+      ? "new knocks are refused until it has been reached once"
       : "knocks are accepted by the local record";
     const since = new Date(sinceMs).toISOString();
     log("error", `cut off from ${engine} since ${since}: ${why}; ${effect}`);

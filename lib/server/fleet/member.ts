@@ -258,7 +258,10 @@ export class FleetMember implements Fleet {
       if (this.#times.length > MAX_TIMES) this.#times.shift();
       return claim.state;
     }
-    if (isLocal) return this.#accept(identity, client, liveMs);
+    // Without any news there may be another's record that this one does not know.
+    if (isLocal && this.#newsMs !== null) {
+      return this.#accept(identity, client, liveMs);
+    }
     this.trouble = `${this.#config.engine} did not answer: ${claim.why}`;
     return this.#isUnknown();
   }
@@ -371,13 +374,13 @@ export class FleetMember implements Fleet {
         );
         if (claim.state === "unknown") return;
         this.#book.forgetUnclaimed(identity);
-        if (claim.state === "ours") continue;
+        // Of what other data had, another may have claimed a copy and refused it.
+        if (claim.state === "ours" || client === "") continue;
         const [other] = claim.holder.split(" ", 1);
         if (other === this.#config.name) continue;
         counters.add("fleet: accepted twice");
-        const whose = client ? ` of ${client}` : "";
-        const words = `accepted twice while apart: a packet${whose}, by ` +
-          `${other} too`;
+        const words = `accepted twice while apart: a packet of ${client}, ` +
+          `by ${other} too`;
         log("warn", words);
       }
     }

@@ -78,7 +78,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "failed: busy": "too many requests of one client waiting",
   "failed: connection": "the gate did not reach the service",
   "failed: reply": "the reply could not be sent",
-  "fleet: ours": "claimed for this gateway, and accepted",
+  "fleet: ours": "claimed for this gateway",
   "fleet: taken": "accepted by another gateway before: a copy",
   "fleet: unknown": "the engine did not answer in time",
   "fleet: grant refused": "another gateway's grant, against the policy here",
