@@ -4,7 +4,6 @@
  * @module
  */
 
-import { formatPrefix, parsePrefix } from "../../../values/address.ts";
 import {
   formatPortRange,
   type PortRange,
@@ -18,25 +17,21 @@ import {
   convertKeys,
   convertServerGpg,
   formatKeys,
-  GPG_KEYWORDS,
   KEY_KEYWORDS,
 } from "./keys.ts";
 import {
   ALL_PORTS,
   convertPorts,
   type Directive,
-  type Includes,
   isYes,
-  lastOf,
+  keywords,
   leadingNumber,
-  readDirectives,
-  type Settings,
+  type Notes,
+  readNetwork,
+  Settings,
   settle,
-  type SourceFile,
+  type Stanza,
 } from "./lines.ts";
-
-/** Deepest nesting of files that include each other, as in fwknopd. */
-const MAX_DEPTH = 3;
 
 /** So that names that are made of it are still names. */
 const MAX_USER_LENGTH = 32;
@@ -50,71 +45,6 @@ const MAX_TIMEOUT = 2 << 22;
 /** The last moment that our configuration can express. */
 const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59);
 
-/** The lines from one SOURCE on, and those of the key files that they name. */
-type Stanza = Directive[];
-
-/**
- * The stanzas of a file and of those that it includes, in fwknopd's order. A
- * stanza goes on behind an `%include`, whose file begins without one.
- */
-export function readStanzas(
-  file: SourceFile,
-  includes: Includes,
-  warnings: string[],
-  stanzas: Stanza[] = [],
-  depth = 1,
-): Stanza[] {
-  let stanza: Stanza | null = null;
-  for (const directive of readDirectives(file, warnings, true)) {
-    const { keyword, value, where } = directive;
-    const cannotRead = (name: string) =>
-      warnings.push(`${where}: ${keyword}: cannot read "${name}"`);
-    if (keyword === "SOURCE") {
-      stanza = [directive];
-      stanzas.push(stanza);
-    } else if (keyword === "%include" || keyword === "%include_folder") {
-      if (depth >= MAX_DEPTH) {
-        warnings.push(`${where}: ${keyword}: too deep, left out`);
-        continue;
-      }
-      const names = keyword === "%include" ? [value] : folder(value, includes);
-      if (!names) cannotRead(value);
-      for (const name of names ?? []) {
-        const text = includes.read(name);
-        if (text === null) cannotRead(name);
-        else {
-          const next = { name, text };
-          readStanzas(next, includes, warnings, stanzas, depth + 1);
-        }
-      }
-    } else if (stanza === null) {
-      warnings.push(`${where}: ${keyword}: is before any SOURCE, left out`);
-    } else if (keyword === "%include_keys") {
-      const text = includes.read(value);
-      if (text === null) cannotRead(value);
-      else stanza.push(...readKeyFile({ name: value, text }, warnings));
-    } else {
-      stanza.push(directive);
-    }
-  }
-  return stanzas;
-}
-
-function folder(name: string, { list }: Includes): string[] | undefined {
-  return list(name)?.filter((file) => file.endsWith(".conf")).toSorted()
-    .map((file) => `${name.replace(/\/$/, "")}/${file}`);
-}
-
-/** A key file may belong to a user: fwknopd takes nothing but keys from it. */
-function readKeyFile(file: SourceFile, warnings: string[]): Directive[] {
-  return readDirectives(file, warnings, true).filter(({ keyword, where }) => {
-    if (KEY_FILE_KEYWORDS.has(keyword)) return true;
-    const words = "not a key: left out of a key file, as by fwknopd";
-    warnings.push(`${where}: ${keyword}: ${words}`);
-    return false;
-  });
-}
-
 /** Converts stanzas; each client is an entry of our YAML, from column 0 on. */
 export function convertAccess(
   stanzas: readonly Stanza[],
@@ -126,20 +56,21 @@ export function convertAccess(
   // Key that identifies a client, and the client; null: one that is not converted.
   const owners = new Map<string, Converted | null>();
   for (const stanza of stanzas) {
-    const settings = settle(stanza, warnings);
     const { where } = stanza[0]!;
-    nameTheRest(settings, warnings);
-    const gpg = convertServerGpg(settings, gpgHome, warnings);
-    const keys = convertKeys(settings, `${where}: the stanza`, warnings, gpg);
+    const values = settle(stanza, warnings);
+    const settings = new Settings(values, warnings, `${where}: the stanza`);
+    settings.nameTheRest(CONVERTED, NOTES, isIdle);
+    const keys = convertKeys(settings, convertServerGpg(settings, gpgHome));
     if (!keys) continue;
     const mark = markOf(keys);
     const all = !settings.has("OPEN_PORTS");
     const owner = mark === null ? undefined : owners.get(mark);
-    const client = convertStanza(settings, keys, warnings);
+    const client = convertStanza(settings, keys);
     if (owner === undefined) {
       if (mark !== null) owners.set(mark, client);
       if (!client) continue;
-      clients.push(nameClient(client, settings, names));
+      client.name = nameOf(settings, names);
+      clients.push(client);
       if (all) warnOfAll(client, where, warnings);
     } else if (client && owner && isSame(client, owner)) {
       if (all) warnOfAll(owner, where, warnings);
@@ -174,8 +105,6 @@ function isSame(a: Converted, b: Converted): boolean {
   return a.keys === b.keys && a.policy === b.policy;
 }
 
-const ALL: readonly string[] = ALL_PORTS.map(formatPortRange);
-
 function markOf({ hmacKeyBase64, keyBase64, gpg }: ConvertedKeys) {
   if (hmacKeyBase64 !== null) return `hmac ${hmacKeyBase64}`;
   return gpg ? null : `key ${keyBase64}`;
@@ -185,40 +114,35 @@ function markOf({ hmacKeyBase64, keyBase64, gpg }: ConvertedKeys) {
 function convertStanza(
   settings: Settings,
   keys: ConvertedKeys,
-  warnings: string[],
 ): Converted | null {
-  for (const [keywords, words] of OTHER_STANZAS) {
-    const other = [...settings.values()].find(({ keyword, value }) =>
-      keywords.test(keyword) && !(SWITCHES.has(keyword) && !/^y/i.test(value))
+  for (const [known, words] of OTHER_STANZAS) {
+    const other = [...settings.values.values()].find((directive) =>
+      known.test(directive.keyword) && !isOff(directive)
     );
-    if (!other) continue;
-    warnings.push(`${other.where}: ${other.keyword}: ${words}`);
-    return null;
+    if (other) return settings.warn(other, words);
   }
-  const from = convertSource(settings.get("SOURCE")!, warnings);
-  const open = convertOpen(settings, warnings);
+  const from = convertSource(settings);
+  const open = convertOpen(settings);
   if (!from || !open) return null;
   const user = settings.get("REQUIRE_USERNAME");
-  const named = lastOf(settings, "REQUIRE_SOURCE_ADDRESS", "REQUIRE_SOURCE");
+  const named = settings.last("REQUIRE_SOURCE_ADDRESS", "REQUIRE_SOURCE");
   const lines = [
-    ...convertTimes(settings, warnings),
+    ...convertTimes(settings),
     from,
     ...isYes(named) ? ["require_address: true"] : [],
-    ...convertExpiry(settings, warnings),
+    ...convertExpiry(settings),
   ];
+  const more = user ? `, require_username: ${formatJson(user.value)}` : "";
   return {
     name: "",
-    keys: formatKeys(
-      keys,
-      user ? `, require_username: ${formatJson(user.value)}` : "",
-    ),
-    open,
+    keys: formatKeys(keys, more),
+    open: open.map(formatPortRange),
     policy: lines.map((line) => `  ${line}\n`).join(""),
   };
 }
 
 /** Stanzas that do something else than to open ports of this machine. */
-const OTHER_STANZAS: readonly [keywords: RegExp, words: string][] = [
+const OTHER_STANZAS: Notes = [
   [
     /^CMD_CYCLE_OPEN$/,
     "the stanza is left out: it runs commands and opens no port; see " +
@@ -233,18 +157,13 @@ const OTHER_STANZAS: readonly [keywords: RegExp, words: string][] = [
 ];
 
 /** The user that a stanza wants, or a number. */
-function nameClient(
-  client: Converted,
-  settings: Settings,
-  names: Set<string>,
-): Converted {
+function nameOf(settings: Settings, names: Set<string>): string {
   const user = settings.get("REQUIRE_USERNAME")?.value ?? "";
   const fits = NAME.pattern.test(user) && user.length <= MAX_USER_LENGTH;
   let name = fits ? user : `client${names.size + 1}`;
   while (names.has(name)) name += "-2";
   names.add(name);
-  client.name = name;
-  return client;
+  return name;
 }
 
 function warnOfAll({ name }: Converted, where: string, warnings: string[]) {
@@ -255,52 +174,45 @@ function warnOfAll({ name }: Converted, where: string, warnings: string[]) {
 }
 
 /** Converts the ports that a client may open; null: a restriction cannot be read. */
-function convertOpen(
-  settings: Settings,
-  warnings: string[],
-): readonly string[] | null {
+function convertOpen(settings: Settings): readonly PortRange[] | null {
+  const { warnings } = settings;
   const listed = settings.get("OPEN_PORTS");
   const restricted = settings.get("RESTRICT_PORTS");
-  if (!listed && !restricted) return ALL;
-  const ports: readonly PortRange[] = listed
-    ? convertPorts(listed, warnings)
-    : ALL_PORTS;
+  const ports = listed ? convertPorts(listed, warnings) : ALL_PORTS;
+  if (!restricted) return ports;
   const before = warnings.length;
-  const away = restricted ? convertPorts(restricted, warnings) : [];
-  if (restricted && away.length < restricted.value.split(",").length) {
+  const away = convertPorts(restricted, warnings);
+  if (away.length < restricted.value.split(",").length) {
     // A port that is not restricted any more would be open to ask for.
     warnings.length = before;
-    warnings.push(
-      `${restricted.where}: RESTRICT_PORTS: cannot be read, and the stanza ` +
-        `is left out`,
+    return settings.warn(
+      restricted,
+      "cannot be read, and the stanza is left out",
     );
-    return null;
   }
-  return ports.flatMap((range) => withoutPorts(range, away))
-    .map(formatPortRange);
+  return ports.flatMap((range) => withoutPorts(range, away));
 }
 
-function convertTimes(settings: Settings, warnings: string[]): string[] {
+function convertTimes(settings: Settings): string[] {
   const seconds = (keyword: string, otherwise: number) => {
     const directive = settings.get(keyword);
     if (!directive) return otherwise;
-    const { value, where } = directive;
+    const { value } = directive;
     const number = leadingNumber(value);
     if (number >= 1 && number <= MAX_TIMEOUT) return number;
     if (!/^\s*0/.test(value)) {
-      warnings.push(
-        `${where}: ${keyword}: "${value}" is taken for ${otherwise}`,
-      );
+      settings.warn(directive, `"${value}" is taken for ${otherwise}`);
     }
     return otherwise;
   };
   const own = seconds("FW_ACCESS_TIMEOUT", DEFAULT_SECONDS);
   const most = seconds("MAX_FW_TIMEOUT", DEFAULT_MAX_SECONDS);
   if (own > most) {
-    const { where } = settings.get("FW_ACCESS_TIMEOUT") ??
+    const at = settings.get("FW_ACCESS_TIMEOUT") ??
       settings.get("MAX_FW_TIMEOUT")!;
-    warnings.push(
-      `${where}: FW_ACCESS_TIMEOUT: ${own}s is what a client may ask for, too: ` +
+    settings.warn(
+      { ...at, keyword: "FW_ACCESS_TIMEOUT" },
+      `${own}s is what a client may ask for, too: ` +
         `fwknopd gives at most ${most}s (MAX_FW_TIMEOUT) to one that asks`,
     );
   }
@@ -308,72 +220,48 @@ function convertTimes(settings: Settings, warnings: string[]): string[] {
 }
 
 /** fwknopd compares where the packet comes from; we, whom it opens for. */
-function convertSource(source: Directive, warnings: string[]): string | null {
+function convertSource(settings: Settings): string | null {
+  const source = settings.get("SOURCE")!;
   const entries = source.value.split(",").map((text) => text.trim());
   if (entries.some((entry) => entry.toUpperCase() === "ANY")) {
     return "any_address: true";
   }
-  const good = entries.flatMap((entry) => {
-    const network = readNetwork(entry);
-    if (network) return [network];
-    warnings.push(`${source.where}: SOURCE: "${entry}" is left out`);
-    return [];
-  });
+  const good = entries.flatMap((entry) =>
+    readNetwork(entry) ?? settings.warn(source, `"${entry}" is left out`) ?? []
+  );
   // No address must not become any address.
   if (good.length === 0) {
-    warnings.push(`${source.where}: SOURCE: the stanza is left out`);
-    return null;
+    return settings.warn(source, "the stanza is left out");
   }
-  warnings.push(
-    `${source.where}: SOURCE: limits here whom the packet opens for, and that ` +
-      `must be where it comes from ("any_address: true" would allow another)`,
+  settings.warn(
+    source,
+    `limits here whom the packet opens for, and that must be where it comes ` +
+      `from ("any_address: true" would allow another)`,
   );
   return `from: [${good.map(scalar).join(", ")}]`;
 }
 
-/** IPv4, as fwknopd: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.0/255.255.255.0`. */
-function readNetwork(entry: string): string | null {
-  const [host, mask, ...rest] = entry.split("/");
-  if (!/^\d+\.\d+\.\d+\.\d+$/.test(host!) || rest.length > 0) return null;
-  const bits = mask === undefined
-    ? 32
-    : /^\d{1,2}$/.test(mask)
-    ? Number(mask)
-    : bitsOf(mask);
-  if (bits === null || bits < 1) return null;
-  const prefix = parsePrefix(bits === 32 ? host! : `${host}/${bits}`);
-  return prefix && formatPrefix(prefix);
-}
-
-/** Length of a mask in bits; null if they are not all in front. */
-function bitsOf(mask: string): number | null {
-  const address = parsePrefix(mask);
-  if (!address || !/^\d+\.\d+\.\d+\.\d+$/.test(mask)) return null;
-  const bits = [...address.bytes.slice(12)].map((byte) =>
-    byte.toString(2).padStart(8, "0")
-  ).join("");
-  return /^1*0*$/.test(bits) ? bits.lastIndexOf("1") + 1 : null;
-}
-
-function convertExpiry(settings: Settings, warnings: string[]): string[] {
-  const directive = lastOf(settings, "ACCESS_EXPIRE", "ACCESS_EXPIRE_EPOCH");
+function convertExpiry(settings: Settings): string[] {
+  const directive = settings.last("ACCESS_EXPIRE", "ACCESS_EXPIRE_EPOCH");
   if (!directive) return [];
-  const { keyword, value, where } = directive;
+  const { keyword, value } = directive;
   const epoch = keyword === "ACCESS_EXPIRE_EPOCH";
   const ms = epoch ? readEpoch(value) : readDay(value);
   if (ms === 0) return [];
   if (ms === null) {
     // An end that cannot be read must not become no end.
-    warnings.push(
-      `${where}: ${keyword}: "${value}" is no time: the client is made expired`,
+    settings.warn(
+      directive,
+      `"${value}" is no time: the client is made expired`,
     );
     return ["expires: 1970-01-01T00:00:00Z"];
   }
   if (!epoch) {
     const day = new Date(ms).toISOString().slice(0, 10);
-    warnings.push(
-      `${where}: ACCESS_EXPIRE: taken as the midnight UTC that begins ${day}; ` +
-        `fwknopd takes the host's own time`,
+    settings.warn(
+      directive,
+      `taken as the midnight UTC that begins ${day}; fwknopd takes the host's ` +
+        `own time`,
     );
   }
   const end = new Date(Math.min(ms, LAST_MS)).toISOString();
@@ -401,44 +289,14 @@ function readDay(value: string): number | null {
   return ms > 0 ? ms : null;
 }
 
-/** Keywords of a stanza that a key file may have. */
-const KEY_FILE_KEYWORDS: ReadonlySet<string> = new Set([
-  "KEY",
-  "KEY_BASE64",
-  "HMAC_KEY",
-  "HMAC_KEY_BASE64",
-  "GPG_DECRYPT_ID",
-  "GPG_DECRYPT_PW",
-  "GPG_ALLOW_NO_PW",
-  "GPG_REQUIRE_SIG",
-  "GPG_DISABLE_SIG",
-  "GPG_IGNORE_SIG_VERIFY_ERROR",
-  "GPG_REMOTE_ID",
-  "GPG_FINGERPRINT_ID",
-]);
-
 /** Keywords that are converted, or reported where they stand. */
-const CONVERTED: ReadonlySet<string> = new Set([
-  ...KEY_KEYWORDS,
-  ...GPG_KEYWORDS,
-  "SOURCE",
-  "REQUIRE_SOURCE",
-  "REQUIRE_SOURCE_ADDRESS",
-  "ACCESS_EXPIRE",
-  "ACCESS_EXPIRE_EPOCH",
-  "OPEN_PORTS",
-  "RESTRICT_PORTS",
-  "FW_ACCESS_TIMEOUT",
-  "MAX_FW_TIMEOUT",
-  "REQUIRE_USERNAME",
-  "CMD_CYCLE_OPEN",
-  "FORCE_NAT",
-  "FORCE_SNAT",
-  "FORCE_MASQUERADE",
-]);
+const CONVERTED = KEY_KEYWORDS.union(keywords(`
+  SOURCE REQUIRE_SOURCE REQUIRE_SOURCE_ADDRESS ACCESS_EXPIRE
+  ACCESS_EXPIRE_EPOCH OPEN_PORTS RESTRICT_PORTS FW_ACCESS_TIMEOUT MAX_FW_TIMEOUT
+  REQUIRE_USERNAME CMD_CYCLE_OPEN FORCE_NAT FORCE_SNAT FORCE_MASQUERADE`));
 
 /** Keywords that are not converted, and what to do about them. */
-const NOTES: readonly [keywords: RegExp, words: string][] = [
+const NOTES: Notes = [
   [
     /^DESTINATION$/,
     "not converted: packets to every address of the machine count",
@@ -452,23 +310,17 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   [/^CMD_CYCLE/, "not converted: it belongs to CMD_CYCLE_OPEN"],
 ];
 
-/** Names each keyword of a stanza that nothing of ours stands for. */
-function nameTheRest(settings: Settings, warnings: string[]): void {
-  for (const { keyword, value, where } of settings.values()) {
-    if (CONVERTED.has(keyword)) continue;
-    if (keyword === "DESTINATION" && value.toUpperCase() === "ANY") continue;
-    if (!/^y/i.test(value) && SWITCHES.has(keyword)) continue;
-    const note = NOTES.find(([keywords]) => keywords.test(keyword));
-    const words = note?.[1] ?? "unknown, left out";
-    warnings.push(`${where}: ${keyword}: ${words}`);
-  }
+/** Keywords that change nothing unless they are Y. */
+const SWITCHES = keywords(`
+  ENABLE_CMD_EXEC ENABLE_CMD_SUDO_EXEC FORCE_MASQUERADE FORWARD_ALL DISABLE_DNAT`);
+
+function isOff(directive: Directive): boolean {
+  return SWITCHES.has(directive.keyword) && !isYes(directive);
 }
 
-/** Keywords that change nothing unless they are Y. */
-const SWITCHES: ReadonlySet<string> = new Set([
-  "ENABLE_CMD_EXEC",
-  "ENABLE_CMD_SUDO_EXEC",
-  "FORCE_MASQUERADE",
-  "FORWARD_ALL",
-  "DISABLE_DNAT",
-]);
+/** True for a line that changes nothing. */
+function isIdle(directive: Directive): boolean {
+  const { keyword, value } = directive;
+  return isOff(directive) ||
+    keyword === "DESTINATION" && value.toUpperCase() === "ANY";
+}

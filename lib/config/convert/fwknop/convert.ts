@@ -7,9 +7,14 @@
 
 import { ConfigError, UsageError } from "../../../values/errors.ts";
 import { indent } from "../../files/write.ts";
-import { convertAccess, readStanzas } from "./access.ts";
+import { convertAccess } from "./access.ts";
 import { convertDaemon, DAEMON_KEYWORD } from "./daemon.ts";
-import { type Includes, readDirectives, type SourceFile } from "./lines.ts";
+import {
+  type Includes,
+  readDirectives,
+  readStanzas,
+  type SourceFile,
+} from "./lines.ts";
 import { convertRc } from "./rc.ts";
 /** Which of fwknop's files one is. */
 type FwknopFile = "access" | "daemon" | "rc";

@@ -1,6 +1,14 @@
 /** fwknopd.conf as the general part of our configuration. */
 
-import { type Directive, isYes, leadingNumber, settle } from "./lines.ts";
+import {
+  type Directive,
+  isYes,
+  keywords,
+  leadingNumber,
+  type Notes,
+  Settings,
+  settle,
+} from "./lines.ts";
 
 /** The general part: lines of our YAML. */
 interface ConvertedDaemon {
@@ -30,39 +38,29 @@ export function convertDaemon(
   directives: readonly Directive[],
   warnings: string[],
 ): ConvertedDaemon {
-  const settings = settle(directives, warnings);
-  const say = ({ where, keyword }: Directive, words: string) =>
-    warnings.push(`${where}: ${keyword}: ${words}`);
+  const settings = new Settings(settle(directives, warnings), warnings, "");
   const number = (keyword: string, otherwise: number, most: number) => {
     const directive = settings.get(keyword);
     const value = directive ? leadingNumber(directive.value) : otherwise;
     if (value >= 1 && value <= most) return value;
     const taken = value > most && keyword === AGE ? most : otherwise;
-    say(directive!, `"${directive!.value}" is taken for ${taken}`);
+    settings.warn(directive, `"${directive!.value}" is taken for ${taken}`);
     return taken;
   };
-  for (const directive of settings.values()) {
-    const { keyword, value } = directive;
-    if (CONVERTED.has(keyword)) continue;
-    const no = !/^y/i.test(value);
-    if (no && keyword.startsWith("ENABLE_") && !ALWAYS_ON.has(keyword)) {
-      continue;
-    }
-    if (!no && ALWAYS_ON.has(keyword)) continue;
-    if (
-      keyword === "IPT_INPUT_ACCESS" &&
-      INPUT_ACCESS.test(value.replaceAll(" ", ""))
-    ) continue;
-    const note = NOTES.find(([keywords]) => keywords.test(keyword));
-    say(directive, note?.[1] ?? "unknown, left out");
-  }
+  settings.nameTheRest(CONVERTED, NOTES, isIdle);
 
   const exe = settings.get("FIREWALL_EXE");
   const firewalld = /firewall-cmd/.test(exe?.value ?? "");
   if (exe && firewalld) {
-    say(exe, "firewalld has no chain of ours: `knock doctor` says what to add");
+    settings.warn(
+      exe,
+      "firewalld has no chain of ours: `knock doctor` says what to add",
+    );
   } else if (exe && !/(^|\/)iptables$/.test(exe.value)) {
-    say(exe, `there is no backend for "${exe.value}": iptables is put in`);
+    settings.warn(
+      exe,
+      `there is no backend for "${exe.value}": iptables is put in`,
+    );
   }
 
   const udp = isYes(settings.get("ENABLE_UDP_SERVER"));
@@ -71,7 +69,10 @@ export function convertDaemon(
   const sniffed = Number(filtered?.[1] ?? DEFAULT_PORT);
   const fits = sniffed >= 1 && sniffed <= 65535;
   if (filter && (!filtered || !fits)) {
-    say(filter, `"${filter.value}" is not a UDP port alone: check "listen"`);
+    settings.warn(
+      filter,
+      `"${filter.value}" is not a UDP port alone: check "listen"`,
+    );
   }
   const own = udp
     ? number("UDPSERV_PORT", DEFAULT_PORT, 65535)
@@ -81,10 +82,18 @@ export function convertDaemon(
   if (!udp) {
     const unused = settings.get("UDPSERV_PORT");
     if (unused) {
-      say(unused, "without ENABLE_UDP_SERVER Y nothing listens there");
+      settings.warn(
+        unused,
+        "without ENABLE_UDP_SERVER Y nothing listens there",
+      );
     }
     const at = settings.get("PCAP_INTF");
-    if (at) say(at, "not converted: packets are taken from every interface");
+    if (at) {
+      settings.warn(
+        at,
+        "not converted: packets are taken from every interface",
+      );
+    }
   }
   const tcp = isYes(settings.get("ENABLE_TCP_SERVER"));
   const http = settings.get("ENABLE_SPA_OVER_HTTP");
@@ -93,7 +102,10 @@ export function convertDaemon(
     ? [`"${kind}/${IPV4}:${number("TCPSERV_PORT", DEFAULT_PORT, 65535)}"`]
     : [];
   if (!tcp && isYes(http)) {
-    say(http!, `not converted: a port of its own, "http/8080", under "listen"`);
+    settings.warn(
+      http!,
+      `not converted: a port of its own, "http/8080", under "listen"`,
+    );
   }
   return {
     // Sniffed as before: the host's own rules need not let it through.
@@ -109,28 +121,27 @@ const IPV4 = "0.0.0.0";
 
 const AGE = "MAX_SPA_PACKET_AGE";
 
-const CONVERTED: ReadonlySet<string> = new Set([
-  "ENABLE_UDP_SERVER",
-  "UDPSERV_PORT",
-  "PCAP_FILTER",
-  "PCAP_INTF",
-  "ENABLE_TCP_SERVER",
-  "TCPSERV_PORT",
-  "ENABLE_SPA_OVER_HTTP",
-  AGE,
-  "FIREWALL_EXE",
-  "GPG_HOME_DIR",
-]);
+const CONVERTED = keywords(`
+  ENABLE_UDP_SERVER UDPSERV_PORT PCAP_FILTER PCAP_INTF ENABLE_TCP_SERVER
+  TCPSERV_PORT ENABLE_SPA_OVER_HTTP ${AGE} FIREWALL_EXE GPG_HOME_DIR`);
 
 /** Features that are always on here: only turning one off is reported. */
-const ALWAYS_ON: ReadonlySet<string> = new Set([
-  "ENABLE_SPA_PACKET_AGING",
-  "ENABLE_DIGEST_PERSISTENCE",
-  "ENABLE_IPT_COMMENT_CHECK",
-  "ENABLE_FIREWD_COMMENT_CHECK",
-]);
+const ALWAYS_ON = keywords(`
+  ENABLE_SPA_PACKET_AGING ENABLE_DIGEST_PERSISTENCE ENABLE_IPT_COMMENT_CHECK
+  ENABLE_FIREWD_COMMENT_CHECK`);
 
-const NOTES: readonly [keywords: RegExp, words: string][] = [
+/** True for a line that asks for what is so here, or for nothing. */
+function isIdle(directive: Directive): boolean {
+  const { keyword, value } = directive;
+  if (keyword === "IPT_INPUT_ACCESS") {
+    return INPUT_ACCESS.test(value.replaceAll(" ", ""));
+  }
+  return ALWAYS_ON.has(keyword)
+    ? isYes(directive)
+    : keyword.startsWith("ENABLE_") && !isYes(directive);
+}
+
+const NOTES: Notes = [
   [/^ENABLE_SPA_PACKET_AGING$/, "the age of packets is always checked here"],
   [/^ENABLE_DIGEST_PERSISTENCE$/, "replays are always refused here"],
   [

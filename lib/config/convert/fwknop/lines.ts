@@ -1,5 +1,6 @@
-/** Lines of fwknop's files: a keyword, and what comes after it. */
+/** Reading of fwknop's files: a keyword and its value a line, stanzas and what they include, warnings. */
 
+import { formatPrefix, parsePrefix } from "../../../values/address.ts";
 import { ConfigError } from "../../../values/errors.ts";
 import {
   onePort,
@@ -30,8 +31,78 @@ export interface Directive {
   readonly where: string;
 }
 
-/** Keywords with what they were last set to, in the order in which they were. */
-export type Settings = ReadonlyMap<string, Directive>;
+/** A set of keywords, written with spaces between. */
+export function keywords(words: string): ReadonlySet<string> {
+  return new Set(words.trim().split(/\s+/));
+}
+
+/** Warnings about keywords that are not converted: the first that fits. */
+export type Notes = readonly (readonly [keywords: RegExp, words: string])[];
+
+/** Adds a warning about a line, once. Null: nothing comes of the line. */
+export function warn(
+  warnings: string[],
+  { where, keyword }: Pick<Directive, "where" | "keyword">,
+  words: string,
+): null {
+  const line = `${where}: ${keyword}: ${words}`;
+  if (!warnings.includes(line)) warnings.push(line);
+  return null;
+}
+
+/** Settings of a stanza or of files, and the warnings about them. */
+export class Settings {
+  /** Each keyword with what it was last set to, in the order in which they were. */
+  readonly values: ReadonlyMap<string, Directive>;
+  readonly warnings: string[];
+  /** Its place, for warnings about what is missing in it. */
+  readonly where: string;
+
+  constructor(
+    values: ReadonlyMap<string, Directive>,
+    warnings: string[],
+    where: string,
+  ) {
+    this.values = values;
+    this.warnings = warnings;
+    this.where = where;
+  }
+
+  get(keyword: string): Directive | undefined {
+    return this.values.get(keyword);
+  }
+
+  has(keyword: string): boolean {
+    return this.values.has(keyword);
+  }
+
+  /** Which of some keywords was set last: fwknopd has one place for all of them. */
+  last(...keywords: readonly string[]): Directive | undefined {
+    return [...this.values.values()].findLast(({ keyword }) =>
+      keywords.includes(keyword)
+    );
+  }
+
+  /** Warns about a line, or about something that is missing. */
+  warn(at: Directive | undefined, words: string): null {
+    if (at) return warn(this.warnings, at, words);
+    this.warnings.push(`${this.where}: ${words}`);
+    return null;
+  }
+
+  /** Names each keyword that nothing of ours stands for, and that `isIdle` does not let pass. */
+  nameTheRest(
+    converted: ReadonlySet<string>,
+    notes: Notes,
+    isIdle: (directive: Directive) => boolean,
+  ): void {
+    for (const directive of this.values.values()) {
+      if (converted.has(directive.keyword) || isIdle(directive)) continue;
+      const note = notes.find(([known]) => known.test(directive.keyword));
+      this.warn(directive, note?.[1] ?? "unknown, left out");
+    }
+  }
+}
 
 /** fwknop reads lines into buffers of 1,024 bytes, and the rest as a new line. */
 const MAX_LINE = 1022;
@@ -63,10 +134,83 @@ export function readDirectives(
     }
     if (match) directives.push({ keyword, value: match[2]!, where });
     else if (strict) throw wrong("has no value: fwknopd does not start so");
-    else warnings.push(`${where}: ${keyword}: has no value, left out`);
+    else warn(warnings, { where, keyword }, "has no value, left out");
   }
   return directives;
 }
+
+/** Deepest nesting of files that include each other, as in fwknopd. */
+const MAX_DEPTH = 3;
+
+/** The lines from one SOURCE on, and those of the key files that they name. */
+export type Stanza = Directive[];
+
+/**
+ * The stanzas of a file and of those that it includes, in fwknopd's order. A
+ * stanza goes on behind an `%include`, whose file begins without one.
+ */
+export function readStanzas(
+  file: SourceFile,
+  includes: Includes,
+  warnings: string[],
+  stanzas: Stanza[] = [],
+  depth = 1,
+): Stanza[] {
+  let stanza: Stanza | null = null;
+  for (const directive of readDirectives(file, warnings, true)) {
+    const { keyword, value } = directive;
+    const cannotRead = (name: string) =>
+      warn(warnings, directive, `cannot read "${name}"`);
+    const filesOf = (names: readonly string[]) =>
+      names.flatMap((name): SourceFile[] => {
+        const text = includes.read(name) ?? cannotRead(name);
+        return text === null ? [] : [{ name, text }];
+      });
+    if (keyword === "SOURCE") {
+      stanza = [directive];
+      stanzas.push(stanza);
+    } else if (keyword === "%include" || keyword === "%include_folder") {
+      if (depth >= MAX_DEPTH) {
+        warn(warnings, directive, "too deep, left out");
+        continue;
+      }
+      const names = keyword === "%include" ? [value] : folder(value, includes);
+      if (!names) cannotRead(value);
+      for (const next of filesOf(names ?? [])) {
+        readStanzas(next, includes, warnings, stanzas, depth + 1);
+      }
+    } else if (stanza === null) {
+      warn(warnings, directive, "is before any SOURCE, left out");
+    } else if (keyword === "%include_keys") {
+      for (const next of filesOf([value])) {
+        stanza.push(...readKeyFile(next, warnings));
+      }
+    } else {
+      stanza.push(directive);
+    }
+  }
+  return stanzas;
+}
+
+function folder(name: string, { list }: Includes): string[] | undefined {
+  return list(name)?.filter((file) => file.endsWith(".conf")).toSorted()
+    .map((file) => `${name.replace(/\/$/, "")}/${file}`);
+}
+
+/** A key file may belong to a user: fwknopd takes nothing but keys from it. */
+function readKeyFile(file: SourceFile, warnings: string[]): Directive[] {
+  const words = "not a key: left out of a key file, as by fwknopd";
+  return readDirectives(file, warnings, true).filter((directive) =>
+    KEY_FILE_KEYWORDS.has(directive.keyword) ||
+    warn(warnings, directive, words)
+  );
+}
+
+/** Keywords of a stanza that a key file may have. */
+const KEY_FILE_KEYWORDS = keywords(`
+  KEY KEY_BASE64 HMAC_KEY HMAC_KEY_BASE64 GPG_DECRYPT_ID GPG_DECRYPT_PW
+  GPG_ALLOW_NO_PW GPG_REQUIRE_SIG GPG_DISABLE_SIG GPG_IGNORE_SIG_VERIFY_ERROR
+  GPG_REMOTE_ID GPG_FINGERPRINT_ID`);
 
 /** The last value of each keyword; others before it are named. */
 export function settle(
@@ -77,28 +221,21 @@ export function settle(
   for (const directive of directives) {
     const { keyword, where } = directive;
     const before = settings.get(keyword);
-    if (before) {
-      warnings.push(`${before.where}: ${keyword}: set again at ${where}`);
-      settings.delete(keyword);
-    }
+    if (before) warn(warnings, before, `set again at ${where}`);
+    settings.delete(keyword);
     settings.set(keyword, directive);
   }
   return settings;
 }
 
-/** Which of some keywords was set last: fwknopd has one place for all of them. */
-export function lastOf(
-  settings: Settings,
-  ...keywords: readonly string[]
-): Directive | undefined {
-  return [...settings.values()].findLast(({ keyword }) =>
-    keywords.includes(keyword)
-  );
-}
-
 /** True if fwknopd reads a value as yes. */
 export function isYes(directive: Directive | undefined): boolean {
   return /^y/i.test(directive?.value ?? "");
+}
+
+/** True if a switch of .fwknoprc is on: "yes" is not. */
+export function isOn(directive: Directive | undefined): boolean {
+  return /^y$/i.test(directive?.value ?? "");
 }
 
 /** The number that a text begins with, as strtol() reads it; 0 without one. */
@@ -114,23 +251,45 @@ export const ALL_PORTS: readonly PortRange[] = [
 
 /** Reads `tcp/22,udp/53`, one port each; others are named and left out. */
 export function convertPorts(
-  { keyword, value, where }: Directive,
+  directive: Directive,
   warnings: string[],
 ): PortRange[] {
-  return value.split(",").flatMap((text) => {
+  return directive.value.split(",").flatMap((text) => {
     const entry = text.trim();
-    const match = /^(tcp|udp)\/\s*\+?(\d+)(.*)$/i.exec(entry);
-    const port = Number(match?.[2]);
-    if (!match || port < 1 || port > 65535) {
-      warnings.push(`${where}: ${keyword}: "${entry}" is left out`);
+    const [, name, number, more] =
+      /^(tcp|udp)\/\s*\+?(\d+)(.*)$/i.exec(entry) ?? [];
+    const port = Number(number ?? 0);
+    if (port < 1 || port > 65535) {
+      warn(warnings, directive, `"${entry}" is left out`);
       return [];
     }
-    const protocol = match[1]!.toLowerCase() as Protocol;
-    if (/^-\d/.test(match[3]!)) {
-      const read = `${protocol}/${port}`;
-      const words = `"${entry}" is ${read} alone, as fwknop reads it`;
-      warnings.push(`${where}: ${keyword}: ${words}`);
+    const protocol = name!.toLowerCase() as Protocol;
+    if (/^-\d/.test(more!)) {
+      const words = `is ${protocol}/${port} alone, as fwknop reads it`;
+      warn(warnings, directive, `"${entry}" ${words}`);
     }
     return [onePort(protocol, port)];
   });
+}
+
+/** IPv4, as fwknopd: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.0/255.255.255.0`. */
+export function readNetwork(entry: string): string | null {
+  const [host, mask = "32", ...rest] = entry.split("/");
+  if (!IPV4.test(host!) || rest.length > 0) return null;
+  const bits = /^\d{1,2}$/.test(mask) ? Number(mask) : bitsOf(mask);
+  if (bits === null || bits < 1) return null;
+  const prefix = parsePrefix(bits === 32 ? host! : `${host}/${bits}`);
+  return prefix && formatPrefix(prefix);
+}
+
+const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
+
+/** Length of a mask in bits; null if they are not all in front. */
+function bitsOf(mask: string): number | null {
+  const address = parsePrefix(mask);
+  if (!address || !IPV4.test(mask)) return null;
+  const bits = [...address.bytes.slice(12)].map((byte) =>
+    byte.toString(2).padStart(8, "0")
+  ).join("");
+  return /^1*0*$/.test(bits) ? bits.lastIndexOf("1") + 1 : null;
 }

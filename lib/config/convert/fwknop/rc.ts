@@ -1,6 +1,5 @@
 /** .fwknoprc of fwknop's client as profiles of ours. */
 
-import { DIGEST_TYPES } from "../../../dialects/crypto/hash.ts";
 import {
   formatEndpoint,
   parseAddress,
@@ -14,18 +13,22 @@ import { scalar } from "../../../values/yaml.ts";
 import {
   convertClientGpg,
   convertKeys,
+  digestOf,
   formatKeys,
-  GPG_KEYWORDS,
   KEY_KEYWORDS,
 } from "./keys.ts";
 import {
   convertPorts,
   type Directive,
+  isOn,
+  keywords,
   leadingNumber,
+  type Notes,
   readDirectives,
-  type Settings,
+  Settings,
   settle,
   type SourceFile,
+  warn,
 } from "./lines.ts";
 
 /** The stanza that all others inherit. */
@@ -44,27 +47,26 @@ const USER = "knock";
 /** A stanza: its name, as it was first written, and what it sets. */
 interface RcStanza {
   readonly name: string;
-  readonly settings: Settings;
+  readonly values: Settings["values"];
 }
 
 /** Converts the stanzas of .fwknoprc; each is an entry of profiles.yaml. */
 export function convertRc(file: SourceFile, warnings: string[]): string[] {
   const stanzas = readStanzas(file, warnings);
-  const base = stanzas.get(DEFAULT)?.settings ?? new Map();
+  const base = stanzas.get(DEFAULT)?.values ?? new Map<string, Directive>();
   const profiles: string[] = [];
   const names = new Set<string>();
   let unnamed = false;
-  for (const [id, { name, settings: own }] of stanzas) {
-    const settings = inherit(base, own);
+  for (const [id, { name, values }] of stanzas) {
     const where = `${file.name}: [${name}]`;
+    const settings = new Settings(inherit(base, values), warnings, where);
     // The default alone is for the others, unless it is a whole profile.
-    if (id === DEFAULT && !settings.has("SPA_SERVER")) {
-      if (stanzas.size === 1) noServer(where, warnings);
+    if (id === DEFAULT && !settings.has("SPA_SERVER") && stanzas.size > 1) {
       continue;
     }
-    const profile = convertStanza(settings, where, warnings);
+    const profile = convertStanza(settings);
     if (!profile) continue;
-    const free = nameOf(name, names, where, warnings);
+    const free = nameOf(name, names, settings);
     profiles.push(
       `${scalar(free)}:\n${profile.map((line) => `  ${line}\n`).join("")}`,
     );
@@ -79,33 +81,23 @@ export function convertRc(file: SourceFile, warnings: string[]): string[] {
   return profiles;
 }
 
-function noServer(where: string, warnings: string[]): void {
-  warnings.push(
-    `${where}: has no SPA_SERVER, left out: what is typed after "fwknop -D" ` +
-      `belongs there`,
-  );
-}
-
 /** A switch that is on in [default] cannot be turned off, as in fwknop. */
-function inherit(base: Settings, own: Settings): Settings {
-  const settings = new Map([...base, ...own]);
-  for (const directive of base.values()) {
-    const { keyword } = directive;
-    if (SWITCHES.test(keyword) && isOn(directive)) {
-      settings.set(keyword, directive);
+function inherit(
+  base: Settings["values"],
+  own: Settings["values"],
+): Settings["values"] {
+  const values = new Map([...base, ...own]);
+  for (const [keyword, directive] of base) {
+    if (SWITCHES.has(keyword) && isOn(directive)) {
+      values.set(keyword, directive);
     }
   }
   // An address goes before a look-up, wherever it stands.
   const allow = base.get("ALLOW_IP");
   if (allow && !isResolve(allow) && isResolve(own.get("ALLOW_IP"))) {
-    settings.set("ALLOW_IP", allow);
+    values.set("ALLOW_IP", allow);
   }
-  return settings;
-}
-
-/** True if a switch of .fwknoprc is on: "yes" is not. */
-function isOn(directive: Directive | undefined): boolean {
-  return /^y$/i.test(directive?.value ?? "");
+  return values;
 }
 
 function isResolve(directive: Directive | undefined): boolean {
@@ -124,7 +116,7 @@ function readStanzas(
     (_, name: string) => `[] "${name.replaceAll(";", ",")}"`,
   );
   for (const directive of readDirectives({ ...file, text }, warnings)) {
-    const { keyword, value, where } = directive;
+    const { keyword, value } = directive;
     if (keyword === "[]") {
       const name = value.slice(1, -1);
       // Names are the same in capitals.
@@ -132,140 +124,118 @@ function readStanzas(
       if (!lines.has(id)) lines.set(id, { name, own: [] });
       current = lines.get(id)!.own;
     } else if (current === null) {
-      warnings.push(`${where}: ${keyword}: is before any [NAME], left out`);
+      warn(warnings, directive, "is before any [NAME], left out");
     } else {
       // A value ends at a space or a comment.
       const [word] = value.split(/[\s#]/);
       if (word) current.push({ ...directive, value: word });
-      else warnings.push(`${where}: ${keyword}: has no value, left out`);
+      else warn(warnings, directive, "has no value, left out");
     }
   }
   return new Map(
     [...lines].map(([id, { name, own }]) => [
       id,
-      { name, settings: settle(own, warnings) },
+      { name, values: settle(own, warnings) },
     ]),
   );
 }
 
 /** The lines of a profile; null, and a warning, if there can be none. */
-function convertStanza(
-  settings: Settings,
-  where: string,
-  warnings: string[],
-): string[] | null {
+function convertStanza(settings: Settings): string[] | null {
   const server = settings.get("SPA_SERVER");
   if (!server) {
-    noServer(where, warnings);
-    return null;
+    return settings.warn(
+      undefined,
+      `has no SPA_SERVER, left out: what is typed after "fwknop -D" belongs ` +
+        `there`,
+    );
   }
-  nameTheRest(settings, warnings);
-  const gpg = convertClientGpg(settings, warnings);
-  const keys = convertKeys(settings, where, warnings, gpg, true);
+  settings.nameTheRest(CONVERTED, NOTES, isIdle);
+  const keys = convertKeys(settings, convertClientGpg(settings), true);
   if (!keys) return null;
-  const port = convertPort(settings, "SPA_SERVER_PORT", warnings);
+  const port = convertPort(settings, "SPA_SERVER_PORT") ?? DEFAULT_PORT;
   const host = server.value.replace(/^\[(.*)\]$/, "$1");
-  const at = formatEndpoint({ host, port: port ?? DEFAULT_PORT });
-  if (!parseEndpoint(at)) {
-    warnings.push(`${server.where}: SPA_SERVER: is no host, left out`);
-    return null;
-  }
-  const wish = convertAccess(settings, host, where, warnings);
+  const at = formatEndpoint({ host, port });
+  if (!parseEndpoint(at)) return settings.warn(server, "is no host, left out");
+  const { open, nat } = convertAccess(settings, host);
   const user = settings.get("SPOOF_USER");
   const more = [
     ...user ? [`user: ${formatJson(user.value)}`] : [],
-    ...convertDigest(settings.get("DIGEST_TYPE"), warnings),
-    ...wish.nat,
+    ...convertDigest(settings),
+    ...nat,
   ].map((entry) => `, ${entry}`).join("");
   return [
     `server: ${formatJson(at)}`,
     formatKeys(keys, more),
-    ...wish.open.length > 0
-      ? [`open: [${wish.open.map(formatPortRange).join(", ")}]`]
+    ...open.length > 0
+      ? [`open: [${open.map(formatPortRange).join(", ")}]`]
       : [],
-    ...convertTimeout(settings.get("FW_TIMEOUT"), warnings),
-    ...convertFrom(settings, where, warnings),
-    ...convertTransport(settings.get("SPA_SERVER_PROTO"), warnings),
+    ...convertTimeout(settings),
+    ...convertFrom(settings),
+    ...convertTransport(settings),
   ];
 }
 
-function convertPort(
-  settings: Settings,
-  keyword: string,
-  warnings: string[],
-): number | null {
+function convertPort(settings: Settings, keyword: string): number | null {
   const directive = settings.get(keyword);
   if (!directive) return null;
   const port = leadingNumber(directive.value);
-  if (port >= 1 && port <= 65535) return port;
-  warnings.push(`${directive.where}: ${keyword}: is no port, left out`);
-  return null;
+  return port >= 1 && port <= 65535
+    ? port
+    : settings.warn(directive, "is no port, left out");
 }
 
 /** Converts the ports to ask for, and where they are forwarded. */
 function convertAccess(
   settings: Settings,
   host: string,
-  where: string,
-  warnings: string[],
 ): { open: PortRange[]; nat: string[] } {
   const access = settings.get("ACCESS");
-  const open = access ? convertPorts(access, warnings) : [];
+  const open = access ? convertPorts(access, settings.warnings) : [];
   if (open.length === 0) {
-    warnings.push(`${where}: has no ACCESS: name the ports with --open`);
+    settings.warn(undefined, "has no ACCESS: name the ports with --open");
   }
   if (open.length > MAX_PORTS) {
-    const words = `only the first ${MAX_PORTS} ports are taken`;
-    warnings.push(`${access!.where}: ACCESS: ${words}`);
+    settings.warn(access, `only the first ${MAX_PORTS} ports are taken`);
     open.length = MAX_PORTS;
   }
   const target = settings.get("NAT_ACCESS");
-  const local = isOn(settings.get("NAT_LOCAL"));
-  const random = settings.get("NAT_RAND_PORT");
+  const local = settings.get("NAT_LOCAL");
   const [first, second] = open;
-  if (!first || (!target && !local)) return { open, nat: [] };
+  if (!first || (!target && !isOn(local))) return { open, nat: [] };
   const left = (words: string) => {
-    const { where, keyword } = target ?? settings.get("NAT_LOCAL")!;
-    warnings.push(`${where}: ${keyword}: ${words}`);
+    settings.warn(target ?? local, words);
     return { open, nat: [] };
   };
-  if (isOn(random)) {
+  if (isOn(settings.get("NAT_RAND_PORT"))) {
     return left("not converted: NAT_RAND_PORT asks for another port each time");
   }
   const [name, port] = (target?.value ?? host).split(/[:,]/);
   const to = parseEndpoint(`${name}:${port ?? first.first}`);
   if (!to || to.port < 1) return left("is no HOST,PORT, left out");
   if (second) {
-    warnings.push(`${where}: one port is led on: "${formatPortRange(first)}"`);
+    const words = `one port is led on: "${formatPortRange(first)}"`;
+    settings.warn(undefined, words);
   }
-  const asked = convertPort(settings, "NAT_PORT", warnings) ?? first.first;
+  const asked = convertPort(settings, "NAT_PORT") ?? first.first;
+  const key = isOn(local) ? "nat_local" : "nat_access";
   return {
     open: [{ ...first, first: asked, last: asked }],
-    nat: [
-      `${local ? "nat_local" : "nat_access"}: ${
-        formatJson(formatEndpoint(to))
-      }`,
-    ],
+    nat: [`${key}: ${formatJson(formatEndpoint(to))}`],
   };
 }
 
-function convertDigest(
-  type: Directive | undefined,
-  warnings: string[],
-): string[] {
-  if (!type) return [];
-  const name = type.value.toLowerCase().replace("_", "-");
-  if (name === "sha256") return [];
-  if (DIGEST_TYPES.some((known) => known === name)) return [`digest: ${name}`];
-  warnings.push(`${type.where}: DIGEST_TYPE: is not known, sha256 is put in`);
-  return [];
+function convertDigest(settings: Settings): string[] {
+  const type = settings.get("DIGEST_TYPE");
+  const digest = digestOf(type);
+  if (!digest) settings.warn(type, "is not known, sha256 is put in");
+  return !digest || digest === "sha256" ? [] : [`digest: ${digest}`];
 }
 
 function nameOf(
   stanza: string,
   names: Set<string>,
-  where: string,
-  warnings: string[],
+  settings: Settings,
 ): string {
   const plain = stanza.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[._-]+/, "")
     .slice(0, 60) || "fwknop";
@@ -274,115 +244,84 @@ function nameOf(
   let name = plain;
   for (let number = 1; taken(name); number++) name = `${plain}-${number}`;
   names.add(name);
-  if (name !== stanza) warnings.push(`${where}: is called "${name}" here`);
+  if (name !== stanza) settings.warn(undefined, `is called "${name}" here`);
   return NAME.pattern.test(name) ? name : "fwknop";
 }
 
-function convertTimeout(
-  timeout: Directive | undefined,
-  warnings: string[],
-): string[] {
+function convertTimeout(settings: Settings): string[] {
+  const timeout = settings.get("FW_TIMEOUT");
   const seconds = leadingNumber(timeout?.value ?? "0");
   if (seconds === 0) return [];
   if (seconds > 0 && seconds <= MAX_TIMEOUT) return [`for: ${seconds}s`];
-  const words = `is not 0 to ${MAX_TIMEOUT}, left out`;
-  warnings.push(`${timeout!.where}: FW_TIMEOUT: ${words}`);
+  settings.warn(timeout, `is not 0 to ${MAX_TIMEOUT}, left out`);
   return [];
 }
 
 /** Converts the address to open for, and the page that looks it up. */
-function convertFrom(
-  settings: Settings,
-  where: string,
-  warnings: string[],
-): string[] {
+function convertFrom(settings: Settings): string[] {
   const allow = settings.get("ALLOW_IP");
-  const url = settings.get("RESOLVE_URL");
-  const asks = url ?? ["RESOLVE_IP_HTTPS", "RESOLVE_IP_HTTP"]
-    .map((keyword) => settings.get(keyword)).find(isOn);
-  const value = allow?.value.toLowerCase();
+  const asks = settings.get("RESOLVE_URL") ??
+    ["RESOLVE_IP_HTTPS", "RESOLVE_IP_HTTP"]
+      .map((keyword) => settings.get(keyword)).find(isOn);
   if (isResolve(allow) || (!allow && asks)) {
-    return ["from: resolve", ...convertUrl(settings, allow ?? asks!, warnings)];
+    return ["from: resolve", ...convertUrl(settings, allow ?? asks!)];
   }
   if (!allow) {
-    warnings.push(
-      `${where}: has no ALLOW_IP: "from: source" is put in, as fwknop's -s`,
-    );
-  }
-  if (!allow || value === "source" || value === ANY_ADDRESS) {
+    const words = `has no ALLOW_IP: "from: source" is put in, as fwknop's -s`;
+    settings.warn(undefined, words);
     return ["from: source"];
   }
+  const value = allow.value.toLowerCase();
+  if (value === "source" || value === ANY_ADDRESS) return ["from: source"];
   const address = parseAddress(allow.value);
   if (address) return [`from: ${formatJson(address)}`];
-  warnings.push(`${allow.where}: ALLOW_IP: is no address, "source" is put in`);
+  settings.warn(allow, `is no address, "source" is put in`);
   return ["from: source"];
 }
 
-function convertUrl(
-  settings: Settings,
-  asks: Directive,
-  warnings: string[],
-): string[] {
+function convertUrl(settings: Settings, asks: Directive): string[] {
   const url = settings.get("RESOLVE_URL");
   const only = settings.get("RESOLVE_HTTP_ONLY");
   const put = `"resolve: { https: URL }" in profiles.yaml names a page`;
   if (!url) {
     const page = isOn(only) ? "a page by HTTP" : DEFAULT_URL;
-    warnings.push(
-      `${asks.where}: ${asks.keyword}: fwknop asks ${page}, and nobody is put ` +
-        `in here: ${put}`,
+    settings.warn(
+      asks,
+      `fwknop asks ${page}, and nobody is put in here: ${put}`,
     );
     return [];
   }
   if (/^https:\/\/[^\s/]/.test(url.value) && URL.canParse(url.value)) {
     return [`resolve: { https: ${formatJson(url.value)} }`];
   }
-  warnings.push(
-    `${url.where}: RESOLVE_URL: not converted: no page but one of https:// is ` +
-      `asked: ${put}`,
+  settings.warn(
+    url,
+    `not converted: no page but one of https:// is asked: ${put}`,
   );
   return [];
 }
 
-function convertTransport(
-  protocol: Directive | undefined,
-  warnings: string[],
-): string[] {
+function convertTransport(settings: Settings): string[] {
+  const protocol = settings.get("SPA_SERVER_PROTO");
   const value = protocol?.value.toLowerCase() ?? "udp";
-  if (value === "udp") return [];
   if (value === "tcp" || value === "http") return [`transport: ${value}`];
-  warnings.push(`${protocol!.where}: SPA_SERVER_PROTO: "udp" is put in`);
+  if (value !== "udp") settings.warn(protocol, '"udp" is put in');
   return [];
 }
 
-const CONVERTED: ReadonlySet<string> = new Set([
-  ...KEY_KEYWORDS,
-  ...GPG_KEYWORDS,
-  "SPA_SERVER_PROTO",
-  "SPA_SERVER",
-  "SPA_SERVER_PORT",
-  "ACCESS",
-  "ALLOW_IP",
-  "RESOLVE_IP_HTTPS",
-  "RESOLVE_IP_HTTP",
-  "RESOLVE_HTTP_ONLY",
-  "RESOLVE_URL",
-  "FW_TIMEOUT",
-  "SPOOF_USER",
-  "DIGEST_TYPE",
-  "NAT_ACCESS",
-  "NAT_LOCAL",
-  "NAT_PORT",
-  "NAT_RAND_PORT",
-  // Told by the keys.
-  "USE_HMAC",
-]);
+/** Keywords that are converted; USE_HMAC is told by the keys. */
+const CONVERTED = KEY_KEYWORDS.union(keywords(`
+  SPA_SERVER_PROTO SPA_SERVER SPA_SERVER_PORT ACCESS ALLOW_IP RESOLVE_IP_HTTPS
+  RESOLVE_IP_HTTP RESOLVE_HTTP_ONLY RESOLVE_URL FW_TIMEOUT SPOOF_USER
+  DIGEST_TYPE NAT_ACCESS NAT_LOCAL NAT_PORT NAT_RAND_PORT USE_HMAC`));
 
 /** Switches of fwknop's client: what is not Y changes nothing. */
-const SWITCHES =
-  /^(USE_GPG|USE_GPG_AGENT|GPG_NO_SIGNING_PW|USE_HMAC|RAND_PORT|NAT_LOCAL|NAT_RAND_PORT|RESOLVE_IP_HTTPS?|RESOLVE_HTTP_ONLY|NO_SAVE_ARGS|SERVER_RESOLVE_IPV4|USE_WGET_USER_AGENT)$/;
+const SWITCHES = keywords(`
+  USE_GPG USE_GPG_AGENT GPG_NO_SIGNING_PW USE_HMAC RAND_PORT NAT_LOCAL
+  NAT_RAND_PORT RESOLVE_IP_HTTPS RESOLVE_IP_HTTP RESOLVE_HTTP_ONLY NO_SAVE_ARGS
+  SERVER_RESOLVE_IPV4 USE_WGET_USER_AGENT`);
 
-const NOTES: readonly [keywords: RegExp, words: string][] = [
+const NOTES: Notes = [
   [/^RAND_PORT$/, "not converted: packets go to SPA_SERVER_PORT"],
   [/^(SPA_SOURCE_PORT|SPOOF_SOURCE_IP)$/, "not converted"],
   [
@@ -399,15 +338,9 @@ const NOTES: readonly [keywords: RegExp, words: string][] = [
   [/^(NO_SAVE_ARGS|VERBOSE)$/, "no concern here"],
 ];
 
-function nameTheRest(settings: Settings, warnings: string[]): void {
-  for (const directive of settings.values()) {
-    const { keyword, value, where } = directive;
-    if (CONVERTED.has(keyword)) continue;
-    if (SWITCHES.test(keyword) && !isOn(directive)) continue;
-    if (keyword === "TIME_OFFSET" && value === "0") continue;
-    const note = NOTES.find(([keywords]) => keywords.test(keyword));
-    const words = `${where}: ${keyword}: ${note?.[1] ?? "unknown, left out"}`;
-    // What [default] sets is seen once for each stanza.
-    if (!warnings.includes(words)) warnings.push(words);
-  }
+/** True for a line that changes nothing. */
+function isIdle(directive: Directive): boolean {
+  const { keyword, value } = directive;
+  return SWITCHES.has(keyword) && !isOn(directive) ||
+    keyword === "TIME_OFFSET" && value === "0";
 }
