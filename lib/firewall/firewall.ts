@@ -224,6 +224,17 @@ export function openAmong(
 
 // The part that the scripts of all backends have in common.
 
+/** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
+const MAX_CUT_UDP = 256;
+
+/**
+ * True if what a service sends from these ports can be kept from bringing a
+ * connection back that was cut: more UDP ports are others', too, of clients here.
+ */
+export function canCut({ protocol, first, last }: PortRange): boolean {
+  return protocol === "tcp" || last - first < MAX_CUT_UDP;
+}
+
 /**
  * The comment by which what is in the kernel is known as ours. nft needs 0.9.7
  * and Linux 5.10 for it; it must never change, or an older server's is refused.

@@ -9,8 +9,7 @@ import {
   MissingError,
 } from "./firewall.ts";
 import { gateFirewall } from "./gate/gate.ts";
-import { iptablesFirewall } from "./iptables/iptables.ts";
-import { removeFromIptables } from "./iptables/remove.ts";
+import { iptablesFirewall, removeFromIptables } from "./iptables/iptables.ts";
 import { nftFirewall, removeFromNft } from "./nft/nft.ts";
 
 /** Opens the configured backend; throws FirewallError when it cannot be used here. */

@@ -41,10 +41,15 @@ export function portHint(text: string): string | undefined {
 
 /** Writes what {@linkcode parsePortRange} reads. */
 export function formatPortRange(range: PortRange): string {
-  const { protocol, first, last } = range;
-  return first === last
-    ? `${protocol}/${first}`
-    : `${protocol}/${first}-${last}`;
+  return `${range.protocol}/${formatPorts(range)}`;
+}
+
+/** The ports alone: `22`, or `8000-8010` with "-" between the ends. */
+export function formatPorts(
+  { first, last }: Pick<PortRange, "first" | "last">,
+  between = "-",
+): string {
+  return first === last ? `${first}` : `${first}${between}${last}`;
 }
 
 /** True if every port of `inner` is in `outer`. */

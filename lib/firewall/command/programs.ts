@@ -7,7 +7,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isIpv4 } from "../../values/address.ts";
-import { formatPortRange } from "../../values/ports.ts";
+import { formatPortRange, formatPorts } from "../../values/ports.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import type { Grant } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
@@ -29,13 +29,12 @@ export function describeGrant(
   { client, address, ports, untilMs }: Grant,
   nowMs: number,
 ): Record<string, string> {
-  const { protocol, first, last } = ports;
   return {
     client,
     address,
     family: isIpv4(address) ? "ipv4" : "ipv6",
-    protocol,
-    port: first === last ? `${first}` : `${first}-${last}`,
+    protocol: ports.protocol,
+    port: formatPorts(ports),
     ports: formatPortRange(ports),
     seconds: `${Math.max(0, Math.ceil((untilMs - nowMs) / 1000))}`,
     until: new Date(untilMs).toISOString(),

@@ -53,12 +53,12 @@ export function chooseFirewall(
     chain: null,
   } as const;
   if (!rules || wish.backend === "command") return { ...asked, notes: [] };
-  const knocks = blockedOf(rules, [portOf(wish.port)], "gate");
+  const knocks = blockedOf(rules, [onePort("udp", wish.port)]);
   const notes = knocks.map((one) => `knocks: ${explain(one)}`);
   const ports = wish.services.flatMap(({ ports, to }) =>
     to === null || wish.backend === "gate" ? ports : []
   );
-  const blocked = blockedOf(rules, ports, "gate");
+  const blocked = blockedOf(rules, ports);
   const isAll = ports.length > 0 &&
     blocked.length === ports.length * familiesHere(rules).length;
   const fitting = isAll ? acceptOf(rules, blocked, wish) : null;
@@ -83,19 +83,13 @@ export function chooseFirewall(
   }
   return {
     ...asked,
-    notes: [...notes, ...blocked.map(explain)].filter((note, index, all) =>
-      all.indexOf(note) === index
-    ),
+    notes: [...new Set([...notes, ...blocked.map(explain)])],
   };
 }
 
 /** The ports that the host's rules certainly drop, once for each family. */
-function blockedOf(
-  rules: HostRules,
-  ports: readonly Blocked["ports"][],
-  backend: BackendName,
-): Blocked[] {
-  const firewall = { backend, mode: "guard", chain: null } as const;
+function blockedOf(rules: HostRules, ports: readonly PortRange[]): Blocked[] {
+  const firewall = { backend: "gate", mode: "guard", chain: null } as const;
   return ports.flatMap((range) =>
     familiesHere(rules).flatMap((family) =>
       findBlocked(rules, { ports: range, to: null }, { family }, firewall) ?? []
@@ -128,7 +122,6 @@ function acceptOf(
   const rest = blockedOf(
     { ...rules, chains },
     blocked.map(({ ports }) => ports),
-    "gate",
   );
   return rest.length === 0 ? { accept, base } : null;
 }
@@ -151,8 +144,4 @@ function explainAccept(
 
 function explain({ ports, by, hint }: Blocked): string {
   return `${formatPortRange(ports)} is ${by}; ${hint}`;
-}
-
-function portOf(port: number): Blocked["ports"] {
-  return onePort("udp", port);
 }

@@ -6,7 +6,7 @@
  */
 
 import { type Endpoint, parseAddress } from "../../values/address.ts";
-import type { PortRange } from "../../values/ports.ts";
+import { formatPorts, type PortRange } from "../../values/ports.ts";
 import { FAMILIES, type Family, familyOf } from "../firewall.ts";
 import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables/rules.ts";
 import {
@@ -156,7 +156,7 @@ export function acceptMode(
   if (/^(legacy )?ip6? filter$/.test(table) && base.name === "INPUT") {
     return { backend: "iptables", chain: null };
   }
-  const isManaged = keeperOf(host, table) === "firewalld" ||
+  const isManaged = managerOf(host, table) === "firewalld" ||
     /^(legacy|netdev)/.test(table);
   return isManaged ? null : { backend: "nft", chain: `${table} knock` };
 }
@@ -166,48 +166,43 @@ function allowLine(
   host: HostRules,
   { table, name, hook }: FilterChain,
   family: Family,
-  { ports: { protocol, first, last }, to, at }: Wanted,
+  { ports, to, at }: Wanted,
 ): string {
-  const keeper = keeperOf(host, table);
-  const iptables = family === 4 ? "iptables" : "ip6tables";
+  const { protocol } = ports;
   const [, inner] = /^(?:legacy )?ip6? (filter|mangle|raw|security)$/
     .exec(table) ?? [];
   const isIptables = inner !== undefined && name === name.toUpperCase();
+  const iptables = family === 4 ? "iptables" : "ip6tables";
+  const nft = `nft insert rule ${table} ${name}`;
+  const dashed = formatPorts(ports);
+  const coloned = formatPorts(ports, ":");
   if (at !== undefined) {
-    const port = first === last ? `${first}` : `${first}-${last}`;
     return isIptables
-      ? `${iptables} -I ${name} -d ${at} -p ${protocol} --dport ${
-        port.replace("-", ":")
-      } -j ACCEPT`
-      : `nft insert rule ${table} ${name} ${
+      ? `${iptables} -I ${name} -d ${at} -p ${protocol} --dport ${coloned} ` +
+        "-j ACCEPT"
+      : `${nft} ${
         family === 4 ? "ip" : "ip6"
-      } daddr ${at} ${protocol} dport ${port} accept`;
+      } daddr ${at} ${protocol} dport ${dashed} accept`;
   }
   if (to !== null || hook?.at === "forward") {
     return isIptables
       ? `${iptables} -I ${name} -m conntrack --ctstate DNAT -j ACCEPT`
-      : `nft insert rule ${table} ${name} ct status dnat accept`;
+      : `${nft} ct status dnat accept`;
   }
-  const single = first === last;
-  switch (hook?.at === "input" ? keeper : null) {
+  switch (hook?.at === "input" ? managerOf(host, table) : null) {
     case "ufw":
-      return `ufw allow ${single ? first : `${first}:${last}`}/${protocol}`;
+      return `ufw allow ${coloned}/${protocol}`;
     case "firewalld":
-      return `firewall-cmd --permanent --add-port=${
-        single ? first : `${first}-${last}`
-      }/${protocol} && firewall-cmd --reload`;
+      return `firewall-cmd --permanent --add-port=${dashed}/${protocol} ` +
+        "&& firewall-cmd --reload";
   }
-  if (!isIptables) {
-    const range = single ? first : `${first}-${last}`;
-    return `nft insert rule ${table} ${name} ${protocol} dport ${range} accept`;
-  }
+  if (!isIptables) return `${nft} ${protocol} dport ${dashed} accept`;
   const program = iptables + (inner === "filter" ? "" : ` -t ${inner}`);
-  const range = single ? first : `${first}:${last}`;
-  return `${program} -I ${name} -p ${protocol} --dport ${range} -j ACCEPT`;
+  return `${program} -I ${name} -p ${protocol} --dport ${coloned} -j ACCEPT`;
 }
 
 /** The tool that writes the rules of a table, as far as its names show. */
-function keeperOf(
+function managerOf(
   { chains }: Pick<HostRules, "chains">,
   table: string,
 ): "ufw" | "firewalld" | null {

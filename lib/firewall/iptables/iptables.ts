@@ -14,6 +14,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  MissingError,
   openAmong,
 } from "../firewall.ts";
 import {
@@ -23,13 +24,13 @@ import {
   hold,
   IptablesChains,
 } from "./chains.ts";
-import type { IptablesListing } from "./listing.ts";
+import { type IptablesListing, ourChains, readListing } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
 import {
   DEFAULT_CHAIN,
   LAST_STOP_SECONDS,
   placeOf,
-  type Style,
+  removeScript,
 } from "./rules.ts";
 
 /** Mode and name of the chain. */
@@ -60,45 +61,46 @@ export async function iptablesFirewall(
   });
   const style = { chain: chain ?? DEFAULT_CHAIN, mode, interfaces };
   const chains = new IptablesChains(programs, style);
-  return new IptablesFirewall({ runtime, chains, version, mode, lacking });
-}
-
-interface Parts {
-  readonly runtime: Runtime;
-  readonly chains: IptablesChains;
-  readonly version: string;
-  readonly mode: Style["mode"];
-  /** Why there is no IPv6; null when there is. */
-  readonly lacking: string | null;
+  const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
+  const name = version + (lacking === null ? "" : `, ${open}: ${lacking}`);
+  const tables = version.includes("nf_tables")
+    ? ["ip mangle", "ip filter", "ip6 mangle", "ip6 filter"]
+    : [];
+  return new IptablesFirewall(runtime, chains, name, tables, lacking);
 }
 
 class IptablesFirewall implements Firewall {
-  readonly #parts: Parts;
+  /** Tables of iptables-nft; the kernel does not tell of changes by iptables-legacy. */
+  readonly tables: readonly string[];
+  readonly #runtime: Runtime;
   readonly #chains: IptablesChains;
+  readonly #name: string;
+  /** Why there is no IPv6; null when there is. */
+  readonly #lacking: string | null;
   readonly #families: readonly Family[];
   /** The last applied; null before. */
   #services: readonly Guarded[] | null = null;
   /** The grants that have a rule. */
   #held: Held = new Map();
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.#chains = parts.chains;
-    this.#families = parts.lacking === null ? FAMILIES : [4];
+  constructor(
+    runtime: Runtime,
+    chains: IptablesChains,
+    name: string,
+    tables: readonly string[],
+    lacking: string | null,
+  ) {
+    this.#runtime = runtime;
+    this.#chains = chains;
+    this.#name = name;
+    this.#lacking = lacking;
+    this.#families = lacking === null ? FAMILIES : [4];
+    this.tables = tables;
   }
 
   get name(): string {
-    const { version, mode, lacking } = this.#parts;
-    const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
-    return version + (lacking === null ? "" : `, ${open}: ${lacking}`) +
-      (this.endsGrants ? "" : ", without xt_time: the server ends grants");
-  }
-
-  /** Tables of iptables-nft; the kernel does not tell of changes by iptables-legacy. */
-  get tables(): readonly string[] {
-    return this.#parts.version.includes("nf_tables")
-      ? ["ip mangle", "ip filter", "ip6 mangle", "ip6 filter"]
-      : [];
+    const note = ", without xt_time: the server ends grants";
+    return this.#name + (this.endsGrants ? "" : note);
   }
 
   get endsGrants(): boolean {
@@ -150,7 +152,7 @@ class IptablesFirewall implements Firewall {
     for (const family of this.#families) {
       if (!await this.#chains.isIntact(family, this.#held)) return false;
     }
-    await this.#turnInto(alive(this.#held, this.#parts.runtime.nowMs()));
+    await this.#turnInto(alive(this.#held, this.#runtime.nowMs()));
     return true;
   }
 
@@ -163,7 +165,7 @@ class IptablesFirewall implements Firewall {
   }
 
   #trouble(grant: Grant): FirewallError | null {
-    return trouble(grant, this.#families, this.#parts.lacking);
+    return trouble(grant, this.#families, this.#lacking);
   }
 
   /** Has the chains hold these grants; all of it, or it throws and they hold what they did. */
@@ -226,4 +228,53 @@ function forwardError(what: string): FirewallError {
     `iptables cannot forward, got "${what}" with "to"`,
     "services with a to are for firewall.backend nft or gate",
   );
+}
+
+// Removal of all chains of ours, whatever the configuration is.
+
+/** One chain of ours, and the script that takes it away. */
+interface ChainRemoval {
+  readonly table: string;
+  readonly chain: string;
+  /** True if rules of others jump to it: then it stays, empty. */
+  readonly stays: boolean;
+  /** For iptables-restore. */
+  readonly script: string;
+}
+
+/** Finds the chains of ours in what `iptables-save` prints. Pure. */
+export function findRemovals(saved: string): readonly ChainRemoval[] {
+  const tables = saved.matchAll(/^\*(\S+)\n([^]*?)^COMMIT$/gm);
+  return [...tables].flatMap(([, table = "", body = ""]) =>
+    ourChains(body).map((chain, index) => {
+      const found = readListing(body, { chain, jumps: [] });
+      // The rules of OUTPUT go with the first.
+      const own = index === 0 ? found : { ...found, cuts: [] };
+      const script = removeScript({ table, chain }, own);
+      return { table, chain, stays: found.shared, script };
+    })
+  );
+}
+
+/** Takes away all chains of ours, and names them. Throws FirewallError. */
+export async function removeFromIptables(runtime: Runtime): Promise<string[]> {
+  const removed: string[] = [];
+  let isInstalled = false;
+  for (const variant of ["", "-nft", "-legacy"] as const) {
+    const programs = new Iptables(runtime, variant);
+    for (const family of FAMILIES) {
+      const saved = await programs.save(family);
+      isInstalled ||= saved !== null;
+      for (const { table, chain, stays, script } of findRemovals(saved ?? "")) {
+        await programs.restore(family, script);
+        const name = family === 4 ? "iptables" : "ip6tables";
+        removed.push(
+          `${name} ${table} chain ${chain}` +
+            (stays ? ": emptied, as other rules jump to it" : ""),
+        );
+      }
+    }
+  }
+  if (isInstalled) return removed;
+  throw new MissingError("neither iptables nor ip6tables is installed");
 }

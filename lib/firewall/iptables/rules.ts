@@ -6,8 +6,9 @@
  */
 
 import { isCanonical, isIpv4 } from "../../values/address.ts";
-import { mergePorts, type PortRange } from "../../values/ports.ts";
+import { formatPorts, mergePorts, type PortRange } from "../../values/ports.ts";
 import {
+  canCut,
   type Family,
   FirewallError,
   type Grant,
@@ -58,14 +59,11 @@ export function placeOf(
   return { table: "mangle", chain, jumps, cuts };
 }
 
-/** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
-const MAX_CUT_UDP = 256;
-
 /** As the chain `cut` of the nft backend: of TCP anything but a first packet, of UDP all that no client began. */
-function cutRules({ protocol, first, last }: PortRange): string[] {
-  if (protocol === "udp" && last - first >= MAX_CUT_UDP) return [];
-  const from = portsText({ protocol, first, last }).replace("--d", "--s");
-  const flags = protocol === "tcp" ? "--tcp-flags SYN,RST NONE " : "";
+function cutRules(ports: PortRange): string[] {
+  if (!canCut(ports)) return [];
+  const from = portsText(ports).replace("--d", "--s");
+  const flags = ports.protocol === "tcp" ? "--tcp-flags SYN,RST NONE " : "";
   return [
     `OUTPUT ! -o lo ${from} ${flags}` +
     `-m conntrack --ctstate NEW ${MARK} -j DROP`,
@@ -165,7 +163,7 @@ export function changeScript(
 
 /** The script that takes the jump and the chain away; an emptied chain stays where others' rules lead to it. */
 export function removeScript(
-  { table, chain }: Pick<ChainPlace, "table" | "chain">,
+  { table, chain }: { readonly table: string; readonly chain: string },
   found: IptablesListing,
 ): string {
   return restoreText(
@@ -207,9 +205,9 @@ function tailRules(
 /** 2037-12-31T00:00:00Z, as unix seconds. */
 const FAR_SECONDS = 2_145_830_400;
 
-function portsText({ protocol, first, last }: PortRange): string {
-  const ports = first === last ? `${first}` : `${first}:${last}`;
-  return `-p ${protocol} -m ${protocol} --dport ${ports}`;
+function portsText(ports: PortRange): string {
+  const { protocol } = ports;
+  return `-p ${protocol} -m ${protocol} --dport ${formatPorts(ports, ":")}`;
 }
 
 /** Unix seconds as xt_time reads them, UTC. */

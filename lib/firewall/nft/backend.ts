@@ -20,13 +20,14 @@ import {
   type Sniffed,
 } from "../firewall.ts";
 import {
+  checkGrant,
   fillText,
+  isOddRange,
   refillText,
   singlesText,
   usedUpText,
 } from "./grants/contents.ts";
 import { kindOf, networkBits } from "./grants/elements.ts";
-import { checkGrant, isOddRange } from "./grants/kept.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftTargets } from "./grants/targets.ts";
 import { InstalledRules, type NftKernel } from "./kernel.ts";
@@ -37,8 +38,13 @@ import {
   resolveForwards,
 } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
-import { portsBehind } from "./rules/behind.ts";
-import { allPlaces, ownPorts, type Plan } from "./rules/plan.ts";
+import {
+  allPlaces,
+  type Plan,
+  portsOf,
+  type Setting,
+  UNFILTERED,
+} from "./rules/plan.ts";
 import { hostTable, ONCE_KINDS, TABLE } from "./rules/sets.ts";
 import { Xdp } from "../xdp/xdp.ts";
 
@@ -66,7 +72,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     runtime: Runtime,
     name: string,
     nft: NftKernel,
-    place: Pick<Plan, "host" | "interfaces" | "refuse">,
+    place: Setting,
     choice: PrefilterChoice,
   ) {
     this.#choice = choice;
@@ -86,15 +92,14 @@ export class NftFirewall implements Firewall, KernelExtras {
   ): Promise<void> {
     const known = new NftTargets(this.#runtime);
     const targets = await known.resolveAll(grants);
+    const before = this.#rules.plan;
     const plan: Plan = {
-      ...this.#rules.plan,
-      guarded: ownPorts(services),
-      behind: portsBehind(services),
-      cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
+      ...before,
+      ...portsOf(services),
       forwards: await this.#forwardsOf(services),
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
-      ingress: await this.#followInterfaces(this.#rules.plan),
+      ingress: await this.#followInterfaces(before),
     };
     let found = await this.#nft.look();
     if (found.own === null && grants.length > MANY_GRANTS) {
@@ -200,11 +205,9 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#rules.checkSetUp();
     const wanted = prefilter && prefilter.ports.length > 0 ? prefilter : null;
     const { plan } = this.#rules;
-    const ingress = await this.#followInterfaces(
-      { ...plan, prefilter: wanted },
-    );
-    const next = { ...plan, prefilter: wanted, ingress, sniffed };
-    await this.#rules.change(next);
+    const next = { ...plan, prefilter: wanted, sniffed };
+    const ingress = await this.#followInterfaces(next);
+    await this.#rules.change({ ...next, ingress });
   }
 
   get prefilter(): PrefilterState {
@@ -255,9 +258,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     try {
       // Its tags are this server's: another program may listen next.
       if (isSetUp && (plan.prefilter || plan.sniffed)) {
-        const nothing = { prefilter: null, ingress: null, sniffed: null };
-        const without = { ...plan, ...nothing };
-        await this.#rules.change(without);
+        await this.#rules.change({ ...plan, ...UNFILTERED });
       }
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;

@@ -19,13 +19,19 @@ import {
   OLD_GUARD,
   ownTable,
   readTable,
-  removeText,
+  REMOVAL,
   textOf,
   unneededText,
 } from "./listing.ts";
-import { ingressProbe, staleIngress } from "./rules/prefilter.ts";
+import { INGRESS_PROBE, staleIngress } from "./rules/prefilter.ts";
 import { GUARD, ownNames, rulesetText } from "./rules/ruleset.ts";
-import { knownHostPlace, type Plan } from "./rules/plan.ts";
+import {
+  knownHostPlace,
+  type Plan,
+  planOf,
+  type Setting,
+  UNFILTERED,
+} from "./rules/plan.ts";
 import {
   formatHostChain,
   type HostChain,
@@ -64,14 +70,12 @@ export class NftKernel {
   async look(): Promise<NftListing> {
     // "list table" fetches the elements of the sets even if it does not show
     // them, a second for a hundred thousand; "list ruleset" does not.
-    const listing = await this.#nft.run("list ruleset inet\n");
+    const listing = await this.#list("inet");
     const own = ownTable(listing);
     const host = this.#host;
     if (!host) return { own, host: [], hasHostTable: false };
     const { family } = host;
-    const theirs = family === "inet"
-      ? listing
-      : await this.#nft.run(`list ruleset ${family}\n`);
+    const theirs = family === "inet" ? listing : await this.#list(family);
     return {
       own,
       host: hostObjects(theirs, host, knownHostPlace(host)),
@@ -158,15 +162,14 @@ export class NftKernel {
 
   /** True if chains at the interfaces themselves can be made here. */
   async hasIngress(): Promise<boolean> {
-    return await this.run(ingressProbe()).then(() => true, () => false);
+    return await this.run(INGRESS_PROBE).then(() => true, () => false);
   }
 
   /** Takes away all that is ours. */
   async remove(): Promise<void> {
     this.jump.forget();
-    const listing = await this.#nft.run("list ruleset inet\n");
-    const own = findTable(listing, TABLE);
-    if (own !== null && isOurs(own)) await this.run(removeText());
+    const own = findTable(await this.#list("inet"), TABLE);
+    if (own !== null && isOurs(own)) await this.run(REMOVAL);
     const host = this.#host;
     if (!host) return;
     const found = await this.look();
@@ -186,11 +189,16 @@ export class NftKernel {
     this.#nft.close();
   }
 
+  #list(family: HostChain["family"]): Promise<string> {
+    return this.#nft.run(`list ruleset ${family}\n`);
+  }
+
   async #removeEmptyTable(host: HostChain): Promise<void> {
-    const listing = await this.#nft.run(`list ruleset ${host.family}\n`);
     const name = hostTable(host);
-    if (findTable(listing, name) !== `table ${name} {\n}\n`) return;
-    await this.run(`delete table ${name}\n`);
+    const table = findTable(await this.#list(host.family), name);
+    if (table === `table ${name} {\n}\n`) {
+      await this.run(`delete table ${name}\n`);
+    }
   }
 }
 
@@ -202,23 +210,9 @@ export class InstalledRules {
   /** The listing after the last change of rules; null when all must be applied again. */
   #listing: string | null = null;
 
-  constructor(
-    kernel: NftKernel,
-    place: Pick<Plan, "host" | "interfaces" | "refuse">,
-  ) {
+  constructor(kernel: NftKernel, place: Setting) {
     this.#kernel = kernel;
-    this.#plan = {
-      ...place,
-      guarded: [],
-      behind: [],
-      cut: [],
-      forwards: [],
-      hasTargets: false,
-      networks: [],
-      prefilter: null,
-      ingress: null,
-      sniffed: null,
-    };
+    this.#plan = planOf(place, []);
   }
 
   /** Plan that the ruleset was made from. */
@@ -294,8 +288,7 @@ export class InstalledRules {
   async remove(): Promise<void> {
     await this.#kernel.remove();
     this.#isSetUp = false;
-    const nothing = { prefilter: null, ingress: null, sniffed: null };
-    this.#plan = { ...this.#plan, ...nothing };
+    this.#plan = { ...this.#plan, ...UNFILTERED };
     this.#listing = null;
   }
 }

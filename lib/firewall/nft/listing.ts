@@ -135,17 +135,7 @@ export function dropOldText(): string {
 }
 
 /** Deletes the table. */
-export function removeText(): string {
-  return lines(`delete table ${TABLE}`);
-}
-
-/**
- * Makes the table anew, in the same transaction as what follows it. Only for
- * a table of ours whose sets or chain are not as they should be.
- */
-function renewText(): string {
-  return lines(`table ${TABLE}`, `delete table ${TABLE}`);
-}
+export const REMOVAL = lines(`delete table ${TABLE}`);
 
 /** A table or chain of ours, and the scripts that take it away, one after another. */
 interface NftRemoval {
@@ -164,7 +154,7 @@ export function findRemovals(ruleset: string): readonly NftRemoval[] {
   return [...tables].flatMap(([text, table = ""]): NftRemoval[] => {
     if (table === TABLE) {
       return isOurs(text)
-        ? [{ what: `table ${TABLE}`, script: removeText(), chain: null, table }]
+        ? [{ what: `table ${TABLE}`, script: REMOVAL, chain: null, table }]
         : [];
     }
     const made = readTable(text).filter(isMade);
@@ -191,7 +181,7 @@ export function unneededText(plan: Plan, { own, host }: NftListing): string {
   const text = own === null
     ? ""
     : names.size === 0
-    ? removeText()
+    ? REMOVAL
     : unwantedText(own, KNOWN_NAMES, names);
   const place = placesOf(plan).host;
   if (!place) return text;
@@ -204,7 +194,7 @@ export function unneededText(plan: Plan, { own, host }: NftListing): string {
 
 /** Clears the way for sets and chains that are to be made anew. */
 export function clearText(host: HostChain | null, found: NftListing): string {
-  const own = found.own === null ? "" : renewText();
+  const own = found.own === null ? "" : `table ${TABLE}\n${REMOVAL}`;
   if (!host) return own;
   const sets = found.host.filter(({ kind }) => kind === "set");
   const chain = found.host.some(({ kind }) => kind === "chain");

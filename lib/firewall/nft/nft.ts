@@ -5,7 +5,6 @@ import {
   type Firewall,
   FirewallError,
   type Guarded,
-  lines,
   type PrefilterChoice,
   type Refuse,
 } from "../firewall.ts";
@@ -13,11 +12,16 @@ import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
 import { type Nft, openNft } from "./library.ts";
 import { findRemovals, findTable } from "./listing.ts";
-import { portsBehind, resolveBehind } from "./rules/behind.ts";
+import { resolveBehind } from "./rules/behind.ts";
 import { resolveForwards } from "./rules/forwards.ts";
 import { rulesetText } from "./rules/ruleset.ts";
-import { ownPorts } from "./rules/plan.ts";
-import { DEFAULT_CHAIN, type HostChain, parseHostChain } from "./rules/sets.ts";
+import { planOf } from "./rules/plan.ts";
+import {
+  DEFAULT_CHAIN,
+  type HostChain,
+  parseHostChain,
+  probeText,
+} from "./rules/sets.ts";
 
 /** Options of the backend. */
 interface NftOptions {
@@ -69,31 +73,16 @@ export async function nftRules(
   named: readonly Guarded[],
 ): Promise<string> {
   const services = await resolveBehind(runtime, named);
-  return rulesetText({
-    host: hostChainOf(options),
-    interfaces: options.interfaces ?? [],
-    refuse: options.refuse ?? "drop",
-    guarded: ownPorts(services),
-    behind: portsBehind(services),
-    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
-    forwards: await resolveForwards(runtime, services),
-    hasTargets: false,
-    networks: [],
-    prefilter: null,
-    ingress: null,
-    sniffed: null,
-  });
+  const { interfaces = [], refuse = "drop" } = options;
+  const place = { host: hostChainOf(options), interfaces, refuse };
+  const forwards = await resolveForwards(runtime, services);
+  return rulesetText({ ...planOf(place, services), forwards });
 }
 
-/** Made and deleted in one step: it fails where the kernel cannot reject before routing, as before Linux 5.9. */
-const REJECT_PROBE = lines(
-  "table inet knock_probe {",
-  "  chain probe {",
-  "    type filter hook prerouting priority mangle; policy accept;",
-  "    meta l4proto tcp reject with tcp reset",
-  "  }",
-  "}",
-  "delete table inet knock_probe",
+/** Fails where the kernel cannot reject before routing, as before Linux 5.9. */
+const REJECT_PROBE = probeText(
+  "type filter hook prerouting priority mangle; policy accept;",
+  "meta l4proto tcp reject with tcp reset",
 );
 
 /** Throws FirewallError where the kernel lacks what `refuse: reject` needs. */

@@ -2,7 +2,7 @@
 
 import type { Config, Listen, StreamListen } from "../../config/config.ts";
 import { kernelForms } from "../../dialects/table.ts";
-import { SNIFF_GROUP } from "../../firewall/nft/rules/sniff.ts";
+import { SNIFF_GROUP } from "../../firewall/nft/rules/prefilter.ts";
 import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
 import type { Captured } from "../../sequences/pcap.ts";
 import {

@@ -1,16 +1,14 @@
 /** Hosts behind this machine: services that it routes to, and the chain that guards them. */
 
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { parseAddress } from "../../../values/address.ts";
-import { failing } from "../../../values/errors.ts";
 import {
   formatPortRange,
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
 import { FAMILIES, familyOf, FirewallError } from "../../firewall.ts";
-import { isOn, PASSES_ON } from "./forwards.ts";
-import { portsKey } from "./sets.ts";
+import { addressesOf, checkPassesOn } from "./forwards.ts";
+import { ipWord, portsKey } from "./sets.ts";
 
 /** A port or range of a host behind. */
 export interface BehindPorts {
@@ -41,11 +39,11 @@ export function behindRules(
     const keys = behind.filter(({ at }) => familyOf(at) === family)
       .map(({ at, ports }) => `${at} . ${portsKey(ports)}`);
     if (keys.length === 0) return [];
-    const daddr = family === 4 ? "ip daddr" : "ip6 daddr";
+    const all = [...new Set(keys)].join(", ");
     return [
-      `${daddr} . meta l4proto . th dport { ${
-        [...new Set(keys)].join(", ")
-      } } jump ${chain}`,
+      `${
+        ipWord(family)
+      } daddr . meta l4proto . th dport { ${all} } jump ${chain}`,
     ];
   });
 }
@@ -69,7 +67,8 @@ export async function resolveBehind<S extends BehindService>(
     const { name, ports } = service;
     const at: string[] = [];
     for (const host of service.at) {
-      for (const address of await addressesOf(runtime, name, host)) {
+      const words = `services.${name}.at: "${host}" does not resolve`;
+      for (const address of await addressesOf(runtime, host, words)) {
         checkBehind(runtime, name, address);
         if (!at.includes(address)) at.push(address);
       }
@@ -80,10 +79,8 @@ export async function resolveBehind<S extends BehindService>(
       );
       if (other) {
         throw new FirewallError(
-          `services.${name}.at: ${
-            formatPortRange(one.ports)
-          } of ${one.at} is ` +
-            `in service "${other.name}", too`,
+          `services.${name}.at: ${formatPortRange(one.ports)} of ` +
+            `${one.at} is in service "${other.name}", too`,
           "a port of a host belongs to one service",
         );
       }
@@ -94,26 +91,6 @@ export async function resolveBehind<S extends BehindService>(
   return found;
 }
 
-async function addressesOf(
-  runtime: Runtime,
-  name: string,
-  host: string,
-): Promise<string[]> {
-  const address = parseAddress(host);
-  if (address !== null) return [address];
-  const failed = (why: string) =>
-    new FirewallError(
-      `services.${name}.at: "${host}" does not resolve: ${why}`,
-      "an address needs no name service",
-    );
-  const all = await failing(
-    ({ message }) => failed(message),
-    () => runtime.resolve(host),
-  );
-  if (all.length === 0) throw failed("it has no address");
-  return all;
-}
-
 function checkBehind(runtime: Runtime, name: string, address: string): void {
   if (runtime.ownAddresses().includes(address)) {
     throw new FirewallError(
@@ -121,11 +98,9 @@ function checkBehind(runtime: Runtime, name: string, address: string): void {
       "take at out of the service",
     );
   }
-  const path = PASSES_ON[familyOf(address)];
-  if (isOn(runtime, path)) return;
-  const key = path.replace("/proc/sys/", "").replaceAll("/", ".");
-  throw new FirewallError(
+  checkPassesOn(
+    runtime,
+    familyOf(address),
     `services.${name}.at: this machine routes nothing to ${address}`,
-    `sysctl -w ${key}=1, and the same in /etc/sysctl.d/`,
   );
 }

@@ -13,12 +13,12 @@ import {
   parseAddress,
 } from "../../../values/address.ts";
 import {
+  formatPorts,
   mergePorts,
   type PortRange,
   type Protocol,
 } from "../../../values/ports.ts";
 import {
-  FAMILIES,
   type Family,
   familyOf,
   FirewallError,
@@ -29,15 +29,15 @@ import {
   eachSet,
   elsewhere,
   granted,
+  ipWord,
   isOfFamily,
   isOwnKind,
   mapName,
-  mapText,
   packetKey,
   type TablePlace,
   toPorts,
 } from "./sets.ts";
-import { failing, type SystemError } from "../../../values/errors.ts";
+import { failing } from "../../../values/errors.ts";
 
 /** Where connections of one family go. */
 export interface ForwardTarget {
@@ -102,11 +102,11 @@ export function landedRules(
   place: TablePlace,
   forwards: readonly ForwardRule[],
 ): string[] {
-  const kinds = place.kinds.filter((kind) => kind === "landed");
   return [
     ...eachSet(
-      { ...place, kinds },
+      place,
       (kind, family) => `ct status dnat ${granted(place, kind, family)} accept`,
+      (kind) => kind === "landed",
     ),
     ...forwards.flatMap((forward) =>
       eachWay(forward)
@@ -118,20 +118,13 @@ export function landedRules(
   ];
 }
 
-/** The maps of where grants with a target of their own lead. */
-export function targetMaps(): string[] {
-  return FAMILIES.map(mapText);
-}
-
 function targetRules(place: TablePlace): string[] {
-  const kinds = place.kinds.filter((kind) =>
-    kind === "sent" || kind === "sentonce"
-  );
   return eachSet(
-    { ...place, kinds },
+    place,
     (kind, family) =>
       `${granted(place, kind, family)} dnat ${ipWord(family)} to ` +
       `${packetKey(family)} map @${mapName(family)}`,
+    (kind) => kind === "sent" || kind === "sentonce",
   );
 }
 
@@ -179,10 +172,6 @@ function wasForwarded({ protocol, ports, target }: Way): string {
     `${protocol} dport ${port}`;
 }
 
-function ipWord(family: Family): "ip" | "ip6" {
-  return family === 4 ? "ip" : "ip6";
-}
-
 function protocolsOf(
   ports: readonly PortRange[],
 ): [protocol: Protocol, texts: string[]][] {
@@ -190,15 +179,13 @@ function protocolsOf(
     (protocol): [Protocol, string[]] => [
       protocol,
       mergePorts(ports).filter((range) => range.protocol === protocol)
-        .map(({ first, last }) =>
-          first === last ? `${first}` : `${first}-${last}`
-        ),
+        .map((range) => formatPorts(range)),
     ],
   ).filter(([, texts]) => texts.length > 0);
 }
 
 /** Linux' switches of forwarding. */
-export const PASSES_ON: Readonly<Record<Family, string>> = {
+const PASSES_ON: Readonly<Record<Family, string>> = {
   4: "/proc/sys/net/ipv4/ip_forward",
   6: "/proc/sys/net/ipv6/conf/all/forwarding",
 };
@@ -240,7 +227,8 @@ export async function resolveTarget(
 ): Promise<ForwardTarget[]> {
   const own = runtime.ownAddresses();
   const targets = new Map<Family, ForwardTarget>();
-  for (const address of await addressesOf(runtime, to)) {
+  const words = `cannot forward to ${quote(to)}`;
+  for (const address of await addressesOf(runtime, to.host, words)) {
     const family = familyOf(address);
     if (targets.has(family)) continue;
     const local = isLoopback(address) || own.includes(address);
@@ -260,27 +248,42 @@ export function checkTarget(runtime: Runtime, target: ForwardTarget): void {
       "set firewall.backend to gate, or guard the service's own port without `to`",
     );
   }
-  if (local || isOn(runtime, PASSES_ON[family])) return;
-  const key = PASSES_ON[family].replace("/proc/sys/", "").replaceAll("/", ".");
-  throw new FirewallError(
-    `cannot forward to ${shown}: this machine passes no packets on`,
-    `sysctl -w ${key}=1, and the same in /etc/sysctl.d/`,
+  if (local) return;
+  const words = `cannot forward to ${shown}: this machine passes no packets on`;
+  checkPassesOn(runtime, family, words);
+}
+
+/** Throws FirewallError, with these words, where Linux does not forward a family's packets. */
+export function checkPassesOn(
+  runtime: Runtime,
+  family: Family,
+  words: string,
+): void {
+  const path = PASSES_ON[family];
+  if (isOn(runtime, path)) return;
+  const key = path.replace("/proc/sys/", "").replaceAll("/", ".");
+  const hint = `sysctl -w ${key}=1, and the same in /etc/sysctl.d/`;
+  throw new FirewallError(words, hint);
+}
+
+/** The addresses of a name, or the address that it is. Throws FirewallError: `WORDS: WHY`. */
+export async function addressesOf(
+  runtime: Runtime,
+  host: string,
+  words: string,
+): Promise<string[]> {
+  const address = parseAddress(host);
+  if (address !== null) return [address];
+  const failed = (why: string) =>
+    new FirewallError(`${words}: ${why}`, "an address needs no name service");
+  return await failing(
+    ({ message }) => failed(message),
+    () => runtime.resolve(host),
   );
 }
 
-async function addressesOf(runtime: Runtime, to: Endpoint): Promise<string[]> {
-  const address = parseAddress(to.host);
-  if (address !== null) return [address];
-  const unknown = ({ message }: SystemError) =>
-    new FirewallError(
-      `cannot forward to ${quote(to)}: ${message}`,
-      "an address needs no name service",
-    );
-  return await failing(unknown, () => runtime.resolve(to.host));
-}
-
 /** True if a file of /proc says so. */
-export function isOn(runtime: Runtime, path: string): boolean {
+function isOn(runtime: Runtime, path: string): boolean {
   try {
     return Number(runtime.files.readText(path)) > 0;
   } catch {

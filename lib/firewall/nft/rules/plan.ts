@@ -1,7 +1,7 @@
 /** All that a ruleset is made from: ports, answers, forwards, and the sets that hold grants. Pure. */
 
 import type { PortRange } from "../../../values/ports.ts";
-import type { BehindPorts } from "./behind.ts";
+import { type BehindPorts, portsBehind } from "./behind.ts";
 import { WIDEST_NETWORK } from "../../../values/address.ts";
 import {
   type Facing,
@@ -47,9 +47,37 @@ export interface Plan {
   readonly sniffed: Sniffed | null;
 }
 
-/** Ports of services that are this machine's own. */
-export function ownPorts(services: readonly Guarded[]): PortRange[] {
-  return services.filter(({ at }) => !at).flatMap(({ ports }) => ports);
+/** Prefilter and sniffed ports of a plan without either. */
+export const UNFILTERED = {
+  prefilter: null,
+  ingress: null,
+  sniffed: null,
+} as const;
+
+/** Where a plan's rules go, and how they answer. */
+export type Setting = Pick<Plan, "host" | "interfaces" | "refuse">;
+
+/** The plan of some services, without forwards and grants; hosts behind must be resolved. */
+export function planOf(place: Setting, services: readonly Guarded[]): Plan {
+  return {
+    ...place,
+    ...portsOf(services),
+    forwards: [],
+    hasTargets: false,
+    networks: [],
+    ...UNFILTERED,
+  };
+}
+
+/** The part of a plan that are the ports of services. */
+export function portsOf(
+  services: readonly Guarded[],
+): Pick<Plan, "guarded" | "behind" | "cut"> {
+  return {
+    guarded: services.filter(({ at }) => !at).flatMap(({ ports }) => ports),
+    behind: portsBehind(services),
+    cut: services.filter(({ cut }) => cut).flatMap(({ ports }) => ports),
+  };
 }
 
 /** Lengths of all networks that grants may be for. */

@@ -1,15 +1,19 @@
 /**
- * The prefilter: drops what cannot be a knock before connection
- * tracking and before the program sees it. Pure.
+ * The prefilter: drops what cannot be a knock before connection tracking and
+ * before the program sees it; or has the kernel log what can be one. Pure.
  * @module
  */
 
 import { isIpv4 } from "../../../values/address.ts";
-import type { Facing, Prefilter, Refuse } from "../../firewall.ts";
-import { type ChainText, TABLE } from "./sets.ts";
+import type { KernelForm } from "../../../dialects/dialect.ts";
+import { formatPorts } from "../../../values/ports.ts";
+import type { Facing, Prefilter, Refuse, Sniffed } from "../../firewall.ts";
+import { type ChainText, probeText, TABLE } from "./sets.ts";
 
-/** A knock/1 packet of 216 bytes behind its UDP header of 8. Protocol, "Packet". */
-export const TAGGED_SIZE = 216 + 8;
+const UDP_SIZE = 8;
+
+/** A knock/1 packet of 216 bytes behind its UDP header. Protocol, "Packet". */
+export const TAGGED_SIZE = 216 + UDP_SIZE;
 
 /** Named counters, and what they are called outside. */
 const COUNTERS: Readonly<Record<string, string>> = {
@@ -53,10 +57,7 @@ export function prefilterChains(
   refuse: Refuse,
 ): ChainText[] {
   const end = refuse === "drop" ? "drop" : `goto ${ANSWER}`;
-  const toOurs = [
-    "meta l4proto != udp accept",
-    `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
-  ];
+  const toOurs = exceptTo(ports);
   return [
     ...refuse === "drop" ? [] : [{
       name: ANSWER,
@@ -123,19 +124,13 @@ export function staleIngress(listing: string, ingress: Facing | null): string {
   return `flush chain ${TABLE} ${INGRESS}\ndelete chain ${TABLE} ${INGRESS}\n`;
 }
 
-/** A script that makes a chain at an interface and takes it away again: fails where the kernel or nft cannot. */
-export function ingressProbe(): string {
-  return `table inet knock_probe {
-  chain probe {
-    type filter hook ingress device "lo" priority -500; policy accept;
-  }
-}
-delete table inet knock_probe
-`;
-}
+/** Fails where there can be no chain at an interface. */
+export const INGRESS_PROBE = probeText(
+  'type filter hook ingress device "lo" priority -500; policy accept;',
+);
 
 /** The condition that a datagram begins with one of these tags; there must be one. */
-export function knockTests(
+function knockTests(
   tags: readonly Uint8Array[],
   not: "" | "!= " = "",
 ): string {
@@ -143,7 +138,7 @@ export function knockTests(
 }
 
 /** A browser's check, as conditions: STUN type, cookie, USERNAME, and what it begins with. */
-export function webTest(webTags: readonly Uint8Array[]): string[] {
+function webTest(webTags: readonly Uint8Array[]): string[] {
   const web = [...new Set(webTags.map(tagText))];
   return web.length === 0 ? [] : [
     "@th,64,16 0x0001 @th,96,32 0x2112a442 @th,224,16 0x0006 " +
@@ -166,6 +161,51 @@ export function readCounters(
 }
 
 function tagText(tag: Uint8Array): string {
-  return "0x" +
-    [...tag].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `0x${tag.toHex()}`;
+}
+
+/** Rules that pass all but UDP to these ports. */
+function exceptTo(ports: readonly number[]): string[] {
+  return [
+    "meta l4proto != udp accept",
+    `udp dport != { ${[...new Set(ports)].join(", ")} } accept`,
+  ];
+}
+
+// Listening without a socket: a rule that logs what can be a knock to an NFLOG
+// group and drops nothing, so that the port answers as any unused one.
+
+/** NFLOG group that knocks are logged to: `tcpdump -i nflog:62202` shows them. */
+export const SNIFF_GROUP = 62_202;
+
+/** Counter of what came to a sniffed port and is not logged. */
+export const SNIFF_COUNTER = "no_knock";
+
+/** The chain that logs knocks. */
+export function sniffChain(sniffed: Sniffed): ChainText {
+  const { ports, forms, tags, webTags = [] } = sniffed;
+  const log = `log group ${SNIFF_GROUP} queue-threshold 1 accept`;
+  const tests = [
+    ...webTest(webTags),
+    ...(tags ? [`udp length ${TAGGED_SIZE} ${knockTests(tags)}`] : []),
+    ...forms.map(formTest),
+  ];
+  return {
+    name: "sniff",
+    hook: "type filter hook prerouting priority raw; policy accept;",
+    rules: [
+      ...exceptTo(ports),
+      "fib daddr type unicast accept",
+      // Before routing, the kernel has not dropped forged sources of its own yet.
+      "iif != lo fib saddr type { local, broadcast, anycast, multicast } accept",
+      ...[...new Set(tests)].map((test) => `${test} ${log}`),
+      `counter name "${SNIFF_COUNTER}"`,
+    ],
+  };
+}
+
+function formTest({ least, most, first }: KernelForm): string {
+  const size = formatPorts({ first: least + UDP_SIZE, last: most + UDP_SIZE });
+  const start = first === null ? "" : ` @th,64,8 { ${first.join(", ")} }`;
+  return `udp length ${size}${start}`;
 }

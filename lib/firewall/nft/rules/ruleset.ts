@@ -6,15 +6,21 @@
 
 import { NETWORKS, placesOf, type Plan } from "./plan.ts";
 import {
-  formatPortRange,
+  formatPorts,
   mergePorts,
   onePort,
   type PortRange,
 } from "../../../values/ports.ts";
 import { behindRules } from "./behind.ts";
-import { lines, OWNER, type Refuse } from "../../firewall.ts";
-import { landedRules, natChains, targetMaps } from "./forwards.ts";
-import { counterText, prefilterChains, prefilterObjects } from "./prefilter.ts";
+import { canCut, FAMILIES, lines, OWNER, type Refuse } from "../../firewall.ts";
+import { landedRules, natChains } from "./forwards.ts";
+import {
+  counterText,
+  prefilterChains,
+  prefilterObjects,
+  SNIFF_COUNTER,
+  sniffChain,
+} from "./prefilter.ts";
 import {
   asked,
   chainRules,
@@ -26,6 +32,7 @@ import {
   granted,
   isBehind,
   isOwnKind,
+  mapText,
   ownPlace,
   setNames,
   setText,
@@ -33,7 +40,6 @@ import {
   type TablePlace,
   toPorts,
 } from "./sets.ts";
-import { SNIFF_COUNTER, sniffChain } from "./sniff.ts";
 
 /** The chain that sends packets to guarded ports on to the next. */
 export const GUARD = "guard";
@@ -112,28 +118,19 @@ function ownText(plan: Plan): string {
 
 function ownObjects({ hasTargets, prefilter, sniffed }: Plan): string[] {
   return [
-    ...(hasTargets ? targetMaps() : []),
+    ...(hasTargets ? FAMILIES.map(mapText) : []),
     ...(prefilter ? prefilterObjects() : []),
     ...(sniffed ? [counterText(SNIFF_COUNTER)] : []),
   ];
 }
 
 function ownChains(plan: Plan): ChainText[] {
-  const {
-    host,
-    interfaces,
-    refuse,
-    cut,
-    forwards,
-    prefilter,
-    ingress,
-    sniffed,
-  } = plan;
+  const { refuse, prefilter, ingress, sniffed } = plan;
   const { own } = placesOf(plan);
   return [
-    ...(host ? [] : guardChains(plan)),
-    ...cutChains(cut),
-    ...natChains(own, forwards, interfaces),
+    ...(plan.host ? [] : guardChains(plan)),
+    ...cutChains(plan.cut),
+    ...natChains(own, plan.forwards, plan.interfaces),
     ...(prefilter ? prefilterChains(prefilter, ingress, refuse) : []),
     ...(sniffed ? [sniffChain(sniffed)] : []),
   ];
@@ -158,10 +155,10 @@ function guardChains(plan: Plan): ChainText[] {
   };
   const chains: ChainText[] = [guard];
   if (behind.length > 0) {
-    const kinds = own.kinds.filter(isBehind);
     const rules = eachSet(
-      { ...own, kinds },
+      own,
       (kind, family) => `${asked(own, kind, family)} accept`,
+      isBehind,
     );
     chains.push({
       name: BEHIND,
@@ -178,9 +175,10 @@ function guardChains(plan: Plan): ChainText[] {
       // The rule that forwards it uses it up.
       ...(forwarded.length > 0
         ? eachSet(
-          { ...own, kinds: ["once"] },
+          own,
           (kind, family) =>
             `${toPorts(forwarded)} ${asked(own, kind, family)} accept`,
+          (kind) => kind === "once",
         )
         : []),
       ...acceptRules(own),
@@ -200,9 +198,6 @@ function refusals(refuse: Refuse): string[] {
   ];
 }
 
-/** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
-export const MAX_CUT_UDP = 256;
-
 /**
  * Keeps connections that were cut from coming back by a packet of the service
  * itself, which connection tracking would take for a new one: of TCP anything
@@ -212,10 +207,8 @@ function cutChains(ports: readonly PortRange[]): ChainText[] {
   if (ports.length === 0) return [];
   const sport = (protocol: PortRange["protocol"]) => {
     const texts = mergePorts(ports).filter((range) =>
-      range.protocol === protocol &&
-      // More of them are others' ports, too: of clients on this machine.
-      (protocol === "tcp" || range.last - range.first < MAX_CUT_UDP)
-    ).map((range) => formatPortRange(range).slice("tcp/".length));
+      range.protocol === protocol && canCut(range)
+    ).map((range) => formatPorts(range));
     return texts.length > 0
       ? [`${protocol} sport { ${texts.join(", ")} }`]
       : [];
@@ -267,9 +260,9 @@ function hostText(plan: Plan): string {
 }
 
 function acceptRules(place: TablePlace): string[] {
-  const own = place.kinds.filter(isOwnKind);
   return eachSet(
-    { ...place, kinds: own },
+    place,
     (kind, family) => `${granted(place, kind, family)} accept`,
+    isOwnKind,
   );
 }

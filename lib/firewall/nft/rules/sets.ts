@@ -9,7 +9,7 @@ import {
   mergePorts,
   type PortRange,
 } from "../../../values/ports.ts";
-import { FAMILIES, type Family, OWNER } from "../../firewall.ts";
+import { FAMILIES, type Family, lines, OWNER } from "../../firewall.ts";
 
 /** The table that all of ours is in, but what mode accept must put elsewhere. */
 export const TABLE = "inet knock";
@@ -91,14 +91,9 @@ export function hostPlace(
 ): TablePlace {
   const { family, chain } = host;
   const families = FAMILIES.filter((one) =>
-    family === "inet" || family === (one === 4 ? "ip" : "ip6")
+    family === "inet" || family === ipWord(one)
   );
-  return {
-    table: hostTable(host),
-    prefix: `${chain}_`,
-    families,
-    kinds,
-  };
+  return { table: hostTable(host), prefix: `${chain}_`, families, kinds };
 }
 
 /** A set's name: `allow4`. */
@@ -106,12 +101,13 @@ export function setName(kind: SetKind, family: Family, prefix = ""): string {
   return `${prefix}${kind}${family}`;
 }
 
-/** Writes a line for each set of a place. */
+/** Writes a line for each set of a place, of the kinds that are meant. */
 export function eachSet(
   place: TablePlace,
   line: (kind: SetKind, family: Family) => string,
+  isMeant: (kind: SetKind) => boolean = () => true,
 ): string[] {
-  return place.kinds.flatMap((kind) =>
+  return place.kinds.filter(isMeant).flatMap((kind) =>
     place.families.filter((family) => isOfFamily(kind, family))
       .map((family) => line(kind, family))
   );
@@ -166,9 +162,14 @@ export function mapName(family: Family): string {
   return `target${family}`;
 }
 
+/** A family as rules name its header. */
+export function ipWord(family: Family): "ip" | "ip6" {
+  return family === 4 ? "ip" : "ip6";
+}
+
 /** The expression that rules look up in the sets: source, protocol and port of a packet. */
 export function packetKey(family: Family, kind?: SetKind): string {
-  const ip = family === 4 ? "ip" : "ip6";
+  const ip = ipWord(family);
   const target = kind && isBehind(kind) ? ` . ${ip} daddr` : "";
   return `${ip} saddr . meta l4proto . th dport${target}`;
 }
@@ -280,4 +281,16 @@ export function chainRules({ name, rules }: Omit<ChainText, "hook">): string[] {
     ...rules.map((rule) => `    ${rule}`),
     `  }`,
   ];
+}
+
+/** Makes a chain with this hook or rule and deletes it in one step: fails where the kernel or nft lacks it. */
+export function probeText(...chain: readonly string[]): string {
+  return lines(
+    "table inet knock_probe {",
+    "  chain probe {",
+    ...chain.map((line) => `    ${line}`),
+    "  }",
+    "}",
+    "delete table inet knock_probe",
+  );
 }

@@ -9,7 +9,7 @@ import {
 import type { Protocol } from "../../../values/ports.ts";
 import { FAMILIES, type Family } from "../../firewall.ts";
 import { formatTimeout } from "../grants/elements.ts";
-import { setName } from "../rules/sets.ts";
+import { chainRules, setName } from "../rules/sets.ts";
 
 /** A hit that was made in the right order; the root is none. */
 export interface Node {
@@ -102,7 +102,8 @@ export function arriveChain(
         "queue-threshold 1",
     );
   }
-  return chainText(arriveName(node, family), [...rules, "counter drop"]);
+  const name = arriveName(node, family);
+  return chainRules({ name, rules: [...rules, "counter drop"] });
 }
 
 function completeRules(sequence: Sequence, family: Family): string[] {
@@ -153,7 +154,7 @@ export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
     rules.push(`${ONLY[family]} jump ${forgetName(family)}`);
     if (first) rules.push(`${ONLY[family]} goto ${arriveName(first, family)}`);
   }
-  return chainText(hitName(hit), [...rules, "counter drop"]);
+  return chainRules({ name: hitName(hit), rules: [...rules, "counter drop"] });
 }
 
 /** Beginning of the names of all other chains and sets of the sequences. */
@@ -204,11 +205,6 @@ export function hitName({ protocol, port }: Hit): string {
 /** Fields that the first packet of a connection and its retransmissions share. */
 export function syn(family: Family): string {
   return `${SOURCE[family]} . tcp sport . tcp sequence`;
-}
-
-/** A chain with its rules, as lines of a table. */
-export function chainText(name: string, rules: readonly string[]): string[] {
-  return [`  chain ${name} {`, ...rules.map((rule) => `    ${rule}`), `  }`];
 }
 
 /** A completed sequence, as the kernel logs it. */

@@ -23,11 +23,10 @@ import {
   type SequenceRules,
 } from "../../firewall.ts";
 import type { Nft } from "../library.ts";
-import { TABLE } from "../rules/sets.ts";
+import { chainRules, probeText, TABLE } from "../rules/sets.ts";
 import {
   arriveChain,
   at,
-  chainText,
   forgetName,
   growTree,
   hitChain,
@@ -56,11 +55,6 @@ const SET_OPTIONS = `flags dynamic,timeout; size ${SET_SIZE}; gc-interval 1s`;
 
 /** The most single ports that a sequence opens: one rule each. */
 export const MAX_OPENED_PORTS = 64;
-
-const ADDRESS_TYPE: Readonly<Record<Family, string>> = {
-  4: "ipv4_addr",
-  6: "ipv6_addr",
-};
 
 /** The NFLOG group of completed sequences: `tcpdump -i nflog:62201` shows them. */
 export const LOG_GROUP = 62_201;
@@ -123,13 +117,11 @@ export function sequencesText(
     `table ${TABLE} {`,
     ...each(
       nodes.filter(({ isInner }) => isInner),
-      (node, family) =>
-        setText(at(node, family), `type ${ADDRESS_TYPE[family]}`),
+      (node, family) => setText(at(node, family), `type ipv${family}_addr`),
     ),
     ...each(
       windows,
-      (ms, family) =>
-        setText(windowName(ms, family), `type ${ADDRESS_TYPE[family]}`),
+      (ms, family) => setText(windowName(ms, family), `type ipv${family}_addr`),
     ),
     ...FAMILIES.flatMap((family) =>
       setText(seenName(family), `typeof ${syn(family)}`)
@@ -195,21 +187,20 @@ function forgetChain(
     ...nodes.filter(({ isInner }) => isInner).map((node) => at(node, family)),
     ...windows.map((ms) => windowName(ms, family)),
   ];
-  return chainText(
-    forgetName(family),
-    sets.map((set) => `delete @${set} { ${SOURCE[family]} }`),
-  );
+  const rules = sets.map((set) => `delete @${set} { ${SOURCE[family]} }`);
+  return chainRules({ name: forgetName(family), rules });
 }
 
 /** Chain of a packet to any other port while its source is in a sequence. */
 function elsewhereChain(hits: readonly Hit[], seesSockets: boolean): string[] {
-  return chainText(ELSEWHERE, [
+  const rules = [
     // A port at which something listens is in honest use.
     seesSockets
       ? "socket wildcard { 0, 1 } return"
       : `meta l4proto . th dport != { ${besides(hits).join(", ")} } return`,
     ...FAMILIES.map((family) => `${ONLY[family]} jump ${forgetName(family)}`),
-  ]);
+  ];
+  return chainRules({ name: ELSEWHERE, rules });
 }
 
 /** The ports on either side of the hits'. */
@@ -228,7 +219,7 @@ function baseChain(
   const ways = hits.map((hit) =>
     `${hit.protocol} . ${hit.port} : goto ${hitName(hit)}`
   );
-  return chainText(SEQUENCE_CHAIN, [
+  const rules = [
     `type filter hook prerouting priority ${PRIORITY}; policy accept;`,
     "ct state established accept",
     "iif lo accept",
@@ -246,21 +237,12 @@ function baseChain(
         `${SOURCE[family]} @${windowName(ms, family)} goto ${ELSEWHERE}`
       )
     ),
-  ]);
+  ];
+  return chainRules({ name: SEQUENCE_CHAIN, rules });
 }
 
-/**
- * Made and deleted in one step: it fails where the kernel cannot tell at which
- * ports something listens (nft_socket).
- */
-const SOCKET_PROBE = lines(
-  "table inet knock_probe {",
-  "  chain probe {",
-  "    socket wildcard { 0, 1 } return",
-  "  }",
-  "}",
-  "delete table inet knock_probe",
-);
+/** Fails where the kernel cannot tell at which ports something listens (nft_socket). */
+const SOCKET_PROBE = probeText("socket wildcard { 0, 1 } return");
 
 /** The sequences of one server. */
 export class NftSequences {
