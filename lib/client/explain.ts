@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Recognised } from "../dialects/dialect.ts";
+import type { Recognised } from "../dialects/keys.ts";
 import type { NamedProfile } from "../dialects/keys.ts";
 import { DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
 import { PACKET_SIZE } from "../dialects/knock1/tag.ts";

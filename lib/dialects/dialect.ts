@@ -117,16 +117,25 @@ export type Opened =
     /** Seals the reply; `random` is 32 fresh bytes. Empty: none is sent. */
     readonly seal: (answer: Answer, random: Uint8Array) => Uint8Array;
   }
-  | {
-    readonly ok: false;
-    readonly why: PacketRefusal;
-    /** The client, where the packet proved it before it was refused. */
-    readonly client?: string;
+  | Refused & {
     /** Reply to send anyway: the answer to a check that its browser repeats. */
     readonly answer?: Uint8Array<ArrayBuffer>;
     /** Opens it by a slow step, such as running gpg; `why` is the result for callers that do not wait. */
     readonly later?: () => Promise<Opened>;
   };
+
+/** A packet that is refused. */
+export interface Refused {
+  readonly ok: false;
+  readonly why: PacketRefusal;
+  /** The client, where the packet proved it before it was refused. */
+  readonly client?: string;
+}
+
+/** Refuses a packet, which proved its client or none. */
+export function refuse(why: PacketRefusal, client?: string): Refused {
+  return client === undefined ? { ok: false, why } : { ok: false, why, client };
+}
 
 /** Facts that a dialect may ask for while it opens a packet. */
 export interface Scene {
@@ -159,42 +168,6 @@ export interface Dialect {
   answersAgain?(packet: Uint8Array): boolean;
   /** Opens a packet. Never throws, whatever the packet. Keeps no part of it. */
   open(packet: Uint8Array, scene: Scene): Opened;
-}
-
-// Explanation of a packet, step by step, for `knock decode`.
-
-/** One check of a packet. */
-export interface Step {
-  readonly ok: boolean;
-  /** Result in words, without secrets. */
-  readonly text: string;
-}
-
-/** Result of explaining a packet. */
-export interface Explanation {
-  /** Verdict of the server, before its clock and its policy. */
-  readonly verdict: "request" | PacketRefusal;
-  /** Client that sent it, or would have with the settings of `steps`; null: none. */
-  readonly client: string | null;
-  readonly request: Request | null;
-  /** Fields as they were sent, if a key of ours decrypts them. */
-  readonly fields: Readonly<Record<string, string | number>> | null;
-  readonly steps: readonly Step[];
-}
-
-/** Explanation of a packet to the owner of some profiles. */
-export interface Recognised {
-  readonly dialect: DialectName | null;
-  /**
-   * "sealed": all that a client can check is right; "request" where it can
-   * open the packet, too.
-   */
-  readonly verdict: "sealed" | "request" | PacketRefusal;
-  /** The profile whose server it is for; null: none. */
-  readonly profile: string | null;
-  /** Request in it, if the client's keys open it. */
-  readonly request: Request | null;
-  readonly steps: readonly Step[];
 }
 
 /** Request to the server; a code of null is the profile's, if it has one. */

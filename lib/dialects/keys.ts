@@ -6,11 +6,10 @@
 
 import type {
   DialectName,
-  Explanation,
   OwnKey,
-  Recognised,
+  PacketRefusal,
+  Request,
   Scene,
-  Step,
 } from "./dialect.ts";
 import type { FwknopClientKeys, FwknopProfileKeys } from "./fwknop/keys.ts";
 import type { KnockClientKeys, KnockKeys } from "./knock1/keys.ts";
@@ -75,6 +74,58 @@ interface SharedKnock1 {
 /** A profile, as far as dialects are concerned. */
 export type NamedProfile = ProfileKeys & { readonly name: string };
 
+/** The clients with keys of a dialect, and those keys. */
+export function clientsOf<N extends DialectName>(
+  { clients }: ServerKeys,
+  dialect: N,
+): (KeyTypes[N]["client"] & { readonly name: string })[] {
+  return clients.flatMap((client) => {
+    const keys: KeyTypes[N]["client"] | null = client[dialect];
+    return keys ? [{ ...keys, name: client.name }] : [];
+  });
+}
+
+// Explanation of a packet, step by step, for `knock decode`.
+
+/** One check of a packet. */
+export interface Step {
+  readonly ok: boolean;
+  /** Result in words, without secrets. */
+  readonly text: string;
+}
+
+/** A check, in the words for a packet that passes it or for one that does not. */
+export function step(ok: boolean, right: string, wrong = right): Step {
+  return { ok, text: ok ? right : wrong };
+}
+
+/** Result of explaining a packet. */
+export interface Explanation {
+  /** Verdict of the server, before its clock and its policy. */
+  readonly verdict: "request" | PacketRefusal;
+  /** Client that sent it, or would have with the settings of `steps`; null: none. */
+  readonly client: string | null;
+  readonly request: Request | null;
+  /** Fields as they were sent, if a key of ours decrypts them. */
+  readonly fields: Readonly<Record<string, string | number>> | null;
+  readonly steps: readonly Step[];
+}
+
+/** Explanation of a packet to the owner of some profiles. */
+export interface Recognised {
+  readonly dialect: DialectName | null;
+  /**
+   * "sealed": all that a client can check is right; "request" where it can
+   * open the packet, too.
+   */
+  readonly verdict: "sealed" | "request" | PacketRefusal;
+  /** The profile whose server it is for; null: none. */
+  readonly profile: string | null;
+  /** Request in it, if the client's keys open it. */
+  readonly request: Request | null;
+  readonly steps: readonly Step[];
+}
+
 /** A dialect as `knock decode` uses it. Nothing here throws because of a packet. */
 export interface ExplainSide {
   /** True if a packet has the dialect's form, for a server without clients of it. */
@@ -87,20 +138,4 @@ export interface ExplainSide {
     packet: Uint8Array,
     nowMs: number,
   ): Recognised | null;
-}
-
-/** A check, in the words for a packet that passes it or for one that does not. */
-export function step(ok: boolean, right: string, wrong = right): Step {
-  return { ok, text: ok ? right : wrong };
-}
-
-/** The clients with keys of a dialect, and those keys. */
-export function clientsOf<N extends DialectName>(
-  { clients }: ServerKeys,
-  dialect: N,
-): (KeyTypes[N]["client"] & { readonly name: string })[] {
-  return clients.flatMap((client) => {
-    const keys: KeyTypes[N]["client"] | null = client[dialect];
-    return keys ? [{ ...keys, name: client.name }] : [];
-  });
 }

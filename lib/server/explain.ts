@@ -4,13 +4,12 @@ import type { Client, Config } from "../config/config.ts";
 import type {
   Dialect,
   DialectName,
-  Explanation,
   PacketRefusal,
   PolicyRefusal,
   Request,
   Scene,
-  Step,
 } from "../dialects/dialect.ts";
+import type { Explanation, Step } from "../dialects/keys.ts";
 import { formatPrefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import { isTimely, judge } from "./packet/judge.ts";

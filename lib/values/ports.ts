@@ -41,11 +41,11 @@ export function portHint(text: string): string | undefined {
 
 /** Writes what {@linkcode parsePortRange} reads. */
 export function formatPortRange(range: PortRange): string {
-  return `${range.protocol}/${formatPorts(range)}`;
+  return `${range.protocol}/${portText(range)}`;
 }
 
 /** The ports alone: `22`, or `8000-8010` with "-" between the ends. */
-export function formatPorts(
+export function portText(
   { first, last }: Pick<PortRange, "first" | "last">,
   between = "-",
 ): string {

@@ -6,7 +6,7 @@ import {
   explainKnock1,
   knockExplain,
 } from "../../lib/dialects/knock1/explain.ts";
-import type { Explanation } from "../../lib/dialects/dialect.ts";
+import type { Explanation } from "../../lib/dialects/keys.ts";
 import type { NamedProfile } from "../../lib/dialects/keys.ts";
 import { sceneAt } from "../fakes/packets.ts";
 import web from "../vectors/knock1-web.json" with { type: "json" };

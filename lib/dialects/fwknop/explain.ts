@@ -12,8 +12,14 @@ import {
   hmac,
 } from "../crypto/hash.ts";
 import { counted } from "../../values/text.ts";
-import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide, step } from "../keys.ts";
+import type { Scene } from "../dialect.ts";
+import {
+  clientsOf,
+  type ExplainSide,
+  type Explanation,
+  type Step,
+  step,
+} from "../keys.ts";
 import { decrypt } from "./cipher.ts";
 import { CIPHER_MODES, type CipherMode } from "./keys.ts";
 import { hasGpgForm } from "./gpg.ts";

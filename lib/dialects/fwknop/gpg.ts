@@ -7,7 +7,7 @@
 import { concat, formatBareBase64, parseBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { hmac, sha256 } from "../crypto/hash.ts";
-import type { Opened, Scene } from "../dialect.ts";
+import { type Opened, refuse, type Scene } from "../dialect.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
 import { FIRST_CHARACTERS, MAX_PACKET_SIZE, type Split } from "./packet.ts";
 import {
@@ -16,7 +16,6 @@ import {
   type FwknopRequest,
   macLengthOf,
   readOpened,
-  REFUSALS,
   writeRequest,
 } from "./request.ts";
 import { FINGERPRINT, type FwknopKeys } from "./keys.ts";
@@ -199,8 +198,8 @@ export function openGpg(
   signers: readonly FwknopEnrolled<FwknopGpgClient>[],
   openPgp: OpenPgp,
 ): Opened {
-  if (signers.length === 0) return REFUSALS.form;
-  if (!scene.mayCost()) return REFUSALS.rate;
+  if (signers.length === 0) return refuse("form");
+  if (!scene.mayCost()) return refuse("rate");
   const sealed = signers.flatMap((enrolled) => {
     const split = splitGpg(packet, macLengthOf(enrolled.keys));
     const message = split && enrolled.proves(split) && readGpg(split.covered);
@@ -210,36 +209,31 @@ export function openGpg(
   const proved = sealed.find(({ enrolled }) => enrolled.mac);
   const candidates = proved ? [proved] : sealed;
   const [first] = candidates;
-  if (!first) return REFUSALS.mac;
+  if (!first) return refuse("mac");
   const identity = proved && sha256(first.message);
-  if (identity && scene.seen(identity)) return REFUSALS.replay;
+  if (identity && scene.seen(identity)) return refuse("replay");
   const later = async (): Promise<Opened> => {
     // One run of gpg for each keyring.
     const runs = new Map<string, ReturnType<OpenPgp>>();
-    let refusal: Opened = REFUSALS.cipher;
+    let refusal = refuse("cipher");
     for (const { enrolled: { name, keys }, message } of candidates) {
       const { gpg } = keys;
       const run = runs.get(gpg.home) ?? openPgp(gpg.home, message);
       runs.set(gpg.home, run);
       const opened = await run;
-      if (opened === "busy") return REFUSALS.busy;
+      if (opened === "busy") return refuse("busy");
       if (!opened) continue;
       if (!gpg.signers.includes(opened.signer)) {
-        refusal = REFUSALS.signature;
+        refusal = refuse("signature");
         continue;
       }
-      const client = { client: name };
       const decoded = decodeMessage(opened.text);
-      if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
+      if (!decoded.ok) return refuse(decoded.why, name);
       // The same text may be packed in other ways: without an HMAC it counts.
       const mark = identity ?? sha256(opened.text);
-      return readOpened(name, keys, decoded.message, mark, client);
+      return readOpened(name, keys, decoded.message, mark, name);
     }
     return refusal;
   };
-  return { ok: false, why: "busy", ...proved && clientOf(proved), later };
-}
-
-function clientOf({ enrolled }: { enrolled: { name: string } }) {
-  return { client: enrolled.name };
+  return { ...refuse("busy", proved?.enrolled.name), later };
 }

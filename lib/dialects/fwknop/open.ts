@@ -10,7 +10,13 @@
  */
 
 import { DIGEST_TYPES, digestLength, sha256 } from "../crypto/hash.ts";
-import type { Dialect, Opened, Scene } from "../dialect.ts";
+import {
+  type Dialect,
+  type Opened,
+  type PacketRefusal,
+  refuse,
+  type Scene,
+} from "../dialect.ts";
 import { decrypt } from "./cipher.ts";
 import { hasGpgForm, openGpg, type OpenPgp } from "./gpg.ts";
 import { decodeMessage } from "./message.ts";
@@ -22,7 +28,6 @@ import {
   type FwknopGpgClient,
   macLengthOf,
   readOpened,
-  REFUSALS,
 } from "./request.ts";
 
 /**
@@ -41,13 +46,13 @@ export function fwknopDialect(
 
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (hasGpgForm(packet)) return openGpg(packet, scene, signers, openPgp);
-    if (!hasForm(packet)) return REFUSALS.form;
-    let refusal = proof && mayBeOurs(packet) ? REFUSALS.mac : REFUSALS.form;
+    if (!hasForm(packet)) return refuse("form");
+    let why: PacketRefusal = proof && mayBeOurs(packet) ? "mac" : "form";
     let asked = false;
     for (const { macLength, enrolled } of groups) {
       if (!holdsBlocks(packet.length, macLength)) continue;
       // Every client may cost an HMAC, or a decryption.
-      if (!asked && !scene.mayCost()) return REFUSALS.rate;
+      if (!asked && !scene.mayCost()) return refuse("rate");
       asked = true;
       const split = splitPacket(packet, macLength);
       if (!split) continue;
@@ -56,12 +61,10 @@ export function fwknopDialect(
           const opened = openSealed(client, split.covered, scene);
           if (opened.ok || client.mac || opened.why !== "cipher") return opened;
         }
-        refusal = client.mac || refusal === REFUSALS.mac
-          ? REFUSALS.mac
-          : REFUSALS.cipher;
+        why = client.mac || why === "mac" ? "mac" : "cipher";
       }
     }
-    return refusal;
+    return refuse(why);
   }
 
   const recognises = (packet: Uint8Array) =>
@@ -101,19 +104,19 @@ function openSealed(
   scene: Scene,
 ): Opened {
   // Who sent it is proved by the HMAC, or only by what decrypts.
-  const client = mac ? { client: name } : {};
+  const client = mac ? name : undefined;
   const sealed = readSealed(covered);
-  if (!sealed) return { ok: false, why: "form", ...client };
+  if (!sealed) return refuse("form", client);
   const { salt, ciphertext, bytes } = sealed;
   const proved = mac && sha256(bytes);
   // A copy of an accepted packet costs this look-up and no more.
-  if (proved && scene.seen(proved)) return REFUSALS.replay;
+  if (proved && scene.seen(proved)) return refuse("replay");
 
   const text = decrypt(keys.mode, keys.key, salt, ciphertext);
   const decoded = decodeMessage(text);
-  if (!decoded.ok) return { ok: false, why: decoded.why, ...client };
+  if (!decoded.ok) return refuse(decoded.why, client);
   // Without an HMAC the same text may come in blocks that differ: in padding.
   const identity = proved ?? sha256(text);
-  if (!proved && scene.seen(identity)) return REFUSALS.replay;
+  if (!proved && scene.seen(identity)) return refuse("replay");
   return readOpened(name, keys, decoded.message, identity, client);
 }

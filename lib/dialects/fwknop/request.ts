@@ -5,7 +5,7 @@ import { isIpv4, parseAddress, parseEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
 import { onePort, type PortRange, type Protocol } from "../../values/ports.ts";
 import { digestLength, type DigestType, hmac } from "../crypto/hash.ts";
-import type { Forward, Opened, PacketRefusal, Request } from "../dialect.ts";
+import { type Forward, type Opened, refuse, type Request } from "../dialect.ts";
 import { MAX_TIMEOUT_SECONDS, type Message, MESSAGE_TYPES } from "./message.ts";
 import type { Split } from "./packet.ts";
 import type { FwknopGpgKeys, FwknopKeys, FwknopSender } from "./keys.ts";
@@ -207,19 +207,22 @@ export function macLengthOf({ hmac }: Pick<FwknopKeys, "hmac">): number {
   return hmac ? digestLength(hmac.type) : 0;
 }
 
-/** Reads the request of an opened message, with the identity that marks its replay. */
+/**
+ * Reads the request of an opened message, with the identity that marks its
+ * replay. `proved` is the client, where more than its keys say so.
+ */
 export function readOpened(
   name: string,
   { requireUsername }: FwknopSender,
   message: Message,
   identity: Uint8Array,
-  client: { readonly client?: string },
+  proved: string | undefined,
 ): Opened {
   const asked = readRequest(message);
-  if (!asked) return { ok: false, why: "payload", ...client };
+  if (!asked) return refuse("payload", proved);
   const { forward, ...rest } = asked;
   if (typeof requireUsername === "string" && asked.user !== requireUsername) {
-    return { ok: false, why: "unknown client", ...client };
+    return refuse("unknown client", proved);
   }
   return {
     ok: true,
@@ -234,19 +237,4 @@ export function readOpened(
     },
     seal: () => new Uint8Array(),
   };
-}
-
-/** Refusals without details. */
-export const REFUSALS = {
-  form: refuse("form"),
-  mac: refuse("mac"),
-  rate: refuse("rate"),
-  replay: refuse("replay"),
-  cipher: refuse("cipher"),
-  signature: refuse("signature"),
-  busy: refuse("busy"),
-};
-
-function refuse(why: PacketRefusal): Opened {
-  return Object.freeze({ ok: false, why });
 }

@@ -8,8 +8,13 @@ import { timingSafeEqual } from "node:crypto";
 import { formatBase64url } from "../../values/bytes.ts";
 import { type KeyPair, keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
-import type { Explanation, Opened, Scene, Step } from "../dialect.ts";
-import { type ExplainSide, step } from "../keys.ts";
+import type { Opened, Scene } from "../dialect.ts";
+import {
+  type ExplainSide,
+  type Explanation,
+  type Step,
+  step,
+} from "../keys.ts";
 import { begin, type Initiator, readMessage1 } from "./noise.ts";
 import { type Knock1Client, knock1Dialect } from "./open.ts";
 import {

@@ -13,12 +13,12 @@ import {
   KEY_SIZE,
   keyPairOf,
 } from "../crypto/curve25519.ts";
-import type {
-  Answer,
-  Dialect,
-  Opened,
-  PacketRefusal,
-  Scene,
+import {
+  type Answer,
+  type Dialect,
+  type Opened,
+  refuse,
+  type Scene,
 } from "../dialect.ts";
 import {
   begin,
@@ -129,30 +129,29 @@ export function knock1Dialect(
   // Protocol §6, steps 1 to 5; the later ones are the judge's.
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (packet.length !== PACKET_SIZE) {
-      return web?.(packet, scene) ?? REFUSALS.length;
+      return web?.(packet, scene) ?? refuse("length");
     }
     const begun = tags.find(packet, scene.nowMs);
-    if (!begun) return REFUSALS.tag;
+    if (!begun) return refuse("tag");
     const proof = mac(packet.subarray(0, MAC_AT));
-    if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return REFUSALS.mac;
+    if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return refuse("mac");
     // A copy: slice() of a Buffer would be a view of what the next packet fills.
     const identity = new Uint8Array(
       packet.subarray(TAG_SIZE, TAG_SIZE + KEY_SIZE),
     );
     // A copy of an accepted packet costs this look-up and no more.
-    if (scene.seen(identity)) return REFUSALS.replay;
-    if (!scene.mayCost()) return REFUSALS.rate;
+    if (scene.seen(identity)) return refuse("replay");
+    if (!scene.mayCost()) return refuse("rate");
 
     const message = packet.subarray(TAG_SIZE, MAC_AT);
     const read = readMessage1(begun, own, message, find);
     if (!read.ok) {
-      if (read.why === "unknown") return REFUSALS["unknown client"];
-      if (!read.initiator) return REFUSALS.noise;
-      return { ok: false, why: "noise", client: read.initiator.name };
+      if (read.why === "unknown") return refuse("unknown client");
+      return refuse("noise", read.initiator?.name);
     }
     const client = read.initiator.name;
     const knock = decodeKnock(read.payload);
-    if (!knock) return { ok: false, why: "payload", client };
+    if (!knock) return refuse("payload", client);
     const theirs = {
       ephemeral: read.ephemeral,
       static: read.initiator.publicKey,
@@ -201,20 +200,6 @@ class Enrolled implements Initiator {
     }
     return this.#shared;
   }
-}
-
-const REFUSALS = {
-  length: refuse("length"),
-  tag: refuse("tag"),
-  mac: refuse("mac"),
-  replay: refuse("replay"),
-  rate: refuse("rate"),
-  noise: refuse("noise"),
-  "unknown client": refuse("unknown client"),
-};
-
-function refuse(why: PacketRefusal): Opened {
-  return Object.freeze({ ok: false, why });
 }
 
 function sealReply(

@@ -1,8 +1,14 @@
 /** Explanation of an openme packet, step by step, for `knock decode`. */
 
 import { counted } from "../../values/text.ts";
-import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide, step } from "../keys.ts";
+import type { Scene } from "../dialect.ts";
+import {
+  clientsOf,
+  type ExplainSide,
+  type Explanation,
+  type Step,
+  step,
+} from "../keys.ts";
 import {
   isSignedBy,
   type OpenmeClient,

@@ -34,7 +34,13 @@ import {
   verifyEd25519,
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
-import type { Dialect, Opened, Request, Scene } from "../dialect.ts";
+import {
+  type Dialect,
+  type Opened,
+  refuse,
+  type Request,
+  type Scene,
+} from "../dialect.ts";
 
 /** Bytes of every packet. */
 export const PACKET_SIZE = 165;
@@ -108,22 +114,22 @@ export function openmeDialect(
   });
 
   function open(packet: Uint8Array, { seen, mayCost }: Scene): Opened {
-    if (packet.length !== PACKET_SIZE) return REFUSALS.length;
-    if (packet[0] !== VERSION) return REFUSALS.version;
-    if (!mayCost()) return REFUSALS.rate;
+    if (packet.length !== PACKET_SIZE) return refuse("length");
+    if (packet[0] !== VERSION) return refuse("version");
+    if (!mayCost()) return refuse("rate");
     const plaintext = openSealed(secret, packet);
-    if (!plaintext) return REFUSALS.sealed;
+    if (!plaintext) return refuse("cipher");
 
     const random = plaintext.subarray(RANDOM_AT, ADDRESS_AT);
     const marks = signers.map(({ bytes }) => concat(random, bytes));
     // A copy of an accepted packet costs look-ups, not signatures.
-    if (marks.some(seen)) return REFUSALS.replay;
+    if (marks.some(seen)) return refuse("replay");
     const signed = packet.subarray(0, SIGNATURE_AT);
     const signature = packet.subarray(SIGNATURE_AT);
     const index = signers.findIndex(({ key }) =>
       verifyEd25519(key, signed, signature)
     );
-    if (index < 0) return REFUSALS["unknown client"];
+    if (index < 0) return refuse("unknown client");
     return {
       ok: true,
       request: {
@@ -219,15 +225,6 @@ function openSealed(
     packet.subarray(SEALED_AT, SIGNATURE_AT),
   );
 }
-
-const REFUSALS = {
-  length: { ok: false, why: "length" },
-  version: { ok: false, why: "version" },
-  rate: { ok: false, why: "rate" },
-  sealed: { ok: false, why: "cipher" },
-  replay: { ok: false, why: "replay" },
-  "unknown client": { ok: false, why: "unknown client" },
-} as const;
 
 function deriveKey(shared: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", shared, NOTHING, KDF_INFO, 32));

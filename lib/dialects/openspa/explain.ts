@@ -3,8 +3,14 @@
 import { formatUuid } from "../../values/bytes.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { type RsaKey, SessionOpener } from "../crypto/rsa.ts";
-import type { Explanation, Scene, Step } from "../dialect.ts";
-import { clientsOf, type ExplainSide, step } from "../keys.ts";
+import type { Scene } from "../dialect.ts";
+import {
+  clientsOf,
+  type ExplainSide,
+  type Explanation,
+  type Step,
+  step,
+} from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import { openEnvelope } from "./envelope.ts";
 import {

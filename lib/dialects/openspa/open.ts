@@ -16,12 +16,13 @@ import { UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { SessionOpener } from "../crypto/rsa.ts";
-import type {
-  Answer,
-  Dialect,
-  Opened,
-  PacketRefusal,
-  Scene,
+import {
+  type Answer,
+  type Dialect,
+  type Opened,
+  refuse,
+  type Scene,
+  type Sealed,
 } from "../dialect.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import {
@@ -72,16 +73,6 @@ export interface OpenspaKeys {
   readonly adkSecret: Uint8Array | null;
   /** 32 fresh random bytes for every packet, a retry too. */
   readonly random: Uint8Array;
-}
-
-/** A sealed request. */
-interface SealedOpenspa {
-  readonly packet: Uint8Array<ArrayBuffer>;
-  /**
-   * Opens the response to this request; null if it is none. A response bears
-   * no time: `timeMs` is 0. Never throws.
-   */
-  openReply(bytes: Uint8Array): Answer | null;
 }
 
 /**
@@ -156,14 +147,14 @@ export function openspaDialect(
 
 /**
  * Seals a request made at `nowMs`, Unix milliseconds. OpenSPA names one port
- * or range, the client's address and the service's. Throws UsageError for
- * addresses that are none.
+ * or range, the client's address and the service's. A response bears no time:
+ * `timeMs` is 0. Throws UsageError for addresses that are none.
  */
 export function sealOpenspa(
   keys: OpenspaKeys,
   request: Pick<OpenspaRequest, "ports" | "address" | "target">,
   nowMs: number,
-): SealedOpenspa {
+): Sealed {
   const [transaction] = sha256(keys.random);
   const header = writeHeader({
     type: "request",
@@ -193,16 +184,10 @@ export function sealOpenspa(
 }
 
 /** Reads the header of a packet, which needs no key; null if the packet is too short. */
-export function outlineOpenspa(packet: Uint8Array): Header | null {
-  return readHeader(packet);
-}
+export const outlineOpenspa = readHeader;
 
 function fits(bytes: Uint8Array): boolean {
   return bytes.length >= MIN_PACKET_SIZE && bytes.length <= MAX_PACKET_SIZE;
-}
-
-function refuse(why: PacketRefusal): Opened {
-  return { ok: false, why };
 }
 
 function sealReply(

@@ -7,7 +7,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isIpv4 } from "../../values/address.ts";
-import { formatPortRange, formatPorts } from "../../values/ports.ts";
+import { formatPortRange, portText } from "../../values/ports.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import type { Grant } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
@@ -34,7 +34,7 @@ export function describeGrant(
     address,
     family: isIpv4(address) ? "ipv4" : "ipv6",
     protocol: ports.protocol,
-    port: formatPorts(ports),
+    port: portText(ports),
     ports: formatPortRange(ports),
     seconds: `${Math.max(0, Math.ceil((untilMs - nowMs) / 1000))}`,
     until: new Date(untilMs).toISOString(),

@@ -6,7 +6,7 @@
  */
 
 import { type Endpoint, parseAddress } from "../../values/address.ts";
-import { formatPorts, type PortRange } from "../../values/ports.ts";
+import { type PortRange, portText } from "../../values/ports.ts";
 import { FAMILIES, type Family, familyOf } from "../firewall.ts";
 import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables/rules.ts";
 import {
@@ -174,8 +174,8 @@ function allowLine(
   const isIptables = inner !== undefined && name === name.toUpperCase();
   const iptables = family === 4 ? "iptables" : "ip6tables";
   const nft = `nft insert rule ${table} ${name}`;
-  const dashed = formatPorts(ports);
-  const coloned = formatPorts(ports, ":");
+  const dashed = portText(ports);
+  const coloned = portText(ports, ":");
   if (at !== undefined) {
     return isIptables
       ? `${iptables} -I ${name} -d ${at} -p ${protocol} --dport ${coloned} ` +

@@ -6,7 +6,7 @@
  */
 
 import { isCanonical, isIpv4 } from "../../values/address.ts";
-import { formatPorts, mergePorts, type PortRange } from "../../values/ports.ts";
+import { mergePorts, type PortRange, portText } from "../../values/ports.ts";
 import {
   canCut,
   type Family,
@@ -207,7 +207,7 @@ const FAR_SECONDS = 2_145_830_400;
 
 function portsText(ports: PortRange): string {
   const { protocol } = ports;
-  return `-p ${protocol} -m ${protocol} --dport ${formatPorts(ports, ":")}`;
+  return `-p ${protocol} -m ${protocol} --dport ${portText(ports, ":")}`;
 }
 
 /** Unix seconds as xt_time reads them, UTC. */

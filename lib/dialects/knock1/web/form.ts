@@ -9,7 +9,12 @@ import { timingSafeEqual } from "node:crypto";
 import { concat, formatBareBase64 } from "../../../values/bytes.ts";
 import { KEY_SIZE, type KeyPair } from "../../crypto/curve25519.ts";
 import { hmac } from "../../crypto/hash.ts";
-import type { PacketRefusal, Request, Scene } from "../../dialect.ts";
+import {
+  refuse,
+  type Refused,
+  type Request,
+  type Scene,
+} from "../../dialect.ts";
 import {
   beginHandshake,
   type HandshakeState,
@@ -69,11 +74,7 @@ export type WebOpened =
     /** The check's transaction id, 12 bytes. */
     readonly transaction: Uint8Array;
   }
-  | {
-    readonly ok: false;
-    readonly why: PacketRefusal;
-    readonly client?: string;
-  };
+  | Refused;
 
 /** A client that may knock from a browser, as the responder of Noise sees it. */
 export interface WebInitiator extends Initiator {
@@ -145,8 +146,4 @@ export function webMacOf(
 /** The password of a knock's checks and answers: only the two ends can compute it. */
 function passwordOf({ ck }: HandshakeState): string {
   return formatBareBase64(hmac("sha256", ck)(PWD_LABEL));
-}
-
-function refuse(why: PacketRefusal, client?: string): WebOpened {
-  return client === undefined ? { ok: false, why } : { ok: false, why, client };
 }

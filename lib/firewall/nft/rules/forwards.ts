@@ -13,9 +13,9 @@ import {
   parseAddress,
 } from "../../../values/address.ts";
 import {
-  formatPorts,
   mergePorts,
   type PortRange,
+  portText,
   type Protocol,
 } from "../../../values/ports.ts";
 import {
@@ -179,7 +179,7 @@ function protocolsOf(
     (protocol): [Protocol, string[]] => [
       protocol,
       mergePorts(ports).filter((range) => range.protocol === protocol)
-        .map((range) => formatPorts(range)),
+        .map((range) => portText(range)),
     ],
   ).filter(([, texts]) => texts.length > 0);
 }

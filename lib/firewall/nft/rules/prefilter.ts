@@ -6,7 +6,7 @@
 
 import { isIpv4 } from "../../../values/address.ts";
 import type { KernelForm } from "../../../dialects/dialect.ts";
-import { formatPorts } from "../../../values/ports.ts";
+import { portText } from "../../../values/ports.ts";
 import type { Facing, Prefilter, Refuse, Sniffed } from "../../firewall.ts";
 import { type ChainText, probeText, TABLE } from "./sets.ts";
 
@@ -205,7 +205,7 @@ export function sniffChain(sniffed: Sniffed): ChainText {
 }
 
 function formTest({ least, most, first }: KernelForm): string {
-  const size = formatPorts({ first: least + UDP_SIZE, last: most + UDP_SIZE });
+  const size = portText({ first: least + UDP_SIZE, last: most + UDP_SIZE });
   const start = first === null ? "" : ` @th,64,8 { ${first.join(", ")} }`;
   return `udp length ${size}${start}`;
 }

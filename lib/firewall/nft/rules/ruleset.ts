@@ -6,10 +6,10 @@
 
 import { NETWORKS, placesOf, type Plan } from "./plan.ts";
 import {
-  formatPorts,
   mergePorts,
   onePort,
   type PortRange,
+  portText,
 } from "../../../values/ports.ts";
 import { behindRules } from "./behind.ts";
 import { canCut, FAMILIES, lines, OWNER, type Refuse } from "../../firewall.ts";
@@ -208,7 +208,7 @@ function cutChains(ports: readonly PortRange[]): ChainText[] {
   const sport = (protocol: PortRange["protocol"]) => {
     const texts = mergePorts(ports).filter((range) =>
       range.protocol === protocol && canCut(range)
-    ).map((range) => formatPorts(range));
+    ).map((range) => portText(range));
     return texts.length > 0
       ? [`${protocol} sport { ${texts.join(", ")} }`]
       : [];
