@@ -105,7 +105,7 @@ const ENTRIES: {
     },
     explain: async () =>
       (await import("./openme/explain.ts" as string)).openmeExplain,
-    seal: async () => (await import("./openme/seal.ts" as string)).openmeSealer,
+    seal: async () => (await import("./openme/open.ts" as string)).openmeSealer,
     enrol: async () =>
       (await import("./openme/enrol.ts" as string)).enrolOpenme,
     files: async () =>

@@ -13,8 +13,37 @@ import {
 /** Bytes of a private key, a public key and a shared secret. */
 export const KEY_SIZE = 32;
 
-/** Bytes before the private key in PKCS #8, RFC 8410 §7. */
-const PKCS8_HEAD = Buffer.from("302e020100300506032b656e04220420", "hex");
+/** Bytes before a private key in PKCS #8, RFC 8410 §7. */
+const PKCS8_HEADS = {
+  X25519: Buffer.from("302e020100300506032b656e04220420", "hex"),
+  Ed25519: Buffer.from("302e020100300506032b657004220420", "hex"),
+} as const;
+
+/** Makes 32 bytes of a private key of a curve ready for use. */
+function importPrivate(
+  curve: keyof typeof PKCS8_HEADS,
+  bytes: Uint8Array,
+): KeyObject {
+  const key = Buffer.concat([PKCS8_HEADS[curve], bytes]);
+  return createPrivateKey({ key, format: "der", type: "pkcs8" });
+}
+
+/** Makes 32 bytes of a public key of a curve ready for use. */
+function importPublic(
+  curve: keyof typeof PKCS8_HEADS,
+  bytes: Uint8Array,
+): KeyObject {
+  // A JWK is imported faster than DER: 2.6 us to 2.9 (Deno), 0.4 to 0.9 (Bun).
+  const x = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  const key = { kty: "OKP", crv: curve, x };
+  return createPublicKey({ key, format: "jwk" });
+}
+
+/** The 32 bytes of the public key that belongs to a private one. */
+function publicBytes(secret: KeyObject): Uint8Array {
+  const { x } = createPublicKey(secret).export({ format: "jwk" });
+  return Uint8Array.fromBase64(x!, { alphabet: "base64url" });
+}
 
 /** A key pair, ready for use. */
 export interface KeyPair {
@@ -25,16 +54,8 @@ export interface KeyPair {
 
 /** Makes the key pair of a private key: any 32 bytes. */
 export function keyPairOf(privateKey: Uint8Array): KeyPair {
-  const secret = createPrivateKey({
-    key: Buffer.concat([PKCS8_HEAD, privateKey]),
-    format: "der",
-    type: "pkcs8",
-  });
-  const { x } = createPublicKey(secret).export({ format: "jwk" });
-  return {
-    secret,
-    publicKey: Uint8Array.fromBase64(x!, { alphabet: "base64url" }),
-  };
+  const secret = importPrivate("X25519", privateKey);
+  return { secret, publicKey: publicBytes(secret) };
 }
 
 /** Computes the public key, 32 bytes, of a private key: any 32 bytes. */
@@ -44,12 +65,7 @@ export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
 
 /** Makes 32 bytes of a public key ready for use. Copies them. */
 export function importPublicKey(bytes: Uint8Array): KeyObject {
-  // A JWK is imported faster than DER: 2.6 us to 2.9 (Deno), 0.4 to 0.9 (Bun).
-  const x = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
-  return createPublicKey({
-    key: { kty: "OKP", crv: "X25519", x },
-    format: "jwk",
-  });
+  return importPublic("X25519", bytes);
 }
 
 /**
@@ -76,29 +92,15 @@ export const SIGNING_KEY_SIZE = 32;
 /** Bytes of a signature. */
 export const SIGNATURE_SIZE = 64;
 
-/** Bytes before the seed in PKCS #8, RFC 8410 §7. */
-const ED25519_PKCS8_HEAD = Buffer.from(
-  "302e020100300506032b657004220420",
-  "hex",
-);
-
 /** Makes 32 bytes of a seed ready to sign with. */
 export function importSigningKey(seed: Uint8Array): KeyObject {
-  return createPrivateKey({
-    key: Buffer.concat([ED25519_PKCS8_HEAD, seed]),
-    format: "der",
-    type: "pkcs8",
-  });
+  return importPrivate("Ed25519", seed);
 }
 
 /** Makes 32 bytes of a public key ready for use; null if they are no point. */
 export function importVerifyingKey(bytes: Uint8Array): KeyObject | null {
-  const x = bytes.toBase64({ alphabet: "base64url", omitPadding: true });
   try {
-    return createPublicKey({
-      key: { kty: "OKP", crv: "Ed25519", x },
-      format: "jwk",
-    });
+    return importPublic("Ed25519", bytes);
   } catch {
     return null;
   }
@@ -106,9 +108,7 @@ export function importVerifyingKey(bytes: Uint8Array): KeyObject | null {
 
 /** Computes the public key, 32 bytes, of a seed of 32 bytes. */
 export function verifyingKeyOf(seed: Uint8Array): Uint8Array {
-  const { x } = createPublicKey(importSigningKey(seed))
-    .export({ format: "jwk" });
-  return Uint8Array.fromBase64(x!, { alphabet: "base64url" });
+  return publicBytes(importSigningKey(seed));
 }
 
 /** Signs a message: 64 bytes, always the same. */

@@ -4,12 +4,18 @@
  * @module
  */
 
-import { concat, formatBareBase64, parseBase64 } from "../../values/bytes.ts";
+import { concat, formatBareBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
-import { hmac, sha256 } from "../crypto/hash.ts";
+import { sha256 } from "../crypto/hash.ts";
 import { type Opened, refuse, type Scene } from "../dialect.ts";
 import { decodeMessage, encodeMessage } from "./message.ts";
-import { FIRST_CHARACTERS, MAX_PACKET_SIZE, type Split } from "./packet.ts";
+import {
+  FIRST_CHARACTERS,
+  joinPacket,
+  MAX_PACKET_SIZE,
+  parseAscii,
+  splitMac,
+} from "./packet.ts";
 import {
   type FwknopEnrolled,
   type FwknopGpgClient,
@@ -41,32 +47,15 @@ const MIN_GPG_SIZE = 400;
 
 /** Start of every message to an RSA key in base64, which fwknop omits. */
 const LEFT_OUT = "hQ";
-const encoder = new TextEncoder();
+const LEFT_OUT_BYTES = new TextEncoder().encode(LEFT_OUT);
 
 /** True if a packet could be an OpenPGP one: length, alphabet, first character. */
 export function hasGpgForm(packet: Uint8Array): boolean {
   if (packet.length < MIN_GPG_SIZE || packet.length > MAX_PACKET_SIZE) {
     return false;
   }
-  const text = asciiOf(packet);
+  const text = String.fromCharCode(...packet);
   return /^[A-Za-z0-9+/]+$/.test(text) && !FIRST_CHARACTERS.includes(text[0]!);
-}
-
-/** Splits a packet with an HMAC of so many characters; null if it cannot be. */
-function splitGpg(packet: Uint8Array, macLength: number): Split | null {
-  const end = packet.length - macLength;
-  if (end < MIN_GPG_SIZE) return null;
-  const mac = parseBase64(asciiOf(packet.subarray(end)), { padding: "none" });
-  if (!mac) return null;
-  return {
-    covered: concat(encoder.encode(LEFT_OUT), packet.subarray(0, end)),
-    mac,
-  };
-}
-
-/** The OpenPGP message that an HMAC covers; null if it has spare bits. */
-function readGpg(covered: Uint8Array): Uint8Array | null {
-  return parseBase64(asciiOf(covered), { padding: "none" });
 }
 
 /** The text that a client has gpg encrypt and sign. */
@@ -90,14 +79,8 @@ export function sealGpg(
       "make a key of that kind: gpg --quick-generate-key NAME rsa3072",
     );
   }
-  const covered = encoder.encode(text);
-  const mac = keys.hmac
-    ? hmac(keys.hmac.type, keys.hmac.key)(covered)
-    : new Uint8Array();
-  const packet = concat(
-    covered.subarray(LEFT_OUT.length),
-    encoder.encode(formatBareBase64(mac)),
-  );
+  const covered = new TextEncoder().encode(text);
+  const packet = joinPacket(covered, keys.hmac, LEFT_OUT_BYTES);
   if (packet.length <= MAX_PACKET_SIZE) return packet;
   throw new UsageError(
     `a packet of fwknop's must have at most ${MAX_PACKET_SIZE} bytes, got ` +
@@ -182,10 +165,6 @@ export function readArmour(text: string): Uint8Array | null {
   }
 }
 
-function asciiOf(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
-}
-
 // Opening fwknop's packets in OpenPGP: the HMAC at once, the rest by gpg.
 
 /**
@@ -201,8 +180,11 @@ export function openGpg(
   if (signers.length === 0) return refuse("form");
   if (!scene.mayCost()) return refuse("rate");
   const sealed = signers.flatMap((enrolled) => {
-    const split = splitGpg(packet, macLengthOf(enrolled.keys));
-    const message = split && enrolled.proves(split) && readGpg(split.covered);
+    const macLength = macLengthOf(enrolled.keys);
+    if (packet.length - macLength < MIN_GPG_SIZE) return [];
+    const split = splitMac(packet, macLength, LEFT_OUT_BYTES);
+    const message = split && enrolled.proves(split) &&
+      parseAscii(split.covered);
     return message ? [{ enrolled, message }] : [];
   });
   // Clients with an HMAC key are known by it; gpg identifies all others.

@@ -11,7 +11,9 @@ import {
   formatBareBase64,
   parseBase64,
 } from "../../values/bytes.ts";
+import { hmac } from "../crypto/hash.ts";
 import { BLOCK_SIZE, SALT_SIZE } from "./cipher.ts";
+import type { FwknopKeys } from "./keys.ts";
 
 /** The shortest and the longest packet that fwknopd takes, in characters. */
 export const MIN_PACKET_SIZE = 140;
@@ -74,18 +76,25 @@ export function splitPacket(
   packet: Uint8Array,
   macLength: number,
 ): Split | null {
-  if (!holdsBlocks(packet.length, macLength)) return null;
+  return holdsBlocks(packet.length, macLength)
+    ? splitMac(packet, macLength, LEFT_OUT)
+    : null;
+}
+
+/** Splits a packet before an HMAC of so many characters; null if that has spare bits. */
+export function splitMac(
+  packet: Uint8Array,
+  macLength: number,
+  leftOut: Uint8Array,
+): Split | null {
   const end = packet.length - macLength;
-  const mac = parseBase64(textOf(packet.subarray(end)), { padding: "none" });
-  if (!mac) return null;
-  return { covered: concat(LEFT_OUT, packet.subarray(0, end)), mac };
+  const mac = parseAscii(packet.subarray(end));
+  return mac && { covered: concat(leftOut, packet.subarray(0, end)), mac };
 }
 
 /** Reads what the HMAC covers; null if it has spare bits. */
 export function readSealed(covered: Uint8Array): SealedMessage | null {
-  const bytes = parseBase64(textOf(covered), { padding: "none" })?.subarray(
-    MAGIC.length,
-  );
+  const bytes = parseAscii(covered)?.subarray(MAGIC.length);
   return bytes
     ? {
       salt: bytes.subarray(0, SALT_SIZE),
@@ -103,12 +112,19 @@ export function writeSealed(
   return bytesOf(formatBareBase64(concat(MAGIC, salt, ciphertext)));
 }
 
-/** Writes what {@linkcode splitPacket} splits. */
-export function joinPacket({ covered, mac }: Split): Uint8Array<ArrayBuffer> {
-  return concat(
-    covered.subarray(LEFT_OUT.length),
-    bytesOf(formatBareBase64(mac)),
-  );
+/** Writes what {@linkcode splitMac} splits, with the HMAC of a key, or without one. */
+export function joinPacket(
+  covered: Uint8Array,
+  key: FwknopKeys["hmac"],
+  leftOut = LEFT_OUT,
+): Uint8Array<ArrayBuffer> {
+  const mac = key ? formatBareBase64(hmac(key.type, key.key)(covered)) : "";
+  return concat(covered.subarray(leftOut.length), bytesOf(mac));
+}
+
+/** Reads base64 of ASCII bytes, without padding; null if it has spare bits. */
+export function parseAscii(ascii: Uint8Array): Uint8Array | null {
+  return parseBase64(String.fromCharCode(...ascii), { padding: "none" });
 }
 
 function charactersOf(text: string): Uint8Array {
@@ -119,8 +135,4 @@ function charactersOf(text: string): Uint8Array {
 
 function bytesOf(ascii: string): Uint8Array {
   return new TextEncoder().encode(ascii);
-}
-
-function textOf(ascii: Uint8Array): string {
-  return String.fromCharCode(...ascii);
 }

@@ -2,7 +2,6 @@
 
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import { failing, FailureError, UsageError } from "../../values/errors.ts";
-import { hmac } from "../crypto/hash.ts";
 import { encrypt } from "./cipher.ts";
 import { encryptArguments, gpgText, readArmour, sealGpg } from "./gpg.ts";
 import type {
@@ -74,10 +73,7 @@ export function sealMessage(
 ): Uint8Array<ArrayBuffer> {
   const text = encodeMessage(message);
   const covered = writeSealed(salt, encrypt(keys.mode, keys.key, salt, text));
-  const mac = keys.hmac
-    ? hmac(keys.hmac.type, keys.hmac.key)(covered)
-    : new Uint8Array();
-  const packet = joinPacket({ covered, mac });
+  const packet = joinPacket(covered, keys.hmac);
   if (packet.length < MIN_PACKET_SIZE || packet.length > MAX_PACKET_SIZE) {
     throw new UsageError(
       `a packet of fwknop's must have ${MIN_PACKET_SIZE} to ` +

@@ -36,18 +36,21 @@ import {
 } from "../crypto/curve25519.ts";
 import {
   type Dialect,
+  type NewRequest,
   type Opened,
   refuse,
   type Request,
   type Scene,
+  type Sealer,
 } from "../dialect.ts";
+import type { OpenmeProfileKeys } from "./keys.ts";
 
 /** Bytes of every packet. */
 export const PACKET_SIZE = 165;
 /** The UDP port that openme's clients knock at. */
 export const OPENME_PORT = 54154;
 /** Bytes that make a knock unlike any other, in its sealed part. */
-export const RANDOM_SIZE = 16;
+const RANDOM_SIZE = 16;
 
 const VERSION = 1;
 const KDF_INFO = "openme-v1-chacha20poly1305";
@@ -181,6 +184,41 @@ export function sealOpenme(
     sealChaCha(deriveKey(shared), keys.nonce, plaintext),
   );
   return concat(signed, signEd25519(importSigningKey(keys.seed), signed));
+}
+
+/** Seals openme's knocks with a profile's keys. */
+export function openmeSealer({ server, key }: OpenmeProfileKeys): Sealer {
+  return {
+    dialect: "openme",
+    answers: false,
+    seal(ask, { nowMs, random }) {
+      checkRequest(ask);
+      const keys = {
+        server,
+        seed: key,
+        ephemeral: random(KEY_SIZE),
+        nonce: random(NONCE_SIZE),
+        random: random(RANDOM_SIZE),
+      };
+      const timeNs = BigInt(Math.floor(nowMs)) * NS_PER_MS;
+      return {
+        packet: sealOpenme(keys, ask.address, timeNs),
+        openReply: () => null,
+      };
+    },
+  };
+}
+
+function checkRequest({ action, seconds }: NewRequest): void {
+  if (action !== "open") {
+    throw new UsageError(`openme can only open, got "${action}"`);
+  }
+  if (seconds > 0) {
+    throw new UsageError(
+      "openme cannot say for how long: the server knows it for this client",
+      'leave out --for, and "for" in the profile',
+    );
+  }
 }
 
 /** Reads the fields of a packet of 165 bytes that need no key; null for another size. */

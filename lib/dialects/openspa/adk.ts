@@ -5,8 +5,7 @@
  * @module
  */
 
-import { encodeBase32 } from "@std/encoding/base32";
-import { hotp, parseBase32 } from "../crypto/codes.ts";
+import { formatCodeSecret, hotp, parseBase32 } from "../crypto/codes.ts";
 
 /** Bytes of a secret. */
 export const ADK_SECRET_SIZE = 4;
@@ -22,9 +21,7 @@ export function parseAdkSecret(text: string): Uint8Array | null {
 }
 
 /** Writes what {@linkcode parseAdkSecret} reads. */
-export function formatAdkSecret(secret: Uint8Array): string {
-  return encodeBase32(secret).replace(/=+$/, "");
-}
+export const formatAdkSecret = formatCodeSecret;
 
 /** Computes the proof, 0 to 999,999,999, at a time in Unix milliseconds. */
 export function adkProof(secret: Uint8Array, timeMs: number): number {
