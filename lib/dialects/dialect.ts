@@ -117,20 +117,22 @@ export type Opened =
     /** Seals the reply; `random` is 32 fresh bytes. Empty: none is sent. */
     readonly seal: (answer: Answer, random: Uint8Array) => Uint8Array;
   }
-  | Refused & {
+  | {
+    readonly ok: false;
+    readonly why: PacketRefusal;
+    /** The client, where the packet proved it before it was refused. */
+    readonly client?: string;
     /** Reply to send anyway: the answer to a check that its browser repeats. */
     readonly answer?: Uint8Array<ArrayBuffer>;
     /** Opens it by a slow step, such as running gpg; `why` is the result for callers that do not wait. */
     readonly later?: () => Promise<Opened>;
   };
 
-/** A packet that is refused. */
-export interface Refused {
-  readonly ok: false;
-  readonly why: PacketRefusal;
-  /** The client, where the packet proved it before it was refused. */
-  readonly client?: string;
-}
+/** A packet that is refused, and no more to it. */
+export type Refused = Pick<
+  Extract<Opened, { readonly ok: false }>,
+  "ok" | "why" | "client"
+>;
 
 /** Refuses a packet, which proved its client or none. */
 export function refuse(why: PacketRefusal, client?: string): Refused {

@@ -47,7 +47,6 @@ interface DialectEntry<C, P> {
   /** Loads the server's side; `openPgp` opens what takes gpg. */
   open(): Promise<(keys: ServerKeys, openPgp?: OpenPgp) => Dialect>;
   explain(): Promise<ExplainSide>;
-  /** Loads the client's side. */
   seal(): Promise<(keys: P) => Sealer>;
   /** Loads `client add` for clients of another tool's; absent: it is our own. */
   enrol?(): Promise<(asked: Enrolling, keys: ServerKeys) => NewKeys>;
@@ -139,10 +138,8 @@ export const DIALECTS = ENTRIES as Readonly<
   Record<DialectName, DialectEntry<unknown, unknown>>
 >;
 
-/** The names of all dialects. */
 export const DIALECT_NAMES = Object.keys(DIALECTS) as DialectName[];
 
-/** The dialects that a client has keys for. */
 export function dialectsOf(client: ClientKeys): DialectName[] {
   return DIALECT_NAMES.filter((name) => client[name] !== null);
 }
@@ -207,7 +204,6 @@ export const OWN_FIELDS = fieldsOf(({ own }) => own && section(own.schema)) as {
   readonly [N in KeyedDialect]: Field<{ readonly key: string }>;
 };
 
-/** The fields of a profile's keys. */
 export const PROFILE_FIELDS = fieldsOf(({ profile }) =>
   optional(profile, null)
 ) as {

@@ -14,7 +14,6 @@ import { formatPortRange, type PortRange } from "../values/ports.ts";
 export interface Grant {
   /** Canonical; or a network, "192.0.2.0/24", which is never for a single use and leads nowhere else. */
   readonly address: string;
-  /** One port, or a range. */
   readonly ports: PortRange;
   /** Unix milliseconds. */
   readonly untilMs: number;
@@ -193,7 +192,6 @@ export interface KernelExtras {
 /** 4 for IPv4, 6 for IPv6. */
 export type Family = 4 | 6;
 
-/** Both. */
 export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Which family a canonical address is of. */
@@ -241,7 +239,6 @@ export function canCut({ protocol, first, last }: PortRange): boolean {
  */
 export const OWNER = "made by knock";
 
-/** Lines, ended. */
 export function lines(...all: readonly string[]): string {
   return all.map((line) => line + "\n").join("");
 }

@@ -10,7 +10,6 @@ import type { Endpoint } from "../values/address.ts";
 
 export interface Runtime {
   readonly name: "deno" | "bun" | "node";
-  /** The runtime's version, as `2.9.6`. */
   readonly version: string;
   readonly platform: "linux" | "darwin" | "windows";
   /** The processor, in Node's words: "x64", "arm64". */
@@ -29,7 +28,6 @@ export interface Runtime {
   groupId(): number | null;
   /** Does what follows with the rights of another user and group, until stopped; for root. Throws {@linkcode SystemError}. */
   actAs(user: number, group: number): Stoppable;
-  /** This machine's name. */
   hostName(): string;
   /** Addresses of this machine's interfaces but loopback, canonical. */
   ownAddresses(): string[];

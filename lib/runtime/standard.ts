@@ -15,7 +15,6 @@ const OPEN_FILES = "/proc/self/fd";
 
 /** For shutdown(2): nothing more is written. */
 const SHUT_WR = 1;
-/** For open(2). */
 const O_WRONLY = 1;
 
 const LIBC = {

@@ -7,7 +7,6 @@
 import { isLoopback } from "../values/address.ts";
 import { decodeIp, type Packet } from "./packet.ts";
 
-/** A packet of a capture. */
 export interface Captured {
   /** When it was captured, Unix milliseconds with their fraction. */
   readonly atMs: number;

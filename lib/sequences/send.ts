@@ -40,7 +40,6 @@ const SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
-/** Makes a knocker for one address, canonical. */
 export async function openKnocker(
   runtime: Runtime,
   address: string,

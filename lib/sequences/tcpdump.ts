@@ -123,7 +123,6 @@ const COUNTS = /^\d+ packets? (captured|received|dropped)/;
 /** Most characters kept of its standard error. */
 const MAX_WORDS = 300;
 
-/** Callbacks of a capture. */
 export interface CaptureListener {
   /** A packet came. */
   hear(captured: Captured): void;
@@ -135,7 +134,6 @@ export interface CaptureListener {
   lastPid(): number | null;
 }
 
-/** One tcpdump. */
 export class Capture {
   readonly #runtime: Runtime;
   readonly #argv: readonly string[];

@@ -23,7 +23,6 @@ export interface Prefix {
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 /** One to four hexadecimal digits: 16 bits. */
 const GROUP = /^[0-9a-f]{1,4}$/i;
-/** Groups of 16 bits in an IPv6 address. */
 const GROUPS = 8;
 
 /** Bits of the prefix that IPv4 is mapped into: a shorter prefix is one of IPv6. */

@@ -1,6 +1,5 @@
 /** Bytes in text: base64 in its forms (RFC 4648), and UUIDs (RFC 9562). */
 
-/** A form of base64. */
 interface Base64Form {
   /** The alphabet of RFC 4648 §4, or that of §5. Default: "base64". */
   readonly alphabet?: "base64" | "base64url";

@@ -107,7 +107,6 @@ export function connectionFailure(words: string): SystemError | null {
   return known ? new SystemError(known[1], known[2]) : null;
 }
 
-/** The causes of failed connections. */
 const CAUSES: readonly (readonly [RegExp, code: string, words: string])[] = [
   [/refused/i, "ECONNREFUSED", "connection refused"],
   [

@@ -21,10 +21,8 @@ export interface Schema<T> {
   readonly json: JsonSchema;
 }
 
-/** A key of a mapping. */
 export interface Field<T, F = T> {
   readonly schema: Schema<T>;
-  /** True if the key is required. */
   readonly needed: boolean;
   /** Value if the key is absent or wrong; undefined: the mapping is unusable then. */
   readonly fallback: F | undefined;
@@ -95,7 +93,6 @@ export const words: Schema<string> = text(
   { json: { minLength: 1 } },
 );
 
-/** One of some words. */
 export function oneOf<const W extends string>(
   words: readonly W[],
 ): Schema<W> {

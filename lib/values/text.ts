@@ -117,11 +117,9 @@ const STYLES = {
 /** Gives a text, made safe for a terminal, a colour or a weight. */
 export type Paint = (style: keyof typeof STYLES, text: string) => string;
 
-/** Painting on a terminal with colours. */
 export const coloured: Paint = (style, text) =>
   `\x1b[${STYLES[style]}m${escapeUnsafe(text)}\x1b[m`;
 
-/** Painting without colours. */
 export const plain: Paint = (_, text) => escapeUnsafe(text);
 
 /** Columns padded to their widest cell, a line each. */

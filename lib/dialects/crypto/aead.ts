@@ -4,7 +4,6 @@ import { concat } from "../../values/bytes.ts";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { createCipheriv, createDecipheriv, getCiphers } from "node:crypto";
 
-/** Bytes of a nonce. */
 export const NONCE_SIZE = 12;
 /** Bytes of a tag, behind the ciphertext. */
 export const TAG_SIZE = 16;

@@ -217,7 +217,6 @@ export type FwknopProfileKeys =
     readonly hmac: FwknopKeys["hmac"];
   });
 
-/** Keys in a keyring of gpg's. */
 export interface FwknopProfileGpg {
   /** The folder of the keyring. */
   readonly home: string;

@@ -35,7 +35,6 @@ export interface Message {
   readonly serverAuth: string | null;
   /** Seconds, for the types with a timeout. */
   readonly timeout: number | null;
-  /** Hash of the checksum. */
   readonly checksum: DigestType;
 }
 

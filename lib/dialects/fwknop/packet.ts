@@ -38,7 +38,6 @@ export interface Split {
   readonly mac: Uint8Array;
 }
 
-/** The salt and the ciphertext. */
 interface SealedMessage {
   /** 8 bytes. */
   readonly salt: Uint8Array;

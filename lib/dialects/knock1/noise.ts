@@ -46,7 +46,6 @@ export interface HandshakeState {
   readonly h: Uint8Array;
 }
 
-/** Keys of the initiator. */
 interface InitiatorKeys {
   readonly own: KeyPair;
   /** Fresh for every handshake. */
@@ -71,7 +70,6 @@ interface WrittenMessage {
   readonly chain: HandshakeState;
 }
 
-/** Result of reading message 1. */
 type ReadMessage1<T extends Initiator> =
   | {
     readonly ok: true;

@@ -16,7 +16,6 @@ import { isZero, readItems, writeItems } from "./items.ts";
 
 /** Size of a knock's payload in bytes. */
 export const PAYLOAD_SIZE = 96;
-/** Size of a reply's payload in bytes. */
 const REPLY_PAYLOAD_SIZE = 32;
 
 /** Contents of a knock: a request without its sender. */

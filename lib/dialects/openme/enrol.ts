@@ -43,7 +43,6 @@ interface OpenmeNames {
   readonly key: string;
 }
 
-/** Names of a client file. */
 const YAML_NAMES: OpenmeNames = {
   host: "server_host",
   port: "server_udp_port",
@@ -51,7 +50,6 @@ const YAML_NAMES: OpenmeNames = {
   secret: "private_key",
   key: "public_key",
 };
-/** Names of a QR code. */
 const QR_NAMES: OpenmeNames = {
   host: "host",
   port: "udp_port",

@@ -7,7 +7,6 @@
 
 import { formatCodeSecret, hotp, parseBase32 } from "../crypto/codes.ts";
 
-/** Bytes of a secret. */
 export const ADK_SECRET_SIZE = 4;
 
 const STEP_MS = 60_000;

@@ -16,7 +16,6 @@ import { formatAdkSecret, parseAdkSecret } from "./adk.ts";
 import { openspaClient, RSA_BITS } from "./keys.ts";
 import { OPENSPA_PORT } from "./open.ts";
 
-/** Version of the files. */
 const OSPA_VERSION = "0.2";
 /** The cipher suite's name, as OpenSPA's own verification wants it. */
 const OSPA_SUITE = "CipherSuite_RSA_SHA256_AES256CBC";

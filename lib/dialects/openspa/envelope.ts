@@ -29,10 +29,8 @@ import {
 } from "../crypto/rsa.ts";
 import { readItems, writeItems } from "./tlv.ts";
 
-/** Bytes of a header. */
 export const HEADER_SIZE = 8;
 
-/** Contents of a header. */
 export interface Header {
   readonly type: "request" | "response";
   /** 2 is the version that is spoken here. */
@@ -49,7 +47,6 @@ export interface Header {
 interface Letter {
   /** The header and the packet, which the signature covers. */
   readonly signed: Uint8Array;
-  /** The packet's items. */
   readonly packet: Uint8Array;
   readonly signature: Uint8Array;
   /** The session, sealed and open, to be kept once it proved its sender. */
@@ -170,7 +167,6 @@ export function openEnvelope(
   return { signed, packet, signature, sealedSession, session };
 }
 
-/** True if a letter was signed by this key. */
 export function isSigned(letter: Letter, sender: KeyObject): boolean {
   return verifyRsa(sender, letter.signed, letter.signature);
 }

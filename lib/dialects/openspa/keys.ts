@@ -28,7 +28,6 @@ export interface OpenspaOwnKey extends OwnKey<RsaKey> {
   readonly adkSecret: Uint8Array | null;
 }
 
-/** The keys of a profile. */
 export interface OpenspaProfileKeys {
   /** 16 bytes. */
   readonly uuid: Uint8Array;

@@ -19,7 +19,6 @@ export const UUID_SIZE = 16;
 /** The longest duration of a response, in seconds: 24 bits. */
 export const MAX_DURATION = 0xff_ffff;
 
-/** Contents of a request. */
 export interface OpenspaRequest {
   /** Unix milliseconds, whole seconds on the wire. */
   readonly timestampMs: number;
@@ -32,7 +31,6 @@ export interface OpenspaRequest {
   readonly target: string;
 }
 
-/** Contents of a response. */
 interface OpenspaResponse {
   readonly ports: PortRange;
   readonly target: string;
@@ -92,7 +90,6 @@ export function encodeRequest(request: OpenspaRequest): Uint8Array {
 
 /** Contents of a request for a protocol without ports, such as ICMP. */
 interface OtherRequest extends Omit<OpenspaRequest, "ports"> {
-  /** IANA's number. */
   readonly protocol: number;
 }
 

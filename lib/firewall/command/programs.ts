@@ -67,7 +67,6 @@ export function unknownPlaceholders(argv: readonly string[]): string[] {
   );
 }
 
-/** The known placeholders in a program and its arguments. */
 export function knownPlaceholders(argv: readonly string[]): string[] {
   return argv.flatMap((argument) =>
     [...argument.matchAll(PLACEHOLDER)]

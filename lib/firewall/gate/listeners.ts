@@ -65,7 +65,6 @@ export class GateListeners {
     );
   }
 
-  /** Lets go of all ports. */
   async close(): Promise<void> {
     await closeAll(this.#listeners.values());
     this.#listeners.clear();
@@ -120,7 +119,6 @@ export function readTargets(services: readonly Guarded[]): Targets {
   return targets;
 }
 
-/** Error of a port that cannot be listened on, with a hint. */
 function listenError(port: number, error: SystemError): FirewallError {
   const hints: Readonly<Record<string, string>> = {
     EADDRINUSE: "let the service itself listen elsewhere, such as on " +

@@ -251,7 +251,6 @@ function note(
 
 const IPTABLES = /^(?:legacy )?ip6? (?:filter|mangle)$/;
 
-/** True if the chain is this program's. */
 export function isOwn(table: string, name: string, { chain }: Own): boolean {
   return chain !== null &&
     (chain === `${table} ${name}` || chain === name && IPTABLES.test(table));

@@ -73,7 +73,6 @@ export function parseIptablesSave(
   return [...named.values()].flatMap((chains) => [...chains.values()]);
 }
 
-/** True if a line is a rule of a chain. */
 export function isOfChain(line: string, chain: string | null): boolean {
   return chain !== null && line.startsWith(`-A ${chain} `);
 }

@@ -25,7 +25,6 @@ export interface Probe {
 /** Truth of a condition; maybe: for some sources, interfaces, rates or marks. */
 export type Match = "yes" | "no" | "maybe";
 
-/** Decision of a rule. */
 export type RuleAction =
   | { readonly do: "accept" | "drop" | "return" | "pass" | "unknown" }
   | { readonly do: "jump" | "goto"; readonly chain: string }
@@ -34,7 +33,6 @@ export type RuleAction =
   /** To another port of this machine; null = the same or unknown. */
   | { readonly do: "redirect"; readonly port: number | null };
 
-/** A rule of the host. */
 export interface HostRule {
   readonly match: (probe: Probe) => Match;
   readonly action: RuleAction;
@@ -42,7 +40,6 @@ export interface HostRule {
   readonly text: string;
 }
 
-/** A chain of the host. */
 export interface FilterChain {
   /** Such as "inet filter"; "legacy ip filter" for the kernel's own iptables. */
   readonly table: string;

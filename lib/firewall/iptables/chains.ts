@@ -214,7 +214,6 @@ export function changeHeld(
   return after;
 }
 
-/** Those of one family. */
 function ofFamily(family: Family, held: Held): Grant[] {
   return [...held.values()].filter(({ address }) =>
     familyOf(address) === family

@@ -33,7 +33,6 @@ import {
   removeScript,
 } from "./rules.ts";
 
-/** Mode and name of the chain. */
 interface IptablesOptions {
   readonly mode: "guard" | "accept";
   /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */

@@ -72,7 +72,6 @@ export function ourChains(listing: string): string[] {
 
 /** A chain's rules in a form that can be compared. */
 interface Portrait {
-  /** The grants' rules, in order. */
   readonly grants: string;
   /** The other rules, as they stand. */
   readonly others: string;

@@ -13,7 +13,6 @@ const TIMEOUT_MS = 30_000;
 /** Folder of programs that are not in the PATH. */
 const FOLDER = "/usr/sbin/";
 
-/** The programs of one variant. */
 export class Iptables {
   readonly #runtime: Runtime;
   readonly #variant: Variant;

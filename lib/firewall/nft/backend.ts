@@ -63,7 +63,6 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly #ranges = new NftRanges();
   readonly #targets: NftTargets;
   readonly #choice: PrefilterChoice;
-  /** Null: not wanted. */
   readonly #xdp: Xdp | null;
   /** True if the kernel has a hook at the interfaces; null = not tried yet. */
   #hasIngress: boolean | null = null;

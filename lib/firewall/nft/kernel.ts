@@ -184,7 +184,6 @@ export class NftKernel {
     }
   }
 
-  /** Lets go of nft. */
   close(): void {
     this.#nft.close();
   }

@@ -26,7 +26,6 @@ export interface NftListing {
   readonly own: string | null;
   /** Our objects in the table of the host's chain. */
   readonly host: readonly Listed[];
-  /** True if that table exists. */
   readonly hasHostTable: boolean;
 }
 
@@ -43,7 +42,6 @@ export function findTable(listing: string, table: string): string | null {
   return listing.slice(start, listing.indexOf("\n}\n", start) + 3);
 }
 
-/** Reads the objects of a table. */
 export function readTable(table: string): Listed[] {
   const blocks = table.matchAll(
     /^\t(chain|set|map|counter) (\S+) \{\n(?:\t\t.*\n|\n)*?\t\}$/gm,
@@ -65,7 +63,6 @@ export function ownTable(listing: string): string | null {
   );
 }
 
-/** True if a table of our name is ours. */
 export function isOurs(table: string): boolean {
   return table.split("\n")[1]?.trim() === `comment "${OWNER}"`;
 }
@@ -134,7 +131,6 @@ export function dropOldText(): string {
   return lines(`flush ${chain}`, `delete ${chain}`);
 }
 
-/** Deletes the table. */
 export const REMOVAL = lines(`delete table ${TABLE}`);
 
 /** A table or chain of ours, and the scripts that take it away, one after another. */

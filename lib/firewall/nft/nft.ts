@@ -23,7 +23,6 @@ import {
   probeText,
 } from "./rules/sets.ts";
 
-/** Options of the backend. */
 interface NftOptions {
   readonly mode: "guard" | "accept";
   /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */

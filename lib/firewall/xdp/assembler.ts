@@ -74,12 +74,10 @@ export function set(to: Register, value: number): Line {
   return { code: ALU64 | MOV, to, value };
 }
 
-/** Copies a register. */
 export function move(to: Register, from: Register): Line {
   return { code: ALU64 | MOV | FROM_REGISTER, to, from };
 }
 
-/** Adds a value to a register. */
 export function add(to: Register, value: number): Line {
   return { code: ALU64 | ADD, to, value };
 }
@@ -99,7 +97,6 @@ export function mapPointer(to: Register, fd: number): Line {
   return { code: LD_IMM64, to, from: MAP_FD, value: fd, upper: 0 };
 }
 
-/** Goes on at a label. */
 export function jump(label: string): Line {
   return { code: JMP, goto: label };
 }

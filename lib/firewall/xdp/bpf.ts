@@ -223,7 +223,6 @@ export class Bpf {
     return this.#libc.call("if_nametoindex", bytes) as number;
   }
 
-  /** Closes a map, a program or a link. */
   close(fd: number): void {
     this.#libc.call("close", fd);
   }
@@ -262,7 +261,6 @@ export function inMemory(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return copy;
 }
 
-/** A number as 4 bytes. */
 function word(value: number): Uint8Array {
   return new Uint8Array(new Uint32Array([value]).buffer);
 }

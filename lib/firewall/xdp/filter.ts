@@ -46,7 +46,6 @@ export class Filter {
     }
   }
 
-  /** The program. */
   get program(): number {
     return this.#program!;
   }
@@ -96,7 +95,6 @@ export class Filter {
   }
 }
 
-/** The elements of a hash. */
 class Elements {
   readonly map: number;
   readonly #bpf: Bpf;

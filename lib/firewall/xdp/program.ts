@@ -53,7 +53,6 @@ export const VERDICTS = { drop: 1, pass: 2 } as const;
 // Registers: those that outlive a call.
 /** Frame, moved on by 4 bytes for each VLAN tag. */
 const FRAME = 6;
-/** UDP header. */
 const UDP = 7;
 /** Bytes that IP carries; all ones in a first fragment, which does not say. */
 const CARRIED = 8;
@@ -88,7 +87,6 @@ const TAG_SIZE = 8;
 /** Magic cookie of STUN, 21 12 a4 42, as a little-endian machine loads it. */
 const COOKIE = 0x42a41221;
 
-/** The program's bytes. */
 export function filterProgram(parts: FilterParts): Uint8Array<ArrayBuffer> {
   return assemble([
     load(4, END, 1, MD_END),
@@ -259,7 +257,6 @@ function unless(register: Register, size: number, label: string): Line[] {
   ];
 }
 
-/** Looks up a tag of the datagram in a map. */
 function lookUpTag(map: number, at: number): Line[] {
   return [
     load(8, 3, UDP, at),

@@ -11,7 +11,6 @@ import { Bpf, BpfError, type MODES } from "./bpf.ts";
 import { Filter } from "./filter.ts";
 import { REASONS } from "./program.ts";
 
-/** A program at an interface. */
 interface Attached {
   readonly link: number;
   readonly index: number;

@@ -32,7 +32,6 @@ const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */
 export const WEB_TAG_SIZE = 6;
 
-/** Offset of the mac in the knock. */
 export const WEB_MAC_AT = WEB_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1 web");
 const MAC_LABEL = "knock/1 web mac";

@@ -63,7 +63,6 @@ export function intervalKind(
   return bits === null ? "at" : `at${networkKind(bits)}`;
 }
 
-/** Kind of the set that a grant belongs to. */
 export function kindOf({ address, at, once, ports, to }: Grant): SetKind {
   if (at || address.includes("/")) {
     return intervalKind({ address, ...at && { at } });
@@ -150,7 +149,6 @@ export function addElements(
   return statements("add", place, kind, live, nowMs);
 }
 
-/** Deletes elements that are there. */
 export function deleteElements(
   place: TablePlace,
   kind: SetKind,

@@ -50,7 +50,6 @@ export class NftRanges {
     );
   }
 
-  /** The script of what changes. */
   changeText(
     places: readonly TablePlace[],
     changed: Pieces,
@@ -67,7 +66,6 @@ export class NftRanges {
     return text;
   }
 
-  /** All pieces, with what changes. */
   with(changed: Pieces): Pieces {
     return new Map([...this.#known, ...changed]);
   }

@@ -22,7 +22,6 @@ const COUNTERS: Readonly<Record<string, string>> = {
   no_knock: "kernel: no knock",
 };
 
-/** The counters of the prefilter. */
 export function prefilterObjects(): string[] {
   return ["wrong_length", "wrong_tag"].map(counterText);
 }
@@ -181,7 +180,6 @@ export const SNIFF_GROUP = 62_202;
 /** Counter of what came to a sniffed port and is not logged. */
 export const SNIFF_COUNTER = "no_knock";
 
-/** The chain that logs knocks. */
 export function sniffChain(sniffed: Sniffed): ChainText {
   const { ports, forms, tags, webTags = [] } = sniffed;
   const log = `log group ${SNIFF_GROUP} queue-threshold 1 accept`;

@@ -37,7 +37,6 @@ export type SetKind =
  */
 type NetworkKind = `net${number}_`;
 
-/** Name of that kind. */
 export function networkKind(bits: number): NetworkKind {
   return `net${bits}_`;
 }
@@ -79,7 +78,6 @@ export interface TablePlace {
   readonly kinds: readonly SetKind[];
 }
 
-/** Our own table. */
 export function ownPlace(kinds: readonly SetKind[]): TablePlace {
   return { table: TABLE, prefix: "", families: FAMILIES, kinds };
 }
@@ -113,7 +111,6 @@ export function eachSet(
   );
 }
 
-/** The names of all sets of a place. */
 export function setNames(place: TablePlace): string[] {
   return eachSet(
     place,
@@ -139,7 +136,6 @@ const SET_OPTIONS: Readonly<Partial<Record<SetKind, string>>> = {
   landed: `flags timeout; size ${SMALL_SIZE}`,
 };
 
-/** A set as a line of its table. */
 export function setText(
   place: TablePlace,
   kind: SetKind,
@@ -261,7 +257,6 @@ export function hostTable({ family, table }: HostChain): string {
 
 /** A chain of our own table, as text. Pure. */
 
-/** A chain with its rules. */
 export interface ChainText {
   readonly name: string;
   /** `type … hook … priority …; policy accept;`; null = other chains jump to it. */

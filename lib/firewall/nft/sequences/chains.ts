@@ -22,7 +22,6 @@ export interface Node {
   readonly depth: number;
   /** True if there are hits behind it. */
   readonly isInner: boolean;
-  /** Sequences that are complete here. */
   readonly complete: readonly Sequence[];
   /** The times that sequences through here may take, ms, each once, longest first. */
   readonly withinMs: readonly number[];
@@ -166,7 +165,6 @@ export const SOURCE: Readonly<Record<Family, string>> = {
   6: "ip6 saddr",
 };
 
-/** Only packets of one family. */
 export const ONLY: Readonly<Record<Family, string>> = {
   4: "meta nfproto ipv4",
   6: "meta nfproto ipv6",
@@ -197,7 +195,6 @@ function arriveName({ id }: Node, family: Family): string {
   return `${PREFIX}arrive${family}_${id}`;
 }
 
-/** The chain of a port. */
 export function hitName({ protocol, port }: Hit): string {
   return `${PREFIX}${protocol}_${port}`;
 }

@@ -68,7 +68,6 @@ export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
   };
 }
 
-/** Options of the rules. */
 interface KernelOptions {
   /** The NFLOG group of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
   readonly group: number;
@@ -244,7 +243,6 @@ function baseChain(
 /** Fails where the kernel cannot tell at which ports something listens (nft_socket). */
 const SOCKET_PROBE = probeText("socket wildcard { 0, 1 } return");
 
-/** The sequences of one server. */
 export class NftSequences {
   readonly #nft: Nft;
   /** True: the rules are in our own table, as in mode guard. */
