@@ -18,23 +18,30 @@ const BUFFER_KIB = 16_384;
 /** IPv6 extension headers (RFC 8200 §4), which the filter does not look behind. */
 const EXTENSIONS = [0, 43, 44, 51, 60];
 
-/** Packets that come in at any interface, also at one that is added later. */
-export function sniffCommand(ports: readonly Hit[]): string[] {
+/** A capture of so many bytes a packet, to standard output. */
+function capturing(
+  source: readonly string[],
+  snapSize: number,
+  ...filter: readonly string[]
+): string[] {
   // deno-fmt-ignore
   return [
-    "tcpdump", "-i", "any", "-Q", "in", "-n", "-p", "--immediate-mode",
-    "-B", `${BUFFER_KIB}`, "-s", `${SNAP_SIZE}`, "-U", "-w", "-",
-    captureFilter(ports),
+    "tcpdump", "-i", ...source,
+    "-B", `${BUFFER_KIB}`, "-s", `${snapSize}`, "-U", "-w", "-", ...filter,
   ];
+}
+
+/** Whatever comes in at any interface, also at one that is added later. */
+const INCOMING = ["any", "-Q", "in", "-n", "-p", "--immediate-mode"];
+
+/** Packets that come in to some ports. */
+export function sniffCommand(ports: readonly Hit[]): string[] {
+  return capturing(INCOMING, SNAP_SIZE, captureFilter(ports));
 }
 
 /** Packets that firewall rules log to a group. */
 export function logCommand(group: number, snapSize = SNAP_SIZE): string[] {
-  // deno-fmt-ignore
-  return [
-    "tcpdump", "-i", `nflog:${group}`, "-n", "-B", `${BUFFER_KIB}`,
-    "-s", `${snapSize}`, "-U", "-w", "-",
-  ];
+  return capturing([`nflog:${group}`, "-n"], snapSize);
 }
 
 /** Size of a captured knock: longer than any, with its headers. */
@@ -50,12 +57,7 @@ export function sniffedKnocks(
   ports: readonly number[],
   forms: readonly KernelForm[],
 ): string[] {
-  // deno-fmt-ignore
-  return [
-    "tcpdump", "-i", "any", "-Q", "in", "-n", "-p", "--immediate-mode",
-    "-B", `${BUFFER_KIB}`, "-s", `${KNOCK_SIZE}`, "-U", "-w", "-",
-    knockFilter(ports, forms),
-  ];
+  return capturing(INCOMING, KNOCK_SIZE, knockFilter(ports, forms));
 }
 
 /**

@@ -23,10 +23,7 @@ import {
 } from "./programs.ts";
 
 /** The two programs with their arguments, placeholders among them. */
-interface OpenAndClose {
-  readonly open: readonly string[];
-  readonly close: readonly string[];
-}
+type OpenAndClose = Readonly<Record<"open" | "close", readonly string[]>>;
 
 /** Longest run of a program; the changes after it wait that long. */
 const LIMIT_MS = 10_000;

@@ -7,7 +7,12 @@
 
 import { type Endpoint, parseAddress } from "../../values/address.ts";
 import { type PortRange, portText } from "../../values/ports.ts";
-import { FAMILIES, type Family, familyOf } from "../firewall.ts";
+import {
+  FAMILIES,
+  type Family,
+  familyOf,
+  type FirewallConfig,
+} from "../firewall.ts";
 import { DEFAULT_CHAIN as OWN_CHAIN } from "../iptables/rules.ts";
 import {
   DEFAULT_CHAIN as HOST_CHAIN,
@@ -40,11 +45,7 @@ export interface Blocked {
 }
 
 /** A firewall as a configuration describes it. */
-interface Described {
-  readonly backend: "nft" | "iptables" | "gate" | "command";
-  readonly mode: "guard" | "accept";
-  readonly chain: string | null;
-}
+type Described = Pick<FirewallConfig, "backend" | "mode" | "chain">;
 
 /** Ports of a range that are asked about, from each of its ends. */
 const PROBED = 8;

@@ -65,7 +65,9 @@ export function proposeInterfaces(
     "backend" | "mode" | "interfaces"
   >,
 ): Proposal | null {
-  if (!guards(backend, mode) || interfaces.length > 0) return null;
+  const guards = mode === "guard" &&
+    (backend === "nft" || backend === "iptables");
+  if (!guards || interfaces.length > 0) return null;
   const { bridges, outer } = sortInterfaces(names);
   if (bridges.length === 0 || outer.length === 0) return null;
   return {
@@ -88,11 +90,4 @@ export function interfaceWarnings(
     `firewall.interfaces: there is no interface "${name}" yet: ports are ` +
     "guarded there as soon as there is"
   );
-}
-
-function guards(
-  backend: FirewallConfig["backend"],
-  mode: FirewallConfig["mode"],
-): boolean {
-  return mode === "guard" && (backend === "nft" || backend === "iptables");
 }

@@ -11,6 +11,7 @@ import {
   type Family,
   familyOf,
   type Firewall,
+  type FirewallConfig,
   FirewallError,
   type Grant,
   type Guarded,
@@ -33,13 +34,10 @@ import {
   removeScript,
 } from "./rules.ts";
 
-interface IptablesOptions {
-  readonly mode: "guard" | "accept";
-  /** The chain's name; null = {@linkcode DEFAULT_CHAIN}. */
-  readonly chain: string | null;
-  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
-  readonly interfaces?: readonly string[];
-}
+/** Without a chain, {@linkcode DEFAULT_CHAIN}; without interfaces, all but the loopback. */
+type IptablesOptions =
+  & Pick<FirewallConfig, "mode" | "chain">
+  & Partial<Pick<FirewallConfig, "interfaces">>;
 
 /**
  * Opens the iptables backend; throws FirewallError when iptables cannot be

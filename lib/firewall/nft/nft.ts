@@ -3,10 +3,9 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   type Firewall,
+  type FirewallConfig,
   FirewallError,
   type Guarded,
-  type PrefilterChoice,
-  type Refuse,
 } from "../firewall.ts";
 import { NftFirewall } from "./backend.ts";
 import { NftKernel } from "./kernel.ts";
@@ -23,17 +22,10 @@ import {
   probeText,
 } from "./rules/sets.ts";
 
-interface NftOptions {
-  readonly mode: "guard" | "accept";
-  /** Where mode accept puts its rules, "FAMILY TABLE CHAIN"; null = the default. */
-  readonly chain: string | null;
-  /** Interfaces at which ports are guarded; none or absent = all but the loopback. */
-  readonly interfaces?: readonly string[];
-  /** Absent = auto. */
-  readonly prefilter?: PrefilterChoice;
-  /** Answer of a closed port; absent = none. */
-  readonly refuse?: Refuse;
-}
+/** Without interfaces, all but the loopback; without the others, auto and drop. */
+type NftOptions =
+  & Pick<FirewallConfig, "mode" | "chain">
+  & Partial<Pick<FirewallConfig, "interfaces" | "prefilter" | "refuse">>;
 
 /** Opens the nft backend; throws FirewallError when nftables cannot be used. */
 export async function nftFirewall(

@@ -30,7 +30,7 @@ import {
 } from "./assembler.ts";
 
 /** Ports, and the file descriptors of the maps. */
-interface FilterParts {
+interface FilterSetting {
   /** UDP ports at which only knock/1 is spoken. */
   readonly ports: readonly number[];
   /** Hash: 8 bytes of a tag -> {@linkcode TAG_KINDS}, 4 bytes. */
@@ -87,7 +87,9 @@ const TAG_SIZE = 8;
 /** Magic cookie of STUN, 21 12 a4 42, as a little-endian machine loads it. */
 const COOKIE = 0x42a41221;
 
-export function filterProgram(parts: FilterParts): Uint8Array<ArrayBuffer> {
+export function filterProgram(
+  { ports, tags, addresses, counters }: FilterSetting,
+): Uint8Array<ArrayBuffer> {
   return assemble([
     load(4, END, 1, MD_END),
     load(4, FRAME, 1, MD_DATA),
@@ -95,10 +97,10 @@ export function filterProgram(parts: FilterParts): Uint8Array<ArrayBuffer> {
     ...ipv4(),
     ...ipv6(),
     { label: "datagram" },
-    ...toThisMachine(parts),
-    ...browsersCheck(parts),
+    ...toThisMachine(ports, addresses),
+    ...browsersCheck(tags),
     { label: "knock" },
-    ...knock(parts),
+    ...knock(tags),
     { label: "pass" },
     set(0, VERDICTS.pass),
     exit,
@@ -108,7 +110,7 @@ export function filterProgram(parts: FilterParts): Uint8Array<ArrayBuffer> {
       jump("drop"),
     ]),
     { label: "drop" },
-    ...drop(parts),
+    ...drop(counters),
   ]);
 }
 
@@ -187,7 +189,7 @@ function ipv6(): Line[] {
 }
 
 /** Passes what is to other ports or other hosts. */
-function toThisMachine({ ports, addresses }: FilterParts): Line[] {
+function toThisMachine(ports: readonly number[], addresses: number): Line[] {
   return [
     load(2, 3, UDP, 2),
     ...[...new Set(ports)].map((port) =>
@@ -201,7 +203,7 @@ function toThisMachine({ ports, addresses }: FilterParts): Line[] {
 }
 
 /** Passes a browser's connectivity check with a tag of a browser's knock. */
-function browsersCheck({ tags }: FilterParts): Line[] {
+function browsersCheck(tags: number): Line[] {
   const at = UDP_SIZE;
   return [
     ...unless(UDP, WEB_TAG_AT + TAG_SIZE, "knock"),
@@ -219,7 +221,7 @@ function browsersCheck({ tags }: FilterParts): Line[] {
 }
 
 /** Passes what has the length of a knock and a tag; goes on to the reason else. */
-function knock({ tags }: FilterParts): Line[] {
+function knock(tags: number): Line[] {
   return [
     load(2, 3, UDP, 4),
     jumpIf(3, "!=", swapped(TAGGED_SIZE), "wrong_length"),
@@ -234,7 +236,7 @@ function knock({ tags }: FilterParts): Line[] {
 }
 
 /** Counts the reason in register 3, and drops the frame. */
-function drop({ counters }: FilterParts): Line[] {
+function drop(counters: number): Line[] {
   return [
     store(4, STACK, REASON_AT, 3),
     ...lookUp(counters, REASON_AT),

@@ -1,6 +1,6 @@
 /** The one reader of `nft -j list ruleset` (libnftables-json(5)). Pure. */
 
-import type { Family } from "../../firewall.ts";
+import { FAMILIES as BOTH, type Family } from "../../firewall.ts";
 import {
   both,
   type FilterChain,
@@ -24,7 +24,6 @@ export interface NftRules extends Omit<HostRules, "local"> {
 /** Elements of named sets and maps, by their {@linkcode NftRules.lists} entry. */
 type Elements = ReadonlyMap<string, readonly Json[]>;
 
-const BOTH: readonly Family[] = [4, 6];
 const FAMILIES: Readonly<Record<string, readonly Family[]>> = {
   ip: [4],
   ip6: [6],

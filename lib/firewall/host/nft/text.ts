@@ -1,7 +1,6 @@
 /** Rules of nftables for people, from nft's JSON: near to what nft prints. Pure. */
 
-// deno-lint-ignore no-explicit-any -- nft's JSON has many forms
-type Json = any;
+import type { Json } from "./match.ts";
 
 /** Longest text of a rule, characters. */
 const MAX_TEXT = 120;
