@@ -102,6 +102,15 @@ export class FleetStage {
     }
   }
 
+  /** Plugs another machine into the switch; its namespace. */
+  async plugRouter(address: string): Promise<string> {
+    const name = freshName("b");
+    this.#routers.push(name);
+    await this.#plug(name, "r", [address]);
+    return name;
+  }
+  readonly #routers: string[] = [];
+
   async #plug(name: string, port: string, addresses: string[]): Promise<void> {
     await addNamespace(name);
     // deno-fmt-ignore
@@ -125,8 +134,13 @@ export class FleetStage {
       ...this.#racers,
       ...[...this.#services.values()].map(({ child }) => child),
     ];
+    // It has children of its own.
+    for (const child of this.#kept) await kill(child, "SIGTERM");
     for (const child of children) await kill(child, "SIGKILL");
-    const names = [...this.#nodes.values(), this.#client, this.#switch];
+    const names = [
+      ...[...this.#nodes.values(), ...this.#routers],
+      ...[this.#client, this.#switch],
+    ];
     for (const name of names) await run(["ip", "netns", "delete", name]);
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -269,6 +283,25 @@ cluster {
     return [`ETCDCTL_ENDPOINTS=${this.servers.join(",")}`];
   }
 
+  /** Runs a program on a machine to its end. */
+  onNode(node: NodeId, argv: readonly string[], stdin = ""): Promise<Said> {
+    return run(["ip", "netns", "exec", this.#nodes.get(node)!, ...argv], stdin);
+  }
+
+  /** Starts a program on a machine, or another namespace; it is ended with the stage. */
+  keep(where: NodeId | string, argv: readonly string[]): ChildProcess {
+    const netns = typeof where === "string" ? where : this.#nodes.get(where)!;
+    const child = this.#spawn(netns, argv);
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.on("data", (bytes) => this.said += `${where}: ${bytes}`);
+    }
+    this.#kept.push(child);
+    return child;
+  }
+  readonly #kept: ChildProcess[] = [];
+  /** Output of the programs that are kept. */
+  said = "";
+
   /** Runs a program on the client to its end. */
   onClient(argv: readonly string[], stdin = ""): Promise<Said> {
     return run(["ip", "netns", "exec", this.#client, ...argv], stdin);
@@ -300,12 +333,20 @@ cluster {
   /** Writes a gateway's files; `fleet` are more lines of its section. */
   configure(
     node: NodeId,
-    { fleet = [], clients = [], secret = this.secret, key = this.serverKey }: {
+    {
+      fleet = [],
+      clients = [],
+      secret = this.secret,
+      key = this.serverKey,
+      listen = `listen: [${KNOCK_PORT}]`,
+    }: {
       readonly fleet?: readonly string[];
       /** Lines of YAML, a client each. */
       readonly clients?: readonly string[];
       readonly secret?: string;
       readonly key?: Uint8Array;
+      /** Line of the configuration. */
+      readonly listen?: string;
     } = {},
   ): void {
     this.write(node, "server.key", `${formatBase64url(key)}\n`);
@@ -314,7 +355,7 @@ cluster {
       node,
       "server.yaml",
       `
-listen: [${KNOCK_PORT}]
+${listen}
 firewall: { backend: nft }
 services: { ssh: tcp/22, web: tcp/8080-8090 }
 defaults: { for: 10m, max_for: 1h }
@@ -474,8 +515,12 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
   }
 
   canReach(node: NodeId, source = HERE, port = 22): Promise<boolean> {
+    return this.canReachAt(addressOf(node), source, port);
+  }
+
+  canReachAt(target: string, source = HERE, port = 22): Promise<boolean> {
     return this.#order(this.#client, {
-      ...{ do: "reach", protocol: "tcp", source, target: addressOf(node) },
+      ...{ do: "reach", protocol: "tcp", source, target },
       ...{ port, timeoutMs: REACH_MS },
     });
   }
@@ -589,7 +634,8 @@ export function stageTest<S extends FleetStage>(
       const logs = [...stage.logs].map(([node, log]) =>
         `gateway ${node}:\n${log}`
       );
-      throw new Error(logs.join("\n"), { cause: error });
+      const all = [...logs, stage.said.slice(-5000)].join("\n");
+      throw new Error(all, { cause: error });
     } finally {
       await stage.remove();
     }

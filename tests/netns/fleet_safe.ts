@@ -7,16 +7,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { addressOf, FleetStage, type NodeId, NODES } from "./fleet.ts";
-
-/** The fenced blocks of a section of docs/fleet.md. */
-function blocksOf(section: string): string[] {
-  const path = new URL("../../docs/fleet.md", import.meta.url);
-  const [, rest] = readFileSync(path, "utf8").split(`\n## ${section}\n`);
-  const [text] = rest!.split("\n## ");
-  return [...text!.matchAll(/^```\w+\n([^`]*)^```$/gm)].map(([, block]) =>
-    block!
-  );
-}
+import { blocksOf } from "./fleet_document.ts";
 
 /** Three machines with an etcd that asks for certificates and passwords. */
 export class SafeStage extends FleetStage {
@@ -29,11 +20,7 @@ export class SafeStage extends FleetStage {
   constructor() {
     super("etcd");
     const [certificates, environment, users, section] = blocksOf("On etcd")
-      .map((block) =>
-        block.replaceAll("10.0.0.", "10.79.0.")
-          .replaceAll("knock/home", "knock/test")
-          .replaceAll("/etc/etcd", this.#files)
-      );
+      .map((block) => block.replaceAll("/etc/etcd", this.#files));
     this.#certificates = certificates!;
     this.#environment = environment!;
     this.#users = users!;

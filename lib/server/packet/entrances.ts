@@ -219,7 +219,10 @@ function cannotListen(at: Listen | StreamListen, error: unknown): unknown {
         "`knock status` tells whether a server runs already; another port goes under listen",
       );
     case "EADDRNOTAVAIL":
-      return new FailureError(`${what}: this machine has no such address`);
+      return new FailureError(
+        `${what}: this machine has no such address`,
+        "`sysctl net.ipv4.ip_nonlocal_bind=1` for one that comes later",
+      );
     case "EACCES":
       return new FailureError(
         `${what}: not allowed`,
