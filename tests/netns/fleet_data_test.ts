@@ -84,6 +84,27 @@ fleetTest(
   },
 );
 
+fleetTest(
+  "gateways are restarted one after the other: what is open stays open",
+  async (stage) => {
+    const clients = [stage.clientLine()];
+    for (const node of NODES) stage.configure(node, { clients });
+    await stage.startEngines();
+    await stage.startAll();
+    assertEquals((await stage.knock(1, "send")).code, 0);
+    await stage.opens(...NODES);
+    for (const node of NODES) {
+      assertEquals(await stage.signal(node, "SIGTERM"), 0);
+      for (const one of NODES) assert(await stage.canReach(one), `${one}`);
+      await stage.start(node);
+      for (const one of NODES) assert(await stage.canReach(one), `${one}`);
+      await untilKnock(stage, node, "home", true);
+    }
+    assertEquals((await stage.knock(2, "close")).code, 0);
+    await stage.shuts(...NODES);
+  },
+);
+
 /** Restores the data of all nodes, which do not run, as docs/fleet.md says. */
 async function restore(
   stage: FleetStage,
