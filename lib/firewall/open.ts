@@ -29,14 +29,13 @@ export async function openBackend(
   }
 }
 
-/** Outcome of a removal: the removed objects, and the backends that it could not see. */
-interface Removal {
-  readonly removed: readonly string[];
-  readonly failures: readonly FirewallError[];
-}
-
-/** Takes all that is ours out of the kernel: every backend's, in every mode. */
-export async function removeEverything(runtime: Runtime): Promise<Removal> {
+/**
+ * Takes all that is ours out of the kernel: every backend's, in every mode.
+ * The removed objects, and the failures of backends that it could not see.
+ */
+export async function removeEverything(
+  runtime: Runtime,
+): Promise<{ removed: string[]; failures: FirewallError[] }> {
   const removed: string[] = [];
   const failures: FirewallError[] = [];
   // iptables first: its chains may be shown by nft, too.

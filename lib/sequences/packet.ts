@@ -35,12 +35,15 @@ const TCP_NEEDED = 14;
 const UDP_NEEDED = 4;
 const UDP_HEADER_SIZE = 8;
 
-/** IPv6 extension headers that may stand before TCP or UDP (RFC 8200 §4). */
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
 const FRAGMENT = 44;
 const AUTHENTICATION = 51;
-const DESTINATION = 60;
+
+/**
+ * IPv6 extension headers that may stand before TCP or UDP (RFC 8200 §4):
+ * hop-by-hop, routing, destination, and those two.
+ */
+export const EXTENSIONS: readonly number[] = //
+  [0, 43, FRAGMENT, AUTHENTICATION, 60];
 
 /** The most extension headers looked through. */
 const MAX_EXTENSIONS = 8;
@@ -74,7 +77,7 @@ function decodeIpv6(bytes: Uint8Array): Packet | null {
   if (bytes.length < IPV6_HEADER_SIZE) return null;
   let next = bytes[6]!;
   let at = IPV6_HEADER_SIZE;
-  for (let i = 0; i < MAX_EXTENSIONS && isExtension(next); i++) {
+  for (let i = 0; i < MAX_EXTENSIONS && EXTENSIONS.includes(next); i++) {
     if (at + 8 > bytes.length) return null;
     if (next === FRAGMENT && u16(bytes, at + 2) >> 3 !== 0) return null;
     const size = next === FRAGMENT
@@ -95,11 +98,6 @@ function decodeIpv6(bytes: Uint8Array): Packet | null {
     source,
     addressFromBytes(bytes.subarray(target, target + ADDRESS_SIZE)),
   );
-}
-
-function isExtension(header: number): boolean {
-  return header === HOP_BY_HOP || header === ROUTING || header === FRAGMENT ||
-    header === AUTHENTICATION || header === DESTINATION;
 }
 
 function decodeTransport(

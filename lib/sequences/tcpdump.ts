@@ -3,6 +3,7 @@
 import type { KernelForm } from "../dialects/dialect.ts";
 import type { Child, Runtime } from "../runtime/runtime.ts";
 import { mergePorts, onePort } from "../values/ports.ts";
+import { EXTENSIONS } from "./packet.ts";
 import { type Captured, PcapReader } from "./pcap.ts";
 import type { Hit } from "./sequence.ts";
 import { SystemError } from "../values/errors.ts";
@@ -14,9 +15,6 @@ const UDP_HEADER_SIZE = 8;
 
 /** KiB that may wait for us in the kernel. */
 const BUFFER_KIB = 16_384;
-
-/** IPv6 extension headers (RFC 8200 §4), which the filter does not look behind. */
-const EXTENSIONS = [0, 43, 44, 51, 60];
 
 /** A capture of so many bytes a packet, to standard output. */
 function capturing(
@@ -101,6 +99,7 @@ export function captureFilter(ports: readonly Hit[]): string {
   const parts = ranges.map(({ protocol, first, last }) =>
     `${protocol} dst portrange ${first}-${last}`
   );
+  // The filter does not look behind these.
   const extended = EXTENSIONS.map((header) => `ip6[6] = ${header}`);
   return [...parts, ...extended].join(" or ");
 }

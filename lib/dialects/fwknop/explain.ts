@@ -114,21 +114,18 @@ export function explainFwknop(
   };
 }
 
-/** Result of trying one client's keys on a packet, whatever its settings. */
-interface Inspection {
-  readonly client: FwknopClient;
-  /** The type of the HMAC that holds; null: none. */
-  readonly mac: DigestType | null;
-  readonly read: Read | null;
-}
-
 /** A text that the passphrase decrypts. */
 interface Read {
   readonly mode: CipherMode;
   readonly decoded: Decoded;
 }
 
-function inspect(client: FwknopClient, packet: Uint8Array): Inspection {
+/** Tries one client's keys on a packet, whatever its settings; `mac` is the type of the HMAC that holds. */
+function inspect(client: FwknopClient, packet: Uint8Array): {
+  readonly client: FwknopClient;
+  readonly mac: DigestType | null;
+  readonly read: Read | null;
+} {
   const splits = new Map<DigestType | null, Split>();
   for (const type of [null, ...DIGEST_TYPES]) {
     const split = splitPacket(packet, type === null ? 0 : digestLength(type));

@@ -47,9 +47,12 @@ export function fwknopDialect(
   function open(packet: Uint8Array, scene: Scene): Opened {
     if (hasGpgForm(packet)) return openGpg(packet, scene, signers, openPgp);
     if (!hasForm(packet)) return refuse("form");
-    let why: PacketRefusal = proof && mayBeOurs(packet) ? "mac" : "form";
+    // True if the length is one of fwknop's, with any type of HMAC.
+    const mayBeOurs = proof &&
+      MAC_LENGTHS.some((length) => holdsBlocks(packet.length, length));
+    let why: PacketRefusal = mayBeOurs ? "mac" : "form";
     let asked = false;
-    for (const { macLength, enrolled } of groups) {
+    for (const [macLength, enrolled] of groups) {
       if (!holdsBlocks(packet.length, macLength)) continue;
       // Every client may cost an HMAC, or a decryption.
       if (!asked && !scene.mayCost()) return refuse("rate");
@@ -72,30 +75,18 @@ export function fwknopDialect(
   return { name: "fwknop", recognises, open };
 }
 
-/** Clients whose packets end in an HMAC of the same length. */
-interface Group {
-  readonly macLength: number;
-  readonly enrolled: readonly FwknopEnrolled[];
-}
-
-/** True if the length is one of fwknop's, with any type of HMAC. */
-function mayBeOurs(packet: Uint8Array): boolean {
-  return MAC_LENGTHS.some((length) => holdsBlocks(packet.length, length));
-}
-
 const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];
 
-function groupClients(clients: readonly FwknopClient[]): Group[] {
-  const groups = new Map<number, FwknopEnrolled[]>();
-  for (const client of clients) {
-    const length = macLengthOf(client);
-    const group = groups.get(length) ?? [];
-    groups.set(length, [...group, enrol(client)]);
-  }
-  return [...groups]
-    .map(([macLength, enrolled]) => ({ macLength, enrolled }))
-    // Without an HMAC: last, so that it never shadows a client with a proof.
-    .sort((a, b) => Number(a.macLength === 0) - Number(b.macLength === 0));
+/** Clients whose packets end in an HMAC of the same length, by that. */
+function groupClients(
+  clients: readonly FwknopClient[],
+): [macLength: number, enrolled: readonly FwknopEnrolled[]][] {
+  const groups = Map.groupBy(
+    clients.map(enrol),
+    ({ keys }) => macLengthOf(keys),
+  );
+  // Without an HMAC: last, so that it never shadows a client with a proof.
+  return [...groups].sort(([a], [b]) => Number(a === 0) - Number(b === 0));
 }
 
 function openSealed(

@@ -38,15 +38,6 @@ export interface Split {
   readonly mac: Uint8Array;
 }
 
-interface SealedMessage {
-  /** 8 bytes. */
-  readonly salt: Uint8Array;
-  /** Whole blocks of 16 bytes. */
-  readonly ciphertext: Uint8Array;
-  /** Both, one after the other. */
-  readonly bytes: Uint8Array;
-}
-
 /** True if a packet could be fwknop's: length, alphabet, first character. */
 export function hasForm(packet: Uint8Array): boolean {
   if (packet.length < MIN_PACKET_SIZE || packet.length > MAX_PACKET_SIZE) {
@@ -91,16 +82,17 @@ export function splitMac(
   return mac && { covered: concat(leftOut, packet.subarray(0, end)), mac };
 }
 
-/** Reads what the HMAC covers; null if it has spare bits. */
-export function readSealed(covered: Uint8Array): SealedMessage | null {
+/**
+ * Reads what the HMAC covers: a salt of 8 bytes, whole blocks of 16, and both
+ * in one; null if it has spare bits.
+ */
+export function readSealed(
+  covered: Uint8Array,
+): Record<"salt" | "ciphertext" | "bytes", Uint8Array> | null {
   const bytes = parseAscii(covered)?.subarray(MAGIC.length);
-  return bytes
-    ? {
-      salt: bytes.subarray(0, SALT_SIZE),
-      ciphertext: bytes.subarray(SALT_SIZE),
-      bytes,
-    }
-    : null;
+  if (!bytes) return null;
+  const salt = bytes.subarray(0, SALT_SIZE);
+  return { salt, ciphertext: bytes.subarray(SALT_SIZE), bytes };
 }
 
 /** Writes what {@linkcode readSealed} reads. */

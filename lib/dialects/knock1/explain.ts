@@ -115,15 +115,6 @@ export const knockExplain: ExplainSide = {
   },
 };
 
-/** Fields of a packet that are readable with the server's public key alone. */
-interface Knock1Outline {
-  /** The start of the minute that the tag is of, Unix milliseconds; null: of none. */
-  readonly minuteMs: number | null;
-  /** True if it was made for this server and arrived unchanged. */
-  readonly whole: boolean;
-  readonly steps: readonly Step[];
-}
-
 /** Explains a packet to the owner of the server's private key. Never throws. */
 export function explainKnock1(
   serverPrivate: Uint8Array,
@@ -184,13 +175,17 @@ function clientMayNot(
   return client && !client.web ? client.name : null;
 }
 
-/** Looks at a packet as all can who know the server's public key, 32 bytes. */
+/**
+ * Looks at a packet as all can who know the server's public key, 32 bytes: the
+ * start of the minute that its tag is of, Unix milliseconds, or null; and true
+ * if it was made for this server and arrived unchanged.
+ */
 function outlineKnock1(
   serverPublic: Uint8Array,
   packet: Uint8Array,
   nowMs: number,
   maxSkewMs: number,
-): Knock1Outline {
+) {
   const form = formOf(packet);
   if (!form) {
     const text = looksLikeCheck(packet)

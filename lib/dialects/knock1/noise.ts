@@ -79,15 +79,12 @@ type ReadMessage1<T extends Initiator> =
     readonly chain: HandshakeState;
   }
   | { readonly ok: false; readonly why: "unknown" }
-  | Forged<T>;
-
-/** Message 1 did not prove itself. */
-interface Forged<T extends Initiator> {
-  readonly ok: false;
-  readonly why: "forged";
-  /** Where the static key was proved and known before it went wrong. */
-  readonly initiator: T | null;
-}
+  | {
+    readonly ok: false;
+    readonly why: "forged";
+    /** Where the static key was proved and known before it went wrong. */
+    readonly initiator: T | null;
+  };
 
 /** Starts a handshake: its result is the same on both sides, and may be kept. */
 export function beginHandshake(

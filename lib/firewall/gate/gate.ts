@@ -103,7 +103,9 @@ class GateFirewall implements Firewall {
   async #take(connection: Stream, port: number): Promise<void> {
     const address = connection.peer.host;
     const target = this.#targets.get(port);
-    if (!target || !this.#room.isFor(address) || !this.#use(address, port)) {
+    const isGranted = () =>
+      this.#grants.use(address, onePort("tcp", port), this.#runtime.nowMs());
+    if (!target || !this.#room.isFor(address) || !isGranted()) {
       connection.close();
       return;
     }
@@ -119,15 +121,6 @@ class GateFirewall implements Firewall {
     } finally {
       this.#room.count(address, -1);
     }
-  }
-
-  /** True if a grant allows this connection. */
-  #use(address: string, port: number): boolean {
-    return this.#grants.use(
-      address,
-      onePort("tcp", port),
-      this.#runtime.nowMs(),
-    );
   }
 }
 

@@ -19,7 +19,7 @@ import {
   formatHostChain,
   parseHostChain,
 } from "../nft/rules/sets.ts";
-import { type Cause, formatCause, judgePassing, type Passing } from "./flow.ts";
+import { formatCause, judgePassing, type Passing } from "./flow.ts";
 import type { FilterChain, HostRules, Own, Probe } from "./model.ts";
 import { findJump } from "./jump.ts";
 
@@ -130,14 +130,9 @@ export function findBlocked(
     ? `allow it there: ${line}`
     : `allow it there, and knock alone opens it: ${line}; or let knock's own ` +
       `rules accept it: firewall: { backend: ${mode.backend}, mode: accept }`;
-  return { ports, family, by: dropWords(cause), hint, base };
-}
-
-function dropWords(cause: Cause): string {
-  const words = formatCause(cause);
-  return cause.rule === null
-    ? `dropped by the host's own rules: ${words}`
-    : `dropped by the host's own ${words}`;
+  const by = "dropped by the host's own " +
+    (cause.rule === null ? "rules: " : "") + formatCause(cause);
+  return { ports, family, by, hint, base };
 }
 
 /** Backend whose mode accept can let a port through that a chain drops. */

@@ -40,10 +40,8 @@ export function readHost(runtime: Runtime): Promise<HostRules | null> {
 /** Reads them again and again; the model is built anew only when a listing has changed. */
 export class HostReader {
   readonly #runtime: Runtime;
-  #nft: { text: string | null; rules: NftRules | null } = {
-    text: null,
-    rules: null,
-  };
+  #nft: { readonly text: string | null; readonly rules: NftRules | null } = //
+    { text: null, rules: null };
   #listings = "";
   #rules: HostRules | null = null;
 
@@ -62,10 +60,8 @@ export class HostReader {
     const nft = await listing(runtime, [...NFT, "list", "ruleset"], TIMEOUT_MS);
     // Tells which other programs must be asked.
     if (nft !== this.#nft.text) {
-      this.#nft = {
-        text: nft,
-        rules: nft === null ? null : parseNftJson(nft, new Map(), skip),
-      };
+      const rules = nft === null ? null : parseNftJson(nft, new Map(), skip);
+      this.#nft = { text: nft, rules };
     }
     const first = this.#nft.rules;
     const elements = new Map<string, readonly Json[]>();
@@ -86,12 +82,9 @@ export class HostReader {
     }
     const legacy: [Family, string][] = [];
     for (const [names, program, family] of LEGACY) {
-      if (!hasTables(runtime, names)) continue;
-      const plain = program.replace("legacy-", "");
-      const text = await firstOf(
-        runtime,
-        nft === null ? [program, plain] : [program],
-      );
+      if (!orNull(() => runtime.files.readText(names))?.trim()) continue;
+      const plain = nft === null ? [program.replace("legacy-", "")] : [];
+      const text = await firstOf(runtime, [program, ...plain]);
       if (text !== null) legacy.push([family, text]);
     }
     const local = runtime.ownAddresses();
@@ -102,16 +95,11 @@ export class HostReader {
     ].join("\n");
     if (all === this.#listings) return this.#rules;
     this.#listings = all;
+    const rules = elements.size > 0
+      ? parseNftJson(nft!, elements, skip)
+      : first;
     const isSeen = first !== null || legacy.length > 0;
-    this.#rules = isSeen
-      ? build(
-        elements.size > 0 ? parseNftJson(nft!, elements, skip) : first,
-        saved,
-        legacy,
-        local,
-        skip,
-      )
-      : null;
+    this.#rules = isSeen ? build(rules, saved, legacy, local, skip) : null;
     return this.#rules;
   }
 }
@@ -176,8 +164,4 @@ function steady(text: string, skip: string | null): string {
   return text.split("\n").filter((line) =>
     !line.startsWith("#") && !isOfChain(line, skip)
   ).join("\n").replace(/\[\d+:\d+\]/g, "");
-}
-
-function hasTables(runtime: Runtime, file: string): boolean {
-  return (orNull(() => runtime.files.readText(file)) ?? "").trim() !== "";
 }

@@ -32,11 +32,7 @@ import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftTargets } from "./grants/targets.ts";
 import { InstalledRules, type NftKernel } from "./kernel.ts";
 import type { NftListing } from "./listing.ts";
-import {
-  checkTarget,
-  type ForwardRule,
-  resolveForwards,
-} from "./rules/forwards.ts";
+import { checkTarget, resolveForwards } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
 import {
   allPlaces,
@@ -91,11 +87,15 @@ export class NftFirewall implements Firewall, KernelExtras {
   ): Promise<void> {
     const known = new NftTargets(this.#runtime);
     const targets = await known.resolveAll(grants);
+    const forwards = await resolveForwards(this.#runtime, services);
+    for (const target of forwards.flatMap(({ targets }) => targets)) {
+      checkTarget(this.#runtime, target);
+    }
     const before = this.#rules.plan;
     const plan: Plan = {
       ...before,
       ...portsOf(services),
-      forwards: await this.#forwardsOf(services),
+      forwards,
       hasTargets: grants.some(({ to }) => to),
       networks: networksOf(grants, []),
       ingress: await this.#followInterfaces(before),
@@ -271,14 +271,6 @@ export class NftFirewall implements Firewall, KernelExtras {
     await this.#rules.remove();
     this.#ranges.adopt(new Map());
     this.#targets.adopt([]);
-  }
-
-  async #forwardsOf(services: readonly Guarded[]): Promise<ForwardRule[]> {
-    const forwards = await resolveForwards(this.#runtime, services);
-    for (const { targets } of forwards) {
-      for (const target of targets) checkTarget(this.#runtime, target);
-    }
-    return forwards;
   }
 
   /** Deletes what is open for a single use and is granted no more. */

@@ -10,7 +10,7 @@ import { NftJump } from "./jump.ts";
 import type { Nft } from "./library.ts";
 import {
   clearText,
-  dropOldText,
+  DROP_OLD,
   findTable,
   hasInputGuard,
   hostObjects,
@@ -128,7 +128,7 @@ export class NftKernel {
     if (own === null || !ownNames(plan).has(GUARD)) return "";
     const isOld = hasInputGuard(own);
     if (isOld) await this.run(`rename chain ${TABLE} ${GUARD} ${OLD_GUARD}\n`);
-    return isOld || own.includes(`chain ${OLD_GUARD} {`) ? dropOldText() : "";
+    return isOld || own.includes(`chain ${OLD_GUARD} {`) ? DROP_OLD : "";
   }
 
   #note(found: NftListing): void {

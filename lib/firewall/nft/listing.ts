@@ -126,10 +126,10 @@ export function hasInputGuard(own: string): boolean {
 }
 
 /** Takes away what {@linkcode OLD_GUARD} names. */
-export function dropOldText(): string {
-  const chain = `chain ${TABLE} ${OLD_GUARD}`;
-  return lines(`flush ${chain}`, `delete ${chain}`);
-}
+export const DROP_OLD = lines(
+  `flush chain ${TABLE} ${OLD_GUARD}`,
+  `delete chain ${TABLE} ${OLD_GUARD}`,
+);
 
 export const REMOVAL = lines(`delete table ${TABLE}`);
 

@@ -75,9 +75,6 @@ function connectionError(error: unknown): SystemError {
   const { cause } = error as { cause?: unknown };
   const text = cause instanceof Error ? cause.message : found.message;
   return connectionFailure(`${found.code} ${found.message} ${text}`) ??
-    new SystemError(found.code, lastClause(found.message));
-}
-
-function lastClause(message: string): string {
-  return message.split(": ").slice(-2).join(": ");
+    // The last clause.
+    new SystemError(found.code, found.message.split(": ").slice(-2).join(": "));
 }

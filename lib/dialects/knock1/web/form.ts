@@ -117,7 +117,10 @@ export function webOpener(
       return refuse("noise", opened.initiator?.name);
     }
     const client = opened.initiator.name;
-    const password = passwordOf(opened.chain);
+    // Only the two ends can compute it.
+    const password = formatBareBase64(
+      hmac("sha256", opened.chain.ck)(PWD_LABEL),
+    );
     if (!holds(datagram, check, password)) return refuse("integrity", client);
     const knock = decodeKnock(opened.payload, WEB_PAYLOAD_SIZE);
     if (!knock?.wantsReply) return refuse("payload", client);
@@ -140,9 +143,4 @@ export function webMacOf(
   serverPublic: Uint8Array,
 ): (covered: Uint8Array) => Uint8Array {
   return macOf(serverPublic, MAC_LABEL);
-}
-
-/** The password of a knock's checks and answers: only the two ends can compute it. */
-function passwordOf({ ck }: HandshakeState): string {
-  return formatBareBase64(hmac("sha256", ck)(PWD_LABEL));
 }

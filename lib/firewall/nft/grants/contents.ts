@@ -1,7 +1,7 @@
 /** Elements of a plan's sets, the scripts that make them so, and the grants that can be none. */
 
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { formatPortRange } from "../../../values/ports.ts";
+import { containsPorts, formatPortRange } from "../../../values/ports.ts";
 import {
   FAMILIES,
   familyOf,
@@ -9,7 +9,7 @@ import {
   type Grant,
   openingKey,
 } from "../../firewall.ts";
-import { checkTarget, type ForwardRule } from "../rules/forwards.ts";
+import { checkTarget } from "../rules/forwards.ts";
 import { allPlaces, placesOf, type Plan } from "../rules/plan.ts";
 import {
   eachSet,
@@ -124,7 +124,9 @@ export function checkGrant(runtime: Runtime, plan: Plan, grant: Grant): void {
     );
   }
   if (to || ports.first !== ports.last) return;
-  const forward = plan.forwards.find((one) => leadsOn(one, grant));
+  const forward = plan.forwards.find((one) =>
+    one.ports.some((range) => containsPorts(range, ports))
+  );
   if (!forward) return;
   const target = forward.targets.find((one) => one.family === family);
   if (target) return checkTarget(runtime, target);
@@ -164,11 +166,4 @@ function rangeError({ address, at, once, ports }: Grant): FirewallError {
       "list the ports one by one where once is true",
     )
     : new FirewallError(`a range of ports cannot lead to one port, ${shown}`);
-}
-
-function leadsOn({ ports }: ForwardRule, { ports: wanted }: Grant): boolean {
-  const { protocol, first } = wanted;
-  return ports.some((range) =>
-    range.protocol === protocol && range.first <= first && first <= range.last
-  );
 }

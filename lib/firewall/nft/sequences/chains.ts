@@ -97,8 +97,8 @@ export function arriveChain(
       rules.push(inTime + rule);
     }
     rules.push(
-      `${inTime}log prefix "${logPrefix(sequence)}" group ${group} ` +
-        "queue-threshold 1",
+      `${inTime}log prefix "knock ${sequence.action} ${sequence.name}" ` +
+        `group ${group} queue-threshold 1`,
     );
   }
   const name = arriveName(node, family);
@@ -204,22 +204,13 @@ export function syn(family: Family): string {
   return `${SOURCE[family]} . tcp sport . tcp sequence`;
 }
 
-/** A completed sequence, as the kernel logs it. */
-interface LoggedHit {
-  readonly action: SequenceAction;
-  readonly name: string;
-}
-
-/** Reads what a rule has logged; null when it is none of ours. */
-export function readTold(prefix: string): LoggedHit | null {
+/** Reads what a rule has logged of a complete sequence; null when it is none of ours. */
+export function readTold(
+  prefix: string,
+): Pick<Sequence, "action" | "name"> | null {
   const match = /^knock (open|close) ([\w.-]+)$/.exec(prefix);
   return match && {
     action: match[1] as SequenceAction,
     name: match[2]!,
   };
-}
-
-/** Prefix that a rule logs when a sequence is complete. */
-function logPrefix({ action, name }: Sequence): string {
-  return `knock ${action} ${name}`;
 }
