@@ -4,7 +4,13 @@ import { parseArgs } from "@std/cli/parse-args";
 import type { Runtime } from "../runtime/runtime.ts";
 import { UsageError } from "../values/errors.ts";
 import type { CommandName } from "../values/program.ts";
-import { coloured, nearest, type Paint, plain } from "../values/text.ts";
+import {
+  coloured,
+  escapeUnsafe,
+  nearest,
+  type Paint,
+  plain,
+} from "../values/text.ts";
 import { durationHint, parseDuration } from "../values/time.ts";
 
 /** A command's module: `lib/commands/NAME.ts` exports these. */
@@ -215,6 +221,16 @@ export function takePositionals(
     throw new UsageError(`unexpected argument "${extra}"`, usage);
   }
   return [...positionals];
+}
+
+/** Prints a hint, on stderr. */
+export function printHint(runtime: Runtime, words: string): void {
+  runtime.err(`knock: hint: ${words}\n`);
+}
+
+/** Prints a warning, on stderr. */
+export function printWarning(runtime: Runtime, words: string): void {
+  runtime.err(`knock: warning: ${escapeUnsafe(words)}\n`);
 }
 
 /** Painting for a standard stream: in colour on a terminal, unless NO_COLOR is set. */

@@ -50,6 +50,8 @@ interface DialectEntry<C, P> {
   seal(): Promise<(keys: P) => Sealer>;
   /** Loads `client add` for clients of another tool's; absent: it is our own. */
   enrol?(): Promise<(asked: Enrolling, keys: ServerKeys) => NewKeys>;
+  /** Output of that, in words for its help. */
+  readonly enrolWords?: string;
   /** Loads `knock import` of the other tool's client files; absent: it has none. */
   files?(): Promise<ClientFiles>;
 }
@@ -91,6 +93,7 @@ const ENTRIES: {
       (await import("./fwknop/explain.ts" as string)).fwknopExplain,
     seal: async () => (await import("./fwknop/seal.ts" as string)).fwknopSealer,
     enrol: async () => (await import("./fwknop/seal.ts" as string)).enrolFwknop,
+    enrolWords: "prints a stanza for its .fwknoprc",
   },
   openme: {
     client: openmeClient,
@@ -107,6 +110,8 @@ const ENTRIES: {
     seal: async () => (await import("./openme/open.ts" as string)).openmeSealer,
     enrol: async () =>
       (await import("./openme/enrol.ts" as string)).enrolOpenme,
+    enrolWords:
+      "prints the client file of its command line, and --qr is what its apps scan",
     files: async () =>
       (await import("./openme/enrol.ts" as string)).openmeFiles,
   },
@@ -128,6 +133,7 @@ const ENTRIES: {
       (await import("./openspa/seal.ts" as string)).openspaSealer,
     enrol: async () =>
       (await import("./openspa/enrol.ts" as string)).enrolOpenspa,
+    enrolWords: "writes NAME.ospa in this folder",
     files: async () =>
       (await import("./openspa/enrol.ts" as string)).openspaFiles,
   },

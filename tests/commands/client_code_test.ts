@@ -9,7 +9,7 @@ import {
 import { test } from "node:test";
 import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
 import { run } from "../../lib/commands/enrol/client.ts";
-import { formatQr, formatQrSvg } from "../../lib/commands/enrol/qr.ts";
+import { formatQr, formatQrSvg } from "../../lib/commands/enrol/words.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import { parseCodeSecret } from "../../lib/dialects/crypto/codes.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { run } from "../../lib/commands/enrol/client.ts";
-import { formatQr } from "../../lib/commands/enrol/qr.ts";
+import { formatQr } from "../../lib/commands/enrol/words.ts";
 import {
   formatOpenmeQr,
   parseOpenmeProfiles,

@@ -2,7 +2,7 @@
 
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { reloadServer } from "../../lib/commands/enrol/reload.ts";
+import { reloadServer } from "../../lib/commands/enrol/apply.ts";
 import { readSockets } from "../../lib/commands/operator/doctor/services.ts";
 import { HostReader } from "../../lib/firewall/host/read.ts";
 import { Bpf } from "../../lib/firewall/xdp/bpf.ts";

@@ -7,7 +7,7 @@ import {
   formatQr,
   formatQrSvg,
   qrColumns,
-} from "../../lib/commands/enrol/qr.ts";
+} from "../../lib/commands/enrol/words.ts";
 import { formatOtpauth } from "../../lib/dialects/crypto/codes.ts";
 import { cameraSkip, decode, draw, photograph } from "../fakes/camera.ts";
 import { ENROLMENT } from "../fakes/fake_server.ts";

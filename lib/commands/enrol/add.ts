@@ -13,11 +13,20 @@ import {
 } from "../../config/config.ts";
 import { ALL } from "../../config/checks/checks.ts";
 import { addClientText } from "../../config/files/edit.ts";
-import { readConfigText, readFile } from "../../config/files/load.ts";
+import {
+  loadConfig,
+  readConfigText,
+  readFile,
+} from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
-import type { NewClient } from "../../config/files/write.ts";
+import {
+  makeOwnKeys,
+  type NewClient,
+  type NewEntry,
+} from "../../config/files/write.ts";
+import type { DialectName } from "../../dialects/dialect.ts";
 import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
-import { DIALECT_NAMES } from "../../dialects/table.ts";
+import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -26,35 +35,30 @@ import {
   parseAddress,
   parseEndpoint,
 } from "../../values/address.ts";
-import { FailureError, UsageError } from "../../values/errors.ts";
+import { UsageError } from "../../values/errors.ts";
 import { parsePortRange, portHint } from "../../values/ports.ts";
 import { NAME } from "../../values/schema.ts";
-import { counted, nearest } from "../../values/text.ts";
+import { counted, escapeUnsafe, nearest, wrapLine } from "../../values/text.ts";
 import {
   oneOf,
   type Options,
   parseOptions,
+  printHint,
   readDuration,
   takePositionals,
 } from "../command.ts";
-import { addInDialect } from "./add_dialect.ts";
+import { type Adding, enrol, isThere, reloadServer } from "./apply.ts";
 import { FILE_OPTION, LOCAL_OPTION } from "./list.ts";
-import {
-  codeFileOf,
-  enrolWith,
-  newCodeSecret,
-  shareWith,
-} from "./new_files.ts";
-import { formatQrSvg } from "./qr.ts";
-import { reloadServer } from "./reload.ts";
-import {
-  showCode,
-  showQr,
-  tellByHand,
-  tellNext,
-  tellPage,
-  tellServer,
-} from "./words.ts";
+import { codeFileOf, newCodeSecret } from "./new_files.ts";
+import { showCode, tellNext, tellPage } from "./words.ts";
+
+/** Column of what an option means. */
+const INDENT = " ".repeat(31);
+
+const DIALECT_WORDS = `The client is another tool's: ${
+  DIALECT_NAMES.filter((name) => DIALECTS[name].enrolWords)
+    .map((name) => `${name} ${DIALECTS[name].enrolWords}`).join("; ")
+}. Default: knock.`;
 
 /** Its options. */
 export const ADD_OPTIONS =
@@ -82,11 +86,9 @@ export const ADD_OPTIONS =
         --qr                   Draw the enrolment as a QR code on standard
                                error, and the secret of the codes as another.
         --svg FILE             Draw the enrolment as a QR code in a new file.
-        --dialect NAME         The client is another tool's: fwknop prints a
-                               stanza for its .fwknoprc; openme prints the
-                               client file of its command line, and --qr is
-                               what its apps scan; openspa writes NAME.ospa in
-                               this folder. Default: knock.
+        --dialect NAME         ${
+    wrapLine(DIALECT_WORDS, 48).join(`\n${INDENT}`)
+  }
 `;
 
 /** Runs `knock client add`. */
@@ -103,19 +105,14 @@ export async function addClient(
   const text = readFile(runtime, file);
   const config = readConfigText(runtime, file, text);
   if (config.clients.some((client) => client.name === name)) {
-    throw new FailureError(
-      `there is a client "${name}" in ${file} already`,
-      `\`knock client remove ${name}\` removes it; its keys stop working`,
-    );
+    throw isThere(name, file);
   }
   const fleet = options.flag("local") ? null : config.fleet;
+  const adding = { runtime, options, config, text, fleet };
   const open = readOpen(options, config);
-  const forSeconds = readDuration(options, "for", 1);
-  const dialect = oneOf(
-    "--dialect",
-    options.value("dialect") ?? "knock",
-    DIALECT_NAMES,
-  );
+  const forSeconds = readDuration(options, "for", 1) ?? null;
+  const named = options.value("dialect") ?? "knock";
+  const dialect = oneOf("--dialect", named, DIALECT_NAMES);
   const page = readWebWords({
     web: options.value("web"),
     then: options.value("then"),
@@ -127,28 +124,36 @@ export async function addClient(
       `a browser knocks by knock/1 alone, got --dialect "${dialect}"`,
     );
   }
-  if (dialect !== "knock") {
-    return await addInDialect(dialect, {
-      runtime,
-      options,
-      config,
-      fleet,
-      text: fleet ? NO_CLIENTS : text,
-      policy: { name, open, forSeconds: forSeconds ?? null },
-      server: (port) => readServer(options, config, runtime, port),
-    });
+  const policy = { name, open, forSeconds };
+  const server = dialect === "knock"
+    ? await addKnock(adding, policy, page)
+    : await addInDialect(dialect, adding, policy);
+  if (options.value("server") === undefined) {
+    const words = `the client will knock at ${server.host}`;
+    printHint(runtime, `${words}: --server HOST names another`);
   }
+  if (dialect === "knock" && config.listen.length === 0) {
+    const words = "this server sends no reply: knock with --no-reply --wait";
+    printHint(runtime, words);
+  }
+  return fleet ? 0 : await reloadServer(runtime, config);
+}
+
+/** Adds a client of our own dialect; the server as it knows it. */
+async function addKnock(
+  adding: Adding,
+  policy: Omit<NewEntry, "keys">,
+  page: ReturnType<typeof readWebWords>,
+): Promise<Endpoint> {
+  const { runtime, options, config, text } = adding;
+  const { name } = policy;
   const publicKey = readKey(options, config);
-  const server = readServer(options, config, runtime);
-
+  const server = readServer(adding);
   const code = options.flag("code") ? newCodeSecret(runtime) : null;
-
   const { privateKey, ...keys } = drawKnockKeys(runtime, publicKey);
   const entry: NewClient = {
-    name,
+    ...policy,
     ...keys,
-    open,
-    forSeconds: forSeconds ?? null,
     ...code === null ? {} : { code: codeFileOf(name) },
     web: page !== null,
   };
@@ -160,53 +165,75 @@ export async function addClient(
     psk: entry.psk,
     ...code === null ? {} : { code },
   };
-  const edited = addClientText(fleet ? NO_CLIENTS : text, entry);
   const enrolment = page === null ? formatEnrolment(enrolled) : formatWebLink(
     enrolled,
     {
       ...page,
       at: await findAddresses(options, runtime, server.host),
-      seconds: usualSeconds(runtime, file, text, entry),
+      seconds: usualSeconds(runtime, config.file, text, entry),
     },
   );
-  if (edited === null) {
-    runtime.out(`${enrolment}\n`);
-    throw tellByHand(runtime, file, entry, code);
-  }
-  const svg = options.value("svg");
-  const change = {
-    file,
-    before: text,
-    after: edited,
-    files: [
-      ...code === null ? [] : [{
-        path: pathBeside(runtime, file, entry.code!),
-        data: `${code}\n`,
-      }],
-      ...svg === undefined
-        ? []
-        : [{ path: svg, data: formatQrSvg(enrolment), isOutput: true }],
-    ],
+  const path = pathBeside(runtime, config.file, codeFileOf(name));
+  await enrol(adding, {
+    entry,
+    files: code === null ? [] : [{ path, data: `${code}\n` }],
+    code,
     out: `${enrolment}\n`,
-  };
-  if (fleet) await shareWith(runtime, config, fleet, name, change);
-  else enrolWith(runtime, change);
-  const qr = options.flag("qr");
-  if (qr) showQr(runtime, `the enrolment of ${name}`, enrolment);
-  if (code !== null) showCode(runtime, name, code, qr);
+    qr: enrolment,
+  });
+  if (code !== null) showCode(runtime, name, code, options.flag("qr"));
   if (page !== null) tellPage(runtime, name);
   else tellNext(runtime, name, privateKey !== null);
-  tellServer(runtime, options, server);
-  if (config.listen.length === 0) {
-    runtime.err(
-      "knock: hint: this server sends no reply: knock with --no-reply --wait\n",
-    );
-  }
-  return fleet ? 0 : await reloadServer(runtime, config);
+  return server;
 }
 
-/** A configuration without clients, for the entry of one that the fleet shares. */
-const NO_CLIENTS = "clients: {}\n";
+/** Adds a client of another tool's; the server as it knows it. */
+async function addInDialect(
+  dialect: DialectName,
+  adding: Adding,
+  policy: Omit<NewEntry, "keys">,
+): Promise<Endpoint> {
+  const { runtime, options, config } = adding;
+  if (options.flag("code")) {
+    throw new UsageError(`a packet of ${dialect} has no place for a code`);
+  }
+  for (const path of makeOwnKeys(runtime, config, [dialect])) {
+    runtime.err(
+      `made the key ${escapeUnsafe(path)}: keep a copy in a safe place\n`,
+    );
+  }
+  const make = await DIALECTS[dialect].enrol!();
+  const made = make({
+    name: policy.name,
+    key: options.value("key"),
+    ports: policy.open.flatMap((entry) =>
+      typeof entry === "string"
+        ? config.services.filter(({ name }) => entry === ALL || name === entry)
+          .flatMap(({ ports }) => ports)
+        : [entry]
+    ),
+    server: (port) => readServer(adding, port),
+    random: (size) => runtime.random(size),
+    rsaPrivateKey: (bits) => runtime.rsaPrivateKey(bits),
+  }, loadConfig(runtime, config.file));
+  const isDrawn = options.flag("qr") || options.value("svg") !== undefined;
+  if (made.qr === null && isDrawn) {
+    throw new UsageError(`there is no QR code for ${dialect}`);
+  }
+  await enrol(adding, {
+    entry: { ...policy, keys: made.keys },
+    files: made.files.map(({ name, data, isOutput = false }) => ({
+      path: isOutput ? name : pathBeside(runtime, config.file, name),
+      data,
+      isOutput,
+    })),
+    code: null,
+    out: made.out,
+    qr: made.qr,
+  });
+  for (const hint of made.hints) printHint(runtime, hint);
+  return made.server;
+}
 
 /** Ports and services of `--open`; throws UsageError. Default: all services, by name. */
 export function readOpen(options: Options, config: Config): NewClient["open"] {
@@ -253,9 +280,7 @@ function readKey(options: Options, config: Config): Uint8Array | undefined {
 }
 
 function readServer(
-  options: Options,
-  config: Config,
-  runtime: Runtime,
+  { runtime, options, config }: Adding,
   usualPort?: number,
 ): Endpoint {
   const places = datagramPlaces(config);
@@ -295,9 +320,10 @@ async function findAddresses(
   const found = await addressesFor(runtime, host, isNamed);
   const isMissing = found.length === 0 && parseAddress(host) === null;
   if (isMissing && options.value("doh") === undefined) {
-    runtime.err(
-      `knock: hint: ${host} has no address here that a browser could use: ` +
-        "name a resolver with --doh URL, or an address with --server\n",
+    printHint(
+      runtime,
+      `${host} has no address here that a browser could use: ` +
+        "name a resolver with --doh URL, or an address with --server",
     );
   }
   return found;

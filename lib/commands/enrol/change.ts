@@ -35,8 +35,8 @@ import {
 } from "../command.ts";
 import { readOpen } from "./add.ts";
 import { FILE_OPTION, findClient, LOCAL_OPTION } from "./list.ts";
-import { removeClientFiles, replaceConfig, tellFleet } from "./new_files.ts";
-import { reloadServer } from "./reload.ts";
+import { reloadServer, tellFleet } from "./apply.ts";
+import { removeClientFiles, replaceConfig } from "./new_files.ts";
 
 /** Options of `knock client set` that `add` has not. */
 export const SET_ALONE =

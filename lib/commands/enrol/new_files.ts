@@ -1,14 +1,7 @@
 /** New files that are there together with what they are made for, or not at all. */
 
 import { clientFiles } from "../../config/files/edit.ts";
-import { readConfigText } from "../../config/files/load.ts";
 import { pathBeside } from "../../config/files/places.ts";
-import type { Config } from "../../config/config.ts";
-import { readSharedClient } from "../../config/clients.ts";
-import type { FleetConfig, SharedEntry } from "../../fleet/fleet.ts";
-import { withFleet } from "../../fleet/shared.ts";
-import { configError, isMapping } from "../../values/schema.ts";
-import { parseYaml } from "../../values/yaml.ts";
 import {
   checkPlace,
   createOwn,
@@ -69,101 +62,6 @@ export function createWith(
     }
     throw error;
   }
-}
-
-/** A change of the configuration, with what comes with it. */
-interface EnrolmentChange {
-  readonly file: string;
-  /** Text of the configuration, before and after. */
-  readonly before: string;
-  readonly after: string;
-  /** New files that the client needs. */
-  readonly files: readonly NewFile[];
-  /** Secrets for the client, printed on stdout. */
-  readonly out: string;
-}
-
-/**
- * Enrols a client: makes its files, replaces the configuration, and prints its
- * secrets. Throws OperatorError if one of these fails: then all is as before.
- */
-export function enrolWith(runtime: Runtime, change: EnrolmentChange): void {
-  const { file, before, after, files, out } = change;
-  createWith(runtime, files, () => {
-    // The new text is checked before it replaces the old one.
-    readConfigText(runtime, file, after);
-    replaceConfig(runtime, file, after);
-    try {
-      if (runtime.out(out)) return;
-      throw new FailureError("cannot write to stdout: nobody reads it");
-    } catch (error) {
-      replaceConfig(runtime, file, before);
-      if (!(error instanceof FailureError)) throw error;
-      throw new FailureError(`${error.message}: nobody was enrolled`);
-    }
-  });
-}
-
-/**
- * Enrols a client in the fleet instead: its entry and the files that it names
- * go into the engine. Throws OperatorError: then all is as before.
- */
-export async function shareWith(
-  runtime: Runtime,
-  config: Config,
-  fleet: FleetConfig,
-  name: string,
-  { file, after, files, out }: EnrolmentChange,
-): Promise<void> {
-  const yaml = parseYaml(after);
-  const raw = yaml.ok && isMapping(yaml.value) ? yaml.value.clients : null;
-  const folder = pathBeside(runtime, file, ".");
-  const own = files.filter(({ isOutput }) => !isOutput);
-  const shared: SharedEntry = {
-    entry: isMapping(raw) ? raw[name] : null,
-    files: Object.fromEntries(
-      own.map(({ path, data }) => [nameBeside(folder, path), textOf(data)]),
-    ),
-  };
-  const read = readSharedClient(name, shared, config);
-  if (!("name" in read)) throw configError(file, read);
-  await withFleet(runtime, fleet, async (values) => {
-    if (await values.client(name)) {
-      throw new FailureError(
-        `there is a client "${name}" in the fleet already`,
-        `\`knock client remove ${name}\` removes it; its keys stop working`,
-      );
-    }
-    createWith(runtime, files.filter(({ isOutput }) => isOutput), () => {});
-    await values.putClient(name, shared);
-    try {
-      const isRead = runtime.out(out);
-      if (isRead) return;
-      throw new FailureError("cannot write to stdout: nobody reads it");
-    } catch (error) {
-      await values.dropClient(name);
-      if (!(error instanceof FailureError)) throw error;
-      throw new FailureError(`${error.message}: nobody was enrolled`);
-    }
-  });
-  tellFleet(runtime);
-}
-
-/** Prints that no server has to be reloaded. */
-export function tellFleet(runtime: Runtime): void {
-  runtime.err(
-    "knock: hint: every gateway of the fleet takes it over at once\n",
-  );
-}
-
-/** The name of a file in a folder, as an entry has it. */
-function nameBeside(folder: string, path: string): string {
-  const base = folder === "." || folder === "" ? "" : `${folder}/`;
-  return path.startsWith(base) ? path.slice(base.length) : path;
-}
-
-function textOf(data: string | Uint8Array): string {
-  return typeof data === "string" ? data : new TextDecoder().decode(data);
 }
 
 /** Replaces the configuration's text; throws FailureError, the old text stays. */

@@ -1,38 +1,9 @@
-/** Words of `knock client add` beside the enrolment. */
+/** Words of `knock client add` beside the enrolment, and its QR codes. */
 
-import { pathBeside } from "../../config/files/places.ts";
-import {
-  formatClient,
-  indent,
-  type NewClient,
-  type NewEntry,
-} from "../../config/files/write.ts";
+import { encode, renderSVG } from "uqr";
 import { formatOtpauth } from "../../dialects/crypto/codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import type { Endpoint } from "../../values/address.ts";
-import { FailureError } from "../../values/errors.ts";
-import type { Options } from "../command.ts";
-import { codeFileOf } from "./new_files.ts";
-import { formatQr, qrColumns } from "./qr.ts";
-
-/** Prints the entry to write by hand where the configuration cannot be added to. */
-export function tellByHand(
-  runtime: Runtime,
-  file: string,
-  entry: NewClient | NewEntry,
-  code: string | null,
-): FailureError {
-  return new FailureError(
-    `${file} is not in a form that can be added to: it is as it was`,
-    `add these lines by hand, under "clients:":\n` +
-      indent(formatClient(entry), 2).trimEnd() +
-      (code === null
-        ? ""
-        : `\nand make ${
-          pathBeside(runtime, file, codeFileOf(entry.name))
-        }, mode 600, with this line:\n  ${code}`),
-  );
-}
+import { printHint } from "../command.ts";
 
 /** Shows how an authenticator app learns the secret. */
 export function showCode(
@@ -72,19 +43,6 @@ keep the page, and not the link, as a bookmark or on the home screen
 /** Width of what to type, in columns. */
 const TYPED = 26;
 
-/** Prints the address that the client got, where none was named. */
-export function tellServer(
-  runtime: Runtime,
-  options: Options,
-  { host }: Endpoint,
-): void {
-  if (options.value("server") !== undefined) return;
-  runtime.err(
-    `knock: hint: the client will knock at ${host}: ` +
-      `--server HOST names another\n`,
-  );
-}
-
 /** Prints a QR code under what it is, on standard error. */
 export function showQr(runtime: Runtime, what: string, text: string): void {
   const terminal = runtime.isTerminal("err");
@@ -92,8 +50,62 @@ export function showQr(runtime: Runtime, what: string, text: string): void {
   runtime.paint("err", formatQr(text, terminal));
   const [wanted, columns] = [qrColumns(text), runtime.columns()];
   if (!terminal || wanted <= columns) return;
-  runtime.err(
-    `knock: hint: this QR code is ${wanted} columns wide and the terminal ` +
-      `${columns}: make it wider, or draw a picture with --svg FILE\n`,
+  printHint(
+    runtime,
+    `this QR code is ${wanted} columns wide and the terminal ${columns}: make ` +
+      "it wider, or draw a picture with --svg FILE",
   );
+}
+
+// QR codes (ISO/IEC 18004, level M) for cameras: on a terminal, two modules a
+// character, and as a picture.
+
+/** The light border that a reader needs, in modules. ISO/IEC 18004 §5.3.8. */
+const QUIET_ZONE = 4;
+
+const OPTIONS = { ecc: "M", border: QUIET_ZONE } as const;
+
+/** Upper and lower module of a character: neither dark, the lower, the upper, both. */
+const HALVES = [" ", "▄", "▀", "█"] as const;
+
+/**
+ * Black on white from the fixed part of the 256 colours, which no theme
+ * changes: a terminal's own colours may be light on dark.
+ */
+const BLACK_ON_WHITE = "\x1b[38;5;16;48;5;231m";
+const AS_BEFORE = "\x1b[0m";
+
+/**
+ * Draws a text as a QR code, a line of characters for every two rows of
+ * modules. With `colours` it looks the same on dark and on light terminals;
+ * without, blocks are dark and spaces are light, as on paper.
+ */
+export function formatQr(text: string, colours: boolean): string {
+  const rows = modules(text);
+  let lines = "";
+  for (let y = 0; y < rows.length; y += 2) {
+    const line = rows[y]!.map((upper, x) => {
+      const lower = rows[y + 1]?.[x] ?? false;
+      return HALVES[(upper ? 2 : 0) + (lower ? 1 : 0)];
+    }).join("");
+    lines += colours
+      ? `${BLACK_ON_WHITE}${line}${AS_BEFORE}\n`
+      : `${line.trimEnd()}\n`;
+  }
+  return lines;
+}
+
+/** Draws a text as a QR code in an SVG. */
+export function formatQrSvg(text: string): string {
+  return `${renderSVG(text, OPTIONS)}\n`;
+}
+
+/** Width in characters of the code that {@linkcode formatQr} draws. */
+export function qrColumns(text: string): number {
+  return modules(text).length;
+}
+
+/** The modules with their quiet zone, true is dark. */
+function modules(text: string): readonly (readonly boolean[])[] {
+  return encode(text, OPTIONS).data;
 }
