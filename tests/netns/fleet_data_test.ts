@@ -13,6 +13,7 @@ import {
   KNOCK_PORT,
   NODES,
 } from "./fleet.ts";
+import { blocksOf } from "./fleet_document.ts";
 import { until } from "./netns.ts";
 
 /** Enrols a client in the fleet; its own machine knows it at all gateways. */
@@ -105,21 +106,20 @@ fleetTest(
   },
 );
 
-/** Restores the data of all nodes, which do not run, as docs/fleet.md says. */
-async function restore(
-  stage: FleetStage,
-  snapshot: string,
-  token: string,
-): Promise<void> {
-  const cluster = NODES.map((one) => `n${one}=http://${addressOf(one)}:2380`);
+const [, RESTORE] = blocksOf("Backups") as [string, string];
+
+/** Restores the data of all nodes, which do not run, from knock.db in the folder, as docs/fleet.md says. */
+async function restore(stage: FleetStage, token: string): Promise<void> {
   for (const node of NODES) {
     stage.emptyEngine(node);
-    const { code, stderr } = await stage.etcdctl(
-      ...["snapshot", "restore", snapshot, "--name", `n${node}`],
-      ...["--initial-cluster", cluster.join(",")],
-      ...["--initial-cluster-token", token, "--data-dir", stage.dataOf(node)],
-      ...["--initial-advertise-peer-urls", `http://${addressOf(node)}:2380`],
-    );
+    const command = RESTORE
+      .replaceAll("https:", "http:").replaceAll("gw", "n")
+      .replaceAll("/var/lib/etcd/default", stage.dataOf(node))
+      .replace("--name n1", `--name n${node}`)
+      .replace(/(advertise-peer-urls http:..)10.79.0.1/, `$1${addressOf(node)}`)
+      .replace("knock-2", token);
+    const argv = ["env", "-C", stage.folder, "ETCDCTL_API=3", "sh", "-e"];
+    const { code, stderr } = await stage.onClient(argv, command);
     assertEquals(code, 0, stderr);
   }
 }
@@ -139,7 +139,7 @@ for (
       await stage.startEngines();
       await stage.startAll();
       await enrol(stage, "bob");
-      const snapshot = join(stage.folder, "snapshot.db");
+      const snapshot = join(stage.folder, "knock.db");
       const saved = await stage.onClient([
         ...["env", "ETCDCTL_API=3", "etcdctl", "--endpoints"],
         ...[`${addressOf(1)}:2379`, "snapshot", "save", snapshot],
@@ -163,7 +163,7 @@ for (
       if (isStopped) assertEquals(await stage.signal(3, "SIGTERM"), 0);
 
       for (const node of NODES) await stage.signalEngine(node, "SIGKILL");
-      await restore(stage, snapshot, token);
+      await restore(stage, token);
       const options = ["--initial-cluster-token", token];
       await stage.startEngines(...options);
       if (isStopped) await stage.start(3);
