@@ -6,7 +6,7 @@ import { mergePorts, onePort } from "../values/ports.ts";
 import { EXTENSIONS } from "./packet.ts";
 import { type Captured, PcapReader } from "./pcap.ts";
 import type { Hit } from "./sequence.ts";
-import { SystemError } from "../values/errors.ts";
+import { orNull, SystemError } from "../values/errors.ts";
 
 /** So much of a packet is needed: headers, with extensions of IPv6. */
 const SNAP_SIZE = 512;
@@ -245,14 +245,11 @@ async function endOrphan(
   argv: readonly string[],
 ): Promise<void> {
   if (pid === null || runtime.platform !== "linux") return;
-  try {
-    const line = runtime.files.readText(`/proc/${pid}/cmdline`);
-    // The program itself stands there with its whole path.
-    const [, ...args] = line.split("\0").slice(0, -1);
-    if (args.join("\0") !== argv.slice(1).join("\0")) return;
-  } catch {
-    return; // it has ended, too
-  }
+  // Null: it has ended, too.
+  const line = orNull(() => runtime.files.readText(`/proc/${pid}/cmdline`));
+  // The program itself stands there with its whole path.
+  const args = line?.split("\0").slice(1, -1);
+  if (args?.join("\0") !== argv.slice(1).join("\0")) return;
   runtime.signalProcess(pid, "SIGTERM");
   for (let waitedMs = 0; waitedMs < ORPHAN_MS; waitedMs += ORPHAN_STEP_MS) {
     if (!runtime.signalProcess(pid, "test")) return;

@@ -52,6 +52,11 @@ export function portText(
   return first === last ? `${first}` : `${first}${between}${last}`;
 }
 
+/** Number of ports in some ranges. */
+export function countPorts(ranges: readonly PortRange[]): number {
+  return ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+}
+
 /** True if every port of `inner` is in `outer`. */
 export function containsPorts(outer: PortRange, inner: PortRange): boolean {
   return outer.protocol === inner.protocol && outer.first <= inner.first &&

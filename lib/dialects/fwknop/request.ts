@@ -3,7 +3,12 @@
 import { timingSafeEqual } from "node:crypto";
 import { isIpv4, parseAddress, parseEndpoint } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
-import { onePort, type PortRange, type Protocol } from "../../values/ports.ts";
+import {
+  countPorts,
+  onePort,
+  type PortRange,
+  type Protocol,
+} from "../../values/ports.ts";
 import { digestLength, type DigestType, hmac } from "../crypto/hash.ts";
 import { type Forward, type Opened, refuse, type Request } from "../dialect.ts";
 import { MAX_TIMEOUT_SECONDS, type Message, MESSAGE_TYPES } from "./message.ts";
@@ -136,14 +141,15 @@ function writePorts({ ports, forward }: FwknopRequest): string {
       "name them with --open tcp/22",
     );
   }
+  if (countPorts(ports) > MAX_PORTS) {
+    throw new UsageError(`fwknop names at most ${MAX_PORTS} ports at once`);
+  }
   const items: string[] = [];
   for (const { protocol, first, last } of ports) {
-    if (last - first >= MAX_PORTS) throw tooManyPorts();
     for (let port = first; port <= last; port++) {
       items.push(`${protocol}/${port}`);
     }
   }
-  if (items.length > MAX_PORTS) throw tooManyPorts();
   if (forward && items.length > 1) {
     throw new UsageError("fwknop forwards one port at a time");
   }
@@ -152,10 +158,6 @@ function writePorts({ ports, forward }: FwknopRequest): string {
 
 /** 192 bytes hold no more of the shortest, "tcp/1,". */
 const MAX_PORTS = 32;
-
-function tooManyPorts(): UsageError {
-  return new UsageError(`fwknop names at most ${MAX_PORTS} ports at once`);
-}
 
 function checkSeconds(seconds: number): number {
   if (Number.isInteger(seconds) && seconds <= MAX_TIMEOUT_SECONDS) {

@@ -6,7 +6,7 @@
  */
 
 import { UsageError } from "../../values/errors.ts";
-import { onePort, type PortRange } from "../../values/ports.ts";
+import { countPorts, onePort, type PortRange } from "../../values/ports.ts";
 import type { Action } from "../dialect.ts";
 
 /** Most ports that a knock names; 8 in the web form. */
@@ -88,8 +88,7 @@ export function writeItems(
 }
 
 function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
-  let count = 0;
-  for (const { first, last } of ranges) count += last - first + 1;
+  const count = countPorts(ranges);
   const most = Math.floor(bytes.length / PORT_ITEM_SIZE);
   if (count > most) {
     throw new UsageError(

@@ -90,26 +90,13 @@ export interface OpenmeKeys {
   readonly random: Uint8Array;
 }
 
-/** Fields of a packet that are readable without any key. */
-interface OpenmeOutline {
-  readonly version: number;
-  /** The ephemeral public key, in hexadecimal. */
-  readonly ephemeral: string;
-}
-
-interface Signer {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-  readonly key: KeyObject;
-}
-
 /** Makes the server's side: its X25519 private key, 32 bytes, and its clients. */
 export function openmeDialect(
   serverPrivate: Uint8Array,
   clients: readonly OpenmeClient[],
 ): Dialect {
   const { secret } = keyPairOf(serverPrivate);
-  const signers = clients.flatMap(({ name, key }): Signer[] => {
+  const signers = clients.flatMap(({ name, key }) => {
     const imported = importVerifyingKey(key);
     return imported
       ? [{ name, bytes: new Uint8Array(key), key: imported }]
@@ -221,8 +208,10 @@ function checkRequest({ action, seconds }: NewRequest): void {
   }
 }
 
-/** Reads the fields of a packet of 165 bytes that need no key; null for another size. */
-export function outlineOpenme(packet: Uint8Array): OpenmeOutline | null {
+/** Reads the fields of a packet of 165 bytes that need no key, one in hexadecimal; null for another size. */
+export function outlineOpenme(
+  packet: Uint8Array,
+): { readonly version: number; readonly ephemeral: string } | null {
   if (packet.length !== PACKET_SIZE) return null;
   return {
     version: packet[0]!,

@@ -51,20 +51,14 @@ export function readFacing(
 /** Name of an interface that nft takes as it stands. */
 const PLAIN = /^[\w.-]{1,15}$/;
 
-/** Advice of one line, and the configuration that follows it. */
-interface Proposal {
-  readonly text: string;
-  readonly cure: string;
-}
-
-/** Meaning of a guard at every interface for containers; null where there are none, or the interfaces are named. */
+/** Advice of one line, and the configuration that follows it: the meaning of a guard at every interface for containers; null where there are none, or the interfaces are named. */
 export function proposeInterfaces(
   names: readonly string[],
   { backend, mode, interfaces }: Pick<
     FirewallConfig,
     "backend" | "mode" | "interfaces"
   >,
-): Proposal | null {
+): { readonly text: string; readonly cure: string } | null {
   const guards = mode === "guard" &&
     (backend === "nft" || backend === "iptables");
   if (!guards || interfaces.length > 0) return null;

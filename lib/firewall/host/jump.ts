@@ -25,14 +25,9 @@ export interface Problem {
   readonly hint: string;
 }
 
-/** Chains from a hook of the kernel to our chain, or the reason why there are none. */
+/** Chains from a hook of the kernel to our chain, those in `by` lead to it; or the reason why there are none. */
 type Jump =
-  | {
-    readonly ok: true;
-    readonly base: string;
-    /** The chains that lead to ours. */
-    readonly by: readonly string[];
-  }
+  | { readonly ok: true; readonly base: string; readonly by: readonly string[] }
   | { readonly ok: false; readonly problem: Problem };
 
 /**
@@ -57,27 +52,19 @@ export function findJump(
   }
   const late = bases.find(({ name }) => by.has(name));
   if (late) {
-    return {
-      ok: false,
-      problem: {
-        text:
-          `chain ${late.name} of table ${family} ${table} drops everything ` +
-          `before it jumps to ${ours}`,
-        hint: `nft insert rule ${family} ${table} ${late.name} jump ${chain}`,
-      },
-    };
+    const text = `chain ${late.name} of table ${family} ${table} drops ` +
+      `everything before it jumps to ${ours}`;
+    const hint =
+      `nft insert rule ${family} ${table} ${late.name} jump ${chain}`;
+    return { ok: false, problem: { text, hint } };
   }
   const [base] = bases;
-  return {
-    ok: false,
-    problem: {
-      text: `the host's chain does not jump to ${ours}`,
-      hint: base
-        ? `before its last drop: nft add rule ${family} ${table} ${base.name} jump ${chain}`
-        : `table ${family} ${table} has no input chain: firewall.chain must be ` +
-          `in the host's own table`,
-    },
-  };
+  const text = `the host's chain does not jump to ${ours}`;
+  const hint = base
+    ? `before its last drop: nft add rule ${family} ${table} ${base.name} jump ${chain}`
+    : `table ${family} ${table} has no input chain: firewall.chain must be ` +
+      `in the host's own table`;
+  return { ok: false, problem: { text, hint } };
 }
 
 /**
@@ -88,14 +75,14 @@ export function findDrops(
   { chains }: Pick<HostRules, "chains">,
   host: HostChain,
 ): Problem[] {
-  const { family, table, chain } = host;
+  const { family, chain } = host;
   const own: Own = { chain: formatHostChain(host), accepts: true };
   const by = leading(chains, host);
   const wanted = family === "inet" ? FAMILIES : family === "ip" ? [4] : [6];
   return hooked(chains, "filter", "input").filter((base) =>
     base.table !== OWN_TABLE &&
     base.families.some((one) => wanted.includes(one)) &&
-    !(base.table === `${family} ${table}` && by.has(base.name))
+    !(base.table === hostTable(host) && by.has(base.name))
   ).filter((base) =>
     allFates(base, chains, own).every((fates) =>
       fates.has("drop") && fates.size === 1

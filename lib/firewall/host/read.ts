@@ -2,11 +2,12 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { Family } from "../firewall.ts";
+import { runSystem } from "../iptables/program.ts";
 import type { FilterChain, HostRules } from "./model.ts";
 import { isOfChain, parseIptablesSave } from "./iptables_save.ts";
 import { type NftRules, parseElements, parseNftJson } from "./nft/json.ts";
 import type { Json } from "./nft/match.ts";
-import { orNull, SystemError } from "../../values/errors.ts";
+import { orNull } from "../../values/errors.ts";
 
 /** Without counters and without the elements of sets: those of grants may be a hundred thousand. */
 const NFT = ["nft", "-j", "-s", "-t"];
@@ -16,9 +17,6 @@ const TIMEOUT_MS = 10_000;
 
 /** Most sets of ports that are listed. */
 const MAX_LISTS = 16;
-
-/** Folder of programs that are not in the PATH. */
-const FOLDER = "/usr/sbin/";
 
 /** Programs that print what only iptables can read of nftables' tables, the surest first. */
 const SAVERS: readonly [Family, ...string[]][] = [
@@ -110,18 +108,9 @@ export async function listing(
   argv: readonly string[],
   timeoutMs: number,
 ): Promise<string | null> {
-  const [program = "", ...args] = argv;
-  for (const path of [program, FOLDER + program]) {
-    try {
-      const options = { env: { LC_ALL: "C" }, timeoutMs };
-      const ran = await runtime.run([path, ...args], options);
-      return ran.code === 0 ? ran.stdout : null;
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      if (error.code !== "ENOENT") return null;
-    }
-  }
-  return null;
+  const options = { env: { LC_ALL: "C" }, timeoutMs };
+  const ran = await orNull(() => runSystem(runtime, argv, options));
+  return ran?.code === 0 ? ran.stdout : null;
 }
 
 function build(

@@ -33,7 +33,7 @@ export function readListing(
   },
 ): IptablesListing {
   const all = listing.split("\n");
-  const own = `-A ${chain} `;
+  const own = `${chain} `;
   const rules = all.filter((line) => line.startsWith("-A "))
     .map((line) => line.slice("-A ".length));
   const built = jumps[0]?.replace(/ .*/, " ") ?? "";
@@ -44,8 +44,8 @@ export function readListing(
   const ours = leading.filter((rule) => OUR_JUMP.test(rule));
   return {
     rules: all.includes(`-N ${chain}`)
-      ? all.filter((line) => line.startsWith(own))
-        .map((line) => line.slice(own.length))
+      ? rules.filter((rule) => rule.startsWith(own))
+        .map((rule) => rule.slice(own.length))
       : null,
     first: jumps.every((jump, index) => before[index] === jump),
     jumps: ours,
@@ -62,23 +62,14 @@ export function isOurs({ rules }: IptablesListing): boolean {
 /** The chains of ours in a listing, whatever their names. */
 export function ourChains(listing: string): string[] {
   const found = listing.matchAll(/^-A (\S+) (.*)$/gm);
-  return [
-    ...new Set(
-      [...found].filter(([, , rule]) => isMark(rule!))
-        .map(([, chain]) => chain!),
-    ),
-  ];
+  const ours = [...found].filter(([, , rule]) => isMark(rule!));
+  return [...new Set(ours.map(([, chain]) => chain!))];
 }
 
-/** A chain's rules in a form that can be compared. */
-interface Portrait {
-  readonly grants: string;
-  /** The other rules, as they stand. */
-  readonly others: string;
-}
-
-/** Reads a chain's rules: grants may be in any order, the others may not. */
-export function portray(rules: readonly string[]): Portrait {
+/** A chain's rules in a form that can be compared: grants may be in any order, the others may not. */
+export function portray(
+  rules: readonly string[],
+): { readonly grants: string; readonly others: string } {
   const grants: string[] = [];
   const others: string[] = [];
   for (const rule of rules) {

@@ -1,6 +1,6 @@
 /** Runs iptables and ip6tables, and reads their errors. */
 
-import type { Runtime } from "../../runtime/runtime.ts";
+import type { Ran, RunOptions, Runtime } from "../../runtime/runtime.ts";
 import { type Family, FirewallError, MissingError } from "../firewall.ts";
 import { failing, SystemError } from "../../values/errors.ts";
 
@@ -12,6 +12,19 @@ const TIMEOUT_MS = 30_000;
 
 /** Folder of programs that are not in the PATH. */
 const FOLDER = "/usr/sbin/";
+
+/** Runs a program by the PATH, or in the system's folder. Throws SystemError. */
+export async function runSystem(
+  runtime: Runtime,
+  [program = "", ...args]: readonly string[],
+  options: RunOptions,
+): Promise<Ran> {
+  const run = (path: string) => runtime.run([path, ...args], options);
+  return await run(program).catch((error) => {
+    if (!isMissing(error)) throw error;
+    return run(FOLDER + program);
+  });
+}
 
 export class Iptables {
   readonly #runtime: Runtime;
@@ -59,7 +72,6 @@ export class Iptables {
       timeoutMs: TIMEOUT_MS,
       ...(stdin !== undefined && { stdin }),
     };
-    const run = (path: string) => this.#runtime.run([path, ...args], options);
     const cannotRun = (error: SystemError) =>
       isMissing(error)
         ? new MissingError(
@@ -67,11 +79,11 @@ export class Iptables {
           `apt install iptables, or choose another one under firewall.backend`,
         )
         : new FirewallError(`${program}: ${error.message}`);
-    const ran = await failing(cannotRun, () =>
-      run(program).catch((error) => {
-        if (!isMissing(error)) throw error;
-        return run(FOLDER + program);
-      }));
+    const argv = [program, ...args];
+    const ran = await failing(
+      cannotRun,
+      () => runSystem(this.#runtime, argv, options),
+    );
     if (ran.code === 0) return ran.stdout;
     throw ran.code === null
       ? new FirewallError(

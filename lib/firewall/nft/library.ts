@@ -11,7 +11,7 @@ import type {
   Runtime,
 } from "../../runtime/runtime.ts";
 import { FirewallError, MissingError } from "../firewall.ts";
-import { failing } from "../../values/errors.ts";
+import { failing, orNull } from "../../values/errors.ts";
 
 /** Runs nft scripts. */
 export interface Nft {
@@ -217,12 +217,9 @@ class ForkedNft implements Nft {
 
 /** True if a netfilter socket is sure to be had. */
 function hasNetlink(runtime: Runtime): boolean {
-  try {
-    return runtime.files.readText("/proc/net/netlink").split("\n")
-      .some((line) => line.trim().split(/\s+/)[1] === NETLINK_NETFILTER);
-  } catch {
-    return false;
-  }
+  const sockets = orNull(() => runtime.files.readText("/proc/net/netlink"));
+  return (sockets ?? "").split("\n")
+    .some((line) => line.trim().split(/\s+/)[1] === NETLINK_NETFILTER);
 }
 
 /** The bit of CAP_NET_ADMIN, from linux/capability.h. */
@@ -230,13 +227,9 @@ const CAP_NET_ADMIN = 12n;
 
 /** True if this process has CAP_NET_ADMIN; null where the system does not say. */
 export function mayAdministerNetwork(runtime: Runtime): boolean | null {
-  try {
-    const status = runtime.files.readText("/proc/self/status");
-    const [, hex] = /^CapEff:\s*([0-9a-f]+)$/m.exec(status) ?? [];
-    return hex === undefined
-      ? null
-      : (BigInt(`0x${hex}`) >> CAP_NET_ADMIN & 1n) === 1n;
-  } catch {
-    return null;
-  }
+  const status = orNull(() => runtime.files.readText("/proc/self/status"));
+  const hex = /^CapEff:\s*([0-9a-f]+)$/m.exec(status ?? "")?.[1];
+  return hex === undefined
+    ? null
+    : (BigInt(`0x${hex}`) >> CAP_NET_ADMIN & 1n) === 1n;
 }

@@ -22,12 +22,10 @@ const DATAGRAM_SIZE = 65535;
 /** Before the next try to accept, where there are no descriptors left. */
 const ACCEPT_AGAIN_MS = 10;
 
-type Network = Pick<
+export const network: Pick<
   Runtime,
   "listenDatagram" | "listenStream" | "connectStream"
->;
-
-export const network: Network = {
+> = {
   listenDatagram: async (at, handler, options = {}) => {
     // A server's; a client's socket is there sooner without a library.
     if (options.batched) {

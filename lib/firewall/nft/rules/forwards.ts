@@ -37,7 +37,7 @@ import {
   type TablePlace,
   toPorts,
 } from "./sets.ts";
-import { failing } from "../../../values/errors.ts";
+import { failing, orNull } from "../../../values/errors.ts";
 
 /** Where connections of one family go. */
 export interface ForwardTarget {
@@ -284,11 +284,7 @@ export async function addressesOf(
 
 /** True if a file of /proc says so. */
 function isOn(runtime: Runtime, path: string): boolean {
-  try {
-    return Number(runtime.files.readText(path)) > 0;
-  } catch {
-    return false;
-  }
+  return Number(orNull(() => runtime.files.readText(path))) > 0;
 }
 
 function quote(endpoint: Endpoint): string {

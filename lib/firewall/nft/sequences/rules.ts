@@ -15,6 +15,7 @@ import {
   type Hit,
   type Sequence,
 } from "../../../sequences/sequence.ts";
+import { countPorts } from "../../../values/ports.ts";
 import {
   FAMILIES,
   type Family,
@@ -86,11 +87,7 @@ export function whyNotInKernel(sequence: Sequence): string | null {
     return "the kernel looks for the first packet of a connection only";
   }
   if (target !== null) return "the kernel takes hits to every address";
-  const ports = open.reduce(
-    (sum, { first, last }) => sum + last - first + 1,
-    0,
-  );
-  return ports > MAX_OPENED_PORTS
+  return countPorts(open) > MAX_OPENED_PORTS
     ? `the kernel opens ${MAX_OPENED_PORTS} ports at most`
     : null;
 }
