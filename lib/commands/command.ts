@@ -233,6 +233,22 @@ export function printWarning(runtime: Runtime, words: string): void {
   runtime.err(`knock: warning: ${escapeUnsafe(words)}\n`);
 }
 
+/** Does some work that SIGINT and SIGTERM end. */
+export async function untilStopped<T>(
+  runtime: Runtime,
+  work: (stop: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
+    runtime.onSignal(name, () => stop.abort())
+  );
+  try {
+    return await work(stop.signal);
+  } finally {
+    for (const signal of signals) signal.stop();
+  }
+}
+
 /** Painting for a standard stream: in colour on a terminal, unless NO_COLOR is set. */
 export function paintFor(runtime: Runtime, stream: "out" | "err"): Paint {
   // https://no-color.org

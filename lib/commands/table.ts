@@ -2,7 +2,12 @@
 
 import type { Runtime } from "../runtime/runtime.ts";
 import type { CommandName } from "../values/program.ts";
-import { ConfigError, OperatorError, UsageError } from "../values/errors.ts";
+import {
+  caught,
+  ConfigError,
+  OperatorError,
+  UsageError,
+} from "../values/errors.ts";
 import { escapeUnsafe, formatJson } from "../values/text.ts";
 import type { Commands } from "./command.ts";
 
@@ -51,16 +56,11 @@ export async function runCommand(
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
     if (wantsJson(args)) printJson(runtime, error);
-    const lines = error instanceof ConfigError
-      ? error.mistakes
-      : [error.message];
-    for (const line of lines) {
+    for (const line of error.lines) {
       runtime.err(`knock: error: ${escapeUnsafe(line)}\n`);
     }
-    if (error.hint !== undefined) {
-      for (const hint of error.hint.split("\n").filter(Boolean)) {
-        runtime.err(`knock: hint: ${hint}\n`);
-      }
+    for (const hint of error.hint?.split("\n").filter(Boolean) ?? []) {
+      runtime.err(`knock: hint: ${hint}\n`);
     }
     return error.status;
   }
@@ -74,13 +74,10 @@ function wantsJson(args: readonly string[]): boolean {
 
 /** Prints an error on stdout; on stderr if stdout is what failed. */
 function printJson(runtime: Runtime, error: OperatorError): void {
-  try {
-    runtime.out(errorJson(error));
-  } catch (failure) {
-    if (!(failure instanceof OperatorError)) throw failure;
-    if (failure.message === error.message) return;
-    runtime.err(`knock: error: ${failure.message}\n`);
-  }
+  caught(OperatorError, () => runtime.out(errorJson(error)), ({ message }) => {
+    if (message === error.message) return;
+    runtime.err(`knock: error: ${message}\n`);
+  });
 }
 
 /** An error as one JSON object on a line: docs/json.md, "An error". */

@@ -15,6 +15,11 @@ export class OperatorError extends Error {
   /** Facts found before the failure: members of the JSON object that `--json` prints. */
   facts: Readonly<Record<string, unknown>> = {};
 
+  /** The message, a line for each mistake. */
+  get lines(): readonly string[] {
+    return [this.message];
+  }
+
   /** Creates an error with a message of one line, lowercase, and a hint. */
   constructor(message: string, hint?: string) {
     super(message);
@@ -41,6 +46,10 @@ export class ConfigError extends OperatorError {
     super(mistakes.join("\n"), hint);
     this.mistakes = mistakes;
   }
+
+  override get lines(): readonly string[] {
+    return this.mistakes;
+  }
 }
 
 /** Error of a system call. */
@@ -66,15 +75,34 @@ export function ifRefused<T, U>(
   work: () => T | Promise<T>,
   answer: (error: SystemError) => U,
 ): T | U | Promise<T | U> {
-  const caught = (error: unknown) => {
-    if (!(error instanceof SystemError)) throw error;
+  return caught(SystemError, work as () => T, answer);
+}
+
+/** The result of some work, or the answer to an error of one kind. */
+export function caught<T, U, E extends Error>(
+  kind: abstract new (...args: never[]) => E,
+  work: () => Promise<T>,
+  answer: (error: E) => U,
+): Promise<T | U>;
+export function caught<T, U, E extends Error>(
+  kind: abstract new (...args: never[]) => E,
+  work: () => T,
+  answer: (error: E) => U,
+): T | U;
+export function caught<T, U, E extends Error>(
+  kind: abstract new (...args: never[]) => E,
+  work: () => T | Promise<T>,
+  answer: (error: E) => U,
+): T | U | Promise<T | U> {
+  const handle = (error: unknown) => {
+    if (!(error instanceof kind)) throw error;
     return answer(error);
   };
   try {
     const result = work();
-    return result instanceof Promise ? result.catch(caught) : result;
+    return result instanceof Promise ? result.catch(handle) : result;
   } catch (error) {
-    return caught(error);
+    return handle(error);
   }
 }
 

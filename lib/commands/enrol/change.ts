@@ -22,7 +22,12 @@ import {
 import type { FleetConfig } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { ConfigError, FailureError, UsageError } from "../../values/errors.ts";
+import {
+  caught,
+  ConfigError,
+  FailureError,
+  UsageError,
+} from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import { configError, isMapping } from "../../values/schema.ts";
 import { formatDuration, parseTime } from "../../values/time.ts";
@@ -102,8 +107,10 @@ export async function removeClient(
       fleet,
       (values) => values.dropClient(name),
     );
-    if (isGone) tellFleet(runtime);
-    if (isGone) return 0;
+    if (isGone) {
+      tellFleet(runtime);
+      return 0;
+    }
   }
   const { before, after } = changeEntry(runtime, file, name, {
     edit: (text) => removeClientText(text, name),
@@ -122,12 +129,8 @@ export async function removeClient(
 
 /** The fleet of a configuration; null where there is none, or a mistake that removing a client may mend. */
 function fleetOf(runtime: Runtime, file: string): FleetConfig | null {
-  try {
-    return loadConfig(runtime, file).fleet;
-  } catch (error) {
-    if (error instanceof ConfigError) return null;
-    throw error;
-  }
+  const load = () => loadConfig(runtime, file).fleet;
+  return caught(ConfigError, load, () => null);
 }
 
 /** Changes a client that the fleet shares; false where there is none. */

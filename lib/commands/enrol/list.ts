@@ -1,8 +1,7 @@
 /** `knock client list` and `knock client show`. */
 
 import type { Client, Config } from "../../config/config.ts";
-import { loadConfig } from "../../config/files/load.ts";
-import { needConfig } from "../../config/files/places.ts";
+import { loadNamed } from "../../config/files/load.ts";
 import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
@@ -25,6 +24,7 @@ import {
   paintFor,
   parseOptions,
   printPainted,
+  printWarning,
   takePositionals,
 } from "../command.ts";
 
@@ -52,13 +52,10 @@ export async function listClients(
 ): Promise<number> {
   const options = parseOptions(args, LIST_OPTIONS);
   takePositionals(options, []);
-  const file = needConfig(runtime, options.value("config"));
-  const config = loadConfig(runtime, file);
-  const { state } = config;
-  const clients = [
-    ...config.clients,
-    ...await sharedClients(runtime, config, options),
-  ];
+  const config = loadNamed(runtime, options.value("config"));
+  const { file, state } = config;
+  const shared = await sharedClients(runtime, config, options);
+  const clients = [...config.clients, ...shared];
   const knocks = await readLastKnocks(runtime, state);
   const nowMs = runtime.nowMs();
   if (options.flag("json")) {
@@ -67,10 +64,9 @@ export async function listClients(
     return 0;
   }
   if (clients.length === 0) {
+    const place = escapeUnsafe(file);
     runtime.err(
-      `no clients in ${
-        escapeUnsafe(file)
-      } yet: \`knock client add NAME\` enrols one\n`,
+      `no clients in ${place} yet: \`knock client add NAME\` enrols one\n`,
     );
     return 0;
   }
@@ -108,8 +104,7 @@ export async function showClient(
 ): Promise<number> {
   const options = parseOptions(args, LIST_OPTIONS);
   const name = takePositionals(options, ["NAME"])[0]!;
-  const file = needConfig(runtime, options.value("config"));
-  const config = loadConfig(runtime, file);
+  const config = loadNamed(runtime, options.value("config"));
   const client = await findShared(runtime, config, options, name) ??
     findClient(config, name);
   const knocks = await readLastKnocks(runtime, config.state);
@@ -135,10 +130,7 @@ export async function showClient(
   runtime.out(formatTable(["name", client.name], [
     ["dialects", dialectsOf(client).join(", ")],
     ...dialectsOf(client).flatMap((name) =>
-      DIALECTS[name].client.show(client[name]).map(([title, value]) => [
-        title,
-        value,
-      ])
+      DIALECTS[name].client.show(client[name])
     ),
     ["open", openOf(client, ",")],
     ["for", formatDuration(client.forSeconds)],
@@ -251,7 +243,7 @@ async function sharedClients(
       }
       const why = read ? `${read[0]!.path}: ${read[0]!.text}` : UNSEALED;
       const words = `client ${name} of the fleet cannot be used here: ${why}`;
-      runtime.err(`knock: warning: ${escapeUnsafe(words)}\n`);
+      printWarning(runtime, words);
     }
     // An engine lists them in an order of its own.
     return found.sort((a, b) => a.name < b.name ? -1 : 1);

@@ -13,6 +13,7 @@ import { dialectOf, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { formatLocal } from "../../values/time.ts";
+import { untilStopped } from "../command.ts";
 import type { OutputForm } from "./asking.ts";
 import { Progress } from "./progress.ts";
 
@@ -30,33 +31,29 @@ export async function keep(
   { quiet, reply, close }: Manner,
 ): Promise<number> {
   checkKeeping(profile, request, reply);
-  const stop = new AbortController();
-  const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
-    runtime.onSignal(name, () => stop.abort())
-  );
   const progress = new Progress(runtime, `keeping ${profile.name} open`, quiet);
   let trouble: string | null = null;
   let knocks = 0;
   try {
-    await keepOpen(runtime, {
+    const keeping = {
       knock: () => once(knocks++ > 0),
       seconds: request.seconds,
-      opened: (_, untilMs) => {
+      opened: (_: unknown, untilMs: number) => {
         const until = formatLocal(untilMs, runtime.nowMs());
         progress.show(`keeping ${profile.name} open, now until ${until},`);
         if (trouble !== null) runtime.err("knock: open again\n");
         trouble = null;
       },
-      failed: (error: OperatorError) => {
+      failed: ({ message }: OperatorError) => {
         // The same failure is reported once.
-        if (error.message === trouble) return;
-        trouble = error.message;
-        runtime.err(`knock: trying again: ${error.message}\n`);
+        if (message === trouble) return;
+        trouble = message;
+        runtime.err(`knock: trying again: ${message}\n`);
       },
-    }, stop.signal);
+    };
+    await untilStopped(runtime, (stop) => keepOpen(runtime, keeping, stop));
   } finally {
     progress.end();
-    for (const signal of signals) signal.stop();
   }
   if (close) {
     const closing = { ...request, action: "close", seconds: 0 } as const;

@@ -11,9 +11,14 @@ import {
   type HostFact,
   hostFacts,
 } from "../../server/grants/host.ts";
-import { FailureError, OperatorError } from "../../values/errors.ts";
+import { caught, FailureError, OperatorError } from "../../values/errors.ts";
 import { escapeUnsafe, formatJson } from "../../values/text.ts";
-import { parseOptions, takePositionals } from "../command.ts";
+import {
+  parseOptions,
+  printHint,
+  printWarning,
+  takePositionals,
+} from "../command.ts";
 
 /** The text of `knock help check`. */
 export const help = `Usage:
@@ -43,9 +48,14 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   const [file] = takePositionals(options, ["FILE"], 1);
-  const config = readConfig(
-    runtime,
-    needConfig(runtime, file ?? options.value("config")),
+  const path = needConfig(runtime, file ?? options.value("config"));
+  const config = caught(
+    OperatorError,
+    () => loadConfig(runtime, path),
+    (error) => {
+      error.facts = { file: path };
+      throw error;
+    },
   );
   const problem = await conntrackProblem(runtime, config.services);
   const warnings = [
@@ -56,9 +66,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   ];
   const isJson = options.flag("json");
   for (const warning of isJson ? [] : warnings) {
-    runtime.err(
-      `knock: warning: ${escapeUnsafe(`${config.file}: ${warning}`)}\n`,
-    );
+    printWarning(runtime, `${config.file}: ${warning}`);
   }
   if (!isJson) runtime.out("configuration OK\n");
   const facts = options.flag("host") ? await readFacts(runtime, config) : null;
@@ -81,16 +89,6 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   return isOk ? 0 : 1;
 }
 
-/** Reads the configuration; its mistakes name their files, for `--json`. */
-function readConfig(runtime: Runtime, file: string): Config {
-  try {
-    return loadConfig(runtime, file);
-  } catch (error) {
-    if (error instanceof OperatorError) error.facts = { file };
-    throw error;
-  }
-}
-
 /** Reads which ports this machine's own rules would drop. */
 async function readFacts(
   runtime: Runtime,
@@ -107,10 +105,8 @@ async function readFacts(
 function printFacts(runtime: Runtime, facts: readonly HostFact[]): void {
   for (const fact of facts) {
     const level = fact.what === "service" ? "error" : "warning";
-    runtime.err(
-      `knock: ${level}: ${
-        escapeUnsafe(describeHostFact({ ...fact, hint: null }))
-      }\nknock: hint: ${escapeUnsafe(fact.hint)}\n`,
-    );
+    const words = escapeUnsafe(describeHostFact({ ...fact, hint: null }));
+    runtime.err(`knock: ${level}: ${words}\n`);
+    printHint(runtime, escapeUnsafe(fact.hint));
   }
 }

@@ -17,6 +17,7 @@ import { KEY_SIZE } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import {
+  caught,
   ConfigError,
   failing,
   orNull,
@@ -24,7 +25,7 @@ import {
 } from "../../values/errors.ts";
 import type { KeyRead } from "../../values/schema.ts";
 import { escapeUnsafe } from "../../values/text.ts";
-import { oneOf, parseOptions } from "../command.ts";
+import { oneOf, parseOptions, printHint, printWarning } from "../command.ts";
 import { createWith, type NewFile } from "../enrol/new_files.ts";
 
 export const help = `Usage:
@@ -71,7 +72,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const converted = CONVERTERS[tool]!(files, sourcesOf(runtime));
   const dir = options.value("dir");
   for (const warning of new Set(converted.warnings)) {
-    runtime.err(`knock: warning: ${escapeUnsafe(warning)}\n`);
+    printWarning(runtime, warning);
   }
   checkConverted(runtime, files, converted);
   if (dir === undefined) {
@@ -81,11 +82,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
   const named = [...converted.files?.keys() ?? []];
   if (dir === undefined && named.length > 0) {
-    const names = named.join(", ");
-    runtime.err(
-      `knock: hint: it names ${names}, with a key of ${tool}'s: ` +
-        `--dir DIR writes that file, too\n`,
-    );
+    const words = `it names ${named.join(", ")}, with a key of ${tool}'s`;
+    printHint(runtime, `${words}: --dir DIR writes that file, too`);
   }
   return 0;
 }
@@ -99,12 +97,8 @@ export function checkConverted(
   sources: readonly string[],
   { text, files, name = CONFIG_NAME }: Converted,
 ): void {
-  try {
-    if (name !== CONFIG_NAME) {
-      parseProfiles(text, name);
-      return;
-    }
-    parseConfig(text, {
+  const load = () =>
+    name !== CONFIG_NAME ? parseProfiles(text, name) : parseConfig(text, {
       file: name,
       readKey: () => new Uint8Array(KEY_SIZE),
       readCode: (file) => ({ text: `"${file}" is missing` }),
@@ -118,15 +112,14 @@ export function checkConverted(
       },
       stateFolder: (written) => stateFolder(runtime, name, written),
     });
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+  caught(ConfigError, load, ({ mistakes }) => {
     throw new ConfigError(
-      error.mistakes.map((mistake) =>
+      mistakes.map((mistake) =>
         `${sources.join(", ")}: cannot be converted: ${mistake}`
       ),
       "nothing was written: change what is named, and convert again",
     );
-  }
+  });
 }
 
 /** Writes the files of a conversion; a key of our own, where there is none. */

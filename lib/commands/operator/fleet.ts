@@ -1,5 +1,6 @@
 import {
   loadConfig,
+  loadNamed,
   readConfigText,
   readFile,
 } from "../../config/files/load.ts";
@@ -23,7 +24,7 @@ import {
 } from "../../values/text.ts";
 import { formatSince } from "../../values/time.ts";
 import { scalar } from "../../values/yaml.ts";
-import { oneOf, parseOptions, takePositionals } from "../command.ts";
+import { oneOf, parseOptions, printHint, takePositionals } from "../command.ts";
 import { createWith, replaceConfig } from "../enrol/new_files.ts";
 
 const FILE_LINES =
@@ -132,15 +133,17 @@ ${line("name", options.value("name"))}${
   const config = loadConfig(runtime, file);
   if (isNew) runtime.out(`made ${secret}\n`);
   if (edited !== text) runtime.out(`wrote the section "fleet" into ${file}\n`);
-  runtime.err(
-    "knock: hint: every gateway needs the same fleet.secret and server.key: " +
-      "copy both, then `systemctl reload knock`\n",
+  printHint(
+    runtime,
+    "every gateway needs the same fleet.secret and server.key: copy both, " +
+      "then `systemctl reload knock`",
   );
   if (config.fleet!.engine === "nats") {
-    runtime.err(
-      "knock: hint: give each nats-server `sync_interval: always` in its " +
-        "section jetstream: without it, a power cut may lose what was " +
-        "accepted, and from here it cannot be seen\n",
+    printHint(
+      runtime,
+      "give each nats-server `sync_interval: always` in its section " +
+        "jetstream: without it, a power cut may lose what was accepted, and " +
+        "from here it cannot be seen",
     );
   }
   return await withFleet(runtime, config.fleet!, async ({ engine }) => {
@@ -164,9 +167,8 @@ interface Shown {
 async function showFleet(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, subcommands.status);
   takePositionals(options, []);
-  const file = needConfig(runtime, options.value("config"));
-  const config = loadConfig(runtime, file);
-  const { fleet, maxSkewMs } = config;
+  const config = loadNamed(runtime, options.value("config"));
+  const { file, fleet, maxSkewMs } = config;
   if (!fleet) {
     throw new UsageError(
       `there is no section "fleet" in ${file}`,

@@ -1,5 +1,4 @@
-import { loadConfig } from "../../config/files/load.ts";
-import { needConfig } from "../../config/files/places.ts";
+import { loadNamed } from "../../config/files/load.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { describeEvent } from "../../server/report/status.ts";
 import type {
@@ -23,6 +22,7 @@ import {
   printPainted,
   readDuration,
   takePositionals,
+  untilStopped,
 } from "../command.ts";
 import { findClient } from "../enrol/list.ts";
 
@@ -65,10 +65,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const seconds = readDuration(options, "since") ?? null;
   const limit = readLines(options.value("lines"));
   const follows = options.flag("follow");
-  const config = loadConfig(
-    runtime,
-    needConfig(runtime, options.value("config")),
-  );
+  const config = loadNamed(runtime, options.value("config"));
   const json = options.flag("json");
   const terminal = runtime.isTerminal("out");
   const paint = paintFor(runtime, "out");
@@ -106,7 +103,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
         store ??= await openExistingStore(runtime, config.state);
         return store?.history.find({ ...query, afterId }) ?? [];
       };
-      await follow(runtime, last, look, print);
+      await untilStopped(
+        runtime,
+        (stop) => follow(runtime, last, look, print, stop),
+      );
     }
     return 0;
   } finally {
@@ -114,27 +114,20 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
 }
 
-/** Prints further events until SIGINT or SIGTERM, or until the reader is gone. */
+/** Prints further events until it is stopped, or until the reader is gone. */
 async function follow(
   runtime: Runtime,
   last: number,
   look: (afterId: number) => Promise<Event[]>,
   print: (events: readonly Event[]) => boolean,
+  stop: AbortSignal,
 ): Promise<void> {
-  const stop = new AbortController();
-  const signals = (["SIGINT", "SIGTERM"] as const).map((name) =>
-    runtime.onSignal(name, () => stop.abort())
-  );
-  try {
-    while (true) {
-      await runtime.sleep(LOOK_MS, stop.signal);
-      if (stop.signal.aborted) return;
-      const events = await look(last);
-      if (!print(events)) return;
-      last = events.at(-1)?.id ?? last;
-    }
-  } finally {
-    for (const signal of signals) signal.stop();
+  while (true) {
+    await runtime.sleep(LOOK_MS, stop);
+    if (stop.aborted) return;
+    const events = await look(last);
+    if (!print(events)) return;
+    last = events.at(-1)?.id ?? last;
   }
 }
 

@@ -1,9 +1,8 @@
 import { kernelSequences } from "../../config/sequences.ts";
-import { loadConfig } from "../../config/files/load.ts";
+import { loadConfig, loadNamed } from "../../config/files/load.ts";
 import {
   defaultConfig,
   findConfig,
-  needConfig,
   stateFolder,
 } from "../../config/files/places.ts";
 import { nftRules } from "../../firewall/nft/nft.ts";
@@ -11,7 +10,7 @@ import { bootText } from "../../firewall/nft/sequences/rules.ts";
 import { removeEverything } from "../../firewall/open.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { serverUsing } from "../../server/state/store.ts";
-import { ConfigError, FailureError } from "../../values/errors.ts";
+import { caught, ConfigError, FailureError } from "../../values/errors.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
 /** The text of `knock help rules`. */
@@ -49,11 +48,11 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const [file] = takePositionals(options, ["FILE"], 1);
   const named = file ?? options.value("config");
   if (options.flag("remove")) return await remove(runtime, named);
-  const path = needConfig(runtime, named);
-  const { firewall, services, sequences } = loadConfig(runtime, path);
+  const config = loadNamed(runtime, named);
+  const { firewall, services, sequences } = config;
   if (firewall.backend !== "nft") {
     throw new ConfigError([
-      `${path}: firewall.backend: must be nft for a ruleset of nftables, ` +
+      `${config.file}: firewall.backend: must be nft for a ruleset of nftables, ` +
       `got "${firewall.backend}"`,
     ]);
   }
@@ -86,10 +85,9 @@ async function remove(
 }
 
 function stateOf(runtime: Runtime, file: string): string {
-  try {
-    return loadConfig(runtime, file).state;
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return stateFolder(runtime, file, null);
-  }
+  return caught(
+    ConfigError,
+    () => loadConfig(runtime, file).state,
+    () => stateFolder(runtime, file, null),
+  );
 }

@@ -10,12 +10,7 @@ import { createLog, type Log } from "../../server/report/log.ts";
 import { reportReload } from "../../server/report/reports.ts";
 import { RunningServer } from "../../server/server.ts";
 import { openServerStore, type Store } from "../../server/state/store.ts";
-import {
-  ConfigError,
-  FailureError,
-  OperatorError,
-  orNull,
-} from "../../values/errors.ts";
+import { FailureError, OperatorError, orNull } from "../../values/errors.ts";
 import { VERSION } from "../../values/program.ts";
 import { formatDuration } from "../../values/time.ts";
 import { parseOptions, readDuration, takePositionals } from "../command.ts";
@@ -200,12 +195,9 @@ async function reloadServer(
     note(null);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
-    const lines = error instanceof ConfigError
-      ? error.mistakes
-      : [error.message];
-    for (const line of lines) log("error", line);
+    for (const line of error.lines) log("error", line);
     log("error", "not reloaded: the server goes on as it was");
-    note(lines.join("; "));
+    note(error.lines.join("; "));
   }
 }
 

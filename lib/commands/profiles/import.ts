@@ -24,7 +24,12 @@ import {
   UsageError,
 } from "../../values/errors.ts";
 import { counted, escapeUnsafe } from "../../values/text.ts";
-import { type Options, parseOptions, takePositionals } from "../command.ts";
+import {
+  type Options,
+  parseOptions,
+  printHint,
+  takePositionals,
+} from "../command.ts";
 
 export const help = `Usage:
     knock import [LINE|FILE|-] [OPTIONS]
@@ -196,7 +201,7 @@ function importForeign(
         `${formatEndpoint(server)}\n`,
     );
     for (const note of notes) {
-      runtime.err(`knock: hint: ${escapeUnsafe(note)}\n`);
+      printHint(runtime, escapeUnsafe(note));
     }
   }
   return 0;

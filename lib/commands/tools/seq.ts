@@ -3,6 +3,7 @@ import { openKnocker } from "../../sequences/send.ts";
 import { formatHit, type Hit, parseHit } from "../../sequences/sequence.ts";
 import { isIpv4 } from "../../values/address.ts";
 import {
+  caught,
   failing,
   FailureError,
   OperatorError,
@@ -47,15 +48,6 @@ const MAX_DELAY_MS = 3_600_000;
 /** Where service names are, with their ports. */
 const SERVICES = "/etc/services";
 
-/** Host, hits and pace of a knock. */
-export interface Knocking {
-  readonly host: string;
-  readonly hits: readonly Hit[];
-  readonly delayMs: number;
-  readonly family: 4 | 6 | null;
-  readonly verbose: boolean;
-}
-
 /** Runs `knock seq`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
@@ -63,26 +55,25 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   if (host === undefined) throw new UsageError("HOST is missing");
   if (ports.length === 0) throw new UsageError("PORT is missing");
   const delay = options.value("delay");
-  return await knockAt(runtime, {
-    host,
-    hits: readHits(runtime, ports, options.flag("udp")),
-    delayMs: delay === undefined ? DELAY_MS : readDelay(delay),
-    family: readFamily(options.flag("ipv4"), options.flag("ipv6")),
-    verbose: options.flag("verbose"),
-  });
+  const delayMs = delay === undefined ? DELAY_MS : readDelay(delay);
+  return await knockAt(runtime, options, delayMs);
 }
 
-/** Knocks at every port in its turn. */
-export async function knockAt(
+/** Knocks at every port in its turn, of the host before them. */
+async function knockAt(
   runtime: Runtime,
-  { host, hits, delayMs, family, verbose }: Knocking,
+  options: Options,
+  delayMs: number,
 ): Promise<number> {
-  const address = await resolveOnce(runtime, host, family);
+  const [host, ...ports] = options.positionals;
+  const hits = readHits(runtime, ports, options.flag("udp"));
+  const family = readFamily(options.flag("ipv4"), options.flag("ipv6"));
+  const address = await resolveOnce(runtime, host!, family);
   const knocker = await openKnocker(runtime, address);
   try {
     for (const [index, hit] of hits.entries()) {
       if (index > 0 && delayMs > 0) await runtime.sleep(delayMs);
-      if (verbose) {
+      if (options.flag("verbose")) {
         runtime.out(`hitting ${hit.protocol} ${address}:${hit.port}\n`);
       }
       const what = `cannot knock at ${formatHit(hit)} of ${address}`;
@@ -211,14 +202,11 @@ const MAX_DROP_IN_DELAY_MS = 3_600_000;
  */
 export function isDropIn(args: readonly string[]): boolean {
   if (COMMAND_NAMES.includes(args[0] ?? "")) return false;
-  try {
+  return caught(OperatorError, () => {
     const [host, ...ports] = read(args).positionals;
     return host !== undefined && ports.some((port) => PORT.test(port)) &&
       ports.every((port) => PORT.test(port) || NAME.test(port));
-  } catch (error) {
-    if (error instanceof OperatorError) return false;
-    throw error;
-  }
+  }, () => false);
 }
 
 /** Runs such a command line, and returns the exit status. */
@@ -227,14 +215,8 @@ export async function runDropIn(
   runtime: Runtime,
 ): Promise<number> {
   const options = read(args);
-  const [host, ...ports] = options.positionals;
-  return await knockAt(runtime, {
-    host: host!,
-    hits: readHits(runtime, ports, options.flag("udp")),
-    delayMs: readDropInDelay(options.value("delay") ?? "0"),
-    family: readFamily(options.flag("ipv4"), options.flag("ipv6")),
-    verbose: options.flag("verbose"),
-  });
+  const delayMs = readDropInDelay(options.value("delay") ?? "0");
+  return await knockAt(runtime, options, delayMs);
 }
 
 /** The same options, and the short name that the pause has there. */

@@ -13,7 +13,7 @@ import type { Config } from "../config.ts";
 import { CLIENTS_FOLDER, type IncludedFile } from "../clients.ts";
 import { parseConfig } from "../read.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
-import { pathBeside, stateFolder } from "./places.ts";
+import { needConfig, pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
 import {
   failing,
@@ -36,6 +36,11 @@ const NEW_CODE =
  */
 export function loadConfig(runtime: Runtime, file: string): Config {
   return readConfigText(runtime, file, readFile(runtime, file));
+}
+
+/** As {@linkcode loadConfig}, of the file that `--config` names, or the default. */
+export function loadNamed(runtime: Runtime, named: string | undefined): Config {
+  return loadConfig(runtime, needConfig(runtime, named));
 }
 
 /** As {@linkcode loadConfig}, of texts that are, or shall be, these files'. */

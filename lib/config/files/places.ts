@@ -2,7 +2,7 @@
 
 import { posix, win32 } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { UsageError } from "../../values/errors.ts";
+import { caught, UsageError } from "../../values/errors.ts";
 
 /** The system's own configuration, which root's commands use. */
 const SYSTEM_CONFIG = "/etc/knock/server.yaml";
@@ -103,13 +103,10 @@ export function hasProfiles(runtime: Runtime): boolean {
  * where the user has no home.
  */
 export function clientFile(runtime: Runtime, name: string): string | null {
-  try {
+  return caught(UsageError, () => {
     const folder = userFolder(runtime, "state");
     return beside(runtime).join(folder, "client", name);
-  } catch (error) {
-    if (error instanceof UsageError) return null;
-    throw error;
-  }
+  }, () => null);
 }
 
 /** The folder that a file is in. */

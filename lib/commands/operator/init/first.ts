@@ -9,7 +9,7 @@ import {
 } from "../../../config/files/places.ts";
 import { createOwn } from "../../../config/files/rights.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { OperatorError, orNull } from "../../../values/errors.ts";
+import { caught, OperatorError, orNull } from "../../../values/errors.ts";
 import { escapeUnsafe } from "../../../values/text.ts";
 import { newConfiguration } from "./init.ts";
 import type { NewService } from "../../../config/config.ts";
@@ -74,15 +74,12 @@ function storeProfile(
   runtime: Runtime,
   enrolled: Parameters<typeof addProfile>[3],
 ): boolean {
-  try {
+  // No home, or a profile of that name: the line in the file is enough.
+  return caught(OperatorError, () => {
     const file = profilesFile(runtime, undefined);
     addProfile(runtime, file, CLIENT, enrolled);
     return true;
-  } catch (error) {
-    // No home, or a profile of that name: the line in the file is enough.
-    if (!(error instanceof OperatorError)) throw error;
-    return false;
-  }
+  }, () => false);
 }
 
 async function firstFreePort(

@@ -1,5 +1,4 @@
-import { loadConfig } from "../../../config/files/load.ts";
-import { needConfig } from "../../../config/files/places.ts";
+import { loadNamed } from "../../../config/files/load.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { askServer } from "../../../server/report/asked.ts";
 import { readStatus, statusJson } from "../../../server/report/status.ts";
@@ -10,6 +9,7 @@ import {
   parseOptions,
   printPainted,
   takePositionals,
+  untilStopped,
 } from "../../command.ts";
 import { describeStatus, PIPE } from "./text.ts";
 import { watch } from "./watch.ts";
@@ -45,10 +45,7 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   takePositionals(options, []);
-  const { state } = loadConfig(
-    runtime,
-    needConfig(runtime, options.value("config")),
-  );
+  const { state } = loadNamed(runtime, options.value("config"));
   const json = options.flag("json");
   let store: Store | null = null;
   const look = async () => {
@@ -64,11 +61,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   try {
     const isTerminal = runtime.isTerminal("out");
     if (options.flag("watch")) {
-      await watch(
-        runtime,
-        json ? "json" : isTerminal ? "screen" : "lines",
-        look,
-      );
+      const manner = json ? "json" : isTerminal ? "screen" : "lines";
+      await untilStopped(runtime, (stop) => watch(runtime, manner, look, stop));
       return 0;
     }
     const status = await look();
