@@ -38,25 +38,21 @@ export async function checkBackend(
   )?.trim();
   const admin = mayAdministerNetwork(runtime);
   if (admin === false) {
-    findings.push(
-      unknown(
-        "backend_rights",
-        `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
-        "run it as root: sudo knock doctor",
-      ),
-    );
+    findings.push(unknown(
+      "backend_rights",
+      `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
+      "run it as root: sudo knock doctor",
+    ));
   } else if (backend === "nft") {
     findings.push(await tryNft(runtime, mode, kernel));
   } else findings.push(await tryIptables(runtime, mode));
   if (backend === "nft" && kernel && isOlder(kernel)) {
     const wanted = NFT_KERNEL.join(".");
-    findings.push(
-      bad(
-        "backend_kernel",
-        `Linux ${kernel} is older than ${wanted}, which the nft backend needs`,
-        "firewall: { backend: iptables }",
-      ),
-    );
+    findings.push(bad(
+      "backend_kernel",
+      `Linux ${kernel} is older than ${wanted}, which the nft backend needs`,
+      "firewall: { backend: iptables }",
+    ));
   }
   return [...findings, ...await checkEnding(runtime, services)];
 }

@@ -1,5 +1,4 @@
 import { readProfiles } from "../../../client/profile/file.ts";
-import type { Config } from "../../../config/config.ts";
 import { loadConfig } from "../../../config/files/load.ts";
 import {
   findConfig,
@@ -9,7 +8,7 @@ import {
 import { readInterfaces } from "../../../firewall/host/interfaces.ts";
 import { readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { ConfigError, OperatorError } from "../../../values/errors.ts";
+import { caught, ConfigError, OperatorError } from "../../../values/errors.ts";
 import { VERSION } from "../../../values/program.ts";
 import {
   counted,
@@ -105,32 +104,32 @@ export async function examine(
   isClient: boolean,
   page: Pick<Page, "isTerminal">,
 ): Promise<Groups> {
-  let config: Config;
-  try {
+  const config = caught(OperatorError, () => {
     const file = findConfig(runtime, named);
-    if (file === null) {
-      return [["configuration", [
-        isClient
-          ? ok(
-            "configuration_missing",
-            "there is no server's configuration here",
-          )
-          : bad(
-            "configuration_missing",
-            "there is no configuration",
-            "knock init, or: knock serve",
-          ),
-      ]]];
-    }
-    config = loadConfig(runtime, file);
-  } catch (error) {
-    if (!(error instanceof OperatorError)) throw error;
-    return [["configuration", explainMistakes(error)]];
+    return file === null ? null : loadConfig(runtime, file);
+  }, explainMistakes);
+  if (config === null) {
+    const missing = isClient
+      ? ok("configuration_missing", "there is no server's configuration here")
+      : bad(
+        "configuration_missing",
+        "there is no configuration",
+        "knock init, or: knock serve",
+      );
+    return [["configuration", [missing]]];
   }
+  if (Array.isArray(config)) return [["configuration", config]];
   const { findings, state } = await checkState(runtime, config.state);
   const sockets = readSockets(runtime);
   const ruleset = await readHost(runtime);
   const running = state?.server != null;
+  const nowMs = runtime.nowMs();
+  const server = state
+    ? checkServer(config, state, sockets, { ...page, nowMs })
+    : [unknown(
+      "server_running",
+      "it is not known whether the server is running",
+    )];
   return [
     ["configuration", [
       ok("configuration", `${config.file}: valid, and closed to others`),
@@ -138,20 +137,7 @@ export async function examine(
       ...findings,
     ]],
     ["backend", await checkBackend(runtime, config)],
-    [
-      "server",
-      state
-        ? checkServer(config, state, sockets, {
-          ...page,
-          nowMs: runtime.nowMs(),
-        })
-        : [
-          unknown(
-            "server_running",
-            "it is not known whether the server is running",
-          ),
-        ],
-    ],
+    ["server", server],
     ["fleet", await checkFleet(runtime, config)],
     ["services", checkServices(config, sockets)],
     ["packet filter", [
@@ -163,18 +149,14 @@ export async function examine(
       checkSequences(config, running ? state?.sequences ?? [] : null),
     ],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],
-    ["clients", checkClients(config, runtime.nowMs())],
+    ["clients", checkClients(config, nowMs)],
   ];
 }
 
 function explainMistakes(error: OperatorError): Finding[] {
-  const lines = error instanceof ConfigError ? error.mistakes : [error.message];
+  const { lines, hint } = error;
   return lines.map((line, index) =>
-    bad(
-      "configuration",
-      line,
-      index === lines.length - 1 ? error.hint : undefined,
-    )
+    bad("configuration", line, index < lines.length - 1 ? undefined : hint)
   );
 }
 
@@ -182,21 +164,21 @@ function checkProfiles(
   runtime: Runtime,
   named: string | undefined,
 ): Finding[] {
-  try {
-    const file = profilesFile(runtime, named);
-    if (!runtime.files.stat(file)) {
-      return [ok("profiles", `no profiles in ${file}`)];
-    }
-    const { size } = readProfiles(runtime, file);
-    return [
-      ok("profiles", `${file}: ${counted(size, "profile")}, closed to others`),
-    ];
-  } catch (error) {
-    if (!(error instanceof OperatorError)) throw error;
-    return error instanceof ConfigError
-      ? explainMistakes(error)
-      : [unknown("profiles", error.message, error.hint)];
-  }
+  return caught(
+    OperatorError,
+    () => {
+      const file = profilesFile(runtime, named);
+      if (!runtime.files.stat(file)) {
+        return [ok("profiles", `no profiles in ${file}`)];
+      }
+      const count = counted(readProfiles(runtime, file).size, "profile");
+      return [ok("profiles", `${file}: ${count}, closed to others`)];
+    },
+    (error) =>
+      error instanceof ConfigError
+        ? explainMistakes(error)
+        : [unknown("profiles", error.message, error.hint)],
+  );
 }
 
 const MARKS: Readonly<Record<FindingLevel, string>> = {
@@ -254,6 +236,5 @@ function showJson(groups: Groups, isOk: boolean): string {
       cure,
     }))
   );
-  return formatJson({ ok: isOk, version: VERSION, findings }, 2) +
-    "\n";
+  return formatJson({ ok: isOk, version: VERSION, findings }, 2) + "\n";
 }

@@ -9,8 +9,9 @@ import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { askServer } from "../../../server/report/asked.ts";
 import type { ServerFact } from "../../../server/report/status.ts";
 import { openExistingStore } from "../../../server/state/store.ts";
-import { OperatorError, SystemError } from "../../../values/errors.ts";
+import { caught, ifRefused, OperatorError } from "../../../values/errors.ts";
 import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+
 /** Permission bits of others than the owner. */
 const OTHERS = 0o077;
 
@@ -26,79 +27,79 @@ export async function checkState(
   runtime: Runtime,
   folder: string,
 ): Promise<StateLook> {
-  const none: ServerState = { server: null, counters: {} };
-  try {
-    const found = runtime.files.stat(folder);
-    if (!found) {
-      const text = `state folder ${folder}: the server makes it at its start`;
-      return { findings: [ok("state_folder", text)], state: none };
-    }
-    if (!found.isFolder) {
-      const text = `state folder ${folder} is a file`;
-      return {
-        findings: [bad("state_folder", text, `mv ${folder} ${folder}.bad`)],
-        state: null,
-      };
-    }
-    const findings: Finding[] = [];
-    const userId = runtime.userId();
-    if (((found.mode ?? 0) & OTHERS) !== 0) {
-      const mode = (found.mode! & 0o777).toString(8);
-      findings.push(
-        warn(
-          "state_folder_mode",
-          `state folder ${folder}: others can look into it (mode 0${mode})`,
-          `chmod 700 ${folder}`,
+  const what = `state folder ${folder}`;
+  const unread = (finding: Finding): StateLook => ({
+    findings: [finding],
+    state: null,
+  });
+  const look = () =>
+    ifRefused(
+      () => readState(runtime, folder, what),
+      ({ message }) =>
+        unread(
+          unknown("state_folder", `${what}: ${message}`, "run it as root"),
         ),
-      );
-    }
-    if (userId !== null && userId !== 0 && userId !== found.owner) {
-      findings.push(
-        unknown(
-          "state_folder",
-          `state folder ${folder} belongs to user id ${found.owner}, this is ${userId}`,
-          "run it as that user, or as root",
-        ),
-      );
-      return { findings, state: null };
-    }
-    const isAsked = await askServer(runtime, folder);
-    const store = await openExistingStore(runtime, folder);
-    if (!store) {
-      findings.push(ok("state_folder", `state folder ${folder}: empty`));
-      return { findings, state: none };
-    }
-    const fact = (store.fact("server") ?? null) as ServerFact | null;
-    const alive = fact !== null &&
-      (isAsked || runtime.signalProcess(fact.pid, "test"));
-    const counters = (store.fact("counters") ?? {}) as ServerState["counters"];
-    const sequences =
-      (store.fact("sequences") ?? []) as readonly SequenceFact[];
-    const sniff = (store.fact("sniff") ?? null) as SniffFact | null;
-    const prefilter = store.fact("prefilter") as PrefilterState | null;
-    store.close();
-    findings.push(
-      ok("state_folder", `state folder ${folder}: can be read and written`),
     );
-    const server = alive ? fact : null;
-    return {
-      findings,
-      state: { server, counters, sequences, sniff, prefilter },
-    };
-  } catch (error) {
-    if (error instanceof OperatorError) {
-      return {
-        findings: [bad("state_folder", error.message, error.hint)],
-        state: null,
-      };
-    }
-    if (!(error instanceof SystemError)) throw error;
-    const text = `state folder ${folder}: ${error.message}`;
-    return {
-      findings: [unknown("state_folder", text, "run it as root")],
-      state: null,
-    };
+  return await caught(
+    OperatorError,
+    look,
+    ({ message, hint }) => unread(bad("state_folder", message, hint)),
+  );
+}
+
+async function readState(
+  runtime: Runtime,
+  folder: string,
+  what: string,
+): Promise<StateLook> {
+  const none: ServerState = { server: null, counters: {} };
+  const found = runtime.files.stat(folder);
+  if (!found) {
+    const text = `${what}: the server makes it at its start`;
+    return { findings: [ok("state_folder", text)], state: none };
   }
+  if (!found.isFolder) {
+    const cure = `mv ${folder} ${folder}.bad`;
+    const file = bad("state_folder", `${what} is a file`, cure);
+    return { findings: [file], state: null };
+  }
+  const findings: Finding[] = [];
+  const userId = runtime.userId();
+  if (((found.mode ?? 0) & OTHERS) !== 0) {
+    const mode = (found.mode! & 0o777).toString(8);
+    findings.push(warn(
+      "state_folder_mode",
+      `${what}: others can look into it (mode 0${mode})`,
+      `chmod 700 ${folder}`,
+    ));
+  }
+  if (userId !== null && userId !== 0 && userId !== found.owner) {
+    findings.push(unknown(
+      "state_folder",
+      `${what} belongs to user id ${found.owner}, this is ${userId}`,
+      "run it as that user, or as root",
+    ));
+    return { findings, state: null };
+  }
+  const isAsked = await askServer(runtime, folder);
+  const store = await openExistingStore(runtime, folder);
+  if (!store) {
+    findings.push(ok("state_folder", `${what}: empty`));
+    return { findings, state: none };
+  }
+  const server = (store.fact("server") ?? null) as ServerFact | null;
+  const isAlive = server !== null &&
+    (isAsked || runtime.signalProcess(server.pid, "test"));
+  const state: ServerState = {
+    server: isAlive ? server : null,
+    counters: (store.fact("counters") ?? {}) as ServerState["counters"],
+    sequences: (store.fact("sequences") ?? []) as readonly SequenceFact[],
+    sniff: (store.fact("sniff") ?? null) as SniffFact | null,
+    prefilter: store.fact("prefilter") as PrefilterState | null,
+  };
+  store.close();
+  findings.push(ok("state_folder", `${what}: can be read and written`));
+  return { findings, state };
 }
 
 // Clients who can knock and get nothing.
@@ -111,12 +112,10 @@ const SOON_DAYS = 14;
 export function checkClients(config: Config, nowMs: number): Finding[] {
   const { clients } = config;
   if (hasSequencesAlone(config)) {
-    return [
-      ok(
-        "clients_enrolled",
-        "none is enrolled: port sequences alone open here",
-      ),
-    ];
+    return [ok(
+      "clients_enrolled",
+      "none is enrolled: port sequences alone open here",
+    )];
   }
   if (clients.length === 0) {
     return [
@@ -126,24 +125,20 @@ export function checkClients(config: Config, nowMs: number): Finding[] {
   const findings = clients.flatMap(({ name, open, run, expiresMs }) => {
     const found: Finding[] = [];
     if (open.length === 0 && run.length === 0) {
-      found.push(
-        warn(
-          "client_opens_nothing",
-          `client "${name}" may open nothing`,
-          `clients: { ${name}: { open: [SERVICE] } }`,
-        ),
-      );
+      found.push(warn(
+        "client_opens_nothing",
+        `client "${name}" may open nothing`,
+        `clients: { ${name}: { open: [SERVICE] } }`,
+      ));
     }
     if (expiresMs === null) return found;
     const when = new Date(expiresMs).toISOString();
     if (expiresMs <= nowMs) {
-      found.push(
-        warn(
-          "client_expired",
-          `client "${name}" has expired (${when})`,
-          `knock client set ${name} --expires TIME, or: knock client remove ${name}`,
-        ),
-      );
+      found.push(warn(
+        "client_expired",
+        `client "${name}" has expired (${when})`,
+        `knock client set ${name} --expires TIME, or: knock client remove ${name}`,
+      ));
     } else if (expiresMs - nowMs < SOON_DAYS * DAY_MS) {
       found.push(
         warn("client_expires_soon", `client "${name}" expires soon (${when})`),

@@ -35,13 +35,11 @@ export function checkFirewall(
   interfaces: readonly string[] | null = null,
 ): Finding[] {
   if (!ruleset) {
-    return [
-      unknown(
-        "filter_readable",
-        "the packet filter of this machine cannot be looked at",
-        "run it as root, with the program nft installed",
-      ),
-    ];
+    return [unknown(
+      "filter_readable",
+      "the packet filter of this machine cannot be looked at",
+      "run it as root, with the program nft installed",
+    )];
   }
   const { firewall, services } = config;
   const findings: Finding[] = [];
@@ -87,22 +85,18 @@ function checkOwnTable(
     return [ok("filter_table", `table ${OWN_TABLE} is in place`)];
   }
   if (running) {
-    return [
-      bad(
-        "filter_table",
-        `table ${OWN_TABLE} is gone while the server runs`,
-        "it is put back within 10 s; find out who flushes the ruleset",
-      ),
-    ];
+    return [bad(
+      "filter_table",
+      `table ${OWN_TABLE} is gone while the server runs`,
+      "it is put back within 10 s; find out who flushes the ruleset",
+    )];
   }
   return guards
-    ? [
-      warn(
-        "filter_table",
-        "nothing is guarded before the server's first start",
-        "knock rules prints the ruleset to be loaded at boot",
-      ),
-    ]
+    ? [warn(
+      "filter_table",
+      "nothing is guarded before the server's first start",
+      "knock rules prints the ruleset to be loaded at boot",
+    )]
     : [];
 }
 
@@ -134,14 +128,12 @@ function checkOthers(
     probes.map(({ protocol, port }) => `${protocol}/${port}`),
   );
   const list = [...ports].slice(0, MAX_PROBED).join(", ");
-  return [
-    ok(
-      id,
-      bases.length === 0
-        ? `no other packet filter stands before ${what} ${list}`
-        : `the other packet filters let through ${what} ${list}`,
-    ),
-  ];
+  return [ok(
+    id,
+    bases.length === 0
+      ? `no other packet filter stands before ${what} ${list}`
+      : `the other packet filters let through ${what} ${list}`,
+  )];
 }
 
 function tell(

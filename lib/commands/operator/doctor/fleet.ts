@@ -55,13 +55,11 @@ export async function checkFleet(
           ? ["has another fleet.secret"]
           : differences(value as unknown as GatewayValue, own);
         for (const words of lines) {
-          findings.push(
-            bad(
-              "fleet_gateways",
-              `${name} ${words}`,
-              "give every gateway the same server.key, fleet.secret and max_skew",
-            ),
-          );
+          findings.push(bad(
+            "fleet_gateways",
+            `${name} ${words}`,
+            "give every gateway the same server.key, fleet.secret and max_skew",
+          ));
         }
       }
       findings.push(

@@ -33,26 +33,22 @@ export function checkServer(
   },
 ): Finding[] {
   const { listen, sniffed, maxSkewMs } = config;
-  const findings: Finding[] = [];
-  if (server) {
-    findings.push(
-      ok("server_running", describeServer(server, page.nowMs, page)),
-    );
-  } else {
-    findings.push(bad(
-      "server_running",
-      "server not running: nothing can be opened",
-      "systemctl start knock, or: knock serve",
-    ));
-  }
+  const findings: Finding[] = [
+    server
+      ? ok("server_running", describeServer(server, page.nowMs, page))
+      : bad(
+        "server_running",
+        "server not running: nothing can be opened",
+        "systemctl start knock, or: knock serve",
+      ),
+  ];
   // Without clients nothing is sent there.
   if (hasSequencesAlone(config)) return findings;
-  for (const at of listen) {
-    findings.push(checkPort(at, server !== null, sockets));
-  }
-  for (const at of sniffed) {
-    findings.push(checkSniffed(at, server !== null, sniff ?? null, sockets));
-  }
+  const isRunning = server !== null;
+  findings.push(
+    ...listen.map((at) => checkPort(at, isRunning, sockets)),
+    ...sniffed.map((at) => checkSniffed(at, isRunning, sniff ?? null, sockets)),
+  );
   if (server) {
     findings.push(...checkPrefilter(prefilter ?? null));
     findings.push(...checkCounters(counters, maxSkewMs));
@@ -145,47 +141,40 @@ function checkCounters(
   counters: ServerState["counters"],
   maxSkewMs: number,
 ): Finding[] {
-  const count = (name: string) => counters[name] ?? 0;
+  const count = (...names: readonly string[]) =>
+    names.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
   const findings: Finding[] = [];
   if (count("received") === 0) {
-    findings.push(
-      warn(
-        "packets_received",
-        "no packet has come in since the server started",
-        "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
-      ),
-    );
+    findings.push(warn(
+      "packets_received",
+      "no packet has come in since the server started",
+      "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
+    ));
   }
   const late = count("refused: time");
   if (late > 0) {
-    findings.push(
-      warn(
-        "packets_late",
-        `${counted(late, "authentic packet")} refused for the time stamp ` +
-          `(max_skew ${maxSkewMs / 1000} s)`,
-        "set the clocks of the clients, or look at this one: knock log",
-      ),
-    );
+    findings.push(warn(
+      "packets_late",
+      `${counted(late, "authentic packet")} refused for the time stamp ` +
+        `(max_skew ${maxSkewMs / 1000} s)`,
+      "set the clocks of the clients, or look at this one: knock log",
+    ));
   }
-  const strangers = count("refused: unknown client") + count("refused: noise");
+  const strangers = count("refused: unknown client", "refused: noise");
   if (strangers > 0) {
-    findings.push(
-      warn(
-        "packets_unknown_keys",
-        `${counted(strangers, "packet")} by keys that no client here has`,
-        "knock decode tells whose; knock client add enrols them again",
-      ),
-    );
+    findings.push(warn(
+      "packets_unknown_keys",
+      `${counted(strangers, "packet")} by keys that no client here has`,
+      "knock decode tells whose; knock client add enrols them again",
+    ));
   }
-  const failed = count("failed: firewall") + count("failed: state");
+  const failed = count("failed: firewall", "failed: state");
   if (failed > 0) {
-    findings.push(
-      bad(
-        "knocks_failed",
-        `${counted(failed, "knock")} granted that could not be carried out`,
-        "knock log",
-      ),
-    );
+    findings.push(bad(
+      "knocks_failed",
+      `${counted(failed, "knock")} granted that could not be carried out`,
+      "knock log",
+    ));
   }
   return findings;
 }
@@ -209,31 +198,28 @@ export async function checkClock(
 ): Promise<Finding> {
   const within = `packets must be within ${maxSkewMs / 1000} s of it`;
   const now = new Date(runtime.nowMs()).toISOString();
-  if (exists(runtime, TIMESYNC)) {
-    return ok("clock", `the clock is synchronised (${now}); ${within}`);
-  }
-  const said = exists(runtime, SYSTEMD)
+  const synchronised = ok(
+    "clock",
+    `the clock is synchronised (${now}); ${within}`,
+  );
+  const exists = (path: string) =>
+    orNull(() => runtime.files.stat(path)) !== null;
+  if (exists(TIMESYNC)) return synchronised;
+  const said = exists(SYSTEMD)
     ? await listing(runtime, TIMEDATECTL, TIMEOUT_MS)
     : null;
   const chrony = said === null
     ? await listing(runtime, CHRONYC, TIMEOUT_MS)
     : null;
-  const kept = said === null
-    ? chrony === null ? null : /Leap status\s*: Normal/.test(chrony)
-    : said.trim() === "yes";
-  if (kept === null) {
+  if (said === null && chrony === null) {
     return unknown(
       "clock",
       `no time synchronisation found; the clock may be wrong: ${now}; ${within}`,
     );
   }
-  return kept
-    ? ok("clock", `the clock is synchronised (${now}); ${within}`)
+  return said?.trim() === "yes" || /Leap status\s*: Normal/.test(chrony ?? "")
+    ? synchronised
     : warn("clock", `the clock is not synchronised: ${now}; ${within}`, CURE);
-}
-
-function exists(runtime: Runtime, path: string): boolean {
-  return orNull(() => runtime.files.stat(path)) !== null;
 }
 
 // Port sequences: heard or not, and one-time ones that are left.
@@ -260,20 +246,15 @@ export function checkSequences(
       const cure = watch === "socket"
         ? "another port, or whoever has it must let it go"
         : "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN";
-      findings.push(
-        watch === "kernel"
-          ? warn("sequence", text, cure)
-          : bad("sequence", text, cure),
-      );
+      const tell = watch === "kernel" ? warn : bad;
+      findings.push(tell("sequence", text, cure));
     }
     if (left === 0) {
-      findings.push(
-        bad(
-          "sequence_used_up",
-          `${what}: all one-time sequences are used, it stays shut`,
-          `add new ones to sequences.${name}.one_time`,
-        ),
-      );
+      findings.push(bad(
+        "sequence_used_up",
+        `${what}: all one-time sequences are used, it stays shut`,
+        `add new ones to sequences.${name}.one_time`,
+      ));
     }
     if (findings.length > 0) return findings;
     const rest = left === null

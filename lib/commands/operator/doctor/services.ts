@@ -9,6 +9,7 @@ import type { Runtime } from "../../../runtime/runtime.ts";
 import {
   ADDRESS_SIZE,
   addressFromBytes,
+  type Endpoint,
   formatEndpoint,
   isLoopback,
 } from "../../../values/address.ts";
@@ -28,17 +29,10 @@ export function checkServices(
 ): Finding[] {
   const { services, firewall, clients } = config;
   if (services.length === 0) {
-    const direct = clients.some(({ open }) => open.length > 0);
-    const cure = `services: { ssh: tcp/22 }`;
-    return direct
-      ? [
-        warn(
-          "services_none",
-          "no service is guarded: what clients open is open anyhow",
-          cure,
-        ),
-      ]
-      : [warn("services_none", "no service is guarded", cure)];
+    const isOpened = clients.some(({ open }) => open.length > 0);
+    const text = "no service is guarded" +
+      (isOpened ? ": what clients open is open anyhow" : "");
+    return [warn("services_none", text, "services: { ssh: tcp/22 }")];
   }
   if (!sockets) {
     return [
@@ -49,15 +43,8 @@ export function checkServices(
     if (firewall.backend === "gate") return checkGated(service, sockets);
     // Of another host: the doctor walks the way there.
     if (service.at) return [];
-    if (service.to !== null) {
-      return [
-        ok(
-          "service_target",
-          `${service.name}: passed on to ${formatEndpoint(service.to)}`,
-        ),
-      ];
-    }
-    return service.ports.flatMap((ports) =>
+    if (service.to !== null) return [passedOn(service.name, service.to)];
+    return service.ports.map((ports) =>
       checkPorts(service.name, ports, sockets, config)
     );
   });
@@ -68,43 +55,42 @@ function checkPorts(
   ports: PortRange,
   sockets: readonly Socket[],
   config: Config,
-): Finding[] {
+): Finding {
   const listen = datagramPlaces(config);
   const shown = `${name} ${formatPortRange(ports)}`;
   const own = sockets.filter((socket) => listensIn(socket, ports));
   if (own.length === 0) {
-    return [
-      warn(
-        "service_listening",
-        `${shown}: nothing listens there`,
-        "start the service, or take it out of the configuration",
-      ),
-    ];
+    return warn(
+      "service_listening",
+      `${shown}: nothing listens there`,
+      "start the service, or take it out of the configuration",
+    );
   }
   if (own.every(({ address }) => isLoopback(address))) {
-    return [
-      warn(
-        "service_listening",
-        `${shown}: listens on the loopback alone: nobody comes there from outside`,
-        "have the service listen on 0.0.0.0 and [::]; knock keeps it shut",
-      ),
-    ];
+    return warn(
+      "service_listening",
+      `${shown}: listens on the loopback alone: nobody comes there from outside`,
+      "have the service listen on 0.0.0.0 and [::]; knock keeps it shut",
+    );
   }
   const knocks6 = listen.some(({ host }) => host.includes(":"));
   const served6 = own.some(({ family, address }) =>
     family === 6 && !isLoopback(address)
   );
   if (served6 && !knocks6) {
-    return [
-      warn(
-        "service_families",
-        `${shown}: listens on IPv6 too, where no knock can come to`,
-        `listen: [${listen[0]?.port ?? ""}] takes knocks on both`,
-      ),
-    ];
+    return warn(
+      "service_families",
+      `${shown}: listens on IPv6 too, where no knock can come to`,
+      `listen: [${listen[0]?.port ?? ""}] takes knocks on both`,
+    );
   }
   const where = [...new Set(own.map(({ address }) => address))].join(", ");
-  return [ok("service_listening", `${shown}: listens on ${where}`)];
+  return ok("service_listening", `${shown}: listens on ${where}`);
+}
+
+function passedOn(name: string, to: Endpoint): Finding {
+  const text = `${name}: passed on to ${formatEndpoint(to)}`;
+  return ok("service_target", text);
 }
 
 /** With the gate, the port is ours, and the service is where it leads. */
@@ -112,10 +98,9 @@ function checkGated(
   { name, ports, to }: Service,
   sockets: readonly Socket[],
 ): Finding[] {
-  if (!to || !(isLoopback(to.host) || to.host === "localhost")) {
-    return to
-      ? [ok("service_target", `${name}: passed on to ${formatEndpoint(to)}`)]
-      : [];
+  if (!to) return [];
+  if (!isLoopback(to.host) && to.host !== "localhost") {
+    return [passedOn(name, to)];
   }
   const target: PortRange = onePort("tcp", to.port);
   const own = sockets.filter((socket) => listensIn(socket, target));
@@ -123,26 +108,22 @@ function checkGated(
     formatEndpoint(to)
   }`;
   if (own.length === 0) {
-    return [
-      warn(
-        "service_target",
-        `${shown}: nothing listens there`,
-        "start the service",
-      ),
-    ];
+    return [warn(
+      "service_target",
+      `${shown}: nothing listens there`,
+      "start the service",
+    )];
   }
   const bare = own.find(({ address }) => !isLoopback(address));
   if (!bare) {
     return [ok("service_target", `${shown}: reached through the gate alone`)];
   }
   const at = isEverywhere(bare.address) ? "every address" : bare.address;
-  return [
-    warn(
-      "service_bypass",
-      `${shown}: the service listens on ${at} itself, so the gate hides nothing`,
-      "have the service listen on 127.0.0.1 alone, or use the nft backend",
-    ),
-  ];
+  return [warn(
+    "service_bypass",
+    `${shown}: the service listens on ${at} itself, so the gate hides nothing`,
+    "have the service listen on 127.0.0.1 alone, or use the nft backend",
+  )];
 }
 
 // Listening ports of this machine, from Linux' /proc/net.
