@@ -125,6 +125,9 @@ test("errors of etcd, their kinds and our words", () => {
   const desc =
     "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
   assertEquals(failureOf(200, JSON.stringify({ message: desc })).kind, "user");
+  const named = failureOf(401, "CommonName of client sending a request\n");
+  assertEquals(named.kind, "user");
+  assertMatch(named.message, /without a common name/);
   assertEquals(failureOf(502, "<html>").kind, "elsewhere");
   assertEquals(failureOf(404, "<html>").kind, "final");
 });

@@ -91,13 +91,21 @@ stageTest(
     await stage.opens(...NODES);
     await stage.logged(3, "reached etcd again after");
     assertEquals((await stage.admin(3, "fleet", "status")).code, 0);
-    // And a gateway without a user.
+    // A gateway without a user.
     stage.configure(2, {
       fleet: ["tls: { ca: ca.pem, cert: gw2.pem, key: gw2.key }"],
     });
     const { code, stdout } = await stage.admin(2, "fleet", "status");
     assertEquals(code, 1);
     assertMatch(stdout, /it refuses us without a user: set fleet.user/);
+    // And one whose certificate bears a name.
+    await stage.script(`openssl req -x509 -newkey rsa:2048 -nodes -days 2 \\
+      -CA ca.pem -CAkey ca.key -subj /CN=gw2 -keyout gw2.key -out gw2.pem \\
+      -addext basicConstraints=critical,CA:FALSE`);
+    stage.configureSafely(2);
+    const named = await stage.admin(2, "fleet", "status");
+    assertEquals(named.code, 1);
+    assertMatch(named.stdout, /it refuses our certificate: with users, one/);
   },
 );
 

@@ -54,7 +54,7 @@ for (const [what, firewall, flush] of FLUSHES) {
       for (let round = 0; round < 4; round++) {
         const from = program.log.length;
         await undo(pair, flush);
-        await program.logged("putting it back", from);
+        await program.logged("putting the rules back", from);
         for (const address of [HERE, HERE6]) await pair.opens(address, 22);
         for (const address of [NEIGHBOUR, NEIGHBOUR6]) {
           await pair.shuts(address, 22);

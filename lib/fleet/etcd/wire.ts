@@ -37,7 +37,8 @@ export function failureOf(status: number, text: string): EtcdError {
     message = said.message ?? inner.message ??
       (typeof said.error === "string" ? said.error : message);
   } catch {
-    // A proxy's page, say.
+    // A proxy's page, say; etcd itself has one refusal that is plain text.
+    if (text.startsWith(NAMED)) message = NAMED;
   }
   const words = message.replace(/^(rpc error: .* desc = )?etcdserver: /, "");
   const refusal = refusalOf(words);
@@ -65,7 +66,14 @@ function refusalOf(words: string): string | null {
   return refusal ?? null;
 }
 
+/** Beginning of etcd's words to a client whose certificate bears a name. */
+const NAMED = "CommonName of client";
+
 const REFUSALS = [
+  [
+    NAMED,
+    "it refuses our certificate: with users, one without a common name is needed",
+  ],
   [
     "authentication failed",
     "it refuses our user: wrong fleet.user, or password in password_file",

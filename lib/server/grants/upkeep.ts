@@ -189,7 +189,9 @@ export async function care(server: Server): Promise<void> {
   }
   server.jumpProblem = problem;
   if (await active.firewall.intact()) return;
-  log("warn", "the firewall was changed from outside: putting it back");
+  const words = "the firewall or this machine's addresses were changed: " +
+    "putting the rules back";
+  log("warn", words);
   await applyAll(server, active);
 }
 
