@@ -251,7 +251,7 @@ test("care() puts a changed firewall back", async () => {
   firewall.open_.clear();
   await care(server);
   assertEquals(firewall.open_.size, 1);
-  assert(lines.at(-1)!.startsWith("warn the firewall was changed"));
+  assert(lines.at(-1)!.startsWith("warn the firewall or this machine's"));
 });
 
 test("dropGrants() ends the grants of who is gone", async () => {
