@@ -1,7 +1,7 @@
 /** IP packets, as far as port sequences look into them. Pure. */
 
 import { ADDRESS_SIZE, addressFromBytes, isIpv4 } from "../values/address.ts";
-import type { Protocol } from "../values/ports.ts";
+import { type Protocol, protocolOf } from "../values/ports.ts";
 
 /** The head of a TCP or UDP packet, and the data of a datagram. */
 export interface Packet {
@@ -23,16 +23,11 @@ export interface Packet {
   readonly payload?: Uint8Array;
 }
 
-/** Protocol numbers (IANA). */
-const TCP = 6;
-const UDP = 17;
-
 const IPV4_HEADER_SIZE = 20;
 const IPV6_HEADER_SIZE = 40;
 
 /** Bytes of each header that are required: up to TCP's flags, or UDP's ports. */
-const TCP_NEEDED = 14;
-const UDP_NEEDED = 4;
+const NEEDED = { tcp: 14, udp: 4 } as const;
 const UDP_HEADER_SIZE = 8;
 
 const FRAGMENT = 44;
@@ -102,22 +97,22 @@ function decodeIpv6(bytes: Uint8Array): Packet | null {
 
 function decodeTransport(
   bytes: Uint8Array,
-  protocol: number,
+  number: number,
   source: string,
   target: string,
 ): Packet | null {
-  const needed = protocol === TCP ? TCP_NEEDED : UDP_NEEDED;
-  if (protocol !== TCP && protocol !== UDP) return null;
-  if (bytes.length < needed) return null;
+  const protocol = protocolOf(number);
+  if (!protocol || bytes.length < NEEDED[protocol]) return null;
+  const isTcp = protocol === "tcp";
   return {
     source,
     target,
-    protocol: protocol === TCP ? "tcp" : "udp",
+    protocol,
     sourcePort: u16(bytes, 0),
     port: u16(bytes, 2),
-    flags: protocol === TCP ? bytes[13]! & 0x3f : 0,
-    sequenceNumber: protocol === TCP ? u32(bytes, 4) : 0,
-    ...protocol === UDP && { payload: payloadOf(bytes) },
+    flags: isTcp ? bytes[13]! & 0x3f : 0,
+    sequenceNumber: isTcp ? u32(bytes, 4) : 0,
+    ...!isTcp && { payload: payloadOf(bytes) },
   };
 }
 

@@ -3,6 +3,18 @@
 /** Transport protocol of a port. */
 export type Protocol = "tcp" | "udp";
 
+/** Protocol numbers of IANA. */
+export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
+
+/** The protocol of a number of IANA's; null for any other. */
+export function protocolOf(number: number | undefined): Protocol | null {
+  return number === PROTOCOL_NUMBERS.tcp
+    ? "tcp"
+    : number === PROTOCOL_NUMBERS.udp
+    ? "udp"
+    : null;
+}
+
 /** One port (first = last) or a range of ports of one protocol. */
 export interface PortRange {
   /** Transport protocol. */

@@ -151,6 +151,13 @@ const nft: [
     "no",
   ],
   [
+    "a port with the number of a protocol is dropped",
+    "accept",
+    [[port("tcp", "==", 17), DROP]],
+    "tcp/17",
+    "no",
+  ],
+  [
     "another is not",
     "accept",
     [[port("tcp", "==", 22), DROP]],

@@ -8,18 +8,8 @@
 import { hash } from "node:crypto";
 import { base64Length, concat, formatBareBase64 } from "../../values/bytes.ts";
 
-/** The hashes of fwknop 2.6, by the names of our configuration. */
-export type DigestType =
-  | "md5"
-  | "sha1"
-  | "sha256"
-  | "sha384"
-  | "sha512"
-  | "sha3-256"
-  | "sha3-512";
-
 /** Bytes of each hash and of its blocks (RFC 1321, FIPS 180-4, FIPS 202). */
-const SIZES: Readonly<Record<DigestType, { digest: number; block: number }>> = {
+const SIZES = {
   "md5": { digest: 16, block: 64 },
   "sha1": { digest: 20, block: 64 },
   "sha256": { digest: 32, block: 64 },
@@ -27,7 +17,10 @@ const SIZES: Readonly<Record<DigestType, { digest: number; block: number }>> = {
   "sha512": { digest: 64, block: 128 },
   "sha3-256": { digest: 32, block: 136 },
   "sha3-512": { digest: 64, block: 72 },
-};
+} as const;
+
+/** The hashes of fwknop 2.6, by the names of our configuration. */
+export type DigestType = keyof typeof SIZES;
 
 /** Every hash, in the order in which fwknop tries those of one size. */
 export const DIGEST_TYPES = Object.keys(SIZES) as readonly DigestType[];

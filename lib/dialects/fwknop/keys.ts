@@ -21,18 +21,11 @@ import {
 } from "../crypto/hash.ts";
 import type { ClientPart, Forward } from "../dialect.ts";
 
-/** The modes that both ends may be set to; `legacy` is CBC with a key padded by "0". */
-export type CipherMode = "cbc" | "ctr" | "cfb" | "ofb" | "ecb" | "legacy";
+/** The modes that both ends may be set to, the default first; `legacy` is CBC with a key padded by "0". */
+export const CIPHER_MODES = //
+  ["cbc", "ctr", "cfb", "ofb", "ecb", "legacy"] as const;
 
-/** Every mode, the default first. */
-export const CIPHER_MODES: readonly CipherMode[] = [
-  "cbc",
-  "ctr",
-  "cfb",
-  "ofb",
-  "ecb",
-  "legacy",
-];
+export type CipherMode = (typeof CIPHER_MODES)[number];
 
 /** The longest passphrase, in bytes. */
 export const MAX_KEY_SIZE = 32;

@@ -6,7 +6,13 @@
  */
 
 import { UsageError } from "../../values/errors.ts";
-import { countPorts, onePort, type PortRange } from "../../values/ports.ts";
+import {
+  countPorts,
+  onePort,
+  type PortRange,
+  PROTOCOL_NUMBERS,
+  protocolOf,
+} from "../../values/ports.ts";
 import type { Action } from "../dialect.ts";
 
 /** Most ports that a knock names; 8 in the web form. */
@@ -15,9 +21,6 @@ export const MAX_PORTS = 15;
 export const MAX_COMMAND_SIZE = 60;
 
 const PORT_ITEM_SIZE = 4;
-/** Protocol numbers of IANA. */
-const TCP = 6;
-const UDP = 17;
 
 /** Ports or command that a knock asks for. */
 export interface Items {
@@ -46,11 +49,9 @@ function readPorts(count: number, bytes: Uint8Array): Items | null {
   if (end > bytes.length || !isZero(bytes.subarray(end))) return null;
   const ports: PortRange[] = [];
   for (let at = 0; at < end; at += PORT_ITEM_SIZE) {
-    const number = bytes[at];
+    const protocol = protocolOf(bytes[at]);
     const port = bytes[at + 2]! << 8 | bytes[at + 3]!;
-    if (number !== TCP && number !== UDP) return null;
-    if (bytes[at + 1] !== 0 || port === 0) return null;
-    const protocol = number === TCP ? "tcp" : "udp";
+    if (!protocol || bytes[at + 1] !== 0 || port === 0) return null;
     ports.push(onePort(protocol, port));
   }
   return { ports, command: null };
@@ -99,7 +100,7 @@ function writePorts(bytes: Uint8Array, ranges: readonly PortRange[]): number {
   let at = 0;
   for (const { protocol, first, last } of ranges) {
     for (let port = first; port <= last; port++) {
-      bytes[at] = protocol === "tcp" ? TCP : UDP;
+      bytes[at] = PROTOCOL_NUMBERS[protocol];
       bytes[at + 2] = port >> 8;
       bytes[at + 3] = port & 0xff;
       at += PORT_ITEM_SIZE;

@@ -49,13 +49,9 @@ const REPLY_SECONDS_AT = 4;
 const REPLY_TIME_AT = 8;
 const REPLY_ADDRESS_AT = 16;
 
-const ACTIONS: Readonly<Record<number, Action>> = {
-  1: "open",
-  2: "close",
-  3: "run",
-  4: "ping",
-};
-const ACTION_NUMBERS = { open: 1, close: 2, run: 3, ping: 4 } as const;
+/** Actions by their number. */
+const ACTIONS: readonly (Action | null)[] = //
+  [null, "open", "close", "run", "ping"];
 const FLAG_REPLY = 1;
 /** The field holds 1 + the code: six digits. */
 const MAX_CODE_FIELD = 1_000_000;
@@ -85,7 +81,7 @@ const MAX_U32 = 0xffff_ffff;
 export function encodeKnock(knock: Knock, size = PAYLOAD_SIZE): Uint8Array {
   const bytes = new Uint8Array(size);
   const view = new DataView(bytes.buffer);
-  bytes[ACTION_AT] = ACTION_NUMBERS[knock.action];
+  bytes[ACTION_AT] = ACTIONS.indexOf(knock.action);
   bytes[FLAGS_AT] = knock.wantsReply ? FLAG_REPLY : 0;
   view.setUint32(SECONDS_AT, checkSeconds(knock.seconds));
   writeTime(view, TIMESTAMP_AT, knock.timestampMs);

@@ -11,7 +11,11 @@ import {
   isIpv4,
 } from "../../values/address.ts";
 import { UsageError } from "../../values/errors.ts";
-import type { PortRange } from "../../values/ports.ts";
+import {
+  type PortRange,
+  PROTOCOL_NUMBERS,
+  protocolOf,
+} from "../../values/ports.ts";
 import { type Item, readItems, writeItems } from "./tlv.ts";
 
 /** Bytes of a client's UUID. */
@@ -52,9 +56,6 @@ const TARGET_IPV4 = 6;
 const TARGET_IPV6 = 7;
 const DURATION = 8;
 
-/** Protocol numbers of IANA. */
-const TCP = 6;
-const UDP = 17;
 /** Addresses of no host. */
 const UNSPECIFIED = ["0.0.0.0", "::"];
 const TIMESTAMP_SIZE = 8;
@@ -78,7 +79,7 @@ export function encodeRequest(request: OpenspaRequest): Uint8Array {
     [
       FIREWALL,
       writeItems(
-        [PROTOCOL, protocolOf(ports)],
+        [PROTOCOL, uint(PROTOCOL_NUMBERS[ports.protocol], 1)],
         [FIRST_PORT, uint(ports.first, PORT_SIZE)],
         [LAST_PORT, uint(ports.last, PORT_SIZE)],
         addressItem(address, CLIENT_IPV4, CLIENT_IPV6),
@@ -109,7 +110,7 @@ export function decodeRequest(
   if (!address || !target) return null;
   const said = { timestampMs: readUint(time) * 1000, uuid, address, target };
   const number = firewall!.get(PROTOCOL);
-  if (number?.length === 1 && number[0] !== TCP && number[0] !== UDP) {
+  if (number?.length === 1 && !protocolOf(number[0])) {
     return { ...said, protocol: number[0]! };
   }
   const ports = readPorts(firewall!);
@@ -122,7 +123,7 @@ export function encodeResponse(response: OpenspaResponse): Uint8Array {
   return writeItems([
     FIREWALL,
     writeItems(
-      [PROTOCOL, protocolOf(ports)],
+      [PROTOCOL, uint(PROTOCOL_NUMBERS[ports.protocol], 1)],
       addressItem(target, TARGET_IPV4, TARGET_IPV6),
       [FIRST_PORT, uint(ports.first, PORT_SIZE)],
       [LAST_PORT, uint(ports.last, PORT_SIZE)],
@@ -150,10 +151,9 @@ function readPorts(firewall: Items): PortRange | null {
   const number = firewall.get(PROTOCOL);
   const low = firewall.get(FIRST_PORT);
   const high = firewall.get(LAST_PORT);
-  if (number?.length !== 1) return null;
+  const protocol = number?.length === 1 ? protocolOf(number[0]) : null;
+  if (!protocol) return null;
   if (low?.length !== PORT_SIZE || high?.length !== PORT_SIZE) return null;
-  if (number[0] !== TCP && number[0] !== UDP) return null;
-  const protocol = number[0] === TCP ? "tcp" : "udp";
   const first = readUint(low);
   const last = readUint(high);
   return first >= 1 && first <= last ? { protocol, first, last } : null;
@@ -182,10 +182,6 @@ function addressItem(address: string, ipv4: number, ipv6: number): Item {
   return isIpv4(addressFromBytes(bytes))
     ? [ipv4, bytes.subarray(IPV4_AT)]
     : [ipv6, bytes];
-}
-
-function protocolOf({ protocol }: PortRange): Uint8Array {
-  return Uint8Array.of(protocol === "tcp" ? TCP : UDP);
 }
 
 function uint(value: number, size: number): Uint8Array {

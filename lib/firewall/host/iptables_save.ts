@@ -1,5 +1,6 @@
 /** Rules as iptables-save(8) prints them. */
 
+import { PROTOCOL_NUMBERS } from "../../values/ports.ts";
 import type { Family } from "../firewall.ts";
 import {
   addressWithin,
@@ -174,7 +175,9 @@ function compare(
   const values = value.split(",");
   switch (option) {
     case "-p":
-      return sure(["all", "0", protocol, NUMBERS[protocol]].includes(value));
+      return sure(
+        ["all", "0", protocol, `${PROTOCOL_NUMBERS[protocol]}`].includes(value),
+      );
     case "--dport":
     case "--dports":
       return any(values.map((one) => meetsPort(one, port)));
@@ -217,8 +220,6 @@ function compare(
       return "maybe";
   }
 }
-
-const NUMBERS = { tcp: "6", udp: "17" } as const;
 
 function meetsPort(range: string, port: number | null): Match {
   const [first, last = first] = range.split(":").map(Number);

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { PROTOCOL_NUMBERS } from "../../values/ports.ts";
 import { TAGGED_SIZE } from "../nft/rules/prefilter.ts";
 import {
   add,
@@ -70,7 +71,6 @@ const VLAN_SIZE = 4;
 const UDP_SIZE = 8;
 const IPV4_SIZE = 20;
 const IPV6_SIZE = 40;
-const PROTOCOL_UDP = 17;
 /** Version 4, 5 words of header: no options. */
 const PLAIN_IPV4 = 0x45;
 const LATER = 0x1fff;
@@ -145,7 +145,7 @@ function ipv4(): Line[] {
     load(1, 3, FRAME, at),
     jumpIf(3, "!=", PLAIN_IPV4, "pass"),
     load(1, 3, FRAME, at + 9),
-    jumpIf(3, "!=", PROTOCOL_UDP, "pass"),
+    jumpIf(3, "!=", PROTOCOL_NUMBERS.udp, "pass"),
     load(2, 4, FRAME, at + 6),
     move(3, 4),
     and(3, swapped(LATER)),
@@ -176,7 +176,7 @@ function ipv6(): Line[] {
     { label: "ipv6" },
     ...unless(FRAME, at + IPV6_SIZE + UDP_SIZE, "pass"),
     load(1, 3, FRAME, at + 6),
-    jumpIf(3, "!=", PROTOCOL_UDP, "pass"),
+    jumpIf(3, "!=", PROTOCOL_NUMBERS.udp, "pass"),
     load(2, CARRIED, FRAME, at + 4),
     swap16(CARRIED),
     ...[0, 4, 8, 12].flatMap((part) => [

@@ -1,5 +1,6 @@
 /** Conditions of nftables' rules, from nft's JSON, as far as a probe meets them. Pure. */
 
+import { protocolOf } from "../../../values/ports.ts";
 import {
   addressWithin,
   any,
@@ -109,10 +110,10 @@ function isValue(left: Json, right: Json, probe: Probe): Match {
     return "maybe";
   }
   if (typeof value === "boolean" && typeof right !== "boolean") return "maybe";
-  return sure(value === (PROTOCOLS[right] ?? right));
+  // A protocol may be a number; so may a port, which is none.
+  const wanted = typeof value === "string" ? protocolOf(Number(right)) : null;
+  return sure(value === (wanted ?? right));
 }
-
-const PROTOCOLS: Readonly<Record<string, string>> = { 6: "tcp", 17: "udp" };
 
 function isFlags(left: Json): boolean {
   return left?.payload?.protocol === "tcp" && left.payload.field === "flags";

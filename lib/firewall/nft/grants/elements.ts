@@ -112,11 +112,7 @@ export function parseElements(listing: string): Element[] {
     const protocol = PROTOCOLS[number!];
     const port = Number(portText);
     if (address === null || !protocol) return [];
-    return [{
-      address,
-      ports: onePort(protocol, port),
-      untilMs: null,
-    }];
+    return [{ address, ports: onePort(protocol, port), untilMs: null }];
   });
 }
 
@@ -132,10 +128,9 @@ export function replaceElements(
   nowMs: number,
 ): string {
   const keys = elements.map((element) => ({ ...element, untilMs: null }));
-  const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
   return statements("add", place, kind, keys, nowMs) +
     deleteElements(place, kind, keys) +
-    statements("add", place, kind, live, nowMs);
+    addElements(place, kind, elements, nowMs);
 }
 
 /** Adds elements to sets that do not hold them. */
@@ -145,7 +140,9 @@ export function addElements(
   elements: readonly Element[],
   nowMs: number,
 ): string {
-  const live = elements.filter(({ untilMs }) => isLive(untilMs, nowMs));
+  const live = elements.filter(({ untilMs }) =>
+    untilMs !== null && untilMs > nowMs
+  );
   return statements("add", place, kind, live, nowMs);
 }
 
@@ -172,10 +169,6 @@ export function formatTimeout(ms: number): string {
   ];
   return parts.filter(([count]) => count > 0)
     .map(([count, unit]) => `${count}${unit}`).join("");
-}
-
-function isLive(untilMs: number | null, nowMs: number): boolean {
-  return untilMs !== null && untilMs > nowMs;
 }
 
 function statements(

@@ -6,7 +6,7 @@ import {
   type Sequence,
   type SequenceAction,
 } from "../../../sequences/sequence.ts";
-import type { Protocol } from "../../../values/ports.ts";
+import { PROTOCOL_NUMBERS } from "../../../values/ports.ts";
 import { FAMILIES, type Family } from "../../firewall.ts";
 import { formatTimeout } from "../grants/elements.ts";
 import { chainRules, setName } from "../rules/sets.ts";
@@ -63,9 +63,6 @@ interface Growing extends Node {
   readonly withinMs: number[];
 }
 
-/** Protocol numbers (IANA): by name, nft takes them for the start of a match. */
-const NUMBER: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 };
-
 /** Chain of a right hit. A rule whose set is full ends there: so each is short, and the last one drops. */
 export function arriveChain(
   node: Node,
@@ -111,7 +108,9 @@ function completeRules(sequence: Sequence, family: Family): string[] {
   const rules: string[] = [];
   for (const { protocol, first, last } of open) {
     for (let port = first; port <= last; port++) {
-      const key = `${SOURCE[family]} . ${NUMBER[protocol]} . ${port}`;
+      // By name, nft takes a protocol for the start of a match.
+      const number = PROTOCOL_NUMBERS[protocol];
+      const key = `${SOURCE[family]} . ${number} . ${port}`;
       const allow = setName(once ? "once" : "allow", family);
       if (action === "open") {
         rules.push(`update @${allow} { ${key} timeout ${timeout} }`);
