@@ -11,7 +11,7 @@ import {
   convertFwknop,
   fwknopFileOf,
 } from "../../lib/config/convert/fwknop/convert.ts";
-import type { Includes } from "../../lib/config/convert/fwknop/lines.ts";
+import type { Includes } from "../../lib/config/convert/converted.ts";
 import { parseConfig } from "../../lib/config/read.ts";
 import { serverSchema } from "../../lib/config/shape.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";

@@ -1,7 +1,7 @@
 import { readProfiles } from "../../client/profile/file.ts";
 import { parseProfiles } from "../../client/profile/profile.ts";
+import type { Converted } from "../../config/convert/converted.ts";
 import {
-  type Converted,
   CONVERTER_WORDS,
   CONVERTERS,
   type Sources,
@@ -80,7 +80,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   } else {
     writeTo(runtime, dir, converted);
   }
-  const named = [...converted.files?.keys() ?? []];
+  const named = [...converted.files.keys()];
   if (dir === undefined && named.length > 0) {
     const words = `it names ${named.join(", ")}, with a key of ${tool}'s`;
     printHint(runtime, `${words}: --dir DIR writes that file, too`);
@@ -95,7 +95,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 export function checkConverted(
   runtime: Runtime,
   sources: readonly string[],
-  { text, files, name = CONFIG_NAME }: Converted,
+  { text, files, name = CONFIG_NAME }:
+    & Pick<Converted, "text">
+    & Partial<Converted>,
 ): void {
   const load = () =>
     name !== CONFIG_NAME ? parseProfiles(text, name) : parseConfig(text, {
@@ -129,7 +131,7 @@ function writeTo(
   { text, files, name = CONFIG_NAME }: Converted,
 ): void {
   const inDir = (name: string) => pathBeside(runtime, `${dir}/x`, name);
-  const wanted: NewFile[] = [...files ?? []].map(([name, data]) => ({
+  const wanted: NewFile[] = [...files].map(([name, data]) => ({
     path: inDir(name),
     data,
   }));

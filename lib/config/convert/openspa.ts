@@ -20,7 +20,7 @@ import {
   readForeign,
   scalar,
 } from "../../values/yaml.ts";
-import { formatConverted } from "../files/write.ts";
+import { type Converted, formatServer, type Includes } from "./converted.ts";
 import { goSeconds } from "./openme/read.ts";
 
 /** The file that the converted configuration names for the server's key. */
@@ -29,23 +29,6 @@ const KEY_FILE = "openspa.pem";
 const MAX_DURATION = 0xff_ffff;
 /** Duration that its authorization "none" gives, in seconds. */
 const NONE_DURATION = 3;
-
-/** Our configuration, and what has to be known about it. */
-interface OpenspaConversion {
-  readonly text: string;
-  /** One line each, no secrets. */
-  readonly warnings: readonly string[];
-  /** Keys that the text names, by name. */
-  readonly files: ReadonlyMap<string, string>;
-}
-
-/** Files that the configuration names. */
-interface OpenspaSources {
-  /** Null if it cannot be read. */
-  readonly read: (path: string) => string | null;
-  /** The names in a folder, null if it cannot be read. */
-  readonly list: (path: string) => readonly string[] | null;
-}
 
 interface Enrolled {
   readonly uuid: string;
@@ -61,8 +44,8 @@ export function convertOpenspa(
   text: string,
   file: string,
   folder: string | null,
-  sources: OpenspaSources,
-): OpenspaConversion {
+  sources: Includes,
+): Converted {
   return readForeign(text, file, (root) => {
     const warnings: string[] = [];
     const server = root.section("server");
@@ -177,7 +160,7 @@ function readAuthorization(
 function readServerKey(
   server: Foreign,
   file: string,
-  { read }: OpenspaSources,
+  { read }: Includes,
 ): string | undefined {
   const path = server.value("privateKeyPath", "a file", (text) => text);
   if (path === undefined) return undefined;
@@ -198,7 +181,7 @@ function readClients(
   client: Foreign,
   file: string,
   folder: string | null,
-  { read, list }: OpenspaSources,
+  { read, list }: Includes,
   warnings: string[],
 ): Enrolled[] | undefined {
   const path = folder ??
@@ -282,12 +265,12 @@ function write(
   clients: readonly Enrolled[],
 ): string {
   const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
-  return formatConverted({
-    tool: "OpenSPA",
+  return formatServer({
+    head:
+      `# Converted from OpenSPA's configuration; "knock check" validates it.`,
     listen,
     settings: [`openspa: { key: ${KEY_FILE}${adk} }`],
-    backend: "iptables",
-    mode: "accept",
+    firewall: "backend: iptables\nmode: accept",
     services: any ? [everyPort(port)] : [],
     seconds,
     clients: clients.map(({ uuid }) =>

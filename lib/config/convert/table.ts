@@ -1,22 +1,11 @@
 /** The tools whose configuration can be converted. */
 
 import { UsageError } from "../../values/errors.ts";
-import { convertFwknop, fwknopFileOf } from "./fwknop/convert.ts";
-import type { SourceFile } from "./fwknop/lines.ts";
+import type { Converted, Includes } from "./converted.ts";
+import { convertFwknop } from "./fwknop/convert.ts";
 import { convertKnockd } from "./knockd/convert.ts";
 import { convertOpenme } from "./openme/server.ts";
 import { convertOpenspa } from "./openspa.ts";
-
-/** Our configuration, and what did not go into it. */
-export interface Converted {
-  readonly text: string;
-  /** One line each, no secrets. */
-  readonly warnings: readonly string[];
-  /** Files that the text names, beside it, by name. */
-  readonly files?: ReadonlyMap<string, string>;
-  /** Name of its file. Default server.yaml. */
-  readonly name?: string;
-}
 
 /** Files of the tool's that were given, or that those name. */
 export interface Sources {
@@ -37,38 +26,23 @@ export const CONVERTERS: Readonly<Record<string, Convert>> = {
     const file = takeOne(files, "knockd");
     return convertKnockd(read(file), file, find);
   },
-  fwknop: (files, { read, find, list }) => {
-    const texts = files.map((name): SourceFile => ({
-      name,
-      text: textOf(read(name)),
-    }));
-    const found = (name: string) => {
-      const bytes = find(name);
-      return bytes && textOf(bytes);
-    };
-    const converted = convertFwknop(texts, { read: found, list });
-    return texts.some((text) => fwknopFileOf(text) === "rc")
-      ? { ...converted, name: "profiles.yaml" }
-      : converted;
-  },
+  fwknop: (files, sources) =>
+    convertFwknop(
+      files.map((name) => ({ name, text: textOf(sources.read(name)) })),
+      includesOf(sources),
+    ),
   openme: (files, { read }) => {
     const file = takeOne(files, "openme");
     return convertOpenme(textOf(read(file)), file);
   },
-  openspa: ([file, folder, extra], { read, find, list }) => {
+  openspa: ([file, folder, extra], sources) => {
     if (extra !== undefined) {
       throw new UsageError(
         `openspa has one configuration and one folder, got "${extra}" besides`,
       );
     }
-    const text = (path: string) => {
-      const bytes = find(path);
-      return bytes && textOf(bytes);
-    };
-    return convertOpenspa(textOf(read(file!)), file!, folder ?? null, {
-      read: text,
-      list,
-    });
+    const text = textOf(sources.read(file!));
+    return convertOpenspa(text, file!, folder ?? null, includesOf(sources));
   },
 };
 
@@ -88,6 +62,14 @@ function takeOne(files: readonly string[], tool: string): string {
   throw new UsageError(
     `${tool} has one configuration file, got "${extra}" besides`,
   );
+}
+
+function includesOf({ find, list }: Sources): Includes {
+  const read = (path: string) => {
+    const bytes = find(path);
+    return bytes && textOf(bytes);
+  };
+  return { read, list };
 }
 
 function textOf(bytes: Uint8Array): string {

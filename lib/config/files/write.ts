@@ -4,7 +4,7 @@ import type { DialectName } from "../../dialects/dialect.ts";
 import type { KeyedDialect } from "../../dialects/keys.ts";
 import { DIALECT_NAMES, DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { type Endpoint, formatEndpoint } from "../../values/address.ts";
+import { formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { failing } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
@@ -67,56 +67,18 @@ firewall:
   backend: ${backend}
 ${formatBackend(backend, mode, chain)}
 # Ports that are closed to everyone who has not knocked.
-services:${services.length === 0 ? " {}" : ""}
-${services.map(formatService).join("")}
+${section("services", services.map(formatService))}
 # How long a service stays open when a client does not say, and at most.
 defaults: { for: 30s, max_for: 8h }
 
 # "knock client add NAME" adds an entry here and prints the line to give to NAME.
-clients:${clients.length === 0 ? " {}" : ""}
-${clients.map((client) => indent(formatClient(client), 2)).join("")}`;
+${section("clients", clients.map(formatClient))}`;
 }
 
-/** Longest `max_for` that our configurations give by default, seconds. */
-const MAX_FOR = 8 * 3600;
-
-/** Parts of a `server.yaml` that another tool's configuration becomes. */
-interface ConvertedParts {
-  readonly tool: string;
-  /** As YAML has it. */
-  readonly listen: string;
-  /** Lines for the top, besides `listen` and `key`. */
-  readonly settings: readonly string[];
-  readonly backend: string;
-  readonly mode: FirewallConfig["mode"];
-  /** Lines under `services`. */
-  readonly services: readonly string[];
-  /** Length of a grant by default. */
-  readonly seconds: number;
-  /** Entries as lines of block YAML from column 0 on. */
-  readonly clients: readonly string[];
-}
-
-/** Writes the `server.yaml` that another tool's configuration becomes. */
-export function formatConverted(parts: ConvertedParts): string {
-  const { tool, listen, settings, backend, mode, seconds } = parts;
-  const section = (name: string, entries: readonly string[]) =>
-    `${name}:${entries.length === 0 ? " {}" : ""}\n` +
+/** Writes a mapping; its entries are lines of block YAML from column 0 on. */
+export function section(name: string, entries: readonly string[]): string {
+  return `${name}:${entries.length === 0 ? " {}" : ""}\n` +
     entries.map((entry) => indent(entry, 2)).join("");
-  const most = formatDuration(Math.max(seconds, MAX_FOR));
-  return `# Converted from ${tool}'s configuration; "knock check" validates it.
-
-listen: [${listen}]
-key: server.key
-${settings.map((line) => `${line}\n`).join("")}
-firewall:
-  backend: ${backend}
-  mode: ${mode}
-
-${section("services", parts.services)}
-defaults: { for: ${formatDuration(seconds)}, max_for: ${most} }
-
-${section("clients", parts.clients)}`;
 }
 
 /** Writes a client's entry as lines of block YAML from column 0 on. */
@@ -178,12 +140,10 @@ function formatService({ name, ports, to }: NewService): string {
   const ranges = ports.map(formatPortRange);
   const listen = ranges.length === 1 ? ranges[0] : `[${ranges.join(", ")}]`;
   return to === null
-    ? `  ${scalar(name)}: ${listen}\n`
-    : `  ${scalar(name)}: { listen: ${listen}, to: ${target(to)} }\n`;
-}
-
-function target(to: Endpoint): string {
-  return formatJson(formatEndpoint(to));
+    ? `${scalar(name)}: ${listen}\n`
+    : `${scalar(name)}: { listen: ${listen}, to: ${
+      formatJson(formatEndpoint(to))
+    } }\n`;
 }
 
 /**

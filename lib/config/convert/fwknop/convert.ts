@@ -6,26 +6,14 @@
  */
 
 import { ConfigError, UsageError } from "../../../values/errors.ts";
-import { indent } from "../../files/write.ts";
+import { type Converted, formatServer, type Includes } from "../converted.ts";
 import { convertAccess } from "./access.ts";
 import { convertDaemon, DAEMON_KEYWORD } from "./daemon.ts";
-import {
-  type Includes,
-  readDirectives,
-  readStanzas,
-  type SourceFile,
-} from "./lines.ts";
+import { readDirectives, readStanzas, type SourceFile } from "./lines.ts";
 import { convertRc } from "./rc.ts";
+
 /** Which of fwknop's files one is. */
 type FwknopFile = "access" | "daemon" | "rc";
-
-/** Our configuration, and what did not go into it. */
-interface FwknopConversion {
-  /** The text of `server.yaml`, or of `profiles.yaml`. It holds secrets: mode 0600. */
-  readonly text: string;
-  /** One line each, no secrets. */
-  readonly warnings: readonly string[];
-}
 
 /** Tells by its content which of fwknop's files one is; null if it is none. */
 export function fwknopFileOf({ text }: SourceFile): FwknopFile | null {
@@ -46,7 +34,7 @@ export function fwknopFileOf({ text }: SourceFile): FwknopFile | null {
 export function convertFwknop(
   files: readonly SourceFile[],
   includes: Includes,
-): FwknopConversion {
+): Converted {
   const kinds = files.map((file) => ({ file, kind: fwknopFileOf(file) }));
   const of = (wanted: FwknopFile) =>
     kinds.filter(({ kind }) => kind === wanted).map(({ file }) => file);
@@ -68,26 +56,24 @@ export function convertFwknop(
     : convertServer(of("access"), of("daemon"), includes);
 }
 
-function convertClient(files: readonly SourceFile[]): FwknopConversion {
+function convertClient(files: readonly SourceFile[]): Converted {
   const warnings: string[] = [];
   const profiles = files.flatMap((file) => convertRc(file, warnings));
   if (profiles.length === 0) {
     throw nothingIn(files, warnings, "no stanza of it can be a profile");
   }
   const head = "# Profiles, from fwknop's. They hold secrets: mode 0600.\n\n";
-  return {
-    text: head + profiles.join("\n"),
-    warnings,
-  };
+  const text = head + profiles.join("\n");
+  return { text, warnings, files: new Map(), name: "profiles.yaml" };
 }
 
 function convertServer(
   access: readonly SourceFile[],
   daemon: readonly SourceFile[],
   includes: Includes,
-): FwknopConversion {
+): Converted {
   const warnings: string[] = [];
-  const { listen, maxSkewSeconds, firewall, gpgHome } = convertDaemon(
+  const { listen, maxSkewSeconds, backend, gpgHome } = convertDaemon(
     daemon.flatMap((file) => readDirectives(file, warnings)),
     warnings,
   );
@@ -100,21 +86,21 @@ function convertServer(
   } else if (clients.length === 0) {
     throw nothingIn(access, warnings, "no stanza of it can be a client");
   }
-  const entries = clients.length > 0
-    ? `clients:\n${clients.map((entry) => indent(entry, 2)).join("")}`
-    : "clients: {}\n";
-  const text =
-    `# The server's configuration, from fwknop's. It holds its clients' secrets:
+  const text = formatServer({
+    head:
+      `# The server's configuration, from fwknop's. It holds its clients' secrets:
 # mode 0600. "knock check" validates it.
-# IPv4 alone, as fwknopd; a port without an address is for IPv6, too.
-listen: [${listen}]
-key: server.key
-max_skew: ${maxSkewSeconds}s
-# As fwknopd: what is opened is added to the host's own rules, which close.
-firewall: ${firewall}
-services: {}
-${entries}`;
-  return { text, warnings };
+# IPv4 alone, as fwknopd; a port without an address is for IPv6, too.`,
+    listen,
+    settings: [`max_skew: ${maxSkewSeconds}s`],
+    firewall:
+      `# As fwknopd: what is opened is added to the host's own rules, which close.
+backend: ${backend}
+mode: accept`,
+    services: [],
+    clients,
+  });
+  return { text, warnings, files: new Map() };
 }
 
 /** An error with the reasons: what opens nothing is no conversion. */

@@ -15,7 +15,7 @@ interface ConvertedDaemon {
   /** Entries of the list. */
   readonly listen: string;
   readonly maxSkewSeconds: number;
-  readonly firewall: string;
+  readonly backend: "iptables" | "nft";
   /** The keyring of stanzas that name none; null = fwknopd's default. */
   readonly gpgHome: string | null;
 }
@@ -25,10 +25,6 @@ const DEFAULT_PORT = 62201;
 const DEFAULT_AGE_SECONDS = 120;
 /** The longest `max_skew` of ours. */
 const MAX_AGE_SECONDS = 86400;
-
-/** fwknopd adds ACCEPT rules to the host's own, and closes nothing. */
-const IPTABLES = "{ backend: iptables, mode: accept }";
-const NFT = "{ backend: nft, mode: accept }";
 
 /** Where fwknopd's rules go by default, without blanks. */
 const INPUT_ACCESS = /^ACCEPT,filter,INPUT,1,\w+,\d+$/;
@@ -111,7 +107,7 @@ export function convertDaemon(
     // Sniffed as before: the host's own rules need not let it through.
     listen: [`"${udp ? "" : "sniff/"}${IPV4}:${own}"`, ...stream].join(", "),
     maxSkewSeconds: number(AGE, DEFAULT_AGE_SECONDS, MAX_AGE_SECONDS),
-    firewall: firewalld ? NFT : IPTABLES,
+    backend: firewalld ? "nft" : "iptables",
     gpgHome: settings.get("GPG_HOME_DIR")?.value ?? null,
   };
 }

@@ -7,19 +7,13 @@ import {
   type PortRange,
   type Protocol,
 } from "../../../values/ports.ts";
+import type { Includes } from "../converted.ts";
 
 /** A file that was given, or that another one includes. */
 export interface SourceFile {
   /** As messages show it. */
   readonly name: string;
   readonly text: string;
-}
-
-/** Reads files that others include. Null: it cannot be read. */
-export interface Includes {
-  readonly read: (name: string) => string | null;
-  /** The names of a folder's files, without the folder. */
-  readonly list: (name: string) => readonly string[] | null;
 }
 
 /** One line. */

@@ -15,6 +15,7 @@ import { formatJson } from "../../../values/text.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../../values/yaml.ts";
 import { MAX_WITHIN_SECONDS } from "../../shape.ts";
+import { type Converted, formatServer } from "../converted.ts";
 import { commandArgv } from "./command.ts";
 import {
   type DoorPort,
@@ -54,14 +55,6 @@ const SERVICES: Readonly<Record<string, string>> = {
   "udp/51820": "wireguard",
 };
 
-/** Our configuration, and what has to be known about it. */
-interface KnockdConversion {
-  /** The text of `server.yaml`, without secrets but the sequences. */
-  readonly text: string;
-  /** Settings that were not converted, or need review; one line each. */
-  readonly warnings: readonly string[];
-}
-
 /**
  * Converts a knockd.conf; `readFile` gives the files of one-time sequences.
  * Throws ConfigError, with the line, for what knockd refuses.
@@ -70,7 +63,7 @@ export function convertKnockd(
   bytes: Uint8Array,
   file: string,
   readFile: ReadFile,
-): KnockdConversion {
+): Converted {
   const conf = readKnockdConf(bytes, file, readFile);
   refuseCommands(conf, file);
   const writer = new Writer();
@@ -110,7 +103,8 @@ export function convertKnockd(
   for (const entry of entries) writer.note(entry);
   writer.chooseListen();
   for (const entry of entries) writer.add(entry);
-  return { text: writer.text(file), warnings: writer.warnings };
+  const { warnings } = writer;
+  return { text: writer.text(file), warnings, files: new Map() };
 }
 
 /** Throws ConfigError for commands that no configuration of ours can hold. */
@@ -251,7 +245,7 @@ class Writer {
       opened <= MAX_OPENED_PORTS;
     lines.push(`watch: ${kernel ? "kernel" : "sniff"}`);
     this.#sequences.push(
-      `  ${scalar(name)}:\n` + lines.map((line) => `    ${line}\n`).join(""),
+      `${scalar(name)}:\n` + lines.map((line) => `  ${line}\n`).join(""),
     );
     if (served.length > 0) {
       const ports = [...new Set(served.map(formatHit))].join(", ");
@@ -268,23 +262,18 @@ class Writer {
   }
 
   text(file: string): string {
-    const services = [...this.#services].map(([ports, name]) =>
-      `  ${name}: ${ports}\n`
-    );
-    return `# Converted from ${formatJson(file)} of knockd.
+    return formatServer({
+      head: `# Converted from ${formatJson(file)} of knockd.
 # A port sequence goes in the clear: whoever listens can repeat it. Clients
-# that are enrolled ("knock client add NAME") need none.
-
-listen: [${this.#listen}]
-key: server.key
-
-${this.#firewall()}
-services:${services.length === 0 ? " {}" : ""}
-${services.join("")}
-sequences:${this.#sequences.length === 0 ? " {}" : ""}
-${this.#sequences.join("")}
-clients: {}
-`;
+# that are enrolled ("knock client add NAME") need none.`,
+      listen: `${this.#listen}`,
+      firewall: this.#firewall(),
+      services: [...this.#services].map(([ports, name]) =>
+        `${name}: ${ports}\n`
+      ),
+      sequences: this.#sequences,
+      clients: [],
+    });
   }
 
   /** Chooses the port of our own knocks: the first from 62201 on that is neither knocked at nor opened. */
@@ -310,20 +299,16 @@ clients: {}
   #firewall(): string {
     const ports = [...this.#services.keys()].join(", ");
     if (this.tool === null) {
-      return `firewall:
-  # Nothing is opened, so no firewall is touched. With services of your own:
-  # backend: nft.
-  backend: gate
-`;
+      return `# Nothing is opened, so no firewall is touched. With services of your own:
+# backend: nft.
+backend: gate`;
     }
     if (this.tool === "iptables") {
-      return `firewall:
-  # As knockd did, this only lets through what is opened, by rules of our own
-  # chain at the top of INPUT, and closes nothing: your own rules go on
-  # dropping these ports. "mode: guard" closes them without such rules.
-  backend: iptables
-  mode: accept
-`;
+      return `# As knockd did, this only lets through what is opened, by rules of our own
+# chain at the top of INPUT, and closes nothing: your own rules go on
+# dropping these ports. "mode: guard" closes them without such rules.
+backend: iptables
+mode: accept`;
     }
     if (this.tool === "firewalld") {
       const adds = [...this.#services.keys()].map((range) => {
@@ -337,12 +322,10 @@ clients: {}
           `runs: firewall-cmd --permanent ${adds.join(" ")} && firewall-cmd ` +
           "--reload",
       );
-      return `firewall:
-  # Our own table drops what is not open. firewalld must allow these ports:
-  # no rule outside of firewalld can allow what it rejects.
-  backend: nft
-  mode: guard
-`;
+      return `# Our own table drops what is not open. firewalld must allow these ports:
+# no rule outside of firewalld can allow what it rejects.
+backend: nft
+mode: guard`;
     }
     const [family, table] = this.tool.replace("nft ", "").split(" ");
     this.warnings.push(
@@ -351,14 +334,12 @@ clients: {}
         `nft insert rule ${family} ${table} input jump knock, and the same ` +
         "in /etc/nftables.conf",
     );
-    return `firewall:
-  # As knockd did, this only lets through what is opened, and closes nothing:
-  # your own rules go on dropping these ports. Your input chain must jump to
-  # ours: "jump knock" before whatever drops.
-  backend: nft
-  mode: accept
-  chain: ${family} ${table} knock
-`;
+    return `# As knockd did, this only lets through what is opened, and closes nothing:
+# your own rules go on dropping these ports. Your input chain must jump to
+# ours: "jump knock" before whatever drops.
+backend: nft
+mode: accept
+chain: ${family} ${table} knock`;
   }
 
   #serviceNames(ports: readonly PortRange[]): string[] {

@@ -24,7 +24,7 @@ import {
   readForeign,
   scalar,
 } from "../../../values/yaml.ts";
-import { formatConverted } from "../../files/write.ts";
+import { type Converted, formatServer } from "../converted.ts";
 import {
   DURATION,
   type Enrolled,
@@ -65,18 +65,8 @@ interface Basics {
   readonly drops: boolean;
 }
 
-/** Our configuration, and what has to be known about it. */
-interface OpenmeConversion {
-  /** The text of `server.yaml`, without secrets. */
-  readonly text: string;
-  /** Settings that were not converted, or need review; one line each, no secrets. */
-  readonly warnings: readonly string[];
-  /** Files with secrets that the configuration names, by name: mode 0600, beside it. */
-  readonly files: ReadonlyMap<string, string>;
-}
-
 /** Converts a server configuration. Throws ConfigError with every mistake. */
-export function convertOpenme(text: string, file: string): OpenmeConversion {
+export function convertOpenme(text: string, file: string): Converted {
   return readForeign(text, file, (root) => {
     const warnings: string[] = [];
     const server = root.section("server");
@@ -127,15 +117,15 @@ function write(
   groups: Groups,
   clients: readonly ConvertedClient[],
 ): string {
-  return formatConverted({
-    tool: "openme",
+  return formatServer({
+    head:
+      `# Converted from openme's configuration; "knock check" validates it.`,
     listen: `${port}`,
     settings: [
       `max_skew: ${formatDuration(Math.min(window, MAX_SKEW))}`,
       `openme: { key: ${KEY_FILE} }`,
     ],
-    backend,
-    mode: drops ? "guard" : "accept",
+    firewall: `backend: ${backend}\nmode: ${drops ? "guard" : "accept"}`,
     services: [...groups].filter(([, ports]) => ports.length > 0)
       .map(([name, ports]) =>
         `${scalar(name)}: { listen: [${
