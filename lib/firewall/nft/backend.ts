@@ -30,7 +30,8 @@ import {
 import { kindOf, networkBits } from "./grants/elements.ts";
 import { NftRanges, segmentsByAddress } from "./grants/ranges.ts";
 import { NftTargets } from "./grants/targets.ts";
-import { InstalledRules, type NftKernel } from "./kernel.ts";
+import { InstalledRules } from "./kernel.ts";
+import type { Nft } from "./library.ts";
 import type { NftListing } from "./listing.ts";
 import { checkTarget, resolveForwards } from "./rules/forwards.ts";
 import { readCounters } from "./rules/prefilter.ts";
@@ -54,7 +55,6 @@ export class NftFirewall implements Firewall, KernelExtras {
   readonly tables: readonly string[];
   readonly kernel: KernelExtras = this;
   readonly #runtime: Runtime;
-  readonly #nft: NftKernel;
   readonly #rules: InstalledRules;
   readonly #ranges = new NftRanges();
   readonly #targets: NftTargets;
@@ -66,7 +66,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   constructor(
     runtime: Runtime,
     name: string,
-    nft: NftKernel,
+    nft: Nft,
     place: Setting,
     choice: PrefilterChoice,
   ) {
@@ -75,7 +75,6 @@ export class NftFirewall implements Firewall, KernelExtras {
     this.#runtime = runtime;
     this.name = name;
     this.tables = place.host ? [TABLE, hostTable(place.host)] : [TABLE];
-    this.#nft = nft;
     this.#rules = new InstalledRules(nft, place);
     this.#targets = new NftTargets(runtime);
   }
@@ -100,11 +99,11 @@ export class NftFirewall implements Firewall, KernelExtras {
       networks: networksOf(grants, []),
       ingress: await this.#followInterfaces(before),
     };
-    let found = await this.#nft.look();
+    let found = await this.#rules.look();
     if (found.own === null && grants.length > MANY_GRANTS) {
       // Closed first: so many elements take the kernel a while.
       await this.#rules.apply(plan, found, "");
-      found = await this.#nft.look();
+      found = await this.#rules.look();
     }
     const ranges = segmentsByAddress(grants);
     const script = fillText(plan, grants, ranges, nowMs) +
@@ -145,7 +144,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       await this.#rules.change(plan);
     }
     try {
-      await this.#nft.run(singles + pieces);
+      await this.#rules.run(singles + pieces);
     } catch {
       const ranges = this.#ranges.with(changed);
       await this.#rules.mend(
@@ -157,7 +156,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async unused(grants: readonly Grant[]): Promise<readonly Grant[]> {
-    const found = await this.#nft.look();
+    const found = await this.#rules.look();
     const used = new Set<string>();
     const keyOf = (kind: string, one: Opening) => `${kind} ${openingKey(one)}`;
     for (const kind of ONCE_KINDS) {
@@ -166,7 +165,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       for (const place of allPlaces(this.#rules.plan)) {
         if (!place.kinds.includes(kind)) continue;
         const there = new Set(
-          (await this.#nft.elements(place, kind, found)).map(openingKey),
+          (await this.#rules.elements(place, kind, found)).map(openingKey),
         );
         // It was in each place, and is gone from the one where it was used.
         for (const grant of wanted) {
@@ -189,12 +188,12 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async jumpProblem(): Promise<string | null> {
-    const problem = await this.#nft.jump.problem(this.#runtime.nowMs());
+    const problem = await this.#rules.jump.problem(this.#runtime.nowMs());
     return problem && `${problem.text} (${problem.hint})`;
   }
 
   setSequences(rules: SequenceRules): void {
-    this.#nft.sequences.set(rules);
+    this.#rules.sequences.set(rules);
   }
 
   async setPrefilter(
@@ -237,7 +236,7 @@ export class NftFirewall implements Firewall, KernelExtras {
       return null;
     }
     if (this.#xdp && this.#xdp.interfaces.length > 0) return null;
-    this.#hasIngress ??= await this.#nft.hasIngress();
+    this.#hasIngress ??= await this.#rules.hasIngress();
     return this.#hasIngress ? this.#facing(plan) : null;
   }
 
@@ -248,7 +247,7 @@ export class NftFirewall implements Firewall, KernelExtras {
   async counters(): Promise<Record<string, number>> {
     const { prefilter, sniffed } = this.#rules.plan;
     if (!prefilter && !sniffed) return {};
-    return readCounters(await this.#nft.counts(), this.#xdp?.counts());
+    return readCounters(await this.#rules.counts(), this.#xdp?.counts());
   }
 
   async stop(): Promise<void> {
@@ -262,7 +261,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error;
     } finally {
-      this.#nft.close();
+      this.#rules.close();
     }
   }
 
@@ -283,7 +282,7 @@ export class NftFirewall implements Firewall, KernelExtras {
     for (const kind of ONCE_KINDS) {
       for (const place of allPlaces(plan)) {
         if (!place.kinds.includes(kind)) continue;
-        const there = await this.#nft.elements(place, kind, found);
+        const there = await this.#rules.elements(place, kind, found);
         script += usedUpText(place, kind, there, grants);
       }
     }

@@ -43,22 +43,98 @@ import {
 } from "./rules/sets.ts";
 import { NftSequences } from "./sequences/rules.ts";
 
-/** The kernel, by way of nft. Its methods throw FirewallError. */
-export class NftKernel {
+/**
+ * The installed ruleset, by way of nft. It changes the rules; the scripts it is
+ * given change the grants. Its methods throw FirewallError.
+ */
+export class InstalledRules {
   readonly #nft: Nft;
-  readonly #host: HostChain | null;
   /** The way from the host's rules to ours. */
   readonly jump: NftJump;
-  /** Sequences that the rules judge from the next replace() on. */
+  /** Sequences that the rules judge from the next apply() on. */
   readonly sequences: NftSequences;
   /** True if we made the table of the host's chain. */
   #madeTable = false;
+  #plan: Plan;
+  #isSetUp = false;
+  /** The listing after the last change of rules; null when all must be applied again. */
+  #listing: string | null = null;
 
-  constructor(nft: Nft, host: HostChain | null) {
+  constructor(nft: Nft, place: Setting) {
+    const { host } = place;
     this.#nft = nft;
-    this.#host = host;
+    this.#plan = planOf(place, []);
     this.jump = new NftJump(nft, host);
     this.sequences = new NftSequences(nft, host === null);
+  }
+
+  /** Plan that the ruleset was made from. */
+  get plan(): Plan {
+    return this.#plan;
+  }
+
+  /** True if all was applied at least once. */
+  get isSetUp(): boolean {
+    return this.#isSetUp;
+  }
+
+  /** Throws FirewallError before the first time that all was applied. */
+  checkSetUp(): void {
+    if (!this.#isSetUp) throw new FirewallError("nft: not set up yet");
+  }
+
+  /** Puts in place all that a plan says, and what `script` adds to it. */
+  async apply(plan: Plan, found: NftListing, script: string): Promise<void> {
+    await this.#replace(plan, found, script);
+    this.#plan = plan;
+    this.#isSetUp = true;
+  }
+
+  /** Takes what is there now for what is to be there. */
+  async adopt(): Promise<void> {
+    this.#listing = await this.#list();
+  }
+
+  /** Changes the rules, and leaves all grants as they are. */
+  async change(plan: Plan): Promise<void> {
+    const before = this.#listing;
+    const found = await this.look();
+    // Each minute brings new tags: nobody's knocks are to be forgotten by that.
+    const isIntact = before !== null && textOf(found) === before;
+    await this.#replace(plan, found, "", isIntact);
+    // What was not in place is not now: its grants are to be applied again.
+    this.#listing = before === null ? null : await this.#list();
+    this.#plan = plan;
+  }
+
+  /**
+   * Sets up again what somebody flushed or changed under us, with the change
+   * in hand. Grants of others may be lost by that flush, so it is not intact
+   * from here on, until all is applied again.
+   */
+  async mend(script: string): Promise<void> {
+    const found = await this.look();
+    this.#listing = null;
+    await this.#replace(this.#plan, found, script);
+  }
+
+  /** True if all is as it was installed. */
+  async isIntact(): Promise<boolean> {
+    if (this.#listing === null) return false;
+    return await this.#list() === this.#listing;
+  }
+
+  /** Throws FirewallError in mode accept where the host's rules do not come to ours. */
+  async checkJump(nowMs: number): Promise<void> {
+    const { jump } = this;
+    if (!this.#isSetUp || await jump.leadsStill(nowMs)) return;
+    // Whoever loaded the host's rules again may have left our chain empty.
+    if (await this.#list() !== this.#listing) {
+      await this.change(this.#plan);
+      this.#listing = null;
+    }
+    const problem = await jump.problem(nowMs);
+    if (problem) throw new FirewallError(problem.text, problem.hint);
   }
 
   /** Runs a script, all of it or nothing. */
@@ -70,12 +146,12 @@ export class NftKernel {
   async look(): Promise<NftListing> {
     // "list table" fetches the elements of the sets even if it does not show
     // them, a second for a hundred thousand; "list ruleset" does not.
-    const listing = await this.#list("inet");
+    const listing = await this.#ruleset("inet");
     const own = ownTable(listing);
-    const host = this.#host;
+    const { host } = this.#plan;
     if (!host) return { own, host: [], hasHostTable: false };
     const { family } = host;
-    const theirs = family === "inet" ? listing : await this.#list(family);
+    const theirs = family === "inet" ? listing : await this.#ruleset(family);
     return {
       own,
       host: hostObjects(theirs, host, knownHostPlace(host)),
@@ -84,7 +160,7 @@ export class NftKernel {
   }
 
   /** All that is ours as one text, to be compared; null when nothing is. */
-  async listing(): Promise<string | null> {
+  async #list(): Promise<string | null> {
     return textOf(await this.look());
   }
 
@@ -92,13 +168,13 @@ export class NftKernel {
    * Makes the ruleset what a plan says, and runs `more` behind it, in one step.
    * With `keepsSequences` those that are there stay, and who is within one, too.
    */
-  async replace(
+  async #replace(
     plan: Plan,
     found: NftListing,
     more: string,
     keepsSequences = false,
   ): Promise<void> {
-    const aside = await this.#setAside(plan, found);
+    let aside = await this.#setAside(plan, found);
     const rules = staleIngress(found.own ?? "", plan.ingress) +
       rulesetText(plan);
     const sequences = await this.sequences.text();
@@ -112,11 +188,11 @@ export class NftKernel {
       if (found.own === null && found.host.length === 0) throw error;
       // A set or a chain is not as it was made: it cannot be mended.
       const whole = rulesetText(plan) + sequences + more;
-      await this.run(clearText(this.#host, found) + whole);
-      return this.#note(found);
+      await this.run(clearText(plan.host, found) + whole);
+      aside = "";
     }
     if (aside) await this.run(aside);
-    this.#note(found);
+    if (plan.host && !found.hasHostTable) this.#madeTable = true;
   }
 
   /**
@@ -129,10 +205,6 @@ export class NftKernel {
     const isOld = hasInputGuard(own);
     if (isOld) await this.run(`rename chain ${TABLE} ${GUARD} ${OLD_GUARD}\n`);
     return isOld || own.includes(`chain ${OLD_GUARD} {`) ? DROP_OLD : "";
-  }
-
-  #note(found: NftListing): void {
-    if (this.#host && !found.hasHostTable) this.#madeTable = true;
   }
 
   /** The elements of a place's sets of a kind that are there now. */
@@ -167,10 +239,17 @@ export class NftKernel {
 
   /** Takes away all that is ours. */
   async remove(): Promise<void> {
+    await this.#removeAll();
+    this.#isSetUp = false;
+    this.#plan = { ...this.#plan, ...UNFILTERED };
+    this.#listing = null;
+  }
+
+  async #removeAll(): Promise<void> {
     this.jump.forget();
-    const own = findTable(await this.#list("inet"), TABLE);
+    const own = findTable(await this.#ruleset("inet"), TABLE);
     if (own !== null && isOurs(own)) await this.run(REMOVAL);
-    const host = this.#host;
+    const { host } = this.#plan;
     if (!host) return;
     const found = await this.look();
     if (found.host.length === 0) return;
@@ -188,106 +267,15 @@ export class NftKernel {
     this.#nft.close();
   }
 
-  #list(family: HostChain["family"]): Promise<string> {
+  #ruleset(family: HostChain["family"]): Promise<string> {
     return this.#nft.run(`list ruleset ${family}\n`);
   }
 
   async #removeEmptyTable(host: HostChain): Promise<void> {
     const name = hostTable(host);
-    const table = findTable(await this.#list(host.family), name);
+    const table = findTable(await this.#ruleset(host.family), name);
     if (table === `table ${name} {\n}\n`) {
       await this.run(`delete table ${name}\n`);
     }
-  }
-}
-
-/** The installed ruleset. It changes the rules; the scripts it is given change the grants. */
-export class InstalledRules {
-  readonly #kernel: NftKernel;
-  #plan: Plan;
-  #isSetUp = false;
-  /** The listing after the last change of rules; null when all must be applied again. */
-  #listing: string | null = null;
-
-  constructor(kernel: NftKernel, place: Setting) {
-    this.#kernel = kernel;
-    this.#plan = planOf(place, []);
-  }
-
-  /** Plan that the ruleset was made from. */
-  get plan(): Plan {
-    return this.#plan;
-  }
-
-  /** True if all was applied at least once. */
-  get isSetUp(): boolean {
-    return this.#isSetUp;
-  }
-
-  /** Throws FirewallError before the first time that all was applied. */
-  checkSetUp(): void {
-    if (!this.#isSetUp) throw new FirewallError("nft: not set up yet");
-  }
-
-  /** Puts in place all that a plan says, and what `script` adds to it. */
-  async apply(plan: Plan, found: NftListing, script: string): Promise<void> {
-    await this.#kernel.replace(plan, found, script);
-    this.#plan = plan;
-    this.#isSetUp = true;
-  }
-
-  /** Takes what is there now for what is to be there. */
-  async adopt(): Promise<void> {
-    this.#listing = await this.#kernel.listing();
-  }
-
-  /** Changes the rules, and leaves all grants as they are. */
-  async change(plan: Plan): Promise<void> {
-    const before = this.#listing;
-    const found = await this.#kernel.look();
-    // Each minute brings new tags: nobody's knocks are to be forgotten by that.
-    const isIntact = before !== null && textOf(found) === before;
-    await this.#kernel.replace(plan, found, "", isIntact);
-    // What was not in place is not now: its grants are to be applied again.
-    this.#listing = before === null ? null : await this.#kernel.listing();
-    this.#plan = plan;
-  }
-
-  /**
-   * Sets up again what somebody flushed or changed under us, with the change
-   * in hand. Grants of others may be lost by that flush, so it is not intact
-   * from here on, until all is applied again.
-   */
-  async mend(script: string): Promise<void> {
-    const found = await this.#kernel.look();
-    this.#listing = null;
-    await this.#kernel.replace(this.#plan, found, script);
-  }
-
-  /** True if all is as it was installed. */
-  async isIntact(): Promise<boolean> {
-    if (this.#listing === null) return false;
-    return await this.#kernel.listing() === this.#listing;
-  }
-
-  /** Throws FirewallError in mode accept where the host's rules do not come to ours. */
-  async checkJump(nowMs: number): Promise<void> {
-    const { jump } = this.#kernel;
-    if (!this.#isSetUp || await jump.leadsStill(nowMs)) return;
-    // Whoever loaded the host's rules again may have left our chain empty.
-    if (await this.#kernel.listing() !== this.#listing) {
-      await this.change(this.#plan);
-      this.#listing = null;
-    }
-    const problem = await jump.problem(nowMs);
-    if (problem) throw new FirewallError(problem.text, problem.hint);
-  }
-
-  /** Takes all of it away. */
-  async remove(): Promise<void> {
-    await this.#kernel.remove();
-    this.#isSetUp = false;
-    this.#plan = { ...this.#plan, ...UNFILTERED };
-    this.#listing = null;
   }
 }

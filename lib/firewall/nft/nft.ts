@@ -8,7 +8,6 @@ import {
   type Guarded,
 } from "../firewall.ts";
 import { NftFirewall } from "./backend.ts";
-import { NftKernel } from "./kernel.ts";
 import { type Nft, openNft } from "./library.ts";
 import { findRemovals, findTable } from "./listing.ts";
 import { resolveBehind } from "./rules/behind.ts";
@@ -38,9 +37,8 @@ export async function nftFirewall(
   const { interfaces = [], refuse = "drop" } = options;
   if (refuse === "reject") await checkReject(nft);
   const place = { host, interfaces, refuse };
-  const kernel = new NftKernel(nft, host);
   const choice = options.prefilter ?? "auto";
-  return new NftFirewall(runtime, name, kernel, place, choice);
+  return new NftFirewall(runtime, name, nft, place, choice);
 }
 
 /** The host's chain of mode accept; null in mode guard. Throws FirewallError. */
