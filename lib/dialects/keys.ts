@@ -4,8 +4,11 @@
  * @module
  */
 
+import type { Endpoint } from "../values/address.ts";
+import type { PortRange } from "../values/ports.ts";
 import type {
   DialectName,
+  KeyWorld,
   OwnKey,
   PacketRefusal,
   Request,
@@ -138,4 +141,57 @@ export interface ExplainSide {
     packet: Uint8Array,
     nowMs: number,
   ): Recognised | null;
+}
+
+// New clients of another tool's, and its files.
+
+/** A new client of another tool's: its name and rights, and where keys come from. */
+export interface Enrolling extends KeyWorld {
+  readonly name: string;
+  /** The client's public key, as the operator gave it. */
+  readonly key: string | undefined;
+  /** Ports that it may open. */
+  readonly ports: readonly PortRange[];
+  /** Port at which the client reaches the server, if the server listens there. */
+  server(usualPort: number): Endpoint;
+}
+
+/** Parts of a new client of a dialect. */
+export interface NewKeys {
+  /** A line of YAML for its entry. */
+  readonly keys: string;
+  readonly server: Endpoint;
+  /** New files: beside the configuration, or for the client, in this folder. */
+  readonly files: readonly {
+    readonly name: string;
+    readonly data: string;
+    readonly isOutput?: boolean;
+  }[];
+  /** Text for stdout: data, or the place where it was written. */
+  readonly out: string;
+  /** Text of the QR code that the dialect's apps scan; null if there is none. */
+  readonly qr: string | null;
+  readonly hints: readonly string[];
+}
+
+/** A profile as another tool's file has it. */
+export interface ForeignProfile {
+  /** Null: the file has none. */
+  readonly name: string | null;
+  readonly server: Endpoint;
+  /** The profile's keys, as `profiles.yaml` writes them. */
+  readonly keys: Readonly<Record<string, unknown>>;
+  /** Settings that were not converted or need review; no secrets. */
+  readonly notes: readonly string[];
+}
+
+/** Client files of another tool, as `knock import` reads them. */
+export interface ClientFiles {
+  /** True if a text is such a file. */
+  recognises(text: string): boolean;
+  /**
+   * Reads its profiles. Throws ConfigError with every mistake, and UsageError
+   * for a file whose private keys are elsewhere.
+   */
+  read(text: string, file: string): ForeignProfile[];
 }

@@ -12,24 +12,24 @@ import {
   section,
 } from "../values/schema.ts";
 import type {
-  ClientFiles,
   ClientPart,
   Dialect,
   DialectName,
-  Enrolling,
   KernelForm,
-  NewKeys,
   OwnPart,
   Sealer,
 } from "./dialect.ts";
 import type { OpenPgp } from "./fwknop/gpg.ts";
 import { fwknopClient, fwknopProfile } from "./fwknop/keys.ts";
 import {
+  type ClientFiles,
   type ClientKeys,
   clientsOf,
+  type Enrolling,
   type ExplainSide,
   type KeyedDialect,
   type KeyTypes,
+  type NewKeys,
   type ProfileKeys,
   type ServerKeys,
 } from "./keys.ts";

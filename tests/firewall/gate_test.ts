@@ -9,7 +9,7 @@ import {
   gateFirewall,
   MAX_CONNECTIONS_OF_ADDRESS,
 } from "../../lib/firewall/gate/gate.ts";
-import { GateGrants } from "../../lib/firewall/gate/grants.ts";
+import { GateGrants } from "../../lib/firewall/gate/gate.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
 import { parseEndpoint } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { Firewall, Grant } from "../../lib/firewall/firewall.ts";
-import { GateGrants } from "../../lib/firewall/gate/grants.ts";
+import { GateGrants } from "../../lib/firewall/gate/gate.ts";
 import { carryOut } from "../../lib/server/grants/change.ts";
 import { endUsed } from "../../lib/server/grants/upkeep.ts";
 import { decide } from "../../lib/server/packet/decide.ts";

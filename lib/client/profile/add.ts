@@ -11,7 +11,7 @@ import {
   makeOwnFolder,
   replaceOwn,
 } from "../../config/files/rights.ts";
-import type { ForeignProfile } from "../../dialects/dialect.ts";
+import type { ForeignProfile } from "../../dialects/keys.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";

@@ -12,7 +12,7 @@ import {
 } from "../../client/profile/enrolment.ts";
 import { ASK_CODE } from "../../client/profile/profile.ts";
 import { profilesFile } from "../../config/files/places.ts";
-import type { ClientFiles } from "../../dialects/dialect.ts";
+import type { ClientFiles } from "../../dialects/keys.ts";
 import { clientFilesOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";

@@ -17,14 +17,8 @@ import {
   writeSealed,
 } from "./packet.ts";
 import { type FwknopRequest, writeRequest } from "./request.ts";
-import type {
-  Enrolling,
-  NewKeys,
-  NewRequest,
-  Sealed,
-  Sealer,
-  SealOptions,
-} from "../dialect.ts";
+import type { NewRequest, Sealed, Sealer, SealOptions } from "../dialect.ts";
+import type { Enrolling, NewKeys } from "../keys.ts";
 import { formatPortRange } from "../../values/ports.ts";
 
 /** Random bytes, fresh for every packet. */

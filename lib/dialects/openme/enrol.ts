@@ -15,8 +15,7 @@ import {
   SIGNING_KEY_SIZE,
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
-import type { ClientFiles, Enrolling, NewKeys } from "../dialect.ts";
-import type { ServerKeys } from "../keys.ts";
+import type { ClientFiles, Enrolling, NewKeys, ServerKeys } from "../keys.ts";
 import { formatOpenmeSeed, parseOpenmeKey, parseOpenmeSeed } from "./keys.ts";
 import { OPENME_PORT } from "./open.ts";
 

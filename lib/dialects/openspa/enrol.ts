@@ -10,8 +10,7 @@ import {
   parseRsaPublicKey,
   rsaPublicPem,
 } from "../crypto/rsa.ts";
-import type { ClientFiles, Enrolling, NewKeys } from "../dialect.ts";
-import type { ServerKeys } from "../keys.ts";
+import type { ClientFiles, Enrolling, NewKeys, ServerKeys } from "../keys.ts";
 import { formatAdkSecret, parseAdkSecret } from "./adk.ts";
 import { openspaClient, RSA_BITS } from "./keys.ts";
 import { OPENSPA_PORT } from "./open.ts";
