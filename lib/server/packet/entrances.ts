@@ -221,7 +221,9 @@ function cannotListen(at: Listen | StreamListen, error: unknown): unknown {
     case "EADDRNOTAVAIL":
       return new FailureError(
         `${what}: this machine has no such address`,
-        "`sysctl net.ipv4.ip_nonlocal_bind=1` for one that comes later",
+        `for one that comes later: sysctl net.ipv${
+          at.host.includes(":") ? 6 : 4
+        }.ip_nonlocal_bind=1`,
       );
     case "EACCES":
       return new FailureError(
