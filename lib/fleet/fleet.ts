@@ -59,7 +59,8 @@ export const FOLDERS = {
  * knows. Unknown is never taken for ours.
  */
 export type Claim =
-  | { readonly state: "ours" }
+  /** `along` is true if what was to be set along with it is set. */
+  | { readonly state: "ours"; readonly along: boolean }
   /** `holder` is the value of the one that has it. */
   | { readonly state: "taken"; readonly holder: string }
   | { readonly state: "unknown"; readonly why: string };
@@ -68,6 +69,12 @@ export type Claim =
 export interface KeyValue {
   readonly key: string;
   readonly value: string | null;
+}
+
+/** Keys that are set in the same write as a claim, and live for about so long, milliseconds. */
+export interface Along {
+  readonly pairs: readonly { readonly key: string; readonly value: string }[];
+  readonly liveMs: number;
 }
 
 /** Receives the keys of a folder as they change, in order. Its methods never throw. */
@@ -130,8 +137,19 @@ export interface EngineHealth {
 export interface FleetEngine {
   /** Such as "etcd". */
   readonly name: EngineName;
-  /** Creates a key that lives for at least so long, milliseconds, unless there is one. */
-  claim(key: string, value: string, liveMs: number): Promise<Claim>;
+  /**
+   * Creates a key that lives for at least so long, milliseconds, unless there
+   * is one. Other keys are set along with it where the engine can: in the same
+   * write, before the next heartbeat, and in no other data than this gateway's
+   * last heartbeat is in. So where the answer was lost, the next heartbeat that
+   * arrives ends the doubt: they are set by then, or never.
+   */
+  claim(
+    key: string,
+    value: string,
+    liveMs: number,
+    along?: Along | null,
+  ): Promise<Claim>;
   /** Sets a key; it lives for about so long, milliseconds, or for good where null. */
   put(key: string, value: string, liveMs: number | null): Promise<void>;
   /** Sets the one key that is kept alive by setting it again: it dies so long after the last time. */

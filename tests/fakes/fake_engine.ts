@@ -1,6 +1,7 @@
 /** An engine in memory for unit tests of fleets: linear, watched, and broken by hand. */
 
 import type {
+  Along,
   Claim,
   EngineMark,
   FleetEngine,
@@ -13,7 +14,11 @@ import { SystemError } from "../../lib/values/errors.ts";
 /** The data that several engines share. */
 export class FakeCluster {
   readonly keys = new Map<string, string>();
+  /** In which each key was set. */
+  readonly revisions = new Map<string, number>();
   readonly engines = new Set<FakeEngine>();
+  /** Keys that were written, in order. */
+  readonly writes: string[] = [];
   revision = 1;
   id = "first";
   /** True from the start on: no answer has come yet, to any gateway. */
@@ -21,6 +26,8 @@ export class FakeCluster {
 
   set(key: string, value: string | null): void {
     this.revision++;
+    this.writes.push(key);
+    this.revisions.set(key, this.revision);
     if (value === null) this.keys.delete(key);
     else this.keys.set(key, value);
     for (const engine of this.engines) engine.tell(key, value);
@@ -29,6 +36,7 @@ export class FakeCluster {
   /** Loses all data, as an engine that was emptied. */
   empty(): void {
     this.keys.clear();
+    this.revisions.clear();
     this.revision = 1;
     this.id += "'";
     for (const engine of this.engines) engine.replace();
@@ -39,6 +47,8 @@ const silentWatch: FolderWatch = {
   again: () => {},
   stop: () => Promise.resolve(),
 };
+
+export const UNKNOWN: Claim = { state: "unknown", why: "no answer in time" };
 
 /** One gateway's way to a cluster. */
 export class FakeEngine implements FleetEngine {
@@ -51,6 +61,12 @@ export class FakeEngine implements FleetEngine {
   aheadMs = 0;
   /** Life of the last claim, milliseconds. */
   claimedFor = 0;
+  /** True for an engine that sets nothing along with a claim. */
+  isAlone = false;
+  /** Has a claim carried out, and answered: it may come late, and the answer be lost. */
+  deliver = (carryOut: () => Claim): Claim | Promise<Claim> => carryOut();
+  /** The last heartbeat: its key, and its revision. */
+  #fence: readonly [key: string, revision: number] | null = null;
 
   constructor(cluster: FakeCluster, replaced: () => void) {
     this.#cluster = cluster;
@@ -63,18 +79,29 @@ export class FakeEngine implements FleetEngine {
     return { id, revision };
   }
 
-  // deno-lint-ignore require-await -- as the real one
-  async claim(key: string, value: string, liveMs: number): Promise<Claim> {
+  async claim(
+    key: string,
+    value: string,
+    liveMs: number,
+    along: Along | null = null,
+  ): Promise<Claim> {
     this.claimedFor = liveMs;
-    if (this.isDown || this.#cluster.isSilent) {
-      return { state: "unknown", why: "no answer in time" };
-    }
-    const holder = this.#cluster.keys.get(key);
-    if (holder !== undefined && holder !== value) {
-      return { state: "taken", holder };
-    }
-    this.#cluster.set(key, value);
-    return { state: "ours" };
+    if (this.isDown || this.#cluster.isSilent) return UNKNOWN;
+    const fence = this.#fence;
+    return await this.deliver(() => {
+      const { keys, revisions } = this.#cluster;
+      const holder = keys.get(key);
+      if (holder !== undefined && holder !== value) {
+        return { state: "taken", holder };
+      }
+      this.#cluster.set(key, value);
+      const isSet = along !== null && !this.isAlone && fence !== null &&
+        revisions.get(fence[0]) === fence[1];
+      for (const { key, value } of isSet ? along.pairs : []) {
+        this.#cluster.set(key, value);
+      }
+      return { state: "ours", along: isSet };
+    });
   }
 
   // deno-lint-ignore require-await -- as the real one
@@ -83,9 +110,10 @@ export class FakeEngine implements FleetEngine {
     this.#cluster.set(key, value);
   }
 
-  beat(key: string, value: string): Promise<void> {
-    if (this.#cluster.isSilent) return new Promise(() => {});
-    return this.put(key, value);
+  async beat(key: string, value: string): Promise<void> {
+    if (this.#cluster.isSilent) await new Promise(() => {});
+    await this.put(key, value);
+    this.#fence = [key, this.#cluster.revision];
   }
 
   // deno-lint-ignore require-await -- as the real one

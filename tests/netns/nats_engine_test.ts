@@ -9,7 +9,7 @@ import { runtime } from "../fakes/runtime.ts";
 
 const KEY = "accepted/a";
 const SUBJECT = "$KV.knock.accepted.a";
-const OURS = { state: "ours" };
+const OURS = { state: "ours", along: false };
 const LIVE_MS = 600_000;
 
 function engineTest(

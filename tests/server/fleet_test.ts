@@ -6,7 +6,7 @@ import type { Client, Config } from "../../lib/config/config.ts";
 import { oneTimeCode } from "../../lib/dialects/crypto/codes.ts";
 import type { Request } from "../../lib/dialects/dialect.ts";
 import type { Firewall, Grant } from "../../lib/firewall/firewall.ts";
-import { openAmong } from "../../lib/firewall/firewall.ts";
+import { FirewallError, openAmong } from "../../lib/firewall/firewall.ts";
 import type { FleetConfig } from "../../lib/fleet/fleet.ts";
 import { sealValue } from "../../lib/fleet/seal.ts";
 import { FleetMember } from "../../lib/server/fleet/member.ts";
@@ -16,7 +16,7 @@ import { decide } from "../../lib/server/packet/decide.ts";
 import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
-import { FakeCluster, FakeEngine } from "../fakes/fake_engine.ts";
+import { FakeCluster, FakeEngine, UNKNOWN } from "../fakes/fake_engine.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
 
@@ -36,7 +36,10 @@ class FakeFirewall implements Firewall {
     for (const one of grants) this.open_.add(this.#key(one));
     return Promise.resolve();
   };
+  /** True for one whose kernel refuses every change. */
+  isBroken = false;
   change = (touched: readonly Grant[], live: readonly Grant[]) => {
+    if (this.isBroken) return Promise.reject(new FirewallError("no kernel"));
     for (const one of touched) this.open_.delete(this.#key(one));
     for (const one of openAmong(touched, live)) this.open_.add(this.#key(one));
     return Promise.resolve();
@@ -485,4 +488,209 @@ test("a client that was removed while its claim was on its way opens nothing", a
   assertEquals(await answer, null);
   assertEquals(one.store.ledger.live(one.runtime.nowMs()), []);
   await sweep(one.server);
+});
+
+/** The grants that the engine has. */
+const grantsIn = ({ keys }: FakeCluster) =>
+  [...keys.keys()].filter((key) => key.startsWith("grants/"));
+
+/** Has a gateway's claims carried out, and their answers kept back; the function returns how to let the first go on. */
+function heldBack({ engine }: { engine: FakeEngine }): () => void {
+  const held: (() => void)[] = [];
+  engine.deliver = (carryOut) => {
+    const claim = carryOut();
+    return new Promise((resolve) => held.push(() => resolve(claim)));
+  };
+  return () => held.shift()!();
+}
+
+test("the others are told with the claim, before this one's firewall has opened", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const goOn = heldBack(one);
+  const answer = one.knock();
+  await settle();
+  assert(!one.isOpen() && two.isOpen());
+  goOn();
+  assertEquals((await answer)?.status, "done");
+  await settle();
+  assert(one.isOpen());
+  assertEquals(grantsIn(cluster).length, 1);
+  assertEquals(writesOf(cluster, grantsIn(cluster)[0]!), 1, "told once");
+});
+
+/** Times that a key was written. */
+const writesOf = ({ writes }: FakeCluster, key: string) =>
+  writes.filter((one) => one === key).length;
+
+test("an engine that sets nothing along with a claim is told afterwards", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  one.engine.isAlone = true;
+  assertEquals((await one.knock())?.status, "done");
+  await settle();
+  assert(one.isOpen() && two.isOpen());
+  assertEquals(grantsIn(cluster).length, 1);
+});
+
+test("a packet that is taken tells nothing, and closes nothing", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const request = makeRequest({
+    timestampMs: one.runtime.nowMs(),
+    ports: [SSH],
+  });
+  assertEquals((await one.ask(request))?.status, "done");
+  await settle();
+  assertEquals(await two.ask(request), null);
+  await settle();
+  assertEquals(grantsIn(cluster).length, 1);
+  assert(one.isOpen() && two.isOpen());
+});
+
+test("a code that another gateway has used tells nothing", async () => {
+  const code = new Uint8Array(20).fill(4);
+  const clients = [makeClient({ code })];
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients });
+  const two = await startGateway(cluster, "gw2", { clients });
+  const asked = { code: oneTimeCode(code, one.runtime.nowMs()) };
+  await one.knock({ ...asked, action: "ping", ports: [] });
+  await settle();
+  assertEquals((await two.knock(asked))?.status, "refused");
+  await settle();
+  assertEquals(grantsIn(cluster), []);
+  assert(!one.isOpen() && !two.isOpen());
+});
+
+test("what this gateway's firewall cannot open is closed at the others", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  one.firewall.isBroken = true;
+  assertEquals((await one.knock())?.status, "failed");
+  await settle();
+  assertEquals(grantsIn(cluster), []);
+  assert(!two.isOpen());
+  // What was open before stays, for as long as before.
+  one.firewall.isBroken = false;
+  assertEquals((await one.knock({ seconds: 60 }))?.status, "done");
+  await settle();
+  one.firewall.isBroken = true;
+  await one.runtime.clock.advance(1000);
+  await two.runtime.clock.advance(1000);
+  assertEquals((await one.knock({ seconds: 90 }))?.status, "failed");
+  await settle();
+  assert(two.isOpen());
+  assertEquals(grantsIn(cluster).length, 1);
+  const late = await startGateway(cluster, "gw3");
+  const [entry] = late.store.ledger.live(late.runtime.nowMs());
+  assertEquals(entry!.untilMs, late.runtime.nowMs() + 60_000);
+});
+
+test("what cannot be recorded here is closed at the others", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const goOn = heldBack(one);
+  const answer = one.knock();
+  await settle();
+  assert(two.isOpen());
+  const gone = makeConfig([]);
+  one.server.active = { ...one.server.active, config: gone };
+  goOn();
+  assertEquals(await answer, null);
+  await settle();
+  assert(!one.isOpen() && !two.isOpen());
+  assertEquals(grantsIn(cluster), []);
+});
+
+test("an answer that is lost: silence here, and closed at the others by the next heartbeat", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  one.engine.deliver = (carryOut) => (carryOut(), UNKNOWN);
+  assertEquals(await one.knock(), null);
+  await settle();
+  assert(!one.isOpen(), "unknown is never ours");
+  assert(two.isOpen(), "it was, and the client has asked for it");
+  await one.beat();
+  assert(!one.isOpen() && !two.isOpen());
+  assertEquals(grantsIn(cluster), []);
+});
+
+test("a fresh packet after an answer that was lost opens on all, and stays", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  one.engine.deliver = (carryOut) => (carryOut(), UNKNOWN);
+  assertEquals(await one.knock(), null);
+  one.engine.deliver = (carryOut) => carryOut();
+  await one.runtime.clock.advance(1000);
+  const again = { identity: new Uint8Array(16).fill(3) };
+  assertEquals((await one.knock(again))?.status, "done");
+  await one.beat();
+  assert(one.isOpen() && two.isOpen());
+  assertEquals(grantsIn(cluster).length, 1);
+});
+
+test("a claim that comes late, after the next heartbeat, opens nothing anywhere", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  let late = () => {};
+  one.engine.deliver = (carryOut) => {
+    late = () => void carryOut();
+    return UNKNOWN;
+  };
+  assertEquals(await one.knock(), null);
+  await one.beat();
+  late();
+  await settle();
+  assert(!one.isOpen() && !two.isOpen());
+});
+
+test("a claim that was on its way to data that is lost meanwhile tells nothing", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const request = makeRequest({
+    timestampMs: one.runtime.nowMs(),
+    ports: [SSH],
+  });
+  assertEquals((await one.ask(request))?.status, "done");
+  assertEquals((await one.knock({ action: "close" }))?.status, "done");
+  await settle();
+  // The copy of it is sent to the other one, and to an engine that has lost all.
+  let late = () => {};
+  two.engine.deliver = (carryOut) =>
+    new Promise((resolve) => late = () => resolve(carryOut()));
+  const answer = two.ask(request);
+  cluster.empty();
+  late();
+  assertEquals(await answer, null);
+  await settle();
+  assertEquals(grantsIn(cluster), []);
+  assert(!one.isOpen() && !two.isOpen());
+});
+
+test("what is closed elsewhere while its claim is on its way is told again, or stays closed", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const goOn = heldBack(one);
+  const answer = one.knock();
+  await settle();
+  assertEquals((await two.knock({ action: "close" }))?.status, "done");
+  await settle();
+  assert(!two.isOpen());
+  goOn();
+  assertEquals((await answer)?.status, "done");
+  await settle();
+  // Open is open on all: the answer that was given last says so.
+  assert(one.isOpen() && two.isOpen());
+  assertEquals(grantsIn(cluster).length, 1);
 });

@@ -9,6 +9,7 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 import type {
+  Along,
   Claim,
   EngineHealth,
   EngineMark,
@@ -20,15 +21,14 @@ import type {
 } from "../fleet.ts";
 import { EtcdCalls } from "./calls.ts";
 import { healthOf } from "./health.ts";
+import { EtcdLeases } from "./leases.ts";
 import { EtcdWatch, pagesOf } from "./watch.ts";
-import { type EtcdAnswer, EtcdError, pairsOf, textOf } from "./wire.ts";
+import { type EtcdAnswer, pairsOf, textOf } from "./wire.ts";
 
 /** Longest wait for a claim, milliseconds: an election takes about three seconds. */
 const CLAIM_MS = 4000;
 /** Longest wait for any other write. */
 const PUT_MS = 6000;
-/** Time that the keys of one lease share, milliseconds: a lease costs a write. */
-const SHARED_MS = 60_000;
 
 /** An etcd cluster. */
 export class EtcdEngine implements FleetEngine {
@@ -36,11 +36,12 @@ export class EtcdEngine implements FleetEngine {
   readonly #runtime: Runtime;
   readonly #calls: EtcdCalls;
   readonly #prefix: string;
-  /** Leases by the minute of the monotonic clock in which they end. */
-  readonly #leases = new Map<number, Promise<string>>();
+  readonly #leases: EtcdLeases;
   readonly #watches = new Set<EtcdWatch>();
   /** The lease of the key that is kept alive. */
   #beat: string | null = null;
+  /** The last heartbeat that arrived. */
+  #fence: Fence | null = null;
 
   /**
    * `known` is the mark of an earlier process; `replaced` is called when the
@@ -56,9 +57,11 @@ export class EtcdEngine implements FleetEngine {
     this.#prefix = `${config.prefix}/`;
     this.#calls = new EtcdCalls(runtime, config, known, () => {
       this.#leases.clear();
+      this.#fence = null;
       for (const watch of this.#watches) watch.restart();
       replaced();
     });
+    this.#leases = new EtcdLeases(this.#calls, runtime);
   }
 
   get mark(): EngineMark | null {
@@ -69,35 +72,74 @@ export class EtcdEngine implements FleetEngine {
     return this.#calls.aheadMs;
   }
 
-  async claim(key: string, value: string, liveMs: number): Promise<Claim> {
-    const name = this.#key(key);
+  async claim(
+    key: string,
+    value: string,
+    liveMs: number,
+    along: Along | null = null,
+  ): Promise<Claim> {
     const untilMs = this.#runtime.monotonicMs() + CLAIM_MS;
-    // Linear in etcd: of all that create a key, one finds it absent.
-    const write = (lease: string) => ({
-      compare: [{
-        ...{ key: name, target: "CREATE", result: "EQUAL" },
-        create_revision: "0",
-      }],
-      success: [{ request_put: { key: name, value: btoa(value), lease } }],
-      failure: [{ request_range: { key: name } }],
-    });
+    const claimed = { key, value, liveMs };
+    const fence = this.#fence;
     try {
-      const answer = await this.#leased(
-        liveMs,
-        untilMs,
-        (lease) => this.#calls.call("kv/txn", write(lease), untilMs),
-      );
-      if (answer.succeeded === true) return { state: "ours" };
-      const [response] = answer.responses as EtcdAnswer[] ?? [];
-      const [found] = pairsOf(response?.response_range as EtcdAnswer);
-      if (!found) return { state: "unknown", why: "an answer without a key" };
-      const holder = textOf(found.value);
-      // An earlier try was carried out, and its answer lost.
-      return holder === value ? { state: "ours" } : { state: "taken", holder };
+      const done = along && fence &&
+        await this.#create(claimed, untilMs, { ...along, fence });
+      return done ?? await this.#create(claimed, untilMs) ??
+        { state: "unknown", why: "an answer without a key" };
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       return { state: "unknown", why: error.message };
     }
+  }
+
+  /**
+   * Creates a key, and sets others along with it behind a fence. Null: nothing
+   * was done, and will not be. Throws SystemError.
+   */
+  async #create(
+    { key, value, liveMs }: Created,
+    untilMs: number,
+    along: Along & { readonly fence: Fence } | null = null,
+  ): Promise<Claim | null> {
+    const name = this.#key(key);
+    const put = (name: string, value: string, lease: string) => ({
+      request_put: { key: name, value: btoa(value), lease },
+    });
+    // Linear in etcd: of all that create a key, one finds it absent.
+    const write = (leases: readonly string[]) => ({
+      compare: [
+        {
+          ...{ key: name, target: "CREATE", result: "EQUAL" },
+          create_revision: "0",
+        },
+        ...along
+          ? [{
+            ...{ key: along.fence.key, target: "MOD", result: "EQUAL" },
+            mod_revision: along.fence.revision,
+          }]
+          : [],
+      ],
+      success: [
+        put(name, value, leases[0]!),
+        ...along?.pairs.map(({ key, value }) =>
+          put(this.#key(key), value, leases[1]!)
+        ) ?? [],
+      ],
+      failure: [{ request_range: { key: name } }],
+    });
+    const answer = await this.#leases.under(
+      along ? [liveMs, along.liveMs] : [liveMs],
+      untilMs,
+      (...leases) => this.#calls.call("kv/txn", write(leases), untilMs),
+    );
+    const ours = { state: "ours", along: along !== null } as const;
+    if (answer.succeeded === true) return ours;
+    const [response] = answer.responses as EtcdAnswer[] ?? [];
+    const [found] = pairsOf(response?.response_range as EtcdAnswer);
+    if (!found) return null;
+    const holder = textOf(found.value);
+    // An earlier try was carried out, and its answer lost.
+    return holder === value ? ours : { state: "taken", holder };
   }
 
   async put(key: string, value: string, liveMs: number | null): Promise<void> {
@@ -105,8 +147,8 @@ export class EtcdEngine implements FleetEngine {
     const pair = { key: this.#key(key), value: btoa(value) };
     if (liveMs === null) await this.#calls.call("kv/put", pair, untilMs);
     else {
-      await this.#leased(
-        liveMs,
+      await this.#leases.under(
+        [liveMs],
         untilMs,
         (lease) => this.#calls.call("kv/put", { ...pair, lease }, untilMs),
       );
@@ -127,16 +169,18 @@ export class EtcdEngine implements FleetEngine {
     }
     this.#beat ??= String((await call("lease/grant", { TTL }, untilMs)).ID);
     const lease = this.#beat;
+    const name = this.#key(key);
     try {
-      await call(
-        "kv/put",
-        { key: this.#key(key), value: btoa(value), lease },
-        untilMs,
-      );
+      const put = { key: name, value: btoa(value), lease };
+      const { header } = await call("kv/put", put, untilMs);
+      const revision = header?.revision;
+      this.#fence = revision === undefined ? null : { key: name, revision };
     } catch (error) {
       this.#beat = null;
+      this.#fence = null;
       throw error;
     }
+    this.#leases.keepReady(untilMs);
   }
 
   async drop(key: string): Promise<boolean> {
@@ -180,37 +224,17 @@ export class EtcdEngine implements FleetEngine {
   #key(key: string): string {
     return btoa(this.#prefix + key);
   }
+}
 
-  /** Writes under a lease that lives for so long; under a new one where etcd has lost it. */
-  async #leased<T>(
-    liveMs: number,
-    untilMs: number,
-    write: (lease: string) => Promise<T>,
-  ): Promise<T> {
-    for (let tries = 0;; tries++) {
-      const nowMs = this.#runtime.monotonicMs();
-      const minute = Math.ceil((nowMs + liveMs) / SHARED_MS) + 1;
-      const known = this.#leases.get(minute);
-      const lease = known ?? this.#grant(minute, nowMs, untilMs);
-      try {
-        return await write(await lease);
-      } catch (error) {
-        const isGone = error instanceof EtcdError && error.kind === "lease";
-        if (this.#leases.get(minute) === lease) this.#leases.delete(minute);
-        if (!isGone || tries > 0) throw error;
-      }
-    }
-  }
+/** A key to create: its value, and its life, milliseconds. */
+interface Created {
+  readonly key: string;
+  readonly value: string;
+  readonly liveMs: number;
+}
 
-  /** Grants a lease that ends with a minute of the monotonic clock, and keeps it. */
-  #grant(minute: number, nowMs: number, untilMs: number): Promise<string> {
-    for (const old of this.#leases.keys()) {
-      if (old * SHARED_MS < nowMs) this.#leases.delete(old);
-    }
-    const TTL = String(Math.ceil((minute * SHARED_MS - nowMs) / 1000));
-    const lease = this.#calls.call("lease/grant", { TTL }, untilMs)
-      .then(({ ID }) => String(ID));
-    this.#leases.set(minute, lease);
-    return lease;
-  }
+/** A heartbeat in etcd: its key as etcd has it, and the revision in which it was written. */
+interface Fence {
+  readonly key: string;
+  readonly revision: string;
 }

@@ -38,6 +38,9 @@ const PUT_MS = 6000;
 /** Pause before a claim is tried again that another try stands in the way of, milliseconds. */
 const PAUSE_MS = 50;
 
+/** Nothing is set along with a claim: a batch of messages is of NATS 2.12. */
+const OURS: Claim = { state: "ours", along: false };
+
 /** A bucket of a NATS cluster. */
 export class NatsEngine implements FleetEngine {
   readonly name = "nats";
@@ -72,13 +75,11 @@ export class NatsEngine implements FleetEngine {
     const written = { key, value, liveMs, isNew: true };
     try {
       while (true) {
-        if (await this.#create(written, untilMs)) return { state: "ours" };
+        if (await this.#create(written, untilMs)) return OURS;
         const holder = await this.#get(key, untilMs);
         if (holder !== null) {
           // An earlier try was carried out, and its answer lost.
-          return holder === value
-            ? { state: "ours" }
-            : { state: "taken", holder };
+          return holder === value ? OURS : { state: "taken", holder };
         }
         // It is being written, or has died of its age.
         if (this.#runtime.monotonicMs() + PAUSE_MS >= untilMs) {

@@ -152,9 +152,11 @@ export class Link {
       const words = `reached ${engine} again after ${formatDuration(seconds)}`;
       this.#server.log("info", words);
     }
-    if (was || !this.#wasReached) await orNull(() => this.#compare());
+    const isFirst = was !== null || !this.#wasReached;
     this.#wasReached = true;
+    // At once: what is refused from now on must not be told with a claim.
     await this.#reached(was ? awayMs : 0);
+    if (isFirst) await orNull(() => this.#compare());
   }
 
   /** Logs in what this gateway differs from the others. */

@@ -6,6 +6,7 @@
 
 import { sha256 } from "../../dialects/crypto/hash.ts";
 import {
+  type Claim,
   type EngineMark,
   type FleetConfig,
   type FleetEngine,
@@ -234,7 +235,10 @@ export class FleetMember implements Fleet {
     };
   }
 
-  async claim(claimed: Claimable): Promise<"ours" | "taken" | "unknown"> {
+  async claim(
+    claimed: Claimable,
+    opens: readonly LedgerEntry[],
+  ): Promise<"ours" | "taken" | "unknown"> {
     const { runtime } = this.#server;
     const { identity, client, timestampMs } = claimed;
     this.#claims++;
@@ -247,11 +251,15 @@ export class FleetMember implements Fleet {
     }
     const sinceMs = runtime.monotonicMs();
     const nonce = formatBase64url(runtime.random(9));
+    // Where the engine is away, doubts would only gather.
+    const along = this.#link.cutOff ? null : this.#outbox.along(opens);
     const claim = await this.#engine.claim(
       keyOf(identity),
       `${this.#config.name} ${this.#link.instance} ${nonce}`,
       liveMs,
+      along,
     );
+    if (along) this.#outbox.answered(opens, isTold(claim));
     const atMs = runtime.monotonicMs();
     if (claim.state !== "unknown") {
       this.#times.push({ atMs, ms: atMs - sinceMs });
@@ -268,6 +276,10 @@ export class FleetMember implements Fleet {
 
   announce(entries: readonly LedgerEntry[]): void {
     attempt(this.#server.log, () => this.#outbox.add(entries));
+  }
+
+  takeBack(entries: readonly LedgerEntry[]): void {
+    attempt(this.#server.log, () => this.#outbox.takeBack(entries));
   }
 
   withdraw(client: string, address: string, ports: readonly PortRange[]): void {
@@ -349,6 +361,7 @@ export class FleetMember implements Fleet {
   async #reached(awayMs: number): Promise<void> {
     const { runtime, store, log } = this.#server;
     if (awayMs > APART_MS) store.replay.forget(runtime.nowMs());
+    this.#outbox.fenced();
     await this.#claimLate();
     this.#outbox.send();
     if (runtime.monotonicMs() - this.#heardMs > DEAF_MS) {
@@ -403,6 +416,12 @@ export class FleetMember implements Fleet {
       this.#values.complain(`name ${name}`, words);
     }
   }
+}
+
+/** True if what was to be set along with a claim is set; null = nobody knows. */
+function isTold(claim: Claim): boolean | null {
+  if (claim.state === "unknown") return null;
+  return claim.state === "ours" && claim.along;
 }
 
 /** Identity of a fleet: where its clients are, and what they are sealed under. */

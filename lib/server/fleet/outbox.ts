@@ -1,8 +1,13 @@
-/** Grants on their way to the engine: opened here, or closed. */
+/**
+ * Grants on their way to the engine: opened here, or closed. Those that open
+ * are told with the claim where that can be done. Where its answer was lost,
+ * nobody knows whether they are told, until the next heartbeat has arrived.
+ */
 
-import { type FleetEngine, FOLDERS } from "../../fleet/fleet.ts";
+import { type Along, type FleetEngine, FOLDERS } from "../../fleet/fleet.ts";
 import { SystemError } from "../../values/errors.ts";
 import {
+  formatPortRange,
   overlapPorts,
   type PortRange,
   withoutPorts,
@@ -31,30 +36,116 @@ interface Surroundings {
   readonly name: string;
 }
 
+/** A grant that is told with a claim. */
+interface Told {
+  readonly state: "asked" | "told" | "doubtful";
+  readonly grant: SharedGrant;
+}
+
 /** Wanted state of each grant in the engine, kept until the engine has it; at most one entry a grant. */
 export class Outbox {
   readonly #around: Surroundings;
   readonly #wanted = new Map<string, SharedGrant | null>();
+  /** Grants that are told with a claim: on its way, or ours and not announced yet, or given up. */
+  readonly #along = new Map<string, Told>();
   #sending: Promise<void> | null = null;
 
   constructor(around: Surroundings) {
     this.#around = around;
   }
 
-  /** True if a grant is still to be told, or to be dropped. */
-  has(id: string): boolean {
-    return this.#wanted.has(id);
+  /** True if news of a grant from the engine is older than what is on its way there. */
+  isAhead(id: string, isDropped: boolean): boolean {
+    if (this.#wanted.has(id)) return true;
+    const along = this.#along.get(id);
+    // Another gateway may have dropped it after the claim had set it: it is told again.
+    if (isDropped && along?.state !== "doubtful") this.#along.delete(id);
+    return along !== undefined;
   }
 
-  /** Has grants that are open here told. Throws SystemError. */
+  /** Grants as they are set along with a claim, whose answer has to follow; null: they have to be told by themselves. */
+  along(entries: readonly LedgerEntry[]): Along | null {
+    const { values, server } = this.#around;
+    const grants = this.#keyed(entries);
+    const isBusy = grants.some(([id]) =>
+      this.#wanted.has(id) || this.#along.has(id)
+    );
+    if (isBusy || grants.length === 0 || grants.length > AT_ONCE) return null;
+    const untilMs = Math.max(...entries.map(({ untilMs }) => untilMs));
+    for (const [id, grant] of grants) {
+      this.#along.set(id, { state: "asked", grant });
+    }
+    return {
+      liveMs: untilMs - server.runtime.nowMs() + GRANT_REST_MS,
+      pairs: grants.map(([id, grant]) => {
+        const key = FOLDERS.grants + id;
+        return { key, value: values.seal(key, writeGrant(grant)) };
+      }),
+    };
+  }
+
+  /** Notes the answer to a claim: its grants are told, or they are not, or nobody knows. */
+  answered(entries: readonly LedgerEntry[], told: boolean | null): void {
+    for (const [id, { untilMs }] of this.#keyed(entries)) {
+      const along = this.#along.get(id);
+      if (along?.state !== "asked" || along.grant.untilMs !== untilMs) continue;
+      if (told === false) this.#along.delete(id);
+      else {
+        const state = told ? "told" : "doubtful";
+        this.#along.set(id, { ...along, state });
+      }
+    }
+  }
+
+  /** Has grants that are recorded here told, unless they were told with the claim. Throws SystemError. */
   add(entries: readonly LedgerEntry[]): void {
-    const { mirror, name: gateway } = this.#around;
-    for (const { client, address, ports, untilMs } of entries) {
-      const grant = { client, address, ports, untilMs, gateway };
-      mirror.put(grantId(grant), grant);
-      this.#wanted.set(grantId(grant), grant);
+    const { mirror } = this.#around;
+    for (const [id, grant] of this.#keyed(entries)) {
+      const along = this.#along.get(id);
+      this.#along.delete(id);
+      const isTold = along?.state === "told" &&
+        along.grant.untilMs === grant.untilMs;
+      if (!isTold) this.#wanted.set(id, grant);
+      mirror.put(id, grant);
     }
     this.send();
+  }
+
+  /** Has the engine hold of grants what the ledger does: they were told, and are not open. Throws SystemError. */
+  takeBack(entries: readonly LedgerEntry[]): void {
+    for (const [id, grant] of this.#keyed(entries)) this.#settle(id, grant);
+    this.send();
+  }
+
+  /** Ends the doubt about claims that were given up: a heartbeat has arrived after them. Throws SystemError. */
+  fenced(): void {
+    for (const [id, { state, grant }] of this.#along) {
+      if (state === "doubtful") this.#settle(id, grant);
+    }
+  }
+
+  #settle(id: string, { client, address, ports }: SharedGrant): void {
+    const { mirror, server: { store, runtime } } = this.#around;
+    this.#along.delete(id);
+    const held = store.ledger.ofAddress(address, runtime.nowMs())
+      .find((entry) =>
+        entry.client === client && !entry.once && !entry.to && !entry.at &&
+        formatPortRange(entry.ports) === formatPortRange(ports)
+      );
+    const [[, grant] = [id, null]] = this.#keyed(held ? [held] : []);
+    if (grant) mirror.put(id, grant);
+    else mirror.take(id);
+    this.#wanted.set(id, grant);
+  }
+
+  #keyed(
+    entries: readonly LedgerEntry[],
+  ): (readonly [id: string, grant: SharedGrant])[] {
+    const { name: gateway } = this.#around;
+    return entries.map(({ client, address, ports, untilMs }) => {
+      const grant = { client, address, ports, untilMs, gateway };
+      return [grantId(grant), grant];
+    });
   }
 
   /** Has ports dropped from all grants of a client at an address, whichever gateway gave them. Throws SystemError. */
@@ -64,6 +155,8 @@ export class Outbox {
     for (const [id, grant] of mirror.of(client, address, nowMs)) {
       if (!ports.some((range) => overlapPorts(range, grant.ports))) continue;
       mirror.take(id);
+      // One that is on its way is told again.
+      if (this.#along.get(id)?.state !== "doubtful") this.#along.delete(id);
       this.#wanted.set(id, null);
       for (const left of withoutPorts(grant.ports, ports)) {
         const rest = { ...grant, ports: left };

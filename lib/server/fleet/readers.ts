@@ -95,7 +95,7 @@ export function grantsReader(
       for (const { key, value } of changes) {
         const id = key.slice(FOLDERS.grants.length);
         // What is on its way there is newer.
-        if (outbox.has(id)) continue;
+        if (outbox.isAhead(id, value === null)) continue;
         if (value === null) drop(id);
         else {
           const opened = values.open(key, value);
@@ -107,7 +107,7 @@ export function grantsReader(
       }
     },
     end: () => {
-      const old = mirror.old().filter((id) => !outbox.has(id));
+      const old = mirror.old().filter((id) => !outbox.isAhead(id, true));
       if (!takeReplaced()) return old.forEach(drop);
       // Nobody closed what the engine has lost: each gateway tells its own again.
       const nowMs = server.runtime.nowMs();

@@ -1,7 +1,9 @@
 /**
  * Step 7 in a fleet, between the judgement and the record of a change: a
  * gateway goes on only with what the engine has granted to it. Unknown is
- * silence, and the client's next try is a fresh packet; taken is a replay.
+ * silence, and the client's next try is a fresh packet; taken is a replay. The
+ * others are told of what opens in the write that claims it: they need not wait
+ * for this gateway's firewall, and where it fails, they are told to close.
  * @module
  */
 
@@ -10,23 +12,29 @@ import { attempt, stateTrouble } from "../report/log.ts";
 import {
   type Change,
   type Decision,
+  entriesOf,
   type PendingChange,
   record,
 } from "../grants/records.ts";
-import { isWithin } from "../state/ledger.ts";
+import { isWithin, type LedgerEntry } from "../state/ledger.ts";
 import { granteesOf, type Server } from "../state/server.ts";
 
 /** Claims a pending change, and records it; null is silence. */
 export async function settle(
   server: Server,
-  { change, claims, note, decidedMs }: PendingChange,
-): Promise<Exclude<Decision, { readonly pending: PendingChange }> | null> {
-  const { counters, events, limit, queue, runtime, store } = server;
+  pending: PendingChange,
+): Promise<Settled | null> {
+  const { counters, events, limit, queue, runtime, fleet } = server;
+  const { change, claims, decidedMs } = pending;
   const { client, address } = change;
+  const opens = isShared(change) && change.action === "open"
+    ? entriesOf(server, change, decidedMs).filter(isSharedEntry)
+    : [];
   for (const claim of claims) {
-    const fleet = server.fleet;
+    // What opens is told with the last one.
+    const told = claim === claims.at(-1) ? opens : [];
     const state = fleet
-      ? await queue.during(client, () => fleet.claim(claim))
+      ? await queue.during(client, () => fleet.claim(claim, told))
       : "unknown";
     counters.add(COUNTED[state]);
     if (state === "unknown") {
@@ -46,6 +54,20 @@ export async function settle(
     }
     return { ok: false, status: "refused", reason: "code used", address };
   }
+  const settled = recordClaimed(server, pending);
+  if (!settled?.ok) fleet?.takeBack(opens);
+  return settled;
+}
+
+type Settled = Exclude<Decision, { readonly pending: PendingChange }>;
+
+/** Records a change whose claims are all ours; null is silence. */
+function recordClaimed(
+  server: Server,
+  { change, claims, note, decidedMs }: PendingChange,
+): Settled | null {
+  const { counters, events, store } = server;
+  const { client, address } = change;
   // Of an engine that was emptied meanwhile, a claim says nothing.
   const isForgotten = claims.some(({ timestampMs }) =>
     timestampMs !== null && store.replay.isForgotten(timestampMs)
@@ -72,23 +94,45 @@ const COUNTED = {
   unknown: "fleet: unknown",
 } as const;
 
-/** Tells the fleet what was opened or closed here. */
-export function tellFleet(server: Server, change: Change): void {
-  const { fleet, store, runtime } = server;
-  const { action, client, address, ports, to, dialect } = change;
-  // From the fleet, or to where only this gateway leads.
-  if (!fleet || dialect === FROM_FLEET || to) return;
-  // A network's grant is this gateway's alone: a shared one has an address.
-  if (address.includes("/")) return;
-  if (action === "close") fleet.withdraw(client, address, ports);
-  if (action !== "open") return;
-  const nowMs = runtime.nowMs();
-  fleet.announce(
-    store.ledger.ofAddress(address, nowMs).filter((entry) =>
-      entry.client === client && !entry.once && !entry.to && !entry.at &&
-      isWithin(entry, ports)
-    ),
+/** Tells the fleet what is being opened here. */
+export function tellOpening(server: Server, change: Change): void {
+  const { fleet } = server;
+  if (!fleet || change.action !== "open" || !isShared(change)) return;
+  fleet.announce(sharedEntries(server, change));
+}
+
+/** Tells the fleet what was closed here, or could not be opened. */
+export function tellDone(
+  server: Server,
+  change: Change,
+  isDone: boolean,
+): void {
+  const { fleet, runtime } = server;
+  const { action, client, address, ports } = change;
+  if (!fleet || !isShared(change)) return;
+  if (action === "close" && isDone) fleet.withdraw(client, address, ports);
+  if (action !== "open" || isDone) return;
+  const opened = entriesOf(server, change, runtime.nowMs());
+  fleet.takeBack(opened.filter(isSharedEntry));
+}
+
+/** What the ledger has of a change that the others may have, too. */
+function sharedEntries(
+  { store, runtime }: Server,
+  { client, address, ports }: Change,
+): LedgerEntry[] {
+  return store.ledger.ofAddress(address, runtime.nowMs()).filter((entry) =>
+    entry.client === client && isSharedEntry(entry) && isWithin(entry, ports)
   );
+}
+
+/** False for what is from the fleet, leads to where only this gateway leads, or is for a network: a shared grant has an address. */
+function isShared({ to, dialect, address }: Omit<Change, "before">): boolean {
+  return dialect !== FROM_FLEET && !to && !address.includes("/");
+}
+
+function isSharedEntry({ once, to, at }: LedgerEntry): boolean {
+  return !once && !to && !at;
 }
 
 /** Stands for the dialect of a grant that another gateway gave. */

@@ -8,7 +8,7 @@
 import type { Answer } from "../../dialects/dialect.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import type { PortRange } from "../../values/ports.ts";
-import { settle, tellFleet } from "../fleet/settle.ts";
+import { settle, tellDone, tellOpening } from "../fleet/settle.ts";
 import { formatUntil } from "../report/events.ts";
 import type { Server } from "../state/server.ts";
 import {
@@ -49,12 +49,13 @@ export async function carryOut(
   const { client, ports, seconds } = change;
   // Of a network its first address: there is no room for its length.
   const address = change.address.replace(/\/.*/, "");
+  tellOpening(server, change);
   const isDone = change.run !== null
     // Not in the queue: nothing waits for a long command.
     ? await runCommand(server, change, change.run)
     : await queue.addFor(client, () => apply(server, change));
   const timeMs = runtime.nowMs();
-  if (isDone && server.fleet) tellFleet(server, change);
+  tellDone(server, change, isDone);
   return isDone
     ? { status: "done", count: countPorts(ports), seconds, timeMs, address }
     : { ...NOTHING, status: "failed", timeMs, address };

@@ -52,12 +52,21 @@ export interface FleetFact {
 export interface Fleet {
   readonly clients: SharedClients;
   readonly fact: FleetFact;
-  /** Claims for this gateway what no gateway may accept twice. Never throws. */
-  claim(claimed: Claimable): Promise<"ours" | "taken" | "unknown">;
+  /**
+   * Claims for this gateway what no gateway may accept twice. Where the engine
+   * can, the others are told of grants in the same write: then `announce`, or
+   * `takeBack`, has to follow. Never throws.
+   */
+  claim(
+    claimed: Claimable,
+    opens: readonly LedgerEntry[],
+  ): Promise<"ours" | "taken" | "unknown">;
   /** Reason for which nothing was accepted at the last claim. */
   readonly trouble: string | null;
-  /** Tells the others of grants that are open here. Never throws. */
+  /** Tells the others of grants that are recorded here, unless they were told with the claim. Never throws. */
   announce(entries: readonly LedgerEntry[]): void;
+  /** Has the others close grants that could not be opened here. Never throws. */
+  takeBack(entries: readonly LedgerEntry[]): void;
   /** Has the others close what this client closed here. Never throws. */
   withdraw(client: string, address: string, ports: readonly PortRange[]): void;
 }
