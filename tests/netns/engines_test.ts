@@ -93,8 +93,6 @@ class Told implements FolderReader {
   begun = 0;
   ended = 0;
   losses: string[] = [];
-  /** Most changes that came at once. */
-  most = 0;
   position: string | null = null;
   #seen = new Set<string>();
 
@@ -103,7 +101,6 @@ class Told implements FolderReader {
     this.#seen.clear();
   }
   changed(changes: readonly KeyValue[], position: string | null): void {
-    this.most = Math.max(this.most, changes.length);
     for (const { key, value } of changes) {
       this.#seen.add(key);
       if (value !== null) this.keys.set(key, value);
@@ -165,99 +162,6 @@ engineTest("of all that claim a key one has it", async (_server, { open }) => {
     assert(again.every(({ state }) => state === "taken"), id);
   }));
 });
-
-/** Grants to set along with a claim. */
-const ALONG = {
-  pairs: [{ key: "grants/a", value: "1" }, { key: "grants/b", value: "2" }],
-  liveMs: HOUR_MS,
-};
-
-/** Claims a key, with grants along with it: true if they are set. */
-async function claimAlong(
-  engine: FleetEngine,
-  key: string,
-  value = "gw1 x",
-): Promise<boolean> {
-  const claim = await engine.claim(key, value, HOUR_MS, ALONG);
-  assertEquals(claim.state, "ours");
-  const isSet = claim.state === "ours" && claim.along;
-  const expected = isSet ? ["1", "2"] : [null, null];
-  const found = ALONG.pairs.map(({ key }) => engine.get(key));
-  assertEquals(await Promise.all(found), expected);
-  for (const { key } of ALONG.pairs) await engine.drop(key);
-  return isSet;
-}
-
-engineTest(
-  "what is set along with a claim is set in the same write, or not at all",
-  async (_server, { open }) => {
-    const [one, two] = [await open(), await open()];
-    const BEAT = ["gateways/gw1", "1", 10_000] as const;
-    assertEquals(await claimAlong(one, "accepted/a"), false, "no heartbeat");
-    await one.beat(...BEAT);
-    await two.beat("gateways/gw2", "1", 10_000);
-    const told = new Told();
-    const watch = two.watch([
-      { name: "grants/", position: null, reader: told },
-    ]);
-    await until("all is told", () => told.ended === 1);
-    assertEquals(await claimAlong(one, "accepted/b"), true);
-    assertEquals(told.most, 2, "both at once");
-    await watch.stop();
-    // Its own nonce again: an answer was lost, and it was carried out.
-    const again = await one.claim("accepted/b", "gw1 x", HOUR_MS, ALONG);
-    assertEquals(again, { state: "ours", along: true });
-    assertEquals(await two.claim("accepted/b", "gw2 y", HOUR_MS, ALONG), {
-      state: "taken",
-      holder: "gw1 x",
-    });
-    assertEquals(await two.get("grants/a"), null);
-
-    // A heartbeat that arrived, and whose answer did not: a claim of before may be on its way.
-    const twin = await open();
-    await twin.beat(...BEAT);
-    assertEquals(await claimAlong(one, "accepted/c"), false);
-    await one.beat(...BEAT);
-    assertEquals(await claimAlong(one, "accepted/d"), true);
-  },
-  { engines: ["etcd"] },
-);
-
-engineTest(
-  "nothing is set along with a claim in other data than the heartbeat is in",
-  async (server, opened) => {
-    const engine = await opened.open();
-    await engine.beat("gateways/gw1", "1", 3_600_000);
-    assertEquals(await claimAlong(engine, "accepted/a"), true);
-    await server.stop();
-    server.empty();
-    await server.start();
-    await until("it answers", async () => {
-      const { state } = await engine.claim(
-        "accepted/b",
-        "gw1 y",
-        HOUR_MS,
-        ALONG,
-      );
-      return state === "ours";
-    });
-    assert(opened.replaced > 0);
-    assertEquals(await engine.get("grants/a"), null);
-    await engine.beat("gateways/gw1", "1", 3_600_000);
-    assertEquals(await claimAlong(engine, "accepted/c"), true);
-  },
-  { engines: ["etcd"] },
-);
-
-engineTest(
-  "nothing is set along with a claim where the engine cannot",
-  async (_server, { open }) => {
-    const engine = await open();
-    await engine.beat("gateways/gw1", "1", 10_000);
-    assertEquals(await claimAlong(engine, "accepted/a"), false);
-  },
-  { engines: ["nats"] },
-);
 
 engineTest(
   "keys are put, read, listed and dropped, whatever their names",
