@@ -409,6 +409,39 @@ test("a key lives for as long as was asked, and those of a minute share a lease"
   assertEquals(etcd.of("lease/keepalive").length, 2);
 });
 
+test("a lease is there before it is needed, and none of before a sleep is used", async () => {
+  const { engine, etcd, runtime } = open();
+  const put = () => engine.put("grants/g", "1", 300_000);
+  const lease = () => etcd.of("kv/put").at(-1)!.body.lease;
+  const refused = { code: 14, message: "etcdserver: no leader" };
+  const noLease = ({ path }: { path: string }) =>
+    path === "lease/grant" ? refused : null;
+  await put();
+  for (let beats = 0; beats < 200; beats++) {
+    await runtime.clock.advance(3000);
+    await engine.beat("gateways/gw1", "1", 10_000);
+  }
+  etcd.refuse = noLease;
+  await put();
+  // The next minute's was granted with the last one.
+  await runtime.clock.advance(60_000);
+  await put();
+  etcd.refuse = () => null;
+  await runtime.clock.advance(3000);
+  await engine.beat("gateways/gw1", "1", 10_000);
+  await put();
+  const before = etcd.leases.size;
+  const awake = lease();
+  await put();
+  assertEquals(lease(), awake);
+  assertEquals(etcd.leases.size, before);
+  // The machine slept: its monotonic clock stood still.
+  runtime.clock.set(runtime.nowMs() + 200_000);
+  await put();
+  assertEquals(etcd.leases.size, before + 1);
+  assert(lease() !== awake);
+});
+
 test("health: a user whose role is too narrow, a full disk, and a history that nobody compacts", async () => {
   const { engine, etcd } = open({ user: USER });
   etcd.password = "right";
