@@ -116,7 +116,7 @@ export function tellDone(
   fleet.takeBack(opened.filter(isSharedEntry));
 }
 
-/** What the ledger has of a change that the others may have, too. */
+/** The ledger's entries of a change that the others may have, too. */
 function sharedEntries(
   { store, runtime }: Server,
   { client, address, ports }: Change,
