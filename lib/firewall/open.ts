@@ -1,6 +1,7 @@
 /** The backend that a configuration names, and the removal of what any backend left. */
 
 import type { Runtime } from "../runtime/runtime.ts";
+import { caught } from "../values/errors.ts";
 import { commandFirewall } from "./command/command.ts";
 import {
   type Firewall,
@@ -40,12 +41,9 @@ export async function removeEverything(
   const failures: FirewallError[] = [];
   // iptables first: its chains may be shown by nft, too.
   for (const remove of [removeFromIptables, removeFromNft]) {
-    try {
-      removed.push(...await remove(runtime));
-    } catch (error) {
-      if (!(error instanceof FirewallError)) throw error;
-      failures.push(error);
-    }
+    const failed = (error: FirewallError) => void failures.push(error);
+    const found = await caught(FirewallError, () => remove(runtime), failed);
+    removed.push(...found ?? []);
   }
   // Where one of them is missing, the other has looked at all there is.
   const told = failures.filter((error) =>

@@ -5,6 +5,7 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import { caught } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import {
   FAMILIES,
@@ -52,10 +53,11 @@ export async function iptablesFirewall(
   const version = await programs.version();
   const { table } = placeOf({ mode, chain: "" }, 4);
   await programs.list(4, table);
-  const lacking = await programs.list(6, table).then(() => null, (error) => {
-    if (!(error instanceof FirewallError)) throw error;
-    return error.message;
-  });
+  const lacking = await caught(
+    FirewallError,
+    () => programs.list(6, table).then(() => null),
+    ({ message }) => message,
+  );
   const style = { chain: chain ?? DEFAULT_CHAIN, mode, interfaces };
   const chains = new IptablesChains(programs, style);
   const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";

@@ -2,7 +2,7 @@
 
 import type { Ran, RunOptions, Runtime } from "../../runtime/runtime.ts";
 import { type Family, FirewallError, MissingError } from "../firewall.ts";
-import { failing, SystemError } from "../../values/errors.ts";
+import { caught, failing, SystemError } from "../../values/errors.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";
@@ -49,12 +49,8 @@ export class Iptables {
 
   /** All tables, as `iptables-save` prints them; null where it is not installed. */
   async save(family: Family): Promise<string | null> {
-    try {
-      return await this.#run(`${programName(family, this.#variant)}-save`, []);
-    } catch (error) {
-      if (error instanceof MissingError) return null;
-      throw error;
-    }
+    const program = `${programName(family, this.#variant)}-save`;
+    return await caught(MissingError, () => this.#run(program, []), () => null);
   }
 
   /** Runs a script of iptables-restore, all of it or nothing. */

@@ -1,6 +1,7 @@
 /** The nft backend at work: each call of the interface, as changes of the kernel. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import { caught } from "../../values/errors.ts";
 import { readFacing } from "../host/interfaces.ts";
 import {
   type Facing,
@@ -256,10 +257,9 @@ export class NftFirewall implements Firewall, KernelExtras {
     try {
       // Its tags are this server's: another program may listen next.
       if (isSetUp && (plan.prefilter || plan.sniffed)) {
-        await this.#rules.change({ ...plan, ...UNFILTERED });
+        const change = () => this.#rules.change({ ...plan, ...UNFILTERED });
+        await caught(FirewallError, change, () => {});
       }
-    } catch (error) {
-      if (!(error instanceof FirewallError)) throw error;
     } finally {
       this.#rules.close();
     }

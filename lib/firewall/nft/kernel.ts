@@ -4,6 +4,7 @@
  * @module
  */
 
+import { caught } from "../../values/errors.ts";
 import { FirewallError } from "../firewall.ts";
 import { type Element, parseElements } from "./grants/elements.ts";
 import { NftJump } from "./jump.ts";
@@ -254,13 +255,12 @@ export class InstalledRules {
     const found = await this.look();
     if (found.host.length === 0) return;
     await this.run(clearText(host, { ...found, own: null }));
-    try {
+    const removeChain = async () => {
       await this.run(`delete chain ${formatHostChain(host)}\n`);
       if (this.#madeTable) await this.#removeEmptyTable(host);
-    } catch (error) {
-      // The host's chain jumps to it: it stays, empty.
-      if (!(error instanceof FirewallError)) throw error;
-    }
+    };
+    // Where the host's chain jumps to it, it stays, empty.
+    await caught(FirewallError, removeChain, () => {});
   }
 
   close(): void {

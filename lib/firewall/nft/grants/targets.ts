@@ -2,6 +2,7 @@
 
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { formatEndpoint, parseAddress } from "../../../values/address.ts";
+import { caught } from "../../../values/errors.ts";
 import type { PortRange } from "../../../values/ports.ts";
 import {
   familyOf,
@@ -75,11 +76,8 @@ export class NftTargets {
   async resolveAll(grants: readonly Grant[]): Promise<GrantTarget[]> {
     const targets: GrantTarget[] = [];
     for (const grant of grants.filter(({ to }) => to)) {
-      try {
-        targets.push(...await this.resolve([grant], grants));
-      } catch (error) {
-        if (!(error instanceof FirewallError)) throw error;
-      }
+      const resolve = () => this.resolve([grant], grants);
+      targets.push(...await caught(FirewallError, resolve, () => []));
     }
     return [
       ...new Map(targets.map((found) => [openingKey(found), found])).values(),
