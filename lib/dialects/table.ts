@@ -161,7 +161,7 @@ export function kernelForms(
   isWanted: (name: DialectName) => boolean = () => true,
 ): KernelForm[] {
   return clients.flatMap((client) =>
-    DIALECT_NAMES.filter((name) => client[name] !== null && isWanted(name))
+    dialectsOf(client).filter(isWanted)
       .map((name) => DIALECTS[name].client.form(client[name]))
   );
 }

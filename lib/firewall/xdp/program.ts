@@ -9,7 +9,7 @@
  */
 
 import { PROTOCOL_NUMBERS } from "../../values/ports.ts";
-import { TAGGED_SIZE } from "../nft/rules/prefilter.ts";
+import { JUNK_COUNTERS, TAGGED_SIZE } from "../nft/rules/prefilter.ts";
 import {
   add,
   and,
@@ -46,7 +46,7 @@ interface FilterSetting {
 export const TAG_KINDS = { knock: 1, web: 2 } as const;
 
 /** Reasons for a drop, in the order of their counters; named as nft's. */
-export const REASONS = ["wrong_length", "wrong_tag"] as const;
+export const REASONS = JUNK_COUNTERS;
 
 /** Verdicts of XDP. linux/bpf.h. */
 export const VERDICTS = { drop: 1, pass: 2 } as const;

@@ -16,8 +16,8 @@ import { canCut, FAMILIES, lines, OWNER, type Refuse } from "../../firewall.ts";
 import { landedRules, natChains } from "./forwards.ts";
 import {
   counterText,
+  JUNK_COUNTERS,
   prefilterChains,
-  prefilterObjects,
   SNIFF_COUNTER,
   sniffChain,
 } from "./prefilter.ts";
@@ -119,7 +119,7 @@ function ownText(plan: Plan): string {
 function ownObjects({ hasTargets, prefilter, sniffed }: Plan): string[] {
   return [
     ...(hasTargets ? FAMILIES.map(mapText) : []),
-    ...(prefilter ? prefilterObjects() : []),
+    ...(prefilter ? JUNK_COUNTERS.map(counterText) : []),
     ...(sniffed ? [counterText(SNIFF_COUNTER)] : []),
   ];
 }
