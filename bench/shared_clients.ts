@@ -10,7 +10,8 @@ import process from "node:process";
 import { publicKeyOf } from "../lib/dialects/crypto/curve25519.ts";
 import { knock1Dialect } from "../lib/dialects/knock1/open.ts";
 import { sealKnock } from "../lib/dialects/knock1/seal.ts";
-import { FleetBook, openFleetDatabase } from "../lib/server/fleet/clients.ts";
+import { FleetBook } from "../lib/server/fleet/clients.ts";
+import { openFleetDatabase } from "../lib/server/state/fleet_file.ts";
 import { formatBase64url } from "../lib/values/bytes.ts";
 import { makeConfig } from "../tests/fakes/fixtures.ts";
 import { bytesOf } from "../tests/fakes/packets.ts";
@@ -66,7 +67,13 @@ export async function measureShared(folder: string, count: number) {
     SERVER,
     [],
     120_000,
-    { hasWeb: false, find: (key) => book.findKnock(key) },
+    {
+      hasWeb: false,
+      find(key) {
+        const client = book.find("knock", key);
+        return client?.knock ? { ...client.knock, name: client.name } : null;
+      },
+    },
   );
   const open = (packet: Uint8Array) => {
     const opened = dialect.open(packet, {

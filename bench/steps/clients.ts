@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { openFleetDatabase } from "../../lib/server/fleet/clients.ts";
+import { openFleetDatabase } from "../../lib/server/state/fleet_file.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { residentMb } from "../guarded.ts";
 import { script } from "../stage.ts";

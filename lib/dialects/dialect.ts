@@ -126,6 +126,8 @@ export type Opened =
     readonly answer?: Uint8Array<ArrayBuffer>;
     /** Opens it by a slow step, such as running gpg; `why` is the result for callers that do not wait. */
     readonly later?: () => Promise<Opened>;
+    /** Goes on looking for the client, a part further; `why` is the result for callers that do not. */
+    readonly more?: () => Opened;
   };
 
 /** A packet that is refused, and no more to it. */
@@ -248,8 +250,13 @@ export interface ClientPart<C, Y = C> {
     /** Undefined: this client has none. */
     of(keys: C): Uint8Array | undefined;
   }[];
-  /** Form of this client's packets, as a kernel sees it. */
-  form(keys: C): KernelForm;
+  /**
+   * Bytes by which a client that is not in memory is found: a packet names
+   * them, or they are tried with it. Null: this client is kept in memory.
+   */
+  index(yaml: Y): Uint8Array | null;
+  /** Form of this client's packets, as a kernel sees it; null: of a client's that an index finds. */
+  form(keys: C | null): KernelForm;
   /** The danger of keys that are allowed and not wise; null: there is none. */
   warn?(keys: C): string | null;
   /** Rows of `knock client show`, without secrets. */

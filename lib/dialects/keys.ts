@@ -6,17 +6,18 @@
 
 import type { Endpoint } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
-import type {
-  DialectName,
-  KeyWorld,
-  OwnKey,
-  PacketRefusal,
-  Request,
-  Scene,
+import {
+  type DialectName,
+  type KeyWorld,
+  type Opened,
+  type OwnKey,
+  type PacketRefusal,
+  refuse,
+  type Request,
+  type Scene,
 } from "./dialect.ts";
 import type { FwknopClientKeys, FwknopProfileKeys } from "./fwknop/keys.ts";
 import type { KnockClientKeys, KnockKeys } from "./knock1/keys.ts";
-import type { Knock1Client } from "./knock1/open.ts";
 import type { OpenmeClientKeys, OpenmeProfileKeys } from "./openme/keys.ts";
 import type {
   OpenspaClientKeys,
@@ -57,21 +58,41 @@ export interface ServerKeys extends OwnKeys {
   /** The server's X25519 private key of knock/1, 32 bytes. */
   readonly key: Uint8Array;
   readonly maxSkewMs: number;
-  readonly clients: readonly (ClientKeys & {
-    readonly name: string;
-    /** True if the client may knock from a browser. */
-    readonly web: boolean;
-  })[];
-  /** Clients of knock/1 that are kept elsewhere, and found by their key; absent: none. */
-  readonly shared?: SharedKnock1;
+  readonly clients: readonly NamedKeys[];
+  /** Clients that are not in memory; absent: none. */
+  readonly shared?: SharedKeys;
 }
 
-/** Clients of knock/1 that are not in memory. */
-interface SharedKnock1 {
-  readonly hasKnock: boolean;
+/** A client's keys, with its name. */
+export type NamedKeys = ClientKeys & {
+  readonly name: string;
+  /** True if the client may knock from a browser. */
+  readonly web: boolean;
+};
+
+/** Clients that are not in memory, each with an index for each of its dialects: see ClientPart. */
+export interface SharedKeys {
+  /** The dialects that any of them has keys of. */
+  readonly dialects: readonly DialectName[];
+  /** True if any of them may knock from a browser. */
   readonly hasWeb: boolean;
-  /** Finds the client with a public key, 32 bytes. */
-  find(key: Uint8Array): Knock1Client | null;
+  /** Finds the client with an index; null: there is none that is valid. */
+  find(dialect: DialectName, index: Uint8Array): NamedKeys | null;
+  /** The next indexes after one, in their order, as one text of bytes; all begin with `start`. */
+  after(
+    dialect: DialectName,
+    index: Uint8Array,
+    start: Uint8Array,
+    most: number,
+  ): Uint8Array;
+  /** Indexes whose packets were opened of late, those from near this source first. */
+  likely(dialect: DialectName, source: Endpoint | undefined): Uint8Array[];
+  /** Notes that a packet of an index was opened. */
+  note(
+    dialect: DialectName,
+    index: Uint8Array,
+    source: Endpoint | undefined,
+  ): void;
 }
 
 /** A profile, as far as dialects are concerned. */
@@ -194,4 +215,65 @@ export interface ClientFiles {
    * for a file whose private keys are elsewhere.
    */
   read(text: string, file: string): ForeignProfile[];
+}
+
+/** The clients that are not in memory, if any of them has keys of a dialect; else null. */
+export function sharedOf(
+  { shared }: ServerKeys,
+  dialect: DialectName,
+): SharedKeys | null {
+  return shared?.dialects.includes(dialect) ? shared : null;
+}
+
+/** A search for the client that made a packet of a dialect whose packets name none. */
+interface Search {
+  readonly dialect: DialectName;
+  readonly shared: SharedKeys;
+  readonly source: Endpoint | undefined;
+  /** Bytes of each index that is tried, and the first one of all of them, if it is the same. */
+  readonly size: number;
+  readonly start: Uint8Array;
+  /** Most indexes that are tried before other packets get a turn. */
+  readonly most: number;
+  /** Returns true if the packet is that of an index. */
+  proves(index: Uint8Array): boolean;
+  /** Opens the packet for the one client. */
+  open(client: NamedKeys): Opened;
+  /** Refusal where nobody is found, and until then. */
+  readonly why: PacketRefusal;
+  /** Tries something else where nobody is found; absent: nothing is. */
+  readonly otherwise?: () => Opened;
+}
+
+/**
+ * Tries the clients that are not in memory: the likely ones at once, and then
+ * all of them, a part at a time. Where a packet comes from only says who is
+ * tried first.
+ */
+export function searchClient(search: Search): Opened {
+  const { dialect, shared, source, size, start, most, why } = search;
+  const found = (index: Uint8Array): Opened => {
+    const client = shared.find(dialect, index);
+    if (!client) return refuse(why);
+    const opened = search.open(client);
+    if (opened.ok) shared.note(dialect, index, source);
+    return opened;
+  };
+  const goOn = (from: Uint8Array): Opened => {
+    const part = shared.after(dialect, from, start, most);
+    for (let at = 0; at < part.length; at += size) {
+      const index = part.subarray(at, at + size);
+      if (search.proves(index)) return found(index);
+    }
+    if (part.length < most * size) {
+      return search.otherwise?.() ?? refuse(why);
+    }
+    const last = part.subarray(-size);
+    return { ok: false, why, more: () => goOn(last) };
+  };
+  for (const index of shared.likely(dialect, source)) {
+    const isOne = index.length === size && index[0] === (start[0] ?? index[0]);
+    if (isOne && search.proves(index)) return found(index);
+  }
+  return { ok: false, why, more: () => goOn(start) };
 }

@@ -32,6 +32,7 @@ import {
   type NewKeys,
   type ProfileKeys,
   type ServerKeys,
+  sharedOf,
 } from "./keys.ts";
 import { knockClient, knockProfile } from "./knock1/keys.ts";
 import { openmeClient, openmeOwn, openmeProfile } from "./openme/keys.ts";
@@ -73,7 +74,19 @@ const ENTRIES: {
         const own = clients.flatMap(({ name, knock, web }) =>
           knock ? [{ ...knock, name, web }] : []
         );
-        return knock1Dialect(key, own, maxSkewMs, shared);
+        return knock1Dialect(
+          key,
+          own,
+          maxSkewMs,
+          shared && {
+            hasWeb: shared.hasWeb,
+            find(key) {
+              const found = shared.find("knock", key);
+              if (!found?.knock) return null;
+              return { ...found.knock, name: found.name, web: found.web };
+            },
+          },
+        );
       };
     },
     explain: async () =>
@@ -87,7 +100,11 @@ const ENTRIES: {
     async open() {
       const { fwknopDialect } = await import("./fwknop/open.ts" as string);
       return (keys, openPgp) =>
-        fwknopDialect(clientsOf(keys, "fwknop"), openPgp);
+        fwknopDialect(
+          clientsOf(keys, "fwknop"),
+          openPgp,
+          sharedOf(keys, "fwknop"),
+        );
     },
     explain: async () =>
       (await import("./fwknop/explain.ts" as string)).fwknopExplain,
@@ -103,7 +120,11 @@ const ENTRIES: {
     async open() {
       const { openmeDialect } = await import("./openme/open.ts" as string);
       return (keys) =>
-        openmeDialect(keys.openme.key, clientsOf(keys, "openme"));
+        openmeDialect(
+          keys.openme.key,
+          clientsOf(keys, "openme"),
+          sharedOf(keys, "openme"),
+        );
     },
     explain: async () =>
       (await import("./openme/explain.ts" as string)).openmeExplain,
@@ -124,7 +145,12 @@ const ENTRIES: {
       const { openspaDialect } = await import("./openspa/open.ts" as string);
       return (keys) => {
         const { key, adkSecret } = keys.openspa;
-        return openspaDialect(key, clientsOf(keys, "openspa"), adkSecret);
+        return openspaDialect(
+          key,
+          clientsOf(keys, "openspa"),
+          adkSecret,
+          sharedOf(keys, "openspa"),
+        );
       };
     },
     explain: async () =>
@@ -166,6 +192,11 @@ export function kernelForms(
   );
 }
 
+/** Form of the packets of a dialect's clients that are not in memory. */
+export function sharedForm(name: DialectName): KernelForm {
+  return DIALECTS[name].client.form(null);
+}
+
 /**
  * Makes each dialect that at least one client uses; a packet is tried in no
  * other. Our own comes first. One whose server key was not made yet is left
@@ -177,7 +208,7 @@ export function createDialects(
 ): Promise<Dialect[]> {
   const usable = DIALECT_NAMES.filter((name) =>
     (keys.clients.some((client) => client[name] !== null) ||
-      name === "knock" && keys.shared?.hasKnock === true) &&
+      sharedOf(keys, name) !== null) &&
     (!DIALECTS[name].own || keys[name as KeyedDialect].key !== null)
   );
   return Promise.all(

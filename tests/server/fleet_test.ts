@@ -316,7 +316,7 @@ test("clients of the fleet are known by the watch, and gone by it", async () => 
   assertEquals(clients.dialects, ["knock"]);
   assertEquals(clients.get("broken"), null);
   assert(one.lines.some((line) => line.includes("clients.broken.open")));
-  const found = clients.findKnock(clients.get("alice")!.knock!.key);
+  const found = clients.find("knock", clients.get("alice")!.knock!.key);
   assertEquals(found?.name, "alice");
   assertEquals((await one.knock())?.status, "done");
   assert(one.isOpen());

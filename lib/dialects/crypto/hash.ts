@@ -72,14 +72,10 @@ export function hmac(
   key: Uint8Array,
 ): (message: Uint8Array) => Uint8Array {
   const { block, digest: size } = SIZES[type];
-  const short = key.length > block ? digest(type, key) : key;
-  let inner = new Uint8Array(block + COMMON_SIZE).fill(0x36, 0, block);
-  const outer = new Uint8Array(block + size).fill(0x5c);
+  let inner = new Uint8Array(block + COMMON_SIZE);
+  const outer = new Uint8Array(block + size);
   const middle = outer.subarray(block);
-  short.forEach((byte, index) => {
-    inner[index] = byte ^ 0x36;
-    outer[index] = byte ^ 0x5c;
-  });
+  pad(keyBlock(type, key), inner, outer);
   return (message) => {
     const end = block + message.length;
     if (end > inner.length) inner = concat(inner.subarray(0, block), message);
@@ -91,3 +87,40 @@ export function hmac(
 
 /** Bytes that most messages are within. */
 const COMMON_SIZE = 512;
+
+/** Bytes of a block of a hash. */
+export function blockSize(type: DigestType): number {
+  return SIZES[type].block;
+}
+
+/** Fills a key of an HMAC up to a block of its hash, which makes the same HMACs. */
+export function keyBlock(type: DigestType, key: Uint8Array): Uint8Array {
+  const { block } = SIZES[type];
+  const filled = new Uint8Array(block);
+  filled.set(key.length > block ? digest(type, key) : key);
+  return filled;
+}
+
+/** Makes the HMAC of one message by many keys, each filled up by {@linkcode keyBlock}. */
+export function hmacsOf(
+  type: DigestType,
+  message: Uint8Array,
+): (filled: Uint8Array) => Uint8Array {
+  const { block, digest: size } = SIZES[type];
+  const inner = concat(new Uint8Array(block), message);
+  const outer = new Uint8Array(block + size);
+  const middle = outer.subarray(block);
+  return (filled) => {
+    pad(filled, inner, outer);
+    middle.setFromHex(hash(type, inner, "hex"));
+    return Uint8Array.fromHex(hash(type, outer, "hex"));
+  };
+}
+
+/** Writes a filled key, as RFC 2104 wants it, before the message and before its hash. */
+function pad(filled: Uint8Array, inner: Uint8Array, outer: Uint8Array): void {
+  for (let at = 0; at < filled.length; at++) {
+    inner[at] = filled[at]! ^ 0x36;
+    outer[at] = filled[at]! ^ 0x5c;
+  }
+}

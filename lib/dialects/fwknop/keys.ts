@@ -1,7 +1,7 @@
 /** The keys of fwknop in server.yaml and profiles.yaml. */
 
 import { parseEndpoint } from "../../values/address.ts";
-import { parseBase64, sameBytes } from "../../values/bytes.ts";
+import { concat, parseBase64, sameBytes } from "../../values/bytes.ts";
 import {
   at,
   type Mistake,
@@ -17,6 +17,7 @@ import {
 import {
   DIGEST_TYPES,
   type DigestType,
+  keyBlock,
   MAX_HMAC_KEY_SIZE,
 } from "../crypto/hash.ts";
 import type { ClientPart, Forward } from "../dialect.ts";
@@ -146,8 +147,14 @@ export const fwknopClient: ClientPart<
       of: (keys) => !keys.hmac && "key" in keys ? keys.key : undefined,
     },
   ],
+  index({ gpg, hmac, hmac_key, hmac_key_base64 }) {
+    const key = hmac_key_base64 ?? hmac_key;
+    if (gpg || !key || hmac === "none") return null;
+    const type = hmac ?? "sha256";
+    return concat(indexStart(type), keyBlock(type, key));
+  },
   form: (keys) =>
-    "gpg" in keys
+    keys && "gpg" in keys
       ? { least: 400, most: 1500, first: null }
       : { least: 140, most: 1500, first: [0x38, 0x39, 0x2b, 0x2f] },
   warn(keys) {
@@ -159,6 +166,11 @@ export const fwknopClient: ClientPart<
   },
   show: () => [],
 };
+
+/** First byte of the index of every client with an HMAC of this type. */
+export function indexStart(type: DigestType): Uint8Array {
+  return Uint8Array.of(DIGEST_TYPES.indexOf(type));
+}
 
 /** Text as it is; a bare number might have lost a zero. */
 function secretText(most: number): Schema<Uint8Array> {

@@ -9,7 +9,14 @@
  * @module
  */
 
-import { DIGEST_TYPES, digestLength, sha256 } from "../crypto/hash.ts";
+import { timingSafeEqual } from "node:crypto";
+import {
+  blockSize,
+  DIGEST_TYPES,
+  digestLength,
+  hmacsOf,
+  sha256,
+} from "../crypto/hash.ts";
 import {
   type Dialect,
   type Opened,
@@ -17,9 +24,11 @@ import {
   refuse,
   type Scene,
 } from "../dialect.ts";
+import { searchClient, type SharedKeys } from "../keys.ts";
 import { decrypt } from "./cipher.ts";
 import { hasGpgForm, openGpg, type OpenPgp } from "./gpg.ts";
 import { decodeMessage } from "./message.ts";
+import { indexStart } from "./keys.ts";
 import { hasForm, holdsBlocks, readSealed, splitPacket } from "./packet.ts";
 import {
   enrol,
@@ -30,18 +39,23 @@ import {
   readOpened,
 } from "./request.ts";
 
+/** HMACs of shared clients that are tried at once: some 2 ms of them. */
+const MOST_TRIED = 512;
+
 /**
  * Makes the server's side. A packet costs one HMAC for each client, until one
- * holds; clients without an HMAC are tried last, by decrypting. Packets in
- * OpenPGP are opened later, by `openPgp`.
+ * holds; clients without an HMAC are tried after those, by decrypting, and
+ * those that are not in memory last. Packets in OpenPGP are opened later, by
+ * `openPgp`.
  */
 export function fwknopDialect(
   clients: readonly (FwknopClient | FwknopGpgClient)[],
   openPgp: OpenPgp = () => Promise.resolve("busy"),
+  shared: SharedKeys | null = null,
 ): Dialect {
   const passphrases = clients.filter((client) => "key" in client);
   const groups = groupClients(passphrases);
-  const proof = passphrases.some((client) => client.hmac);
+  const proof = shared || passphrases.some((client) => client.hmac);
   const signers = clients.filter((client) => "gpg" in client).map(enrol);
 
   function open(packet: Uint8Array, scene: Scene): Opened {
@@ -67,12 +81,48 @@ export function fwknopDialect(
         why = client.mac || why === "mac" ? "mac" : "cipher";
       }
     }
-    return refuse(why);
+    return shared && mayBeOurs
+      ? searchShared(shared, packet, scene, asked, why)
+      : refuse(why);
   }
 
   const recognises = (packet: Uint8Array) =>
     hasForm(packet) || (signers.length > 0 && hasGpgForm(packet));
   return { name: "fwknop", recognises, open };
+}
+
+/** Looks for the client that is not in memory, by the types of HMAC that a packet's length allows. */
+function searchShared(
+  shared: SharedKeys,
+  packet: Uint8Array,
+  scene: Scene,
+  asked: boolean,
+  why: PacketRefusal,
+): Opened {
+  const splits = DIGEST_TYPES.flatMap((type) => {
+    const split = splitPacket(packet, digestLength(type));
+    return split ? [{ type, split }] : [];
+  });
+  if (splits.length === 0) return refuse(why);
+  if (!asked && !scene.mayCost()) return refuse("rate");
+  const search = (at: number): Opened => {
+    if (at === splits.length) return refuse("mac");
+    const { type, split: { covered, mac } } = splits[at]!;
+    const hmac = hmacsOf(type, covered);
+    const start = indexStart(type);
+    return searchClient({
+      ...{ dialect: "fwknop", shared, source: scene.source, why: "mac", start },
+      ...{ size: start.length + blockSize(type), most: MOST_TRIED },
+      proves: (index) =>
+        timingSafeEqual(hmac(index.subarray(start.length)), mac),
+      open: ({ name, fwknop }) =>
+        fwknop && "key" in fwknop
+          ? openSealed(enrol({ ...fwknop, name }), covered, scene)
+          : refuse("mac"),
+      otherwise: () => search(at + 1),
+    });
+  };
+  return search(0);
 }
 
 const MAC_LENGTHS = [0, ...new Set(DIGEST_TYPES.map(digestLength))];

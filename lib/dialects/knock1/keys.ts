@@ -48,6 +48,7 @@ const key = text(
 export const knockClient: ClientPart<KnockClientKeys> = {
   schema: object({ key: required(key), psk: required(key) }, SECRET),
   marks: [{ key: "key", wanted: "a key", of: ({ key }) => key }],
+  index: ({ key }) => key,
   form: () => ({ least: 216, most: 216, first: null }),
   show: ({ key }) => [
     ["public key", formatBase64url(key)],

@@ -41,6 +41,7 @@ const clientKey = text(
 export const openmeClient: ClientPart<OpenmeClientKeys> = {
   schema: object({ key: required(clientKey) }, SECRET),
   marks: [{ key: "key", wanted: "a key", of: ({ key }) => key }],
+  index: ({ key }) => key,
   form: () => ({ least: 165, most: 165, first: [1] }),
   show: ({ key }) => [["openme key", formatBase64(key)]],
 };

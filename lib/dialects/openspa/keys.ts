@@ -72,6 +72,7 @@ export const openspaClient: ClientPart<
     return null;
   },
   marks: [{ key: "uuid", wanted: "a UUID", of: ({ uuid }) => uuid }],
+  index: ({ uuid }) => uuid,
   form: () => ({ least: 528, most: 1444, first: [0x20] }),
   show: ({ uuid }) => [["openspa uuid", formatUuid(uuid)]],
   file: { key: "key", of: (client) => `openspa/${client}.pem` },

@@ -24,6 +24,7 @@ import {
   type Scene,
   type Sealed,
 } from "../dialect.ts";
+import type { SharedKeys } from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
 import {
   type Header,
@@ -76,19 +77,26 @@ export interface OpenspaKeys {
 }
 
 /**
- * Makes the server's side: its RSA private key, its clients, and the secret of
- * the ADK proof, 4 bytes, or null where none is wanted.
+ * Makes the server's side: its RSA private key, its clients, the secret of the
+ * ADK proof, 4 bytes, or null where none is wanted, and the clients that are
+ * not in memory.
  */
 export function openspaDialect(
   serverPrivate: KeyObject,
   clients: readonly OpenspaClient[],
   adkSecret: Uint8Array | null,
+  shared: SharedKeys | null = null,
 ): Dialect {
   const opener = new SessionOpener(serverPrivate);
   const proofs = adkSecret && new AdkProofs(adkSecret);
   const enrolled = new Map(
     clients.map((client) => [client.uuid.toHex(), client]),
   );
+
+  const findShared = (uuid: Uint8Array): OpenspaClient | null => {
+    const found = shared?.find("openspa", uuid);
+    return found?.openspa ? { ...found.openspa, name: found.name } : null;
+  };
 
   function open(bytes: Uint8Array, scene: Scene): Opened {
     const { nowMs, seen, mayCost } = scene;
@@ -104,7 +112,7 @@ export function openspaDialect(
     if (typeof letter === "string") return refuse(letter);
     const asked = decodeRequest(letter.packet);
     if (!asked) return refuse("payload");
-    const client = enrolled.get(asked.uuid.toHex());
+    const client = enrolled.get(asked.uuid.toHex()) ?? findShared(asked.uuid);
     if (!client) return refuse("unknown client");
     // Not over the nonce, which is not signed: whoever is on the path could
     // change a long one, and make a copy look new.

@@ -5,88 +5,86 @@
  * @module
  */
 
-import { join } from "node:path";
 import type { Client, Config } from "../../config/config.ts";
 import { readSharedClient } from "../../config/clients.ts";
 import type { SharedEntry } from "../../fleet/fleet.ts";
-import { DIALECT_NAMES, dialectsOf } from "../../dialects/table.ts";
+import { DIALECT_NAMES, DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
-import type { Knock1Client } from "../../dialects/knock1/open.ts";
-import { parseKey } from "../../dialects/knock1/keys.ts";
-import type { Database, Runtime, Statement } from "../../runtime/runtime.ts";
+import type { Database, SqlValue, Statement } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 import { isMapping } from "../../values/schema.ts";
 import type { SharedClients } from "../state/fleet.ts";
-
-/** The file's name in the state folder. */
-const FLEET_FILE = "fleet.db";
+import { RecentClients } from "./recent.ts";
 
 /** Clients that are kept as they were read. */
 const MAX_READ = 1024;
 
-/** Most clients with keys of dialects whose packets name nobody: each is tried. */
+/** Most clients with the same keys that are looked at for one that is valid. */
+const MAX_SAME = 16;
+
+/** Most clients that are kept in memory, as no index finds them: fwknop's without an HMAC, or in OpenPGP. */
 const MAX_LISTED = 1000;
 
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
-  create table if not exists clients (
-    name text primary key,
-    knock blob,
-    dialects text not null,
-    web integer not null,
-    value text not null,
-    round integer not null
-  ) without rowid;
-  create index if not exists clients_knock on clients (knock)
-    where knock is not null;
-  create index if not exists clients_others on clients (dialects)
-    where dialects <> 'knock';
-  create index if not exists clients_web on clients (web) where web = 1;
-  create table if not exists unclaimed (
-    identity blob primary key,
-    client text not null,
-    until_ms integer not null
-  ) without rowid;
-  create table if not exists facts (
-    name text primary key,
-    value text not null
-  ) without rowid;
-  pragma user_version = ${SCHEMA_VERSION};
-`;
+/** Clients that are tried with each packet of a stranger's, from which on that takes half a second. */
+const MANY = { openme: 10_000, fwknop: 100_000 } as const;
 
 /** The copy of the engine's clients, and what else a gateway keeps of its fleet. Methods throw SystemError. */
 export class FleetBook implements SharedClients {
   readonly #database: Database;
   readonly #config: () => Config;
-  /** Called once for each client that cannot be used here. */
-  readonly #complain: (name: string, why: string) => void;
+  /** Called for a client that cannot be used here, or not as it is meant. */
+  readonly #complain: (what: string, why: string) => void;
   readonly #read = new Map<string, Client | null>();
   readonly #byName: Statement;
-  readonly #byKnock: Statement;
   readonly #put: Statement;
   readonly #drop: Statement;
+  readonly #byIndex = new Map<DialectName, Statement>();
+  readonly #after = new Map<DialectName, Statement>();
   #round = 0;
   #size: number;
   #dialects: readonly DialectName[] = [];
   #hasWeb = false;
-  #listed: readonly Client[] = [];
+  readonly #listed = new Map<string, Client>();
+  /** True if a listed client was put or dropped since the last look. */
+  #isListedOld = true;
+  readonly recent = new RecentClients();
 
   constructor(
     database: Database,
     config: () => Config,
-    complain: (name: string, why: string) => void,
+    complain: (what: string, why: string) => void,
   ) {
     this.#database = database;
     this.#config = config;
     this.#complain = complain;
-    this.#byName = database.prepare("select value from clients where name = ?");
-    this.#byKnock = database.prepare(
-      "select name, value from clients where knock = ?",
+    this.#byName = database.prepare(
+      "select value, listed from clients where name = ?",
     );
     this.#put = database.prepare(
-      "insert or replace into clients values (?, ?, ?, ?, ?, ?)",
+      `insert or replace into clients (name, ${DIALECT_NAMES.join()}, listed,
+         web, value, round)
+       values (${"?, ".repeat(DIALECT_NAMES.length)} ?, ?, ?, ?, ?)`,
     );
     this.#drop = database.prepare("delete from clients where name = ?");
+    for (const dialect of DIALECT_NAMES) {
+      this.#byIndex.set(
+        dialect,
+        database.prepare(
+          `select name from clients where ${dialect} = ?
+           order by name limit ${MAX_SAME}`,
+        ),
+      );
+      // As one text: a row each would take longer than an HMAC.
+      this.#after.set(
+        dialect,
+        database.prepare(
+          `select group_concat(hex(part), '') as part from (
+             select ${dialect} as part from clients
+             where ${dialect} > ? and ${dialect} < ?
+             order by ${dialect} limit ?)`,
+        ),
+      );
+    }
     this.#round = (this.fact("round") ?? 0) as number;
     this.#size = (this.fact("size") ?? 0) as number;
     this.changed();
@@ -101,7 +99,7 @@ export class FleetBook implements SharedClients {
   }
 
   get listed(): readonly Client[] {
-    return this.#listed;
+    return [...this.#listed.values()];
   }
 
   /** Number of clients; kept, as counting a million takes a while. */
@@ -124,28 +122,47 @@ export class FleetBook implements SharedClients {
     return client;
   }
 
-  findKnock(key: Uint8Array): Knock1Client | null {
-    for (const row of this.#byKnock.all(key)) {
-      const client = this.get(row.name as string);
-      if (client?.knock) {
-        return { ...client.knock, name: client.name, web: client.web };
+  find(dialect: DialectName, index: Uint8Array): Client | null {
+    return this.#orElse(null, () => {
+      const [first, second] = this.#byIndex.get(dialect)!.all(index)
+        .map(({ name }) => name as string)
+        .filter((name) => this.get(name)?.[dialect]);
+      if (first === undefined) return null;
+      if (second !== undefined) {
+        const words = `has the ${dialect} keys of ${first}, and is not used`;
+        this.#complain(`client ${second}`, words);
       }
-    }
-    return null;
+      return this.get(first);
+    });
+  }
+
+  after(
+    dialect: DialectName,
+    index: Uint8Array,
+    start: Uint8Array,
+    most: number,
+  ): Uint8Array {
+    const [first] = start;
+    const end = first === undefined ? BEHIND_ALL : Uint8Array.of(first + 1);
+    return this.#orElse(new Uint8Array(0), () => {
+      const row = this.#after.get(dialect)!.get(index, end, most);
+      return Uint8Array.fromHex((row?.part ?? "") as string);
+    });
   }
 
   /** Keeps a client's entry. */
   put(name: string, shared: SharedEntry): void {
     const entry = isMapping(shared.entry) ? shared.entry : {};
-    const dialects = DIALECT_NAMES.filter((dialect) => entry[dialect] != null);
-    const knock = isMapping(entry.knock) && typeof entry.knock.key === "string"
-      ? parseKey(entry.knock.key)
-      : null;
-    if (!this.has(name)) this.#size++;
+    const indexes = DIALECT_NAMES.map((dialect) => indexOf(dialect, entry));
+    const before = this.#byName.get(name);
+    if (!before) this.#size++;
+    const isListed = indexes.includes(null);
+    if (isListed || before?.listed) this.#isListedOld = true;
+    this.#listed.delete(name);
     this.#put.run(
       name,
-      knock,
-      dialects.join(","),
+      ...indexes.map((index) => index ?? null),
+      isListed ? 1 : 0,
       entry.web === true ? 1 : 0,
       JSON.stringify(shared),
       this.#round,
@@ -155,6 +172,7 @@ export class FleetBook implements SharedClients {
 
   /** Forgets a client. */
   drop(name: string): void {
+    if (this.#listed.delete(name)) this.#isListedOld = true;
     this.#read.delete(name);
     this.#size -= this.#drop.run(name);
   }
@@ -167,42 +185,43 @@ export class FleetBook implements SharedClients {
 
   /** Forgets those that were not put since {@linkcode begin}. */
   sweep(): void {
-    this.#read.clear();
+    this.#reread();
     this.#size -= this.#database
       .prepare("delete from clients where round <> ?").run(this.#round);
   }
 
-  /** Looks anew which dialects are used; true if that, or a listed client, has changed. Called after changes, and by a reload. */
+  /** Looks anew at what changed; true if there are other dialects, or other listed clients. */
   changed(): boolean {
-    this.#read.clear();
-    const one = (sql: string) =>
-      this.#database.prepare(sql).get() !== undefined;
-    const rows = this.#database.prepare(
-      "select name from clients where dialects <> 'knock' limit ?",
-    ).all(MAX_LISTED + 1);
-    if (rows.length > MAX_LISTED) {
+    const one = (condition: string, ...values: SqlValue[]) =>
+      this.#database.prepare(`select 1 from clients where ${condition}`)
+        .get(...values) !== undefined;
+    const isListedOld = this.#isListedOld;
+    if (isListedOld) this.#list();
+    const listed = new Set(this.listed.flatMap(dialectsOf));
+    const dialects = DIALECT_NAMES.filter((name) =>
+      listed.has(name) || one(`${name} is not null limit 1`)
+    );
+    for (const [dialect, many] of Object.entries(MANY)) {
+      if (!one(`${dialect} is not null limit 1 offset ?`, many)) continue;
       this.#complain(
-        rows.at(-1)!.name as string,
-        `more than ${MAX_LISTED} clients of the fleet speak fwknop, openme ` +
-          "or OpenSPA: the others of them are left out",
+        "clients",
+        `more than ${many} of the fleet speak ${dialect}, and its packets ` +
+          "name none of them: the first knock of one from a new address may " +
+          "take a second",
       );
     }
-    const listed = rows.slice(0, MAX_LISTED)
-      .map(({ name }) => this.get(name as string))
-      .filter((client) => client !== null);
-    const dialects = new Set(listed.flatMap(dialectsOf));
-    if (one("select 1 from clients where knock is not null limit 1")) {
-      dialects.add("knock");
-    }
-    const hasWeb = one("select 1 from clients where web = 1 limit 1");
-    const found = DIALECT_NAMES.filter((name) => dialects.has(name));
-    const isOther = hasWeb !== this.#hasWeb ||
-      found.join() !== this.#dialects.join() ||
-      listed.length > 0 || this.#listed.length > 0;
-    this.#dialects = found;
+    const hasWeb = one("web = 1 limit 1");
+    const isOther = isListedOld || hasWeb !== this.#hasWeb ||
+      dialects.join() !== this.#dialects.join();
+    this.#dialects = dialects;
     this.#hasWeb = hasWeb;
-    this.#listed = listed;
     return isOther;
+  }
+
+  /** Reads all clients anew, by another configuration. */
+  reread(): void {
+    this.#reread();
+    this.changed();
   }
 
   /** Does all of it, or nothing when it throws. */
@@ -255,50 +274,63 @@ export class FleetBook implements SharedClients {
     this.#database.close();
   }
 
+  /** Looks up; what cannot be read, as the file is damaged or closed, opens nothing. */
+  #orElse<T>(nothing: T, lookUp: () => T): T {
+    try {
+      return lookUp();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#complain("clients", error.message);
+      return nothing;
+    }
+  }
+
+  #reread(): void {
+    this.#read.clear();
+    this.#listed.clear();
+    this.#isListedOld = true;
+  }
+
+  /** Reads the clients that no index finds. */
+  #list(): void {
+    const rows = this.#database.prepare(
+      "select name from clients where listed = 1 limit ?",
+    ).all(MAX_LISTED + 1);
+    const names = rows.map(({ name }) => name as string);
+    if (names.length > MAX_LISTED) {
+      this.#complain(
+        `client ${names.pop()!}`,
+        `more than ${MAX_LISTED} of the fleet speak fwknop in OpenPGP or ` +
+          "without an HMAC: this one is left out",
+      );
+    }
+    for (const name of names) {
+      const client = this.#listed.get(name) ?? this.get(name);
+      if (client) this.#listed.set(name, client);
+    }
+    this.#isListedOld = false;
+  }
+
   #parse(name: string, value: string): Client | null {
     const shared = JSON.parse(value) as SharedEntry;
     const read = readSharedClient(name, shared, this.#config());
     if ("name" in read) return read;
     const [{ path, text }] = read as [{ path: string; text: string }];
-    this.#complain(name, `${path}: ${text}`);
+    this.#complain(`client ${name}`, `${path}: ${text}`);
     return null;
   }
 }
 
-/** Opens the file, making it where it is not; one that is damaged is made anew: the engine has all of it. */
-export async function openFleetDatabase(
-  runtime: Runtime,
-  folder: string,
-): Promise<Database> {
-  const path = join(folder, FLEET_FILE);
-  try {
-    return await open(runtime, path);
-  } catch (error) {
-    const { message, code } = error as SystemError;
-    const isDamaged = error instanceof SystemError &&
-      /not a database|corrupt|malformed/i.test(`${code} ${message}`);
-    if (!isDamaged) throw error;
-    runtime.files.remove(path);
-    return await open(runtime, path);
-  }
-}
+/** Behind every index. */
+const BEHIND_ALL = new Uint8Array(256).fill(0xff);
 
-async function open(runtime: Runtime, path: string): Promise<Database> {
-  const database = await runtime.openDatabase(path);
-  try {
-    database.exec("pragma journal_mode = wal");
-    database.exec("pragma synchronous = normal");
-    database.exec("pragma cache_size = -2048");
-    const version = database.prepare("pragma user_version").get()!
-      .user_version as number;
-    if (version !== SCHEMA_VERSION) {
-      database.exec("drop table if exists clients");
-      database.exec("drop table if exists facts");
-      database.exec(SCHEMA);
-    }
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
+/** The index of a client's keys of a dialect; null: they have none; undefined: there are none that can be read. */
+function indexOf(
+  dialect: DialectName,
+  entry: Readonly<Record<string, unknown>>,
+): Uint8Array | null | undefined {
+  if (entry[dialect] == null) return undefined;
+  const { client } = DIALECTS[dialect];
+  const yaml = client.schema.read(entry[dialect], dialect, []);
+  return yaml === undefined ? undefined : client.index(yaml);
 }

@@ -26,9 +26,10 @@ import type {
   FleetFact,
   SharedClients,
 } from "../state/fleet.ts";
+import { openFleetDatabase } from "../state/fleet_file.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Server } from "../state/server.ts";
-import { FleetBook, openFleetDatabase } from "./clients.ts";
+import { FleetBook } from "./clients.ts";
 import { GRANT_REST_MS, GrantMirror } from "./grants.ts";
 import { BEAT_MS, Link, MARGIN_MS } from "./link.ts";
 import { Outbox } from "./outbox.ts";
@@ -117,7 +118,7 @@ export class FleetMember implements Fleet {
       const book = new FleetBook(
         database,
         () => server.active.config,
-        (name, why) => values.complain(`client ${name}`, why),
+        (what, why) => values.complain(what, why),
       );
       // Clients of another fleet, or under another secret, are none of this one.
       const fleet = identityOf(config);
@@ -212,7 +213,7 @@ export class FleetMember implements Fleet {
 
   /** Reads the clients anew, by another configuration. */
   reread(): void {
-    this.#book.changed();
+    this.#book.reread();
   }
 
   get fact(): FleetFact {

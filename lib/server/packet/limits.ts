@@ -74,36 +74,52 @@ export const SHARES = Object.fromEntries(
 /** Most packets of a dialect that wait: a tenth of a second of Noise handshakes. */
 export const MAX_WAITING_PACKETS = 1024;
 
-/** Packets of one dialect, the oldest first. */
+/**
+ * Most packets of a dialect that wait for a search among clients that are not
+ * in memory: it may take a tenth of a second and more.
+ */
+export const MAX_SEARCHES = 64;
+
+/** Line in which packets of a dialect wait: for their first costly step, or for a search of who made them. */
+export type LineName = DialectName | `${DialectName} search`;
+
+/** Packets of one line, the oldest first. */
 interface Line<T> {
   readonly waiting: T[];
+  readonly most: number;
+  readonly share: number;
   /** Processor time that was taken, divided by the share. */
   used: number;
 }
 
 /**
- * Packets that wait for their costly step. The next one is of the dialect that
- * has used least of its share: a flood in one dialect takes all the time that
- * the others leave, and keeps none of them waiting. A dialect that was idle
- * has saved nothing up.
+ * Packets that wait for their costly step. The next one is of the line that
+ * has used least of its share: a flood in one line takes all the time that the
+ * others leave, and keeps none of them waiting. A line that was idle has saved
+ * nothing up.
  */
 export class Turns<T> {
   readonly #lines = new Map(
-    DIALECT_NAMES.map((name): [DialectName, Line<T>] => [
-      name,
-      { waiting: [], used: 0 },
+    DIALECT_NAMES.flatMap((name): [LineName, Line<T>][] => [
+      [name, makeLine(MAX_WAITING_PACKETS, SHARES[name])],
+      [`${name} search`, makeLine(MAX_SEARCHES, 1)],
     ]),
   );
   /** Use of the line that was served last. */
   #level = 0;
 
-  /** Lets a packet wait; false: too many of its dialect do, whatever their source. */
-  add(dialect: DialectName, packet: T): boolean {
-    const line = this.#lines.get(dialect)!;
-    if (line.waiting.length >= MAX_WAITING_PACKETS) return false;
+  /** Lets a packet wait; false: too many in its line do, whatever their source. */
+  add(name: LineName, packet: T): boolean {
+    const line = this.#lines.get(name)!;
+    if (line.waiting.length >= line.most) return false;
     if (line.waiting.length === 0) line.used = Math.max(line.used, this.#level);
     line.waiting.push(packet);
     return true;
+  }
+
+  /** Puts the packet that was taken last back at the head of its line. */
+  again(name: LineName, packet: T): void {
+    this.#lines.get(name)!.waiting.unshift(packet);
   }
 
   /** Takes the packet whose turn it is; undefined when none waits. */
@@ -118,10 +134,15 @@ export class Turns<T> {
     return first.waiting.shift();
   }
 
-  /** Charges a dialect for the time that its packet took. */
-  charge(dialect: DialectName, tookMs: number): void {
-    this.#lines.get(dialect)!.used += tookMs / SHARES[dialect];
+  /** Charges a line for the time that its packet took. */
+  charge(name: LineName, tookMs: number): void {
+    const line = this.#lines.get(name)!;
+    line.used += tookMs / line.share;
   }
+}
+
+function makeLine<T>(most: number, share: number): Line<T> {
+  return { waiting: [], most, share, used: 0 };
 }
 
 // One-time codes: how many wrong ones a client may try, and each right one once.

@@ -1,7 +1,7 @@
 /** The prefilter's tags: those of this minute and its neighbours, replaced as it passes. */
 
 import type { Config } from "../../config/config.ts";
-import { dialectsOf, kernelForms } from "../../dialects/table.ts";
+import { dialectsOf, kernelForms, sharedForm } from "../../dialects/table.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
@@ -83,11 +83,15 @@ function sniffedOf(
 ): Sniffed | null {
   if (sniffed.length === 0) return null;
   const clients = [...own, ...fleet?.clients.listed ?? []];
-  const hasKnock = fleet?.clients.dialects.includes("knock") ||
+  const shared = fleet?.clients.dialects ?? [];
+  const hasKnock = shared.includes("knock") ||
     clients.some(({ knock }) => knock);
   return {
     ports: sniffed.map(({ port }) => port),
-    forms: kernelForms(clients, (name) => name !== "knock"),
+    forms: [
+      ...kernelForms(clients, (name) => name !== "knock"),
+      ...shared.filter((name) => name !== "knock").map(sharedForm),
+    ],
     tags: hasKnock ? tags : null,
     ...web,
   };

@@ -7,14 +7,14 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import type { Dialect, DialectName, Opened } from "../../dialects/dialect.ts";
+import type { Dialect, Opened } from "../../dialects/dialect.ts";
 import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
 import { carryOut } from "../grants/change.ts";
 import { followClock } from "../grants/upkeep.ts";
 import { attempt } from "../report/log.ts";
 import type { Server } from "../state/server.ts";
 import { decide } from "./decide.ts";
-import { Turns } from "./limits.ts";
+import { type LineName, Turns } from "./limits.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Longest time of costly steps before new packets, and all other work, get a turn. */
@@ -27,6 +27,8 @@ interface Attempt {
   readonly source: DatagramSource;
   readonly socket: Datagrams | null;
   at: number;
+  /** Goes on with a search for the client; absent: none is begun. */
+  more?: (() => Opened) | undefined;
 }
 
 /** Takes packets from the entrances to their decision, and replies back. */
@@ -74,9 +76,9 @@ export class Receiver {
     const { candidates, source, socket } = attempt;
     let opened: Opened = NO_FORM;
     for (; attempt.at < candidates.length; attempt.at++) {
-      const [dialect, bytes] = candidates[attempt.at]!;
-      const next = this.#open(dialect, bytes, source, mayCost);
-      if (!next) return this.#wait(dialect.name, attempt);
+      const isSearch = attempt.more !== undefined;
+      const next = this.#open(attempt, mayCost);
+      if (!next) return this.#wait(attempt, isSearch);
       mayCost = false;
       opened = next;
       if (opened.ok || opened === COPY) break;
@@ -86,18 +88,16 @@ export class Receiver {
   }
 
   /** Opens a packet in a dialect; null: it needs a costly step, and may not take it yet. */
-  #open(
-    dialect: Dialect,
-    bytes: Uint8Array,
-    source: DatagramSource,
-    may: boolean,
-  ): Opened | null {
+  #open(attempt: Attempt, may: boolean): Opened | null {
+    const { candidates, source, at, more } = attempt;
+    const [dialect, bytes] = candidates[at]!;
     const { runtime, store: { replay } } = this.#server;
+    attempt.more = undefined;
     // Looked for when it comes, and again when it has waited.
     const isNew = dialect.answersAgain?.(bytes) || !this.#copies.has(bytes);
     if (!isNew) return COPY;
-    let asked = false;
-    const opened = dialect.open(bytes, {
+    let asked = more !== undefined;
+    const opened = more?.() ?? dialect.open(bytes, {
       nowMs: runtime.nowMs(),
       source,
       seen: (identity) => replay.seen(identity),
@@ -108,6 +108,10 @@ export class Receiver {
     });
     if (!asked) return opened;
     if (!may) return null;
+    if (!opened.ok && opened.more) {
+      attempt.more = opened.more;
+      return null;
+    }
     const isAuthentic = opened.ok || opened.later || opened.why === "replay";
     if (isAuthentic) this.#copies.add(bytes);
     return !opened.ok && opened.later
@@ -115,12 +119,15 @@ export class Receiver {
       : opened;
   }
 
-  #wait(dialect: DialectName, attempt: Attempt): void {
+  /** Has a packet wait for its turn; a search that goes on was at the head of its line. */
+  #wait(attempt: Attempt, isSearch: boolean): void {
+    const line = lineOf(attempt);
+    if (isSearch && attempt.more) return this.#turns.again(line, attempt);
     // The bytes are the socket's, for its next packet.
     const kept = attempt.candidates.map(([dialect, bytes]) =>
       [dialect, new Uint8Array(bytes)] as const
     );
-    const waits = this.#turns.add(dialect, { ...attempt, candidates: kept });
+    const waits = this.#turns.add(line, { ...attempt, candidates: kept });
     if (!waits) return this.#server.counters.add("refused: rate");
     this.#working ??= this.#work();
   }
@@ -137,11 +144,11 @@ export class Receiver {
       attempt;
       attempt = this.#turns.next()
     ) {
-      const [{ name }] = attempt.candidates[attempt.at]!;
+      const line = lineOf(attempt);
       this.#try(attempt, true);
       const startMs = nowMs;
       nowMs = runtime.monotonicMs();
-      this.#turns.charge(name, nowMs - startMs);
+      this.#turns.charge(line, nowMs - startMs);
       if (nowMs < untilMs) continue;
       await runtime.sleep(0);
       nowMs = runtime.monotonicMs();
@@ -211,6 +218,12 @@ export class Receiver {
       this.#server.counters.add("failed: reply");
     });
   }
+}
+
+/** The line in which a packet waits. */
+function lineOf({ candidates, at, more }: Attempt): LineName {
+  const [{ name }] = candidates[at]!;
+  return more ? `${name} search` : name;
 }
 
 const NO_FORM: Opened = Object.freeze({ ok: false, why: "form" });

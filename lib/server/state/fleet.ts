@@ -2,7 +2,7 @@
 
 import type { Client } from "../../config/config.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
-import type { Knock1Client } from "../../dialects/knock1/open.ts";
+import type { Endpoint } from "../../values/address.ts";
 import type { PortRange } from "../../values/ports.ts";
 import type { LedgerEntry } from "./ledger.ts";
 
@@ -11,9 +11,25 @@ export interface SharedClients {
   /** Finds a client by its name, with services and defaults of the active configuration; null where there is none that is valid. */
   get(name: string): Client | null;
   has(name: string): boolean;
-  /** Finds the client with this public key of knock/1, 32 bytes. */
-  findKnock(key: Uint8Array): Knock1Client | null;
-  /** Clients with keys of other dialects, which no packet names. */
+  /** Finds the client with an index of a dialect: see ClientPart. */
+  find(dialect: DialectName, index: Uint8Array): Client | null;
+  /** Returns the next indexes after one: see SharedKeys. */
+  after(
+    dialect: DialectName,
+    index: Uint8Array,
+    start: Uint8Array,
+    most: number,
+  ): Uint8Array;
+  /** Clients whose packets were opened of late. */
+  readonly recent: {
+    of(dialect: DialectName, source: Endpoint | undefined): Uint8Array[];
+    note(
+      dialect: DialectName,
+      index: Uint8Array,
+      source: Endpoint | undefined,
+    ): void;
+  };
+  /** Clients that no index finds; a bounded number. */
   readonly listed: readonly Client[];
   /** The dialects that any of them has keys of. */
   readonly dialects: readonly DialectName[];

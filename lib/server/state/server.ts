@@ -2,6 +2,7 @@
 
 import type { Client, Config } from "../../config/config.ts";
 import type { Dialect } from "../../dialects/dialect.ts";
+import type { SharedKeys } from "../../dialects/keys.ts";
 import { createDialects } from "../../dialects/table.ts";
 import type { Firewall } from "../../firewall/firewall.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -14,7 +15,7 @@ import { EventLog } from "../report/events.ts";
 import { type Log, LogLimit } from "../report/log.ts";
 import { Counters } from "../report/counters.ts";
 import { createRunner, type Runner } from "../runner.ts";
-import type { Fleet } from "./fleet.ts";
+import type { Fleet, SharedClients } from "./fleet.ts";
 import type { Store } from "./store.ts";
 
 /** Configuration, dialects and firewall in use; a reload replaces all of it at once. */
@@ -109,16 +110,29 @@ export function loadDialects(
       ...clients,
       ...fleet.clients.listed.filter(({ name }) => !names.has(name)),
     ],
-    shared: {
-      hasWeb: fleet.clients.hasWeb,
-      hasKnock: fleet.clients.dialects.includes("knock"),
-      find: (key: Uint8Array) => {
-        const found = fleet.clients.findKnock(key);
-        return found && !names.has(found.name) ? found : null;
-      },
-    },
+    shared: sharedKeys(fleet.clients, names),
   };
   return createDialects(keys, (home, message) => gpg.open(home, message));
+}
+
+/** Keys of the clients that a fleet shares, but of those that the configuration has, too. */
+function sharedKeys(
+  clients: SharedClients,
+  own: ReadonlySet<string>,
+): SharedKeys {
+  return {
+    dialects: clients.dialects,
+    hasWeb: clients.hasWeb,
+    find(dialect, index) {
+      const client = clients.find(dialect, index);
+      return client && !own.has(client.name) ? client : null;
+    },
+    after: (dialect, index, start, most) =>
+      clients.after(dialect, index, start, most),
+    likely: (dialect, source) => clients.recent.of(dialect, source),
+    note: (dialect, index, source) =>
+      clients.recent.note(dialect, index, source),
+  };
 }
 
 /** Makes what is in use with a configuration and its firewall. */
