@@ -32,6 +32,7 @@ import {
   formatBase64url,
   formatUuid,
 } from "../../lib/values/bytes.ts";
+import { SystemError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
 import { bytesOf, sceneAt } from "../fakes/packets.ts";
@@ -316,6 +317,79 @@ test("clients that no index finds are in memory, and read anew only when they ch
   assertEquals(book.listed.length, 18);
   const { who } = await open("fwknop", SPOKEN.fwknop.seal("eight", nowMs));
   assertEquals(who, "bare8");
+});
+
+test("a batch is kept as a whole, or not at all", async () => {
+  const { book, put, open, nowMs } = await makeBook();
+  put("alice", "openme", "one");
+  try {
+    book.transaction(() => {
+      book.drop("alice");
+      put("bob", "openme", "two");
+      throw new Error("in between");
+    });
+  } catch { /* as it was meant to */ }
+  const { seal } = SPOKEN.openme;
+  assertEquals((await open("openme", seal("one", nowMs))).who, "alice");
+  assertEquals(
+    (await open("openme", seal("two", nowMs))).who,
+    "unknown client",
+  );
+  assertEquals([book.size, book.has("alice"), book.has("bob")], [
+    1,
+    true,
+    false,
+  ]);
+});
+
+test("clients that are not among all are gone", async () => {
+  const { book, put } = await makeBook();
+  put("alice", "openme", "one");
+  put("bob", "openme", "two");
+  book.begin();
+  put("bob", "openme", "two");
+  book.sweep();
+  assertEquals([book.size, book.has("alice"), book.has("bob")], [
+    1,
+    false,
+    true,
+  ]);
+});
+
+test("what is read from a file that fails opens nothing, and is told", async () => {
+  const { runtime, put, config, nowMs } = await makeBook();
+  put("alice", "openme", "one");
+  const file = await openFleetDatabase(runtime, config.state);
+  let fails = false;
+  const said: string[] = [];
+  const book = new FleetBook(
+    {
+      ...file,
+      prepare(sql) {
+        const statement = file.prepare(sql);
+        const guarded = <T>(act: () => T) => {
+          if (fails) throw new SystemError("EIO", "the disk is gone");
+          return act();
+        };
+        return {
+          run: (...values) => statement.run(...values),
+          get: (...values) => guarded(() => statement.get(...values)),
+          all: (...values) => guarded(() => statement.all(...values)),
+        };
+      },
+    },
+    () => config,
+    (what, why) => said.push(`${what}: ${why}`),
+  );
+  const fleet = { clients: book } as unknown as Fleet;
+  const [dialect] = await loadDialects(config, new Gpg(runtime), fleet);
+  fails = true;
+  const packet = SPOKEN.openme.seal("one", nowMs);
+  let opened = dialect!.open(packet, sceneAt(nowMs));
+  while (!opened.ok && opened.more) opened = opened.more();
+  assertEquals(opened.ok, false);
+  assertEquals(book.find("openme", bytesOf("any")), null);
+  assertEquals(said[0], "clients: the disk is gone");
 });
 
 test("so many are searched that it takes long: it is told", async () => {
