@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { DialectName } from "../../lib/dialects/dialect.ts";
 import {
+  MAX_SEARCHES,
   MAX_WAITING_PACKETS,
   SHARES,
   Turns,
@@ -82,4 +83,20 @@ test("Turns: so many of a dialect wait, the oldest first, and no other's are les
     last = next;
   }
   assertEquals(last, -4);
+});
+
+test("Turns: a search that goes on is before those that came later, and no more than so many wait", () => {
+  const turns = new Turns<number>();
+  for (let at = 0; at < MAX_SEARCHES; at++) {
+    assert(turns.add("openme search", at));
+  }
+  assert(!turns.add("openme search", -1));
+  assert(
+    turns.add("openme", -2),
+    "other packets of the dialect wait elsewhere",
+  );
+  const taken = [turns.next(), turns.next()].filter((one) => one !== -2);
+  assertEquals(taken, [0]);
+  turns.again("openme search", 0);
+  assertEquals([turns.next(), turns.next()], [0, 1]);
 });

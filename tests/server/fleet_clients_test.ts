@@ -8,6 +8,7 @@ import {
   verifyingKeyOf,
 } from "../../lib/dialects/crypto/curve25519.ts";
 import type { DialectName, Opened } from "../../lib/dialects/dialect.ts";
+import { indexStart } from "../../lib/dialects/fwknop/keys.ts";
 import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
 import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
@@ -282,11 +283,15 @@ test("a search tries every client, a part at a time; the next packet's is over a
 });
 
 test("fwknop: HMACs of one length and several types are all tried", async () => {
-  const { put, open, nowMs } = await makeBook();
+  const { book, put, open, nowMs } = await makeBook();
   for (const type of ["sha256", "sha3-256", "md5"] as const) {
     const keys = { ...SPOKEN.fwknop.keys(type), hmac: type };
     put(type, "fwknop", type, { fwknop: keys });
   }
+  // Keys of one type come alone: those of another may have another size.
+  const start = indexStart("md5");
+  const only = book.after("fwknop", start, start, 10);
+  assertEquals(only.length, 1 + 64);
   for (const type of ["sha256", "sha3-256", "md5"] as const) {
     const { who } = await open("fwknop", fwknop(type, nowMs, type));
     assertEquals(who, type);
