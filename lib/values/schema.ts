@@ -75,11 +75,10 @@ export function text<T>(
   return {
     read(value, path, mistakes) {
       const words = typeof value === "number" ? String(value) : value;
-      const parsed = typeof words === "string" ? parse(words) : null;
+      const isText = typeof words === "string";
+      const parsed = isText ? parse(words) : null;
       if (parsed !== null) return parsed;
-      const hint = typeof words === "string"
-        ? options.hint?.(words)
-        : undefined;
+      const hint = isText ? options.hint?.(words) : undefined;
       return mistake(mistakes, path, wanted, value, { ...options, hint });
     },
     json: { type: ["string", "number"], description: wanted, ...options.json },
@@ -96,9 +95,7 @@ export const words: Schema<string> = text(
 export function oneOf<const W extends string>(
   words: readonly W[],
 ): Schema<W> {
-  const wanted = words.length < 2
-    ? words.join("")
-    : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  const wanted = words.join(", ").replace(/, ([^,]*)$/, " or $1");
   return {
     read(value, path, mistakes) {
       const found = words.find((word) => word === value);
@@ -131,11 +128,9 @@ export const anything: Schema<unknown> = {
 export function list<T>(entry: Schema<T>): Schema<readonly T[]> {
   return {
     read(value, path, mistakes) {
-      if (!Array.isArray(value)) {
-        return mistake(mistakes, path, "a list", value);
-      }
-      if (value.length === 0) {
-        return mistake(mistakes, path, "a list with at least one entry", value);
+      if (!Array.isArray(value) || value.length === 0) {
+        const filled = Array.isArray(value) ? " with at least one entry" : "";
+        return mistake(mistakes, path, `a list${filled}`, value);
       }
       return value.map((item, index) =>
         entry.read(item, at(path, index), mistakes)
@@ -190,12 +185,12 @@ export function object<F extends Fields>(
       let whole = true;
       const read: Record<string, unknown> = {};
       for (const [key, field] of Object.entries(fields)) {
-        const there = Object.hasOwn(mapping, key);
-        const found = there
-          ? field.schema.read(mapping[key], at(path, key), mistakes)
-          : undefined;
-        if (!there && field.needed) {
-          mistakes.push({ path: at(path, key), text: "is missing" });
+        const place = at(path, key);
+        let found: unknown;
+        if (Object.hasOwn(mapping, key)) {
+          found = field.schema.read(mapping[key], place, mistakes);
+        } else if (field.needed) {
+          mistakes.push({ path: place, text: "is missing" });
         }
         read[key] = found === undefined ? field.fallback : found;
         whole &&= read[key] !== undefined;
@@ -293,18 +288,15 @@ export function configError(
 /** The path of an entry of a mapping or a list. */
 export function at(path: string, key: string | number): string {
   if (typeof key === "number") return `${path}[${key}]`;
-  const name = /^[\w.-]{1,64}$/.test(key) || key === "(hidden)"
-    ? key
-    : show(key);
+  const isPlain = /^[\w.-]{1,64}$/.test(key) || key === "(hidden)";
+  const name = isPlain ? key : show(key);
   return path === "" ? name : `${path}.${name}`;
 }
 
 /** A found value, in double quotes; of lists and mappings only what they are. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return "nothing";
-  if (Array.isArray(value)) {
-    return value.length === 0 ? "an empty list" : "a list";
-  }
+  if (Array.isArray(value)) return value.length ? "a list" : "an empty list";
   if (value instanceof Date) return `"${String(value.getTime())}"`;
   if (typeof value === "object") return "a mapping";
   const words = String(value);
