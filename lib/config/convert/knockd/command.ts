@@ -4,11 +4,14 @@
  * @module
  */
 
+import { knownPlaceholders } from "../../../firewall/command/programs.ts";
+import { ConfigError } from "../../../values/errors.ts";
 import {
   formatPortRange,
   parsePortRange,
   type PortRange,
 } from "../../../values/ports.ts";
+import type { KnockdConf } from "./conf.ts";
 import { type FilterCommand, readFirewallCommand, type Tool } from "./rule.ts";
 import { readParts, WHOLE, words } from "./shell.ts";
 
@@ -174,4 +177,31 @@ function merge(
 function portsOf(rules: readonly FilterCommand[]): PortRange[] {
   const all = rules.flatMap(({ ports }) => ports.map(formatPortRange));
   return [...new Set(all)].map((text) => parsePortRange(text)!);
+}
+
+/** Throws ConfigError for commands that no configuration of ours can hold. */
+export function refuseCommands({ doors }: KnockdConf, file: string): void {
+  const found: string[] = [];
+  for (const { name, line, notUtf8, start, start6, stop, stop6 } of doors) {
+    for (const number of notUtf8) {
+      found.push(
+        `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
+          "another file here",
+      );
+    }
+    const [braces] = knownPlaceholders(
+      [start, start6, stop, stop6].filter((text) => text !== null),
+    );
+    if (braces !== undefined) {
+      found.push(
+        `${file}: line ${line}: section "${name}" has "${braces}" in a ` +
+          "command, which is a placeholder here",
+      );
+    }
+  }
+  if (found.length === 0) return;
+  throw new ConfigError(
+    found,
+    "put the command into a script, and name that in its place",
+  );
 }

@@ -6,7 +6,7 @@
 
 import { MAX_HITS } from "../../../sequences/sequence.ts";
 import { parseAddress } from "../../../values/address.ts";
-import { ConfigError } from "../../../values/errors.ts";
+import { caught, ConfigError } from "../../../values/errors.ts";
 import type { Protocol } from "../../../values/ports.ts";
 
 /** A port as it stands in a file: 0 is possible, and never right. */
@@ -148,6 +148,11 @@ function readDirective(
   readFile: ReadFile,
   refuse: (words: string) => never,
 ): void {
+  const command = COMMANDS[key];
+  if (command) {
+    door[command] = value;
+    return;
+  }
   switch (key) {
     case "SEQUENCE":
       door.ports = readPorts(value, refuse);
@@ -168,20 +173,6 @@ function readDirective(
     case "CMD_TIMEOUT":
       door.cmdTimeout = atoi(value);
       return;
-    case "START_COMMAND":
-    case "COMMAND":
-      door.start = value;
-      return;
-    case "START_COMMAND_6":
-    case "COMMAND_6":
-      door.start6 = value;
-      return;
-    case "STOP_COMMAND":
-      door.stop = value;
-      return;
-    case "STOP_COMMAND_6":
-      door.stop6 = value;
-      return;
     case "TARGET":
       door.target = parseAddress(value) ??
         refuse(`target must be an address, got "${value}"`);
@@ -193,6 +184,18 @@ function readDirective(
       refuse(`unknown key "${key}"`);
   }
 }
+
+/** Keys of commands. */
+const COMMANDS: Readonly<
+  Record<string, "start" | "start6" | "stop" | "stop6" | undefined>
+> = {
+  START_COMMAND: "start",
+  COMMAND: "start",
+  START_COMMAND_6: "start6",
+  COMMAND_6: "start6",
+  STOP_COMMAND: "stop",
+  STOP_COMMAND_6: "stop6",
+};
 
 function readPorts(
   text: string,
@@ -227,18 +230,14 @@ function oddPorts(text: string): string[] {
 function readOneTime(bytes: Uint8Array): DoorPort[][] {
   return cutLines(bytes).map(({ text }) => trim(text))
     .filter((line) => line !== "" && !line.startsWith("#"))
-    .flatMap((line) => {
-      const ports: DoorPort[][] = [];
-      try {
-        ports.push(readPorts(line, () => {
+    .flatMap((line) =>
+      // knockd passes over a line that it cannot read.
+      caught(RangeError, () => [
+        readPorts(line, () => {
           throw new RangeError(line);
-        }));
-      } catch (error) {
-        // knockd passes over a line that it cannot read.
-        if (!(error instanceof RangeError)) throw error;
-      }
-      return ports;
-    });
+        }),
+      ], () => [])
+    );
 }
 
 function readFlags(

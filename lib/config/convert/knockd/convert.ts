@@ -1,9 +1,7 @@
 /** knockd.conf -> our configuration: sequences and services. */
 
 import { MAX_OPENED_PORTS } from "../../../firewall/nft/sequences/rules.ts";
-import { knownPlaceholders } from "../../../firewall/command/programs.ts";
 import { formatHit } from "../../../sequences/sequence.ts";
-import { ConfigError } from "../../../values/errors.ts";
 import {
   formatPortRange,
   onePort,
@@ -16,10 +14,9 @@ import { formatDuration } from "../../../values/time.ts";
 import { scalar } from "../../../values/yaml.ts";
 import { MAX_WITHIN_SECONDS } from "../../shape.ts";
 import { type Converted, formatServer } from "../converted.ts";
-import { commandArgv } from "./command.ts";
+import { commandArgv, refuseCommands } from "./command.ts";
 import {
   type DoorPort,
-  type KnockdConf,
   type KnockdDoor,
   type ReadFile,
   readKnockdConf,
@@ -32,6 +29,7 @@ import {
   doorWarnings,
   effectOf,
   OPEN_SECONDS,
+  ordersOf,
   pairDoors,
 } from "./doors.ts";
 import type { Tool } from "./rule.ts";
@@ -107,33 +105,6 @@ export function convertKnockd(
   return { text: writer.text(file), warnings, files: new Map() };
 }
 
-/** Throws ConfigError for commands that no configuration of ours can hold. */
-function refuseCommands({ doors }: KnockdConf, file: string): void {
-  const found: string[] = [];
-  for (const { name, line, notUtf8, start, start6, stop, stop6 } of doors) {
-    for (const number of notUtf8) {
-      found.push(
-        `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
-          "another file here",
-      );
-    }
-    const [braces] = knownPlaceholders(
-      [start, start6, stop, stop6].filter((text) => text !== null),
-    );
-    if (braces !== undefined) {
-      found.push(
-        `${file}: line ${line}: section "${name}" has "${braces}" in a ` +
-          "command, which is a placeholder here",
-      );
-    }
-  }
-  if (found.length === 0) return;
-  throw new ConfigError(
-    found,
-    "put the command into a script, and name that in its place",
-  );
-}
-
 class Writer {
   readonly warnings: string[] = [];
   readonly #names = new Set<string>();
@@ -161,47 +132,30 @@ class Writer {
 
   /** True if a door can be knocked at all; warns where it cannot. */
   isUsable({ name, door }: ConvertedEntry): boolean {
-    const all = (door.oneTime ?? [door.ports]).flat();
-    if (all.some(({ port }) => port === 0)) {
-      this.#warn(
-        name,
-        "has port 0, which knockd reads where there is no number, such as a " +
-          "service's name or nothing behind a comma: it is left out",
-      );
-      return false;
-    }
-    const flags = door.tcpFlags;
-    const isBoth = flags.some((flag) => flags.includes(`!${flag}`));
-    if (!isBoth || all.every(({ protocol }) => protocol === "udp")) return true;
-    this.#warn(
-      name,
-      "wants a flag to be both set and clear, which no packet is: it is left " +
-        "out",
-    );
-    return false;
+    const why = whyUnusable(door);
+    if (why !== null) this.#warn(name, `${why}: it is left out`);
+    return why === null;
   }
 
   /** Notes the ports that a door opens and knocks at. */
-  note({ door, effect: { opening }, closer }: ConvertedEntry): void {
-    this.#hits.push(
-      ...(door.oneTime ?? [door.ports]).flat(),
-      ...closer?.ports ?? [],
-    );
+  note(entry: ConvertedEntry): void {
+    const { opening } = entry.effect;
+    this.#hits.push(...ordersOf(entry).flat());
     if (opening?.action === "open") this.#opened.push(...opening.ports);
   }
 
   /** Writes a door; with it the one that closes it. */
-  add({ name, door, effect, closer }: ConvertedEntry): void {
+  add(entry: ConvertedEntry): void {
+    const { name, door, effect, closer } = entry;
     const { opening, seconds } = effect;
     const opens = opening?.action === "open";
-    const within = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0);
+    const longest = Math.max(door.seqTimeout, closer?.seqTimeout ?? 0, 1);
+    const within = Math.min(MAX_WITHIN_SECONDS, longest);
     const lines: string[] = [
       door.oneTime
         ? `one_time: [${door.oneTime.map(hitsText).join(", ")}]`
         : `knock: ${hitsText(door.ports)}`,
-      `within: ${
-        formatDuration(Math.min(MAX_WITHIN_SECONDS, Math.max(1, within)))
-      }`,
+      `within: ${formatDuration(within)}`,
     ];
     if (opens) {
       lines.push(`open: [${this.#serviceNames(opening.ports).join(", ")}]`);
@@ -211,18 +165,12 @@ class Writer {
       lines.push(
         `for: ${formatDuration(clampSeconds(seconds ?? OPEN_SECONDS))}`,
       );
-      for (const key of ["run", "runAfter"] as const) {
-        if (effect[key] === "") continue;
-        const argv = commandArgv(effect[key]).map(scalar).join(", ");
-        lines.push(`${key === "run" ? "run" : "run_after"}: [${argv}]`);
-      }
+      if (effect.run) lines.push(program("run", effect.run));
+      if (effect.runAfter) lines.push(program("run_after", effect.runAfter));
     }
     if (closer) lines.push(`close: ${hitsText(closer.ports)}`);
     const runs = !opens && addPrograms(door, lines);
-    const hits = [
-      ...(door.oneTime ?? [door.ports]).flat(),
-      ...closer?.ports ?? [],
-    ];
+    const hits = ordersOf(entry).flat();
     const flags = hits.some(({ protocol }) => protocol === "tcp")
       ? ownFlags(door.tcpFlags)
       : null;
@@ -256,9 +204,7 @@ class Writer {
           "(watch: sniff)",
       );
     }
-    for (const words of doorWarnings({ door, name, effect, closer }, runs)) {
-      this.#warn(name, words);
-    }
+    for (const words of doorWarnings(entry, runs)) this.#warn(name, words);
   }
 
   text(file: string): string {
@@ -360,17 +306,13 @@ chain: ${family} ${table} knock`;
   }
 }
 
-/** Writes the programs that a door runs; whether there are any. */
+/** Writes the programs that a door runs; true if there are any. */
 function addPrograms(door: KnockdDoor, lines: string[]): boolean {
   const add = (key: string, command: string | null) => {
-    if (command === null) return false;
+    if (command) lines.push(program(key, command));
     // An empty one for IPv6 means that nothing is run.
-    if (command === "") {
-      if (key.endsWith("6")) lines.push(`${key}: false`);
-      return false;
-    }
-    lines.push(`${key}: [${commandArgv(command).map(scalar).join(", ")}]`);
-    return true;
+    else if (command === "" && key.endsWith("6")) lines.push(`${key}: false`);
+    return Boolean(command);
   };
   const starts = add("run", door.start);
   const starts6 = add("run_ipv6", door.start6);
@@ -381,6 +323,23 @@ function addPrograms(door: KnockdDoor, lines: string[]): boolean {
     lines.push(`for: ${formatDuration(clampSeconds(door.cmdTimeout))}`);
   }
   return true;
+}
+
+function program(key: string, command: string): string {
+  return `${key}: [${commandArgv(command).map(scalar).join(", ")}]`;
+}
+
+/** Why a door cannot be knocked at; null if it can. */
+function whyUnusable({ oneTime, ports, tcpFlags }: KnockdDoor): string | null {
+  const all = (oneTime ?? [ports]).flat();
+  if (all.some(({ port }) => port === 0)) {
+    return "has port 0, which knockd reads where there is no number, such as " +
+      "a service's name or nothing behind a comma";
+  }
+  const isBoth = tcpFlags.some((flag) => tcpFlags.includes(`!${flag}`));
+  return isBoth && all.some(({ protocol }) => protocol === "tcp")
+    ? "wants a flag to be both set and clear, which no packet is"
+    : null;
 }
 
 function rangeOf({ protocol, port }: DoorPort): PortRange {

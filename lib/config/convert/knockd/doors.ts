@@ -31,16 +31,17 @@ export interface ConvertedEntry {
   readonly closer: KnockdDoor | null;
 }
 
+/** The sequences of a door, the one that closes it last. */
+export function ordersOf(
+  { door, closer }: ConvertedEntry,
+): readonly (readonly DoorPort[])[] {
+  return [...door.oneTime ?? [door.ports], ...closer ? [closer.ports] : []];
+}
+
 /** A door whose commands stay commands, and why. */
 export function asCommands(...notes: readonly string[]): Effect {
-  return {
-    opening: null,
-    family: null,
-    seconds: null,
-    run: "",
-    runAfter: "",
-    notes,
-  };
+  const nothing = { opening: null, family: null, seconds: null };
+  return { ...nothing, run: "", runAfter: "", notes };
 }
 
 /** Reads the effect of a door's commands. */
@@ -56,19 +57,18 @@ export function effectOf(door: KnockdDoor): Effect {
       : asCommands();
   }
   // The commands for IPv6 must do the same, or they are not carried over.
-  if (!start6.opening || !sameOpening(opening, start6.opening)) {
+  const opening6 = start6.opening;
+  if (
+    !opening6 || !sameOpening(opening, opening6) || start.rest !== start6.rest
+  ) {
     return asCommands("stays a command: another one runs for IPv6");
   }
-  const rest = start.rest === start6.rest ? start.rest : null;
-  if (rest === null) {
-    return asCommands("stays a command: another one runs for IPv6");
-  }
-  const variant = opening.variant ?? start6.opening.variant;
-  if (!opening.families.includes(4) && !start6.opening.families.includes(6)) {
+  const variant = opening.variant ?? opening6.variant;
+  if (!opening.families.includes(4) && !opening6.families.includes(6)) {
     return asCommands("stays a command: it opens for no address");
   }
   const notes = opening.action === "close" ? [] : [
-    ...(opening.appended || start6.opening.appended)
+    ...(opening.appended || opening6.appended)
       ? [
         "its rule was appended behind others (-A, or a position), which may " +
         "drop the port first; here it comes first",
@@ -79,11 +79,11 @@ export function effectOf(door: KnockdDoor): Effect {
       `"iptables -V" shows the other kind, the port stays closed`,
     ],
   ];
-  const lacksProtocol = opening.lacksProtocol || start6.opening.lacksProtocol;
+  const lacksProtocol = opening.lacksProtocol || opening6.lacksProtocol;
   const common = {
     opening: { ...opening, lacksProtocol },
-    family: familyOf(opening, start6.opening),
-    run: rest,
+    family: familyOf(opening, opening6),
+    run: start.rest,
   };
   if (!door.stop && !door.stop6) {
     return { ...common, seconds: opening.seconds, runAfter: "", notes };
@@ -102,7 +102,7 @@ export function effectOf(door: KnockdDoor): Effect {
     );
   }
   const exact = isExact(stop.opening!, opening) &&
-    isExact(stop6.opening!, start6.opening);
+    isExact(stop6.opening!, opening6);
   return {
     ...common,
     seconds: door.cmdTimeout,
@@ -228,16 +228,14 @@ const TINY_TIMEOUT = 1;
 
 /** Warnings about a door; `runs`: it runs programs of its own. */
 export function doorWarnings(
-  { door, effect, closer }: ConvertedEntry,
+  entry: ConvertedEntry,
   runs: boolean,
 ): string[] {
+  const { door, effect, closer } = entry;
   const found = [...effect.notes];
   const { opening, seconds } = effect;
   const warn = (words: string) => void found.push(words);
-  const all = [
-    ...door.oneTime ?? [door.ports],
-    ...closer ? [closer.ports] : [],
-  ];
+  const all = ordersOf(entry);
   if (all.some(isAscending)) {
     warn("its ports ascend: a scan in ascending order completes it");
   }
@@ -297,19 +295,13 @@ export function doorWarnings(
   if (opening?.action === "open") return found;
   if (!runs) warn("runs nothing: it is only recorded in the history");
   const commands = [door.start, door.start6, door.stop, door.stop6];
-  const argvs = commands.filter((text) => text).map((text) =>
-    commandArgv(text!)
-  );
-  if (argvs.some(([program]) => program === "/bin/sh")) {
+  if (commands.some((text) => text && commandArgv(text)[0] === "/bin/sh")) {
     warn("its command needs a shell: check how it quotes {address}");
   }
   if (runs) warn(`its command runs ${AS_SERVER}`);
   if (runs && (door.stop || door.stop6)) {
-    warn(
-      "if the server is killed, its stop command runs at the next start",
-    );
-  }
-  if (runs && !door.stop && !door.stop6 && opening?.action !== "close") {
+    warn("if the server is killed, its stop command runs at the next start");
+  } else if (runs && opening?.action !== "close") {
     warn("nothing undoes its command");
   }
   return found;
