@@ -106,6 +106,27 @@ fleetTest(
   },
 );
 
+/** Writes more than a restored engine will in this test, and waits until all gateways have seen it. */
+async function writeMany(stage: FleetStage): Promise<void> {
+  const servers = stage.servers.join(",");
+  const put = `etcdctl --endpoints ${servers} put probe`;
+  const loop = `for n in $(seq 200); do ${put} $n >/dev/null; done`;
+  const { code, stderr } = await stage.onClient(
+    ["env", "ETCDCTL_API=3", "sh", "-e"],
+    `${loop}\n`,
+  );
+  assertEquals(code, 0, stderr);
+  const said = await stage.etcdctl("get", "probe", "-w", "json");
+  const { revision } = JSON.parse(said.stdout).header;
+  await until("all gateways have seen them", async () => {
+    const { stdout } = await stage.admin(1, "fleet", "status", "--json");
+    const { gateways } = JSON.parse(stdout);
+    return gateways.every((one: { revision: number }) =>
+      one.revision >= revision
+    );
+  });
+}
+
 const [, RESTORE] = blocksOf("Backups") as [string, string];
 
 /** Restores the data of all nodes, which do not run, from knock.db in the folder, as docs/fleet.md says. */
@@ -127,7 +148,7 @@ async function restore(stage: FleetStage, token: string): Promise<void> {
 for (
   const [kind, token] of [
     ["with a token of its own", "knock-2"],
-    // Its cluster id is that of before: the revision tells.
+    // Its cluster id is that of before: a revision that goes back far tells.
     ["with the token of before", "etcd-cluster"],
   ] as const
 ) {
@@ -162,6 +183,7 @@ for (
       const isStopped = token === "knock-2";
       if (isStopped) assertEquals(await stage.signal(3, "SIGTERM"), 0);
 
+      if (!isStopped) await writeMany(stage);
       for (const node of NODES) await stage.signalEngine(node, "SIGKILL");
       await restore(stage, token);
       const options = ["--initial-cluster-token", token];
