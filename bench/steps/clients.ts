@@ -14,13 +14,28 @@ import { runtime } from "../../tests/fakes/runtime.ts";
 const COUNTS = { "10": 10, "10k": 10_000, "1m": 1_000_000 } as const;
 const QUICK_COUNT = 1000;
 
+/** Clients of the dialects of other tools, among which a packet's is searched or, in OpenSPA, looked up. */
+const SEARCHED = [
+  ["openme", { "10": 10, "1k": 1000, "10k": 10_000 }],
+  ["fwknop", { "10": 10, "1k": 1000, "10k": 10_000, "100k": 100_000 }],
+  ["openspa", { "10": 10, "10k": 10_000 }],
+] as const;
+
 export const clients: Step = {
   name: "clients",
-  measures: Object.keys(COUNTS).flatMap((name) => [
-    `clients_${name}_rss_mb`,
-    `clients_${name}_start_s`,
-    `clients_${name}_opened_per_s`,
-  ]),
+  measures: [
+    ...Object.keys(COUNTS).flatMap((name) => [
+      `clients_${name}_rss_mb`,
+      `clients_${name}_start_s`,
+      `clients_${name}_opened_per_s`,
+    ]),
+    ...SEARCHED.flatMap(([dialect, counts]) =>
+      Object.keys(counts).flatMap((name) => [
+        `clients_${dialect}_${name}_stranger_ms`,
+        `clients_${dialect}_${name}_late_ms`,
+      ])
+    ),
+  ],
   peers: [],
   programs: [],
   inNamespaces: false,
@@ -32,23 +47,39 @@ export const clients: Step = {
       // Its file is of this fleet from then on: another's clients are forgotten.
       await startGateway(config);
       const filled = quick ? Math.min(count, QUICK_COUNT) : count;
-      const [program, ...args] = script(
-        "shared_clients.ts",
-        join(own, "state"),
-        `${filled}`,
+      const { opened_per_s: rate } = runScript(
+        ...["shared_clients.ts", join(own, "state"), `${filled}`],
       );
-      const ran = spawnSync(program!, args, { encoding: "utf8" });
-      if (ran.status !== 0) throw new Error(ran.stderr);
-      const { opened_per_s: rate } = JSON.parse(ran.stdout);
-      results.measure(`clients_${name}_opened_per_s`, rate);
+      results.measure(`clients_${name}_opened_per_s`, rate!);
       const { seconds, megabytes } = await startGateway(config);
       const kept = await countClients(join(own, "state"));
       if (kept !== filled) throw new Error(`${kept} clients of ${filled}`);
       results.measure(`clients_${name}_start_s`, seconds);
       results.measure(`clients_${name}_rss_mb`, megabytes);
     }
+    for (const [dialect, counts] of SEARCHED) {
+      for (const [name, count] of Object.entries(counts)) {
+        const own = join(folder, `clients-${dialect}-${name}`);
+        mkdirSync(own);
+        const filled = quick ? Math.min(count, QUICK_COUNT) : count;
+        const { stranger_ms, late_ms } = runScript(
+          ...["searched_clients.ts", own, dialect, `${filled}`],
+        );
+        const measure = `clients_${dialect}_${name}`;
+        results.measure(`${measure}_stranger_ms`, stranger_ms!);
+        results.measure(`${measure}_late_ms`, late_ms!);
+      }
+    }
   },
 };
+
+/** Runs a script of the bench; the figures that it prints. */
+function runScript(...words: string[]): Record<string, number> {
+  const [program, ...args] = script(...words as [string]);
+  const ran = spawnSync(program!, args, { encoding: "utf8" });
+  if (ran.status !== 0) throw new Error(ran.stderr);
+  return JSON.parse(ran.stdout);
+}
 
 /** Counts the clients in a gateway's file. */
 async function countClients(folder: string): Promise<number> {
