@@ -330,7 +330,7 @@ export class RunningServer {
     await this.#sequences.stop();
     await this.#reports.close();
     await this.#entrances.close();
-    await this.#receiver.settled();
+    await this.#receiver.stop();
     await this.#server.queue.settled();
     await this.#fleet?.stop();
     await this.#reports.end();

@@ -494,6 +494,21 @@ test("searches are bounded, and a client of late passes them", async () => {
   assertEquals(counts()["refused: replay"], 1);
 });
 
+test("a server that stops gives searches up, and opens what needs none", async () => {
+  const book = await makeBook();
+  const { put, open, nowMs } = book;
+  for (let at = 0; at < 200; at++) put(`client${at}`, "openme", `word ${at}`);
+  const { seal } = SPOKEN.openme;
+  await open("openme", seal("word 150", nowMs));
+  const { receiver, send, counts } = await serve(book);
+  for (let at = 0; at < 10; at++) send(seal(`stranger ${at}`, nowMs));
+  send(seal("word 150", nowMs));
+  await receiver.stop();
+  await new Promise((resolve) => setTimeout(resolve));
+  assertEquals(counts()["refused: rate"], 10);
+  assertEquals(counts()["fleet: unknown"], 1);
+});
+
 test("complaints: the same one once an hour, and a bounded number of each kind, for ever", async () => {
   const runtime = new FakeRuntime({ steps: "by hand" });
   const lines: string[] = [];

@@ -40,6 +40,7 @@ export class Receiver {
   readonly #opening = new Set<Promise<void>>();
   /** Resolves when no packet waits for its costly step; null when none does. */
   #working: Promise<void> | null = null;
+  #isStopping = false;
 
   constructor(server: Server) {
     this.#server = server;
@@ -69,6 +70,12 @@ export class Receiver {
   async settled(): Promise<void> {
     await this.#working;
     await Promise.all(this.#opening);
+  }
+
+  /** Resolves as {@linkcode settled}; searches for clients, which may take long, are given up. */
+  stop(): Promise<void> {
+    this.#isStopping = true;
+    return this.settled();
   }
 
   /** Goes on with a packet, until it is opened or refused, or needs a costly step. */
@@ -144,6 +151,10 @@ export class Receiver {
       attempt;
       attempt = this.#turns.next()
     ) {
+      if (this.#isStopping && attempt.more) {
+        this.#server.counters.add("refused: rate");
+        continue;
+      }
       const line = lineOf(attempt);
       this.#try(attempt, true);
       const startMs = nowMs;
