@@ -694,3 +694,56 @@ test("what is closed elsewhere while its claim is on its way is told again, or s
   assert(one.isOpen() && two.isOpen());
   assertEquals(grantsIn(cluster).length, 1);
 });
+
+test("what is closed elsewhere after a claim that was given up stays closed", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const identity = (byte: number) => ({
+    identity: new Uint8Array(16).fill(byte),
+  });
+  assertEquals((await one.knock(identity(1)))?.status, "done");
+  one.engine.deliver = () => UNKNOWN;
+  assertEquals(await one.knock(identity(2)), null);
+  await two.runtime.clock.advance(5000);
+  assertEquals((await two.knock(identity(3)))?.status, "done");
+  await settle();
+  const close = { action: "close", ...identity(4) } as const;
+  assertEquals((await two.knock(close))?.status, "done");
+  await settle();
+  assert(!one.isOpen() && !two.isOpen());
+  await one.beat();
+  assert(!one.isOpen() && !two.isOpen());
+  assertEquals(grantsIn(cluster), []);
+});
+
+for (const comes of ["late", "never"] as const) {
+  test(`what is closed elsewhere while a claim is on its way, which comes ${comes} and has no answer, stays closed`, async () => {
+    const cluster = new FakeCluster();
+    const one = await startGateway(cluster, "gw1");
+    const two = await startGateway(cluster, "gw2");
+    const identity = (byte: number) => ({
+      identity: new Uint8Array(16).fill(byte),
+    });
+    assertEquals((await one.knock(identity(1)))?.status, "done");
+    let goOn = () => {};
+    one.engine.deliver = (carryOut) =>
+      new Promise((resolve) =>
+        goOn = () => {
+          if (comes === "late") carryOut();
+          resolve(UNKNOWN);
+        }
+      );
+    const answer = one.knock(identity(2));
+    await settle();
+    const close = { action: "close", ...identity(3) } as const;
+    assertEquals((await two.knock(close))?.status, "done");
+    await settle();
+    assert(!one.isOpen() && !two.isOpen());
+    goOn();
+    assertEquals(await answer, null);
+    await one.beat();
+    assert(!one.isOpen() && !two.isOpen());
+    assertEquals(grantsIn(cluster), []);
+  });
+}

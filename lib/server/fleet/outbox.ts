@@ -38,7 +38,8 @@ interface Surroundings {
 
 /** A grant that is told with a claim. */
 interface Told {
-  readonly state: "asked" | "told" | "doubtful";
+  /** `dropped` is asked, and dropped by another gateway since. */
+  readonly state: "asked" | "dropped" | "told" | "doubtful";
   readonly grant: SharedGrant;
 }
 
@@ -58,9 +59,14 @@ export class Outbox {
   isAhead(id: string, isDropped: boolean): boolean {
     if (this.#wanted.has(id)) return true;
     const along = this.#along.get(id);
+    if (!along || !isDropped) return along !== undefined;
     // Another gateway may have dropped it after the claim had set it: it is told again.
-    if (isDropped && along?.state !== "doubtful") this.#along.delete(id);
-    return along !== undefined;
+    if (along.state === "told") return this.#along.delete(id);
+    if (along.state === "asked") {
+      this.#along.set(id, { ...along, state: "dropped" });
+    }
+    // Nobody knows whether anything newer comes: what was closed is closed.
+    return false;
   }
 
   /** Grants as they are set along with a claim, whose answer has to follow; null: they have to be told by themselves. */
@@ -88,12 +94,12 @@ export class Outbox {
   answered(entries: readonly LedgerEntry[], told: boolean | null): void {
     for (const [id, { untilMs }] of this.#keyed(entries)) {
       const along = this.#along.get(id);
-      if (along?.state !== "asked" || along.grant.untilMs !== untilMs) continue;
-      if (told === false) this.#along.delete(id);
-      else {
-        const state = told ? "told" : "doubtful";
-        this.#along.set(id, { ...along, state });
-      }
+      if (along?.state !== "asked" && along?.state !== "dropped") continue;
+      if (along.grant.untilMs !== untilMs) continue;
+      const state = told ? "told" : "doubtful";
+      if (told === false || (told && along.state === "dropped")) {
+        this.#along.delete(id);
+      } else this.#along.set(id, { ...along, state });
     }
   }
 
