@@ -2,39 +2,25 @@
 
 import type { Client } from "../../config/config.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
-import type { Endpoint } from "../../values/address.ts";
+import type { SharedKeys } from "../../dialects/keys.ts";
 import type { PortRange } from "../../values/ports.ts";
 import type { LedgerEntry } from "./ledger.ts";
 
 /** Clients that the fleet shares; none of them is kept in memory for long. */
-export interface SharedClients {
+export interface SharedClients
+  extends Pick<SharedKeys, "after" | "dialects" | "hasWeb"> {
   /** Finds a client by its name, with services and defaults of the active configuration; null where there is none that is valid. */
   get(name: string): Client | null;
   has(name: string): boolean;
   /** Finds the client with an index of a dialect: see ClientPart. */
   find(dialect: DialectName, index: Uint8Array): Client | null;
-  /** Returns the next indexes after one: see SharedKeys. */
-  after(
-    dialect: DialectName,
-    index: Uint8Array,
-    start: Uint8Array,
-    most: number,
-  ): Uint8Array;
   /** Clients whose packets were opened of late. */
   readonly recent: {
-    of(dialect: DialectName, source: Endpoint | undefined): Uint8Array[];
-    note(
-      dialect: DialectName,
-      index: Uint8Array,
-      source: Endpoint | undefined,
-    ): void;
+    readonly of: SharedKeys["likely"];
+    readonly note: SharedKeys["note"];
   };
   /** Clients that no index finds; a bounded number. */
   readonly listed: readonly Client[];
-  /** The dialects that any of them has keys of. */
-  readonly dialects: readonly DialectName[];
-  /** True if any of them may knock from a browser. */
-  readonly hasWeb: boolean;
 }
 
 /** Identity to claim, and what it is of. */
