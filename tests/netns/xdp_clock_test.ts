@@ -32,7 +32,7 @@ const [KEY, PSK] = [bytesOf("client"), bytesOf("psk")];
 
 test(
   `knocks pass XDP in each of ${WINDOWS} windows, and none too early or late`,
-  { skip },
+  { skip, timeout: 60_000 },
   async () => {
     if (reason !== null) throw new Error(`cannot run: ${reason}`);
     const runtime = new FakeRuntime({ steps: "by hand" });

@@ -52,7 +52,7 @@ function judge(bpf: Bpf, filter: Filter, frame: Uint8Array): Verdict {
 
 test(
   "XDP's program drops what cannot be a knock, alone",
-  { skip },
+  { skip, timeout: 60_000 },
   async () => {
     await withFilter((bpf, filter) => {
       filter.set(
@@ -68,7 +68,7 @@ test(
 
 test(
   "XDP's program looks up tags and addresses as they are now",
-  { skip },
+  { skip, timeout: 60_000 },
   async () => {
     await withFilter((bpf, filter) => {
       const verdicts = (tag: Uint8Array) =>
@@ -101,7 +101,7 @@ test(
 
 test(
   "a program that the verifier refuses is an error with its log",
-  { skip },
+  { skip, timeout: 60_000 },
   async () => {
     await withFilter((bpf) => {
       // It reads a register that nothing has set.
