@@ -105,7 +105,7 @@ export function parseOptions(
   const alias = Object.fromEntries(
     lines.filter(({ short }) => short).map(({ long, short }) => [short, long]),
   );
-  const parsed = parseArgs(joinNegatives(args, lines), {
+  const parsed = parseArgs(joinDashed(args, lines), {
     boolean: known.filter((name) => !valued.includes(name)),
     string: [...valued, "_"],
     collect: valued,
@@ -147,8 +147,11 @@ export function parseOptions(
   };
 }
 
-/** Arguments with a negative number joined to the option before it: its value, and no option. */
-function joinNegatives(
+/** A negative number, or a key: one in 64 begins with a dash. An option is one letter, or has two dashes. */
+const DASHED_VALUE = /^-(\d|[\w-]{42}$)/;
+
+/** Arguments with a value that begins with a dash joined to the option before it. */
+function joinDashed(
   args: readonly string[],
   lines: readonly OptionLine[],
 ): string[] {
@@ -159,7 +162,7 @@ function joinNegatives(
   const joined: string[] = [];
   for (const arg of args) {
     const before = joined.at(-1);
-    if (/^-\d/.test(arg) && before !== undefined && takes.has(before)) {
+    if (DASHED_VALUE.test(arg) && before !== undefined && takes.has(before)) {
       joined.splice(-1, 1, `${before}=${arg}`);
     } else joined.push(arg);
   }

@@ -72,6 +72,21 @@ test("run() add takes a public key, and the private one is nowhere", async () =>
   assertEquals(client!.open.length, 2);
 });
 
+for (const first of [[0xf8], [0xfb, 0xef]]) {
+  const key = new Uint8Array(32).fill(9);
+  key.set(first);
+  const words = formatBase64url(key);
+  for (const args of [["--key", words], ["-k", words], [`--key=${words}`]]) {
+    test(`run() add takes a public key that begins with a dash: ${args.join(" ")}`, async () => {
+      const runtime = machine();
+      assert(words.startsWith("-"));
+      assertEquals(await run(["add", "a", ...args], runtime), 0);
+      const [client] = loadConfig(runtime, FILE).clients;
+      assertEquals(client!.knock!.key, key);
+    });
+  }
+}
+
 const hosts: [
   name: string,
   text: string,
