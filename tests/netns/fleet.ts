@@ -477,7 +477,12 @@ ${clients.map((line) => `  ${line}\n`).join("")}`,
   #run(node: NodeId, words: readonly string[], stdin = ""): Promise<Said> {
     const profiles = join(this.folder, `profiles-${node}.yaml`);
     const program = scriptCommand("../../main.ts", ...words);
-    const env = ["env", `KNOCK_PROFILES=${profiles}`];
+    const memory = join(this.folder, "memory");
+    const env = [
+      "env",
+      `KNOCK_PROFILES=${profiles}`,
+      `XDG_STATE_HOME=${memory}`,
+    ];
     return this.onClient([...env, ...program], stdin);
   }
 

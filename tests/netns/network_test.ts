@@ -155,7 +155,16 @@ services: { ssh: { listen: tcp/2200, to: "10.77.0.1:22" } }`,
       const log = await program.admin("log", "--json");
       assertMatch(log.stdout, /"address": ?"10\.77\.0\.0\/28"/);
       const said = await program.client(["alice", "--json"]);
-      assertEquals(JSON.parse(said.stdout).address, "10.77.0.0");
+      // The client remembers it for its own, and names it the next time.
+      assertEquals(JSON.parse(said.stdout).address, A);
+      assertEquals((await program.client(["alice", "--json"])).code, 0);
+      const { counters } = JSON.parse(
+        (await program.admin("status", "--json")).stdout,
+      );
+      assertEquals([counters.received, counters.refused_address], [
+        3,
+        undefined,
+      ]);
       // Another address of the same network closes it for all.
       const closed = await program.client(["close", "alice", "--from", B]);
       assertEquals(closed.code, 0, closed.stderr);

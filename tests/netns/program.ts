@@ -180,6 +180,7 @@ export class Program {
       [
         "env",
         `KNOCK_PROFILES=${profiles}`,
+        `XDG_STATE_HOME=${join(this.folder, "memory")}`,
         ...scriptCommand("../../main.ts", ...args),
       ],
       stdin,

@@ -47,8 +47,9 @@ export async function carryOut(
   }
   const { change } = decision;
   const { client, ports, seconds } = change;
-  // Of a network its first address: there is no room for its length.
-  const address = change.address.replace(/\/.*/, "");
+  // Of a network the client's own address: there is no room for its length, and
+  // what a reply names the client takes for its own.
+  const address = change.reported ?? change.address;
   tellOpening(server, change);
   const isDone = change.run !== null
     // Not in the queue: nothing waits for a long command.

@@ -34,6 +34,8 @@ export interface Change extends Subject {
   readonly run: string | null;
   /** True if it opens for less time than was asked for. */
   readonly capped?: boolean;
+  /** Address that the reply names, within the network that `address` may be; absent: the same. */
+  readonly reported?: string;
   /** True when the kernel has done it by itself already. */
   readonly inKernel: boolean;
   /** The ledger's entries for these ports as they were before. */

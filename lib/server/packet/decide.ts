@@ -170,7 +170,10 @@ function judgeAndRecord(
     const capped = action === "open" &&
       seconds < (request.seconds || client.forSeconds);
     const granted = { action, address, ports, to, run, seconds, capped };
-    const change = { ...asked, ...granted, inKernel: false };
+    const change = {
+      ...{ ...asked, ...granted },
+      ...{ inKernel: false, reported: asked.address },
+    };
     // Of hosts behind this machine, none may be of this IP version.
     if (action === "open" && entriesOf(server, change, nowMs).length === 0) {
       return refuse(server, client, asked, "nothing to open", nowMs);
