@@ -32,7 +32,8 @@ export const fleet: Step = {
     const stage = new FleetStage();
     try {
       await stage.make();
-      const clients = [stage.clientLine()];
+      // One service, as in the row of a single host.
+      const clients = [stage.clientLine("alice", stage.alice, "open: [ssh]")];
       for (const node of NODES) stage.configure(node, { clients });
       await stage.startEngines();
       await stage.startAll();

@@ -25,12 +25,19 @@ export class FakeCluster {
   isSilent = false;
 
   set(key: string, value: string | null): void {
+    this.write([{ key, value }]);
+  }
+
+  /** Sets keys in one write, which is told as one. */
+  write(changes: readonly KeyValue[]): void {
     this.revision++;
-    this.writes.push(key);
-    this.revisions.set(key, this.revision);
-    if (value === null) this.keys.delete(key);
-    else this.keys.set(key, value);
-    for (const engine of this.engines) engine.tell(key, value);
+    for (const { key, value } of changes) {
+      this.writes.push(key);
+      this.revisions.set(key, this.revision);
+      if (value === null) this.keys.delete(key);
+      else this.keys.set(key, value);
+    }
+    for (const engine of this.engines) engine.tell(changes);
   }
 
   /** Loses all data, as an engine that was emptied. */
@@ -94,12 +101,9 @@ export class FakeEngine implements FleetEngine {
       if (holder !== undefined && holder !== value) {
         return { state: "taken", holder };
       }
-      this.#cluster.set(key, value);
       const isSet = along !== null && !this.isAlone && fence !== null &&
         revisions.get(fence[0]) === fence[1];
-      for (const { key, value } of isSet ? along.pairs : []) {
-        this.#cluster.set(key, value);
-      }
+      this.#cluster.write([{ key, value }, ...isSet ? along.pairs : []]);
       return { state: "ours", along: isSet };
     });
   }
@@ -154,12 +158,14 @@ export class FakeEngine implements FleetEngine {
     this.#readAll();
   }
 
-  tell(key: string, value: string | null): void {
+  tell(changes: readonly KeyValue[]): void {
     if (this.isDown) return;
     const { revision } = this.#cluster;
     for (const { name, reader } of this.#watched) {
-      const isIn = name.endsWith("/") ? key.startsWith(name) : key === name;
-      if (isIn) reader.changed([{ key, value }], String(revision));
+      const told = changes.filter(({ key }) =>
+        name.endsWith("/") ? key.startsWith(name) : key === name
+      );
+      if (told.length > 0) reader.changed(told, String(revision));
     }
   }
 

@@ -22,6 +22,7 @@ import { makeClient, makeConfig, makeRequest } from "../fakes/fixtures.ts";
 
 const SOURCE = "203.0.113.9";
 const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
+const WEB = { protocol: "tcp", first: 8080, last: 8090 } as const;
 const SECRET = new Uint8Array(32).fill(5);
 const RANDOM = new Uint8Array(16).fill(6);
 
@@ -38,8 +39,10 @@ class FakeFirewall implements Firewall {
   };
   /** True for one whose kernel refuses every change. */
   isBroken = false;
+  changes = 0;
   change = (touched: readonly Grant[], live: readonly Grant[]) => {
     if (this.isBroken) return Promise.reject(new FirewallError("no kernel"));
+    this.changes++;
     for (const one of touched) this.open_.delete(this.#key(one));
     for (const one of openAmong(touched, live)) this.open_.add(this.#key(one));
     return Promise.resolve();
@@ -525,6 +528,36 @@ test("the others are told with the claim, before this one's firewall has opened"
 /** Times that a key was written. */
 const writesOf = ({ writes }: FakeCluster, key: string) =>
   writes.filter((one) => one === key).length;
+
+test("what one knock opens is opened by one change at the others, too", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  const clients = [makeClient({ open: [SSH] })];
+  const three = await startGateway(cluster, "gw3", { clients });
+  assertEquals((await one.knock({ ports: [SSH, WEB] }))?.status, "done");
+  await settle();
+  assertEquals([one.firewall.changes, two.firewall.changes], [1, 1]);
+  assertEquals(one.firewall.open_, two.firewall.open_);
+  assertEquals([...three.firewall.open_], [`${SOURCE} tcp/22`]);
+});
+
+for (const lengths of [[30, 60], [60, 30]]) {
+  test(`a gateway that starts opens what two others gave for ${lengths} s, once and for the longest`, async () => {
+    const cluster = new FakeCluster();
+    const one = await startGateway(cluster, "gw1");
+    const two = await startGateway(cluster, "gw2");
+    await one.knock({ seconds: lengths[0]! });
+    await two.knock({ seconds: lengths[1]! });
+    await settle();
+    assertEquals(grantsIn(cluster).length, 2);
+    const three = await startGateway(cluster, "gw3");
+    const nowMs = three.runtime.nowMs();
+    const live = three.store.ledger.live(nowMs);
+    assertEquals(live.map(({ untilMs }) => untilMs), [nowMs + 60_000]);
+    assertEquals(three.firewall.changes, 1);
+  });
+}
 
 test("an engine that sets nothing along with a claim is told afterwards", async () => {
   const cluster = new FakeCluster();

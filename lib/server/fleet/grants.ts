@@ -178,32 +178,64 @@ export const GRANT_REST_MS = 60_000;
 /** Difference by which two ends of the same grant may differ, milliseconds. */
 const SAME_MS = 1500;
 
-/** Opens what another gateway granted, if this one would have, too. */
-export function openShared(server: Server, grant: SharedGrant): void {
-  const { runtime, store, counters, events, limit } = server;
-  const nowMs = runtime.nowMs();
+type Opening = Omit<Change, "before">;
+
+/** Opens what other gateways granted, if this one would have, too: what one knock opened there, in one change. */
+export function openShared(
+  server: Server,
+  grants: readonly SharedGrant[],
+): void {
+  const nowMs = server.runtime.nowMs();
+  const opened = new Map<string, Opening[]>();
+  // The longest first: what it covers need not be opened again.
+  for (const grant of grants.toSorted((a, b) => b.untilMs - a.untilMs)) {
+    const change = toOpen(server, grant, nowMs);
+    if (!change) continue;
+    const whose = JSON.stringify([grant.client, grant.address]);
+    const others = opened.get(whose) ?? [];
+    if (
+      others.some(({ ports: [range] }) => containsPorts(range!, grant.ports))
+    ) continue;
+    others.push(change);
+    opened.set(whose, others);
+  }
+  for (const changes of opened.values()) {
+    for (
+      const same of Map.groupBy(changes, ({ seconds }) => seconds).values()
+    ) {
+      const ports = same.flatMap(({ ports }) => ports);
+      perform(server, { ...same[0]!, ports }, nowMs);
+    }
+  }
+}
+
+/** The change that opens a grant here; null where it is open already, or may not be. */
+function toOpen(
+  server: Server,
+  grant: SharedGrant,
+  nowMs: number,
+): Opening | null {
+  const { store, counters, events, limit } = server;
   const { client, address, ports, untilMs } = grant;
   const isOpen = store.ledger.ofAddress(address, nowMs).some((entry) =>
     entry.client === client && untilMs - entry.untilMs < SAME_MS &&
     containsPorts(entry.ports, ports)
   );
-  if (isOpen || untilMs <= nowMs) return;
+  if (isOpen || untilMs <= nowMs) return null;
   const seconds = judgeShared(server, grant, nowMs);
-  const change: Omit<Change, "before"> = {
+  const change: Opening = {
     ...{ client, address, ports: [ports], dialect: FROM_FLEET, command: null },
     ...{ action: "open", to: null, run: null, inKernel: false },
     seconds: typeof seconds === "number" ? seconds : 0,
   };
-  if (typeof seconds !== "number") {
-    counters.add("fleet: grant refused");
-    if (limit.tells(client, "policy", nowMs)) {
-      const words = `${explainRefusal(seconds, address)} (granted by ` +
-        `${grant.gateway})`;
-      events.say("warn", "refused", change, words);
-    }
-    return;
+  if (typeof seconds === "number") return seconds > 0 ? change : null;
+  counters.add("fleet: grant refused");
+  if (limit.tells(client, "policy", nowMs)) {
+    const words = `${explainRefusal(seconds, address)} (granted by ` +
+      `${grant.gateway})`;
+    events.say("warn", "refused", change, words);
   }
-  if (seconds > 0) perform(server, change, nowMs);
+  return null;
 }
 
 /** Closes what was dropped before its end: a client closed it on another gateway. */

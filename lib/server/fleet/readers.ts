@@ -21,6 +21,7 @@ import {
   type GrantMirror,
   openShared,
   readGrant,
+  type SharedGrant,
 } from "./grants.ts";
 import type { Outbox } from "./outbox.ts";
 import type { FleetValues } from "./values.ts";
@@ -92,19 +93,23 @@ export function grantsReader(
   return guarded(server, {
     begin: () => mirror.begin(),
     changed: (changes) => {
+      const told = new Map<string, SharedGrant>();
       for (const { key, value } of changes) {
         const id = key.slice(FOLDERS.grants.length);
         // What is on its way there is newer.
         if (outbox.isAhead(id, value === null)) continue;
-        if (value === null) drop(id);
-        else {
-          const opened = values.open(key, value);
-          const grant = opened && readGrant(opened);
-          if (!grant || grantId(grant) !== id) continue;
-          mirror.put(id, grant);
-          openShared(server, grant);
+        if (value === null) {
+          told.delete(id);
+          drop(id);
+          continue;
         }
+        const opened = values.open(key, value);
+        const grant = opened && readGrant(opened);
+        if (!grant || grantId(grant) !== id) continue;
+        mirror.put(id, grant);
+        told.set(id, grant);
       }
+      openShared(server, [...told.values()]);
     },
     end: () => {
       const old = mirror.old().filter((id) => !outbox.isAhead(id, true));
