@@ -3,6 +3,13 @@
 import type { Answer, GivenGrant, GivenService, Step } from "./drive.ts";
 import type { Pair, Talker } from "./netns.ts";
 
+/** More grants than a backend may look at one by one, each for an address of its own. */
+export const MANY = Array.from({ length: 20_000 }, (_, i): GivenGrant => [
+  `192.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
+  "tcp/22",
+  600,
+]);
+
 /** One of them, by its script: drive_nft.ts or drive_iptables.ts. */
 class Driver {
   readonly #talker: Talker;
@@ -35,6 +42,18 @@ class Driver {
 
   intact() {
     return this.take({ do: "intact" });
+  }
+
+  /** Median time of opening for one address again and again, milliseconds. */
+  async openingMs(address: string): Promise<number> {
+    const times: number[] = [];
+    for (let round = 0; round < 51; round++) {
+      const grants: GivenGrant[] = [[address, "tcp/22", 60 + round]];
+      const { ok, ms, error } = await this.tryTo({ do: "open", grants });
+      if (!ok) throw new Error(error);
+      times.push(ms);
+    }
+    return times.sort((a, b) => a - b)[25]!;
   }
 
   /** Ends it with SIGKILL. */

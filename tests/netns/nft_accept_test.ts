@@ -1,9 +1,9 @@
 /** Mode accept of the nft backend, in a host that drops by default. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import type { GivenGrant } from "./drive.ts";
 import { CLIENTS, netnsTest, type Pair, pass } from "./netns.ts";
-import { NftDriver } from "./driver.ts";
+import { MANY, NftDriver } from "./driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -237,20 +237,15 @@ netnsTest("nft accept keeps to a chain of family ip", async (pair) => {
   assertMatch(answer.error!, /must be FAMILY TABLE CHAIN, got "filter knock"/);
 });
 
-netnsTest("nft accept opens as fast with 20,000 grants", async (pair) => {
-  await load(pair, host());
-  const nft = new NftDriver(pair, "--accept");
-  const many = Array.from({ length: 20_000 }, (_, i): GivenGrant => [
-    `192.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
-    "tcp/22",
-    600,
-  ]);
-  await nft.apply(["tcp/22"], many);
-  const times: number[] = [];
-  for (let i = 0; i < 50; i++) {
-    const grants: GivenGrant[] = [[A, "tcp/22", 60 + i]];
-    times.push((await nft.tryTo({ do: "open", grants })).ms);
-  }
-  const median = times.sort((a, b) => a - b)[25]!;
-  assert(median < 5, `${median} ms`);
-});
+netnsTest(
+  "nft accept opens with 20,000 grants as it does with none",
+  async (pair) => {
+    await load(pair, host());
+    const nft = new NftDriver(pair, "--accept");
+    await nft.apply(["tcp/22"], []);
+    const alone = await nft.openingMs(A);
+    await nft.apply(["tcp/22"], MANY);
+    // Work for each grant would be a hundred times as much.
+    assertLess(await nft.openingMs(A), 10 * alone);
+  },
+);

@@ -1,9 +1,9 @@
 /** The nft backend alone, on the real kernel. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import type { Answer, GivenGrant } from "./drive.ts";
 import { CLIENTS, netnsTest, pass, scriptCommand } from "./netns.ts";
-import { NftDriver } from "./driver.ts";
+import { MANY, NftDriver } from "./driver.ts";
 
 const [A, B, , LIKE_A] = CLIENTS[4];
 const [A6, B6] = CLIENTS[6];
@@ -296,26 +296,16 @@ netnsTest("nft says what is missing where it has no rights", async (pair) => {
   assertMatch(answer.hint ?? "", /run as root or with CAP_NET_ADMIN/);
 }, ["setpriv"]);
 
-netnsTest("nft opens as fast with 20,000 grants as with none", async (pair) => {
+netnsTest("nft opens with 20,000 grants as it does with none", async (pair) => {
   await pair.serve("tcp", 22);
   const nft = new NftDriver(pair);
-  const many = Array.from({ length: 20_000 }, (_, i): GivenGrant => [
-    `192.${i >> 16}.${i >> 8 & 255}.${i & 255}`,
-    "tcp/22",
-    600,
-  ]);
-  await nft.apply(["tcp/22"], many);
-  const times: number[] = [];
-  for (let i = 0; i < 50; i++) {
-    const grants: GivenGrant[] = [[A, "tcp/22", 60 + i]];
-    times.push((await nft.tryTo({ do: "open", grants })).ms);
-  }
-  const median = times.sort((a, b) => a - b)[25]!;
-  assert(median < 5, `${median} ms`);
+  await nft.apply(["tcp/22"], []);
+  const alone = await nft.openingMs(A);
+  await nft.apply(["tcp/22"], MANY);
+  // Work for each grant would be a hundred times as much.
+  assertLess(await nft.openingMs(A), 10 * alone);
   assert(await pair.canReach(A, 22));
-  const intact = await nft.tryTo({ do: "intact" });
-  assertEquals(intact.value, true);
-  assert(intact.ms < 50, `${intact.ms} ms`);
+  assertEquals((await nft.tryTo({ do: "intact" })).value, true);
   const listing = await pair.onServer([
     "nft",
     "list",
