@@ -198,8 +198,8 @@ engineTest(
 
 engineTest("a heartbeat that stops dies", async (_server, { open }) => {
   const engine = await open();
-  await engine.beat("gateways/gw1", "1", 2000);
-  await engine.beat("gateways/gw1", "2", 2000);
+  await engine.beat("gateways/gw1", "1", 4000);
+  await engine.beat("gateways/gw1", "2", 4000);
   assertEquals(await engine.get("gateways/gw1"), "2");
   await until(
     "it is gone",
@@ -474,7 +474,6 @@ engineTest("200 watchers are told of a change", async (_server, { open }) => {
   await Promise.all(watches.map((one) => one.stop()));
 });
 
-/** The reason why a claim is unknown; fails where it is not. */
 /** Claims until there is an answer, which a busy machine may not give in time. */
 async function surely(engine: FleetEngine, key: string, value: string) {
   let claim = await engine.claim(key, value, HOUR_MS);
@@ -484,6 +483,7 @@ async function surely(engine: FleetEngine, key: string, value: string) {
   return claim;
 }
 
+/** The reason why a claim is unknown; fails where it is not. */
 async function whyUnknown(engine: FleetEngine): Promise<string> {
   const claim = await engine.claim("accepted/a", "gw1 x", HOUR_MS);
   if (claim.state !== "unknown") throw new Error(JSON.stringify(claim));
