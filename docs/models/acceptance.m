@@ -14,8 +14,7 @@
 --   lease     lib/server/fleet/member.ts   #claimLiveMs
 --   done      lib/server/grants/change.ts  apply, after records.ts record
 --
--- Left out: what the others are told along with a claim
--- (lib/server/fleet/outbox.ts).
+-- Left out: what the others are told along with a claim, which is in telling.m.
 --
 -- Assumed: a server starts with a clock that is right; a gateway that stands
 -- alone has no clock that is set back behind the true time; after a power cut

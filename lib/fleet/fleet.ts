@@ -150,8 +150,13 @@ export interface FleetEngine {
     liveMs: number,
     along?: Along | null,
   ): Promise<Claim>;
-  /** Sets a key; it lives for about so long, milliseconds, or for good where null. */
-  put(key: string, value: string, liveMs: number | null): Promise<void>;
+  /** Sets a key, or only where it is there; it lives for about so long, milliseconds, or for good where null. */
+  put(
+    key: string,
+    value: string,
+    liveMs: number | null,
+    onlyIfThere?: boolean,
+  ): Promise<void>;
   /** Sets the one key that is kept alive by setting it again: it dies so long after the last time. */
   beat(key: string, value: string, liveMs: number): Promise<void>;
   /** Drops a key; true if it was there. */

@@ -1,7 +1,7 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { loadConfig } from "../../lib/config/files/load.ts";
-import { ConfigError } from "../../lib/values/errors.ts";
+import { ConfigError, SystemError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 
 const FILE = "/etc/knock/server.yaml";
@@ -204,3 +204,18 @@ test("loadConfig() says nothing of a text in a folder that others can change", (
     `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
   ]);
 });
+
+// As when a user puts other links there while root looks.
+for (const looks of [1, 2, 3]) {
+  test(`loadConfig() believes no file whose way cannot be looked at, the ${looks}. time`, () => {
+    const runtime = machine();
+    const way = runtime.files.way.bind(runtime.files);
+    let left = looks;
+    runtime.files.way = (path) => {
+      if (--left !== 0) return way(path);
+      throw new SystemError("EINVAL", "invalid argument");
+    };
+    const error = assertThrows(() => loadConfig(runtime, FILE), ConfigError);
+    assertMatch(error.message, /cannot be read: invalid argument$/);
+  });
+}

@@ -70,6 +70,8 @@ export class FakeEngine implements FleetEngine {
   claimedFor = 0;
   /** True for an engine that sets nothing along with a claim. */
   isAlone = false;
+  /** News that the watch has not brought yet; null where it brings all at once. */
+  late: (() => void)[] | null = null;
   /** Has a claim carried out, and answered: it may come late, and the answer be lost. */
   deliver = (carryOut: () => Claim): Claim | Promise<Claim> => carryOut();
   /** The last heartbeat: its key, and its revision. */
@@ -109,8 +111,14 @@ export class FakeEngine implements FleetEngine {
   }
 
   // deno-lint-ignore require-await -- as the real one
-  async put(key: string, value: string): Promise<void> {
+  async put(
+    key: string,
+    value: string,
+    _liveMs?: number | null,
+    onlyIfThere = false,
+  ): Promise<void> {
     this.#check();
+    if (onlyIfThere && !this.#cluster.keys.has(key)) return;
     this.#cluster.set(key, value);
   }
 
@@ -165,7 +173,10 @@ export class FakeEngine implements FleetEngine {
       const told = changes.filter(({ key }) =>
         name.endsWith("/") ? key.startsWith(name) : key === name
       );
-      if (told.length > 0) reader.changed(told, String(revision));
+      const tell = () => reader.changed(told, String(revision));
+      if (told.length === 0) continue;
+      if (this.late) this.late.push(tell);
+      else tell();
     }
   }
 

@@ -187,6 +187,17 @@ engineTest(
     expected.delete("clients/a.b");
     assertEquals(await listed(engine, "clients/"), expected);
     assertEquals(await listed(engine, "nothing/"), new Map());
+    for (const liveMs of [null, HOUR_MS]) {
+      await engine.put("clients/a.b", "never", liveMs, true);
+      assertEquals(await engine.get("clients/a.b"), null);
+    }
+    await engine.put("clients/a.b", "again", null);
+    for (
+      const [value, liveMs] of [["first", null], ["second", HOUR_MS]] as const
+    ) {
+      await engine.put("clients/a.b", value, liveMs, true);
+      assertEquals(await engine.get("clients/a.b"), value);
+    }
     await engine.put("clients/a.b", "again", null);
     assertEquals(await engine.get("clients/a.b"), "again");
     // Another fleet sees none of it.

@@ -143,7 +143,10 @@ fleetTest(
       "it is the only one",
       async () => (await holders(stage)).join() === `${second}`,
     );
-    assert(await stage.canReachAt(SHARED, HERE, WEB));
+    await until(
+      "it is open there",
+      () => stage.canReachAt(SHARED, HERE, WEB),
+    );
     await knock(stage, "close");
     await until(
       "it is shut",

@@ -752,6 +752,85 @@ test("what is closed elsewhere after a claim that was given up stays closed", as
   assertEquals(grantsIn(cluster), []);
 });
 
+/** Two gateways with one grant, renewed by a claim of the first that is given up, and its late carrying out. */
+async function startInDoubt() {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  let packets = 0;
+  const fresh = (action: "open" | "close" = "open") => ({
+    ...{ action, identity: new Uint8Array(16).fill(++packets) },
+  });
+  assertEquals((await one.knock(fresh()))?.status, "done");
+  let carryOut = () => {};
+  one.engine.deliver = (late) => {
+    carryOut = () => void late();
+    return UNKNOWN;
+  };
+  assertEquals(await one.knock(fresh()), null);
+  one.engine.deliver = (now) => now();
+  const close = async () => {
+    assertEquals((await two.knock(fresh("close")))?.status, "done");
+    await settle();
+  };
+  const isShut = () => {
+    assert(!one.isOpen() && !two.isOpen());
+    assertEquals(grantsIn(cluster), []);
+  };
+  return { one, two, fresh, close, isShut, carryOut };
+}
+
+for (const comes of ["late", "never"]) {
+  test(`what is closed elsewhere stays closed, though the next heartbeat is answered before that is heard, and the claim comes ${comes}`, async () => {
+    const { one, close, isShut, carryOut } = await startInDoubt();
+    one.engine.late = [];
+    await close();
+    if (comes === "late") carryOut();
+    await one.beat();
+    const { late } = one.engine;
+    one.engine.late = null;
+    for (const tell of late) tell();
+    await settle();
+    isShut();
+    await one.beat();
+    isShut();
+  });
+}
+
+for (const isLate of [false, true]) {
+  test(`what is closed elsewhere while a doubt ends stays closed${isLate ? ", heard later" : ""}`, async () => {
+    const { one, close, isShut } = await startInDoubt();
+    const put = one.engine.put;
+    let isClosed = false;
+    one.engine.put = async function (key, ...rest) {
+      if (key.startsWith("grants/") && !isClosed) {
+        isClosed = true;
+        if (isLate) one.engine.late = [];
+        await close();
+      }
+      return await put.call(this, key, ...rest);
+    };
+    await one.beat();
+    assert(isClosed, "it is put back");
+    for (const tell of one.engine.late ?? []) tell();
+    await settle();
+    isShut();
+  });
+}
+
+test("a claim that was given up and comes after a newer knock and its end opens nothing for long", async () => {
+  const { one, fresh, close, isShut, carryOut } = await startInDoubt();
+  assertEquals((await one.knock(fresh()))?.status, "done");
+  await settle();
+  await close();
+  isShut();
+  carryOut();
+  await settle();
+  assert(!one.isOpen());
+  await one.beat();
+  isShut();
+});
+
 for (const comes of ["late", "never"] as const) {
   test(`what is closed elsewhere while a claim is on its way, which comes ${comes} and has no answer, stays closed`, async () => {
     const cluster = new FakeCluster();

@@ -15,12 +15,7 @@ import { parseConfig } from "../read.ts";
 import { parseKey } from "../../dialects/knock1/keys.ts";
 import { needConfig, pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
-import {
-  failing,
-  ifRefused,
-  orNull,
-  type SystemError,
-} from "../../values/errors.ts";
+import { failing, ifRefused, type SystemError } from "../../values/errors.ts";
 
 const NEW_KEY =
   `restore it from a backup; a new key, from \`knock keygen\`, means ` +
@@ -95,23 +90,34 @@ export function readFile(runtime: Runtime, file: string): string {
     if (found.isFolder) throw wrong({ text: "is a folder, not a file" });
     // Before it is read: what is at this place stays there. Faults of the file
     // itself are reported with its other mistakes.
-    if ((trustOf(runtime, file)?.place ?? file) !== file) {
-      throw configError(file, checkRights(runtime, file));
+    const mistake = trustOf(runtime, file);
+    if (mistake && mistake.place !== file) {
+      throw configError(file, [inWords(mistake, file)]);
     }
     return runtime.files.readText(file);
   });
 }
 
-/** Mistakes by which others may read a file that holds secrets, or change it. */
+/** Mistakes by which others may read a file that holds secrets, or change it; where that cannot be told, it is one. */
 function checkRights(runtime: Runtime, file: string): Mistake[] {
-  const wrong = trustOf(runtime, file);
-  if (!wrong) return [];
-  const { place, text, hint } = wrong;
-  return [{
+  return ifRefused(
+    () => {
+      const wrong = trustOf(runtime, file);
+      return wrong ? [inWords(wrong, file)] : [];
+    },
+    (error) => [{ path: "", ...unreadable(error) }],
+  );
+}
+
+function inWords(
+  { place, text, hint }: PlaceMistake,
+  file: string,
+): Mistake {
+  return {
     path: "",
     text: place === file ? text : `"${place}" ${text}`,
     hint,
-  }];
+  };
 }
 
 function readKeyFile(
@@ -192,7 +198,7 @@ function unreadable({ code, message }: SystemError): Omit<Mistake, "path"> {
   };
 }
 
+/** Throws SystemError where it cannot be told. */
 function trustOf(runtime: Runtime, file: string): PlaceMistake | null {
-  // The reader of the file reports why it cannot be read.
-  return orNull(() => trustMistake(runtime, file, { secret: true }));
+  return trustMistake(runtime, file, { secret: true });
 }

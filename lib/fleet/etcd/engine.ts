@@ -142,17 +142,26 @@ export class EtcdEngine implements FleetEngine {
     return holder === value ? ours : { state: "taken", holder };
   }
 
-  async put(key: string, value: string, liveMs: number | null): Promise<void> {
+  async put(
+    key: string,
+    value: string,
+    liveMs: number | null,
+    onlyIfThere = false,
+  ): Promise<void> {
     const untilMs = this.#runtime.monotonicMs() + PUT_MS;
-    const pair = { key: this.#key(key), value: btoa(value) };
-    if (liveMs === null) await this.#calls.call("kv/put", pair, untilMs);
-    else {
-      await this.#leases.under(
-        [liveMs],
-        untilMs,
-        (lease) => this.#calls.call("kv/put", { ...pair, lease }, untilMs),
-      );
-    }
+    const name = this.#key(key);
+    const write = (lease: string | null) => {
+      const pair = { key: name, value: btoa(value), ...lease && { lease } };
+      if (!onlyIfThere) return this.#calls.call("kv/put", pair, untilMs);
+      const isThere = {
+        ...{ key: name, target: "CREATE", result: "GREATER" },
+        create_revision: "0",
+      };
+      const update = { compare: [isThere], success: [{ request_put: pair }] };
+      return this.#calls.call("kv/txn", update, untilMs);
+    };
+    if (liveMs === null) await write(null);
+    else await this.#leases.under([liveMs], untilMs, write);
   }
 
   async beat(key: string, value: string, liveMs: number): Promise<void> {

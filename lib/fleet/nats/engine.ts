@@ -93,7 +93,13 @@ export class NatsEngine implements FleetEngine {
     }
   }
 
-  async put(key: string, value: string, liveMs: number | null): Promise<void> {
+  async put(
+    key: string,
+    value: string,
+    liveMs: number | null,
+    onlyIfThere = false,
+  ): Promise<void> {
+    if (onlyIfThere && await this.get(key) === null) return;
     await this.#write({ key, value, liveMs });
   }
 

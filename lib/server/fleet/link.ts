@@ -31,6 +31,8 @@ export interface GatewayValue {
   readonly version: string;
   /** Random, anew with each start. */
   readonly instance: string;
+  /** Number of this heartbeat since then. */
+  readonly beat: number;
   readonly sinceMs: number;
   /** Its clock when it wrote this. */
   readonly atMs: number;
@@ -64,6 +66,8 @@ export class Link {
   /** By the monotonic clock. */
   #answeredMs: number;
   #wasReached = false;
+  /** Number of the last heartbeat that was sent. */
+  beats = 0;
   /** As {@linkcode GatewayValue} has it. */
   lagMs: number | null = null;
   /** Since when, Unix milliseconds, and why the engine is out of reach; null: it answers. */
@@ -107,6 +111,7 @@ export class Link {
     const value: GatewayValue = {
       version: VERSION,
       instance: this.instance,
+      beat: ++this.beats,
       sinceMs,
       atMs: nowMs,
       revision: this.#engine.mark?.revision ?? 0,

@@ -362,7 +362,7 @@ export class FleetMember implements Fleet {
   async #reached(awayMs: number): Promise<void> {
     const { runtime, store, log } = this.#server;
     if (awayMs > APART_MS) store.replay.forget(runtime.nowMs());
-    this.#outbox.fenced();
+    this.#outbox.fenced(this.#link.beats);
     await this.#claimLate();
     this.#outbox.send();
     if (runtime.monotonicMs() - this.#heardMs > DEAF_MS) {
@@ -401,13 +401,14 @@ export class FleetMember implements Fleet {
   }
 
   /** Hears this gateway's own heartbeat, or another's of the same name. */
-  #hear({ instance, atMs }: Readonly<Record<string, unknown>>): void {
+  #hear({ instance, beat, atMs }: Readonly<Record<string, unknown>>): void {
     const { runtime, log, store, sinceMs } = this.#server;
     const toldMs = Number(atMs);
     if (instance === this.#link.instance) {
       this.#heardMs = runtime.monotonicMs();
       this.#newsMs = runtime.nowMs();
       this.#link.lagMs = Math.max(0, this.#newsMs - toldMs);
+      attempt(log, () => this.#outbox.heard(Number(beat)));
       attempt(log, () => store.setFact("fleet news", this.#newsMs));
       // The last word of an earlier process is none of another's.
     } else if (toldMs > sinceMs + BEAT_MS) {

@@ -1,7 +1,10 @@
 /**
  * Grants on their way to the engine: opened here, or closed. Those that open
  * are told with the claim where that can be done. Where its answer was lost,
- * nobody knows whether they are told, until the next heartbeat has arrived.
+ * nobody knows whether they are told, until the next heartbeat comes back by
+ * the watch, behind all that was written before it.
+ *
+ * docs/models/telling.m is a model of this file: what was closed stays closed.
  */
 
 import { type Along, type FleetEngine, FOLDERS } from "../../fleet/fleet.ts";
@@ -41,14 +44,26 @@ interface Told {
   /** `dropped` is asked, and dropped by another gateway since. */
   readonly state: "asked" | "dropped" | "told" | "doubtful";
   readonly grant: SharedGrant;
+  /** Number of the heartbeat that ends a doubt when it is heard; null: it is still to be sent. */
+  readonly due: number | null;
+}
+
+/** Wanted state of a grant in the engine. */
+interface Wanted {
+  /** Null: it is to be dropped. */
+  readonly grant: SharedGrant | null;
+  /** True for one that is to be as it was, unless it was dropped meanwhile. */
+  readonly isBack: boolean;
 }
 
 /** Wanted state of each grant in the engine, kept until the engine has it; at most one entry a grant. */
 export class Outbox {
   readonly #around: Surroundings;
-  readonly #wanted = new Map<string, SharedGrant | null>();
+  readonly #wanted = new Map<string, Wanted>();
   /** Grants that are told with a claim: on its way, or ours and not announced yet, or given up. */
   readonly #along = new Map<string, Told>();
+  /** Number of the last heartbeat that the watch told. */
+  #heard = 0;
   #sending: Promise<void> | null = null;
 
   constructor(around: Surroundings) {
@@ -57,7 +72,9 @@ export class Outbox {
 
   /** True if news of a grant from the engine is older than what is on its way there. */
   isAhead(id: string, isDropped: boolean): boolean {
-    if (this.#wanted.has(id)) return true;
+    const wanted = this.#wanted.get(id);
+    if (wanted && !(wanted.isBack && isDropped)) return true;
+    this.#wanted.delete(id);
     const along = this.#along.get(id);
     if (!along || !isDropped) return along !== undefined;
     // Another gateway may have dropped it after the claim had set it: it is told again.
@@ -79,7 +96,7 @@ export class Outbox {
     if (isBusy || grants.length === 0 || grants.length > AT_ONCE) return null;
     const untilMs = Math.max(...entries.map(({ untilMs }) => untilMs));
     for (const [id, grant] of grants) {
-      this.#along.set(id, { state: "asked", grant });
+      this.#along.set(id, { state: "asked", grant, due: null });
     }
     return {
       liveMs: untilMs - server.runtime.nowMs() + GRANT_REST_MS,
@@ -107,11 +124,10 @@ export class Outbox {
   add(entries: readonly LedgerEntry[]): void {
     const { mirror } = this.#around;
     for (const [id, grant] of this.#keyed(entries)) {
-      const along = this.#along.get(id);
-      this.#along.delete(id);
+      const along = this.#undoubted(id);
       const isTold = along?.state === "told" &&
         along.grant.untilMs === grant.untilMs;
-      if (!isTold) this.#wanted.set(id, grant);
+      if (!isTold) this.#wanted.set(id, { grant, isBack: false });
       mirror.put(id, grant);
     }
     this.send();
@@ -119,20 +135,44 @@ export class Outbox {
 
   /** Has the engine hold of grants what the ledger does: they were told, and are not open. Throws SystemError. */
   takeBack(entries: readonly LedgerEntry[]): void {
-    for (const [id, grant] of this.#keyed(entries)) this.#settle(id, grant);
+    for (const [id, grant] of this.#keyed(entries)) {
+      this.#undoubted(id);
+      this.#settle(id, grant);
+    }
     this.send();
   }
 
-  /** Ends the doubt about claims that were given up: a heartbeat has arrived after them. Throws SystemError. */
-  fenced(): void {
-    for (const [id, { state, grant }] of this.#along) {
-      if (state === "doubtful") this.#settle(id, grant);
+  /** Notes that a heartbeat has arrived: claims that were given up before it are not carried out any more. Throws SystemError. */
+  fenced(beat: number): void {
+    for (const [id, told] of this.#along) {
+      if (told.state === "doubtful" && told.due === null) {
+        this.#along.set(id, { ...told, due: beat });
+      }
     }
+    this.heard(this.#heard);
+  }
+
+  /** Ends doubts when the watch has told a heartbeat, and so all that was written before it. Throws SystemError. */
+  heard(beat: number): void {
+    this.#heard = beat;
+    for (const [id, { due, grant }] of this.#along) {
+      if (due === null || due > beat) continue;
+      this.#along.delete(id);
+      const isNewer = this.#wanted.get(id)?.isBack === false;
+      if (!isNewer) this.#settle(id, grant);
+    }
+    this.send();
+  }
+
+  /** Takes out what was told of a grant, unless that is in doubt. */
+  #undoubted(id: string): Told | undefined {
+    const along = this.#along.get(id);
+    if (along?.state !== "doubtful") this.#along.delete(id);
+    return along;
   }
 
   #settle(id: string, { client, address, ports }: SharedGrant): void {
     const { mirror, server: { store, runtime } } = this.#around;
-    this.#along.delete(id);
     const held = store.ledger.ofAddress(address, runtime.nowMs())
       .find((entry) =>
         entry.client === client && !entry.once && !entry.to && !entry.at &&
@@ -141,7 +181,7 @@ export class Outbox {
     const [[, grant] = [id, null]] = this.#keyed(held ? [held] : []);
     if (grant) mirror.put(id, grant);
     else mirror.take(id);
-    this.#wanted.set(id, grant);
+    this.#wanted.set(id, { grant, isBack: grant !== null });
   }
 
   #keyed(
@@ -162,12 +202,12 @@ export class Outbox {
       if (!ports.some((range) => overlapPorts(range, grant.ports))) continue;
       mirror.take(id);
       // One that is on its way is told again.
-      if (this.#along.get(id)?.state !== "doubtful") this.#along.delete(id);
-      this.#wanted.set(id, null);
+      this.#undoubted(id);
+      this.#wanted.set(id, { grant: null, isBack: false });
       for (const left of withoutPorts(grant.ports, ports)) {
         const rest = { ...grant, ports: left };
         mirror.put(grantId(rest), rest);
-        this.#wanted.set(grantId(rest), rest);
+        this.#wanted.set(grantId(rest), { grant: rest, isBack: false });
       }
     }
     this.send();
@@ -175,7 +215,7 @@ export class Outbox {
 
   /** Has a grant told again that the engine has lost. */
   again(id: string, grant: SharedGrant): void {
-    this.#wanted.set(id, grant);
+    this.#wanted.set(id, { grant, isBack: false });
   }
 
   /** Begins to tell; what fails stays for the next time. */
@@ -193,12 +233,12 @@ export class Outbox {
     const { values } = this.#around;
     while (this.#wanted.size > 0) {
       const batch = [...this.#wanted].slice(0, AT_ONCE);
-      const write = ([id, grant]: (typeof batch)[number]) =>
-        this.#write(id, grant);
+      const write = ([id, wanted]: (typeof batch)[number]) =>
+        this.#write(id, wanted);
       try {
         // What stays of a grant comes before its end.
-        await Promise.all(batch.filter(([, grant]) => grant).map(write));
-        await Promise.all(batch.filter(([, grant]) => !grant).map(write));
+        await Promise.all(batch.filter(([, { grant }]) => grant).map(write));
+        await Promise.all(batch.filter(([, { grant }]) => !grant).map(write));
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
         const words = `not told to the others yet: ${error.message}`;
@@ -207,15 +247,16 @@ export class Outbox {
     }
   }
 
-  async #write(id: string, grant: SharedGrant | null): Promise<void> {
+  async #write(id: string, wanted: Wanted): Promise<void> {
+    const { grant, isBack } = wanted;
     const { engine, values, server } = this.#around;
     const key = FOLDERS.grants + id;
     const leftMs = (grant?.untilMs ?? 0) - server.runtime.nowMs();
     if (!grant) await engine.drop(key);
     else if (leftMs > 0) {
       const value = values.seal(key, writeGrant(grant));
-      await engine.put(key, value, leftMs + GRANT_REST_MS);
+      await engine.put(key, value, leftMs + GRANT_REST_MS, isBack);
     }
-    if (this.#wanted.get(id) === grant) this.#wanted.delete(id);
+    if (this.#wanted.get(id) === wanted) this.#wanted.delete(id);
   }
 }
