@@ -203,6 +203,12 @@ test("loadConfig() says nothing of a text in a folder that others can change", (
   assertEquals(assertThrows(read, ConfigError).mistakes, [
     `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
   ]);
+  // Nor does the file's own mode matter: it may be a pipe, which never ends.
+  runtime.files.chmod(FILE, 0o644);
+  runtime.files.readText = () => assert(false, "it is read");
+  assertEquals(assertThrows(read, ConfigError).mistakes, [
+    `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
+  ]);
 });
 
 // As when a user puts other links there while root looks.

@@ -110,6 +110,8 @@ export function trustMistake(
   // In one walk: a whole way that no other user can change stays as it was.
   const way = runtime.files.way(file);
   const mistake = judge(runtime, way);
+  // First of all: who can change a folder can put anything there.
+  if (mistake && mistake.place !== file) return mistake;
   const info = runtime.files.stat(file);
   const rights = secret && info ? rightsMistake(runtime, file, info) : null;
   if (rights) return { place: file, ...rights };
