@@ -3,7 +3,7 @@
  * fleet` is the long form, two minutes of it.
  */
 
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import process from "node:process";
 import { type FleetStage, fleetTest, NODES } from "./fleet.ts";
 import { pass } from "./netns.ts";
@@ -21,13 +21,20 @@ const ADDRESSES = 200;
 const TRIES = 3;
 const TRY_MS = 1000;
 
+/** Packets that were sent, each to two gateways at once. */
+let sent = 0;
+
 /** Knocks with the client's three tries; the one that opened, null = none. */
 async function knock(stage: FleetStage, index: number): Promise<number | null> {
   const node = NODES[index % NODES.length]!;
+  const other = NODES[(index + 1) % NODES.length]!;
   const source = `10.79.0.${20 + index % ADDRESSES}`;
   for (let round = 1; round <= TRIES; round++) {
     const packet = stage.packet({ seconds: GRANT_SECONDS });
-    await stage.sendFrom(source, packet, node);
+    sent++;
+    await Promise.all(
+      [node, other].map((one) => stage.sendFrom(source, packet, one)),
+    );
     const endMs = performance.now() + TRY_MS;
     while (performance.now() < endMs) {
       if (await stage.canReach(node, source)) return round;
@@ -78,6 +85,23 @@ fleetTest(
     assert(deaths > 0 && rounds.length > SECONDS, words);
     // The short form is for a busy machine, too.
     assert(at(null) <= rounds.length * (LONG ? 0.01 : 0.1), words);
+    // Counters are written every two seconds.
+    await pass(3000);
+    const sum = async (name: string) => {
+      const counts = await Promise.all(
+        NODES.map((node) => stage.count(node, name)),
+      );
+      return counts.reduce((all, one) => all + one, 0);
+    };
+    const accepted = await sum("fleet: ours");
+    const taken = await sum("fleet: taken");
+    process.stdout.write(
+      `${sent} packets at two gateways each: ${accepted} accepted, ` +
+        `${taken} copies refused\n`,
+    );
+    assert(accepted <= sent && accepted >= rounds.length - at(null));
+    assert(taken > 0);
+    assertEquals(await sum("fleet: accepted twice"), 0);
   },
   { timeout: TEST_MS },
 );
