@@ -242,6 +242,11 @@ fleetTest(
     await stage.startEngines();
     await untilKnock(stage, 1, "home", true);
     assertEquals((await stage.knock(1, "close")).code, 0);
+    // Its watch may begin after that: only then it has had news.
+    await until("it has news", async () => {
+      const { stdout } = await stage.admin(1, "status", "--json");
+      return JSON.parse(stdout).fleet.lag_ms !== null;
+    });
     assertEquals(await stage.signal(1, "SIGTERM"), 0);
     for (const node of NODES) await stage.signalEngine(node, "SIGKILL");
     const from = stage.log(1).length;
