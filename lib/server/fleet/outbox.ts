@@ -124,7 +124,7 @@ export class Outbox {
   add(entries: readonly LedgerEntry[]): void {
     const { mirror } = this.#around;
     for (const [id, grant] of this.#keyed(entries)) {
-      const along = this.#undoubted(id);
+      const along = this.#takeTold(id);
       const isTold = along?.state === "told" &&
         along.grant.untilMs === grant.untilMs;
       if (!isTold) this.#wanted.set(id, { grant, isBack: false });
@@ -136,7 +136,7 @@ export class Outbox {
   /** Has the engine hold of grants what the ledger does: they were told, and are not open. Throws SystemError. */
   takeBack(entries: readonly LedgerEntry[]): void {
     for (const [id, grant] of this.#keyed(entries)) {
-      this.#undoubted(id);
+      this.#takeTold(id);
       this.#settle(id, grant);
     }
     this.send();
@@ -165,7 +165,7 @@ export class Outbox {
   }
 
   /** Takes out what was told of a grant, unless that is in doubt. */
-  #undoubted(id: string): Told | undefined {
+  #takeTold(id: string): Told | undefined {
     const along = this.#along.get(id);
     if (along?.state !== "doubtful") this.#along.delete(id);
     return along;
@@ -202,7 +202,7 @@ export class Outbox {
       if (!ports.some((range) => overlapPorts(range, grant.ports))) continue;
       mirror.take(id);
       // One that is on its way is told again.
-      this.#undoubted(id);
+      this.#takeTold(id);
       this.#wanted.set(id, { grant: null, isBack: false });
       for (const left of withoutPorts(grant.ports, ports)) {
         const rest = { ...grant, ports: left };
