@@ -1,7 +1,7 @@
 /** The history that `knock log` shows: who opened what, and what was refused. */
 
 import type { Action } from "../../dialects/dialect.ts";
-import type { Database, SqlRow, Statement } from "../../runtime/runtime.ts";
+import type { Database } from "../../runtime/runtime.ts";
 
 /** Most events kept, of all clients and of one. */
 export const MAX_EVENTS = 100_000;
@@ -46,43 +46,18 @@ export interface HistoryQuery {
  * where all are more than {@linkcode MAX_EVENTS}.
  */
 export class History {
-  readonly #insert: Statement;
-  readonly #select: Statement;
-  readonly #knocks: Statement;
-  readonly #last: Statement;
-  readonly #counts: Statement;
-  readonly #prune: Statement;
+  readonly #sql: ReturnType<typeof prepare>;
   /** The last event when the history was pruned. */
   #prunedId = -Infinity;
   readonly #full = new Set<string>();
 
   constructor(database: Database) {
-    this.#insert = database.prepare(`
-      insert into history (at_ms, event, client, address, ports, seconds, dialect, reason)
-      values (?, ?, ?, ?, ?, ?, ?, ?)`);
-    this.#select = database.prepare(`
-      select * from (
-        select * from history
-        where at_ms >= ?1 and (?2 is null or client = ?2) and id > ?3
-        order by id desc limit ?4)
-      order by id`);
-    this.#knocks = database.prepare(`
-      select client, max(at_ms) as at_ms from history
-      where event in ('open', 'close', 'run') and dialect <> ''
-      group by client`);
-    this.#last = database.prepare("select max(id) as id from history");
-    this.#counts = database.prepare(
-      "select client, count(*) as n from history group by client",
-    );
-    this.#prune = database.prepare(`
-      delete from history where client = ?1 and id <= (
-        select id from history where client = ?1
-        order by id desc limit 1 offset ?2)`);
+    this.#sql = prepare(database);
   }
 
   add(event: Event): void {
     const { atMs, client, address, ports, seconds, dialect, reason } = event;
-    this.#insert.run(
+    this.#sql.insert.run(
       atMs,
       event.event,
       client,
@@ -98,19 +73,23 @@ export class History {
   find(
     { sinceMs = 0, client, afterId = 0, limit = -1 }: HistoryQuery,
   ): Event[] {
-    return this.#select.all(sinceMs, client ?? null, afterId, limit)
-      .map(readEvent);
+    return this.#sql.select.all(
+      sinceMs,
+      client ?? null,
+      afterId,
+      limit,
+    ) as unknown as Event[];
   }
 
   /** Number of the latest event; 0 if there is none. */
   lastId(): number {
-    return this.#last.get()?.id as number | null ?? 0;
+    return this.#sql.last.get()?.id as number | null ?? 0;
   }
 
   /** Time of each client's last knock that was carried out, Unix milliseconds. */
   lastKnocks(): ReadonlyMap<string, number> {
     return new Map(
-      this.#knocks.all().map(({ client, at_ms }) =>
+      this.#sql.knocks.all().map(({ client, at_ms }) =>
         [client, at_ms] as [string, number]
       ),
     );
@@ -118,11 +97,11 @@ export class History {
 
   /** Drops the oldest of what is too much; the clients whose part is full for the first time. */
   prune(): string[] {
-    const last = this.#last.get()?.id as number | null ?? 0;
+    const last = this.lastId();
     if (last - this.#prunedId < LOOK_AFTER) return [];
     this.#prunedId = last;
     const counts = new Map(
-      this.#counts.all().map(({ client, n }) =>
+      this.#sql.counts.all().map(({ client, n }) =>
         [client, n] as [string, number]
       ),
     );
@@ -133,7 +112,7 @@ export class History {
     const full: string[] = [];
     for (const [client, count] of counts) {
       if (count <= share) continue;
-      this.#prune.run(client, share);
+      this.#sql.prune.run(client, share);
       if (!this.#full.has(client)) full.push(client);
       this.#full.add(client);
     }
@@ -153,16 +132,30 @@ export function fairShare(counts: readonly number[], limit: number): number {
   return Infinity;
 }
 
-function readEvent(row: SqlRow): Event {
+/** The statements on the table of events. */
+function prepare(database: Database) {
   return {
-    atMs: row.at_ms as number,
-    event: row.event as EventName,
-    client: row.client as string,
-    address: row.address as string,
-    ports: row.ports as string,
-    seconds: row.seconds as number,
-    dialect: row.dialect as string,
-    reason: row.reason as string,
-    id: row.id as number,
+    insert: database.prepare(`
+      insert into history (at_ms, event, client, address, ports, seconds, dialect, reason)
+      values (?, ?, ?, ?, ?, ?, ?, ?)`),
+    select: database.prepare(`
+      select * from (
+        select at_ms as atMs, event, client, address, ports, seconds, dialect, reason, id
+        from history
+        where at_ms >= ?1 and (?2 is null or client = ?2) and id > ?3
+        order by id desc limit ?4)
+      order by id`),
+    knocks: database.prepare(`
+      select client, max(at_ms) as at_ms from history
+      where event in ('open', 'close', 'run') and dialect <> ''
+      group by client`),
+    last: database.prepare("select max(id) as id from history"),
+    counts: database.prepare(
+      "select client, count(*) as n from history group by client",
+    ),
+    prune: database.prepare(`
+      delete from history where client = ?1 and id <= (
+        select id from history where client = ?1
+        order by id desc limit 1 offset ?2)`),
   };
 }

@@ -1,12 +1,7 @@
 /** The ledger of grants: who may reach what until when, kept over restarts. */
 
 import type { Grant } from "../../firewall/firewall.ts";
-import type {
-  Database,
-  SqlRow,
-  SqlValue,
-  Statement,
-} from "../../runtime/runtime.ts";
+import type { Database, SqlRow, SqlValue } from "../../runtime/runtime.ts";
 import {
   formatEndpoint,
   networksAround,
@@ -28,115 +23,69 @@ export interface LedgerEntry extends Grant {
 
 /** Clients' grants in the state file. Two clients at one address have one each. */
 export class Ledger {
-  readonly #put: Statement;
-  readonly #remove: Statement;
-  readonly #live: Statement;
-  readonly #countLive: Statement;
-  readonly #single: Statement;
-  readonly #ofAddress: Statement;
-  readonly #reaching: Statement;
-  readonly #ended: Statement;
-  readonly #count: Statement;
-  readonly #shift: Statement;
-  readonly #rebase: Statement;
+  readonly #sql: ReturnType<typeof prepare>;
   /** At least as many as are recorded: counting them all takes a millisecond. */
   #atMost: number;
 
   constructor(database: Database) {
-    // The later end wins.
-    this.#put = database.prepare(`
-      insert into grants
-        (client, address, protocol, first, last, target, once, since_ms, until_ms, capped)
-      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-      on conflict do update set
-        until_ms = max(until_ms, excluded.until_ms),
-        capped = iif(excluded.until_ms < until_ms, capped, excluded.capped)`);
-    this.#remove = database.prepare(
-      `delete from grants where client = ? and address = ? and protocol = ?
-       and first = ? and last = ? and target = ? and once = ?`,
-    );
-    this.#live = database.prepare(
-      "select * from grants where until_ms > ? limit ?",
-    );
-    this.#countLive = database.prepare(
-      "select count(*) as n from grants where until_ms > ?",
-    );
-    this.#single = database.prepare(
-      "select * from grants where once = 1 and until_ms > ?",
-    );
-    this.#ofAddress = database.prepare(
-      "select * from grants where address = ? and until_ms > ?",
-    );
-    this.#reaching = database.prepare(
-      `select * from grants where address in (select value from json_each(?))
-       and until_ms > ?`,
-    );
-    this.#ended = database.prepare("select * from grants where until_ms <= ?");
-    this.#count = database.prepare("select count(*) as n from grants");
-    this.#shift = database.prepare(
-      "update grants set since_ms = since_ms + ?1, until_ms = until_ms + ?1",
-    );
-    this.#rebase = database.prepare(
-      `update grants set since_ms = ?1, until_ms = until_ms - since_ms + ?1
-       where since_ms > ?1`,
-    );
+    this.#sql = prepare(database);
     this.#atMost = this.size;
   }
 
   /** Goes along with a clock that was set: all keep the time that is left to them. */
   shift(byMs: number): void {
-    this.#shift.run(byMs);
+    this.#sql.shift.run(byMs);
   }
 
   /** Has what was granted at a time that is to come begin now: the clock was set back unseen. */
   rebase(nowMs: number): void {
-    this.#rebase.run(nowMs);
+    this.#sql.rebase.run(nowMs);
   }
 
   put(entry: LedgerEntry): void {
     this.#atMost++;
     const { sinceMs, untilMs, capped } = entry;
-    this.#put.run(...keyOf(entry), sinceMs, untilMs, capped ? 1 : 0);
+    this.#sql.put.run(...keyOf(entry), sinceMs, untilMs, capped ? 1 : 0);
   }
 
   remove(entry: LedgerEntry): void {
-    this.#remove.run(...keyOf(entry));
+    this.#sql.remove.run(...keyOf(entry));
   }
 
   /** All that is open now, or at most so many. */
   live(nowMs: number, limit = -1): LedgerEntry[] {
-    return this.#live.all(nowMs, limit).map(readEntry);
+    return this.#sql.live.all(nowMs, limit).map(readEntry);
   }
 
   /** Number of grants open now. */
   countLive(nowMs: number): number {
-    return this.#countLive.get(nowMs)!.n as number;
+    return this.#sql.countLive.get(nowMs)!.n as number;
   }
 
   /** Grants for one connection that are open until after a time. */
   single(afterMs: number): LedgerEntry[] {
-    return this.#single.all(afterMs).map(readEntry);
+    return this.#sql.single.all(afterMs).map(readEntry);
   }
 
   /** Grants open now for one address. */
   ofAddress(address: string, nowMs: number): LedgerEntry[] {
-    return this.#ofAddress.all(address, nowMs).map(readEntry);
+    return this.#sql.ofAddress.all(address, nowMs).map(readEntry);
   }
 
   /** Grants open now that an address may use: its own, and those of networks around it. */
   reaching(address: string, nowMs: number): LedgerEntry[] {
     const all = JSON.stringify(networksAround(address));
-    return this.#reaching.all(all, nowMs).map(readEntry);
+    return this.#sql.reaching.all(all, nowMs).map(readEntry);
   }
 
   /** Grants that have expired and are still recorded. */
   ended(nowMs: number): LedgerEntry[] {
-    return this.#ended.all(nowMs).map(readEntry);
+    return this.#sql.ended.all(nowMs).map(readEntry);
   }
 
   /** Number of recorded grants. */
   get size(): number {
-    return this.#count.get()!.n as number;
+    return this.#sql.count.get()!.n as number;
   }
 
   /** Returns true if so many more fit under a limit. */
@@ -144,6 +93,47 @@ export class Ledger {
     if (this.#atMost + count > limit) this.#atMost = this.size;
     return this.#atMost + count <= limit;
   }
+}
+
+/** The statements on the table of grants. */
+function prepare(database: Database) {
+  return {
+    // The later end wins.
+    put: database.prepare(`
+      insert into grants
+        (client, address, protocol, first, last, target, once, since_ms, until_ms, capped)
+      values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+      on conflict do update set
+        until_ms = max(until_ms, excluded.until_ms),
+        capped = iif(excluded.until_ms < until_ms, capped, excluded.capped)`),
+    remove: database.prepare(
+      `delete from grants where client = ? and address = ? and protocol = ?
+       and first = ? and last = ? and target = ? and once = ?`,
+    ),
+    live: database.prepare("select * from grants where until_ms > ? limit ?"),
+    countLive: database.prepare(
+      "select count(*) as n from grants where until_ms > ?",
+    ),
+    single: database.prepare(
+      "select * from grants where once = 1 and until_ms > ?",
+    ),
+    ofAddress: database.prepare(
+      "select * from grants where address = ? and until_ms > ?",
+    ),
+    reaching: database.prepare(
+      `select * from grants where address in (select value from json_each(?))
+       and until_ms > ?`,
+    ),
+    ended: database.prepare("select * from grants where until_ms <= ?"),
+    count: database.prepare("select count(*) as n from grants"),
+    shift: database.prepare(
+      "update grants set since_ms = since_ms + ?1, until_ms = until_ms + ?1",
+    ),
+    rebase: database.prepare(
+      `update grants set since_ms = ?1, until_ms = until_ms - since_ms + ?1
+       where since_ms > ?1`,
+    ),
+  };
 }
 
 /**

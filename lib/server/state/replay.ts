@@ -1,6 +1,6 @@
 /** Identities of accepted packets, so that no packet is accepted twice. Protocol, step 7. */
 
-import type { Database, Statement } from "../../runtime/runtime.ts";
+import type { Database } from "../../runtime/runtime.ts";
 
 /** Most identities kept in memory as well; others are only in the file. */
 const MAX_CACHED = 10_000;
@@ -8,29 +8,11 @@ const MAX_CACHED = 10_000;
 /** The record of accepted identities, in the state file and, for speed, in memory. */
 export class Replay {
   readonly #recent = new Map<string, number>();
-  readonly #insert: Statement;
-  readonly #prune: Statement;
-  readonly #load: Statement;
-  readonly #widen: Statement;
-  readonly #fact: Statement;
-  readonly #setFact: Statement;
+  readonly #sql: ReturnType<typeof prepare>;
   #floorMs = 0;
 
   constructor(database: Database) {
-    this.#insert = database.prepare(
-      "insert or ignore into accepted values (?, ?)",
-    );
-    this.#prune = database.prepare("delete from accepted where until_ms < ?");
-    this.#load = database.prepare(
-      "select identity, until_ms from accepted where until_ms >= ? limit ?",
-    );
-    this.#widen = database.prepare(
-      "update accepted set until_ms = until_ms + ?",
-    );
-    this.#fact = database.prepare("select value from facts where name = ?");
-    this.#setFact = database.prepare(
-      "insert or replace into facts values (?, ?)",
-    );
+    this.#sql = prepare(database);
   }
 
   /**
@@ -42,7 +24,9 @@ export class Replay {
     if (rebooted) this.#setFloor(nowMs);
     // Ahead of the clock it would refuse everybody until then.
     else this.#floorMs = Math.min(this.#read(FLOOR) ?? 0, nowMs);
-    for (const { identity, until_ms } of this.#load.all(nowMs, MAX_CACHED)) {
+    for (
+      const { identity, until_ms } of this.#sql.load.all(nowMs, MAX_CACHED)
+    ) {
       this.#recent.set(keyOf(identity as Uint8Array), until_ms as number);
     }
   }
@@ -57,12 +41,12 @@ export class Replay {
     if (before !== null && before < maxSkewMs) {
       const byMs = maxSkewMs - before;
       this.#setFloor(Math.max(this.#floorMs, nowMs - before));
-      this.#widen.run(byMs);
+      this.#sql.widen.run(byMs);
       for (const [key, untilMs] of this.#recent) {
         this.#recent.set(key, untilMs + byMs);
       }
     }
-    this.#setFact.run(SKEW, JSON.stringify(maxSkewMs));
+    this.#sql.setFact.run(SKEW, JSON.stringify(maxSkewMs));
   }
 
   /** Goes along with a clock that was set. */
@@ -77,7 +61,7 @@ export class Replay {
 
   /** Identities that are still to be remembered. Throws SystemError. */
   live(nowMs: number): { identity: Uint8Array; untilMs: number }[] {
-    return this.#load.all(nowMs, -1).map(({ identity, until_ms }) => ({
+    return this.#sql.load.all(nowMs, -1).map(({ identity, until_ms }) => ({
       identity: identity as Uint8Array,
       untilMs: until_ms as number,
     }));
@@ -110,7 +94,7 @@ export class Replay {
 
   /** Records an identity in the file; false when it was there already. */
   record(identity: Uint8Array, untilMs: number): boolean {
-    return this.#insert.run(identity, untilMs) === 1;
+    return this.#sql.insert.run(identity, untilMs) === 1;
   }
 
   /** Forgets what no valid stamp can bring back. */
@@ -118,7 +102,7 @@ export class Replay {
     for (const [key, untilMs] of this.#recent) {
       if (untilMs < nowMs) this.#recent.delete(key);
     }
-    this.#prune.run(nowMs);
+    this.#sql.prune.run(nowMs);
   }
 
   /**
@@ -128,7 +112,7 @@ export class Replay {
    */
   #isInFile(key: string, untilMs: number): boolean {
     try {
-      this.#insert.run(bytesOf(key), untilMs);
+      this.#sql.insert.run(bytesOf(key), untilMs);
       return true;
     } catch {
       return false;
@@ -137,13 +121,27 @@ export class Replay {
 
   #setFloor(ms: number): void {
     this.#floorMs = ms;
-    this.#setFact.run(FLOOR, JSON.stringify(ms));
+    this.#sql.setFact.run(FLOOR, JSON.stringify(ms));
   }
 
   #read(name: string): number | null {
-    const row = this.#fact.get(name);
+    const row = this.#sql.fact.get(name);
     return row ? JSON.parse(row.value as string) as number : null;
   }
+}
+
+/** The statements on the table of accepted identities, and on facts. */
+function prepare(database: Database) {
+  return {
+    insert: database.prepare("insert or ignore into accepted values (?, ?)"),
+    prune: database.prepare("delete from accepted where until_ms < ?"),
+    load: database.prepare(
+      "select identity, until_ms from accepted where until_ms >= ? limit ?",
+    ),
+    widen: database.prepare("update accepted set until_ms = until_ms + ?"),
+    fact: database.prepare("select value from facts where name = ?"),
+    setFact: database.prepare("insert or replace into facts values (?, ?)"),
+  };
 }
 
 /** Facts of the state file, in milliseconds: up to which stamp all are refused, and by how much stamps may differ. */
