@@ -174,3 +174,17 @@ test("another backend takes over before the old one is taken back", async () => 
   assertEquals(firewalls[1]!.calls[0], "apply");
   await server.stop();
 });
+
+test("numbers whose new address is in use come back at the old one", async () => {
+  const { runtime, server } = await makeServer();
+  const at = (port: number) =>
+    makeConfig([ALICE], { metrics: { host: "127.0.0.1", port } });
+  const nobody = () => {};
+  await runtime.listenStream({ host: "127.0.0.1", port: 9101 }, nobody);
+  for (const port of [9100, 9101, 9100]) await server.reload(at(port));
+  const stream = await runtime.connectStream({ host: "127.0.0.1", port: 9100 });
+  await stream.write(new TextEncoder().encode("GET /metrics HTTP/1.1\r\n\r\n"));
+  const answer = new TextDecoder().decode((await stream.read())!);
+  assertEquals(answer.split("\r\n")[0], "HTTP/1.1 200 OK");
+  await server.stop();
+});

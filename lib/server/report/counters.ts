@@ -141,8 +141,7 @@ export function counterIds(
   counters: Readonly<Record<string, number>>,
 ): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(counters).map((
-      [name, count],
-    ) => [toIdentifier(name), count]),
+    Object.entries(counters)
+      .map(([name, count]) => [toIdentifier(name), count]),
   );
 }

@@ -54,21 +54,10 @@ export class EventLog {
   }
 
   /** Adds the end of a grant to the history; throws SystemError. */
-  rememberEnd(
-    { client, address, ports }: LedgerEntry,
-    event: "end" | "close",
-    reason: string,
-  ): void {
-    this.#store.history.add({
-      atMs: this.#runtime.nowMs(),
-      event,
-      client,
-      address,
-      ports: formatPorts([ports]),
-      seconds: 0,
-      dialect: "",
-      reason,
-    });
+  rememberEnd(entry: LedgerEntry, event: EventName, reason: string): void {
+    const ports = [entry.ports];
+    const nobody = { dialect: "", command: null, seconds: 0 };
+    this.remember(event, { ...entry, ...nobody, ports }, reason);
   }
 
   /** Writes a line about a request. */

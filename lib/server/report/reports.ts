@@ -38,13 +38,10 @@ export class Reports {
   /** Writes down that the server runs, and where. */
   announce(listen: readonly string[]): void {
     const { runtime, store, log, counters, sinceMs, active } = this.#server;
-    const fact: ServerFact = {
-      pid: runtime.pid,
-      sinceMs,
-      backend: active.firewall.name,
-      listen,
-    };
+    const { pid } = runtime;
+    const backend = active.firewall.name;
     attempt(log, () => {
+      const fact: ServerFact = { pid, sinceMs, backend, listen };
       store.setFact("server", fact);
       // Those of an earlier server are over.
       store.setFact("counters", counters.all);
@@ -56,6 +53,8 @@ export class Reports {
     const at = this.#metrics?.at;
     if (at?.host === metrics?.host && at?.port === metrics?.port) return;
     await this.#metrics?.close();
+    this.#metrics = null;
+    if (!metrics) return;
     const { runtime, store, counters, sinceMs } = this.#server;
     const numbers = () => ({
       counts: counters.all,
@@ -81,8 +80,7 @@ export class Reports {
         version: VERSION,
       };
     };
-    this.#metrics = metrics &&
-      await serveMetrics(runtime, metrics, numbers, page);
+    this.#metrics = await serveMetrics(runtime, metrics, numbers, page);
   }
 
   /** Answers reverse proxies at the configured address. Throws FailureError. */

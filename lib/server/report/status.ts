@@ -10,6 +10,7 @@ import type { LedgerEntry } from "../state/ledger.ts";
 import type { Store } from "../state/store.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { formatPortRange } from "../../values/ports.ts";
+import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import { counterIds } from "./counters.ts";
 
@@ -58,18 +59,18 @@ export function readStatus(
 ): Status {
   const fact = (store?.fact("server") ?? null) as ServerFact | null;
   const server = fact && isAlive(fact.pid) ? fact : null;
+  const factOf = <T>(name: string, none: T) =>
+    server ? (store!.fact(name) ?? none) as T : none;
   return {
     nowMs,
     server,
     grants: (store?.ledger.live(nowMs, limit) ?? [])
       .sort((a, b) => a.client < b.client ? -1 : a.client > b.client ? 1 : 0),
-    sequences: server ? (store!.fact("sequences") ?? []) as SequenceFact[] : [],
-    sniff: server ? (store!.fact("sniff") ?? null) as SniffFact | null : null,
-    fleet: server ? (store!.fact("fleet") ?? null) as FleetFact | null : null,
-    prefilter: server
-      ? (store!.fact("prefilter") ?? null) as PrefilterState | null
-      : null,
-    droppedByHost: server ? (store!.fact("host") ?? []) as HostFact[] : [],
+    sequences: factOf("sequences", []),
+    sniff: factOf("sniff", null),
+    fleet: factOf("fleet", null),
+    prefilter: factOf("prefilter", null),
+    droppedByHost: factOf("host", []),
     counters: (store?.fact("counters") ?? {}) as Record<string, number>,
     events: store?.history.find({ limit: MAX_EVENTS }) ?? [],
   };
@@ -77,42 +78,41 @@ export function readStatus(
 
 /** The JSON object of `knock status --json`: docs/json.md, "status". */
 export function statusJson(status: Status) {
-  const { nowMs, server, grants, sequences, sniff, fleet, prefilter } = status;
-  const { droppedByHost, counters } = status;
+  const { nowMs, server, fleet } = status;
+  const time = (ms: number | null) =>
+    ms === null ? null : new Date(ms).toISOString();
   return {
     running: server !== null,
     server: server && {
       pid: server.pid,
-      since: new Date(server.sinceMs).toISOString(),
+      since: time(server.sinceMs),
       backend: server.backend,
       listen: server.listen,
     },
-    grants: grants.map((entry) => ({
+    grants: status.grants.map((entry) => ({
       client: entry.client,
       address: entry.address,
       ports: [formatPortRange(entry.ports)],
       to: entry.to && formatEndpoint(entry.to),
       ...entry.at && { at: entry.at },
-      since: new Date(entry.sinceMs).toISOString(),
-      until: new Date(entry.untilMs).toISOString(),
+      since: time(entry.sinceMs),
+      until: time(entry.untilMs),
       seconds_left: secondsLeft(entry, nowMs),
       once: entry.once,
       capped: entry.capped ?? false,
     })),
-    sequences: sequences.map(({ name, watch, left, trouble }) => ({
+    sequences: status.sequences.map(({ name, watch, left, trouble }) => ({
       name,
       watch,
       one_time_left: left,
       trouble,
     })),
-    sniff,
+    sniff: status.sniff,
     fleet: fleet && {
       engine: fleet.engine,
       name: fleet.name,
       reachable: fleet.cutOffSinceMs === null,
-      cut_off_since: fleet.cutOffSinceMs === null
-        ? null
-        : new Date(fleet.cutOffSinceMs).toISOString(),
+      cut_off_since: time(fleet.cutOffSinceMs),
       trouble: fleet.trouble,
       lag_ms: fleet.lagMs,
       clients: fleet.clients,
@@ -121,12 +121,12 @@ export function statusJson(status: Status) {
       claims_per_second: fleet.claimsPerSecond,
       claim_ms_median: fleet.claimMs,
     },
-    prefilter,
-    dropped_by_host: droppedByHost.map((fact) => ({
+    prefilter: status.prefilter,
+    dropped_by_host: status.droppedByHost.map((fact) => ({
       ...fact,
       ports: [fact.ports],
     })),
-    counters: counterIds(counters),
+    counters: counterIds(status.counters),
   };
 }
 
@@ -182,7 +182,7 @@ export function describeSequences(
         ? []
         : left === 0
         ? ["all one-time sequences are used"]
-        : [`${left} one-time ${left === 1 ? "sequence" : "sequences"} left`],
+        : [`${counted(left, "one-time sequence")} left`],
     ].map((words) => `sequence ${name}: ${words}`)
   );
 }

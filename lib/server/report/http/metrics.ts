@@ -8,9 +8,8 @@ import type { FleetFact } from "../../state/fleet.ts";
 import { serveHttp } from "./http.ts";
 import { answerPage, type PageFacts } from "./page.ts";
 
-/** Most characters of a request, and most connections at a time. */
-const MAX_HEAD = 4096;
-const MAX_CONNECTIONS = 8;
+/** Bounds of a request and of connections. */
+const LIMITS = { key: "metrics", head: 4096, connections: 8 };
 
 /** Values of the metrics. */
 interface Numbers {
@@ -28,85 +27,82 @@ interface Numbers {
   readonly prefilter: PrefilterState | null;
 }
 
-/** Writes the numbers as Prometheus reads them. */
+/** The metrics, in words; what is not a total is a gauge. */
+const HELP = {
+  knock_build_info: "Version, runtime and firewall backend.",
+  knock_events_total: "Packets and requests, by what became of them.",
+  knock_grants: "Grants that are open now.",
+  knock_start_time_seconds: "When the server started, Unix time.",
+  knock_prefilter_info: "Where the kernel drops junk.",
+  knock_prefilter_problem: "1 if it is not as the configuration wants it.",
+  knock_fleet_reachable: "1 while the engine answers.",
+  knock_fleet_lag_seconds:
+    "Time until this gateway hears of its own heartbeat.",
+  knock_fleet_clients: "Clients that the fleet shares.",
+  knock_fleet_claims_per_second: "Claims of the last ten seconds.",
+  knock_fleet_claim_seconds: "Median of the latest claims.",
+  knock_fleet_claims_total: "Claims of packets.",
+  knock_fleet_claims_unknown_total: "Claims that the engine did not answer.",
+};
+
+/** Writes the numbers as Prometheus reads them; what was not measured yet is left out. */
 export function formatMetrics(
   { counts, grants, sinceMs, build, fleet, prefilter }: Numbers,
 ): string {
-  const events = Object.entries(counterIds(counts)).map(([name, count]) =>
-    `knock_events_total{event="${name}"} ${count}\n`
-  );
-  return `# HELP knock_build_info Version, runtime and firewall backend.
-# TYPE knock_build_info gauge
-knock_build_info{${labelsOf(build)}} 1
-# HELP knock_events_total Packets and requests, by what became of them.
-# TYPE knock_events_total counter
-${events.join("")}# HELP knock_grants Grants that are open now.
-# TYPE knock_grants gauge
-knock_grants ${grants}
-# HELP knock_start_time_seconds When the server started, Unix time.
-# TYPE knock_start_time_seconds gauge
-knock_start_time_seconds ${sinceMs / 1000}
-${prefilter === null ? "" : formatPrefilter(prefilter)}${
-    fleet === null ? "" : formatFleet(fleet)
-  }`;
+  const events = Object.entries(counterIds(counts));
+  const text = [
+    metric("knock_build_info", [[build, 1]]),
+    metric(
+      "knock_events_total",
+      events.map(([event, count]) => [{ event }, count]),
+    ),
+    metric("knock_grants", grants),
+    metric("knock_start_time_seconds", sinceMs / 1000),
+  ];
+  if (prefilter) {
+    const { kind, interfaces, problem } = prefilter;
+    const labels = { kind, interfaces: interfaces.join(", ") };
+    text.push(
+      metric("knock_prefilter_info", [[labels, 1]]),
+      metric("knock_prefilter_problem", problem === null ? 0 : 1),
+    );
+  }
+  if (fleet) {
+    const seconds = (ms: number | null) => ms === null ? null : ms / 1000;
+    text.push(
+      metric("knock_fleet_reachable", fleet.cutOffSinceMs === null ? 1 : 0),
+      metric("knock_fleet_lag_seconds", seconds(fleet.lagMs)),
+      metric("knock_fleet_clients", fleet.clients),
+      metric("knock_fleet_claims_per_second", fleet.claimsPerSecond),
+      metric("knock_fleet_claim_seconds", seconds(fleet.claimMs)),
+      metric("knock_fleet_claims_total", fleet.claims),
+      metric("knock_fleet_claims_unknown_total", fleet.unknown),
+    );
+  }
+  return text.join("");
 }
 
-function formatPrefilter(
-  { kind, interfaces, problem }: PrefilterState,
+type Labels = Readonly<Record<string, string>>;
+
+/** A metric in the text format: its value, or its values by their labels. */
+function metric(
+  name: keyof typeof HELP,
+  value: number | null | readonly (readonly [labels: Labels, value: number])[],
 ): string {
-  const labels = labelsOf({ kind, interfaces: interfaces.join(", ") });
-  return `# HELP knock_prefilter_info Where the kernel drops junk.
-# TYPE knock_prefilter_info gauge
-knock_prefilter_info{${labels}} 1
-# HELP knock_prefilter_problem 1 if it is not as the configuration wants it.
-# TYPE knock_prefilter_problem gauge
-knock_prefilter_problem ${problem === null ? 0 : 1}
-`;
+  if (value === null) return "";
+  const samples = typeof value === "number"
+    ? `${name} ${value}\n`
+    : value.map(([labels, one]) => `${name}{${labelsOf(labels)}} ${one}\n`)
+      .join("");
+  const type = name.endsWith("_total") ? "counter" : "gauge";
+  return `# HELP ${name} ${HELP[name]}\n# TYPE ${name} ${type}\n${samples}`;
 }
 
 /** Labels in the text format, escaped. */
-function labelsOf(labels: Readonly<Record<string, string>>): string {
+function labelsOf(labels: Labels): string {
   return Object.entries(labels).map(([name, value]) =>
     `${name}="${value.replace(/["\\\n]/g, "\\$&")}"`
   ).join(",");
-}
-
-/** Numbers of a fleet; what was not measured yet is left out. */
-function formatFleet(fleet: FleetFact): string {
-  const gauge = (name: string, words: string, value: number | null) =>
-    value === null
-      ? ""
-      : `# HELP ${name} ${words}\n# TYPE ${name} gauge\n${name} ${value}\n`;
-  const { cutOffSinceMs, lagMs, clients, claimMs, claimsPerSecond } = fleet;
-  const reachable = cutOffSinceMs === null ? 1 : 0;
-  return gauge(
-    "knock_fleet_reachable",
-    "1 while the engine answers.",
-    reachable,
-  ) +
-    gauge(
-      "knock_fleet_lag_seconds",
-      "Time until this gateway hears of its own heartbeat.",
-      lagMs === null ? null : lagMs / 1000,
-    ) +
-    gauge("knock_fleet_clients", "Clients that the fleet shares.", clients) +
-    gauge(
-      "knock_fleet_claims_per_second",
-      "Claims of the last ten seconds.",
-      claimsPerSecond,
-    ) +
-    gauge(
-      "knock_fleet_claim_seconds",
-      "Median of the latest claims.",
-      claimMs === null ? null : claimMs / 1000,
-    ) +
-    `# HELP knock_fleet_claims_total Claims of packets.
-# TYPE knock_fleet_claims_total counter
-knock_fleet_claims_total ${fleet.claims}
-# HELP knock_fleet_claims_unknown_total Claims that the engine did not answer.
-# TYPE knock_fleet_claims_unknown_total counter
-knock_fleet_claims_unknown_total ${fleet.unknown}
-`;
 }
 
 /** Serves the numbers, and a page of them, at an endpoint. Throws FailureError when it cannot listen there. */
@@ -121,17 +117,12 @@ export function serveMetrics(
     headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" },
     body,
   });
-  return serveHttp(
-    runtime,
-    at,
-    { key: "metrics", head: MAX_HEAD, connections: MAX_CONNECTIONS },
-    (request) => {
-      const [, path] = /^GET (\/|\/metrics)(?:\?\S*)? HTTP\/1\.[01]$/
-        .exec(request.line) ?? [];
-      if (path === "/") return answerPage(request, page());
-      return path === "/metrics"
-        ? text("200 OK", formatMetrics(numbers()))
-        : text("404 Not Found", "GET /metrics, or / for a page to look at\n");
-    },
-  );
+  return serveHttp(runtime, at, LIMITS, (request) => {
+    const [, path] = /^GET (\/|\/metrics)(?:\?\S*)? HTTP\/1\.[01]$/
+      .exec(request.line) ?? [];
+    if (path === "/") return answerPage(request, page());
+    return path === "/metrics"
+      ? text("200 OK", formatMetrics(numbers()))
+      : text("404 Not Found", "GET /metrics, or / for a page to look at\n");
+  });
 }

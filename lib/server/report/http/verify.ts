@@ -18,8 +18,7 @@ import type { LedgerEntry } from "../../state/ledger.ts";
 import { type HttpAnswer, type HttpRequest, serveHttp } from "./http.ts";
 
 /** Proxies hand on the heads of requests, with cookies. */
-const MAX_HEAD = 65_536;
-const MAX_CONNECTIONS = 256;
+const LIMITS = { key: "verify", head: 65_536, connections: 256 };
 
 const QUESTION =
   /^GET \/(?:\?service=([A-Za-z0-9][A-Za-z0-9._-]{0,63}))? HTTP\/1\.[01]$/;
@@ -37,16 +36,11 @@ export function serveVerify(
   { listen, trust }: NonNullable<Config["verify"]>,
   facts: () => VerifyFacts,
 ): Promise<Listener> {
-  const limits = {
-    key: "verify",
-    head: MAX_HEAD,
-    connections: MAX_CONNECTIONS,
-    admits: (address: string) => isTrusted(address, trust),
-  };
+  const admits = (address: string) => isTrusted(address, trust);
   return serveHttp(
     runtime,
     listen,
-    limits,
+    { ...LIMITS, admits },
     (request) => verify(request, trust, facts()),
   );
 }
@@ -84,9 +78,9 @@ export function clientOf(
   values: readonly string[],
   trust: readonly Prefix[],
 ): string | null {
-  const hops = values.join(",").split(",").map((hop) => hop.trim());
+  const hops = values.join(",").split(",");
   for (const hop of hops.reverse()) {
-    const address = addressOf(hop);
+    const address = addressOf(hop.trim());
     if (address === null) return null;
     if (!isTrusted(address, trust)) return address;
   }
