@@ -5,15 +5,11 @@ import { kernelForms } from "../../dialects/table.ts";
 import { SNIFF_GROUP } from "../../firewall/nft/rules/prefilter.ts";
 import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
 import type { Captured } from "../../sequences/pcap.ts";
-import {
-  Capture,
-  loggedKnocks,
-  sniffedKnocks,
-} from "../../sequences/tcpdump.ts";
+import { loggedKnocks, sniffedKnocks } from "../../sequences/tcpdump.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
 import { attempt } from "../report/log.ts";
-import { ownAddresses } from "../sequences/watch.ts";
+import { ownAddresses, startCapture } from "../sequences/watch.ts";
 import type { Server } from "../state/server.ts";
 import { Streams } from "./streams.ts";
 
@@ -142,13 +138,9 @@ export class Entrances {
       else log("error", `${words} are not heard: ${why}`);
       this.#note({ places, trouble });
     };
-    const capture = new Capture(runtime, argv, {
-      hear: (captured) => this.#hear(captured, isOwn),
-      changed: tell,
-      started: (pid) => store.setFact("capture knocks", pid),
-      lastPid: () => (store.fact("capture knocks") ?? null) as number | null,
-    });
-    await capture.start();
+    const hear = (captured: Captured) => this.#hear(captured, isOwn);
+    const world = { runtime, store, hear, changed: tell };
+    const capture = await startCapture("knocks", argv, world);
     if (trouble !== null) {
       await capture.stop();
       throw new FailureError(
@@ -212,25 +204,21 @@ function cannotListen(at: Listen | StreamListen, error: unknown): unknown {
   if (!(error instanceof SystemError)) return error;
   const protocol = "transport" in at ? "tcp" : "udp";
   const what = `cannot listen on ${protocol} ${formatEndpoint(at)}`;
-  switch (error.code) {
-    case "EADDRINUSE":
-      return new FailureError(
-        `${what}: the port is in use`,
-        "`knock status` tells whether a server runs already; another port goes under listen",
-      );
-    case "EADDRNOTAVAIL":
-      return new FailureError(
-        `${what}: this machine has no such address`,
-        `for one that comes later: sysctl net.ipv${
-          at.host.includes(":") ? 6 : 4
-        }.ip_nonlocal_bind=1`,
-      );
-    case "EACCES":
-      return new FailureError(
-        `${what}: not allowed`,
-        "a port below 1024 needs root; another port goes under listen",
-      );
-    default:
-      return new FailureError(`${what}: ${error.message}`);
-  }
+  const family = at.host.includes(":") ? 6 : 4;
+  const reasons: Readonly<Record<string, [why: string, hint: string]>> = {
+    EADDRINUSE: [
+      "the port is in use",
+      "`knock status` tells whether a server runs already; another port goes under listen",
+    ],
+    EADDRNOTAVAIL: [
+      "this machine has no such address",
+      `for one that comes later: sysctl net.ipv${family}.ip_nonlocal_bind=1`,
+    ],
+    EACCES: [
+      "not allowed",
+      "a port below 1024 needs root; another port goes under listen",
+    ],
+  };
+  const [why, hint] = reasons[error.code] ?? [error.message];
+  return new FailureError(`${what}: ${why}`, hint);
 }

@@ -25,7 +25,7 @@ import { formatPorts } from "../report/events.ts";
 import { attempt } from "../report/log.ts";
 import { sequenceIdentity } from "../state/sequences.ts";
 import type { Server } from "../state/server.ts";
-import { type Completed, startWatch, type Watcher } from "./watch.ts";
+import { type Completed, type Watcher, WATCHES } from "./watch.ts";
 
 /** Facts about a sequence that `status` reads. */
 export interface SequenceFact {
@@ -48,12 +48,6 @@ export type Perform = (
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
 const MAX_RUNS = 65_536;
 
-/** Time at which an entry ran its program for a source, and whether a later run that was left out was logged. */
-interface LastRun {
-  readonly atMs: number;
-  told: boolean;
-}
-
 /** All entries of a server. */
 export class Sequences {
   readonly #server: Server;
@@ -62,7 +56,8 @@ export class Sequences {
   #entries: readonly SequenceEntry[] = [];
   #hasAdopted = false;
   #watchers: readonly Watcher[] = [];
-  readonly #runs = new Map<string, LastRun>();
+  /** When an entry ran its program for a source, and whether it was logged that a later run was left out. */
+  readonly #runs = new Map<string, { readonly atMs: number; told: boolean }>();
 
   constructor(server: Server, perform: Perform) {
     this.#server = server;
@@ -81,7 +76,7 @@ export class Sequences {
       const sequences = config.sequences.filter((entry) =>
         entry.watch === watch
       );
-      return sequences.length === 0 ? null : startWatch(watch, {
+      return sequences.length === 0 ? null : WATCHES[watch]({
         runtime: this.#server.runtime,
         store: this.#server.store,
         config,
@@ -185,13 +180,10 @@ export class Sequences {
     const last = this.#runs.get(key);
     if (last && nowMs - last.atMs < every * 1000) {
       counters.add("left out: every");
-      if (!last.told) {
-        log(
-          "info",
-          `sequences.${name}: run for ${address} left out, every ` +
-            formatDuration(every),
-        );
-      }
+      const words = `run for ${address} left out, every ${
+        formatDuration(every)
+      }`;
+      if (!last.told) log("info", `sequences.${name}: ${words}`);
       last.told = true;
       return true;
     }
@@ -222,14 +214,13 @@ export class Sequences {
     const argv = programFor(programs, address);
     if (!argv) return;
     const { runtime, runner } = this.#server;
-    const [model] = entry.opens;
-    const seconds = model?.forSeconds ?? 0;
+    const { open = [], forSeconds: seconds = 0 } = entry.opens[0] ?? {};
     const client = grantee(entry.name);
     const [program, ...args] = fillIn(argv, {
       client,
       address,
       family: isIpv4(address) ? "ipv4" : "ipv6",
-      ports: formatPorts(model?.open ?? []),
+      ports: formatPorts(open),
       seconds: `${seconds}`,
       until: new Date(runtime.nowMs() + seconds * 1000).toISOString(),
     });
@@ -242,11 +233,12 @@ export class Sequences {
       const { log, store } = this.#server;
       const left = store.sequences.left(entry).length;
       const words = `sequences.${entry.name}: `;
-      if (left === 0) {
-        log("warn", `${words}all one-time sequences are used: it stays shut`);
-      } else {
+      if (left > 0) {
         log("info", `${words}${counted(left, "one-time sequence")} left`);
-      }
+      } else {log(
+          "warn",
+          `${words}all one-time sequences are used: it stays shut`,
+        );}
     });
   }
 

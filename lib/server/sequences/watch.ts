@@ -24,7 +24,7 @@ import {
   sniffCommand,
 } from "../../sequences/tcpdump.ts";
 import { isLinkLocal, isLoopback } from "../../values/address.ts";
-import type { Store } from "../state/store.ts";
+import type { Server } from "../state/server.ts";
 import { SystemError } from "../../values/errors.ts";
 import { onePort } from "../../values/ports.ts";
 
@@ -49,9 +49,7 @@ export interface Completed {
 }
 
 /** Inputs of a watch. */
-interface WatchSetting {
-  readonly runtime: Runtime;
-  readonly store: Store;
+interface WatchSetting extends Pick<Server, "runtime" | "store"> {
   readonly config: Config;
   readonly sequences: readonly SequenceEntry[];
   /** Current sequences of these entries; they may change after each completion. */
@@ -66,23 +64,14 @@ export interface Watcher {
   stop(): Promise<void>;
 }
 
-/** Starts a watch; it hears as soon as this resolves, unless it has said why not. */
-export function startWatch(
-  watch: Watch,
-  setting: WatchSetting,
-): Promise<Watcher> {
-  switch (watch) {
-    case "kernel":
-      return watchKernel(setting);
-    case "sniff":
-      return watchBySniffing(setting);
-    case "socket":
-      return watchSockets(setting);
-  }
-}
+/** Starts each watch; it hears as soon as this resolves, unless it has said why not. */
+export const WATCHES: Readonly<
+  Record<Watch, (setting: WatchSetting) => Promise<Watcher>>
+> = { kernel: watchKernel, sniff: watchBySniffing, socket: watchSockets };
 
-async function watchKernel(setting: WatchSetting): Promise<Watcher> {
-  return await startCapture("nflog", logCommand(LOG_GROUP), setting, {
+function watchKernel(setting: WatchSetting): Promise<Watcher> {
+  return startCapture("nflog", logCommand(LOG_GROUP), {
+    ...setting,
     hear: ({ packet, prefix }) => {
       const told = prefix === null ? null : readTold(prefix);
       if (!told || !packet) return;
@@ -92,59 +81,47 @@ async function watchKernel(setting: WatchSetting): Promise<Watcher> {
   });
 }
 
-async function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
+function watchBySniffing(setting: WatchSetting): Promise<Watcher> {
   const { runtime, config } = setting;
   const hits = hitsOf(setting.sequences);
   const used = config.services.flatMap(({ ports }) => ports);
   const knocks = datagramPlaces(config).map(({ port }) => onePort("udp", port));
   const traps = trapsBeside(hits, SNIFF_TRAPS, [...used, ...knocks]);
-  const listen = follow(setting, [...hits, ...traps]);
+  const ports = [...hits, ...traps];
+  const listen = follow(setting, ports);
   const isOurs = ownAddresses(runtime);
   const targets = new Set(
     setting.sequences.flatMap(({ opens }) => opens.map(({ target }) => target)),
   );
-  return await startCapture(
-    "sniff",
-    sniffCommand([...hits, ...traps]),
-    setting,
-    {
-      hear: ({ packet }) => {
-        if (!packet) return;
-        // Passed on to others: that is nothing to us, unless it is named.
-        if (!targets.has(packet.target) && !isOurs(packet.target)) return;
-        listen(packet);
-      },
+  return startCapture("sniff", sniffCommand(ports), {
+    ...setting,
+    hear: ({ packet }) => {
+      if (!packet) return;
+      // Passed on to others: that is nothing to us, unless it is named.
+      if (!targets.has(packet.target) && !isOurs(packet.target)) return;
+      listen(packet);
     },
-  );
+  });
 }
 
 async function watchSockets(setting: WatchSetting): Promise<Watcher> {
   const { runtime, changed } = setting;
   const hits = hitsOf(setting.sequences);
-  const traps = trapsBeside(hits, SOCKET_TRAPS);
-  const listen = follow(setting, [...hits, ...traps]);
+  const ports = [...hits, ...trapsBeside(hits, SOCKET_TRAPS)];
+  const listen = follow(setting, ports);
   const sockets: Datagrams[] = [];
   const deaf: string[] = [];
-  for (const hit of [...hits, ...traps]) {
+  for (const hit of ports) {
     const { protocol, port } = hit;
+    const packet = { target: "", protocol, port, flags: 0, sequenceNumber: 0 };
     try {
-      const at = { host: "::", port };
-      sockets.push(
-        await runtime.listenDatagram(
-          at,
-          (_, { host, port: sourcePort }) =>
-            listen({
-              source: host,
-              target: "",
-              protocol,
-              sourcePort,
-              port,
-              flags: 0,
-              sequenceNumber: 0,
-            }),
-          { apart: true },
-        ),
+      const socket = await runtime.listenDatagram(
+        { host: "::", port },
+        (_, { host: source, port: sourcePort }) =>
+          listen({ ...packet, source, sourcePort }),
+        { apart: true },
       );
+      sockets.push(socket);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       // Somebody else's port is no trap of ours.
@@ -182,11 +159,13 @@ function follow(
   };
 }
 
-async function startCapture(
+/** Starts a capture, whose process is known to the next server, too. */
+export async function startCapture(
   name: string,
   argv: readonly string[],
-  { runtime, store, changed }: WatchSetting,
-  { hear }: Pick<CaptureListener, "hear">,
+  { runtime, store, hear, changed }:
+    & Pick<Server, "runtime" | "store">
+    & Pick<CaptureListener, "hear" | "changed">,
 ): Promise<Watcher> {
   const fact = `capture ${name}`;
   const capture = new Capture(runtime, argv, {
@@ -200,9 +179,8 @@ async function startCapture(
 }
 
 function hitsOf(sequences: readonly SequenceEntry[]): Hit[] {
-  const all = sequences.flatMap(({ opens, closes }) =>
-    closes ? [...opens, closes] : opens
-  ).flatMap(({ hits }) => hits);
+  const all = sequences.flatMap(({ opens, closes }) => [...opens, closes ?? []])
+    .flat().flatMap(({ hits }) => hits);
   return [...new Map(all.map((hit) => [formatHit(hit), hit])).values()];
 }
 
