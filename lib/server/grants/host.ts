@@ -127,10 +127,8 @@ export class HostWatch {
     const runtime = this.#runtime;
     const sinceMs = runtime.monotonicMs();
     const own = ownOf(config.firewall);
-    const isChain = config.firewall.backend === "iptables";
-    const rules = own
-      ? await this.#reader.read(isChain ? own.chain : null)
-      : null;
+    const chain = config.firewall.backend === "iptables" ? own?.chain : null;
+    const rules = own ? await this.#reader.read(chain ?? null) : null;
     const nowMs = runtime.monotonicMs();
     this.#readMs = nowMs;
     this.#notBeforeMs = nowMs + PAUSE * (nowMs - sinceMs);
@@ -193,12 +191,10 @@ export class HostWatch {
       this.#answers.set(key, answer);
     }
     if (answer === "passes") return null;
-    return answer === "by source"
-      // Of a network, some addresses may pass.
-      ? source.includes("/")
-        ? null
-        : findBlocked(rules, wanted, { family, source }, firewall)
-      : answer;
+    if (answer !== "by source") return answer;
+    // Of a network, some addresses may pass.
+    if (source.includes("/")) return null;
+    return findBlocked(rules, wanted, { family, source }, firewall);
   }
 }
 
@@ -211,18 +207,6 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
     ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
   ];
   const facts = new Map<string, HostFact>();
-  const add = (
-    what: HostFact["what"],
-    family: Family,
-    { ports, by, hint }: Blocked,
-  ) => {
-    const fact = { what, ports: formatPortRange(ports), by, hint };
-    const key = JSON.stringify(fact);
-    const families = facts.get(key)?.families ?? [];
-    const name = family === 4 ? "ipv4" : "ipv6";
-    if (families.includes(name)) return;
-    facts.set(key, { ...fact, families: [...families, name] });
-  };
   const ask = (
     what: HostFact["what"],
     wanted: Wanted,
@@ -231,7 +215,14 @@ export function hostFacts(rules: HostRules, config: Config): HostFact[] {
   ) => {
     for (const family of families) {
       const blocked = findBlocked(rules, wanted, { family }, by);
-      if (blocked) add(what, family, blocked);
+      if (!blocked) continue;
+      const { by: rule, hint } = blocked;
+      const ports = formatPortRange(blocked.ports);
+      const fact = { what, ports, by: rule, hint };
+      const key = JSON.stringify(fact);
+      const families = new Set(facts.get(key)?.families)
+        .add(family === 4 ? "ipv4" : "ipv6");
+      facts.set(key, { ...fact, families: [...families] });
     }
   };
   const here = familiesHere(rules);

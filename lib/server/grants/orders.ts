@@ -1,8 +1,7 @@
 /**
- * Orders to the firewall: hold all that the ledger says, open,
- * close and prolong grants, end connections. One order after the other:
- * callers wait in the
- * queue. Its functions throw FirewallError.
+ * Orders to the firewall: hold all that the ledger says, open, close and
+ * prolong grants, end connections. One order after the other: callers wait in
+ * the queue. Its functions throw FirewallError.
  * @module
  */
 
@@ -74,11 +73,8 @@ export async function openGrant(
   }
   const touched = mergeEntries(wanted);
   // Among all, another client's single use may stand for this one's.
-  await firewall.change(
-    touched,
-    [...touched, ...mergeEntries(entries)],
-    nowMs,
-  );
+  const all = [...touched, ...mergeEntries(entries)];
+  await firewall.change(touched, all, nowMs);
 }
 
 /** Puts right what the kernel ends for all at an address, though others have it for longer. */
@@ -105,10 +101,8 @@ export async function closeEntries(
 ): Promise<void> {
   for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
     const gone = mergeEntries(own);
-    const used = new Set(
-      gone.filter(({ once }) => once)
-        .map(({ ports }) => formatPortRange(ports)),
-    );
+    const single = gone.filter(({ once }) => once);
+    const used = new Set(single.map(({ ports }) => formatPortRange(ports)));
     // Whether it was used is not known: another's single use of the same
     // ports ends with this one, and none is given back.
     const stays = mergeEntries(store.ledger.ofAddress(address, nowMs))

@@ -21,15 +21,13 @@ export class Queue {
 
   /** Runs work that a client asked for, and counts it while it waits. */
   addFor<T>(client: string, work: () => Promise<T>): Promise<T> {
-    this.#wait(client, 1);
-    return this.add(work).finally(() => this.#wait(client, -1));
+    return this.during(client, () => this.add(work));
   }
 
   /** Counts a client's request while work for it goes on beside the queue. */
   during<T>(client: string, work: () => Promise<T>): Promise<T> {
     this.#wait(client, 1);
-    const ended = () => this.#wait(client, -1);
-    return work().finally(ended);
+    return work().finally(() => this.#wait(client, -1));
   }
 
   /** Tests whether no more requests of a client may wait. */

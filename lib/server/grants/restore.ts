@@ -38,16 +38,16 @@ export async function keepRestored(server: Server): Promise<Stoppable> {
   };
   const timers = [
     runtime.every(LOOK_MS, () => {
-      const { tables, tells } = tablesOf(server);
-      if (tables === null || events && tells) return;
+      const { tables = null } = server.active.firewall;
+      if (tables === null || events && tables.length > 0) return;
       isDue = true;
       if (!isLooking) look();
     }),
   ];
   if (events) {
     timers.push(runtime.every(EVENTS_MS, () => {
-      const { tables } = tablesOf(server);
-      if (events.changed(tables ?? [])) isDue = true;
+      const { tables = [] } = server.active.firewall;
+      if (events.changed(tables)) isDue = true;
       const nowMs = runtime.monotonicMs();
       if (isDue && !isLooking && nowMs >= notBeforeMs) look();
     }));
@@ -58,11 +58,4 @@ export async function keepRestored(server: Server): Promise<Stoppable> {
       events?.close();
     },
   };
-}
-
-function tablesOf(
-  { active: { firewall } }: Server,
-): { tables: readonly string[] | null; tells: boolean } {
-  const tables = firewall.tables ?? null;
-  return { tables, tells: tables !== null && tables.length > 0 };
 }

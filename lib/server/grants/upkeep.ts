@@ -35,9 +35,12 @@ export async function sweep(server: Server): Promise<void> {
   const over = store.ledger.ended(nowMs);
   if (over.length === 0) return;
   // What is to be cut is closed first: the kernel may be some moments later.
-  const [left, own] = partition(
+  const { left = [], own = [] } = Object.groupBy(
     over,
-    (entry) => active.firewall.endsGrants && !isCut(active.config, entry),
+    (entry) =>
+      active.firewall.endsGrants && !isCut(active.config, entry)
+        ? "left"
+        : "own",
   );
   const ended = [...left, ...await closeEach(server, own, nowMs)];
   if (ended.length === 0) return;
@@ -59,13 +62,6 @@ async function cutConnections(
   }
 }
 
-function partition<T>(
-  all: readonly T[],
-  isLeft: (one: T) => boolean,
-): [left: T[], right: T[]] {
-  return [all.filter(isLeft), all.filter((one) => !isLeft(one))];
-}
-
 /** Ending of a grant, milliseconds, that is left to the kernel and {@linkcode sweep}. */
 const LAST_MS = 2000;
 
@@ -85,12 +81,9 @@ export async function endUsed(server: Server): Promise<void> {
   );
   const used = entries.filter((entry) => !left.has(singleKey(entry)));
   if (used.length === 0) return;
-  store.transaction(() => endEntries(server, used, USED, "end"));
+  store.transaction(() => endEntries(server, used, "it was used", "end"));
   runHooks(server, used);
 }
-
-/** Reason of an end that came before its time. */
-const USED = "it was used";
 
 function singleKey(grant: Grant): string {
   return `${openingKey(grant)} ${grant.to ? formatEndpoint(grant.to) : ""}`;

@@ -49,14 +49,8 @@ export function decide(
   if (!client) return silence(server, "unknown client");
   const address = request.address ?? source;
   const { dialect, command, ports } = request;
-  const asked: Subject = {
-    client: client.name,
-    dialect,
-    command,
-    address,
-    ports,
-    seconds: 0,
-  };
+  const who = { client: client.name, dialect, address };
+  const asked: Subject = { ...who, command, ports, seconds: 0 };
   const { maxSkewMs } = active.config;
 
   // Step 6.
@@ -96,12 +90,8 @@ export function decide(
     if (decided.ok) return decided;
     counters.add(`refused: ${decided.why}`);
     if (decided.reported) {
-      events.say(
-        "warn",
-        "refused",
-        asked,
-        explainRefusal(decided.why, address),
-      );
+      const words = explainRefusal(decided.why, address);
+      events.say("warn", "refused", asked, words);
     }
     return { ok: false, status: "refused", reason: decided.why, address };
   } catch (error) {
@@ -164,37 +154,31 @@ function judgeAndRecord(
   nowMs: number,
 ): Decision & { ok: true } | Refused {
   const verdict = judgeWithCode(server, request, client, source, nowMs);
-  if (verdict.ok) {
-    const { address, ports, to, command: run, seconds, codeStep } = verdict;
-    const { action } = request;
-    const capped = action === "open" &&
-      seconds < (request.seconds || client.forSeconds);
-    const granted = { action, address, ports, to, run, seconds, capped };
-    const change = {
-      ...{ ...asked, ...granted },
-      ...{ inKernel: false, reported: asked.address },
-    };
-    // Of hosts behind this machine, none may be of this IP version.
-    if (action === "open" && entriesOf(server, change, nowMs).length === 0) {
-      return refuse(server, client, asked, "nothing to open", nowMs);
-    }
-    if (!server.fleet) {
-      return { ok: true, change: record(server, change, nowMs) };
-    }
-    const { identity, timestampMs } = request;
-    const claim = { client: client.name, timestampMs };
-    const claims: PendingChange["claims"] = [
-      { ...claim, identity, of: "packet" },
-      ...codeStep === null ? [] : [{
-        ...claim,
-        identity: codeIdentity(client.name, codeStep),
-        of: "code" as const,
-      }],
-    ];
-    const note = () => {};
-    return { ok: true, pending: { change, claims, note, decidedMs: nowMs } };
+  if (!verdict.ok) return refuse(server, client, asked, verdict.why, nowMs);
+  const { address, ports, to, command: run, seconds, codeStep } = verdict;
+  const { action, identity, timestampMs } = request;
+  const capped = action === "open" &&
+    seconds < (request.seconds || client.forSeconds);
+  const granted = { action, address, ports, to, run, seconds, capped };
+  const reported = asked.address;
+  const change = { ...asked, ...granted, inKernel: false, reported };
+  // Of hosts behind this machine, none may be of this IP version.
+  if (action === "open" && entriesOf(server, change, nowMs).length === 0) {
+    return refuse(server, client, asked, "nothing to open", nowMs);
   }
-  return refuse(server, client, asked, verdict.why, nowMs);
+  if (!server.fleet) {
+    return { ok: true, change: record(server, change, nowMs) };
+  }
+  const claim = { client: client.name, timestampMs };
+  const claims: PendingChange["claims"][number][] = [
+    { ...claim, identity, of: "packet" },
+  ];
+  if (codeStep !== null) {
+    const identity = codeIdentity(client.name, codeStep);
+    claims.push({ ...claim, identity, of: "code" });
+  }
+  const note = () => {};
+  return { ok: true, pending: { change, claims, note, decidedMs: nowMs } };
 }
 
 /** Records a refusal by policy, if it is reported. */

@@ -15,11 +15,6 @@ export interface Rate {
 /** Most names remembered; beyond it, the least recently used bucket is dropped. */
 const MAX_NAMES = 65_536;
 
-interface Bucket {
-  tokens: number;
-  atMs: number;
-}
-
 /**
  * Token buckets by name; a new one is full. The names are of clients, which
  * are authenticated: a bucket by the source of a packet would let anybody who
@@ -27,15 +22,10 @@ interface Bucket {
  */
 export class RateCap {
   readonly #rate: Rate;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets = new Map<string, { tokens: number; atMs: number }>();
 
   constructor(rate: Rate) {
     this.#rate = rate;
-  }
-
-  /** Returns true if a token is left. */
-  has(name: string, nowMs: number): boolean {
-    return this.#tokensOf(name, nowMs) >= 1;
   }
 
   /** Takes a token; false when the bucket is empty. */
@@ -43,10 +33,8 @@ export class RateCap {
     const tokens = this.#tokensOf(name, nowMs);
     // Deleted first, so that the map stays in the order of use.
     this.#buckets.delete(name);
-    this.#buckets.set(name, {
-      tokens: tokens < 1 ? tokens : tokens - 1,
-      atMs: nowMs,
-    });
+    const left = tokens < 1 ? tokens : tokens - 1;
+    this.#buckets.set(name, { tokens: left, atMs: nowMs });
     if (this.#buckets.size > MAX_NAMES) {
       this.#buckets.delete(this.#buckets.keys().next().value!);
     }

@@ -80,7 +80,7 @@ export class Receiver {
 
   /** Goes on with a packet, until it is opened or refused, or needs a costly step. */
   #try(attempt: Attempt, mayCost: boolean): void {
-    const { candidates, source, socket } = attempt;
+    const { candidates } = attempt;
     let opened: Opened = NO_FORM;
     for (; attempt.at < candidates.length; attempt.at++) {
       const isSearch = attempt.more !== undefined;
@@ -89,9 +89,9 @@ export class Receiver {
       mayCost = false;
       opened = next;
       if (opened.ok || opened === COPY) break;
-      if (opened.later) return this.#openLater(opened.later(), source, socket);
+      if (opened.later) return this.#openLater(opened.later(), attempt);
     }
-    this.#decide(opened, source, socket);
+    this.#decide(opened, attempt);
   }
 
   /** Opens a packet in a dialect; null: it needs a costly step, and may not take it yet. */
@@ -146,11 +146,7 @@ export class Receiver {
     await null;
     let nowMs = runtime.monotonicMs();
     let untilMs = nowMs + SLICE_MS;
-    for (
-      let attempt = this.#turns.next();
-      attempt;
-      attempt = this.#turns.next()
-    ) {
+    for (let attempt: Attempt | undefined; (attempt = this.#turns.next());) {
       if (this.#isStopping && attempt.more) {
         this.#server.counters.add("refused: rate");
         continue;
@@ -181,24 +177,14 @@ export class Receiver {
     };
   }
 
-  #openLater(
-    later: Promise<Opened>,
-    source: DatagramSource,
-    socket: Datagrams | null,
-  ): void {
-    const opening = later.then((opened) =>
-      this.#decide(opened, source, socket)
-    );
+  #openLater(later: Promise<Opened>, attempt: Attempt): void {
+    const opening = later.then((opened) => this.#decide(opened, attempt));
     this.#opening.add(opening);
     opening.finally(() => this.#opening.delete(opening));
   }
 
   /** Judges what was opened, by the clock of this moment. */
-  #decide(
-    opened: Opened,
-    source: DatagramSource,
-    socket: Datagrams | null,
-  ): void {
+  #decide(opened: Opened, { source, socket }: Attempt): void {
     const server = this.#server;
     const { runtime, log, counters } = server;
     if (!opened.ok) {
