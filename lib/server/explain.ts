@@ -90,7 +90,7 @@ function nobody(verdict: PacketRefusal) {
 }
 
 /** A dialect's explanation of a packet, with the dialect's name. */
-export interface PacketExplanation extends Explanation {
+interface PacketExplanation extends Explanation {
   /** Null: it has the form of none. */
   readonly dialect: DialectName | null;
 }
@@ -115,7 +115,7 @@ export interface Explained extends Omit<PacketExplanation, "verdict"> {
 }
 
 /** The world that a packet is explained in. */
-export interface ExplainOptions {
+interface ExplainOptions {
   /** Unix milliseconds. */
   readonly nowMs: number;
   /** Source of the packet, canonical; null if unknown. */
@@ -125,7 +125,7 @@ export interface ExplainOptions {
 }
 
 /** Adds the judge's checks, step by step. */
-export function explainJudgement(
+function explainJudgement(
   config: Config,
   explained: PacketExplanation,
   circumstances: ExplainOptions,
@@ -220,22 +220,16 @@ function stepsOfPolicy(
 
 /** Request and policy side by side, for refusals that depend on both. */
 function cure(request: Request, client: Client, why: PolicyRefusal): string {
-  switch (why) {
-    case "ports":
-      return ` (wants ${formatPorts(request.ports)}; may open ${
-        formatPorts(client.open) || "nothing"
-      })`;
-    case "hours":
-      return ` (${client.hours?.text})`;
-    case "expired":
-      return ` (${new Date(client.expiresMs ?? 0).toISOString()})`;
-    case "source":
-      return ` (${client.from?.map(formatPrefix).join(", ")})`;
-    case "command":
-      return ` (wants "${request.command}"; may run ${
-        client.run.join(", ") || "nothing"
-      })`;
-    default:
-      return "";
-  }
+  const { hours, expiresMs, from, run } = client;
+  const open = formatPorts(client.open) || "nothing";
+  const facts: Partial<Record<PolicyRefusal, string>> = {
+    ports: `wants ${formatPorts(request.ports)}; may open ${open}`,
+    hours: `${hours?.text}`,
+    expired: new Date(expiresMs ?? 0).toISOString(),
+    source: `${from?.map(formatPrefix).join(", ")}`,
+    command: `wants "${request.command}"; may run ${
+      run.join(", ") || "nothing"
+    }`,
+  };
+  return facts[why] === undefined ? "" : ` (${facts[why]})`;
 }

@@ -58,34 +58,30 @@ export function takenAddresses(networks: readonly string[]): Set<string> {
 /** Ports below are known by their numbers, and stay what they are. */
 const FIRST_FREE_PORT = 1024;
 
-/** Result of an allowed forward. */
-interface Forwarding {
-  /** Where the grant leads; null: where the service leads anyway. */
-  readonly to: Endpoint | null;
+/** Returns true if a policy opens these ports. */
+export function mayOpen({ open }: Policy, wanted: PortRange): boolean {
+  return open.some((range) => containsPorts(range, wanted));
 }
 
 /**
- * Finds the grant by which a client may have the asked port forwarded. To
+ * Finds where the grant leads by which a client may have the asked port forwarded. To
  * another machine: by a service that it may open, whose `to` is that target.
  * Within this one: to a port that it may open, through one from 1024 on that is
- * no service's. Null: it may not.
+ * no service's. `to` null: where the service leads anyway. Null: it may not.
  */
 export function chooseForward(
   forward: Forward,
   asked: PortRange,
   client: Policy,
   { services, ownAddresses }: Machine,
-): Forwarding | null {
-  const may = (wanted: PortRange) =>
-    client.open.some((range) => containsPorts(range, wanted));
+): { readonly to: Endpoint | null } | null {
   const owner = services.find(({ ports, at }) =>
-    !at &&
-    ports.some((range) => overlapPorts(range, asked))
+    !at && ports.some((range) => overlapPorts(range, asked))
   );
   if (forward.kind === "nat") {
     const { to } = owner ?? {};
     const same = to && to.host === forward.host && to.port === forward.port;
-    return same && may(asked) ? { to: null } : null;
+    return same && mayOpen(client, asked) ? { to: null } : null;
   }
   const target = { ...asked, first: forward.port, last: forward.port };
   const leads = services.some(({ ports, to }) =>
@@ -93,7 +89,7 @@ export function chooseForward(
   );
   const host = ownAddresses.find((address) => address === forward.host) ??
     ownAddresses.find(isIpv4);
-  if (leads || host === undefined || !may(target)) return null;
+  if (leads || host === undefined || !mayOpen(client, target)) return null;
   if (asked.first === forward.port) return { to: null };
   if (owner || asked.first < FIRST_FREE_PORT) return null;
   return { to: { host, port: forward.port } };

@@ -17,12 +17,13 @@ import {
   networkOf,
   prefixContains,
 } from "../../values/address.ts";
-import { containsPorts, type PortRange } from "../../values/ports.ts";
+import type { PortRange } from "../../values/ports.ts";
 import { hoursEnd, withinHours } from "../../values/time.ts";
 import {
   chooseCommand,
   chooseForward,
   type Machine,
+  mayOpen,
   NO_MACHINE,
 } from "./forwarding.ts";
 
@@ -193,20 +194,17 @@ export function judge(
         const forwarding = asked && more.length === 0
           ? chooseForward(request.forward, asked, client, machine)
           : null;
-        return forwarding
-          ? {
-            ...granted,
-            address: forwarding.to ? address : whole,
-            ports,
-            to: forwarding.to,
-            seconds,
-          }
-          : refuse("forward");
+        if (!forwarding) return refuse("forward");
+        const { to } = forwarding;
+        return {
+          ...granted,
+          address: to ? address : whole,
+          ports,
+          to,
+          seconds,
+        };
       }
-      const may = ports.every((wanted) =>
-        client.open.some((range) => containsPorts(range, wanted))
-      );
-      return may
+      return ports.every((wanted) => mayOpen(client, wanted))
         ? { ...granted, address: whole, ports, seconds }
         : refuse("ports");
     }

@@ -6,7 +6,6 @@ import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { tagOf, tagWindows, WINDOW_MS } from "../../dialects/knock1/tag.ts";
 import { webTagText } from "../../dialects/knock1/web/form.ts";
 import type {
-  Firewall,
   Prefilter,
   PrefilterState,
   Sniffed,
@@ -30,18 +29,14 @@ export async function setPrefilter(
   const sniffed = sniffedOf(config, server.fleet, tags);
   const isTagged = prefilter !== null || sniffed?.tags;
   server.prefilterWindow = isTagged && firewall.kernel ? windowOf(nowMs) : null;
-  await firewall.kernel?.setPrefilter(prefilter, sniffed);
-  notePrefilter(server, firewall);
+  if (!firewall.kernel) return;
+  await firewall.kernel.setPrefilter(prefilter, sniffed);
+  notePrefilter(server, firewall.kernel.prefilter);
 }
 
 /** Tells `status` where junk is dropped, and the log why not as it was wanted. */
-function notePrefilter(
-  { store, log }: Server,
-  { kernel }: Pick<Firewall, "kernel">,
-): void {
-  if (!kernel) return;
+function notePrefilter({ store, log }: Server, state: PrefilterState): void {
   const before = store.fact("prefilter") as PrefilterState | null;
-  const state = kernel.prefilter;
   if (JSON.stringify(state) === JSON.stringify(before)) return;
   attempt(log, () => store.setFact("prefilter", state));
   const { problem } = state;
@@ -67,10 +62,8 @@ function prefilterOf(
   tags: Tags,
 ): Prefilter | null {
   if (firewall.prefilter === "off") return null;
-  const used = [
-    ...clients.flatMap(dialectsOf),
-    ...fleet?.clients.dialects ?? [],
-  ];
+  const shared = fleet?.clients.dialects ?? [];
+  const used = [...clients.flatMap(dialectsOf), ...shared];
   if (used.some((dialect) => dialect !== "knock")) return null;
   return { ports: listen.map(({ port }) => port), ...tags };
 }

@@ -13,7 +13,7 @@ import {
   makeOwnFolder,
 } from "../../config/files/rights.ts";
 import type { Database, Runtime, SqlValue } from "../../runtime/runtime.ts";
-import { FailureError, SystemError } from "../../values/errors.ts";
+import { FailureError, orNull, SystemError } from "../../values/errors.ts";
 import { SequenceBook } from "./sequences.ts";
 import { History } from "./history.ts";
 import { Ledger } from "./ledger.ts";
@@ -144,26 +144,23 @@ export class Store {
   }
 }
 
-/**
- * Opens the state of a folder, making both where they are not. Throws
- * FailureError with a hint, also where others could change it.
- */
-export function openStore(runtime: Runtime, folder: string): Promise<Store> {
-  return open(runtime, folder, () => Promise.resolve(() => {}));
-}
-
 /** As {@linkcode openStore}, for a server: throws FailureError where another one uses the folder. */
 export function openServerStore(
   runtime: Runtime,
   folder: string,
 ): Promise<Store> {
-  return open(runtime, folder, () => lock(runtime, folder));
+  return openStore(runtime, folder, () => lock(runtime, folder));
 }
 
-async function open(
+/**
+ * Opens the state of a folder, making both where they are not. `begin` is
+ * called when the folder is there, and what it returns at the end. Throws
+ * FailureError with a hint, also where others could change it.
+ */
+export async function openStore(
   runtime: Runtime,
   folder: string,
-  begin: () => Promise<() => void>,
+  begin = () => Promise.resolve(() => {}),
 ): Promise<Store> {
   const path = join(folder, STATE_FILE);
   let end = () => {};
@@ -187,9 +184,8 @@ async function open(
       );
     }
     const check = database.prepare("pragma quick_check(1)").get()!;
-    if (Object.values(check)[0] !== "ok") {
-      throw new SystemError("SQLITE_CORRUPT", String(Object.values(check)[0]));
-    }
+    const [found] = Object.values(check);
+    if (found !== "ok") throw new SystemError("SQLITE_CORRUPT", String(found));
     if (version < SCHEMA_VERSION) {
       // A file of version 0 is a new one.
       const older = version > 0 ? FROM_3 : "";
@@ -216,7 +212,7 @@ export async function openExistingStore(
     throw unusable(path, error);
   }
   try {
-    return await open(runtime, folder, () => Promise.resolve(back));
+    return await openStore(runtime, folder, () => Promise.resolve(back));
   } catch (error) {
     back();
     throw error;
@@ -321,12 +317,8 @@ const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 /** Notes which start of the machine this is; whether it is another than before. Throws SystemError. */
 export function noteBoot(runtime: Runtime, store: Store): boolean {
-  let boot = "unknown";
-  try {
-    boot = runtime.files.readText(BOOT_ID).trim();
-  } catch {
-    // Only Linux has it.
-  }
+  const read = orNull(() => runtime.files.readText(BOOT_ID));
+  const boot = read?.trim() ?? "unknown";
   const before = store.fact("boot");
   if (before !== boot) store.setFact("boot", boot);
   return before !== undefined && before !== boot;
