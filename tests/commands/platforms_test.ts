@@ -6,7 +6,7 @@ import { reloadServer } from "../../lib/commands/enrol/apply.ts";
 import { readSockets } from "../../lib/commands/operator/doctor/services.ts";
 import { HostReader } from "../../lib/firewall/host/read.ts";
 import { Bpf } from "../../lib/firewall/xdp/bpf.ts";
-import { NftEvents } from "../../lib/server/grants/events.ts";
+import { openNftEvents } from "../../lib/server/grants/restore.ts";
 import { askServer } from "../../lib/server/report/asked.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeConfig } from "../fakes/fixtures.ts";
@@ -33,7 +33,7 @@ for (const platform of ["darwin", "windows"] as const) {
     const runtime = machine(platform);
     assertEquals(readSockets(runtime), null);
     assertEquals(await new HostReader(runtime).read(), null);
-    assertEquals(await NftEvents.open(runtime), null);
+    assertEquals(await openNftEvents(runtime), null);
     await assertRejects(() => Bpf.open(runtime), Error, "needs Linux");
   });
 }

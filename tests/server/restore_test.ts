@@ -2,10 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { concerns } from "../../lib/server/grants/events.ts";
 import type { Firewall } from "../../lib/firewall/firewall.ts";
 import type { NativeLibrary } from "../../lib/runtime/runtime.ts";
-import { keepRestored } from "../../lib/server/grants/restore.ts";
+import { concerns, keepRestored } from "../../lib/server/grants/restore.ts";
 import { makeServer } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
