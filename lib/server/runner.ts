@@ -22,15 +22,12 @@ const MAX_LINES = 100;
 export interface Runner {
   /** Runs a hook for a grant, after those before it; returns at once. */
   hook(argv: Argv | null, grant: Grant): void;
-  /** Runs a named command, its output to the log; whether it ended with 0. */
-  run(name: string, argv: Argv, by: Caller): Promise<boolean>;
-}
-
-/** Client or sequence that a command runs for. */
-interface Caller {
-  readonly client: string;
-  /** Canonical. */
-  readonly address: string;
+  /** Runs a named command for a client or a sequence, its output to the log; whether it ended with 0. */
+  run(
+    name: string,
+    argv: Argv,
+    by: Pick<Grant, "client" | "address">,
+  ): Promise<boolean>;
 }
 
 /** Makes a runner. Hooks run one after the other, commands by themselves. */

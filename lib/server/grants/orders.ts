@@ -13,6 +13,7 @@ import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
 import {
   containsPorts,
   formatPortRange,
+  onePort,
   overlapPorts,
   sharedPorts,
 } from "../../values/ports.ts";
@@ -28,13 +29,11 @@ export function applyAll(
 ): Promise<void> {
   const nowMs = runtime.nowMs();
   firewall.kernel?.setSequences(kernelRules(kernelSequences(config.sequences)));
-  const names = granteesOf(config, fleet);
-  const clients = new Map(config.clients.map((one) => [one.name, one]));
+  const grantees = granteesOf(config, fleet);
   const live = store.ledger.live(nowMs)
-    .filter(({ client }) => names.has(client))
+    .filter(({ client }) => grantees.has(client))
     .map((entry) => {
-      const client = clients.get(entry.client) ??
-        fleet?.clients.get(entry.client);
+      const client = grantees.get(entry.client);
       if (!client) return entry;
       return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
     });
@@ -141,8 +140,7 @@ export async function endTheirConnections(
     concerned,
     ({ source, targetPort }, protocol) =>
       store.ledger.reaching(source, nowMs).some(({ ports, at }) =>
-        !at &&
-        containsPorts(ports, { protocol, first: targetPort, last: targetPort })
+        !at && containsPorts(ports, onePort(protocol, targetPort))
       ),
   );
 }

@@ -172,6 +172,7 @@ function placesOf(
   ports: readonly PortRange[],
   to: Endpoint | null,
 ): Pick<LedgerEntry, "ports" | "at">[] {
+  const { services } = server.active.config;
   const { behind = [], here = [] } = clientOf(server, name) ?? {};
   if (behind.length === 0 || to) return ports.map((ports) => ({ ports }));
   const shared = (wanted: readonly PortRange[]) => {
@@ -184,14 +185,10 @@ function placesOf(
   };
   return [
     ...shared(here).map((ports) => ({ ports })),
-    ...server.active.config.services.filter((service) =>
-      behind.includes(service.name)
-    )
-      .flatMap((service) =>
-        (service.at ?? []).filter((at) => isIpv4(at) === isIpv4(address))
-          .flatMap((at) =>
-            shared(service.ports).map((ports) => ({ ports, at }))
-          )
+    ...services.filter((service) => behind.includes(service.name))
+      .flatMap(({ at: hosts = [], ports }) =>
+        hosts.filter((at) => isIpv4(at) === isIpv4(address))
+          .flatMap((at) => shared(ports).map((ports) => ({ ports, at })))
       ),
   ];
 }

@@ -129,13 +129,12 @@ async function dropClients(server: Server, config: Config): Promise<void> {
 async function shortenGrants(server: Server, config: Config): Promise<void> {
   const { runtime, store, log } = server;
   const nowMs = runtime.nowMs();
-  const clients = new Map(config.clients.map((one) => [one.name, one]));
+  const grantees = granteesOf(config, server.fleet);
   const shortened: LedgerEntry[] = [];
   const ended: LedgerEntry[] = [];
   const before: LedgerEntry[] = [];
   for (const entry of store.ledger.live(nowMs)) {
-    const client = clients.get(entry.client) ??
-      server.fleet?.clients.get(entry.client);
+    const client = grantees.get(entry.client);
     if (!client) continue;
     const untilMs = latestEnd(client, nowMs, entry.untilMs);
     if (untilMs >= entry.untilMs) continue;

@@ -169,16 +169,17 @@ export function isOnce({ active, fleet }: Server, name: string): boolean {
     (!active.clients.has(name) && fleet?.clients.get(name)?.once === true);
 }
 
-/** Names under which grants are given: a configuration's clients and sequences, and clients of the fleet. */
+/** Clients and sequences of a configuration, and clients of the fleet, by the names under which grants are given. */
 export function granteesOf(
   { clients, sequences }: Config,
   fleet: Fleet | null,
-): { has(name: string): boolean } {
-  const names = new Set([
-    ...clients.map(({ name }) => name),
-    ...sequences.map(({ name }) => grantee(name)),
-  ]);
+): { has(name: string): boolean; get(name: string): Client | null } {
+  const own = new Map(clients.map((one) => [one.name, one]));
+  const others = new Set(sequences.map(({ name }) => grantee(name)));
   return {
-    has: (name) => names.has(name) || fleet?.clients.has(name) === true,
+    has: (name) =>
+      own.has(name) || others.has(name) || fleet?.clients.has(name) === true,
+    // Null of a sequence: no policy ends its grants.
+    get: (name) => own.get(name) ?? fleet?.clients.get(name) ?? null,
   };
 }

@@ -149,7 +149,15 @@ export function openServerStore(
   runtime: Runtime,
   folder: string,
 ): Promise<Store> {
-  return openStore(runtime, folder, () => lock(runtime, folder));
+  return openStore(runtime, folder, async () => {
+    const held = await tryLock(runtime, folder);
+    if (typeof held !== "number") return held;
+    throw new FailureError(
+      `${folder}: in use by the server with process id ${held || "unknown"}`,
+      `end that server first${held ? ` (kill ${held})` : ""}, or give this ` +
+        "one a folder of its own with `state: FOLDER`",
+    );
+  });
 }
 
 /**
@@ -208,14 +216,10 @@ export async function openExistingStore(
   try {
     if (!runtime.files.stat(path)) return null;
     back = asOwner(runtime, folder);
-  } catch (error) {
-    throw unusable(path, error);
-  }
-  try {
     return await openStore(runtime, folder, () => Promise.resolve(back));
   } catch (error) {
     back();
-    throw error;
+    throw unusable(path, error);
   }
 }
 
@@ -239,16 +243,6 @@ export async function serverUsing(
   } catch (error) {
     throw unusable(path, error);
   }
-}
-
-async function lock(runtime: Runtime, folder: string): Promise<() => void> {
-  const held = await tryLock(runtime, folder);
-  if (typeof held !== "number") return held;
-  throw new FailureError(
-    `${folder}: in use by the server with process id ${held || "unknown"}`,
-    `end that server first${held ? ` (kill ${held})` : ""}, or give this one ` +
-      "a folder of its own with `state: FOLDER`",
-  );
 }
 
 /**

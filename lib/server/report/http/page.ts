@@ -166,21 +166,18 @@ function eventsTable({ events, nowMs }: Status): string {
   if (events.length === 0) return "<p>none yet</p>";
   return table(
     ["time", "ago", "event", "client", "address", "ports", ""],
-    events.toReversed().map((event) =>
-      cells(
-        ["", formatLocal(event.atMs, nowMs)],
-        ["number", formatSince(nowMs - event.atMs)],
-        [event.event, event.event],
-        ["", event.client],
-        ["", event.address],
-        ["", event.ports.replaceAll(",", ", ")],
-        [
-          "",
-          event.reason ||
-          (event.seconds > 0 ? `for ${formatDuration(event.seconds)}` : ""),
-        ],
-      )
-    ),
+    events.toReversed().map(({ event, atMs, seconds, ...one }) => {
+      const lasts = seconds > 0 ? `for ${formatDuration(seconds)}` : "";
+      return cells(
+        ["", formatLocal(atMs, nowMs)],
+        ["number", formatSince(nowMs - atMs)],
+        [event, event],
+        ["", one.client],
+        ["", one.address],
+        ["", one.ports.replaceAll(",", ", ")],
+        ["", one.reason || lasts],
+      );
+    }),
   );
 }
 
