@@ -13,7 +13,7 @@ import type { Explanation, Step } from "../dialects/keys.ts";
 import { formatPrefix } from "../values/address.ts";
 import type { PortRange } from "../values/ports.ts";
 import { isTimely, judge } from "./packet/judge.ts";
-import { explainRefusal, explainSkew, formatPorts } from "./report/events.ts";
+import { explainRefusal, explainSkew, formatPorts } from "./report/log.ts";
 import { createDialects, DIALECT_NAMES, DIALECTS } from "../dialects/table.ts";
 
 /** Explains a packet by a configuration. Never throws because of the packet. */
@@ -89,7 +89,6 @@ function nobody(verdict: PacketRefusal) {
   return { verdict, client: null, request: null, fields: null };
 }
 
-/** A dialect's explanation of a packet, with the dialect's name. */
 interface PacketExplanation extends Explanation {
   /** Null: it has the form of none. */
   readonly dialect: DialectName | null;
@@ -106,7 +105,6 @@ export type Would =
   }
   | { readonly ok: false; readonly why: PolicyRefusal | "replay" };
 
-/** A packet, explained to the end. */
 export interface Explained extends Omit<PacketExplanation, "verdict"> {
   /** The first refusal of its form, its proof and its time. */
   readonly verdict: "request" | "time" | PacketRefusal;

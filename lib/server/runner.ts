@@ -18,7 +18,6 @@ const MAX_COMMANDS = 16;
 /** Most lines of a command's output that are logged. */
 const MAX_LINES = 100;
 
-/** Runs programs of the configuration. */
 export interface Runner {
   /** Runs a hook for a grant, after those before it; returns at once. */
   hook(argv: Argv | null, grant: Grant): void;

@@ -11,10 +11,9 @@ import type { Firewall } from "../firewall/firewall.ts";
 import { resolveBehind } from "../firewall/nft/rules/behind.ts";
 import type { Listener, Runtime, Stoppable } from "../runtime/runtime.ts";
 import { clocksOf } from "./state/clock.ts";
-import { carryOut } from "./grants/change.ts";
+import { applyAll, carryOut } from "./grants/change.ts";
 import { FleetMember } from "./fleet/member.ts";
 import { renewDialects, useDialects } from "./fleet/readers.ts";
-import { applyAll } from "./grants/orders.ts";
 import { keepRestored } from "./grants/restore.ts";
 import {
   care,
@@ -50,13 +49,11 @@ const REPORT_MS = 2000;
 /** Interval of checking the firewall and dropping old records, milliseconds. */
 const CARE_MS = 10_000;
 
-/** Outer parts of a server. */
 interface ServerSurroundings extends ServerWorld {
   /** Makes the backend that a configuration names. */
   readonly createFirewall: (config: Config) => Promise<Firewall>;
 }
 
-/** A running server. */
 export class RunningServer {
   readonly #server: Server;
   readonly #createFirewall: ServerSurroundings["createFirewall"];

@@ -8,8 +8,7 @@ import {
   type Grant,
   openAmong,
 } from "../../lib/firewall/firewall.ts";
-import { carryOut } from "../../lib/server/grants/change.ts";
-import { applyAll } from "../../lib/server/grants/orders.ts";
+import { applyAll, carryOut } from "../../lib/server/grants/change.ts";
 import type { Change } from "../../lib/server/grants/records.ts";
 import { care, dropGrants, sweep } from "../../lib/server/grants/upkeep.ts";
 import { admit, decide } from "../../lib/server/packet/decide.ts";

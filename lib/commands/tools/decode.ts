@@ -14,7 +14,7 @@ import {
   rank,
   type Would,
 } from "../../server/explain.ts";
-import { explainRefusal } from "../../server/report/events.ts";
+import { explainRefusal } from "../../server/report/log.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { formatEndpoint, parseAddress } from "../../values/address.ts";
 import {

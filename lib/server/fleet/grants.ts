@@ -22,8 +22,7 @@ import { carryOut } from "../grants/change.ts";
 import { type Change, record } from "../grants/records.ts";
 import { takenOf } from "../packet/decide.ts";
 import { judge } from "../packet/judge.ts";
-import { explainRefusal } from "../report/events.ts";
-import { stateTrouble } from "../report/log.ts";
+import { explainRefusal, stateTrouble } from "../report/log.ts";
 import { clientOf, type Server } from "../state/server.ts";
 import { FROM_FLEET } from "./settle.ts";
 

@@ -7,8 +7,7 @@
  * @module
  */
 
-import { explainRefusal } from "../report/events.ts";
-import { attempt, stateTrouble } from "../report/log.ts";
+import { attempt, explainRefusal, stateTrouble } from "../report/log.ts";
 import {
   type Change,
   type Decision,

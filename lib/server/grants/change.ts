@@ -1,22 +1,30 @@
 /**
  * The last third of a packet's way: what was decided and recorded is done, one
  * change of the firewall after the other, and answered. Protocol, "The order
- * of judging", step 9.
+ * of judging", step 9. And the orders to the firewall, one after the other:
+ * callers wait in the queue. They throw FirewallError.
  * @module
  */
 
+import type { Config } from "../../config/config.ts";
+import { kernelSequences } from "../../config/sequences.ts";
 import type { Answer } from "../../dialects/dialect.ts";
+import { endConnections } from "../../firewall/conntrack.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
-import type { PortRange } from "../../values/ports.ts";
-import { settle, tellDone, tellOpening } from "../fleet/settle.ts";
-import { formatUntil } from "../report/events.ts";
-import type { Server } from "../state/server.ts";
+import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
 import {
-  closeEntries,
-  endTheirConnections,
-  openGrant,
-  prolong,
-} from "./orders.ts";
+  containsPorts,
+  formatPortRange,
+  onePort,
+  overlapPorts,
+  type PortRange,
+  sharedPorts,
+} from "../../values/ports.ts";
+import { formatDuration } from "../../values/time.ts";
+import { settle, tellDone, tellOpening } from "../fleet/settle.ts";
+import { latestEnd } from "../packet/judge.ts";
+import { isWithin, type LedgerEntry, mergeEntries } from "../state/ledger.ts";
+import { type Active, granteesOf, type Server } from "../state/server.ts";
 import {
   type Change,
   type Decision,
@@ -87,7 +95,11 @@ async function apply(server: Server, change: Change): Promise<boolean> {
     return false;
   }
   counters.add(action);
-  const words = action === "open" ? formatUntil(nowMs, change.seconds) : "";
+  const { seconds } = change;
+  const until = new Date(nowMs + seconds * 1000).toISOString();
+  const words = action === "open"
+    ? `until ${until} (${formatDuration(seconds)})`
+    : "";
   events.say(action === "ping" ? "debug" : "info", action, change, words);
   return true;
 }
@@ -137,4 +149,139 @@ function runCommand(
   counters.add("run");
   events.say("info", "run", change);
   return runner.run(name, argv, change);
+}
+
+// Orders to the firewall.
+
+/** Has a firewall hold exactly what a configuration and the ledger say. */
+export function applyAll(
+  { runtime, store, fleet }: Server,
+  { config, firewall }: Pick<Active, "config" | "firewall">,
+): Promise<void> {
+  const nowMs = runtime.nowMs();
+  firewall.kernel?.setSequences(kernelRules(kernelSequences(config.sequences)));
+  const grantees = granteesOf(config, fleet);
+  const live = store.ledger.live(nowMs)
+    .filter(({ client }) => grantees.has(client))
+    .map((entry) => {
+      const client = grantees.get(entry.client);
+      if (!client) return entry;
+      return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
+    });
+  const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
+    .filter(({ to }) => !to || canForward(config))
+    .filter((grant) => hasHost(config, grant));
+  return firewall.apply(config.services, grants, nowMs);
+}
+
+/** True unless a grant is for a host behind this machine that a configuration does not name. */
+export function hasHost(
+  { services }: Config,
+  { at }: Pick<LedgerEntry, "at">,
+): boolean {
+  return at === undefined ||
+    services.some((service) => service.at?.includes(at));
+}
+
+async function openGrant(
+  { store, active: { config, firewall } }: Server,
+  { client, address, ports, to }: Change,
+  nowMs: number,
+): Promise<void> {
+  if (to && !canForward(config)) {
+    const { backend } = config.firewall;
+    throw new FirewallError(`the ${backend} backend cannot forward a port`);
+  }
+  const entries = store.ledger.ofAddress(address, nowMs);
+  // Only the kernel knows whether another's single use is still to come.
+  const wanted = entries.filter((entry) =>
+    isWithin(entry, ports) && (!entry.once || entry.client === client)
+  );
+  if (wanted.length === 0) {
+    throw new FirewallError("it was taken back before it was opened");
+  }
+  const touched = mergeEntries(wanted);
+  // Among all, another client's single use may stand for this one's.
+  const all = [...touched, ...mergeEntries(entries)];
+  await firewall.change(touched, all, nowMs);
+}
+
+/** Puts right what the kernel ends for all at an address, though others have it for longer. */
+async function prolong(
+  { store, active: { firewall } }: Server,
+  { address, ports, seconds }: Change,
+  nowMs: number,
+): Promise<void> {
+  const entries = store.ledger.ofAddress(address, nowMs);
+  const untilMs = nowMs + seconds * 1000;
+  // Only the kernel knows whether a single use is still to come.
+  const longer = entries.filter((entry) =>
+    !entry.once && entry.untilMs > untilMs && isWithin(entry, ports)
+  );
+  if (longer.length === 0) return;
+  await firewall.change(mergeEntries(longer), mergeEntries(entries), nowMs);
+}
+
+/** Closes entries that are out of the ledger, or over; what another client has at the same address stays. */
+export async function closeEntries(
+  { store, active: { firewall } }: Server,
+  ended: readonly LedgerEntry[],
+  nowMs: number,
+): Promise<void> {
+  for (const [address, own] of Map.groupBy(ended, (one) => one.address)) {
+    const gone = mergeEntries(own);
+    const single = gone.filter(({ once }) => once);
+    const used = new Set(single.map(({ ports }) => formatPortRange(ports)));
+    // Whether it was used is not known: another's single use of the same
+    // ports ends with this one, and none is given back.
+    const stays = mergeEntries(store.ledger.ofAddress(address, nowMs))
+      .filter(({ once, ports }) => !once || !used.has(formatPortRange(ports)));
+    // What is left of a range that was closed in part is open by other ports.
+    const left = stays.filter(({ once, ports }) =>
+      !once && gone.some((grant) => overlapPorts(grant.ports, ports))
+    );
+    await firewall.change([...gone, ...left], stays, nowMs);
+  }
+}
+
+/**
+ * Ends the connections of those services that say so, but not what another
+ * grant allows: with `cut` at every end of a grant, with `kill` when the
+ * client, or its policy, closes it.
+ */
+export async function endTheirConnections(
+  { runtime, store, active: { config } }: Server,
+  ended: readonly LedgerEntry[],
+  by: "close" | "end",
+): Promise<void> {
+  const ports = config.services.filter(({ cut, kill }) =>
+    cut || kill && by === "close"
+  ).flatMap((service) => service.ports);
+  const concerned = ended.filter(({ at }) => !at).flatMap((entry) =>
+    ports.flatMap((range) => {
+      const shared = sharedPorts(range, entry.ports);
+      return shared ? [{ address: entry.address, ports: shared }] : [];
+    })
+  );
+  if (concerned.length === 0) return;
+  const nowMs = runtime.nowMs();
+  await endConnections(
+    runtime,
+    concerned,
+    ({ source, targetPort }, protocol) =>
+      store.ledger.reaching(source, nowMs).some(({ ports, at }) =>
+        !at && containsPorts(ports, onePort(protocol, targetPort))
+      ),
+  );
+}
+
+/** True if a grant is for ports of a service whose connections end with it. */
+export function isCut({ services }: Config, { ports }: LedgerEntry): boolean {
+  return services.some((service) =>
+    service.cut && service.ports.some((range) => overlapPorts(range, ports))
+  );
+}
+
+function canForward({ firewall }: Config): boolean {
+  return firewall.backend === "nft";
 }

@@ -1,5 +1,3 @@
-/** Work on the ledger and the firewall, one piece at a time. */
-
 /** Requests of one client that wait for the firewall; more fail. */
 export const MAX_WAITING = 256;
 
@@ -9,7 +7,6 @@ export const MAX_WAITING = 256;
  */
 export class Queue {
   #last: Promise<unknown> = Promise.resolve();
-  /** Number of waiting requests by client. */
   readonly #waiting = new Map<string, number>();
 
   /** Runs work when all before it has ended, even if that failed. */

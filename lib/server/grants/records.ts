@@ -10,7 +10,7 @@ import {
   sharedPorts,
   withoutPorts,
 } from "../../values/ports.ts";
-import type { Subject } from "../report/events.ts";
+import type { Subject } from "../report/log.ts";
 import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
 import type { Claimable } from "../state/fleet.ts";
 import { clientOf, isOnce, type Server } from "../state/server.ts";

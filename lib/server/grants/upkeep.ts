@@ -22,7 +22,7 @@ import {
   endTheirConnections,
   hasHost,
   isCut,
-} from "./orders.ts";
+} from "./change.ts";
 import { endEntries, putBack } from "./records.ts";
 
 /** Delay before a grant that could not be closed is tried again, milliseconds. */

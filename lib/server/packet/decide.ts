@@ -15,8 +15,12 @@ import {
   type PendingChange,
   record,
 } from "../grants/records.ts";
-import { explainRefusal, explainSkew, type Subject } from "../report/events.ts";
-import { stateTrouble } from "../report/log.ts";
+import {
+  explainRefusal,
+  explainSkew,
+  stateTrouble,
+  type Subject,
+} from "../report/log.ts";
 import { codeIdentity } from "../state/replay.ts";
 import { clientOf, type Server } from "../state/server.ts";
 import { takenAddresses } from "./forwarding.ts";

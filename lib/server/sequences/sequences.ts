@@ -21,8 +21,7 @@ import { counted } from "../../values/text.ts";
 import { formatDuration } from "../../values/time.ts";
 import type { Change } from "../grants/records.ts";
 import type { OneTime } from "../packet/decide.ts";
-import { formatPorts } from "../report/events.ts";
-import { attempt } from "../report/log.ts";
+import { attempt, formatPorts } from "../report/log.ts";
 import { sequenceIdentity } from "../state/sequences.ts";
 import type { Server } from "../state/server.ts";
 import { type Completed, type Watcher, WATCHES } from "./watch.ts";
@@ -48,7 +47,6 @@ export type Perform = (
 /** The most sources whose last run is remembered; the oldest is forgotten first. */
 const MAX_RUNS = 65_536;
 
-/** All entries of a server. */
 export class Sequences {
   readonly #server: Server;
   readonly #perform: Perform;

@@ -35,7 +35,6 @@ const SOCKET_TRAPS = 1;
 /** Shortest interval between lookups of the machine's own addresses, milliseconds. */
 const ADDRESSES_MS = 1000;
 
-/** A completed sequence. */
 export interface Completed {
   /** The entry's. */
   readonly name: string;
@@ -48,7 +47,6 @@ export interface Completed {
   readonly sequence: Sequence | null;
 }
 
-/** Inputs of a watch. */
 interface WatchSetting extends Pick<Server, "runtime" | "store"> {
   readonly config: Config;
   readonly sequences: readonly SequenceEntry[];
@@ -59,7 +57,6 @@ interface WatchSetting extends Pick<Server, "runtime" | "store"> {
   changed(trouble: string | null): void;
 }
 
-/** A watch that runs. */
 export interface Watcher {
   stop(): Promise<void>;
 }

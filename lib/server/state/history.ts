@@ -132,7 +132,6 @@ export function fairShare(counts: readonly number[], limit: number): number {
   return Infinity;
 }
 
-/** The statements on the table of events. */
 function prepare(database: Database) {
   return {
     insert: database.prepare(`

@@ -57,7 +57,6 @@ export class Ledger {
     return this.#sql.live.all(nowMs, limit).map(readEntry);
   }
 
-  /** Number of grants open now. */
   countLive(nowMs: number): number {
     return this.#sql.countLive.get(nowMs)!.n as number;
   }
@@ -83,7 +82,6 @@ export class Ledger {
     return this.#sql.ended.all(nowMs).map(readEntry);
   }
 
-  /** Number of recorded grants. */
   get size(): number {
     return this.#sql.count.get()!.n as number;
   }
@@ -95,7 +93,6 @@ export class Ledger {
   }
 }
 
-/** The statements on the table of grants. */
 function prepare(database: Database) {
   return {
     // The later end wins.

@@ -130,7 +130,6 @@ export class Replay {
   }
 }
 
-/** The statements on the table of accepted identities, and on facts. */
 function prepare(database: Database) {
   return {
     insert: database.prepare("insert or ignore into accepted values (?, ?)"),

@@ -17,7 +17,6 @@ export class SequenceBook {
     return opens.filter(({ hits }) => !this.#sql.isBurnt.get(name, text(hits)));
   }
 
-  /** Uses up a one-time sequence. */
   burn({ name, hits }: Sequence): void {
     this.#sql.burn.run(name, text(hits));
   }
@@ -38,7 +37,6 @@ export class SequenceBook {
   }
 }
 
-/** The statements on both tables. */
 function prepare(database: Database) {
   return {
     burn: database.prepare("insert or ignore into burnt values (?, ?)"),

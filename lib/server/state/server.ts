@@ -11,8 +11,7 @@ import { clocksOf, ClockWatch } from "./clock.ts";
 import { HostWatch } from "../grants/host.ts";
 import { Queue } from "../grants/queue.ts";
 import { Gpg } from "../packet/gpg.ts";
-import { EventLog } from "../report/events.ts";
-import { type Log, LogLimit } from "../report/log.ts";
+import { EventLog, type Log, LogLimit } from "../report/log.ts";
 import { Counters } from "../report/counters.ts";
 import { createRunner, type Runner } from "../runner.ts";
 import type { Fleet, SharedClients } from "./fleet.ts";
@@ -23,20 +22,17 @@ export interface Active {
   readonly config: Config;
   readonly firewall: Firewall;
   readonly dialects: readonly Dialect[];
-  /** Clients by name. */
   readonly clients: ReadonlyMap<string, Client>;
   /** Clients and sequences whose grants are for one connection. */
   readonly once: ReadonlySet<string>;
 }
 
-/** State of one server. */
 export interface Server {
   readonly runtime: Runtime;
   readonly store: Store;
   readonly log: Log;
   readonly counters: Counters;
   readonly clock: ClockWatch;
-  /** Runs hooks and commands. */
   readonly runner: Runner;
   readonly events: EventLog;
   readonly limit: LogLimit;
@@ -48,7 +44,6 @@ export interface Server {
   active: Active;
   /** The fleet that this gateway belongs to; null where it stands alone. */
   fleet: Fleet | null;
-  /** True once a knock has opened something. */
   hasOpened: boolean;
   /** Addresses that no client has, and when they were read, by the monotonic clock. */
   taken: { readonly addresses: ReadonlySet<string>; readonly readMs: number };

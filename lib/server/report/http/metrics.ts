@@ -8,18 +8,14 @@ import type { FleetFact } from "../../state/fleet.ts";
 import { serveHttp } from "./http.ts";
 import { answerPage, type PageFacts } from "./page.ts";
 
-/** Bounds of a request and of connections. */
 const LIMITS = { key: "metrics", head: 4096, connections: 8 };
 
-/** Values of the metrics. */
 interface Numbers {
   /** Packets by what became of them, and what was done. */
   readonly counts: Readonly<Record<string, number>>;
-  /** Grants that are open now. */
   readonly grants: number;
   /** Unix milliseconds. */
   readonly sinceMs: number;
-  /** Labels of the build: the version, the runtime and the backend. */
   readonly build: Readonly<Record<"version" | "runtime" | "backend", string>>;
   /** The fleet; null where the server stands alone. */
   readonly fleet: FleetFact | null;

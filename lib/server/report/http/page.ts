@@ -25,7 +25,6 @@ import type { HttpAnswer, HttpRequest } from "./http.ts";
 /** Seconds until the page loads itself again. */
 const REFRESH_SECONDS = 5;
 
-/** Most grants on the page. */
 export const MAX_GRANTS = 200;
 
 /** A server's status, and further facts of its page. */
@@ -33,7 +32,6 @@ export interface PageFacts {
   readonly status: Status;
   /** Number of open grants, of which the status may have fewer. */
   readonly grantCount: number;
-  /** Name of the machine. */
   readonly hostName: string;
   readonly version: string;
 }
@@ -75,7 +73,6 @@ function isOwnName(host: string, hostName: string): boolean {
     parseAddress(name.replace(/^\[(.*)\]$/, "$1")) !== null;
 }
 
-/** Writes the page. Pure. */
 export function formatPage(
   { status, grantCount, hostName, version }: PageFacts,
 ): string {

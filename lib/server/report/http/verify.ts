@@ -23,7 +23,6 @@ const LIMITS = { key: "verify", head: 65_536, connections: 256 };
 const QUESTION =
   /^GET \/(?:\?service=([A-Za-z0-9][A-Za-z0-9._-]{0,63}))? HTTP\/1\.[01]$/;
 
-/** Facts that an answer needs. */
 export interface VerifyFacts {
   readonly config: Pick<Config, "services">;
   /** Grants that are open for an address, canonical. */
@@ -45,7 +44,6 @@ export function serveVerify(
   );
 }
 
-/** Answers one question. Pure. */
 export function verify(
   { line, header }: HttpRequest,
   trust: readonly Prefix[],
