@@ -12,7 +12,6 @@ import {
 } from "../../values/errors.ts";
 import { formatPortRange, type PortRange } from "../../values/ports.ts";
 import { escapeUnsafe, formatJson } from "../../values/text.ts";
-import { formatDuration } from "../../values/time.ts";
 import { type Rate, RateCap } from "../packet/limits.ts";
 import type { EventName } from "../state/history.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
