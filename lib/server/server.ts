@@ -69,14 +69,10 @@ export class RunningServer {
     server: Server,
     createFirewall: ServerSurroundings["createFirewall"],
   ) {
-    const receiver = new Receiver(server);
     this.#server = server;
     this.#createFirewall = createFirewall;
-    this.#receiver = receiver;
-    this.#entrances = new Entrances(
-      server,
-      (readings, source, socket) => receiver.receive(readings, source, socket),
-    );
+    this.#receiver = new Receiver(server);
+    this.#entrances = new Entrances(server, this.#receiver);
     this.#sequences = new Sequences(
       server,
       async (change, note, nowMs, once) => {

@@ -21,7 +21,6 @@ import {
   type Wanted,
 } from "../../firewall/host/granted.ts";
 import { HostReader } from "../../firewall/host/read.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -35,8 +34,7 @@ import {
   onePort,
   type PortRange,
 } from "../../values/ports.ts";
-import { attempt, type Log } from "../report/log.ts";
-import type { Store } from "../state/store.ts";
+import { attempt, type Outside } from "../report/log.ts";
 
 /** Age from which on the rules are read again before a grant is refused. */
 const FRESH_MS = 1000;
@@ -70,9 +68,7 @@ interface Opened {
 
 /** Knows which granted ports the host's own rules would drop. */
 export class HostWatch {
-  readonly #runtime: Runtime;
-  readonly #store: Store;
-  readonly #log: Log;
+  readonly #world: Outside;
   readonly #reader: HostReader;
   #rules: HostRules | null = null;
   #config: Config | null = null;
@@ -84,11 +80,9 @@ export class HostWatch {
   /** Message that was logged last. */
   #reported: string | null = null;
 
-  constructor(runtime: Runtime, store: Store, log: Log) {
-    this.#runtime = runtime;
-    this.#store = store;
-    this.#log = log;
-    this.#reader = new HostReader(runtime);
+  constructor(world: Outside) {
+    this.#world = world;
+    this.#reader = new HostReader(world.runtime);
   }
 
   /** True if the last reading of the host's rules succeeded. */
@@ -98,7 +92,7 @@ export class HostWatch {
 
   /** Reads the host's rules where it is time to, and logs what has changed for this configuration. */
   async look(config: Config): Promise<void> {
-    const nowMs = this.#runtime.monotonicMs();
+    const nowMs = this.#world.runtime.monotonicMs();
     if (this.#config === config && nowMs < this.#notBeforeMs) return;
     await this.#readNow(config);
   }
@@ -107,7 +101,7 @@ export class HostWatch {
   async check(config: Config, opened: Opened): Promise<void> {
     let blocked = this.#findBlocked(opened);
     if (!blocked) return;
-    if (this.#runtime.monotonicMs() - this.#readMs > FRESH_MS) {
+    if (this.#world.runtime.monotonicMs() - this.#readMs > FRESH_MS) {
       await this.#readNow(config);
       blocked = this.#findBlocked(opened);
     }
@@ -124,7 +118,7 @@ export class HostWatch {
   }
 
   async #read(config: Config): Promise<void> {
-    const runtime = this.#runtime;
+    const runtime = this.#world.runtime;
     const sinceMs = runtime.monotonicMs();
     const own = ownOf(config.firewall);
     const chain = config.firewall.backend === "iptables" ? own?.chain : null;
@@ -140,12 +134,12 @@ export class HostWatch {
   }
 
   #report(facts: readonly HostFact[]): void {
-    const log = this.#log;
+    const { store, log } = this.#world;
     const text = JSON.stringify(facts);
     if (text === this.#reported) return;
     const isMended = facts.length === 0 && this.#reported !== null;
     this.#reported = text;
-    attempt(log, () => this.#store.setFact("host", facts));
+    attempt(log, () => store.setFact("host", facts));
     if (isMended) log("info", "the host's own rules let grants through again");
     for (const fact of facts) {
       log("warn", describeHostFact(fact), { ports: fact.ports });

@@ -38,10 +38,7 @@ interface Refused {
   readonly reported: boolean;
 }
 
-/**
- * Decides on an authentic request; what passes is recorded already. Null is
- * silence: a stamp out of time, a replay.
- */
+/** Decides on an authentic request; what passes is recorded already. Null is silence: a stamp out of time, a replay. */
 export function decide(
   server: Server,
   request: Request,

@@ -3,7 +3,7 @@
 import type { Config, Listen, StreamListen } from "../../config/config.ts";
 import { kernelForms } from "../../dialects/table.ts";
 import { SNIFF_GROUP } from "../../firewall/nft/rules/prefilter.ts";
-import type { Datagrams, DatagramSource } from "../../runtime/runtime.ts";
+import type { Datagrams } from "../../runtime/runtime.ts";
 import type { Captured } from "../../sequences/pcap.ts";
 import { loggedKnocks, sniffedKnocks } from "../../sequences/tcpdump.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
@@ -11,18 +11,8 @@ import { FailureError, SystemError } from "../../values/errors.ts";
 import { attempt } from "../report/log.ts";
 import { ownAddresses, startCapture } from "../sequences/watch.ts";
 import type { Server } from "../state/server.ts";
+import type { Receiver } from "./receiver.ts";
 import { Streams } from "./streams.ts";
-
-/**
- * Takes a packet, in one or more readings of which one may open; `socket` is
- * null where nothing can be answered. Called synchronously; the bytes are only
- * valid until it returns.
- */
-type ReceivePacket = (
-  readings: readonly Uint8Array[],
-  source: DatagramSource,
-  socket: Datagrams | null,
-) => void;
 
 interface Entrance {
   /** Such as "[::]:62201", or "http/[::]:8080". */
@@ -41,17 +31,17 @@ export interface SniffFact {
 /** The sockets of a server, as the configuration has them. */
 export class Entrances {
   readonly #server: Server;
-  readonly #receive: ReceivePacket;
+  readonly #receiver: Receiver;
   readonly #streams: Streams;
   readonly #open = new Map<string, Entrance>();
 
-  constructor(server: Server, receive: ReceivePacket) {
+  constructor(server: Server, receiver: Receiver) {
     this.#server = server;
-    this.#receive = receive;
+    this.#receiver = receiver;
     this.#streams = new Streams(
       server.runtime,
       server.counters,
-      (readings, source) => receive(readings, source, null),
+      (readings, source) => receiver.receive(readings, source, null),
     );
   }
 
@@ -107,13 +97,11 @@ export class Entrances {
       }
       const socket: Datagrams = await this.#server.runtime.listenDatagram(
         at,
-        (bytes, source) => this.#receive([bytes], source, socket),
+        (bytes, source) => this.#receiver.receive([bytes], source, socket),
         { apart: true, batched: true },
       );
-      return {
-        words: [formatEndpoint(socket.at)],
-        close: () => socket.close(),
-      };
+      const words = [formatEndpoint(socket.at)];
+      return { words, close: () => socket.close() };
     } catch (error) {
       throw cannotListen(at, error);
     }
@@ -168,7 +156,7 @@ export class Entrances {
       at.port === port && accepts(at.host, target)
     );
     if (!isMeant || !isOwn(target)) return;
-    this.#receive([payload], { host, port: sourcePort }, null);
+    this.#receiver.receive([payload], { host, port: sourcePort }, null);
   }
 }
 

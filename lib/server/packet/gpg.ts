@@ -53,10 +53,7 @@ export class Gpg {
   }
 }
 
-/**
- * Checks that gpg is there, with the keys that a configuration names. Throws
- * FailureError.
- */
+/** Checks that gpg is there, with the keys that a configuration names. Throws FailureError. */
 export async function checkGpg(
   runtime: Runtime,
   { clients }: Config,

@@ -211,10 +211,7 @@ export function judge(
   }
 }
 
-/**
- * Address or network that a grant for an address is for: as wide as the policy
- * says, and no wider than its `from`.
- */
+/** Address or network that a grant for an address is for: as wide as the policy says, and no wider than its `from`. */
 function recipientOf(
   address: string,
   { network, from }: Pick<Policy, "network" | "from">,

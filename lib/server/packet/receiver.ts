@@ -48,8 +48,9 @@ export class Receiver {
 
   /**
    * Takes one packet, of which one reading may open; the bytes are only valid
-   * until it returns. What costs little to refuse is refused here; the rest
-   * waits for its turn. Never throws, whatever came.
+   * until it returns, and `socket` is null where nothing can be answered. What
+   * costs little to refuse is refused here; the rest waits for its turn. Never
+   * throws, whatever came.
    */
   receive(
     readings: readonly Uint8Array[],

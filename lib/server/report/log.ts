@@ -127,16 +127,19 @@ export interface Subject {
   readonly seconds: number;
 }
 
+/** Outer parts of a server. */
+export interface Outside {
+  readonly runtime: Runtime;
+  readonly store: Store;
+  readonly log: Log;
+}
+
 /** Writes events of requests and grants. */
 export class EventLog {
-  readonly #runtime: Runtime;
-  readonly #store: Store;
-  readonly #log: Log;
+  readonly #world: Outside;
 
-  constructor(runtime: Runtime, store: Store, log: Log) {
-    this.#runtime = runtime;
-    this.#store = store;
-    this.#log = log;
+  constructor(world: Outside) {
+    this.#world = world;
   }
 
   /** Adds an event of a request to the history; throws SystemError. */
@@ -145,8 +148,9 @@ export class EventLog {
     { client, dialect, command, address, ports, seconds }: Subject,
     reason = "",
   ): void {
-    this.#store.history.add({
-      atMs: this.#runtime.nowMs(),
+    const { runtime, store } = this.#world;
+    store.history.add({
+      atMs: runtime.nowMs(),
       event,
       client,
       address,
@@ -174,7 +178,7 @@ export class EventLog {
     const list = command ?? formatPorts(ports);
     const subject = [event, client, address, list].filter(Boolean).join(" ");
     const colon = event === "refused" || event === "failed" ? ":" : "";
-    this.#log(
+    this.#world.log(
       level,
       words ? `${subject}${colon} ${words}` : subject,
       { event, client, address, ports: list, dialect },
@@ -183,7 +187,7 @@ export class EventLog {
 
   /** Writes a line that the state cannot be written; anything else is a bug and thrown on. */
   sayTrouble(error: unknown): void {
-    this.#log("error", stateTrouble(error));
+    this.#world.log("error", stateTrouble(error));
   }
 }
 

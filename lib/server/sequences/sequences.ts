@@ -127,19 +127,18 @@ export class Sequences {
     const nowMs = runtime.nowMs();
     const { open, forSeconds } = model;
     const argv = programFor(entry.run, address);
+    const after = programFor(entry.runAfter, address);
     const leftOut = action === "open" && argv !== null &&
       this.#isTooSoon(entry, address);
     if (leftOut && open.length === 0 && !entry.oneTime) return;
     const note = () => {
       if (action === "close") return;
       if (entry.oneTime && sequence) store.sequences.burn(sequence);
-      if (leftOut && open.length === 0) return;
-      if (!programFor(entry.runAfter, address)) return;
+      if (leftOut && open.length === 0 || !after) return;
       store.sequences.remind(name, address, nowMs + forSeconds * 1000);
     };
     const runs = argv !== null && action === "open" && open.length === 0;
-    const ends = open.length > 0 ||
-      programFor(entry.runAfter, address) !== null;
+    const ends = open.length > 0 || after !== null;
     this.#perform(
       {
         client: grantee(name),

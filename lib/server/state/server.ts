@@ -5,17 +5,15 @@ import type { Dialect } from "../../dialects/dialect.ts";
 import type { SharedKeys } from "../../dialects/keys.ts";
 import { createDialects } from "../../dialects/table.ts";
 import type { Firewall } from "../../firewall/firewall.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
 import { grantee } from "../../sequences/sequence.ts";
 import { clocksOf, ClockWatch } from "./clock.ts";
 import { HostWatch } from "../grants/host.ts";
 import { Queue } from "../grants/queue.ts";
 import { Gpg } from "../packet/gpg.ts";
-import { EventLog, type Log, LogLimit } from "../report/log.ts";
+import { EventLog, LogLimit, type Outside } from "../report/log.ts";
 import { Counters } from "../report/counters.ts";
 import { createRunner, type Runner } from "../runner.ts";
 import type { Fleet, SharedClients } from "./fleet.ts";
-import type { Store } from "./store.ts";
 
 /** Configuration, dialects and firewall in use; a reload replaces all of it at once. */
 export interface Active {
@@ -27,10 +25,7 @@ export interface Active {
   readonly once: ReadonlySet<string>;
 }
 
-export interface Server {
-  readonly runtime: Runtime;
-  readonly store: Store;
-  readonly log: Log;
+export interface Server extends Outside {
   readonly counters: Counters;
   readonly clock: ClockWatch;
   readonly runner: Runner;
@@ -57,7 +52,7 @@ export interface Server {
 
 /** Outer parts of a server; the two optional ones are made unless given. */
 export type ServerWorld =
-  & Pick<Server, "runtime" | "store" | "log">
+  & Outside
   & Partial<Pick<Server, "counters" | "runner">>;
 
 /** Makes the state of a server that has done nothing yet. */
@@ -66,18 +61,17 @@ export async function makeServer(
   config: Config,
   firewall: Firewall,
 ): Promise<Server> {
+  const world = { runtime, store, log };
   const gpg = new Gpg(runtime);
   return {
-    runtime,
-    store,
-    log,
+    ...world,
     counters,
     clock: new ClockWatch(clocksOf(runtime)),
     runner: runner ?? createRunner(runtime, log, counters),
-    events: new EventLog(runtime, store, log),
+    events: new EventLog(world),
     limit: new LogLimit(log),
     queue: new Queue(),
-    host: new HostWatch(runtime, store, log),
+    host: new HostWatch(world),
     gpg,
     sinceMs: runtime.nowMs(),
     active: activate(config, firewall, await loadDialects(config, gpg)),
