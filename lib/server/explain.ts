@@ -170,12 +170,10 @@ function tryJudge(
   if (from !== null) return judge(request, client, from, nowMs, machine);
   // Where it came from is not known, so it cannot be held against `from`.
   const anywhere = { ...client, from: null };
-  const verdict = judge(request, anywhere, NOWHERE, nowMs, machine);
+  // A documentation address (RFC 5737): any will do.
+  const verdict = judge(request, anywhere, "192.0.2.1", nowMs, machine);
   return verdict.ok ? { ...verdict, address: null } : verdict;
 }
-
-/** A documentation address (RFC 5737): any will do. */
-const NOWHERE = "192.0.2.1";
 
 function stepOfReplay(copy: boolean | null): Step {
   if (copy === null) {

@@ -100,8 +100,9 @@ export class HostWatch {
   /** Throws FirewallError where the host's own rules would surely drop what is granted. */
   async check(config: Config, opened: Opened): Promise<void> {
     let blocked = this.#findBlocked(opened);
-    if (!blocked) return;
-    if (this.#world.runtime.monotonicMs() - this.#readMs > FRESH_MS) {
+    if (
+      blocked && this.#world.runtime.monotonicMs() - this.#readMs > FRESH_MS
+    ) {
       await this.#readNow(config);
       blocked = this.#findBlocked(opened);
     }

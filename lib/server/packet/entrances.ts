@@ -117,6 +117,10 @@ export class Entrances {
     const isOwn = ownAddresses(runtime);
     let trouble: string | null = "no word of it yet";
     let isOpen = false;
+    const note = () => {
+      const fact: SniffFact = { places, trouble };
+      attempt(log, () => store.setFact("sniff", fact));
+    };
     const tell = (why: string | null) => {
       const isNew = why !== trouble;
       trouble = why;
@@ -124,7 +128,7 @@ export class Entrances {
       const words = `knocks at sniff/${places.join(", sniff/")}`;
       if (why === null) log("info", `${words} are heard again`);
       else log("error", `${words} are not heard: ${why}`);
-      this.#note({ places, trouble });
+      note();
     };
     const hear = (captured: Captured) => this.#hear(captured, isOwn);
     const world = { runtime, store, hear, changed: tell };
@@ -137,16 +141,11 @@ export class Entrances {
       );
     }
     isOpen = true;
-    this.#note({ places, trouble });
+    note();
     return {
       words: places.map((place) => `sniff/${place}`),
       close: () => capture.stop(),
     };
-  }
-
-  #note(fact: SniffFact): void {
-    const { log, store } = this.#server;
-    attempt(log, () => store.setFact("sniff", fact));
   }
 
   #hear({ packet }: Captured, isOwn: (address: string) => boolean): void {

@@ -88,11 +88,8 @@ export class History {
 
   /** Time of each client's last knock that was carried out, Unix milliseconds. */
   lastKnocks(): ReadonlyMap<string, number> {
-    return new Map(
-      this.#sql.knocks.all().map(({ client, at_ms }) =>
-        [client, at_ms] as [string, number]
-      ),
-    );
+    const last = this.#sql.knocks.all() as { client: string; atMs: number }[];
+    return new Map(last.map(({ client, atMs }) => [client, atMs]));
   }
 
   /** Drops the oldest of what is too much; the clients whose part is full for the first time. */
@@ -100,17 +97,13 @@ export class History {
     const last = this.lastId();
     if (last - this.#prunedId < LOOK_AFTER) return [];
     this.#prunedId = last;
-    const counts = new Map(
-      this.#sql.counts.all().map(({ client, n }) =>
-        [client, n] as [string, number]
-      ),
-    );
+    const counts = this.#sql.counts.all() as { client: string; n: number }[];
     const share = Math.min(
       MAX_EVENTS_OF_CLIENT,
-      fairShare([...counts.values()], MAX_EVENTS),
+      fairShare(counts.map(({ n }) => n), MAX_EVENTS),
     );
     const full: string[] = [];
-    for (const [client, count] of counts) {
+    for (const { client, n: count } of counts) {
       if (count <= share) continue;
       this.#sql.prune.run(client, share);
       if (!this.#full.has(client)) full.push(client);
@@ -145,7 +138,7 @@ function prepare(database: Database) {
         order by id desc limit ?4)
       order by id`),
     knocks: database.prepare(`
-      select client, max(at_ms) as at_ms from history
+      select client, max(at_ms) as atMs from history
       where event in ('open', 'close', 'run') and dialect <> ''
       group by client`),
     last: database.prepare("select max(id) as id from history"),

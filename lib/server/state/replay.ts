@@ -24,10 +24,9 @@ export class Replay {
     if (rebooted) this.#setFloor(nowMs);
     // Ahead of the clock it would refuse everybody until then.
     else this.#floorMs = Math.min(this.#read(FLOOR) ?? 0, nowMs);
-    for (
-      const { identity, until_ms } of this.#sql.load.all(nowMs, MAX_CACHED)
-    ) {
-      this.#recent.set(keyOf(identity as Uint8Array), until_ms as number);
+    for (const { identity, untilMs } of this.live(nowMs, MAX_CACHED)) {
+      const key = keyOf(identity);
+      this.#recent.set(key, untilMs);
     }
   }
 
@@ -59,12 +58,9 @@ export class Replay {
     this.#setFloor(Math.max(this.#floorMs, untilMs));
   }
 
-  /** Identities that are still to be remembered. Throws SystemError. */
-  live(nowMs: number): { identity: Uint8Array; untilMs: number }[] {
-    return this.#sql.load.all(nowMs, -1).map(({ identity, until_ms }) => ({
-      identity: identity as Uint8Array,
-      untilMs: until_ms as number,
-    }));
+  /** Identities that are still to be remembered, or at most so many. Throws SystemError. */
+  live(nowMs: number, limit = -1): { identity: Uint8Array; untilMs: number }[] {
+    return this.#sql.load.all(nowMs, limit) as ReturnType<Replay["live"]>;
   }
 
   /** Returns true if a packet with this time stamp is older than this record reaches back. */
@@ -135,7 +131,7 @@ function prepare(database: Database) {
     insert: database.prepare("insert or ignore into accepted values (?, ?)"),
     prune: database.prepare("delete from accepted where until_ms < ?"),
     load: database.prepare(
-      "select identity, until_ms from accepted where until_ms >= ? limit ?",
+      "select identity, until_ms as untilMs from accepted where until_ms >= ? limit ?",
     ),
     widen: database.prepare("update accepted set until_ms = until_ms + ?"),
     fact: database.prepare("select value from facts where name = ?"),
