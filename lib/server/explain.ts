@@ -89,10 +89,8 @@ function nobody(verdict: PacketRefusal) {
   return { verdict, client: null, request: null, fields: null };
 }
 
-interface PacketExplanation extends Explanation {
-  /** Null: it has the form of none. */
-  readonly dialect: DialectName | null;
-}
+/** With its dialect; null: it has the form of none. */
+type PacketExplanation = Explanation & { readonly dialect: DialectName | null };
 
 /** Verdict that the judge would give. */
 export type Would =

@@ -110,9 +110,8 @@ async function open(
   nowMs: number,
 ): Promise<void> {
   const { host, runner, active } = server;
-  for (const { address, ports, to, at } of entriesOf(server, change, nowMs)) {
-    const opened = { address, ports: [ports], to, ...at && { at } };
-    await host.check(active.config, opened);
+  for (const entry of entriesOf(server, change, nowMs)) {
+    await host.check(active.config, entry);
   }
   if (change.inKernel) await prolong(server, change, nowMs);
   else await openGrant(server, change, nowMs);

@@ -10,6 +10,7 @@ import {
   type Family,
   familyOf,
   FirewallError,
+  type Grant,
 } from "../../firewall/firewall.ts";
 import type { HostRules } from "../../firewall/host/model.ts";
 import {
@@ -22,7 +23,6 @@ import {
 } from "../../firewall/host/granted.ts";
 import { HostReader } from "../../firewall/host/read.ts";
 import {
-  type Endpoint,
   formatEndpoint,
   isIpv4,
   isLoopback,
@@ -57,15 +57,6 @@ export interface HostFact {
   readonly hint: string;
 }
 
-/** Part of a grant that the host's rules are asked about. */
-interface Opened {
-  readonly address: string;
-  readonly ports: readonly PortRange[];
-  readonly to: Endpoint | null;
-  /** Host behind this machine; absent: here. */
-  readonly at?: string;
-}
-
 /** Knows which granted ports the host's own rules would drop. */
 export class HostWatch {
   readonly #world: Outside;
@@ -98,13 +89,13 @@ export class HostWatch {
   }
 
   /** Throws FirewallError where the host's own rules would surely drop what is granted. */
-  async check(config: Config, opened: Opened): Promise<void> {
-    let blocked = this.#findBlocked(opened);
+  async check(config: Config, grant: Grant): Promise<void> {
+    let blocked = this.#findBlocked(grant);
     if (
       blocked && this.#world.runtime.monotonicMs() - this.#readMs > FRESH_MS
     ) {
       await this.#readNow(config);
-      blocked = this.#findBlocked(opened);
+      blocked = this.#findBlocked(grant);
     }
     if (!blocked) return;
     throw new FirewallError(
@@ -147,31 +138,19 @@ export class HostWatch {
     }
   }
 
-  #findBlocked({ address, ports, to, at }: Opened): Blocked | null {
+  #findBlocked({ address: source, ports, to, at }: Grant): Blocked | null {
     const rules = this.#rules;
     const config = this.#config;
     if (!rules || !config) return null;
     // What comes over the loopback meets other rules.
-    if (isLoopback(address) || rules.local.includes(address)) return null;
-    for (const range of ports) {
-      const wanted = at
-        ? { ports: range, to: null, at }
-        : { ports: range, to: to ?? targetOf(config, range) };
-      const blocked = this.#answer(rules, config, wanted, address);
-      if (blocked) return blocked;
-    }
-    return null;
-  }
-
-  #answer(
-    rules: HostRules,
-    { firewall }: Config,
-    wanted: Wanted,
-    source: string,
-  ): Blocked | null {
+    if (isLoopback(source) || rules.local.includes(source)) return null;
+    const { firewall } = config;
+    const wanted = at
+      ? { ports, to: null, at }
+      : { ports, to: to ?? targetOf(config, ports) };
     const family = familyOf(source);
-    const key = `${family} ${formatPortRange(wanted.ports)} ${
-      wanted.to ? formatEndpoint(wanted.to) : wanted.at ?? ""
+    const key = `${family} ${formatPortRange(ports)} ${
+      wanted.to ? formatEndpoint(wanted.to) : at ?? ""
     }`;
     let answer = this.#answers.get(key);
     if (answer === undefined) {
