@@ -168,7 +168,7 @@ export function applyAll(
       return { ...entry, untilMs: latestEnd(client, nowMs, entry.untilMs) };
     });
   const grants = mergeEntries(live.filter(({ untilMs }) => untilMs > nowMs))
-    .filter(({ to }) => !to || canForward(config))
+    .filter(({ to }) => !to || config.firewall.backend === "nft")
     .filter((grant) => hasHost(config, grant));
   return firewall.apply(config.services, grants, nowMs);
 }
@@ -187,8 +187,8 @@ async function openGrant(
   { client, address, ports, to }: Change,
   nowMs: number,
 ): Promise<void> {
-  if (to && !canForward(config)) {
-    const { backend } = config.firewall;
+  const { backend } = config.firewall;
+  if (to && backend !== "nft") {
     throw new FirewallError(`the ${backend} backend cannot forward a port`);
   }
   const entries = store.ledger.ofAddress(address, nowMs);
@@ -279,8 +279,4 @@ export function isCut({ services }: Config, { ports }: LedgerEntry): boolean {
   return services.some((service) =>
     service.cut && service.ports.some((range) => overlapPorts(range, ports))
   );
-}
-
-function canForward({ firewall }: Config): boolean {
-  return firewall.backend === "nft";
 }

@@ -10,7 +10,7 @@ import {
   sharedPorts,
   withoutPorts,
 } from "../../values/ports.ts";
-import type { Subject } from "../report/log.ts";
+import { attempt, type Subject } from "../report/log.ts";
 import { isWithin, type Ledger, type LedgerEntry } from "../state/ledger.ts";
 import type { Claimable } from "../state/fleet.ts";
 import { clientOf, isOnce, type Server } from "../state/server.ts";
@@ -104,28 +104,24 @@ export function takeBack(
   nowMs: number,
   reason: string,
 ): void {
-  const { store, events } = server;
-  try {
+  const { store, events, log } = server;
+  attempt(log, () => {
     events.remember("failed", change, reason);
     if (change.action !== "open") return;
     for (const entry of entriesOf(server, change, nowMs)) {
       store.ledger.remove(entry);
     }
-  } catch (error) {
-    events.sayTrouble(error);
-  }
+  });
 }
 
 /** Puts entries back into the ledger: they are still open. */
 export function putBack(
-  { store, events }: Server,
+  { store, log }: Server,
   entries: readonly LedgerEntry[],
 ): void {
-  try {
+  attempt(log, () => {
     for (const entry of entries) store.ledger.put(entry);
-  } catch (error) {
-    events.sayTrouble(error);
-  }
+  });
 }
 
 /** Takes entries out of the ledger for good. Belongs in a transaction: throws SystemError. */

@@ -114,8 +114,7 @@ export function admit(
 ): Decision {
   const { store, counters, events, limit } = server;
   const { client, address } = change;
-  const machine = { taken: takenOf(server) };
-  if (!isClientAddress(address, address, machine)) {
+  if (!isClientAddress(address, address, { taken: takenOf(server) })) {
     counters.add("refused: address");
     if (limit.tells(client, "policy", nowMs)) {
       events.say("warn", "refused", change, explainRefusal("address", address));

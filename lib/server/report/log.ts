@@ -184,11 +184,6 @@ export class EventLog {
       { event, client, address, ports: list, dialect },
     );
   }
-
-  /** Writes a line that the state cannot be written; anything else is a bug and thrown on. */
-  sayTrouble(error: unknown): void {
-    this.#world.log("error", stateTrouble(error));
-  }
 }
 
 // Words of the log about grants and refusals.

@@ -21,8 +21,6 @@ export interface Active {
   readonly firewall: Firewall;
   readonly dialects: readonly Dialect[];
   readonly clients: ReadonlyMap<string, Client>;
-  /** Clients and sequences whose grants are for one connection. */
-  readonly once: ReadonlySet<string>;
 }
 
 export interface Server extends Outside {
@@ -130,18 +128,8 @@ export function activate(
   firewall: Firewall,
   dialects: readonly Dialect[],
 ): Active {
-  const { clients, sequences } = config;
-  return {
-    config,
-    firewall,
-    dialects,
-    clients: new Map(clients.map((one) => [one.name, one])),
-    once: new Set([
-      ...clients.filter(({ once }) => once).map(({ name }) => name),
-      ...sequences.filter(({ opens }) => opens[0]?.once)
-        .map(({ name }) => grantee(name)),
-    ]),
-  };
+  const clients = new Map(config.clients.map((one) => [one.name, one]));
+  return { config, firewall, dialects, clients };
 }
 
 /** Finds a client of the active configuration, or one that the fleet shares. */
@@ -153,9 +141,11 @@ export function clientOf(
 }
 
 /** Returns true if the grants of a client or a sequence are for one connection. */
-export function isOnce({ active, fleet }: Server, name: string): boolean {
-  return active.once.has(name) ||
-    (!active.clients.has(name) && fleet?.clients.get(name)?.once === true);
+export function isOnce(server: Server, name: string): boolean {
+  const { sequences } = server.active.config;
+  const sequence = sequences.find((one) => grantee(one.name) === name);
+  const given = sequence ? sequence.opens[0] : clientOf(server, name);
+  return given?.once === true;
 }
 
 /** Clients and sequences of a configuration, and clients of the fleet, by the names under which grants are given. */
