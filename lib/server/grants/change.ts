@@ -33,9 +33,6 @@ import {
   takeBack,
 } from "./records.ts";
 
-/** The most ports that a reply can count: 16 bits. */
-const MAX_COUNT = 0xffff;
-
 /**
  * Carries out what was decided; the answer settles when the firewall has done
  * it, or could not. Null is silence: the fleet has it elsewhere, or cannot say.
@@ -72,10 +69,10 @@ export async function carryOut(
 
 const NOTHING = { count: 0, seconds: 0 };
 
+/** Number of ports, or the most that a reply can count: 16 bits. */
 function countPorts(ports: readonly PortRange[]): number {
-  let count = 0;
-  for (const { first, last } of ports) count += last - first + 1;
-  return Math.min(count, MAX_COUNT);
+  const sizes = ports.map(({ first, last }) => last - first + 1);
+  return Math.min(sizes.reduce((sum, size) => sum + size, 0), 0xffff);
 }
 
 /** Tells whether a change was done. What could not be opened is taken out of the ledger again. */

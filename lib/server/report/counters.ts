@@ -90,21 +90,13 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "left out: hook": "a hook, because 1,000 were waiting",
 };
 
-/** A counter as it is shown. */
-interface ShownCounter {
-  readonly name: string;
-  readonly count: number;
-  /** Empty: unknown, of another version. */
-  readonly meaning: string;
-}
-
 /** Kinds of counters in the order in which they are shown: what went wrong first. */
 const KINDS = ["failed", "refused", "kernel", "left out"];
 
-/** Counters without zeros: failures, refusals, and then what was done. */
+/** Counters without zeros: failures, refusals, and then what was done; without a meaning: of another version. */
 export function shownCounters(
   counters: Readonly<Record<string, number>>,
-): ShownCounter[] {
+): { name: string; count: number; meaning: string }[] {
   const rank = (name: string) => {
     const at = KINDS.indexOf(name.split(":")[0]!);
     return at < 0 ? KINDS.length : at;

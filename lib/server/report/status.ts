@@ -135,31 +135,26 @@ export function secondsLeft({ untilMs }: LedgerEntry, nowMs: number): number {
   return Math.ceil((untilMs - nowMs) / 1000);
 }
 
-/** Grants that differ only in their ports, as one row. */
-interface GrantRow extends LedgerEntry {
-  /** Such as "tcp/22, tcp/443". */
-  readonly list: string;
-  /** Such as ["once", "capped"]. */
-  readonly marks: readonly string[];
-}
-
-/** Joins the ports that one client has at one address for the same time. */
-export function grantRows(grants: readonly LedgerEntry[]): GrantRow[] {
+/** Joins grants that differ only in their ports: list "tcp/22, tcp/443", marks ["once", "capped"]. */
+export function grantRows(
+  grants: readonly LedgerEntry[],
+): (LedgerEntry & { list: string; marks: string[] })[] {
   const groups = Map.groupBy(grants, (entry) =>
     JSON.stringify([
       ...[entry.client, entry.address, entry.untilMs, entry.once],
       ...[entry.capped ?? false, entry.to, entry.at],
     ]));
-  return [...groups.values()].map((own) => ({
-    ...own[0]!,
-    list: own.map(({ ports }) => formatPortRange(ports)).join(", "),
-    marks: [
-      ...own[0]!.once ? ["once"] : [],
-      ...own[0]!.capped ? ["capped"] : [],
-      ...own[0]!.to ? [`to ${formatEndpoint(own[0]!.to)}`] : [],
-      ...own[0]!.at ? [`at ${own[0]!.at}`] : [],
-    ],
-  }));
+  return [...groups.values()].map((own) => {
+    const { once, capped, to, at } = own[0]!;
+    const marks = [
+      once && "once",
+      capped && "capped",
+      to && `to ${formatEndpoint(to)}`,
+      at && `at ${at}`,
+    ].filter((mark) => typeof mark === "string");
+    const list = own.map(({ ports }) => formatPortRange(ports)).join(", ");
+    return { ...own[0]!, list, marks };
+  });
 }
 
 /** An event without its time, in words: "open alice 203.0.113.9 tcp/22 for 30s". */

@@ -166,13 +166,8 @@ function keyOf({ client, address, ports, to, at, once }: Grant): SqlValue[] {
 /** Mark before the address of a host behind, in the column of targets. */
 const BEHIND = "@";
 
-function readTarget(text: string): Pick<Grant, "to" | "at"> {
-  return text.startsWith(BEHIND)
-    ? { to: null, at: text.slice(BEHIND.length) }
-    : { to: parseEndpoint(text) };
-}
-
 function readEntry(row: SqlRow): LedgerEntry {
+  const target = row.target as string;
   return {
     client: row.client as string,
     address: row.address as string,
@@ -185,6 +180,8 @@ function readEntry(row: SqlRow): LedgerEntry {
     untilMs: row.until_ms as number,
     once: row.once === 1,
     ...row.capped === 1 && { capped: true },
-    ...readTarget(row.target as string),
+    ...target.startsWith(BEHIND)
+      ? { to: null, at: target.slice(BEHIND.length) }
+      : { to: parseEndpoint(target) },
   };
 }
