@@ -5,12 +5,12 @@
  */
 
 import { familyOf } from "../firewall.ts";
+import { TABLE } from "../nft/rules/sets.ts";
 import {
   type FilterChain,
   type HostRules,
   type Match,
   type Own,
-  OWN_TABLE,
   type Probe,
   type RuleAction,
   sure,
@@ -51,7 +51,7 @@ export function judgePassing(
   probe: Probe,
   own: Own,
 ): Passing {
-  const chains = host.chains.filter(({ table }) => table !== OWN_TABLE);
+  const chains = host.chains.filter(({ table }) => table !== TABLE);
   const stage = (kind: string, at: readonly string[], about: Probe) =>
     hooked(chains, kind, ...at)
       .map((base) => passingOf(base, fatesIn(base, chains, about, own)))

@@ -9,13 +9,13 @@ import {
   formatHostChain,
   type HostChain,
   hostTable,
+  TABLE,
 } from "../nft/rules/sets.ts";
 import { type Fate, fatesIn, hooked } from "./flow.ts";
 import {
   type FilterChain,
   type HostRules,
   type Own,
-  OWN_TABLE,
   type Probe,
 } from "./model.ts";
 
@@ -80,7 +80,7 @@ export function findDrops(
   const by = leading(chains, host);
   const wanted = family === "inet" ? FAMILIES : family === "ip" ? [4] : [6];
   return hooked(chains, "filter", "input").filter((base) =>
-    base.table !== OWN_TABLE &&
+    base.table !== TABLE &&
     base.families.some((one) => wanted.includes(one)) &&
     !(base.table === hostTable(host) && by.has(base.name))
   ).filter((base) =>

@@ -68,9 +68,6 @@ export interface Own {
   readonly accepts: boolean;
 }
 
-/** Table of this program alone; never part of the host's rules. */
-export const OWN_TABLE = "inet knock";
-
 /** Truth of two conditions together. */
 export function both(a: Match, b: Match): Match {
   if (a === "no" || b === "no") return "no";

@@ -11,13 +11,10 @@ import { NftJump } from "./jump.ts";
 import type { Nft } from "./library.ts";
 import {
   clearText,
-  DROP_OLD,
   findTable,
-  hasInputGuard,
   hostObjects,
   isOurs,
   type NftListing,
-  OLD_GUARD,
   ownTable,
   readTable,
   REMOVAL,
@@ -25,7 +22,7 @@ import {
   unneededText,
 } from "./listing.ts";
 import { INGRESS_PROBE, staleIngress } from "./rules/prefilter.ts";
-import { GUARD, ownNames, rulesetText } from "./rules/ruleset.ts";
+import { rulesetText } from "./rules/ruleset.ts";
 import {
   knownHostPlace,
   type Plan,
@@ -175,7 +172,6 @@ export class InstalledRules {
     more: string,
     keepsSequences = false,
   ): Promise<void> {
-    let aside = await this.#setAside(plan, found);
     const rules = staleIngress(found.own ?? "", plan.ingress) +
       rulesetText(plan);
     const sequences = await this.sequences.text();
@@ -190,22 +186,8 @@ export class InstalledRules {
       // A set or a chain is not as it was made: it cannot be mended.
       const whole = rulesetText(plan) + sequences + more;
       await this.run(clearText(plan.host, found) + whole);
-      aside = "";
     }
-    if (aside) await this.run(aside);
     if (plan.host && !found.hasHostTable) this.#madeTable = true;
-  }
-
-  /**
-   * Keeps an older version's guard of the input hook at work, under another
-   * name, until the new one stands: a packet may be between the two hooks. The
-   * script that takes it away then; "" where there is none.
-   */
-  async #setAside(plan: Plan, { own }: NftListing): Promise<string> {
-    if (own === null || !ownNames(plan).has(GUARD)) return "";
-    const isOld = hasInputGuard(own);
-    if (isOld) await this.run(`rename chain ${TABLE} ${GUARD} ${OLD_GUARD}\n`);
-    return isOld || own.includes(`chain ${OLD_GUARD} {`) ? DROP_OLD : "";
   }
 
   /** The elements of a place's sets of a kind that are there now. */

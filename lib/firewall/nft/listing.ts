@@ -1,7 +1,7 @@
 /** A listing of nft: whose a table is, what is in it, and the script that takes ours out. Pure. */
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
-import { GUARD, KNOWN_NAMES, ownNames } from "./rules/ruleset.ts";
+import { KNOWN_NAMES, ownNames } from "./rules/ruleset.ts";
 import { placesOf, type Plan } from "./rules/plan.ts";
 import {
   formatHostChain,
@@ -112,24 +112,6 @@ function isMade({ kind, text }: Listed): boolean {
     ? inner.every((line) => line.endsWith(mark))
     : inner.includes(mark);
 }
-
-// Versions before 0.2 guarded ports at the input hook, behind any DNAT.
-
-/** Name of such a guard while the new one takes its place. */
-export const OLD_GUARD = "input_guard";
-
-/** Returns true if our table has the guard of an older version. */
-export function hasInputGuard(own: string): boolean {
-  return readTable(own).some(({ name, text }) =>
-    name === GUARD && text.includes("hook input")
-  );
-}
-
-/** Takes away what {@linkcode OLD_GUARD} names. */
-export const DROP_OLD = lines(
-  `flush chain ${TABLE} ${OLD_GUARD}`,
-  `delete chain ${TABLE} ${OLD_GUARD}`,
-);
 
 export const REMOVAL = lines(`delete table ${TABLE}`);
 

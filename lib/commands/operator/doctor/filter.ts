@@ -15,10 +15,10 @@ import {
   type FilterChain,
   type HostRules,
   type Own,
-  OWN_TABLE,
   type Probe,
 } from "../../../firewall/host/model.ts";
 import { findBlocked, ownOf } from "../../../firewall/host/granted.ts";
+import { TABLE } from "../../../firewall/nft/rules/sets.ts";
 import {
   proposeInterfaces,
   sortInterfaces,
@@ -46,7 +46,7 @@ export function checkFirewall(
   if (firewall.backend === "nft" && firewall.mode === "guard") {
     findings.push(...checkOwnTable(ruleset, services.length > 0, running));
   }
-  const chains = ruleset.chains.filter(({ table }) => table !== OWN_TABLE);
+  const chains = ruleset.chains.filter(({ table }) => table !== TABLE);
   const knock = knockSocketsOf(config).flatMap(({ host, port, protocol }) =>
     familiesOf(host).map((family): Probe => ({ family, protocol, port }))
   );
@@ -81,13 +81,13 @@ function checkOwnTable(
   guards: boolean,
   running: boolean,
 ): Finding[] {
-  if (tables.includes(OWN_TABLE)) {
-    return [ok("filter_table", `table ${OWN_TABLE} is in place`)];
+  if (tables.includes(TABLE)) {
+    return [ok("filter_table", `table ${TABLE} is in place`)];
   }
   if (running) {
     return [bad(
       "filter_table",
-      `table ${OWN_TABLE} is gone while the server runs`,
+      `table ${TABLE} is gone while the server runs`,
       "it is put back within 10 s; find out who flushes the ruleset",
     )];
   }

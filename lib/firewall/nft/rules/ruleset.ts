@@ -33,7 +33,6 @@ import {
   isBehind,
   isOwnKind,
   mapText,
-  ownPlace,
   setNames,
   setText,
   TABLE,
@@ -42,7 +41,7 @@ import {
 } from "./sets.ts";
 
 /** The chain that sends packets to guarded ports on to the next. */
-export const GUARD = "guard";
+const GUARD = "guard";
 
 /** The chain that drops what is not granted. */
 const CLOSED = "closed";
@@ -96,7 +95,7 @@ export const KNOWN_NAMES: ReadonlySet<string> = ownNames({
   prefilter: { ports: [1], tags: [] },
   ingress: { devices: ["lo"], addresses: [] },
   sniffed: { ports: [1], tags: null, forms: [] },
-}).union(new Set(setNames(ownPlace(["landed"])))); // of older versions
+});
 
 function ownText(plan: Plan): string {
   const chains = ownChains(plan);

@@ -11,7 +11,7 @@ import {
 } from "../../../values/ports.ts";
 import { FAMILIES, type Family, lines, OWNER } from "../../firewall.ts";
 
-/** The table that all of ours is in, but what mode accept must put elsewhere. */
+/** The table that all of ours is in, but what mode accept must put elsewhere; never the host's. */
 export const TABLE = "inet knock";
 
 /**
