@@ -12,12 +12,7 @@ import {
   TABLE,
 } from "../nft/rules/sets.ts";
 import { type Fate, fatesIn, hooked } from "./flow.ts";
-import {
-  type FilterChain,
-  type HostRules,
-  type Own,
-  type Probe,
-} from "./model.ts";
+import type { FilterChain, HostRules, Own, Probe } from "./model.ts";
 
 /** A fault, and the hint that mends it. */
 export interface Problem {

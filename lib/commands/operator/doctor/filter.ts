@@ -11,11 +11,11 @@ import {
   hooked,
   judgePassing,
 } from "../../../firewall/host/flow.ts";
-import {
-  type FilterChain,
-  type HostRules,
-  type Own,
-  type Probe,
+import type {
+  FilterChain,
+  HostRules,
+  Own,
+  Probe,
 } from "../../../firewall/host/model.ts";
 import { findBlocked, ownOf } from "../../../firewall/host/granted.ts";
 import { TABLE } from "../../../firewall/nft/rules/sets.ts";
