@@ -147,9 +147,7 @@ export function judge(
     return refuse("address");
   }
   if (!isClientAddress(address, source, machine)) return refuse("address");
-  if (
-    client.from?.some((prefix) => prefixContains(prefix, address)) === false
-  ) {
+  if (client.from?.every((prefix) => !prefixContains(prefix, address))) {
     return refuse("source");
   }
   const codeStep = client.code && findStep(client.code, request);

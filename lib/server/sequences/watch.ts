@@ -57,9 +57,7 @@ interface WatchSetting extends Pick<Server, "runtime" | "store"> {
   changed(trouble: string | null): void;
 }
 
-export interface Watcher {
-  stop(): Promise<void>;
-}
+export type Watcher = Pick<Capture, "stop">;
 
 /** Starts each watch; it hears as soon as this resolves, unless it has said why not. */
 export const WATCHES: Readonly<

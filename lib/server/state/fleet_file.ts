@@ -5,9 +5,6 @@ import { DIALECT_NAMES } from "../../dialects/table.ts";
 import type { Database, Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** The file's name in the state folder. */
-const FLEET_FILE = "fleet.db";
-
 const SCHEMA_VERSION = 2;
 const SCHEMA = `
   create table if not exists clients (
@@ -44,7 +41,7 @@ export async function openFleetDatabase(
   runtime: Runtime,
   folder: string,
 ): Promise<Database> {
-  const path = join(folder, FLEET_FILE);
+  const path = join(folder, "fleet.db");
   try {
     return await open(runtime, path);
   } catch (error) {

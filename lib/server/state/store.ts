@@ -304,15 +304,11 @@ function cure(error: SystemError, path: string): string {
   return `look at the folder and its rights: ${path}`;
 }
 
-// Identity of this start of the machine.
-
-/** Source on Linux; other systems have none. */
-const BOOT_ID = "/proc/sys/kernel/random/boot_id";
-
 /** Notes which start of the machine this is; whether it is another than before. Throws SystemError. */
 export function noteBoot(runtime: Runtime, store: Store): boolean {
-  const read = orNull(() => runtime.files.readText(BOOT_ID));
-  const boot = read?.trim() ?? "unknown";
+  // Linux alone has it.
+  const path = "/proc/sys/kernel/random/boot_id";
+  const boot = orNull(() => runtime.files.readText(path))?.trim() ?? "unknown";
   const before = store.fact("boot");
   if (before !== boot) store.setFact("boot", boot);
   return before !== undefined && before !== boot;
