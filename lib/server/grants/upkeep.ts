@@ -35,14 +35,11 @@ export async function sweep(server: Server): Promise<void> {
   const over = store.ledger.ended(nowMs);
   if (over.length === 0) return;
   // What is to be cut is closed first: the kernel may be some moments later.
-  const { left = [], own = [] } = Object.groupBy(
-    over,
-    (entry) =>
-      active.firewall.endsGrants && !isCut(active.config, entry)
-        ? "left"
-        : "own",
-  );
-  const ended = [...left, ...await closeEach(server, own, nowMs)];
+  const { config, firewall } = active;
+  const isOurs = (entry: LedgerEntry) =>
+    !firewall.endsGrants || isCut(config, entry);
+  const closed = await closeEach(server, over.filter(isOurs), nowMs);
+  const ended = [...over.filter((entry) => !isOurs(entry)), ...closed];
   if (ended.length === 0) return;
   store.transaction(() => endEntries(server, ended, ""));
   await cutConnections(server, ended);
