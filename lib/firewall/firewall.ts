@@ -6,6 +6,7 @@
  */
 
 import type { KernelForm } from "../dialects/dialect.ts";
+import type { Sequence } from "../sequences/sequence.ts";
 import { type Endpoint, isIpv4 } from "../values/address.ts";
 import { OperatorError } from "../values/errors.ts";
 import { formatPortRange, type PortRange } from "../values/ports.ts";
@@ -78,14 +79,6 @@ export interface Sniffed {
   readonly tags: readonly Uint8Array[] | null;
   /** As of the prefilter. */
   readonly webTags?: readonly Uint8Array[];
-}
-
-/** Port sequences that the kernel judges by itself, as rules in the backend's own table. */
-export interface SequenceRules {
-  /** The script that adds them; `seesSockets`: the kernel knows the ports on which something listens. */
-  text(seesSockets: boolean): string;
-  /** The script that deletes what an older one has added, by a listing of the table. */
-  clear(listing: string): string;
 }
 
 /** The firewall said no, or cannot be used. */
@@ -181,7 +174,7 @@ export interface KernelExtras {
    * Has the kernel judge port sequences, from the next apply() on, which puts
    * them in place together with all else.
    */
-  setSequences(rules: SequenceRules): void;
+  setSequences(sequences: readonly Sequence[]): void;
 
   /** Counts of the kernel by name, such as "kernel: wrong tag". */
   counters(): Promise<Record<string, number>>;

@@ -3,7 +3,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
 import { guardPlan } from "../fakes/plan.ts";
-import { readTold } from "../../lib/firewall/nft/sequences/chains.ts";
+import {
+  LOG_GROUP,
+  readTold,
+} from "../../lib/firewall/nft/sequences/chains.ts";
 import {
   clearSequencesText,
   sequencesText,
@@ -23,7 +26,6 @@ import {
   until,
 } from "./netns.ts";
 
-const GROUP = 5;
 const SSH = 2222;
 const WEB = 2280;
 const PUBLIC = 2300;
@@ -59,7 +61,7 @@ async function guard(
   const ports = [SSH, WEB].map((port) => parsePortRange(`tcp/${port}`)!);
   const services = [{ name: "ssh", ports, to: null, masquerade: false }];
   const script = rulesetText(guardPlan(services)) +
-    sequencesText(sequences, { group: GROUP, seesSockets });
+    sequencesText(sequences, seesSockets);
   await pair.onServer(["nft", "-f", "-"], script);
 }
 
@@ -282,7 +284,7 @@ netnsTest(
     const found: Captured[] = [];
     const tcpdump = pair.spawn(
       pair.server,
-      ["tcpdump", "-i", `nflog:${GROUP}`, "-U", "-w", "-"],
+      ["tcpdump", "-i", `nflog:${LOG_GROUP}`, "-U", "-w", "-"],
       "pipe",
     );
     tcpdump.stdout!.on("data", (bytes) => found.push(...reader.feed(bytes)));
@@ -327,9 +329,7 @@ netnsTest(
       "inet",
       "knock",
     ]);
-    const fresh = sequencesText([sequence("new", "7200 8200")], {
-      group: GROUP,
-    });
+    const fresh = sequencesText([sequence("new", "7200 8200")]);
     await pair.onServer(
       ["nft", "-f", "-"],
       clearSequencesText(listing) + fresh,

@@ -1,6 +1,7 @@
 /** The nft backend at work: each call of the interface, as changes of the kernel. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import type { Sequence } from "../../sequences/sequence.ts";
 import { caught } from "../../values/errors.ts";
 import { readFacing } from "../host/interfaces.ts";
 import {
@@ -17,7 +18,6 @@ import {
   type Prefilter,
   type PrefilterChoice,
   type PrefilterState,
-  type SequenceRules,
   type Sniffed,
 } from "../firewall.ts";
 import {
@@ -193,8 +193,8 @@ export class NftFirewall implements Firewall, KernelExtras {
     return problem && `${problem.text} (${problem.hint})`;
   }
 
-  setSequences(rules: SequenceRules): void {
-    this.#rules.sequences.set(rules);
+  setSequences(sequences: readonly Sequence[]): void {
+    this.#rules.sequences.set(sequences);
   }
 
   async setPrefilter(

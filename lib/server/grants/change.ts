@@ -11,7 +11,6 @@ import { kernelSequences } from "../../config/sequences.ts";
 import type { Answer } from "../../dialects/dialect.ts";
 import { endConnections } from "../../firewall/conntrack.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
-import { kernelRules } from "../../firewall/nft/sequences/rules.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -155,7 +154,7 @@ export function applyAll(
   { config, firewall }: Pick<Active, "config" | "firewall">,
 ): Promise<void> {
   const nowMs = runtime.nowMs();
-  firewall.kernel?.setSequences(kernelRules(kernelSequences(config.sequences)));
+  firewall.kernel?.setSequences(kernelSequences(config.sequences));
   const grantees = granteesOf(config, fleet);
   const live = store.ledger.live(nowMs)
     .filter(({ client }) => grantees.has(client))

@@ -6,8 +6,7 @@ import {
   type SequenceEntry,
   type Watch,
 } from "../../config/config.ts";
-import { readTold } from "../../firewall/nft/sequences/chains.ts";
-import { LOG_GROUP } from "../../firewall/nft/sequences/rules.ts";
+import { LOG_GROUP, readTold } from "../../firewall/nft/sequences/chains.ts";
 import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
 import { SequenceMachine, trapsBeside } from "../../sequences/machine.ts";
 import type { Packet } from "../../sequences/packet.ts";

@@ -63,11 +63,13 @@ interface Growing extends Node {
   readonly withinMs: number[];
 }
 
+/** The NFLOG group of completed sequences: `tcpdump -i nflog:62201` shows them. */
+export const LOG_GROUP = 62_201;
+
 /** Chain of a right hit. A rule whose set is full ends there: so each is short, and the last one drops. */
 export function arriveChain(
   node: Node,
   family: Family,
-  group: number,
 ): string[] {
   const source = SOURCE[family];
   const { parent, withinMs } = node;
@@ -95,7 +97,7 @@ export function arriveChain(
     }
     rules.push(
       `${inTime}log prefix "knock ${sequence.action} ${sequence.name}" ` +
-        `group ${group} queue-threshold 1`,
+        `group ${LOG_GROUP} queue-threshold 1`,
     );
   }
   const name = arriveName(node, family);

@@ -16,13 +16,7 @@ import {
   type Sequence,
 } from "../../../sequences/sequence.ts";
 import { countPorts } from "../../../values/ports.ts";
-import {
-  FAMILIES,
-  type Family,
-  FirewallError,
-  lines,
-  type SequenceRules,
-} from "../../firewall.ts";
+import { FAMILIES, type Family, FirewallError, lines } from "../../firewall.ts";
 import type { Nft } from "../library.ts";
 import { chainRules, probeText, TABLE } from "../rules/sets.ts";
 import {
@@ -57,29 +51,6 @@ const SET_OPTIONS = `flags dynamic,timeout; size ${SET_SIZE}; gc-interval 1s`;
 /** The most single ports that a sequence opens: one rule each. */
 export const MAX_OPENED_PORTS = 64;
 
-/** The NFLOG group of completed sequences: `tcpdump -i nflog:62201` shows them. */
-export const LOG_GROUP = 62_201;
-
-/** Rules of sequences, for a firewall to install beside its own. */
-export function kernelRules(sequences: readonly Sequence[]): SequenceRules {
-  return {
-    text: (seesSockets) =>
-      sequencesText(sequences, { group: LOG_GROUP, seesSockets }),
-    clear: clearSequencesText,
-  };
-}
-
-interface KernelOptions {
-  /** The NFLOG group of completed sequences, 0 to 65535: `tcpdump -i nflog:GROUP` shows them. */
-  readonly group: number;
-  /**
-   * True, the default: the kernel can tell at which ports something listens
-   * (nft_socket). Where it cannot, only the ports on either side of a hit's
-   * break a sequence: enough for scans in order, not for all others.
-   */
-  readonly seesSockets?: boolean;
-}
-
 /** Why the kernel cannot judge a sequence; null when it can. */
 export function whyNotInKernel(sequence: Sequence): string | null {
   const { flags, target, open } = sequence;
@@ -96,10 +67,14 @@ export function whyNotInKernel(sequence: Sequence): string | null {
  * The rules of some sequences, to be loaded behind the ruleset of the guarded
  * ports, whose sets of grants they fill. What an older script has made is to
  * be cleared first, in the same transaction: {@linkcode clearSequencesText}.
+ *
+ * Where the kernel cannot tell at which ports something listens (nft_socket),
+ * only the ports on either side of a hit's break a sequence: enough for scans
+ * in order, not for all others.
  */
 export function sequencesText(
   sequences: readonly Sequence[],
-  { group, seesSockets = true }: KernelOptions,
+  seesSockets = true,
 ): string {
   if (sequences.length === 0) return "";
   const nodes = growTree(sequences);
@@ -126,7 +101,7 @@ export function sequencesText(
     // A chain that another one leads to must be there before it.
     ...each(
       [...nodes].reverse(),
-      (node, family) => arriveChain(node, family, group),
+      arriveChain,
     ),
     ...hits.flatMap((hit) => hitChain(hit, nodes)),
     ...elsewhereChain(hits, seesSockets),
@@ -137,7 +112,7 @@ export function sequencesText(
 
 /** The same as a script that may be loaded over itself, as a machine does at boot. */
 export function bootText(sequences: readonly Sequence[]): string {
-  const text = sequencesText(sequences, { group: LOG_GROUP });
+  const text = sequencesText(sequences);
   const chains = [...text.matchAll(/^ {2}chain (\w+) \{\n( {4}type .*\n)?/gm)];
   if (chains.length === 0) return "";
   return lines(
@@ -244,7 +219,8 @@ export class NftSequences {
   readonly #nft: Nft;
   /** True: the rules are in our own table, as in mode guard. */
   readonly #hasTable: boolean;
-  #rules: SequenceRules | null = null;
+  /** Null = none were ever set. */
+  #sequences: readonly Sequence[] | null = null;
   /** Null = not tried yet. */
   #seesSockets: boolean | null = null;
 
@@ -254,15 +230,14 @@ export class NftSequences {
   }
 
   /** Takes these for all that are to be judged. */
-  set(rules: SequenceRules): void {
-    this.#rules = rules;
+  set(sequences: readonly Sequence[]): void {
+    this.#sequences = sequences;
   }
 
   /** The script that adds them; "" = none. Throws FirewallError in mode accept. */
   async text(): Promise<string> {
-    const rules = this.#rules;
-    const text = rules?.text(true) ?? "";
-    if (!rules || text === "") return "";
+    const sequences = this.#sequences ?? [];
+    if (sequences.length === 0) return "";
     if (!this.#hasTable) {
       throw new FirewallError(
         "the kernel judges sequences in mode guard only",
@@ -271,11 +246,11 @@ export class NftSequences {
     }
     this.#seesSockets ??= await this.#nft.run(SOCKET_PROBE)
       .then(() => true, () => false);
-    return this.#seesSockets ? text : rules.text(false);
+    return sequencesText(sequences, this.#seesSockets);
   }
 
   /** The script that deletes those in a listing of our table; null = there is no table. */
   clear(own: string | null): string {
-    return own === null ? "" : this.#rules?.clear(own) ?? "";
+    return own === null || !this.#sequences ? "" : clearSequencesText(own);
   }
 }
