@@ -38,22 +38,10 @@ import {
   readTruth,
 } from "./read.ts";
 
-const DEFAULT_TIMEOUT = 30;
-const DEFAULT_WINDOW = 60;
-
 /** The file that the converted configuration names for the server's key. */
 const KEY_FILE = "openme.key";
 /** Longest `max_skew` that our configuration takes, in seconds. */
 const MAX_SKEW = 86400;
-
-/** A client of openme's. */
-interface ConvertedClient {
-  readonly name: string;
-  readonly key: Uint8Array;
-  readonly open: readonly string[];
-  /** As it was written. */
-  readonly expires: string | null;
-}
 
 /** Settings of the file besides its clients; durations are seconds. */
 interface Basics {
@@ -74,10 +62,10 @@ export function convertOpenme(text: string, file: string): Converted {
       fallback: OPENME_PORT,
     });
     const seconds = server.value("knock_timeout", DURATION, parseGoDuration, {
-      fallback: DEFAULT_TIMEOUT,
+      fallback: 30,
     });
     const window = server.value("replay_window", DURATION, parseGoDuration, {
-      fallback: DEFAULT_WINDOW,
+      fallback: 60,
     });
     const backend = server.value(
       "firewall",
@@ -102,11 +90,7 @@ export function convertOpenme(text: string, file: string): Converted {
       warnings,
     );
     warn(server, key, basics, opensKnock, warnings);
-    const written = write(
-      basics,
-      services,
-      nameClients(clients, services, warnings),
-    );
+    const written = write(basics, services, clients, warnings);
     const files = new Map([[KEY_FILE, `${formatBase64(key)}\n`]]);
     return { text: written, warnings, files };
   });
@@ -114,9 +98,11 @@ export function convertOpenme(text: string, file: string): Converted {
 
 function write(
   { port, seconds, window, backend, drops }: Basics,
-  groups: Groups,
-  clients: readonly ConvertedClient[],
+  services: readonly Service[],
+  clients: readonly Enrolled[],
+  warnings: string[],
 ): string {
+  const nameOf = namer(warnings);
   return formatServer({
     head:
       `# Converted from openme's configuration; "knock check" validates it.`,
@@ -126,19 +112,23 @@ function write(
       `openme: { key: ${KEY_FILE} }`,
     ],
     firewall: `backend: ${backend}\nmode: ${drops ? "guard" : "accept"}`,
-    services: [...groups].filter(([, ports]) => ports.length > 0)
-      .map(([name, ports]) =>
-        `${scalar(name)}: { listen: [${
-          ports.map(formatPortRange).join(", ")
-        }], cut: true }\n`
-      ),
+    services: services.map(({ name, ports }) => {
+      const listen = ports.map(formatPortRange).join(", ");
+      return `${scalar(name)}: { listen: [${listen}], cut: true }\n`;
+    }),
     seconds,
-    clients: clients.map(({ name, key, open, expires }) =>
-      `${scalar(name)}:
+    clients: clients.map(({ name, key, groups, ports, expires }) => {
+      const open = [
+        ...groups.flatMap((group) =>
+          services.find((service) => service.group === group)?.name ?? []
+        ),
+        ...ports.map(formatPortRange),
+      ];
+      return `${scalar(nameOf(`clients.${name}`, name))}:
   openme: { key: ${formatJson(formatBase64(key))} }
   open: [${open.map(scalar).join(", ")}]
-` + (expires === null ? "" : `  expires: ${expires}\n`)
-    ),
+` + (expires === null ? "" : `  expires: ${expires}\n`);
+    }),
   });
 }
 
@@ -147,10 +137,10 @@ function withoutTwins(
   clients: readonly Enrolled[],
   warnings: string[],
 ): Enrolled[] {
-  return clients.filter((client, index) => {
+  return clients.filter((client) => {
     const key = formatBase64(client.key);
     const first = clients.find((other) => formatBase64(other.key) === key)!;
-    if (first === client || clients.indexOf(first) >= index) return true;
+    if (first === client) return true;
     warnings.push(
       `clients.${client.name} is left out: it has the key of ` +
         `clients.${first.name}, and openme took either of the two by chance`,
@@ -159,56 +149,45 @@ function withoutTwins(
   });
 }
 
-/** Services by the names that our configuration takes, and of openme's groups. */
-interface Services extends Groups {
-  /** The service that a group became; undefined for one without ports. */
-  readonly of: (group: string) => string | undefined;
+/** A service by the name that our configuration takes. */
+interface Service {
+  readonly name: string;
+  /** Null: ports that a client names itself. */
+  readonly group: string | null;
+  readonly ports: readonly PortRange[];
 }
 
+/** Services without the port of the knocks; none for a group without other ports. */
 function nameServices(
   groups: Groups,
   inline: readonly PortRange[],
   port: number,
   warnings: string[],
-): Services {
-  const names = new Names(warnings);
-  const services = new Map<string, readonly PortRange[]>();
-  const own = new Map<string, string>();
-  const knock: PortRange = onePort("udp", port);
-  const add = (name: string, ranges: readonly PortRange[]) => {
-    const left = ranges.flatMap((range) => withoutPorts(range, [knock]));
-    if (left.length > 0) services.set(name, left);
-    return left.length > 0;
-  };
-  for (const [group, ranges] of groups) {
-    const name = names.of(`ports.${group}`, group);
-    if (add(name, ranges)) own.set(group, name);
-  }
+): Service[] {
+  const nameOf = namer(warnings);
   const taken = [...groups.values()].flat();
-  for (const range of inline) {
-    if (taken.some((other) => containsPorts(other, range))) continue;
-    taken.push(range);
-    const text = formatPortRange(range).replace("/", "-");
-    add(names.of(text, `port-${text}`, false), [range]);
-  }
-  return Object.assign(services, { of: (group: string) => own.get(group) });
-}
-
-function nameClients(
-  clients: readonly Enrolled[],
-  services: Services,
-  warnings: string[],
-): ConvertedClient[] {
-  const names = new Names(warnings);
-  return clients.map(({ name, key, groups, ports, expires }) => ({
-    name: names.of(`clients.${name}`, name),
-    key,
-    open: [
-      ...groups.flatMap((group) => services.of(group) ?? []),
-      ...ports.map(formatPortRange),
-    ],
-    expires,
-  }));
+  const others = inline.filter((range) => {
+    const isNew = !taken.some((other) => containsPorts(other, range));
+    if (isNew) taken.push(range);
+    return isNew;
+  });
+  const named = [
+    ...[...groups].map(([group, ports]) => ({
+      name: nameOf(`ports.${group}`, group),
+      group,
+      ports,
+    })),
+    ...others.map((range) => {
+      const text = formatPortRange(range).replace("/", "-");
+      const name = nameOf(text, `port-${text}`, false);
+      return { name, group: null, ports: [range] };
+    }),
+  ];
+  const knock = [onePort("udp", port)];
+  return named.map((service) => ({
+    ...service,
+    ports: service.ports.flatMap((range) => withoutPorts(range, knock)),
+  })).filter(({ ports }) => ports.length > 0);
 }
 
 function warn(
@@ -286,28 +265,19 @@ function warn(
   }
 }
 
-/** Names as our configuration takes them, each once. */
-class Names {
-  readonly #warnings: string[];
-  readonly #taken = new Set<string>();
-
-  constructor(warnings: string[]) {
-    this.#warnings = warnings;
-  }
-
-  /** The name that something gets; a warning where it is another. */
-  of(path: string, name: string, tell = true): string {
+/** Gives names as our configuration takes them, each once; a warning where one is another. */
+function namer(warnings: string[]) {
+  const taken = new Set<string>();
+  return (path: string, name: string, tell = true): string => {
     const plain = NAME.pattern.test(name)
       ? name
       : `x${name.replace(/[^A-Za-z0-9._-]/g, "-")}`.slice(0, MAX_NAME);
     let own = plain;
-    for (let nth = 2; this.#taken.has(own); nth++) own = `${plain}-${nth}`;
-    this.#taken.add(own);
-    if (own !== name && tell) {
-      this.#warnings.push(`${path} is called "${own}" now`);
-    }
+    for (let nth = 2; taken.has(own); nth++) own = `${plain}-${nth}`;
+    taken.add(own);
+    if (own !== name && tell) warnings.push(`${path} is called "${own}" now`);
     return own;
-  }
+  };
 }
 
 /** Leaves room for a number behind. */
