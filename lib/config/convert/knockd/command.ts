@@ -11,27 +11,14 @@ import {
   parsePortRange,
   type PortRange,
 } from "../../../values/ports.ts";
-import type { KnockdConf } from "./conf.ts";
-import { type FilterCommand, readFirewallCommand, type Tool } from "./rule.ts";
+import { commandsOf, type KnockdConf } from "./conf.ts";
+import { type FilterCommand, readFirewallCommand } from "./rule.ts";
 import { readParts, WHOLE, words } from "./shell.ts";
 
-/** The ports that a command opens or closes for the source of the knock alone. */
-export interface CommandOpening {
-  readonly action: "open" | "close";
-  readonly ports: readonly PortRange[];
-  readonly tool: Tool;
-  /** The families whose addresses the command can take. */
-  readonly families: readonly (4 | 6)[];
+/** The ports that the rules of a command open or close for the source of the knock alone. */
+export interface CommandOpening extends Omit<FilterCommand, "spec" | "after"> {
   /** Each rule as the tool compares it when it deletes one. */
   readonly specs: readonly string[];
-  /** The rule names no protocol, which iptables refuses. */
-  readonly lacksProtocol: boolean;
-  /** The rule goes behind others. */
-  readonly appended: boolean;
-  /** The one of the two iptables that it names; null: whichever the host has. */
-  readonly variant: string | null;
-  /** Seconds after which the command itself closes again; null: it does not. */
-  readonly seconds: number | null;
 }
 
 /** The meaning of a whole command. */
@@ -43,14 +30,10 @@ interface CommandReading {
   readonly why: string | null;
 }
 
-/** The placeholder of the knocker's address: in knockd, and in ours. */
-const THEIRS = /%IP%/g;
-const ADDRESS = "{address}";
-
 /** A command as a program and its arguments; a shell only where one is needed. */
 export function commandArgv(command: string): string[] {
   const argv = splitCommand(command) ?? ["/bin/sh", "-c", command];
-  return argv.map((word) => word.replace(THEIRS, ADDRESS));
+  return argv.map((word) => word.replaceAll("%IP%", "{address}"));
 }
 
 /** The words of a command that needs no shell; null when it does. */
@@ -58,11 +41,10 @@ function splitCommand(command: string): string[] | null {
   const [part, ...others] = readParts(command, WHOLE) ?? [];
   if (!part || others.length > 0 || part.source !== command.trim()) return null;
   const argv = part.words;
-  const [program = ""] = argv;
   if (argv.includes(null) || argv.includes("")) return null;
   if (part.redirects.length > 0 || command.includes("\\")) return null;
-  return program === null || /[={}!]|^\W$/.test(program) ||
-      KEYWORDS.has(program)
+  const program = argv[0]!;
+  return /[={}!]|^\W$/.test(program) || KEYWORDS.has(program)
     ? null
     : argv as string[];
 }
@@ -160,16 +142,15 @@ function merge(
     } else if (!before || waits.length > 0) return null;
   } else if (waits.length > 0) return null;
   return {
-    action: first.action as CommandOpening["action"],
+    ...first,
     ports: portsOf(main),
-    tool: first.tool,
     families: [4, 6].filter((family) =>
       main.some(({ families }) => families.includes(family as 4 | 6))
     ) as (4 | 6)[],
     specs: [...new Set(main.map(({ spec }) => spec))].sort(),
     lacksProtocol: main.some(({ lacksProtocol }) => lacksProtocol),
     appended: main.some(({ appended }) => appended),
-    variant: main.find(({ variant }) => variant !== null)?.variant ?? null,
+    variant: main.find(({ variant }) => variant)?.variant ?? null,
     seconds,
   };
 }
@@ -181,24 +162,16 @@ function portsOf(rules: readonly FilterCommand[]): PortRange[] {
 
 /** Throws ConfigError for commands that no configuration of ours can hold. */
 export function refuseCommands({ doors }: KnockdConf, file: string): void {
-  const found: string[] = [];
-  for (const { name, line, notUtf8, start, start6, stop, stop6 } of doors) {
-    for (const number of notUtf8) {
-      found.push(
-        `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
-          "another file here",
-      );
-    }
-    const [braces] = knownPlaceholders(
-      [start, start6, stop, stop6].filter((text) => text !== null),
-    );
-    if (braces !== undefined) {
-      found.push(
-        `${file}: line ${line}: section "${name}" has "${braces}" in a ` +
-          "command, which is a placeholder here",
-      );
-    }
-  }
+  const found = doors.flatMap((door) => [
+    ...door.notUtf8.map((number) =>
+      `${file}: line ${number}: has bytes that are not UTF-8, which name ` +
+      "another file here"
+    ),
+    ...knownPlaceholders(commandsOf(door)).slice(0, 1).map((braces) =>
+      `${file}: line ${door.line}: section "${door.name}" has "${braces}" in ` +
+      "a command, which is a placeholder here"
+    ),
+  ]);
   if (found.length === 0) return;
   throw new ConfigError(
     found,

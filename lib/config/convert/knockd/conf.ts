@@ -43,6 +43,12 @@ export interface KnockdDoor {
   readonly notUtf8: readonly number[];
 }
 
+/** The commands of a door that are there. */
+export function commandsOf(door: KnockdDoor): string[] {
+  return [door.start, door.start6, door.stop, door.stop6]
+    .filter((text) => text !== null);
+}
+
 export interface KnockdConf {
   readonly doors: readonly KnockdDoor[];
   readonly interface: string | null;

@@ -5,7 +5,7 @@ import { formatPortRange, overlapPorts } from "../../../values/ports.ts";
 import { formatDuration } from "../../../values/time.ts";
 import { MAX_WITHIN_SECONDS } from "../../shape.ts";
 import { commandArgv, type CommandOpening, readCommand } from "./command.ts";
-import type { DoorPort, KnockdDoor } from "./conf.ts";
+import { commandsOf, type DoorPort, type KnockdDoor } from "./conf.ts";
 import type { Tool } from "./rule.ts";
 
 /** Effect of a door's commands: a plain opening, or programs to run. */
@@ -294,8 +294,9 @@ export function doorWarnings(
   }
   if (opening?.action === "open") return found;
   if (!runs) warn("runs nothing: it is only recorded in the history");
-  const commands = [door.start, door.start6, door.stop, door.stop6];
-  if (commands.some((text) => text && commandArgv(text)[0] === "/bin/sh")) {
+  if (
+    commandsOf(door).some((text) => text && commandArgv(text)[0] === "/bin/sh")
+  ) {
     warn("its command needs a shell: check how it quotes {address}");
   }
   if (runs) warn(`its command runs ${AS_SERVER}`);

@@ -32,15 +32,13 @@ export function readFirewallCommand(
   program: string,
   args: readonly string[],
 ): FilterCommand | string | null {
-  const [name = "", variant] = program.split(/-(?=legacy|nft)/);
+  const [name, variant] = program.split(/-(?=legacy|nft)/);
+  const named = variant === undefined ? null : program;
   switch (name) {
     case "iptables":
+      return readIptables(args, 4, named);
     case "ip6tables":
-      return readIptables(
-        args,
-        name === "iptables" ? 4 : 6,
-        variant === undefined ? null : program,
-      );
+      return readIptables(args, 6, named);
     case "ufw":
       return readUfw(args);
     case "firewall-cmd":
@@ -53,6 +51,7 @@ export function readFirewallCommand(
 }
 
 const BOTH = [4, 6] as const;
+const NOT_ALONE = "its rule is not for the knocking address alone";
 const THEIRS4 = /^%IP%(\/(32|255\.255\.255\.255))?$/;
 const THEIRS = /^%IP%(\/(32|128|255\.255\.255\.255))?$/;
 
@@ -131,17 +130,15 @@ function readIptables(
   const get = (name: string) => given.get(name);
   const chain = get("chain");
   if (chain === undefined) return more("a command");
-  if ((get("table") ?? "filter") !== "filter" || !OWN_CHAIN.test(chain)) {
-    const table = get("table");
-    return `its rule is in the chain ${chain}${
-      table && table !== "filter" ? ` of table ${table}` : ""
-    }, which does not filter packets to this machine`;
+  const table = get("table") ?? "filter";
+  if (table !== "filter" || !OWN_CHAIN.test(chain)) {
+    const of = table === "filter" ? "" : ` of table ${table}`;
+    return `its rule is in the chain ${chain}${of}, which does not filter ` +
+      "packets to this machine";
   }
   if (get("jump") !== "ACCEPT") return more(`a target but ACCEPT`);
   const source = get("source");
-  if (source === undefined || !(family === 4 ? THEIRS4 : THEIRS).test(source)) {
-    return "its rule is not for the knocking address alone";
-  }
+  if (!(family === 4 ? THEIRS4 : THEIRS).test(source ?? "")) return NOT_ALONE;
   const state = get("state");
   if (state !== undefined && !state.split(",").includes("NEW")) {
     return more(`"--state ${state}"`);
@@ -150,13 +147,9 @@ function readIptables(
   const ports = get("dport");
   if (ports === undefined) return "its rule names no port";
   const named = { 6: "tcp", 17: "udp" }[protocol ?? ""] ?? protocol;
-  const action = get("action");
-  return rule(named ?? "tcp", ports, {
-    action: action === "delete"
-      ? "close"
-      : action === "check"
-      ? "check"
-      : "open",
+  const action = get("action")!;
+  return rule([named ?? "tcp"], ports, {
+    action: ({ delete: "close", check: "check" } as const)[action] ?? "open",
     tool: "iptables",
     families: [family],
     spec: [chain, ...spec.sort()].join(" "),
@@ -179,26 +172,17 @@ function readUfw(args: readonly string[]): FilterCommand | string | null {
   if (!match) return `"ufw ${text}" is more than an opening of ports`;
   const [, gone, placed, before, from, port, behind, within, other, app] =
     match;
-  if (!THEIRS.test(from!)) {
-    return "its rule is not for the knocking address alone";
-  }
+  if (!THEIRS.test(from!)) return NOT_ALONE;
   const protocol = app ? "tcp" : before ?? behind ?? within;
   const ports = app ? "22" : port ?? other!;
-  const common = {
-    action: gone === undefined ? "open" as const : "close" as const,
-    tool: "iptables" as const,
+  return rule(protocol === undefined ? ["tcp", "udp"] : [protocol], ports, {
+    action: gone === undefined ? "open" : "close",
+    tool: "iptables",
     families: BOTH,
     spec: `ufw ${protocol ?? "any"} ${ports}`,
     appended: gone === undefined &&
       (placed === undefined || Number(/\d+/.exec(placed) ?? 1) > 1),
-  };
-  if (protocol !== undefined) return rule(protocol, ports, common);
-  const tcp = rule("tcp", ports, common);
-  const udp = rule("udp", ports, common);
-  if (typeof tcp === "string") return tcp;
-  return typeof udp === "string"
-    ? udp
-    : { ...tcp, ports: [...tcp.ports, ...udp.ports] };
+  });
 }
 
 function readFirewalld(args: readonly string[]): FilterCommand | string | null {
@@ -208,28 +192,13 @@ function readFirewalld(args: readonly string[]): FilterCommand | string | null {
     /^(?:--timeout[= ](\d+)([smh]?) )?--(add|remove)-rich-rule[= ]rule (?:family=ipv([46]) )?source address=(\S+) (?:port (?:port=([\d-]+) protocol=(tcp|udp)|protocol=(tcp|udp) port=([\d-]+))|service name=([\w-]+)) accept(?: --timeout[= ](\d+)([smh]?))?$/
       .exec(text);
   if (!match) return `"firewall-cmd ${text}" is more than an opening of ports`;
-  const [
-    ,
-    t,
-    unit,
-    action,
-    family,
-    from,
-    port,
-    p1,
-    p2,
-    port2,
-    service,
-    t2,
-    u2,
-  ] = match;
-  if (!THEIRS.test(from!)) {
-    return "its rule is not for the knocking address alone";
-  }
+  const [, t, unit, action, family, from, ...which] = match;
+  const [port, p1, p2, port2, service, t2, u2] = which;
+  if (!THEIRS.test(from!)) return NOT_ALONE;
   const time = t ?? t2;
   const scale = { s: 1, m: 60, h: 3600 }[unit || u2 || "s"]!;
   const ports = service ?? (port ?? port2)!.replace("-", ":");
-  return rule(p1 ?? p2 ?? "tcp", ports, {
+  return rule([p1 ?? p2 ?? "tcp"], ports, {
     action: action === "add" ? "open" : "close",
     tool: "firewalld",
     families: family === undefined ? BOTH : [Number(family) as 4 | 6],
@@ -275,7 +244,7 @@ function readNft(args: readonly string[]): FilterCommand | string | null {
   }
   const list = ports.replace(/[{} ]/g, "").split(",")
     .map((one) => one.replace(/(?<=\d)-(?=\d)/, ":"));
-  return rule(protocol!, list.join(","), {
+  return rule([protocol!], list.join(","), {
     action: "open",
     tool: `nft ${family} ${table}`,
     families: [six ? 6 : 4],
@@ -308,21 +277,22 @@ const NAMED: Readonly<Record<string, number>> = {
 
 /** Ports as iptables writes them: `22`, `ssh`, `8000:8010`, `:1024`, `80,443`. */
 function rule(
-  protocol: string,
+  protocols: readonly string[],
   text: string,
   more:
     & Pick<FilterCommand, "action" | "tool" | "families" | "spec">
     & Partial<FilterCommand>,
 ): FilterCommand | string {
-  if (protocol !== "tcp" && protocol !== "udp") {
-    return `its rule is for the protocol ${protocol}`;
-  }
-  const ports = text.split(",").map((port) => {
-    const [first, last = first] = port.split(":");
-    const low = Object.hasOwn(NAMED, first!) ? NAMED[first!] : first || "1";
-    const high = Object.hasOwn(NAMED, last!) ? NAMED[last!] : last || "65535";
-    return parsePortRange(`${protocol}/${low}-${high}`);
-  });
+  const other = protocols.find((name) => name !== "tcp" && name !== "udp");
+  if (other !== undefined) return `its rule is for the protocol ${other}`;
+  const parse = (protocol: string) =>
+    text.split(",").map((port) => {
+      const [first, last = first] = port.split(":");
+      const low = Object.hasOwn(NAMED, first!) ? NAMED[first!] : first || "1";
+      const high = Object.hasOwn(NAMED, last!) ? NAMED[last!] : last || "65535";
+      return parsePortRange(`${protocol}/${low}-${high}`);
+    });
+  const ports = protocols.flatMap(parse);
   if (ports.includes(null)) return `its rule is for the ports "${text}"`;
   return {
     lacksProtocol: false,
