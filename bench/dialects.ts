@@ -48,7 +48,7 @@ function measureOpenme(): Record<string, number> {
   const packet = sealOpenme(
     {
       server: publicKeyOf(server),
-      seed: bytesOf("client 0"),
+      key: bytesOf("client 0"),
       ephemeral: bytesOf("ephemeral"),
       nonce: bytesOf("nonce").slice(0, 12),
       random: bytesOf("random").slice(0, 16),
@@ -83,7 +83,7 @@ function measureOpenspa(): Record<string, number> {
       uuid,
       key: CLIENT_PRIVATE,
       server: RSA_PUBLIC,
-      adkSecret,
+      adk_secret: adkSecret,
       random: bytesOf("random"),
     },
     {

@@ -45,7 +45,7 @@ const SPOKEN = {
     seal: (word: string, nowMs: number) =>
       sealOpenme(
         {
-          ...{ server: publicKeyOf(SERVER), seed: bytesOf(word) },
+          ...{ server: publicKeyOf(SERVER), key: bytesOf(word) },
           ephemeral: runtime.random(32),
           ...{ nonce: runtime.random(12), random: runtime.random(16) },
         },
@@ -83,7 +83,7 @@ const SPOKEN = {
       sealOpenspa(
         {
           uuid: bytesOf(word).subarray(0, 16),
-          ...{ key: CLIENT_PRIVATE, server: RSA_PUBLIC, adkSecret: null },
+          ...{ key: CLIENT_PRIVATE, server: RSA_PUBLIC, adk_secret: null },
           random: runtime.random(32),
         },
         { ports: SSH, address: "192.0.2.9", target: "192.0.2.1" },

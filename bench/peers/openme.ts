@@ -44,7 +44,7 @@ function knock(): Trigger {
   const packet = sealOpenme(
     {
       server: publicKeyOf(SERVER_KEY),
-      seed: SEED,
+      key: SEED,
       ephemeral: random(32),
       nonce: random(12),
       random: random(16),

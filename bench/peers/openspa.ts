@@ -61,7 +61,7 @@ function knock(address: string): Trigger {
       uuid: Uint8Array.fromHex(UUID.replaceAll("-", "")),
       key: CLIENT_PRIVATE,
       server: RSA_PUBLIC,
-      adkSecret: null,
+      adk_secret: null,
       random: crypto.getRandomValues(new Uint8Array(96)),
     },
     { ports: service as never, address, target: SERVER[4] },

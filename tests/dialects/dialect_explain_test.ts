@@ -59,7 +59,7 @@ function openme({ server = KEY, seed = SEED, ms = START_MS } = {}) {
   return sealOpenme(
     {
       server: publicKeyOf(server),
-      seed,
+      key: seed,
       ephemeral: new Uint8Array(32).fill(8),
       nonce: new Uint8Array(12),
       random: new Uint8Array(16),
@@ -83,7 +83,7 @@ function openspa(
       uuid: parseUuid(uuid)!,
       key: parseRsaPrivateKey(key)!,
       server: parseRsaPublicKey(server)!,
-      adkSecret: adk === null ? null : parseAdkSecret(adk),
+      adk_secret: adk === null ? null : parseAdkSecret(adk),
       random: new Uint8Array(32).fill(9),
     },
     {

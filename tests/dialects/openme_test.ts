@@ -9,10 +9,10 @@ import type { Opened, PacketRefusal } from "../../lib/dialects/dialect.ts";
 import {
   openmeDialect,
   type OpenmeKeys,
-  outlineOpenme,
   PACKET_SIZE,
   sealOpenme,
 } from "../../lib/dialects/openme/open.ts";
+import { openmeExplain } from "../../lib/dialects/openme/explain.ts";
 import { UsageError } from "../../lib/values/errors.ts";
 import { bytesOf, requestOf, sceneAt, why } from "../fakes/packets.ts";
 import vectors from "../vectors/openme.json" with { type: "json" };
@@ -31,7 +31,7 @@ const dialect = openmeDialect(
 );
 const keysOf = (name: string, count = 0): OpenmeKeys => ({
   server: publicKeyOf(serverPrivate),
-  seed: bytesOf(name),
+  key: bytesOf(name),
   ephemeral: bytesOf(`${name} ephemeral ${count}`),
   nonce: bytesOf(`${name} nonce ${count}`).slice(0, 12),
   random: bytesOf(`${name} random ${count}`).slice(0, 16),
@@ -45,7 +45,7 @@ for (const vector of vectors.deterministic) {
     const packet = sealOpenme(
       {
         server: hex(vector.server_x25519_public),
-        seed: hex(vector.client_ed25519_seed),
+        key: hex(vector.client_ed25519_seed),
         ephemeral: hex(vector.ephemeral_x25519_private),
         nonce: hex(vector.aead_nonce),
         random: hex(vector.random_nonce),
@@ -247,10 +247,10 @@ test("open() keeps nothing of a buffer that the next packet fills", () => {
   assertEquals(seen.size, packets.length);
 });
 
-test("outlineOpenme() shows what is in the clear", () => {
-  assertEquals(outlineOpenme(hex(vectors.deterministic[0]!.packet)), {
-    version: 1,
-    ephemeral: vectors.deterministic[0]!.ephemeral_x25519_public,
-  });
-  assertEquals(outlineOpenme(good.subarray(1)), null);
+test("hasForm() looks at what is in the clear", () => {
+  const packet = hex(vectors.deterministic[0]!.packet);
+  assert(openmeExplain.hasForm(packet));
+  assert(!openmeExplain.hasForm(good.subarray(1)));
+  packet[0] = 2;
+  assert(!openmeExplain.hasForm(packet));
 });

@@ -103,7 +103,7 @@ function openmeJunk(folder: string): Junk {
     sealOpenme(
       {
         server,
-        seed: random(32),
+        key: random(32),
         ephemeral: random(32),
         nonce: random(12),
         random: random(16),
@@ -124,7 +124,7 @@ function openspaJunk(folder: string): Junk {
         uuid: parseUuid(UUID)!,
         key: parseRsaPrivateKey(RSA_PRIVATE_PEM)!,
         server,
-        adkSecret: null,
+        adk_secret: null,
         random: random(32),
       },
       {

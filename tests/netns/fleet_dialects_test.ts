@@ -38,7 +38,7 @@ const DIALECTS = {
     seal: () =>
       sealOpenme(
         {
-          ...{ server: publicKeyOf(OPENME_SERVER), seed: SEED },
+          ...{ server: publicKeyOf(OPENME_SERVER), key: SEED },
           ...{ ephemeral: random(32), nonce: random(12), random: random(16) },
         },
         null,
@@ -51,7 +51,7 @@ const DIALECTS = {
       sealOpenspa(
         {
           ...{ uuid: UUID, key: CLIENT_PRIVATE, server: RSA_PUBLIC },
-          ...{ adkSecret: null, random: random(32) },
+          ...{ adk_secret: null, random: random(32) },
         },
         { ports: SSH, address: HERE, target: addressOf(1) },
         Date.now(),

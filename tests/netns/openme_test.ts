@@ -61,7 +61,7 @@ class Door {
     return sealOpenme(
       {
         server: this.serverKey,
-        seed: SEED,
+        key: SEED,
         ephemeral: random(32),
         nonce: random(12),
         random: random(16),

@@ -85,7 +85,7 @@ class Door {
         uuid: parseUuid(UUID)!,
         key: parseRsaPrivateKey(CLIENT_PRIVATE_PEM)!,
         server: parseRsaPublicKey(this.serverKey)!,
-        adkSecret: parseAdkSecret(adk),
+        adk_secret: parseAdkSecret(adk),
         random: crypto.getRandomValues(new Uint8Array(32)),
       },
       { ports: { protocol: "tcp", first, last }, address, target },

@@ -179,7 +179,7 @@ function openme(program: Program): Uint8Array {
   return sealOpenme(
     {
       server: publicKeyOf(server),
-      seed: SEED,
+      key: SEED,
       ephemeral: random(32),
       nonce: random(12),
       random: random(16),
@@ -196,7 +196,7 @@ function openspa(program: Program): Uint8Array {
       uuid: parseUuid(UUID)!,
       key: parseRsaPrivateKey(CLIENT_PRIVATE_PEM)!,
       server: parseRsaPublicKey(rsaPublicPem(parseRsaPrivateKey(pem)!))!,
-      adkSecret: null,
+      adk_secret: null,
       random: crypto.getRandomValues(new Uint8Array(32)),
     },
     {

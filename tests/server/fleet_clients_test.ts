@@ -93,7 +93,7 @@ const SPOKEN: Readonly<Record<DialectName, Spoken>> = {
       sealOpenme(
         {
           server: publicKeyOf(OPENME_SERVER),
-          seed: bytesOf(word),
+          key: bytesOf(word),
           ephemeral: fresh(),
           nonce: fresh().subarray(0, 12),
           random: fresh().subarray(0, 16),
@@ -114,7 +114,7 @@ const SPOKEN: Readonly<Record<DialectName, Spoken>> = {
           uuid: bytesOf(word).subarray(0, 16),
           key: CLIENT_PRIVATE,
           server: RSA_PUBLIC,
-          adkSecret: null,
+          adk_secret: null,
           random: fresh(),
         },
         { ports: SSH, address: SOURCE.host, target: "192.0.2.1" },

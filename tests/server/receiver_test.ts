@@ -107,7 +107,7 @@ function openme(nowMs: number, seed = SEED): Uint8Array {
   return sealOpenme(
     {
       server: publicKeyOf(OPENME_SERVER),
-      seed,
+      key: seed,
       ephemeral: fresh(),
       nonce: fresh().subarray(0, 12),
       random: fresh().subarray(0, 16),

@@ -140,7 +140,7 @@ export class SessionOpener {
 
   /** The session that was kept, if this one was. */
   kept(sealed: Uint8Array): Uint8Array | undefined {
-    return this.#kept.get(keyOf(sealed));
+    return this.#kept.get(sealed.toHex());
   }
 
   /**
@@ -148,12 +148,9 @@ export class SessionOpener {
    * it do not cost the private key's work again.
    */
   keep(sealed: Uint8Array, session: Uint8Array): void {
-    this.#kept.set(keyOf(sealed), session);
+    this.#kept.set(sealed.toHex(), session);
     if (this.#kept.size <= MAX_KEPT) return;
-    for (const oldest of this.#kept.keys()) {
-      this.#kept.delete(oldest);
-      break;
-    }
+    this.#kept.delete(this.#kept.keys().next().value!);
   }
 }
 
@@ -181,8 +178,4 @@ function rsaOnly(read: () => KeyObject): KeyObject | null {
   } catch {
     return null;
   }
-}
-
-function keyOf(sealed: Uint8Array): string {
-  return sealed.toHex();
 }

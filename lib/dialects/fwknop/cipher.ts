@@ -14,8 +14,6 @@ export const BLOCK_SIZE = 16;
 /** Bytes of the salt before the ciphertext. */
 export const SALT_SIZE = 8;
 
-const CBC = "aes-256-cbc";
-const ECB = "aes-256-ecb";
 const LEGACY_KEY_SIZE = 16;
 const LEGACY_FILLER = "0".charCodeAt(0);
 
@@ -75,24 +73,14 @@ function deriveKey(
   return { key: concat(first, second), iv };
 }
 
-const cbc: Cipher = {
-  encrypt: ({ key, iv }, blocks) => run(createCipheriv(CBC, key, iv), blocks),
-  decrypt: ({ key, iv }, blocks) => run(createDecipheriv(CBC, key, iv), blocks),
-};
-
-const ecb: Cipher = {
-  encrypt: ({ key }, blocks) => run(createCipheriv(ECB, key, null), blocks),
-  decrypt: ({ key }, blocks) => run(createDecipheriv(ECB, key, null), blocks),
-};
-
-const ctr = symmetric(({ key, iv }, blocks) =>
-  run(createCipheriv("aes-256-ctr", key, iv), blocks)
-);
+const cbc = native("cbc");
+const ecb = native("ecb");
+const ctr = native("ctr");
 
 // Deno has no OFB and no CFB. The key stream of OFB is CBC over zeros.
-const ofb = symmetric((key, blocks) =>
-  xor(blocks, cbc.encrypt(key, new Uint8Array(blocks.length)))
-);
+const mask: Cipher["encrypt"] = (key, blocks) =>
+  xor(blocks, cbc.encrypt(key, new Uint8Array(blocks.length)));
+const ofb: Cipher = { encrypt: mask, decrypt: mask };
 
 // CFB masks each block with the encryption of the ciphertext before it.
 const cfb: Cipher = {
@@ -122,8 +110,16 @@ const CIPHERS: Readonly<Record<CipherMode, Cipher>> = {
   legacy: cbc,
 };
 
-function symmetric(mask: Cipher["encrypt"]): Cipher {
-  return { encrypt: mask, decrypt: mask };
+/** A mode that node:crypto has. */
+function native(mode: "cbc" | "ecb" | "ctr"): Cipher {
+  const name = `aes-256-${mode}`;
+  const ivOf = ({ iv }: Key) => mode === "ecb" ? null : iv;
+  return {
+    encrypt: (key, blocks) =>
+      run(createCipheriv(name, key.key, ivOf(key)), blocks),
+    decrypt: (key, blocks) =>
+      run(createDecipheriv(name, key.key, ivOf(key)), blocks),
+  };
 }
 
 function run(

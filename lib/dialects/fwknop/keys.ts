@@ -174,35 +174,31 @@ export function indexStart(type: DigestType): Uint8Array {
 
 /** Text as it is; a bare number might have lost a zero. */
 function secretText(most: number): Schema<Uint8Array> {
-  return quoted(
-    text(
-      `text of 1 to ${most} bytes, in quotes`,
-      (words) => sized(new TextEncoder().encode(words), most),
-      { secret: true, json: { type: "string" } },
-    ),
-  );
+  const wanted = `text of 1 to ${most} bytes, in quotes`;
+  return quoted(wanted, most, (words) => new TextEncoder().encode(words));
 }
 
 function secretBase64(most: number): Schema<Uint8Array> {
-  return quoted(
-    text(
-      `base64 of 1 to ${most} bytes`,
-      (words) => sized(parseBase64(words, { padding: "any" }), most),
-      { secret: true, json: { type: "string" } },
-    ),
-  );
+  const wanted = `base64 of 1 to ${most} bytes`;
+  return quoted(wanted, most, (text) => parseBase64(text, { padding: "any" }));
 }
 
-function quoted<T>(schema: Schema<T>): Schema<T> {
+function quoted(
+  wanted: string,
+  most: number,
+  parse: (words: string) => Uint8Array | null,
+): Schema<Uint8Array> {
+  const sized = (words: string) => {
+    const bytes = parse(words);
+    return bytes && bytes.length >= 1 && bytes.length <= most ? bytes : null;
+  };
+  const json = { type: "string" };
+  const schema = text(wanted, sized, { secret: true, json });
   return {
     ...schema,
     read: (value, path, mistakes) =>
       schema.read(typeof value === "number" ? null : value, path, mistakes),
   };
-}
-
-function sized(bytes: Uint8Array | null, most: number): Uint8Array | null {
-  return bytes && bytes.length >= 1 && bytes.length <= most ? bytes : null;
 }
 
 // The keys of fwknop in a profile, under the names that server.yaml has for them.

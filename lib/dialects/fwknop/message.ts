@@ -97,6 +97,7 @@ export function decodeMessage(plaintext: Uint8Array): Decoded {
  * not read.
  */
 export function encodeMessage(message: Message): Uint8Array {
+  const { nat, serverAuth, timeout } = message;
   const fields = [
     message.digits,
     encodeField("the user's name", message.user, MAX_USER_LENGTH),
@@ -104,16 +105,14 @@ export function encodeMessage(message: Message): Uint8Array {
     message.version,
     `${message.type}`,
     encodeField("the request", message.text, MAX_TEXT_LENGTH),
+    ...nat === null
+      ? []
+      : [encodeField("the NAT target", nat, MAX_TEXT_LENGTH)],
+    ...serverAuth === null
+      ? []
+      : [encodeField("the server's word", serverAuth, MAX_TEXT_LENGTH)],
+    ...timeout === null ? [] : [`${timeout}`],
   ];
-  if (message.nat !== null) {
-    fields.push(encodeField("the NAT target", message.nat, MAX_TEXT_LENGTH));
-  }
-  if (message.serverAuth !== null) {
-    fields.push(
-      encodeField("the server's word", message.serverAuth, MAX_TEXT_LENGTH),
-    );
-  }
-  if (message.timeout !== null) fields.push(`${message.timeout}`);
   if (!readFields(fields)) {
     throw new UsageError("this does not go into a packet of fwknop's");
   }

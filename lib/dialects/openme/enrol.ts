@@ -34,22 +34,14 @@ export interface OpenmeProfile {
 }
 
 /** Names of the same things in the two forms. */
-interface OpenmeNames {
-  readonly host: string;
-  readonly port: string;
-  readonly server: string;
-  readonly secret: string;
-  readonly key: string;
-}
-
-const YAML_NAMES: OpenmeNames = {
+const YAML_NAMES = {
   host: "server_host",
   port: "server_udp_port",
   server: "server_pubkey",
   secret: "private_key",
   key: "public_key",
 };
-const QR_NAMES: OpenmeNames = {
+const QR_NAMES: typeof YAML_NAMES = {
   host: "host",
   port: "udp_port",
   server: "server_pubkey",
@@ -86,7 +78,7 @@ export function formatOpenmeProfiles(
 
 function fields(
   { server, serverKey, seed, key }: OpenmeProfile,
-  keys: OpenmeNames,
+  keys: typeof YAML_NAMES,
 ): Record<string, string | number> {
   return {
     [keys.host]: server.host,
@@ -123,7 +115,7 @@ export function parseOpenmeProfiles(
 function readProfile(
   foreign: Foreign,
   name: string,
-  keys: OpenmeNames,
+  keys: typeof YAML_NAMES,
 ): OpenmeProfile | undefined {
   const host = foreign.value(
     keys.host,

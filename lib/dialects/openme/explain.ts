@@ -13,7 +13,6 @@ import {
   isSignedBy,
   type OpenmeClient,
   openmeDialect,
-  outlineOpenme,
   PACKET_SIZE,
   peekOpenme,
 } from "./open.ts";
@@ -22,7 +21,7 @@ const VERSION = 1;
 
 /** openme as `knock decode` uses it. */
 export const openmeExplain: ExplainSide = {
-  hasForm: (packet) => outlineOpenme(packet)?.version === VERSION,
+  hasForm: (packet) => formStep(packet).ok,
   explain: (keys, packet, scene) =>
     explainOpenme(keys.openme.key!, clientsOf(keys, "openme"), packet, scene),
   // A client signs what only the server can open.
@@ -88,12 +87,11 @@ export function explainOpenme(
 }
 
 function formStep(packet: Uint8Array): Step {
-  const outline = outlineOpenme(packet);
-  if (!outline) {
+  if (packet.length !== PACKET_SIZE) {
     const text = `has ${packet.length} bytes, and openme's have ${PACKET_SIZE}`;
     return step(false, text);
   }
-  const { version } = outline;
+  const [version] = packet;
   return step(
     version === VERSION,
     `has ${PACKET_SIZE} bytes and openme's version 1`,

@@ -44,7 +44,7 @@ import {
   type Scene,
   type Sealer,
 } from "../dialect.ts";
-import type { OpenmeProfileKeys } from "./keys.ts";
+import type { OpenmeClientKeys, OpenmeProfileKeys } from "./keys.ts";
 import { searchClient, type SharedKeys } from "../keys.ts";
 
 /** Bytes of every packet. */
@@ -74,19 +74,13 @@ const MOST_TRIED = 64;
 const NS_PER_MS = 1_000_000n;
 const NOTHING = new Uint8Array(0);
 
-/** A client as the dialect knows it. */
-export interface OpenmeClient {
+/** A client as the dialect knows it. No two clients share a key. */
+export interface OpenmeClient extends OpenmeClientKeys {
   readonly name: string;
-  /** Its Ed25519 public key, 32 bytes. No two clients share one. */
-  readonly key: Uint8Array;
 }
 
 /** Keys of a client, for sealing. */
-export interface OpenmeKeys {
-  /** The server's X25519 public key, 32 bytes. */
-  readonly server: Uint8Array;
-  /** The seed of the client's Ed25519 key, 32 bytes. */
-  readonly seed: Uint8Array;
+export interface OpenmeKeys extends OpenmeProfileKeys {
   /** Fresh random bytes for every packet: 32 … */
   readonly ephemeral: Uint8Array;
   /** … 12 … */
@@ -192,19 +186,18 @@ export function sealOpenme(
     keys.nonce,
     sealChaCha(deriveKey(shared), keys.nonce, plaintext),
   );
-  return concat(signed, signEd25519(importSigningKey(keys.seed), signed));
+  return concat(signed, signEd25519(importSigningKey(keys.key), signed));
 }
 
 /** Seals openme's knocks with a profile's keys. */
-export function openmeSealer({ server, key }: OpenmeProfileKeys): Sealer {
+export function openmeSealer(profile: OpenmeProfileKeys): Sealer {
   return {
     dialect: "openme",
     answers: false,
     seal(ask, { nowMs, random }) {
       checkRequest(ask);
       const keys = {
-        server,
-        seed: key,
+        ...profile,
         ephemeral: random(KEY_SIZE),
         nonce: random(NONCE_SIZE),
         random: random(RANDOM_SIZE),
@@ -228,17 +221,6 @@ function checkRequest({ action, seconds }: NewRequest): void {
       'leave out --for, and "for" in the profile',
     );
   }
-}
-
-/** Reads the fields of a packet of 165 bytes that need no key, one in hexadecimal; null for another size. */
-export function outlineOpenme(
-  packet: Uint8Array,
-): { readonly version: number; readonly ephemeral: string } | null {
-  if (packet.length !== PACKET_SIZE) return null;
-  return {
-    version: packet[0]!,
-    ephemeral: packet.slice(EPHEMERAL_AT, NONCE_AT).toHex(),
-  };
 }
 
 /** Decrypts a packet for this server without checking its signature; null if it does not decrypt. */

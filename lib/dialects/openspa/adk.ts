@@ -41,11 +41,10 @@ export class AdkProofs {
   accepts(proof: number, nowMs: number): boolean {
     const minute = Math.floor(nowMs / STEP_MS);
     if (minute !== this.#minute) {
-      const proofs: number[] = [];
-      for (let near = minute - SLACK; near <= minute + SLACK; near++) {
-        proofs.push(proofOf(this.#secret, near));
-      }
-      this.#proofs = proofs;
+      this.#proofs = Array.from(
+        { length: 2 * SLACK + 1 },
+        (_, index) => proofOf(this.#secret, minute - SLACK + index),
+      );
       this.#minute = minute;
     }
     // Not in constant time: the proof is in the clear in each packet.

@@ -14,6 +14,7 @@ import type { ClientFiles, Enrolling, NewKeys, ServerKeys } from "../keys.ts";
 import { formatAdkSecret, parseAdkSecret } from "./adk.ts";
 import { openspaClient, RSA_BITS } from "./keys.ts";
 import { OPENSPA_PORT } from "./open.ts";
+import { UUID_SIZE } from "./payload.ts";
 
 const OSPA_VERSION = "0.2";
 /** The cipher suite's name, as OpenSPA's own verification wants it. */
@@ -138,8 +139,6 @@ export const openspaFiles: ClientFiles = {
     return [{ name, server, keys: { openspa }, notes }];
   },
 };
-
-const UUID_SIZE = 16;
 
 /** Makes a client's keys and its OSPA file. */
 export function enrolOpenspa(asked: Enrolling, keys: ServerKeys): NewKeys {

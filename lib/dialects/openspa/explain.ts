@@ -12,13 +12,12 @@ import {
   step,
 } from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
-import { openEnvelope } from "./envelope.ts";
+import { openEnvelope, readHeader } from "./envelope.ts";
 import {
   MAX_PACKET_SIZE,
   MIN_PACKET_SIZE,
   type OpenspaClient,
   openspaDialect,
-  outlineOpenspa,
 } from "./open.ts";
 import { decodeRequest } from "./payload.ts";
 
@@ -31,7 +30,7 @@ const SEARCH_MINUTES = 24 * 60;
 /** OpenSPA as `knock decode` uses it. */
 export const openspaExplain: ExplainSide = {
   hasForm(packet) {
-    const header = outlineOpenspa(packet);
+    const header = readHeader(packet);
     return isRequest(packet) && header!.suite === 1;
   },
   explain(keys, packet, scene) {
@@ -62,7 +61,7 @@ export const openspaExplain: ExplainSide = {
 };
 
 function isRequest(packet: Uint8Array): boolean {
-  const header = outlineOpenspa(packet);
+  const header = readHeader(packet);
   return packet.length >= MIN_PACKET_SIZE && header?.version === 2 &&
     header.type === "request";
 }
@@ -103,7 +102,7 @@ function explainOpenspa(
 
 function formStep(packet: Uint8Array): Step {
   const { length } = packet;
-  const header = outlineOpenspa(packet);
+  const header = readHeader(packet);
   if (!header || length < MIN_PACKET_SIZE || length > MAX_PACKET_SIZE) {
     const most = `${MIN_PACKET_SIZE} to ${MAX_PACKET_SIZE}`;
     return step(false, `has ${length} bytes, and OpenSPA's have ${most}`);
@@ -120,7 +119,7 @@ function adkStep(
   packet: Uint8Array,
   nowMs: number,
 ): Step {
-  const { adkProof: proof } = outlineOpenspa(packet)!;
+  const { adkProof: proof } = readHeader(packet)!;
   if (new AdkProofs(secret).accepts(proof, nowMs)) {
     return step(true, "its ADK proof is of this server's secret now");
   }

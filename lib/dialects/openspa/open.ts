@@ -26,6 +26,7 @@ import {
 } from "../dialect.ts";
 import type { SharedKeys } from "../keys.ts";
 import { adkProof, AdkProofs } from "./adk.ts";
+import type { OpenspaClientKeys, OpenspaProfileKeys } from "./keys.ts";
 import {
   type Header,
   isSigned,
@@ -53,25 +54,13 @@ const SUITE = 1;
 /** The first byte of a request of version 2. */
 const REQUEST_CONTROL = 0x20;
 
-/** A client as the dialect knows it. */
-export interface OpenspaClient {
+/** A client as the dialect knows it. No two clients share a UUID. */
+export interface OpenspaClient extends OpenspaClientKeys {
   readonly name: string;
-  /** 16 bytes. No two clients share one. */
-  readonly uuid: Uint8Array;
-  /** Its RSA public key. */
-  readonly key: KeyObject;
 }
 
 /** Keys of a client, for sealing. */
-export interface OpenspaKeys {
-  /** 16 bytes. */
-  readonly uuid: Uint8Array;
-  /** The client's RSA private key. */
-  readonly key: KeyObject;
-  /** The server's RSA public key. */
-  readonly server: KeyObject;
-  /** 4 bytes; null where the server wants no ADK proof. */
-  readonly adkSecret: Uint8Array | null;
+export interface OpenspaKeys extends OpenspaProfileKeys {
   /** 32 fresh random bytes for every packet, a retry too. */
   readonly random: Uint8Array;
 }
@@ -169,7 +158,7 @@ export function sealOpenspa(
     version: VERSION,
     transaction: transaction!,
     suite: SUITE,
-    adkProof: keys.adkSecret ? adkProof(keys.adkSecret, nowMs) : 0,
+    adkProof: keys.adk_secret ? adkProof(keys.adk_secret, nowMs) : 0,
   });
   const asked = { ...request, timestampMs: nowMs, uuid: keys.uuid };
   const packet = sealEnvelope(
@@ -190,9 +179,6 @@ export function sealOpenspa(
     openReply: (bytes) => openReply(bytes, transaction!, asked, keys),
   };
 }
-
-/** Reads the header of a packet, which needs no key; null if the packet is too short. */
-export const outlineOpenspa = readHeader;
 
 function fits(bytes: Uint8Array): boolean {
   return bytes.length >= MIN_PACKET_SIZE && bytes.length <= MAX_PACKET_SIZE;

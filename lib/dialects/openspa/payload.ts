@@ -70,11 +70,9 @@ type Items = ReadonlyMap<number, Uint8Array>;
 /** Writes a request's items. Throws UsageError for addresses that are none. */
 export function encodeRequest(request: OpenspaRequest): Uint8Array {
   const { ports, address, target } = request;
-  const seconds = BigInt(Math.floor(request.timestampMs / 1000));
-  const time = new Uint8Array(TIMESTAMP_SIZE);
-  new DataView(time.buffer).setBigUint64(0, seconds);
+  const seconds = Math.floor(request.timestampMs / 1000);
   return writeItems(
-    [TIMESTAMP, time],
+    [TIMESTAMP, uint(seconds, TIMESTAMP_SIZE)],
     [UUID, request.uuid],
     [
       FIREWALL,
@@ -188,7 +186,7 @@ function uint(value: number, size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   for (let at = size - 1; at >= 0; at--) {
     bytes[at] = value & 0xff;
-    value >>>= 8;
+    value = Math.floor(value / 256);
   }
   return bytes;
 }

@@ -14,7 +14,6 @@ const RANDOM_SIZE = 32;
 
 /** Seals OpenSPA's requests with a profile's keys. */
 export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
-  const { uuid, key, server, adk_secret: adkSecret } = profile;
   return {
     dialect: "openspa",
     answers: true,
@@ -22,13 +21,7 @@ export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
       const ports = checkRequest(ask);
       const { nowMs, random, server: target, own } = circumstances;
       const address = ask.address ?? findOwn(own(), target);
-      const keys = {
-        uuid,
-        key,
-        server,
-        adkSecret,
-        random: random(RANDOM_SIZE),
-      };
+      const keys = { ...profile, random: random(RANDOM_SIZE) };
       return sealOpenspa(keys, { ports, address, target }, nowMs);
     },
   };

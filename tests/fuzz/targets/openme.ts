@@ -19,7 +19,7 @@ const tablet = openmeDialect(server, tablets);
 const knock = sealOpenme(
   {
     server: publicKeyOf(server),
-    seed: bytesOf("tablet"),
+    key: bytesOf("tablet"),
     ephemeral: bytesOf("ephemeral"),
     nonce: bytesOf("nonce").slice(0, 12),
     random: bytesOf("random").slice(0, 16),
