@@ -12,12 +12,11 @@ import {
 import { checkTarget } from "../rules/forwards.ts";
 import { allPlaces, placesOf, type Plan } from "../rules/plan.ts";
 import {
-  eachSet,
   holdsIntervals,
   mapName,
   ONCE_KINDS,
   type SetKind,
-  setName,
+  setNames,
   TABLE,
   type TablePlace,
 } from "../rules/sets.ts";
@@ -96,12 +95,7 @@ function setsOf(
   isMeant: (kind: SetKind) => boolean,
 ): string[] {
   return places.flatMap((place) =>
-    eachSet(
-      place,
-      (kind, family) =>
-        `set ${place.table} ${setName(kind, family, place.prefix)}`,
-      isMeant,
-    )
+    setNames(place, isMeant).map((name) => `set ${place.table} ${name}`)
   );
 }
 

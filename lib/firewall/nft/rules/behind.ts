@@ -6,7 +6,12 @@ import {
   overlapPorts,
   type PortRange,
 } from "../../../values/ports.ts";
-import { FAMILIES, familyOf, FirewallError } from "../../firewall.ts";
+import {
+  FAMILIES,
+  familyOf,
+  FirewallError,
+  type Guarded,
+} from "../../firewall.ts";
 import { addressesOf, checkPassesOn } from "./forwards.ts";
 import { ipWord, portsKey } from "./sets.ts";
 
@@ -17,11 +22,7 @@ export interface BehindPorts {
   readonly ports: PortRange;
 }
 
-interface BehindService {
-  readonly name: string;
-  readonly ports: readonly PortRange[];
-  readonly at?: readonly string[];
-}
+type BehindService = Pick<Guarded, "name" | "ports" | "at">;
 
 /** Ports of all hosts behind; their addresses must be resolved. */
 export function portsBehind(services: readonly BehindService[]): BehindPorts[] {
@@ -40,11 +41,8 @@ export function behindRules(
       .map(({ at, ports }) => `${at} . ${portsKey(ports)}`);
     if (keys.length === 0) return [];
     const all = [...new Set(keys)].join(", ");
-    return [
-      `${
-        ipWord(family)
-      } daddr . meta l4proto . th dport { ${all} } jump ${chain}`,
-    ];
+    const ip = ipWord(family);
+    return [`${ip} daddr . meta l4proto . th dport { ${all} } jump ${chain}`];
   });
 }
 

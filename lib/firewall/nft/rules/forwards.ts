@@ -172,7 +172,8 @@ function wasForwarded({ protocol, ports, target }: Way): string {
     `${protocol} dport ${port}`;
 }
 
-function protocolsOf(
+/** Ports of each protocol as rules name them: `8443`, `8000-8010`. */
+export function protocolsOf(
   ports: readonly PortRange[],
 ): [protocol: Protocol, texts: string[]][] {
   return (["tcp", "udp"] as const).map(

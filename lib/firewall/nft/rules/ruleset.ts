@@ -5,15 +5,10 @@
  */
 
 import { NETWORKS, placesOf, type Plan } from "./plan.ts";
-import {
-  mergePorts,
-  onePort,
-  type PortRange,
-  portText,
-} from "../../../values/ports.ts";
+import { mergePorts, onePort, type PortRange } from "../../../values/ports.ts";
 import { behindRules } from "./behind.ts";
 import { canCut, FAMILIES, lines, OWNER, type Refuse } from "../../firewall.ts";
-import { landedRules, natChains } from "./forwards.ts";
+import { landedRules, natChains, protocolsOf } from "./forwards.ts";
 import {
   counterText,
   JUNK_COUNTERS,
@@ -204,24 +199,19 @@ function refusals(refuse: Refuse): string[] {
  */
 function cutChains(ports: readonly PortRange[]): ChainText[] {
   if (ports.length === 0) return [];
-  const sport = (protocol: PortRange["protocol"]) => {
-    const texts = mergePorts(ports).filter((range) =>
-      range.protocol === protocol && canCut(range)
-    ).map((range) => portText(range));
-    return texts.length > 0
-      ? [`${protocol} sport { ${texts.join(", ")} }`]
-      : [];
-  };
+  const flags = { tcp: "tcp flags & (syn | rst) == 0 ", udp: "" } as const;
   return [{
     name: "cut",
     hook: `type filter hook output priority ${PRIORITY}; policy accept;`,
     rules: [
       "ct state != new accept",
       "oif lo accept",
-      ...sport("tcp").map((from) =>
-        `${from} tcp flags & (syn | rst) == 0 counter drop`
+      ...protocolsOf(mergePorts(ports).filter(canCut)).map((
+        [protocol, texts],
+      ) =>
+        `${protocol} sport { ${texts.join(", ")} } ` +
+        `${flags[protocol]}counter drop`
       ),
-      ...sport("udp").map((from) => `${from} counter drop`),
     ],
   }];
 }

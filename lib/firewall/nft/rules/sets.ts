@@ -111,11 +111,13 @@ export function eachSet(
   );
 }
 
-export function setNames(place: TablePlace): string[] {
-  return eachSet(
-    place,
-    (kind, family) => setName(kind, family, place.prefix),
-  );
+export function setNames(
+  place: TablePlace,
+  isMeant?: (kind: SetKind) => boolean,
+): string[] {
+  const name = (kind: SetKind, family: Family) =>
+    setName(kind, family, place.prefix);
+  return eachSet(place, name, isMeant);
 }
 
 /**
@@ -217,9 +219,7 @@ export function toPorts(ports: readonly PortRange[]): string {
   } }`;
 }
 
-/** The host's own chain that mode accept puts its rules into, by its name. */
-
-/** A chain of the host, as its own rules name it. */
+/** A chain of the host, which mode accept puts its rules into, as its own rules name it. */
 export interface HostChain {
   readonly family: "inet" | "ip" | "ip6";
   readonly table: string;
@@ -255,8 +255,7 @@ export function hostTable({ family, table }: HostChain): string {
   return `${family} ${table}`;
 }
 
-/** A chain of our own table, as text. Pure. */
-
+/** A chain of our own table. */
 export interface ChainText {
   readonly name: string;
   /** `type … hook … priority …; policy accept;`; null = other chains jump to it. */
@@ -266,7 +265,7 @@ export interface ChainText {
 
 /** The chain without its rules, as lines of its table. */
 export function emptyChain({ name, hook }: ChainText): string[] {
-  return [`  chain ${name} {`, ...(hook ? [`    ${hook}`] : []), `  }`];
+  return chainRules({ name, rules: hook ? [hook] : [] });
 }
 
 /** The rules of a chain that is there, as lines of its table. */
@@ -282,9 +281,7 @@ export function chainRules({ name, rules }: Omit<ChainText, "hook">): string[] {
 export function probeText(...chain: readonly string[]): string {
   return lines(
     "table inet knock_probe {",
-    "  chain probe {",
-    ...chain.map((line) => `    ${line}`),
-    "  }",
+    ...chainRules({ name: "probe", rules: chain }),
     "}",
     "delete table inet knock_probe",
   );
