@@ -52,19 +52,15 @@ export function judgePassing(
   own: Own,
 ): Passing {
   const chains = host.chains.filter(({ table }) => table !== TABLE);
-  const stage = (kind: string, at: readonly string[], about: Probe) =>
-    hooked(chains, kind, ...at)
+  const stage = (about: Probe, ...at: readonly string[]) =>
+    hooked(chains, "filter", ...at)
       .map((base) => passingOf(base, fatesIn(base, chains, about, own)))
       .reduce(worse, PASSES);
-  if (probe.forwardedTo !== undefined) {
-    return stage("filter", ["forward"], probe);
-  }
-  const before = stage("filter", ["ingress", "prerouting"], probe);
+  if (probe.forwardedTo !== undefined) return stage(probe, "forward");
+  const before = stage(probe, "ingress", "prerouting");
   if (before.passes === "no") return before;
   const ways = natWays(host, chains, probe, own).map((way) =>
-    way.forwardedTo !== undefined
-      ? stage("filter", ["forward"], way)
-      : stage("filter", ["input"], way)
+    stage(way, way.forwardedTo !== undefined ? "forward" : "input")
   );
   return worse(before, ways.reduce(either));
 }

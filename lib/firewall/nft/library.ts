@@ -27,8 +27,8 @@ export interface Nft {
   close(): void;
 }
 
-/** With the elements of sets, with what counters counted, or as JSON with words for numbers. */
-type ListForm = "elements" | "counts" | "json";
+/** As {@linkcode Nft.run} has it; with the elements of sets, with what counters counted, or as JSON with words for numbers. */
+type ListForm = "plain" | "elements" | "counts" | "json";
 
 /** Lists next to nothing; "list tables" would fetch every element of every set. */
 const CHEAP_LIST = "list ruleset arp\n";
@@ -55,7 +55,7 @@ const NUMERIC_ALL = 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10;
 const TERSE = 1 << 11;
 /** By the form of a listing: for the library, and for the program. */
 const FORMS: Readonly<
-  Record<ListForm | "plain", { flags: number; options: string }>
+  Record<ListForm, { flags: number; options: string }>
 > = {
   plain: { flags: STATELESS | NUMERIC_ALL | TERSE, options: "-snt" },
   elements: { flags: STATELESS | NUMERIC_ALL, options: "-sn" },
@@ -89,10 +89,10 @@ export async function openNft(runtime: Runtime): Promise<Nft> {
   const program = PROGRAMS.find((path) => runtime.files.stat(path)?.isFile);
   // The library ends the whole process when it finds no netlink socket, so a
   // child must try first wherever that is in doubt.
-  const forked = program === undefined ? null : new ForkedNft(runtime, program);
+  const forked = program === undefined ? null : forkedNft(runtime, program);
   if (forked && !hasNetlink(runtime)) await forked.run(CHEAP_LIST);
   const library = await runtime.openLibrary(LIBRARY, SYMBOLS);
-  if (library) return new LinkedNft(library, forked);
+  if (library) return linkedNft(library, forked);
   if (forked) return forked;
   throw new MissingError(
     "nftables is not installed: no libnftables.so.1 and no nft program",
@@ -123,96 +123,73 @@ export function nftError(said: string): FirewallError {
   return new FirewallError(`nft: ${lower || "failed without a word"}`);
 }
 
-class LinkedNft implements Nft {
-  readonly name: string;
-  readonly #library: NativeLibrary;
-  readonly #forked: ForkedNft | null;
-  #context: unknown;
-
-  constructor(library: NativeLibrary, forked: ForkedNft | null) {
-    this.#library = library;
-    this.#forked = forked;
-    this.#context = library.call("nft_ctx_new", 0);
-    if (!this.#context) throw new FirewallError("nft: no context");
-    library.call("nft_ctx_buffer_output", this.#context);
-    library.call("nft_ctx_buffer_error", this.#context);
-    this.name = `libnftables${this.#version()}`;
-  }
-
-  async run(script: string, list?: ListForm): Promise<string> {
-    if (!this.#context) throw new FirewallError("nft: closed");
-    if (this.#forked && script.length >= LARGE_SCRIPT) {
-      return await this.#forked.run(script, list);
-    }
-    this.#setFlags(FORMS[list ?? "plain"].flags);
-    const { failed, output, errors } = this.#call(script);
-    if (failed) throw nftError(errors);
-    return output;
-  }
-
-  close(): void {
-    if (!this.#context) return;
-    this.#library.call("nft_ctx_free", this.#context);
-    this.#context = null;
-    this.#library.close();
-  }
-
-  #call(script: string) {
-    const call = (symbol: keyof typeof SYMBOLS, ...values: unknown[]) =>
-      this.#library.call(symbol, this.#context, ...values);
+function linkedNft(library: NativeLibrary, forked: Nft | null): Nft {
+  let context = library.call("nft_ctx_new", 0);
+  if (!context) throw new FirewallError("nft: no context");
+  const call = (symbol: keyof typeof SYMBOLS, ...values: unknown[]) =>
+    library.call(symbol, context, ...values);
+  call("nft_ctx_buffer_output");
+  call("nft_ctx_buffer_error");
+  const runAs = (list: ListForm | "version", script: string) => {
+    const flags = list === "version" ? JSON_OUTPUT : FORMS[list].flags;
+    call("nft_ctx_output_set_flags", flags);
     const bytes = new TextEncoder().encode(script + "\0");
     const failed = call("nft_run_cmd_from_buffer", bytes) !== 0;
     // Both are read every time: what is not read stays in the buffer.
     const output = String(call("nft_ctx_get_output_buffer"));
     const errors = String(call("nft_ctx_get_error_buffer"));
     return { failed, output, errors };
-  }
+  };
+  // The library tells its version only in JSON, if built with it.
+  const { output } = runAs("version", CHEAP_LIST);
+  const version = /"version": *"([\w.]+)"/.exec(output)?.[1];
+  return {
+    name: `libnftables${version === undefined ? "" : ` ${version}`}`,
 
-  /** " 1.0.6": the library tells its version only in JSON, if built with it. */
-  #version(): string {
-    this.#setFlags(JSON_OUTPUT);
-    const { output } = this.#call(CHEAP_LIST);
-    const version = /"version": *"([\w.]+)"/.exec(output)?.[1];
-    return version === undefined ? "" : ` ${version}`;
-  }
+    async run(script, list = "plain") {
+      if (!context) throw new FirewallError("nft: closed");
+      if (forked && script.length >= LARGE_SCRIPT) {
+        return await forked.run(script, list);
+      }
+      const { failed, output, errors } = runAs(list, script);
+      if (failed) throw nftError(errors);
+      return output;
+    },
 
-  #setFlags(flags: number): void {
-    this.#library.call("nft_ctx_output_set_flags", this.#context, flags);
-  }
+    close() {
+      if (!context) return;
+      call("nft_ctx_free");
+      context = null;
+      library.close();
+    },
+  };
 }
 
-class ForkedNft implements Nft {
-  readonly name: string;
-  readonly #runtime: Runtime;
-  readonly #program: string;
+function forkedNft(runtime: Runtime, program: string): Nft {
+  return {
+    name: `${program}, forked`,
 
-  constructor(runtime: Runtime, program: string) {
-    this.name = `${program}, forked`;
-    this.#runtime = runtime;
-    this.#program = program;
-  }
+    async run(script, list = "plain") {
+      // With -j it takes a file for JSON, too.
+      const argv = list === "json" ? script.trim().split(" ") : ["-f", "-"];
+      const ran = await failing(
+        ({ message }) =>
+          new FirewallError(`cannot run "${program}": ${message}`),
+        () =>
+          runtime.run([program, FORMS[list].options, ...argv], {
+            ...(list !== "json" && { stdin: script }),
+            env: { LC_ALL: "C" },
+            timeoutMs: PROGRAM_TIMEOUT_MS,
+          }),
+      );
+      if (ran.code === 0) return ran.stdout;
+      throw ran.code === null
+        ? new FirewallError(`nft: no answer within ${PROGRAM_TIMEOUT_MS} ms`)
+        : nftError(ran.stderr);
+    },
 
-  async run(script: string, list?: ListForm): Promise<string> {
-    const { options } = FORMS[list ?? "plain"];
-    // With -j it takes a file for JSON, too.
-    const argv = list === "json" ? script.trim().split(" ") : ["-f", "-"];
-    const ran = await failing(
-      ({ message }) =>
-        new FirewallError(`cannot run "${this.#program}": ${message}`),
-      () =>
-        this.#runtime.run([this.#program, options, ...argv], {
-          ...(list !== "json" && { stdin: script }),
-          env: { LC_ALL: "C" },
-          timeoutMs: PROGRAM_TIMEOUT_MS,
-        }),
-    );
-    if (ran.code === 0) return ran.stdout;
-    throw ran.code === null
-      ? new FirewallError(`nft: no answer within ${PROGRAM_TIMEOUT_MS} ms`)
-      : nftError(ran.stderr);
-  }
-
-  close(): void {}
+    close() {},
+  };
 }
 
 /** True if a netfilter socket is sure to be had. */

@@ -5,11 +5,7 @@
  */
 
 import { isCanonical, parseAddress } from "../../../values/address.ts";
-import {
-  onePort,
-  type PortRange,
-  type Protocol,
-} from "../../../values/ports.ts";
+import { onePort, type PortRange, protocolOf } from "../../../values/ports.ts";
 import {
   familyOf,
   FirewallError,
@@ -38,14 +34,6 @@ export interface Element {
 /** The most elements of one statement, so that no line of a script is huge. */
 const STATEMENT_ELEMENTS = 1000;
 
-/** Protocols as nft lists them, by number (IANA) or by name. */
-const PROTOCOLS: Readonly<Record<string, Protocol>> = {
-  6: "tcp",
-  17: "udp",
-  tcp: "tcp",
-  udp: "udp",
-};
-
 /** Length of the network that a grant is for, in bits of its family; null for an address alone. */
 export function networkBits(
   { address }: Pick<Grant, "address">,
@@ -55,18 +43,15 @@ export function networkBits(
 }
 
 /** Kind of the set of intervals for what is open to an address or a network. */
-export function intervalKind(
-  { address, at }: Pick<Grant, "address" | "at">,
-): SetKind {
-  const bits = networkBits({ address });
-  if (at === undefined) return bits === null ? "range" : networkKind(bits);
+export function intervalKind(one: Pick<Grant, "address" | "at">): SetKind {
+  const bits = networkBits(one);
+  if (one.at === undefined) return bits === null ? "range" : networkKind(bits);
   return bits === null ? "at" : `at${networkKind(bits)}`;
 }
 
-export function kindOf({ address, at, once, ports, to }: Grant): SetKind {
-  if (at || address.includes("/")) {
-    return intervalKind({ address, ...at && { at } });
-  }
+export function kindOf(grant: Grant): SetKind {
+  const { address, at, once, ports, to } = grant;
+  if (at !== undefined || address.includes("/")) return intervalKind(grant);
   if (to) return once ? "sentonce" : "sent";
   return once ? "once" : ports.first === ports.last ? "allow" : "range";
 }
@@ -107,12 +92,13 @@ export function latestEnds(
 /** The elements in a listing of a set of single ports. */
 export function parseElements(listing: string): Element[] {
   const found = listing.matchAll(/([0-9a-f.:]+) \. (\d+|tcp|udp) \. (\d+)/g);
-  return [...found].flatMap(([, source, number, portText]) => {
+  return [...found].flatMap(([, source, name, port]) => {
     const address = parseAddress(source!);
-    const protocol = PROTOCOLS[number!];
-    const port = Number(portText);
+    const protocol = name === "tcp" || name === "udp"
+      ? name
+      : protocolOf(Number(name));
     if (address === null || !protocol) return [];
-    return [{ address, ports: onePort(protocol, port), untilMs: null }];
+    return [{ address, ports: onePort(protocol, Number(port)), untilMs: null }];
   });
 }
 

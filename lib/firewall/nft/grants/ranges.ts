@@ -90,16 +90,13 @@ export class NftRanges {
 
 /** The ranges of some grants, cut into pieces. */
 export function segmentsByAddress(grants: readonly Grant[]): Pieces {
-  const ranges = new Map<string, Segment[]>();
-  for (const grant of grants) {
-    if (!holdsIntervals(kindOf(grant))) continue;
-    const { ports, untilMs } = grant;
-    const own = ranges.get(ownerOf(grant)) ?? [];
-    own.push({ ...ports, untilMs });
-    ranges.set(ownerOf(grant), own);
-  }
-  for (const [address, own] of ranges) ranges.set(address, cutSegments(own));
-  return ranges;
+  const ranges = grants.filter((grant) => holdsIntervals(kindOf(grant)));
+  return new Map(
+    [...Map.groupBy(ranges, ownerOf)].map(([owner, own]) => [
+      owner,
+      cutSegments(own.map(({ ports, untilMs }) => ({ ...ports, untilMs }))),
+    ]),
+  );
 }
 
 /** Adds all pieces to a place's sets, which are empty. */

@@ -65,11 +65,21 @@ export class NftTargets {
         latest.set(openingKey(grant), grant);
       }
     }
-    const targets: GrantTarget[] = [];
-    for (const grant of latest.values()) {
-      targets.push(await this.#targetOf(grant));
+    const found: GrantTarget[] = [];
+    for (const { address, ports, to, untilMs } of latest.values()) {
+      const family = familyOf(address);
+      const targets = await resolveTarget(this.#runtime, to!);
+      const target = targets.find((one) => one.family === family);
+      if (!target) {
+        throw new FirewallError(
+          `cannot lead ${address} to "${formatEndpoint(to!)}": ` +
+            "that is an address of the other IP version",
+        );
+      }
+      checkTarget(this.#runtime, target);
+      found.push({ address, ports, target, untilMs });
     }
-    return targets;
+    return found;
   }
 
   /** As {@linkcode resolve}, of all grants there are; without those that lead nowhere any more. */
@@ -102,22 +112,6 @@ export class NftTargets {
   /** Replaces all that is known by what is in the kernel now. */
   adopt(targets: readonly GrantTarget[]): void {
     this.#known = new Map(targets.map((found) => [openingKey(found), found]));
-  }
-
-  async #targetOf(
-    { address, ports, to, untilMs }: Grant,
-  ): Promise<GrantTarget> {
-    const family = familyOf(address);
-    const targets = await resolveTarget(this.#runtime, to!);
-    const target = targets.find((one) => one.family === family);
-    if (!target) {
-      throw new FirewallError(
-        `cannot lead ${address} to "${formatEndpoint(to!)}": ` +
-          "that is an address of the other IP version",
-      );
-    }
-    checkTarget(this.#runtime, target);
-    return { address, ports, target, untilMs };
   }
 }
 
