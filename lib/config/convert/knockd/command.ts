@@ -13,7 +13,7 @@ import {
 } from "../../../values/ports.ts";
 import { commandsOf, type KnockdConf } from "./conf.ts";
 import { type FilterCommand, readFirewallCommand } from "./rule.ts";
-import { readParts, WHOLE, words } from "./shell.ts";
+import { MAX_DEPTH, readParts, words } from "./shell.ts";
 
 /** The ports that the rules of a command open or close for the source of the knock alone. */
 export interface CommandOpening extends Omit<FilterCommand, "spec" | "after"> {
@@ -38,7 +38,7 @@ export function commandArgv(command: string): string[] {
 
 /** The words of a command that needs no shell; null when it does. */
 function splitCommand(command: string): string[] | null {
-  const [part, ...others] = readParts(command, WHOLE) ?? [];
+  const [part, ...others] = readParts(command, MAX_DEPTH) ?? [];
   if (!part || others.length > 0 || part.source !== command.trim()) return null;
   const argv = part.words;
   if (argv.includes(null) || argv.includes("")) return null;

@@ -53,18 +53,13 @@ export interface KnockdConf {
   readonly doors: readonly KnockdDoor[];
   readonly interface: string | null;
   readonly logFile: string | null;
-  readonly syslog: boolean;
 }
 
 /** Reads a file by its path; null when it cannot. */
 export type ReadFile = (path: string) => Uint8Array | null;
 
-const SEQ_TIMEOUT = 25;
-const CMD_TIMEOUT = 10;
-
 /** Bytes that knockd reads of a line; the rest is a line of its own. */
 const LINE_SIZE = 4095;
-const NAME_SIZE = 127;
 
 const FLAG_NAMES = ["fin", "syn", "rst", "psh", "ack", "urg"];
 
@@ -80,7 +75,6 @@ export function readKnockdConf(
   const options = {
     interface: null as string | null,
     logFile: null as string | null,
-    syslog: false,
   };
   let section = "";
   for (const [index, { text: raw, isUtf8 }] of cutLines(bytes).entries()) {
@@ -99,14 +93,29 @@ export function readKnockdConf(
     if (line.startsWith("[") && line.endsWith("]")) {
       section = line.slice(1, -1);
       if (section === "") refuse("a section must have a name");
-      if (section !== "options") doors.push(newDoor(section, number));
+      if (section === "options") continue;
+      doors.push({
+        name: section.slice(0, 127),
+        line: number,
+        ports: [],
+        oneTime: null,
+        seqTimeout: 25,
+        cmdTimeout: 10,
+        tcpFlags: [],
+        target: null,
+        start: null,
+        start6: null,
+        stop: null,
+        stop6: null,
+        oddPorts: [],
+        notUtf8: [],
+      });
       continue;
     }
     if (section === "") refuse("must be in a section such as [openSSH]");
     const [key, value] = splitDirective(line);
     if (value === null) {
       if (key !== "USESYSLOG") refuse(`must be KEY = VALUE, got "${line}"`);
-      options.syslog = true;
     } else if (section === "options") {
       if (key === "LOGFILE") options.logFile = value;
       else if (key === "INTERFACE") options.interface = value;
@@ -126,25 +135,6 @@ export function readKnockdConf(
     ]);
   }
   return { doors, ...options };
-}
-
-function newDoor(name: string, line: number): Draft {
-  return {
-    name: name.slice(0, NAME_SIZE),
-    line,
-    ports: [],
-    oneTime: null,
-    seqTimeout: SEQ_TIMEOUT,
-    cmdTimeout: CMD_TIMEOUT,
-    tcpFlags: [],
-    target: null,
-    start: null,
-    start6: null,
-    stop: null,
-    stop6: null,
-    oddPorts: [],
-    notUtf8: [],
-  };
 }
 
 function readDirective(

@@ -11,11 +11,8 @@ interface Part {
   readonly source: string;
 }
 
-/** The deepest `sh -c` within another that is read. */
-const MAX_DEPTH = 3;
-
-/** Leaves `sh -c "…"` as it is. */
-export const WHOLE = MAX_DEPTH;
+/** The deepest `sh -c` within another that is read; a line of this depth is left as it is. */
+export const MAX_DEPTH = 3;
 
 /**
  * Takes a line apart; comments are left out, `sh -c "…"` is read as what it
@@ -76,17 +73,12 @@ export function words({ words }: Part): string[] | null {
 function inShell(part: Part, depth: number): Part[] | null {
   const argv = words(part);
   const shell = argv?.[0]?.replace(/^.*\//, "") ?? "";
-  if (!argv || !/^(ba|da|a|k|z)?sh$/.test(shell) || argv[1] !== "-c") {
-    return [part];
-  }
-  if (argv.length !== 3 || part.redirects.length > 0 || depth >= MAX_DEPTH) {
-    return [part];
-  }
-  const inner = readParts(argv[2]!, depth + 1);
-  if (!inner) return null;
-  return inner.map((one, index) =>
-    index === 0 ? { ...one, before: part.before } : one
-  );
+  if (
+    !/^(ba|da|a|k|z)?sh$/.test(shell) || argv?.[1] !== "-c" ||
+    argv.length !== 3 || part.redirects.length > 0 || depth >= MAX_DEPTH
+  ) return [part];
+  const [first, ...others] = readParts(argv[2]!, depth + 1) ?? [];
+  return first ? [{ ...first, before: part.before }, ...others] : null;
 }
 
 /** Reads up to the next operator, or a comment. */
@@ -106,16 +98,11 @@ function readPart(
     if (match) at += match[0].length;
     return match;
   };
-  const done = (end: number, operator: Part["before"] | null) => ({
-    part: {
-      before,
-      words: found,
-      redirects,
-      source: line.slice(start, end).trim(),
-    },
-    end: at,
-    operator,
-  });
+  const done = (end: number, operator: Part["before"] | null) => {
+    const source = line.slice(start, end).trim();
+    const part = { before, words: found, redirects, source };
+    return { part, end: at, operator };
+  };
   while (at < line.length) {
     if (take(blank)) continue;
     const here = at;
