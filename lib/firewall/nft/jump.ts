@@ -18,62 +18,54 @@ interface Watched {
   readonly atMs: number;
 }
 
-/** The way to the host's chain; null = mode guard, which needs none. */
-export class NftJump {
-  readonly #nft: Nft;
-  readonly #host: HostChain | null;
+export type NftJump = ReturnType<typeof watchJump>;
+
+/** Watches the way to the host's chain; null = mode guard, which needs none. */
+export function watchJump(nft: Nft, host: HostChain | null) {
   /** The chains that lead to ours, and ours, as they were when they were looked at. */
-  #watched: Watched | null = null;
-
-  constructor(nft: Nft, host: HostChain | null) {
-    this.#nft = nft;
-    this.#host = host;
-  }
-
-  /** True if the chains that jump to ours, and ours, are as they were when all was well. */
-  async leadsStill(nowMs: number): Promise<boolean> {
-    if (!this.#host) return true;
-    const watched = this.#watched;
-    if (!watched) return false;
-    if (Math.abs(nowMs - watched.atMs) < TRUST_MS) return true;
-    const text = await this.#chains(this.#host, watched.names);
-    if (text !== watched.text) return false;
-    this.#watched = { ...watched, atMs: nowMs };
-    return true;
-  }
-
-  /** Why nothing that our rules accept is open; null when it is. */
-  async problem(nowMs: number): Promise<Problem | null> {
-    const host = this.#host;
-    if (!host) return null;
-    const rules = parseNftJson(await this.#nft.run("list ruleset\n", "json"));
-    if (!rules) {
-      throw new FirewallError(
-        "nft: its listing is no JSON",
-        "an nft that is built with JSON support",
-      );
-    }
-    const jump = findJump(rules, host);
-    if (!jump.ok) return jump.problem;
-    const [drop] = findDrops(rules, host);
-    if (drop) return drop;
-    const names = [...jump.by, host.chain];
-    const text = await this.#chains(host, names);
-    this.#watched = { names, text, atMs: nowMs };
-    return null;
-  }
-
-  /** Forgets what was looked at: the rules are about to change. */
-  forget(): void {
-    this.#watched = null;
-  }
-
+  let watched: Watched | null = null;
   /** Chains of the host's table. "list chain" fetches the elements of its sets. */
-  async #chains(host: HostChain, names: readonly string[]): Promise<string> {
-    const listing = await this.#nft.run(`list ruleset ${host.family}\n`);
+  const textOf = async (host: HostChain, names: readonly string[]) => {
+    const listing = await nft.run(`list ruleset ${host.family}\n`);
     const table = findTable(listing, hostTable(host));
     return readTable(table ?? "").filter(({ kind, name }) =>
       kind === "chain" && names.includes(name)
     ).map(({ text }) => text).join("\n");
-  }
+  };
+  return {
+    /** True if the chains that jump to ours, and ours, are as they were when all was well. */
+    async leadsStill(nowMs: number): Promise<boolean> {
+      if (!host) return true;
+      if (!watched) return false;
+      const { names, text, atMs } = watched;
+      if (Math.abs(nowMs - atMs) < TRUST_MS) return true;
+      if (await textOf(host, names) !== text) return false;
+      watched = { names, text, atMs: nowMs };
+      return true;
+    },
+
+    /** Why nothing that our rules accept is open; null when it is. */
+    async problem(nowMs: number): Promise<Problem | null> {
+      if (!host) return null;
+      const rules = parseNftJson(await nft.run("list ruleset\n", "json"));
+      if (!rules) {
+        throw new FirewallError(
+          "nft: its listing is no JSON",
+          "an nft that is built with JSON support",
+        );
+      }
+      const jump = findJump(rules, host);
+      if (!jump.ok) return jump.problem;
+      const [drop] = findDrops(rules, host);
+      if (drop) return drop;
+      const names = [...jump.by, host.chain];
+      watched = { names, text: await textOf(host, names), atMs: nowMs };
+      return null;
+    },
+
+    /** Forgets what was looked at: the rules are about to change. */
+    forget(): void {
+      watched = null;
+    },
+  };
 }

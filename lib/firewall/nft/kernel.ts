@@ -7,7 +7,7 @@
 import { caught } from "../../values/errors.ts";
 import { FirewallError } from "../firewall.ts";
 import { type Element, parseElements } from "./grants/elements.ts";
-import { NftJump } from "./jump.ts";
+import { type NftJump, watchJump } from "./jump.ts";
 import type { Nft } from "./library.ts";
 import {
   clearText,
@@ -39,7 +39,7 @@ import {
   TABLE,
   type TablePlace,
 } from "./rules/sets.ts";
-import { NftSequences } from "./sequences/rules.ts";
+import { type NftSequences, nftSequences } from "./sequences/rules.ts";
 
 /**
  * The installed ruleset, by way of nft. It changes the rules; the scripts it is
@@ -62,8 +62,8 @@ export class InstalledRules {
     const { host } = place;
     this.#nft = nft;
     this.#plan = planOf(place, []);
-    this.jump = new NftJump(nft, host);
-    this.sequences = new NftSequences(nft, host === null);
+    this.jump = watchJump(nft, host);
+    this.sequences = nftSequences(nft, host === null);
   }
 
   /** Plan that the ruleset was made from. */
@@ -239,7 +239,12 @@ export class InstalledRules {
     await this.run(clearText(host, { ...found, own: null }));
     const removeChain = async () => {
       await this.run(`delete chain ${formatHostChain(host)}\n`);
-      if (this.#madeTable) await this.#removeEmptyTable(host);
+      if (!this.#madeTable) return;
+      const name = hostTable(host);
+      const table = findTable(await this.#ruleset(host.family), name);
+      if (table === `table ${name} {\n}\n`) {
+        await this.run(`delete table ${name}\n`);
+      }
     };
     // Where the host's chain jumps to it, it stays, empty.
     await caught(FirewallError, removeChain, () => {});
@@ -251,13 +256,5 @@ export class InstalledRules {
 
   #ruleset(family: HostChain["family"]): Promise<string> {
     return this.#nft.run(`list ruleset ${family}\n`);
-  }
-
-  async #removeEmptyTable(host: HostChain): Promise<void> {
-    const name = hostTable(host);
-    const table = findTable(await this.#ruleset(host.family), name);
-    if (table === `table ${name} {\n}\n`) {
-      await this.run(`delete table ${name}\n`);
-    }
   }
 }

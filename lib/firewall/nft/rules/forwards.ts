@@ -81,10 +81,8 @@ export function natChains(
   ];
   if (rules.length === 0) return [];
   const leaving = forwards.filter(({ masquerade }) => masquerade)
-    .flatMap((forward) =>
-      eachWay(forward).filter(({ target }) => !target.local)
-        .map((way) => `${wasForwarded(way)} masquerade`)
-    );
+    .flatMap((forward) => wasForwarded(forward, ({ local }) => !local))
+    .map((was) => `${was} masquerade`);
   const entering = {
     name: "nat_in",
     hook: `type nat hook prerouting priority ${DNAT_PRIORITY}; policy accept;`,
@@ -109,12 +107,11 @@ export function landedRules(
       (kind) => kind === "landed",
     ),
     ...forwards.flatMap((forward) =>
-      eachWay(forward)
-        .filter(({ target }) =>
-          target.local && place.families.includes(target.family)
-        )
-        .map((way) => `${wasForwarded(way)} accept`)
-    ),
+      wasForwarded(
+        forward,
+        ({ local, family }) => local && place.families.includes(family),
+      )
+    ).map((was) => `${was} accept`),
   ];
 }
 
@@ -147,29 +144,22 @@ function forwardRules(
   );
 }
 
-interface Way {
-  readonly protocol: Protocol;
-  /** `8443` or `8000-8010`. */
-  readonly ports: string;
-  readonly target: ForwardTarget;
-}
-
-function eachWay({ ports, targets }: ForwardRule): Way[] {
-  return targets.flatMap((target) =>
-    protocolsOf(ports).flatMap(([protocol, texts]) =>
-      texts.map((text) => ({ protocol, ports: text, target }))
-    )
-  );
-}
-
-/** The condition that a connection was forwarded this way. */
-function wasForwarded({ protocol, ports, target }: Way): string {
-  const { family, address, port } = target;
+/** The conditions that a connection was forwarded, to targets that are meant. */
+function wasForwarded(
+  { ports, targets }: ForwardRule,
+  isMeant: (target: ForwardTarget) => boolean,
+): string[] {
   // nft 1.0.6 writes original ports into sets in the wrong byte order, so
   // each range has a rule of its own.
-  return `ct status dnat meta l4proto ${protocol} ` +
-    `ct original proto-dst ${ports} ${ipWord(family)} daddr ${address} ` +
-    `${protocol} dport ${port}`;
+  return targets.filter(isMeant).flatMap(({ family, address, port }) =>
+    protocolsOf(ports).flatMap(([protocol, texts]) =>
+      texts.map((text) =>
+        `ct status dnat meta l4proto ${protocol} ` +
+        `ct original proto-dst ${text} ${ipWord(family)} daddr ${address} ` +
+        `${protocol} dport ${port}`
+      )
+    )
+  );
 }
 
 /** Ports of each protocol as rules name them: `8443`, `8000-8010`. */

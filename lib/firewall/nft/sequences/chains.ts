@@ -92,10 +92,8 @@ export function arriveChain(
   }
   for (const sequence of node.complete) {
     const inTime = `${source} @${windowName(sequence.withinMs, family)} `;
-    for (const rule of completeRules(sequence, family)) {
-      rules.push(inTime + rule);
-    }
     rules.push(
+      ...completeRules(sequence, family).map((rule) => inTime + rule),
       `${inTime}log prefix "knock ${sequence.action} ${sequence.name}" ` +
         `group ${LOG_GROUP} queue-threshold 1`,
     );
@@ -131,12 +129,9 @@ function completeRules(sequence: Sequence, family: Family): string[] {
 export function hitChain(hit: Hit, nodes: readonly Node[]): string[] {
   const here = nodes.filter((node) => formatHit(node.hit) === formatHit(hit))
     .sort((a, b) => b.depth - a.depth);
-  const rules: string[] = [];
-  if (hit.protocol === "tcp") {
-    for (const family of FAMILIES) {
-      rules.push(`${syn(family)} @${seenName(family)} drop`);
-    }
-  }
+  const rules = hit.protocol === "tcp"
+    ? FAMILIES.map((family) => `${syn(family)} @${seenName(family)} drop`)
+    : [];
   for (const node of here) {
     const { parent } = node;
     if (!parent) continue;

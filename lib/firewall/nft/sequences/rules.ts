@@ -215,42 +215,38 @@ function baseChain(
 /** Fails where the kernel cannot tell at which ports something listens (nft_socket). */
 const SOCKET_PROBE = probeText("socket wildcard { 0, 1 } return");
 
-export class NftSequences {
-  readonly #nft: Nft;
-  /** True: the rules are in our own table, as in mode guard. */
-  readonly #hasTable: boolean;
+export type NftSequences = ReturnType<typeof nftSequences>;
+
+/** The sequences in the kernel; `hasTable`: the rules are in our own table, as in mode guard. */
+export function nftSequences(nft: Nft, hasTable: boolean) {
   /** Null = none were ever set. */
-  #sequences: readonly Sequence[] | null = null;
+  let all: readonly Sequence[] | null = null;
   /** Null = not tried yet. */
-  #seesSockets: boolean | null = null;
+  let seesSockets: boolean | null = null;
+  return {
+    /** Takes these for all that are to be judged. */
+    set(sequences: readonly Sequence[]): void {
+      all = sequences;
+    },
 
-  constructor(nft: Nft, hasTable: boolean) {
-    this.#nft = nft;
-    this.#hasTable = hasTable;
-  }
+    /** The script that adds them; "" = none. Throws FirewallError in mode accept. */
+    async text(): Promise<string> {
+      const sequences = all ?? [];
+      if (sequences.length === 0) return "";
+      if (!hasTable) {
+        throw new FirewallError(
+          "the kernel judges sequences in mode guard only",
+          "watch: sniff, or firewall: { mode: guard }",
+        );
+      }
+      seesSockets ??= await nft.run(SOCKET_PROBE)
+        .then(() => true, () => false);
+      return sequencesText(sequences, seesSockets);
+    },
 
-  /** Takes these for all that are to be judged. */
-  set(sequences: readonly Sequence[]): void {
-    this.#sequences = sequences;
-  }
-
-  /** The script that adds them; "" = none. Throws FirewallError in mode accept. */
-  async text(): Promise<string> {
-    const sequences = this.#sequences ?? [];
-    if (sequences.length === 0) return "";
-    if (!this.#hasTable) {
-      throw new FirewallError(
-        "the kernel judges sequences in mode guard only",
-        "watch: sniff, or firewall: { mode: guard }",
-      );
-    }
-    this.#seesSockets ??= await this.#nft.run(SOCKET_PROBE)
-      .then(() => true, () => false);
-    return sequencesText(sequences, this.#seesSockets);
-  }
-
-  /** The script that deletes those in a listing of our table; null = there is no table. */
-  clear(own: string | null): string {
-    return own === null || !this.#sequences ? "" : clearSequencesText(own);
-  }
+    /** The script that deletes those in a listing of our table; null = there is no table. */
+    clear(own: string | null): string {
+      return own === null || !all ? "" : clearSequencesText(own);
+    },
+  };
 }
