@@ -6,6 +6,7 @@
  */
 
 import type { Endpoint } from "../values/address.ts";
+import { UsageError } from "../values/errors.ts";
 import type { PortRange } from "../values/ports.ts";
 import type { KeyKind, Mistake, ReadKey, Schema } from "../values/schema.ts";
 
@@ -184,6 +185,22 @@ export type NewRequest =
     /** Target to forward the port to; fwknop only. */
     readonly forward?: Forward | null;
   };
+
+/** Refuses what a tool's packets cannot ask for, by UsageError, if all they can do is open for a time that the server knows. */
+export function checkOnlyOpens(
+  tool: string,
+  { action, seconds }: NewRequest,
+): void {
+  if (action !== "open") {
+    throw new UsageError(`${tool} can only open, got "${action}"`);
+  }
+  if (seconds > 0) {
+    throw new UsageError(
+      `${tool} cannot say for how long: the server knows it for this client`,
+      'leave out --for, and "for" in the profile',
+    );
+  }
+}
 
 /** Packet for a server, which may answer it. */
 export interface Sealed {

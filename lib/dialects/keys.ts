@@ -102,10 +102,10 @@ export type NamedProfile = ProfileKeys & { readonly name: string };
 export function clientsOf<N extends DialectName>(
   { clients }: ServerKeys,
   dialect: N,
-): (KeyTypes[N]["client"] & { readonly name: string })[] {
+): (KeyTypes[N]["client"] & Pick<NamedKeys, "name" | "web">)[] {
   return clients.flatMap((client) => {
     const keys: KeyTypes[N]["client"] | null = client[dialect];
-    return keys ? [{ ...keys, name: client.name }] : [];
+    return keys ? [{ ...keys, name: client.name, web: client.web }] : [];
   });
 }
 

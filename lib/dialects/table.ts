@@ -70,13 +70,11 @@ const ENTRIES: {
     answers: true,
     async open() {
       const { knock1Dialect } = await import("./knock1/open.ts");
-      return ({ key, clients, maxSkewMs, shared }) => {
-        const own = clients.flatMap(({ name, knock, web }) =>
-          knock ? [{ ...knock, name, web }] : []
-        );
+      return (keys) => {
+        const { key, maxSkewMs, shared } = keys;
         return knock1Dialect(
           key,
-          own,
+          clientsOf(keys, "knock"),
           maxSkewMs,
           shared && {
             hasWeb: shared.hasWeb,

@@ -10,6 +10,7 @@ import { type KeyPair, keyPairOf } from "../crypto/curve25519.ts";
 import { hmac } from "../crypto/hash.ts";
 import type { Opened, Scene } from "../dialect.ts";
 import {
+  clientsOf,
   type ExplainSide,
   type Explanation,
   type Step,
@@ -79,9 +80,7 @@ function formOf(packet: Uint8Array): KnockForm | null {
 export const knockExplain: ExplainSide = {
   hasForm: (packet) => formOf(packet) !== null,
   explain(keys, packet, scene) {
-    const clients = keys.clients.flatMap(({ name, knock, web }) =>
-      knock ? [{ ...knock, name, web }] : []
-    );
+    const clients = clientsOf(keys, "knock");
     return explainKnock1(keys.key, clients, keys.maxSkewMs, packet, scene);
   },
   recognise(profiles, packet, nowMs) {
@@ -104,13 +103,12 @@ export const knockExplain: ExplainSide = {
     const text = profiles.length === 0
       ? "there are no profiles to tell whose it is"
       : `it is for the server of none of ${profiles.length} profiles`;
-    const steps = [step(false, text)];
     return {
       dialect: "knock",
       verdict: "tag",
       profile: null,
       request: null,
-      steps,
+      steps: [step(false, text)],
     };
   },
 };

@@ -23,12 +23,11 @@ import {
 import {
   begin,
   type HandshakeState,
-  type Initiator,
   readMessage1,
   writeMessage2,
 } from "./noise.ts";
 import { decodeKnock, encodeReply } from "./payload.ts";
-import { CurrentTags, MAC_AT, macOf, PACKET_SIZE, TAG_SIZE } from "./tag.ts";
+import { currentTags, MAC_AT, macOf, PACKET_SIZE, TAG_SIZE } from "./tag.ts";
 
 /** Name and keys of an enrolled client, on the server. */
 export interface Knock1Client {
@@ -104,15 +103,14 @@ export function knock1Dialect(
 ): Dialect {
   const own = keyPairOf(serverPrivate);
   const mac = macOf(own.publicKey);
-  const enrolled = new Map<string, Enrolled>();
-  for (const client of clients) {
-    enrolled.set(client.key.toHex(), new Enrolled(client, own.secret));
-  }
+  const enrolled = new Map(
+    clients.map((one) => [one.key.toHex(), enrol(one, own.secret)]),
+  );
   const find = (key: Uint8Array) => {
     const known = enrolled.get(key.toHex());
     if (known || !shared) return known ?? null;
     const found = shared.find(key);
-    return found && new Enrolled(found, own.secret);
+    return found && enrol(found, own.secret);
   };
   const web = shared?.hasWeb || clients.some((client) => client.web)
     ? webSide(own, maxSkewMs, (key) => {
@@ -120,7 +118,7 @@ export function knock1Dialect(
       return client?.web ? client : null;
     })
     : null;
-  const tags = new CurrentTags(
+  const findTag = currentTags(
     own.publicKey,
     maxSkewMs,
     (tag) => begin(tag, own.publicKey),
@@ -131,7 +129,7 @@ export function knock1Dialect(
     if (packet.length !== PACKET_SIZE) {
       return web?.(packet, scene) ?? refuse("length");
     }
-    const begun = tags.find(packet, scene.nowMs);
+    const begun = findTag(packet, scene.nowMs);
     if (!begun) return refuse("tag");
     const proof = mac(packet.subarray(0, MAC_AT));
     if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return refuse("mac");
@@ -172,34 +170,23 @@ export function knock1Dialect(
   };
 }
 
-/** Enrolled client; the shared secret of both static keys is computed once. */
-class Enrolled implements Initiator {
-  readonly name: string;
-  readonly psk: Uint8Array;
-  readonly web: boolean;
-  readonly #key: Uint8Array;
-  readonly #serverSecret: KeyObject;
-  #publicKey: KeyObject | undefined;
-  #shared: Uint8Array | null | undefined;
-
-  constructor(client: Knock1Client, serverSecret: KeyObject) {
-    this.name = client.name;
-    this.psk = new Uint8Array(client.psk);
-    this.web = client.web ?? false;
-    this.#key = new Uint8Array(client.key);
-    this.#serverSecret = serverSecret;
-  }
-
-  get publicKey(): KeyObject {
-    return this.#publicKey ??= importPublicKey(this.#key);
-  }
-
-  staticSecret(): Uint8Array | null {
-    if (this.#shared === undefined) {
-      this.#shared = agree(this.#serverSecret, this.publicKey);
-    }
-    return this.#shared;
-  }
+/** Enrols a client; the shared secret of both static keys is computed once. */
+function enrol(client: Knock1Client, serverSecret: KeyObject) {
+  const key = new Uint8Array(client.key);
+  let publicKey: KeyObject | undefined;
+  let shared: Uint8Array | null | undefined;
+  return {
+    name: client.name,
+    psk: new Uint8Array(client.psk),
+    web: client.web ?? false,
+    get publicKey() {
+      return publicKey ??= importPublicKey(key);
+    },
+    staticSecret() {
+      if (shared === undefined) shared = agree(serverSecret, this.publicKey);
+      return shared;
+    },
+  };
 }
 
 function sealReply(

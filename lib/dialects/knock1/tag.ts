@@ -49,65 +49,47 @@ interface Slot<T> {
 }
 
 /**
- * The tags that are good now, computed once a window, so that to refuse a
- * wrong one costs a few comparisons.
+ * Makes the finder of the tags that are good now, computed once a window, so
+ * that to refuse a wrong one costs a few comparisons. `keep` is called once a
+ * tag; the finder returns what it gave for the tag that a packet starts with,
+ * or null if that is not current. `size` is the bytes of a tag that count, 5
+ * to 8.
  */
-export class CurrentTags<T> {
-  readonly #key: Uint8Array;
-  readonly #maxSkewMs: number;
-  readonly #keep: (tag: Uint8Array) => T;
-  /** Bytes of a tag that count, 5 to 8. */
-  readonly #size: number;
-  #first = 0;
-  #last = -1;
-  #slots: readonly Slot<T>[] = [];
+export function currentTags<T>(
+  serverPublic: Uint8Array,
+  maxSkewMs: number,
+  keep: (tag: Uint8Array) => T,
+  size = TAG_SIZE,
+): (packet: Uint8Array, nowMs: number) => T | null {
+  const key = deriveKey(TAG_LABEL, serverPublic);
+  let first = 0;
+  let last = -1;
+  let slots: readonly Slot<T>[] = [];
 
-  /** `keep` is called once a tag; {@linkcode find} returns what it gave. */
-  constructor(
-    serverPublic: Uint8Array,
-    maxSkewMs: number,
-    keep: (tag: Uint8Array) => T,
-    size = TAG_SIZE,
-  ) {
-    this.#key = deriveKey(TAG_LABEL, serverPublic);
-    this.#maxSkewMs = maxSkewMs;
-    this.#keep = keep;
-    this.#size = size;
-  }
-
-  /** Returns the value kept with the tag that this packet starts with; null if the tag is not current. */
-  find(packet: Uint8Array, nowMs: number): T | null {
-    const first = windowOf(nowMs - this.#maxSkewMs);
-    const last = windowOf(nowMs + this.#maxSkewMs);
-    if (first !== this.#first || last !== this.#last) this.#move(first, last);
+  const tailOf = (bytes: Uint8Array) =>
+    readWord(bytes, 4) >>> 8 * (TAG_SIZE - size);
+  const fill = (window: number): Slot<T> => {
+    const tag = computeTag(key, window);
+    return { head: readWord(tag, 0), tail: tailOf(tag), kept: keep(tag) };
+  };
+  return (packet, nowMs) => {
+    const from = windowOf(nowMs - maxSkewMs);
+    const to = windowOf(nowMs + maxSkewMs);
+    if (from !== first || to !== last) {
+      const moved: Slot<T>[] = [];
+      for (let window = from; window <= to; window++) {
+        moved.push(slots[window - first] ?? fill(window));
+      }
+      [slots, first, last] = [moved, from, to];
+    }
     const head = readWord(packet, 0);
-    const tail = this.#tailOf(packet);
+    const tail = tailOf(packet);
     // No secret is compared: the tag is in the clear in each packet.
-    for (const slot of this.#slots) {
+    for (const slot of slots) {
       if (slot.head === head && slot.tail === tail) return slot.kept;
     }
     return null;
-  }
-
-  #move(first: number, last: number): void {
-    const slots: Slot<T>[] = [];
-    for (let window = first; window <= last; window++) {
-      slots.push(this.#slots[window - this.#first] ?? this.#fill(window));
-    }
-    this.#slots = slots;
-    this.#first = first;
-    this.#last = last;
-  }
-
-  #fill(window: number): Slot<T> {
-    const tag = computeTag(this.#key, window);
-    const kept = this.#keep(tag);
-    return { head: readWord(tag, 0), tail: this.#tailOf(tag), kept };
-  }
-
-  #tailOf(packet: Uint8Array): number {
-    return readWord(packet, 4) >>> 8 * (TAG_SIZE - this.#size);
-  }
+  };
 }
 
 function computeTag(key: Uint8Array, window: number): Uint8Array {

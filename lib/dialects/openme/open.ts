@@ -36,8 +36,8 @@ import {
   verifyingKeyOf,
 } from "../crypto/curve25519.ts";
 import {
+  checkOnlyOpens,
   type Dialect,
-  type NewRequest,
   type Opened,
   refuse,
   type Request,
@@ -195,7 +195,7 @@ export function openmeSealer(profile: OpenmeProfileKeys): Sealer {
     dialect: "openme",
     answers: false,
     seal(ask, { nowMs, random }) {
-      checkRequest(ask);
+      checkOnlyOpens("openme", ask);
       const keys = {
         ...profile,
         ephemeral: random(KEY_SIZE),
@@ -209,18 +209,6 @@ export function openmeSealer(profile: OpenmeProfileKeys): Sealer {
       };
     },
   };
-}
-
-function checkRequest({ action, seconds }: NewRequest): void {
-  if (action !== "open") {
-    throw new UsageError(`openme can only open, got "${action}"`);
-  }
-  if (seconds > 0) {
-    throw new UsageError(
-      "openme cannot say for how long: the server knows it for this client",
-      'leave out --for, and "for" in the profile',
-    );
-  }
 }
 
 /** Decrypts a packet for this server without checking its signature; null if it does not decrypt. */

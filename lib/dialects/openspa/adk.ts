@@ -27,29 +27,28 @@ export function adkProof(secret: Uint8Array, timeMs: number): number {
   return proofOf(secret, Math.floor(timeMs / STEP_MS));
 }
 
-/** The proofs that are good now, computed once a minute. */
-export class AdkProofs {
-  readonly #secret: Uint8Array;
-  #minute = Number.NaN;
-  #proofs: readonly number[] = [];
-
-  constructor(secret: Uint8Array) {
-    this.#secret = new Uint8Array(secret);
-  }
-
-  /** True if a proof is that of the minute before, of, or after `nowMs`. */
-  accepts(proof: number, nowMs: number): boolean {
+/**
+ * Makes the check of proofs: true for those of the minute before, of, and
+ * after `nowMs`, which are computed once a minute.
+ */
+export function adkCheck(
+  secret: Uint8Array,
+): (proof: number, nowMs: number) => boolean {
+  const own = new Uint8Array(secret);
+  let computed = Number.NaN;
+  let proofs: readonly number[] = [];
+  return (proof, nowMs) => {
     const minute = Math.floor(nowMs / STEP_MS);
-    if (minute !== this.#minute) {
-      this.#proofs = Array.from(
+    if (minute !== computed) {
+      proofs = Array.from(
         { length: 2 * SLACK + 1 },
-        (_, index) => proofOf(this.#secret, minute - SLACK + index),
+        (_, index) => proofOf(own, minute - SLACK + index),
       );
-      this.#minute = minute;
+      computed = minute;
     }
     // Not in constant time: the proof is in the clear in each packet.
-    return this.#proofs.includes(proof);
-  }
+    return proofs.includes(proof);
+  };
 }
 
 function proofOf(secret: Uint8Array, minute: number): number {

@@ -11,7 +11,7 @@ import {
   type Step,
   step,
 } from "../keys.ts";
-import { adkProof, AdkProofs } from "./adk.ts";
+import { adkCheck, adkProof } from "./adk.ts";
 import { openEnvelope, readHeader } from "./envelope.ts";
 import {
   MAX_PACKET_SIZE,
@@ -120,7 +120,7 @@ function adkStep(
   nowMs: number,
 ): Step {
   const { adkProof: proof } = readHeader(packet)!;
-  if (new AdkProofs(secret).accepts(proof, nowMs)) {
+  if (adkCheck(secret)(proof, nowMs)) {
     return step(true, "its ADK proof is of this server's secret now");
   }
   if (proof === 0) return step(false, "it has no ADK proof");

@@ -25,7 +25,7 @@ import {
   type Sealed,
 } from "../dialect.ts";
 import type { SharedKeys } from "../keys.ts";
-import { adkProof, AdkProofs } from "./adk.ts";
+import { adkCheck, adkProof } from "./adk.ts";
 import type { OpenspaClientKeys, OpenspaProfileKeys } from "./keys.ts";
 import {
   type Header,
@@ -77,7 +77,7 @@ export function openspaDialect(
   shared: SharedKeys | null = null,
 ): Dialect {
   const opener = new SessionOpener(serverPrivate);
-  const proofs = adkSecret && new AdkProofs(adkSecret);
+  const isProof = adkSecret && adkCheck(adkSecret);
   const enrolled = new Map(
     clients.map((client) => [client.uuid.toHex(), client]),
   );
@@ -94,7 +94,7 @@ export function openspaDialect(
     if (bytes[0] !== REQUEST_CONTROL || header.suite !== SUITE) {
       return refuse("version");
     }
-    if (proofs && !proofs.accepts(header.adkProof, nowMs)) {
+    if (isProof && !isProof(header.adkProof, nowMs)) {
       return refuse("adk");
     }
     const letter = openEnvelope(bytes, opener, mayCost);

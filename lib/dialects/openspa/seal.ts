@@ -8,7 +8,7 @@ import { FailureError, UsageError } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import type { OpenspaProfileKeys } from "./keys.ts";
 import { sealOpenspa } from "./open.ts";
-import type { NewRequest, Sealer } from "../dialect.ts";
+import { checkOnlyOpens, type NewRequest, type Sealer } from "../dialect.ts";
 
 const RANDOM_SIZE = 32;
 
@@ -27,16 +27,9 @@ export function openspaSealer(profile: OpenspaProfileKeys): Sealer {
   };
 }
 
-function checkRequest({ action, ports, seconds }: NewRequest): PortRange {
-  if (action !== "open") {
-    throw new UsageError(`OpenSPA can only open, got "${action}"`);
-  }
-  if (seconds > 0) {
-    throw new UsageError(
-      "OpenSPA cannot say for how long: the server knows it for this client",
-      'leave out --for, and "for" in the profile',
-    );
-  }
+function checkRequest(ask: NewRequest): PortRange {
+  checkOnlyOpens("OpenSPA", ask);
+  const { ports } = ask;
   const [only, ...more] = ports;
   if (only && more.length === 0) return only;
   throw new UsageError(
@@ -74,14 +67,10 @@ export function nearestAddress(
   server: string,
 ): string | null {
   if (own.includes(server) || isLoopback(server)) return server;
-  let best: string | null = null;
-  let most = -1;
-  for (const address of own) {
-    if (isIpv4(address) !== isIpv4(server)) continue;
-    const common = commonBits(address, server);
-    if (common > most) [best, most] = [address, common];
-  }
-  return best;
+  const [best] = own
+    .filter((address) => isIpv4(address) === isIpv4(server))
+    .toSorted((a, b) => commonBits(b, server) - commonBits(a, server));
+  return best ?? null;
 }
 
 function commonBits(a: string, b: string): number {

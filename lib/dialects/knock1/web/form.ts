@@ -22,7 +22,7 @@ import {
   readMessage1,
 } from "../noise.ts";
 import { decodeKnock } from "../payload.ts";
-import { CurrentTags, MAC_SIZE, macOf } from "../tag.ts";
+import { currentTags, MAC_SIZE, macOf } from "../tag.ts";
 import { type Check, holds, readCheck } from "./stun.ts";
 
 /** Bytes of every knock in the web form: 62 times 3, so that base64 needs no padding. */
@@ -90,7 +90,7 @@ export function webOpener(
   find: (publicKey: Uint8Array) => WebInitiator | null,
 ): (datagram: Uint8Array, scene: Scene) => WebOpened {
   const mac = webMacOf(own.publicKey);
-  const tags = new CurrentTags(
+  const findTag = currentTags(
     own.publicKey,
     maxSkewMs,
     (tag) => beginWeb(tag.subarray(0, WEB_TAG_SIZE), own.publicKey),
@@ -100,7 +100,7 @@ export function webOpener(
     const read = readWebPacket(datagram);
     if (!read) return refuse("form");
     const { packet, check } = read;
-    const begun = tags.find(packet, scene.nowMs);
+    const begun = findTag(packet, scene.nowMs);
     if (!begun) return refuse("tag");
     const proof = mac(packet.subarray(0, WEB_MAC_AT));
     if (!timingSafeEqual(proof, packet.subarray(WEB_MAC_AT))) {
