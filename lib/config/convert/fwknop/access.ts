@@ -12,13 +12,7 @@ import {
 import { NAME } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { scalar } from "../../../values/yaml.ts";
-import {
-  type ConvertedKeys,
-  convertKeys,
-  convertServerGpg,
-  formatKeys,
-  KEY_KEYWORDS,
-} from "./keys.ts";
+import { convertKeys, convertServerGpg, KEY_KEYWORDS } from "./keys.ts";
 import {
   ALL_PORTS,
   convertPorts,
@@ -33,12 +27,6 @@ import {
   type Stanza,
 } from "./lines.ts";
 
-/** So that names that are made of it are still names. */
-const MAX_USER_LENGTH = 32;
-
-/** Defaults of fwknopd, seconds. */
-const DEFAULT_SECONDS = 30;
-const DEFAULT_MAX_SECONDS = 300;
 /** The longest that fwknopd starts with, seconds. */
 const MAX_TIMEOUT = 2 << 22;
 
@@ -62,17 +50,20 @@ export function convertAccess(
     settings.nameTheRest(CONVERTED, NOTES, isIdle);
     const keys = convertKeys(settings, convertServerGpg(settings, gpgHome));
     if (!keys) continue;
-    const mark = markOf(keys);
+    const { mark } = keys;
     const all = !settings.has("OPEN_PORTS");
     const owner = mark === null ? undefined : owners.get(mark);
-    const client = convertStanza(settings, keys);
+    const client = convertStanza(settings, keys.entries);
     if (owner === undefined) {
       if (mark !== null) owners.set(mark, client);
       if (!client) continue;
       client.name = nameOf(settings, names);
       clients.push(client);
       if (all) warnOfAll(client, where, warnings);
-    } else if (client && owner && isSame(client, owner)) {
+    } else if (
+      client && owner && client.keys === owner.keys &&
+      client.policy === owner.policy
+    ) {
       if (all) warnOfAll(owner, where, warnings);
       owner.open = [...new Set([...owner.open, ...client.open])];
       warnings.push(
@@ -101,19 +92,10 @@ interface Converted {
   open: readonly string[];
 }
 
-function isSame(a: Converted, b: Converted): boolean {
-  return a.keys === b.keys && a.policy === b.policy;
-}
-
-function markOf({ hmacKeyBase64, keyBase64, gpg }: ConvertedKeys) {
-  if (hmacKeyBase64 !== null) return `hmac ${hmacKeyBase64}`;
-  return gpg ? null : `key ${keyBase64}`;
-}
-
 /** A stanza as a client without a name yet; null, and a warning, if it cannot be one. */
 function convertStanza(
   settings: Settings,
-  keys: ConvertedKeys,
+  keys: readonly string[],
 ): Converted | null {
   for (const [known, words] of OTHER_STANZAS) {
     const other = [...settings.values.values()].find((directive) =>
@@ -125,17 +107,17 @@ function convertStanza(
   const open = convertOpen(settings);
   if (!from || !open) return null;
   const user = settings.get("REQUIRE_USERNAME");
-  const named = settings.last("REQUIRE_SOURCE_ADDRESS", "REQUIRE_SOURCE");
+  const own = settings.last("REQUIRE_SOURCE_ADDRESS", "REQUIRE_SOURCE");
   const lines = [
     ...convertTimes(settings),
     from,
-    ...isYes(named) ? ["require_address: true"] : [],
+    ...isYes(own) ? ["require_address: true"] : [],
     ...convertExpiry(settings),
   ];
-  const more = user ? `, require_username: ${formatJson(user.value)}` : "";
+  const named = user ? [`require_username: ${formatJson(user.value)}`] : [];
   return {
     name: "",
-    keys: formatKeys(keys, more),
+    keys: `fwknop: { ${[...keys, ...named].join(", ")} }`,
     open: open.map(formatPortRange),
     policy: lines.map((line) => `  ${line}\n`).join(""),
   };
@@ -159,7 +141,8 @@ const OTHER_STANZAS: Notes = [
 /** The user that a stanza wants, or a number. */
 function nameOf(settings: Settings, names: Set<string>): string {
   const user = settings.get("REQUIRE_USERNAME")?.value ?? "";
-  const fits = NAME.pattern.test(user) && user.length <= MAX_USER_LENGTH;
+  // Names that are made of it must be names, too.
+  const fits = NAME.pattern.test(user) && user.length <= 32;
   let name = fits ? user : `client${names.size + 1}`;
   while (names.has(name)) name += "-2";
   names.add(name);
@@ -205,8 +188,8 @@ function convertTimes(settings: Settings): string[] {
     }
     return otherwise;
   };
-  const own = seconds("FW_ACCESS_TIMEOUT", DEFAULT_SECONDS);
-  const most = seconds("MAX_FW_TIMEOUT", DEFAULT_MAX_SECONDS);
+  const own = seconds("FW_ACCESS_TIMEOUT", 30);
+  const most = seconds("MAX_FW_TIMEOUT", 300);
   if (own > most) {
     const at = settings.get("FW_ACCESS_TIMEOUT") ??
       settings.get("MAX_FW_TIMEOUT")!;
@@ -278,11 +261,7 @@ function readEpoch(value: string): number | null {
 function readDay(value: string): number | null {
   const match = /^\s*(\d{1,2})\/\s*(\d{1,2})\/\s*(\d{1,4})/.exec(value);
   if (!match) return null;
-  const [month, day, year] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-  ];
+  const [month = 0, day, year = 0] = match.slice(1).map(Number);
   // Years from 100 to 1900 are far beyond there.
   const full = year > 1900 ? year : year < 100 ? year + 2000 : year + 1900;
   const ms = Date.UTC(full, Math.max(month - 1, 0), day);

@@ -10,21 +10,7 @@ import {
   settle,
 } from "./lines.ts";
 
-/** The general part: lines of our YAML. */
-interface ConvertedDaemon {
-  /** Entries of the list. */
-  readonly listen: string;
-  readonly maxSkewSeconds: number;
-  readonly backend: "iptables" | "nft";
-  /** The keyring of stanzas that name none; null = fwknopd's default. */
-  readonly gpgHome: string | null;
-}
-
-// Defaults of fwknopd.
 const DEFAULT_PORT = 62201;
-const DEFAULT_AGE_SECONDS = 120;
-/** The longest `max_skew` of ours. */
-const MAX_AGE_SECONDS = 86400;
 
 /** Where fwknopd's rules go by default, without blanks. */
 const INPUT_ACCESS = /^ACCEPT,filter,INPUT,1,\w+,\d+$/;
@@ -33,7 +19,7 @@ const INPUT_ACCESS = /^ACCEPT,filter,INPUT,1,\w+,\d+$/;
 export function convertDaemon(
   directives: readonly Directive[],
   warnings: string[],
-): ConvertedDaemon {
+) {
   const settings = new Settings(settle(directives, warnings), warnings, "");
   const number = (keyword: string, otherwise: number, most: number) => {
     const directive = settings.get(keyword);
@@ -76,20 +62,14 @@ export function convertDaemon(
     ? sniffed
     : DEFAULT_PORT;
   if (!udp) {
-    const unused = settings.get("UDPSERV_PORT");
-    if (unused) {
-      settings.warn(
-        unused,
-        "without ENABLE_UDP_SERVER Y nothing listens there",
-      );
-    }
-    const at = settings.get("PCAP_INTF");
-    if (at) {
-      settings.warn(
-        at,
-        "not converted: packets are taken from every interface",
-      );
-    }
+    settings.note(
+      "UDPSERV_PORT",
+      "without ENABLE_UDP_SERVER Y nothing listens there",
+    );
+    settings.note(
+      "PCAP_INTF",
+      "not converted: packets are taken from every interface",
+    );
   }
   const tcp = isYes(settings.get("ENABLE_TCP_SERVER"));
   const http = settings.get("ENABLE_SPA_OVER_HTTP");
@@ -104,10 +84,12 @@ export function convertDaemon(
     );
   }
   return {
-    // Sniffed as before: the host's own rules need not let it through.
+    // Entries of the list. Sniffed as before: the host's own rules need not let it through.
     listen: [`"${udp ? "" : "sniff/"}${IPV4}:${own}"`, ...stream].join(", "),
-    maxSkewSeconds: number(AGE, DEFAULT_AGE_SECONDS, MAX_AGE_SECONDS),
+    // The longest of ours is a day.
+    maxSkewSeconds: number(AGE, 120, 86400),
     backend: firewalld ? "nft" : "iptables",
+    /** The keyring of stanzas that name none; null = fwknopd's default. */
     gpgHome: settings.get("GPG_HOME_DIR")?.value ?? null,
   };
 }

@@ -7,7 +7,6 @@ import {
 } from "../../../dialects/crypto/hash.ts";
 import {
   CIPHER_MODES,
-  type CipherMode,
   FINGERPRINT,
   MAX_KEY_SIZE,
 } from "../../../dialects/fwknop/keys.ts";
@@ -21,15 +20,12 @@ import {
   type Settings,
 } from "./lines.ts";
 
-/** Keys that both ends share, as our configuration spells them. */
-export interface ConvertedKeys {
-  /** Null with OpenPGP. */
-  readonly keyBase64: string | null;
-  /** The keyring as YAML; null with a passphrase. */
-  readonly gpg: string | null;
-  readonly hmacKeyBase64: string | null;
-  readonly hmac: DigestType | "none";
-  readonly mode: CipherMode;
+/** Keys that both ends share. */
+interface ConvertedKeys {
+  /** The key that tells who knocks; null with OpenPGP alone. */
+  readonly mark: string | null;
+  /** As our configuration spells them: entries of a mapping in one line of YAML. */
+  readonly entries: readonly string[];
 }
 
 /** The keywords of all keys, in both files. */
@@ -39,9 +35,6 @@ export const KEY_KEYWORDS = keywords(`
   GPG_REQUIRE_SIG GPG_DISABLE_SIG GPG_IGNORE_SIG_VERIFY_ERROR GPG_DECRYPT_PW
   GPG_EXE USE_GPG USE_GPG_AGENT GPG_RECIPIENT GPG_SIGNER GPG_HOMEDIR
   GPG_NO_SIGNING_PW`);
-
-/** Placeholder in files that were never filled in. */
-const PLACEHOLDER = "__CHANGEME__";
 
 /**
  * Converts the keys of a stanza; null, and a warning, if it cannot be used.
@@ -69,6 +62,15 @@ export function convertKeys(
   }
   const keyBase64 = key && convertKey(settings, key, MAX_KEY_SIZE);
   if (key && !keyBase64) return null;
+  const written = (mac: string | null, hmac: DigestType | "none") => ({
+    mark: mac ? `hmac ${mac}` : gpg ? null : `key ${keyBase64}`,
+    entries: [
+      ...gpg ? [] : [`key_base64: "${keyBase64}"`],
+      ...mac ? [`hmac_key_base64: "${mac}"`] : [],
+      `hmac: ${hmac}`,
+      gpg ? `gpg: ${gpg}` : `mode: ${mode}`,
+    ],
+  });
   const macKey = keyOf("HMAC_KEY");
   if (!macKey) {
     const use = settings.get("USE_HMAC");
@@ -83,7 +85,7 @@ export function convertKeys(
       "has no HMAC key: a recorded packet can be changed; " +
         "give it one on both sides",
     );
-    return { keyBase64, gpg, hmacKeyBase64: null, hmac: "none", mode };
+    return written(null, "none");
   }
   const hmacKeyBase64 = convertKey(settings, macKey, MAX_HMAC_KEY_SIZE);
   if (!hmacKeyBase64) return null;
@@ -93,10 +95,9 @@ export function convertKeys(
   }
   const type = settings.get("HMAC_DIGEST_TYPE");
   const hmac = digestOf(type);
-  if (!hmac) {
-    return settings.warn(type, `"${type!.value}" is not known, left out`);
-  }
-  return { keyBase64, gpg, hmacKeyBase64, hmac, mode };
+  return hmac
+    ? written(hmacKeyBase64, hmac)
+    : settings.warn(type, `"${type!.value}" is not known, left out`);
 }
 
 /** The digest that a setting names, sha256 without one; undefined where it is not known. */
@@ -105,24 +106,14 @@ export function digestOf(type: Directive | undefined): DigestType | undefined {
   return DIGEST_TYPES.find((known) => known === name);
 }
 
-/** Writes keys as one line of YAML, with more entries after them. */
-export function formatKeys(keys: ConvertedKeys, more = ""): string {
-  const mac = keys.hmacKeyBase64 === null
-    ? ""
-    : `hmac_key_base64: "${keys.hmacKeyBase64}", `;
-  return keys.gpg
-    ? `fwknop: { ${mac}hmac: ${keys.hmac}, gpg: ${keys.gpg}${more} }`
-    : `fwknop: { key_base64: "${keys.keyBase64}", ${mac}` +
-      `hmac: ${keys.hmac}, mode: ${keys.mode}${more} }`;
-}
-
 function convertKey(
   settings: Settings,
   key: Directive,
   longest: number,
 ): string | null {
   const { keyword, value } = key;
-  if (value.toUpperCase() === PLACEHOLDER) {
+  // So it stands in files that were never filled in.
+  if (value.toUpperCase() === "__CHANGEME__") {
     return settings.warn(key, "is not filled in, left out");
   }
   const bytes = keyword.endsWith("_BASE64")
@@ -132,12 +123,6 @@ function convertKey(
     ? bytes.toBase64()
     : settings.warn(key, `not a key of 1 to ${longest} bytes, left out`);
 }
-
-/** Where root's keyring is, which fwknopd takes by default. */
-const SERVER_HOME = "/root/.gnupg";
-
-/** Default keyring of fwknop's client; gpg itself expands the tilde. */
-const CLIENT_HOME = "~/.gnupg";
 
 const ALWAYS_SIGNED = "a good signature is always wanted here";
 
@@ -185,13 +170,13 @@ export function convertServerGpg(
         "in GPG_FINGERPRINT_ID",
     );
   }
-  const ids = settings.get("GPG_REMOTE_ID");
-  if (ids) {
-    const words = "not converted: GPG_FINGERPRINT_ID alone tells who may sign";
-    settings.warn(ids, words);
-  }
+  settings.note(
+    "GPG_REMOTE_ID",
+    "not converted: GPG_FINGERPRINT_ID alone tells who may sign",
+  );
+  // Root's keyring is the one that fwknopd takes by default.
   const home = settings.get("GPG_HOME_DIR")?.value ?? defaultHome ??
-    SERVER_HOME;
+    "/root/.gnupg";
   const list = signers.map((id) => formatJson(id)).join(", ");
   return `{ home: ${formatJson(home)}, recipient: ` +
     `${formatJson(recipient.value)}, signers: [${list}] }`;
@@ -207,7 +192,8 @@ export function convertClientGpg(settings: Settings): string | null {
     const names = missing.join(" and ");
     return settings.warn(use, `not converted without ${names}`);
   }
-  const home = settings.get("GPG_HOMEDIR")?.value ?? CLIENT_HOME;
+  // The client's default; gpg itself expands the tilde.
+  const home = settings.get("GPG_HOMEDIR")?.value ?? "~/.gnupg";
   const recipient = settings.get("GPG_RECIPIENT")!.value;
   const signer = settings.get("GPG_SIGNER")!.value;
   return `{ home: ${formatJson(home)}, recipient: ${formatJson(recipient)}, ` +

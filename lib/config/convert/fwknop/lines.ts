@@ -84,6 +84,12 @@ export class Settings {
     return null;
   }
 
+  /** Warns about a keyword if it is set. */
+  note(keyword: string, words: string): void {
+    const directive = this.get(keyword);
+    if (directive) this.warn(directive, words);
+  }
+
   /** Names each keyword that nothing of ours stands for, and that `isIdle` does not let pass. */
   nameTheRest(
     converted: ReadonlySet<string>,
@@ -168,7 +174,10 @@ export function readStanzas(
         warn(warnings, directive, "too deep, left out");
         continue;
       }
-      const names = keyword === "%include" ? [value] : folder(value, includes);
+      const names = keyword === "%include"
+        ? [value]
+        : includes.list(value)?.filter((file) => file.endsWith(".conf"))
+          .toSorted().map((file) => `${value.replace(/\/$/, "")}/${file}`);
       if (!names) cannotRead(value);
       for (const next of filesOf(names ?? [])) {
         readStanzas(next, includes, warnings, stanzas, depth + 1);
@@ -176,28 +185,22 @@ export function readStanzas(
     } else if (stanza === null) {
       warn(warnings, directive, "is before any SOURCE, left out");
     } else if (keyword === "%include_keys") {
-      for (const next of filesOf([value])) {
-        stanza.push(...readKeyFile(next, warnings));
-      }
+      // A key file may belong to a user: fwknopd takes nothing but keys from it.
+      const words = "not a key: left out of a key file, as by fwknopd";
+      const found = filesOf([value]).flatMap((next) =>
+        readDirectives(next, warnings, true)
+      );
+      stanza.push(
+        ...found.filter((directive) =>
+          KEY_FILE_KEYWORDS.has(directive.keyword) ||
+          warn(warnings, directive, words)
+        ),
+      );
     } else {
       stanza.push(directive);
     }
   }
   return stanzas;
-}
-
-function folder(name: string, { list }: Includes): string[] | undefined {
-  return list(name)?.filter((file) => file.endsWith(".conf")).toSorted()
-    .map((file) => `${name.replace(/\/$/, "")}/${file}`);
-}
-
-/** A key file may belong to a user: fwknopd takes nothing but keys from it. */
-function readKeyFile(file: SourceFile, warnings: string[]): Directive[] {
-  const words = "not a key: left out of a key file, as by fwknopd";
-  return readDirectives(file, warnings, true).filter((directive) =>
-    KEY_FILE_KEYWORDS.has(directive.keyword) ||
-    warn(warnings, directive, words)
-  );
 }
 
 /** Keywords of a stanza that a key file may have. */

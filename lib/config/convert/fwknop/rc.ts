@@ -14,7 +14,6 @@ import {
   convertClientGpg,
   convertKeys,
   digestOf,
-  formatKeys,
   KEY_KEYWORDS,
 } from "./keys.ts";
 import {
@@ -33,8 +32,6 @@ import {
 
 /** The stanza that all others inherit. */
 const DEFAULT = "default";
-const DEFAULT_PORT = 62201;
-const ANY_ADDRESS = "0.0.0.0";
 /** Page that fwknop asks for its own address without RESOLVE_URL. */
 const DEFAULT_URL = "https://www.cipherdyne.org/cgi-bin/myip";
 /** The longest that fwknop asks for, seconds. */
@@ -43,12 +40,6 @@ const MAX_TIMEOUT = 65536;
 const MAX_PORTS = 15;
 /** The name that packets bear where a profile names no user. */
 const USER = "knock";
-
-/** A stanza: its name, as it was first written, and what it sets. */
-interface RcStanza {
-  readonly name: string;
-  readonly values: Settings["values"];
-}
 
 /** Converts the stanzas of .fwknoprc; each is an entry of profiles.yaml. */
 export function convertRc(file: SourceFile, warnings: string[]): string[] {
@@ -104,10 +95,8 @@ function isResolve(directive: Directive | undefined): boolean {
   return directive?.value.toLowerCase() === "resolve";
 }
 
-function readStanzas(
-  file: SourceFile,
-  warnings: string[],
-): Map<string, RcStanza> {
+/** Each stanza with its name, as it was first written, and what it sets. */
+function readStanzas(file: SourceFile, warnings: string[]) {
   const lines = new Map<string, { name: string; own: Directive[] }>();
   let current: Directive[] | null = null;
   // Sections keep their place by being lines with a keyword of their own.
@@ -153,20 +142,21 @@ function convertStanza(settings: Settings): string[] | null {
   settings.nameTheRest(CONVERTED, NOTES, isIdle);
   const keys = convertKeys(settings, convertClientGpg(settings), true);
   if (!keys) return null;
-  const port = convertPort(settings, "SPA_SERVER_PORT") ?? DEFAULT_PORT;
+  const port = convertPort(settings, "SPA_SERVER_PORT") ?? 62201;
   const host = server.value.replace(/^\[(.*)\]$/, "$1");
   const at = formatEndpoint({ host, port });
   if (!parseEndpoint(at)) return settings.warn(server, "is no host, left out");
   const { open, nat } = convertAccess(settings, host);
   const user = settings.get("SPOOF_USER");
-  const more = [
+  const entries = [
+    ...keys.entries,
     ...user ? [`user: ${formatJson(user.value)}`] : [],
     ...convertDigest(settings),
     ...nat,
-  ].map((entry) => `, ${entry}`).join("");
+  ];
   return [
     `server: ${formatJson(at)}`,
-    formatKeys(keys, more),
+    `fwknop: { ${entries.join(", ")} }`,
     ...open.length > 0
       ? [`open: [${open.map(formatPortRange).join(", ")}]`]
       : [],
@@ -272,7 +262,7 @@ function convertFrom(settings: Settings): string[] {
     return ["from: source"];
   }
   const value = allow.value.toLowerCase();
-  if (value === "source" || value === ANY_ADDRESS) return ["from: source"];
+  if (value === "source" || value === "0.0.0.0") return ["from: source"];
   const address = parseAddress(allow.value);
   if (address) return [`from: ${formatJson(address)}`];
   settings.warn(allow, `is no address, "source" is put in`);
