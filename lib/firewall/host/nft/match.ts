@@ -29,33 +29,22 @@ export function compare(
 ): Match {
   // A packet without such a header meets no condition about it.
   if (isAbsent(left, probe)) return "no";
-  switch (op) {
-    case "==":
-    case "in":
-      return is(left, right, probe, named);
-    case "!=":
-      return not(is(left, right, probe, named));
-    case "<":
-    case ">":
-    case "<=":
-    case ">=": {
-      const value = valueOf(left, probe);
-      if (typeof value !== "number" || typeof right !== "number") {
-        return "maybe";
-      }
-      return sure(ORDER[op as keyof typeof ORDER](value, right));
-    }
-    default:
-      return "maybe";
+  if (op === "==" || op === "in") return is(left, right, probe, named);
+  if (op === "!=") return not(is(left, right, probe, named));
+  const order = ORDERS.get(op);
+  const value = valueOf(left, probe);
+  if (!order || typeof value !== "number" || typeof right !== "number") {
+    return "maybe";
   }
+  return sure(order(value, right));
 }
 
-const ORDER = {
-  "<": (a: number, b: number) => a < b,
-  ">": (a: number, b: number) => a > b,
-  "<=": (a: number, b: number) => a <= b,
-  ">=": (a: number, b: number) => a >= b,
-} as const;
+const ORDERS: ReadonlyMap<string, (a: number, b: number) => boolean> = new Map([
+  ["<", (a, b) => a < b],
+  [">", (a, b) => a > b],
+  ["<=", (a, b) => a <= b],
+  [">=", (a, b) => a >= b],
+]);
 
 /** Matches the left side of a condition against a value, or one of a set. */
 export function is(left: Json, right: Json, probe: Probe, named: Named): Match {

@@ -166,13 +166,14 @@ function wasForwarded(
 export function protocolsOf(
   ports: readonly PortRange[],
 ): [protocol: Protocol, texts: string[]][] {
-  return (["tcp", "udp"] as const).map(
-    (protocol): [Protocol, string[]] => [
-      protocol,
-      mergePorts(ports).filter((range) => range.protocol === protocol)
-        .map((range) => portText(range)),
-    ],
-  ).filter(([, texts]) => texts.length > 0);
+  return (["tcp", "udp"] as const).flatMap(
+    (protocol): [Protocol, string[]][] => {
+      const texts = mergePorts(ports)
+        .filter((range) => range.protocol === protocol)
+        .map((range) => portText(range));
+      return texts.length > 0 ? [[protocol, texts]] : [];
+    },
+  );
 }
 
 /** Linux' switches of forwarding. */

@@ -132,15 +132,14 @@ function knockTests(
   tags: readonly Uint8Array[],
   not: "" | "!= " = "",
 ): string {
-  return `@th,64,64 ${not}{ ${[...new Set(tags.map(tagText))].join(", ")} }`;
+  return `@th,64,64 ${not}${tagSet(tags)}`;
 }
 
 /** A browser's check, as conditions: STUN type, cookie, USERNAME, and what it begins with. */
 function webTest(webTags: readonly Uint8Array[]): string[] {
-  const web = [...new Set(webTags.map(tagText))];
-  return web.length === 0 ? [] : [
+  return webTags.length === 0 ? [] : [
     "@th,64,16 0x0001 @th,96,32 0x2112a442 @th,224,16 0x0006 " +
-    `@th,256,64 { ${web.join(", ")} }`,
+    `@th,256,64 ${tagSet(webTags)}`,
   ];
 }
 
@@ -158,8 +157,9 @@ export function readCounters(
   return found;
 }
 
-function tagText(tag: Uint8Array): string {
-  return `0x${tag.toHex()}`;
+function tagSet(tags: readonly Uint8Array[]): string {
+  const texts = new Set(tags.map((tag) => `0x${tag.toHex()}`));
+  return `{ ${[...texts].join(", ")} }`;
 }
 
 /** Rules that pass all but UDP to these ports. */

@@ -167,14 +167,12 @@ function guardChains(plan: Plan): ChainText[] {
     hook: null,
     rules: [
       // The rule that forwards it uses it up.
-      ...(forwarded.length > 0
-        ? eachSet(
-          own,
-          (kind, family) =>
-            `${toPorts(forwarded)} ${asked(own, kind, family)} accept`,
-          (kind) => kind === "once",
-        )
-        : []),
+      ...eachSet(
+        own,
+        (kind, family) =>
+          `${toPorts(forwarded)} ${asked(own, kind, family)} accept`,
+        (kind) => kind === "once" && forwarded.length > 0,
+      ),
       ...acceptRules(own),
       ...refusals(refuse),
     ],
