@@ -11,14 +11,13 @@ import {
 import { tagOf } from "../../lib/dialects/knock1/tag.ts";
 import {
   readWebPacket,
+  Repeats,
   WEB_SIZE,
-  type WebOpened,
   webOpener,
   webTagText,
 } from "../../lib/dialects/knock1/web/form.ts";
 import type { Answer, Dialect, Scene } from "../../lib/dialects/dialect.ts";
 import { knock1Dialect } from "../../lib/dialects/knock1/open.ts";
-import { Repeats } from "../../lib/dialects/knock1/web/open.ts";
 import {
   errorAnswer,
   successAnswer,
@@ -76,7 +75,7 @@ function keysOf(vector: Vector) {
   };
 }
 
-function why(opened: WebOpened): string {
+function why(opened: ReturnType<typeof open>): string {
   return opened.ok ? "ok" : opened.why;
 }
 
@@ -207,7 +206,7 @@ test("every bit flipped in the checked part of the datagram is refused by name",
   }
 });
 
-const refused: [string, () => WebOpened, string][] = [
+const refused: [string, () => ReturnType<typeof open>, string][] = [
   [
     "a client that is not enrolled for browsers",
     () => openerOf(first, false)(datagram, scene),

@@ -4,6 +4,7 @@ import { formatBase64url, parseBase64 } from "../../values/bytes.ts";
 import { object, required, text } from "../../values/schema.ts";
 import { KEY_SIZE, publicKeyOf } from "../crypto/curve25519.ts";
 import type { ClientPart, KeyWorld } from "../dialect.ts";
+import type { Knock1Keys } from "./seal.ts";
 
 /** A client's public key and the psk shared with it, 32 bytes each. */
 export interface KnockClientKeys {
@@ -27,14 +28,8 @@ export function drawKnockKeys(
   return { key, psk: world.random(KEY_SIZE), privateKey };
 }
 
-/** The keys of a profile, 32 bytes each. */
-export interface KnockKeys {
-  /** The server's public key. */
-  readonly server: Uint8Array;
-  /** The client's own private key. */
-  readonly key: Uint8Array;
-  readonly psk: Uint8Array;
-}
+/** The keys of a profile. */
+export type KnockKeys = Omit<Knock1Keys, "ephemeral">;
 
 const SECRET = { secret: true } as const;
 

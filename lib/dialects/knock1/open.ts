@@ -5,7 +5,7 @@
  */
 
 import { type KeyObject, timingSafeEqual } from "node:crypto";
-import { webSide } from "./web/open.ts";
+import { webSide } from "./web/form.ts";
 import { looksLikeCheck } from "./web/stun.ts";
 import {
   agree,

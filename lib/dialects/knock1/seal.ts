@@ -1,7 +1,6 @@
 /** Sealing in knock/1: the client's side, and the keys it takes. */
 
 import { concat } from "../../values/bytes.ts";
-import type { KnockKeys } from "./keys.ts";
 import type { Answer, Sealer } from "../dialect.ts";
 import { UsageError } from "../../values/errors.ts";
 import { importPublicKey, keyPairOf } from "../crypto/curve25519.ts";
@@ -13,7 +12,7 @@ import { macOf, REPLY_SIZE, tagOf, windowOf } from "./tag.ts";
 const EPHEMERAL_SIZE = 32;
 
 /** Seals knocks with a profile's keys. */
-export function knockSealer(keys: KnockKeys): Sealer {
+export function knockSealer(keys: Omit<Knock1Keys, "ephemeral">): Sealer {
   return {
     dialect: "knock",
     answers: true,

@@ -49,8 +49,8 @@ export const MIN_PACKET_SIZE = 528;
 /** The UDP port that OpenSPA's clients knock at. */
 export const OPENSPA_PORT = 22211;
 
-const VERSION = 2;
-const SUITE = 1;
+/** The one version and suite that are spoken here. */
+const OURS = { version: 2, suite: 1 } as const;
 /** The first byte of a request of version 2. */
 const REQUEST_CONTROL = 0x20;
 
@@ -91,7 +91,7 @@ export function openspaDialect(
     const { nowMs, seen, mayCost } = scene;
     if (!fits(bytes)) return refuse("length");
     const header = readHeader(bytes)!;
-    if (bytes[0] !== REQUEST_CONTROL || header.suite !== SUITE) {
+    if (bytes[0] !== REQUEST_CONTROL || header.suite !== OURS.suite) {
       return refuse("version");
     }
     if (isProof && !isProof(header.adkProof, nowMs)) {
@@ -154,10 +154,9 @@ export function sealOpenspa(
 ): Sealed {
   const [transaction] = sha256(keys.random);
   const header = writeHeader({
+    ...OURS,
     type: "request",
-    version: VERSION,
     transaction: transaction!,
-    suite: SUITE,
     adkProof: keys.adk_secret ? adkProof(keys.adk_secret, nowMs) : 0,
   });
   const asked = { ...request, timestampMs: nowMs, uuid: keys.uuid };
@@ -192,13 +191,8 @@ function sealReply(
   receiver: KeyObject,
   random: Uint8Array,
 ): Uint8Array {
-  const header = writeHeader({
-    type: "response",
-    version: VERSION,
-    transaction,
-    suite: SUITE,
-    adkProof: 0,
-  });
+  const type = "response";
+  const header = writeHeader({ ...OURS, type, transaction, adkProof: 0 });
   const packet = encodeResponse({ ports, target, seconds });
   return sealEnvelope(header, packet, sender, receiver, random);
 }
@@ -214,7 +208,7 @@ function openReply(
     return null;
   }
   const { version, suite } = header;
-  if (version !== VERSION || suite !== SUITE) return null;
+  if (version !== OURS.version || suite !== OURS.suite) return null;
   if (header.transaction !== transaction) return null;
   const letter = openEnvelope(bytes, new SessionOpener(keys.key));
   if (typeof letter === "string" || !isSigned(letter, keys.server)) return null;

@@ -1,20 +1,17 @@
 /**
  * The web form of knock/1, the server's side: 186 bytes in base64 as the ufrag
  * of a browser's connectivity check, and the password that both ends derive
- * from the handshake. docs/protocol.md §10. The time is an argument.
+ * from the handshake. Opens checks, answers them, and answers those that a
+ * browser repeats. docs/protocol.md §10. The time is an argument.
  * @module
  */
 
 import { timingSafeEqual } from "node:crypto";
+import type { Endpoint } from "../../../values/address.ts";
 import { concat, formatBareBase64 } from "../../../values/bytes.ts";
 import { KEY_SIZE, type KeyPair } from "../../crypto/curve25519.ts";
 import { hmac } from "../../crypto/hash.ts";
-import {
-  refuse,
-  type Refused,
-  type Request,
-  type Scene,
-} from "../../dialect.ts";
+import { type Opened, refuse, type Scene } from "../../dialect.ts";
 import {
   beginHandshake,
   type HandshakeState,
@@ -23,7 +20,13 @@ import {
 } from "../noise.ts";
 import { decodeKnock } from "../payload.ts";
 import { currentTags, MAC_SIZE, macOf } from "../tag.ts";
-import { type Check, holds, readCheck } from "./stun.ts";
+import {
+  type Check,
+  errorAnswer,
+  holds,
+  readCheck,
+  successAnswer,
+} from "./stun.ts";
 
 /** Bytes of every knock in the web form: 62 times 3, so that base64 needs no padding. */
 export const WEB_SIZE = 186;
@@ -31,6 +34,11 @@ export const WEB_SIZE = 186;
 const WEB_PAYLOAD_SIZE = 68;
 /** Bytes of its tag: the first of the minute's tag of knock/1. */
 export const WEB_TAG_SIZE = 6;
+
+/** Longest time that a check is answered again, milliseconds. */
+const KEPT_MS = 10_000;
+/** Most knocks whose checks are answered again; beyond them the oldest goes. */
+const MAX_KEPT = 1024;
 
 export const WEB_MAC_AT = WEB_SIZE - MAC_SIZE;
 const PROLOGUE = new TextEncoder().encode("knock/1 web");
@@ -63,32 +71,22 @@ export function webTagText(tag: Uint8Array): string {
   return tag.subarray(0, WEB_TAG_SIZE).toBase64();
 }
 
-/** The outcome of opening: a request and the password of its answers, or a refusal. */
-export type WebOpened =
-  | {
-    readonly ok: true;
-    readonly request: Request;
-    /** The password of its checks and answers, 43 characters. */
-    readonly password: string;
-    /** The check's transaction id, 12 bytes. */
-    readonly transaction: Uint8Array;
-  }
-  | Refused;
-
 /** A client that may knock from a browser, as the responder of Noise sees it. */
 export interface WebInitiator extends Initiator {
   readonly name: string;
 }
 
 /**
- * Makes the server's side for its own key pair. `find` looks up a client that
- * may knock from a browser by its public key, 32 bytes; null for all others.
+ * Makes the opener of first checks: a request, the password of its checks and
+ * answers, 43 characters, and the check's transaction id, 12 bytes. `find`
+ * looks up a client that may knock from a browser by its public key, 32 bytes;
+ * null for all others.
  */
 export function webOpener(
   own: KeyPair,
   maxSkewMs: number,
   find: (publicKey: Uint8Array) => WebInitiator | null,
-): (datagram: Uint8Array, scene: Scene) => WebOpened {
+) {
   const mac = webMacOf(own.publicKey);
   const findTag = currentTags(
     own.publicKey,
@@ -96,7 +94,7 @@ export function webOpener(
     (tag) => beginWeb(tag.subarray(0, WEB_TAG_SIZE), own.publicKey),
     WEB_TAG_SIZE,
   );
-  return (datagram, scene) => {
+  return (datagram: Uint8Array, scene: Scene) => {
     const read = readWebPacket(datagram);
     if (!read) return refuse("form");
     const { packet, check } = read;
@@ -126,7 +124,7 @@ export function webOpener(
     if (!knock?.wantsReply) return refuse("payload", client);
     const request = { dialect: "knock", client, ...knock, identity } as const;
     const { transaction } = check;
-    return { ok: true, request, password, transaction };
+    return { ok: true, request, password, transaction } as const;
   };
 }
 
@@ -143,4 +141,91 @@ export function webMacOf(
   serverPublic: Uint8Array,
 ): (covered: Uint8Array) => Uint8Array {
   return macOf(serverPublic, MAC_LABEL);
+}
+
+/** Makes the server's side: a {@linkcode webOpener}, and the answers to checks and their repeats. */
+export function webSide(
+  own: KeyPair,
+  maxSkewMs: number,
+  find: (publicKey: Uint8Array) => WebInitiator | null,
+): (datagram: Uint8Array, scene: Scene) => Opened {
+  const open = webOpener(own, maxSkewMs, find);
+  const repeats = new Repeats();
+  return (datagram, scene) => {
+    const { source } = scene;
+    const answer = source && repeats.find(datagram, source, scene.nowMs);
+    if (answer) return { ok: false, why: "replay", answer };
+    const opened = open(datagram, scene);
+    if (!opened.ok) return opened;
+    const { request, password, transaction } = opened;
+    return {
+      ok: true,
+      request,
+      seal({ status, timeMs }) {
+        if (!source) return new Uint8Array();
+        const done = status === "done";
+        const kept = { source, password, done, untilMs: timeMs + KEPT_MS };
+        repeats.keep(request.identity, kept);
+        return writeAnswer(transaction, kept);
+      },
+    };
+  };
+}
+
+/** A knock whose checks are answered again. */
+interface Kept {
+  /** The address and the port that it came from. */
+  readonly source: Endpoint;
+  readonly password: string;
+  /** False: refused by policy, or failed. */
+  readonly done: boolean;
+  /** Unix milliseconds. */
+  readonly untilMs: number;
+}
+
+/** Answers for repeated checks, in bounded memory and without Noise. */
+export class Repeats {
+  readonly #kept = new Map<string, Kept>();
+
+  /** Keeps a knock that was answered, by its identity. */
+  keep(identity: Uint8Array, kept: Kept): void {
+    if (this.#kept.size >= MAX_KEPT) {
+      this.#kept.delete(this.#kept.keys().next().value!);
+    }
+    this.#kept.set(identity.toHex(), kept);
+  }
+
+  /**
+   * The answer to a check that repeats a kept knock: from the same address and
+   * port, with good integrity, in time. Null for every other datagram.
+   */
+  find(
+    datagram: Uint8Array,
+    source: Endpoint,
+    nowMs: number,
+  ): Uint8Array<ArrayBuffer> | null {
+    if (this.#kept.size === 0) return null;
+    const read = readWebPacket(datagram);
+    if (!read) return null;
+    const key = webIdentity(read).toHex();
+    const kept = this.#kept.get(key);
+    if (!kept) return null;
+    if (nowMs > kept.untilMs) {
+      this.#kept.delete(key);
+      return null;
+    }
+    const { host, port } = kept.source;
+    if (host !== source.host || port !== source.port) return null;
+    if (!holds(datagram, read.check, kept.password)) return null;
+    return writeAnswer(read.check.transaction, kept);
+  }
+}
+
+function writeAnswer(
+  transaction: Uint8Array,
+  { source, password, done }: Kept,
+): Uint8Array<ArrayBuffer> {
+  return done
+    ? successAnswer(transaction, source, password)
+    : errorAnswer(transaction, password);
 }
