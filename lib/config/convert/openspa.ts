@@ -27,8 +27,6 @@ import { goSeconds } from "./openme/read.ts";
 const KEY_FILE = "openspa.pem";
 /** The longest duration of OpenSPA, in seconds: 24 bits. */
 const MAX_DURATION = 0xff_ffff;
-/** Duration that its authorization "none" gives, in seconds. */
-const NONE_DURATION = 3;
 
 interface Enrolled {
   readonly uuid: string;
@@ -75,16 +73,29 @@ export function convertOpenspa(
     if (!host || !port || adkSecret === undefined) return undefined;
     if (!decided || !privateKey || !clients) return undefined;
     warn(server, clients, decided.any, warnings);
-    const listen = host === "::" ? `${port}` : formatEndpoint({ host, port });
-    const files = new Map([[KEY_FILE, privateKey]]);
-    for (const { uuid, key } of clients) files.set(keyFileOf(uuid), key);
-    const written = write(
-      listen.includes(":") ? formatJson(listen) : listen,
-      adkSecret,
-      decided,
-      port,
-      clients,
-    );
+    const files = new Map([
+      [KEY_FILE, privateKey],
+      ...clients.map(({ uuid, key }) => [keyFileOf(uuid), key] as const),
+    ]);
+    const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
+    const written = formatServer({
+      head:
+        `# Converted from OpenSPA's configuration; "knock check" validates it.`,
+      listen: host === "::"
+        ? `${port}`
+        : formatJson(formatEndpoint({ host, port })),
+      settings: [`openspa: { key: ${KEY_FILE}${adk} }`],
+      firewall: "backend: iptables\nmode: accept",
+      services: decided.any ? [everyPort(port)] : [],
+      seconds: decided.seconds,
+      clients: clients.map(({ uuid }) =>
+        `${scalar(uuid)}:
+  openspa: { uuid: "${uuid}", key: ${keyFileOf(uuid)} }
+  open: ${decided.any ? "[tcp/1-65535, udp/1-65535]" : "[]"}
+  any_address: true
+`
+      ),
+    });
     return { text: written, warnings, files };
   });
 }
@@ -151,7 +162,8 @@ function readAuthorization(
       );
       return { seconds: 30, any: false };
     case "none":
-      return { seconds: NONE_DURATION, any: true };
+      // The seconds that OpenSPA gave then.
+      return { seconds: 3, any: true };
     default:
       return undefined;
   }
@@ -164,15 +176,12 @@ function readServerKey(
 ): string | undefined {
   const path = server.value("privateKeyPath", "a file", (text) => text);
   if (path === undefined) return undefined;
-  const key = firstOf(path, file, read);
-  if (key !== null && parseRsaPrivateKey(key)) return `${key.trim()}\n`;
-  server.wrong(
-    "privateKeyPath",
-    key === null
-      ? `${formatJson(path)} cannot be read`
-      : `${formatJson(path)} must hold a private key in PEM, of RSA with ` +
-        `2048 to 4096 bits`,
-  );
+  const [, key] = firstOf(placesOf(path, file), read) ?? [];
+  if (key !== undefined && parseRsaPrivateKey(key)) return `${key.trim()}\n`;
+  const why = key === undefined
+    ? "cannot be read"
+    : "must hold a private key in PEM, of RSA with 2048 to 4096 bits";
+  server.wrong("privateKeyPath", `${formatJson(path)} ${why}`);
   return undefined;
 }
 
@@ -187,9 +196,7 @@ function readClients(
   const path = folder ??
     client.value("publicKeyLookupDir", "a folder", (text) => text);
   if (path === undefined) return undefined;
-  const found = folder === null
-    ? firstOf(path, file, (at) => pair(at, list(at)))
-    : pair(folder, list(folder));
+  const found = firstOf(folder === null ? placesOf(path, file) : [path], list);
   if (!found) {
     client.wrong(
       "publicKeyLookupDir",
@@ -197,14 +204,17 @@ function readClients(
     );
     return undefined;
   }
-  const [place, names] = found;
+  const [at, names] = found;
+  const place = at.replace(/\/+$/, "");
+  const leaveOut = (name: string, why: string) =>
+    void warnings.push(`${place}/${name} is left out: ${why}`);
   const clients = new Map<string, Enrolled | null>();
   for (const name of [...names].sort()) {
     const uuid = FILE_NAME.exec(name)?.[1];
     if (uuid === undefined || clients.has(uuid)) {
-      warnings.push(
-        `${place}/${name} is left out: OpenSPA looks for UUID or UUID.EXT, ` +
-          `lowercase, and takes the first`,
+      leaveOut(
+        name,
+        "OpenSPA looks for UUID or UUID.EXT, lowercase, and takes the first",
       );
       continue;
     }
@@ -212,9 +222,9 @@ function readClients(
     const good = key !== null && parseRsaPublicKey(key);
     clients.set(uuid, good ? { uuid, key: `${key.trim()}\n` } : null);
     if (!good) {
-      warnings.push(
-        `${place}/${name} is left out: it holds no public key in PEM, of RSA ` +
-          `with 2048 to 4096 bits`,
+      leaveOut(
+        name,
+        "it holds no public key in PEM, of RSA with 2048 to 4096 bits",
       );
     }
   }
@@ -257,32 +267,6 @@ function warn(
   }
 }
 
-function write(
-  listen: string,
-  adkSecret: string | null,
-  { seconds, any }: Decided,
-  port: number,
-  clients: readonly Enrolled[],
-): string {
-  const adk = adkSecret === null ? "" : `, adk_secret: "${adkSecret}"`;
-  return formatServer({
-    head:
-      `# Converted from OpenSPA's configuration; "knock check" validates it.`,
-    listen,
-    settings: [`openspa: { key: ${KEY_FILE}${adk} }`],
-    firewall: "backend: iptables\nmode: accept",
-    services: any ? [everyPort(port)] : [],
-    seconds,
-    clients: clients.map(({ uuid }) =>
-      `${scalar(uuid)}:
-  openspa: { uuid: "${uuid}", key: ${keyFileOf(uuid)} }
-  open: ${any ? "[tcp/1-65535, udp/1-65535]" : "[]"}
-  any_address: true
-`
-    ),
-  });
-}
-
 /** A service of every port but the one of the knocks, which no service may have. */
 function everyPort(knock: number): string {
   const udp = withoutPorts(
@@ -297,23 +281,23 @@ function keyFileOf(uuid: string): string {
   return `openspa/${uuid}.pem`;
 }
 
-/** Reads the first file that is there: at its own path, or beside the configuration under its last name. */
+/** The first of some paths at which something is, with that; null if there is none. */
 function firstOf<T>(
-  path: string,
-  file: string,
+  paths: readonly string[],
   look: (path: string) => T | null,
-): T | null {
-  const beside = file.replace(/[^/]*$/, "");
-  const last = path.replace(/\/+$/, "").replace(/^.*\//, "");
-  for (const at of [path, `${beside}${path}`, `${beside}${last}`]) {
-    const found = look(at);
-    if (found !== null) return found;
+): [path: string, found: T] | null {
+  for (const path of paths) {
+    const found = look(path);
+    if (found !== null) return [path, found];
   }
   return null;
 }
 
-function pair<T>(path: string, found: T | null): [string, T] | null {
-  return found === null ? null : [path.replace(/\/+$/, ""), found];
+/** A path of the configuration as it stands, and beside the configuration, at last under its last name. */
+function placesOf(path: string, file: string): string[] {
+  const beside = file.replace(/[^/]*$/, "");
+  const last = path.replace(/\/+$/, "").replace(/^.*\//, "");
+  return [path, `${beside}${path}`, `${beside}${last}`];
 }
 
 const FILE_NAME =

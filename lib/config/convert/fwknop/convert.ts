@@ -12,11 +12,10 @@ import { convertDaemon, DAEMON_KEYWORD } from "./daemon.ts";
 import { readDirectives, readStanzas, type SourceFile } from "./lines.ts";
 import { convertRc } from "./rc.ts";
 
-/** Which of fwknop's files one is. */
-type FwknopFile = "access" | "daemon" | "rc";
-
 /** Tells by its content which of fwknop's files one is; null if it is none. */
-export function fwknopFileOf({ text }: SourceFile): FwknopFile | null {
+export function fwknopFileOf(
+  { text }: SourceFile,
+): "access" | "daemon" | "rc" | null {
   if (/^[ \t]*\[[^\]\n]+\]/m.test(text)) return "rc";
   if (/^\s*(SOURCE:?\s|%include)/m.test(text)) return "access";
   // As it is delivered, fwknopd.conf is comments alone.
@@ -35,16 +34,15 @@ export function convertFwknop(
   files: readonly SourceFile[],
   includes: Includes,
 ): Converted {
-  const kinds = files.map((file) => ({ file, kind: fwknopFileOf(file) }));
-  const of = (wanted: FwknopFile) =>
-    kinds.filter(({ kind }) => kind === wanted).map(({ file }) => file);
-  const stranger = kinds.find(({ kind }) => kind === null);
-  if (stranger) {
+  const { access = [], daemon = [], rc = [], none = [] } = Object.groupBy(
+    files,
+    (file) => fwknopFileOf(file) ?? "none",
+  );
+  if (none[0]) {
     throw new UsageError(
-      `${stranger.file.name} is no access.conf, fwknopd.conf or .fwknoprc`,
+      `${none[0].name} is no access.conf, fwknopd.conf or .fwknoprc`,
     );
   }
-  const rc = of("rc");
   if (rc.length > 0 && rc.length < files.length) {
     throw new UsageError(
       "these are files of a server and of a client",
@@ -53,7 +51,7 @@ export function convertFwknop(
   }
   return rc.length > 0
     ? convertClient(rc)
-    : convertServer(of("access"), of("daemon"), includes);
+    : convertServer(access, daemon, includes);
 }
 
 function convertClient(files: readonly SourceFile[]): Converted {

@@ -32,8 +32,6 @@ import {
 
 /** The stanza that all others inherit. */
 const DEFAULT = "default";
-/** Page that fwknop asks for its own address without RESOLVE_URL. */
-const DEFAULT_URL = "https://www.cipherdyne.org/cgi-bin/myip";
 /** The longest that fwknop asks for, seconds. */
 const MAX_TIMEOUT = 65536;
 /** The most ports of a profile. */
@@ -243,8 +241,7 @@ function convertTimeout(settings: Settings): string[] {
   const seconds = leadingNumber(timeout?.value ?? "0");
   if (seconds === 0) return [];
   if (seconds > 0 && seconds <= MAX_TIMEOUT) return [`for: ${seconds}s`];
-  settings.warn(timeout, `is not 0 to ${MAX_TIMEOUT}, left out`);
-  return [];
+  return settings.warn(timeout, `is not 0 to ${MAX_TIMEOUT}, left out`) ?? [];
 }
 
 /** Converts the address to open for, and the page that looks it up. */
@@ -271,24 +268,19 @@ function convertFrom(settings: Settings): string[] {
 
 function convertUrl(settings: Settings, asks: Directive): string[] {
   const url = settings.get("RESOLVE_URL");
-  const only = settings.get("RESOLVE_HTTP_ONLY");
   const put = `"resolve: { https: URL }" in profiles.yaml names a page`;
   if (!url) {
-    const page = isOn(only) ? "a page by HTTP" : DEFAULT_URL;
-    settings.warn(
-      asks,
-      `fwknop asks ${page}, and nobody is put in here: ${put}`,
-    );
-    return [];
+    const page = isOn(settings.get("RESOLVE_HTTP_ONLY"))
+      ? "a page by HTTP"
+      : "https://www.cipherdyne.org/cgi-bin/myip";
+    const words = `fwknop asks ${page}, and nobody is put in here: ${put}`;
+    return settings.warn(asks, words) ?? [];
   }
   if (/^https:\/\/[^\s/]/.test(url.value) && URL.canParse(url.value)) {
     return [`resolve: { https: ${formatJson(url.value)} }`];
   }
-  settings.warn(
-    url,
-    `not converted: no page but one of https:// is asked: ${put}`,
-  );
-  return [];
+  const words = `not converted: no page but one of https:// is asked: ${put}`;
+  return settings.warn(url, words) ?? [];
 }
 
 function convertTransport(settings: Settings): string[] {

@@ -59,12 +59,16 @@ export function effectOf(door: KnockdDoor): Effect {
   // The commands for IPv6 must do the same, or they are not carried over.
   const opening6 = start6.opening;
   if (
-    !opening6 || !sameOpening(opening, opening6) || start.rest !== start6.rest
+    !opening6 || opening.action !== opening6.action ||
+    opening.tool !== opening6.tool || opening.seconds !== opening6.seconds ||
+    !samePorts(opening, opening6) || start.rest !== start6.rest
   ) {
     return asCommands("stays a command: another one runs for IPv6");
   }
   const variant = opening.variant ?? opening6.variant;
-  if (!opening.families.includes(4) && !opening6.families.includes(6)) {
+  const ipv4 = opening.families.includes(4);
+  const ipv6 = opening6.families.includes(6);
+  if (!ipv4 && !ipv6) {
     return asCommands("stays a command: it opens for no address");
   }
   const notes = opening.action === "close" ? [] : [
@@ -82,7 +86,7 @@ export function effectOf(door: KnockdDoor): Effect {
   const lacksProtocol = opening.lacksProtocol || opening6.lacksProtocol;
   const common = {
     opening: { ...opening, lacksProtocol },
-    family: familyOf(opening, opening6),
+    family: ipv4 === ipv6 ? null : ipv4 ? 4 as const : 6 as const,
     run: start.rest,
   };
   if (!door.stop && !door.stop6) {
@@ -115,18 +119,6 @@ export function effectOf(door: KnockdDoor): Effect {
 const INEXACT =
   "deletes another rule than the one that opens: knockd left the port " +
   "open, here the grant ends";
-
-/** The only family that the commands could open for; null: both. */
-function familyOf(start: CommandOpening, start6: CommandOpening): 4 | 6 | null {
-  const ipv4 = start.families.includes(4);
-  const ipv6 = start6.families.includes(6);
-  return ipv4 === ipv6 ? null : ipv4 ? 4 : 6;
-}
-
-function sameOpening(a: CommandOpening, b: CommandOpening): boolean {
-  return a.action === b.action && a.tool === b.tool &&
-    a.seconds === b.seconds && samePorts(a, b);
-}
 
 function isExact(a: CommandOpening, b: CommandOpening): boolean {
   return a.specs.join() === b.specs.join();
@@ -223,9 +215,6 @@ export const OPEN_SECONDS = 8 * 3600;
 const AS_SERVER =
   "as the server's user (not root, in the packaged service), for 60s at most";
 
-/** Of knockd's timeout so much and less loses sequences, as it counts whole seconds. */
-const TINY_TIMEOUT = 1;
-
 /** Warnings about a door; `runs`: it runs programs of its own. */
 export function doorWarnings(
   entry: ConvertedEntry,
@@ -262,10 +251,12 @@ export function doorWarnings(
   }
   if (door.seqTimeout <= 0) {
     warn(`seq_timeout ${door.seqTimeout} never opened: it is 1s here`);
-  } else if (door.seqTimeout <= TINY_TIMEOUT) {
+  } else if (door.seqTimeout <= 1) {
+    // knockd counts whole seconds.
     warn("seq_timeout is very short: one slow packet breaks the sequence");
   }
-  if (door.tcpFlags.length === 0 && all.flat().some(isTcp)) {
+  const isTcp = all.flat().some(({ protocol }) => protocol === "tcp");
+  if (isTcp && door.tcpFlags.length === 0) {
     warn(
       "no tcpflags: knockd counted every TCP packet; here only the first " +
         "packet of a connection (syn) counts",
@@ -311,8 +302,4 @@ export function doorWarnings(
 /** knockd reads its times as unsigned numbers. */
 export function clampSeconds(seconds: number): number {
   return seconds < 0 ? OPEN_SECONDS : Math.max(1, seconds);
-}
-
-function isTcp({ protocol }: DoorPort): boolean {
-  return protocol === "tcp";
 }

@@ -51,6 +51,8 @@ interface Basics {
   readonly backend: string;
   /** True if openme closed the ports itself. */
   readonly drops: boolean;
+  /** True if openme let its knocks in. */
+  readonly opensKnock: boolean;
 }
 
 /** Converts a server configuration. Throws ConfigError with every mistake. */
@@ -82,53 +84,44 @@ export function convertOpenme(text: string, file: string): Converted {
     const enrolled = readClients(root, groups, warnings);
     const clients = withoutTwins(enrolled, warnings);
     if (!port || !seconds || !window || !backend || !key) return undefined;
-    const basics = { port, seconds, window, backend, drops };
     const services = nameServices(
       groups,
       drops ? inlineOf(root) : [],
       port,
       warnings,
     );
-    warn(server, key, basics, opensKnock, warnings);
-    const written = write(basics, services, clients, warnings);
-    const files = new Map([[KEY_FILE, `${formatBase64(key)}\n`]]);
-    return { text: written, warnings, files };
-  });
-}
-
-function write(
-  { port, seconds, window, backend, drops }: Basics,
-  services: readonly Service[],
-  clients: readonly Enrolled[],
-  warnings: string[],
-): string {
-  const nameOf = namer(warnings);
-  return formatServer({
-    head:
-      `# Converted from openme's configuration; "knock check" validates it.`,
-    listen: `${port}`,
-    settings: [
-      `max_skew: ${formatDuration(Math.min(window, MAX_SKEW))}`,
-      `openme: { key: ${KEY_FILE} }`,
-    ],
-    firewall: `backend: ${backend}\nmode: ${drops ? "guard" : "accept"}`,
-    services: services.map(({ name, ports }) => {
-      const listen = ports.map(formatPortRange).join(", ");
-      return `${scalar(name)}: { listen: [${listen}], cut: true }\n`;
-    }),
-    seconds,
-    clients: clients.map(({ name, key, groups, ports, expires }) => {
-      const open = [
-        ...groups.flatMap((group) =>
-          services.find((service) => service.group === group)?.name ?? []
-        ),
-        ...ports.map(formatPortRange),
-      ];
-      return `${scalar(nameOf(`clients.${name}`, name))}:
+    const basics = { port, seconds, window, backend, drops, opensKnock };
+    warn(server, key, basics, warnings);
+    const nameOf = namer(warnings);
+    const written = formatServer({
+      head:
+        `# Converted from openme's configuration; "knock check" validates it.`,
+      listen: `${port}`,
+      settings: [
+        `max_skew: ${formatDuration(Math.min(window, MAX_SKEW))}`,
+        `openme: { key: ${KEY_FILE} }`,
+      ],
+      firewall: `backend: ${backend}\nmode: ${drops ? "guard" : "accept"}`,
+      services: services.map(({ name, ports }) => {
+        const listen = ports.map(formatPortRange).join(", ");
+        return `${scalar(name)}: { listen: [${listen}], cut: true }\n`;
+      }),
+      seconds,
+      clients: clients.map(({ name, key, groups, ports, expires }) => {
+        const open = [
+          ...groups.flatMap((group) =>
+            services.find((service) => service.group === group)?.name ?? []
+          ),
+          ...ports.map(formatPortRange),
+        ];
+        return `${scalar(nameOf(`clients.${name}`, name))}:
   openme: { key: ${formatJson(formatBase64(key))} }
   open: [${open.map(scalar).join(", ")}]
 ` + (expires === null ? "" : `  expires: ${expires}\n`);
-    }),
+      }),
+    });
+    const files = new Map([[KEY_FILE, `${formatBase64(key)}\n`]]);
+    return { text: written, warnings, files };
   });
 }
 
@@ -193,8 +186,7 @@ function nameServices(
 function warn(
   server: Foreign,
   key: Uint8Array,
-  { port, backend, drops, window, seconds }: Basics,
-  opensKnock: boolean,
+  { port, backend, drops, opensKnock, window, seconds }: Basics,
   warnings: string[],
 ): void {
   const publicKey = server.raw("public_key");
