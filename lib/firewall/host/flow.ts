@@ -121,9 +121,8 @@ function natWays(
     }
     stays &&= fates.some((fate) => !/^(redirect|dnat) /.test(fate));
   }
-  return stays || ways.size === 0 ? [probe, ...ways.values()] : [
-    ...ways.values(),
-  ];
+  const here = stays || ways.size === 0 ? [probe] : [];
+  return [...here, ...ways.values()];
 }
 
 /** A probe behind DNAT to "ADDRESS", "ADDRESS:PORT" or something unknown. */

@@ -55,15 +55,13 @@ export class NftRanges {
     changed: Pieces,
     nowMs: number,
   ): string {
-    let text = "";
-    for (const [address, after] of changed) {
+    return [...changed].map(([address, after]) => {
       const before = this.#known.get(address) ?? [];
-      for (const place of places) {
-        if (!place.kinds.includes(intervalKind(partiesOf(address)))) continue;
-        text += changeSegments(place, address, before, after, nowMs);
-      }
-    }
-    return text;
+      const kind = intervalKind(partiesOf(address));
+      return places.filter(({ kinds }) => kinds.includes(kind))
+        .map((place) => changeSegments(place, address, before, after, nowMs))
+        .join("");
+    }).join("");
   }
 
   with(changed: Pieces): Pieces {
