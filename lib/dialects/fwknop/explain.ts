@@ -115,17 +115,10 @@ export function explainFwknop(
 }
 
 /** A text that the passphrase decrypts. */
-interface Read {
-  readonly mode: CipherMode;
-  readonly decoded: Decoded;
-}
+type Read = { readonly mode: CipherMode; readonly decoded: Decoded };
 
 /** Tries one client's keys on a packet, whatever its settings; `mac` is the type of the HMAC that holds. */
-function inspect(client: FwknopClient, packet: Uint8Array): {
-  readonly client: FwknopClient;
-  readonly mac: DigestType | null;
-  readonly read: Read | null;
-} {
+function inspect(client: FwknopClient, packet: Uint8Array) {
   const splits = new Map<DigestType | null, Split>();
   for (const type of [null, ...DIGEST_TYPES]) {
     const split = splitPacket(packet, type === null ? 0 : digestLength(type));

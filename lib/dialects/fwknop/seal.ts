@@ -21,19 +21,11 @@ import type { NewRequest, Sealed, Sealer, SealOptions } from "../dialect.ts";
 import type { Enrolling, NewKeys } from "../keys.ts";
 import { formatPortRange } from "../../values/ports.ts";
 
-/** Random bytes, fresh for every packet. */
-interface FwknopRandom {
-  /** 8 bytes. */
-  readonly salt: Uint8Array;
-  /** 16 decimal digits. */
-  readonly digits: string;
-}
-
 /** Number of random bytes that {@linkcode fwknopRandom} takes. */
 export const RANDOM_SIZE = 16;
 
-/** Makes what is fresh in a packet from 16 random bytes. */
-export function fwknopRandom(random: Uint8Array): FwknopRandom {
+/** Makes what is fresh in a packet, a salt of 8 bytes and 16 decimal digits, from 16 random bytes. */
+export function fwknopRandom(random: Uint8Array) {
   const view = new DataView(random.buffer, random.byteOffset, RANDOM_SIZE);
   const number = view.getBigUint64(8) % 10n ** BigInt(DIGITS_SIZE);
   return {
@@ -49,14 +41,10 @@ export function fwknopRandom(random: Uint8Array): FwknopRandom {
 export function sealFwknop(
   keys: FwknopKeys,
   request: FwknopRequest,
-  random: FwknopRandom,
+  { salt, digits }: { readonly salt: Uint8Array; readonly digits: string },
   nowMs: number,
 ): Uint8Array<ArrayBuffer> {
-  return sealMessage(
-    keys,
-    writeRequest(request, random.digits, nowMs),
-    random.salt,
-  );
+  return sealMessage(keys, writeRequest(request, digits, nowMs), salt);
 }
 
 /** Seals any message. For tests and tools; others use {@linkcode sealFwknop}. */

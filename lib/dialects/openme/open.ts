@@ -131,8 +131,7 @@ export function openmeDialect(
         ports: [],
         command: null,
         seconds: 0,
-        timestampMs: readTimeMs(plaintext),
-        address: readAddress(plaintext.subarray(ADDRESS_AT)),
+        ...readPlaintext(plaintext),
         code: null,
         identity,
         wantsReply: false,
@@ -212,16 +211,10 @@ export function openmeSealer(profile: OpenmeProfileKeys): Sealer {
 }
 
 /** Decrypts a packet for this server without checking its signature; null if it does not decrypt. */
-export function peekOpenme(
-  serverPrivate: Uint8Array,
-  packet: Uint8Array,
-): Pick<Request, "timestampMs" | "address"> | null {
+export function peekOpenme(serverPrivate: Uint8Array, packet: Uint8Array) {
   if (packet.length !== PACKET_SIZE) return null;
   const plaintext = openSealed(keyPairOf(serverPrivate).secret, packet);
-  return plaintext && {
-    timestampMs: readTimeMs(plaintext),
-    address: readAddress(plaintext.subarray(ADDRESS_AT)),
-  };
+  return plaintext && readPlaintext(plaintext);
 }
 
 /** True if a packet of 165 bytes was signed by the key of this seed, 32 bytes. */
@@ -249,10 +242,15 @@ function deriveKey(shared: Uint8Array): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", shared, NOTHING, KDF_INFO, 32));
 }
 
-function readTimeMs(plaintext: Uint8Array): number {
+function readPlaintext(
+  plaintext: Uint8Array,
+): Pick<Request, "timestampMs" | "address"> {
   const { buffer, byteOffset } = plaintext;
   const ns = new DataView(buffer, byteOffset).getBigInt64(0);
-  return Number(ns / NS_PER_MS);
+  return {
+    timestampMs: Number(ns / NS_PER_MS),
+    address: readAddress(plaintext.subarray(ADDRESS_AT)),
+  };
 }
 
 function readAddress(bytes: Uint8Array): string | null {

@@ -35,9 +35,7 @@ export interface OpenspaRequest {
   readonly target: string;
 }
 
-interface OpenspaResponse {
-  readonly ports: PortRange;
-  readonly target: string;
+interface OpenspaResponse extends Pick<OpenspaRequest, "ports" | "target"> {
   /** 0 = refused. */
   readonly seconds: number;
 }
