@@ -28,10 +28,7 @@ import {
   ownNames,
   rulesetText,
 } from "../../lib/firewall/nft/rules/ruleset.ts";
-import {
-  knownHostPlace,
-  type Plan,
-} from "../../lib/firewall/nft/rules/plan.ts";
+import type { Plan } from "../../lib/firewall/nft/rules/plan.ts";
 import { guardPlan } from "../fakes/plan.ts";
 import { parseHostChain } from "../../lib/firewall/nft/rules/sets.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
@@ -229,7 +226,7 @@ test("unwantedText() deletes what is ours and not needed, chains first", () => {
     "sequences",
   ]);
   assertEquals(
-    unwantedText(LISTING, KNOWN_NAMES, new Set(["guard"])),
+    unwantedText(LISTING, new Set(["guard"])),
     "flush chain inet knock nat_in\ndelete chain inet knock nat_in\n" +
       "delete set inet knock allow4\n",
   );
@@ -240,7 +237,7 @@ test("hostObjects() takes an empty chain for ours, and refuses another's", () =>
     `table inet filter {\n\tset other {\n\t\ttype ipv4_addr\n\t}\n\n` +
     `\tchain knock {\n${rule}\t}\n}\n`;
   const find = (listing: string) =>
-    hostObjects(listing, HOST, knownHostPlace(HOST)).map(({ name }) => name);
+    hostObjects(listing, HOST).map(({ name }) => name);
   assertEquals(find(""), []);
   assertEquals(find(table("")), ["knock"]);
   assertEquals(
@@ -265,7 +262,7 @@ test("hostObjects() refuses a table of iptables", () => {
   const host = parseHostChain("ip filter knock")!;
   const listing = "table ip filter {\n\tchain INPUT {\n\t}\n}\n";
   assertThrows(
-    () => hostObjects(listing, host, knownHostPlace(host)),
+    () => hostObjects(listing, host),
     FirewallError,
     "table ip filter is kept by iptables",
   );

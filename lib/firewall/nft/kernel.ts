@@ -23,13 +23,7 @@ import {
 } from "./listing.ts";
 import { INGRESS_PROBE, staleIngress } from "./rules/prefilter.ts";
 import { rulesetText } from "./rules/ruleset.ts";
-import {
-  knownHostPlace,
-  type Plan,
-  planOf,
-  type Setting,
-  UNFILTERED,
-} from "./rules/plan.ts";
+import { type Plan, planOf, type Setting, UNFILTERED } from "./rules/plan.ts";
 import {
   formatHostChain,
   type HostChain,
@@ -152,7 +146,7 @@ export class InstalledRules {
     const theirs = family === "inet" ? listing : await this.#ruleset(family);
     return {
       own,
-      host: hostObjects(theirs, host, knownHostPlace(host)),
+      host: hostObjects(theirs, host),
       hasHostTable: findTable(theirs, hostTable(host)) !== null,
     };
   }

@@ -2,14 +2,13 @@
 
 import { FirewallError, lines, OWNER } from "../firewall.ts";
 import { KNOWN_NAMES, ownNames } from "./rules/ruleset.ts";
-import { placesOf, type Plan } from "./rules/plan.ts";
+import { knownHostPlace, placesOf, type Plan } from "./rules/plan.ts";
 import {
   formatHostChain,
   type HostChain,
   hostTable,
   setNames,
   TABLE,
-  type TablePlace,
 } from "./rules/sets.ts";
 
 /** One thing in a table. */
@@ -72,11 +71,8 @@ export function isOurs(table: string): boolean {
  * a set of our names is another's. An empty chain may be the host's own, put
  * there for us.
  */
-export function hostObjects(
-  listing: string,
-  host: HostChain,
-  place: TablePlace,
-): Listed[] {
+export function hostObjects(listing: string, host: HostChain): Listed[] {
+  const place = knownHostPlace(host);
   const table = findTable(listing, place.table);
   if (table === null) return [];
   const sets = setNames(place);
@@ -160,7 +156,7 @@ export function unneededText(plan: Plan, { own, host }: NftListing): string {
     ? ""
     : names.size === 0
     ? REMOVAL
-    : unwantedText(own, KNOWN_NAMES, names);
+    : unwantedText(own, names);
   const place = placesOf(plan).host;
   if (!place) return text;
   const wanted = setNames(place);
@@ -182,14 +178,13 @@ export function clearText(host: HostChain | null, found: NftListing): string {
   );
 }
 
-/** Deletes what is in a listing of our own table, is of these names, and is wanted no more. */
+/** Deletes what is in a listing of our own table, has a name of ours, and is wanted no more. */
 export function unwantedText(
   table: string,
-  known: ReadonlySet<string>,
   wanted: ReadonlySet<string>,
 ): string {
   const gone = readTable(table).filter(({ name }) =>
-    known.has(name) && !wanted.has(name)
+    KNOWN_NAMES.has(name) && !wanted.has(name)
   );
   const chains = gone.filter(({ kind }) => kind === "chain");
   const others = gone.filter(({ kind }) => kind !== "chain");
