@@ -22,25 +22,21 @@ type Convert = (files: readonly string[], sources: Sources) => Converted;
 
 /** Each tool's name, and how its files are converted. */
 export const CONVERTERS: Readonly<Record<string, Convert>> = {
-  knockd: (files, { read, find }) => {
-    const file = takeOne(files, "knockd");
-    return convertKnockd(read(file), file, find);
+  knockd: ([file, extra], { read, find }) => {
+    refuseMore("knockd has one configuration file", extra);
+    return convertKnockd(read(file!), file!, find);
   },
   fwknop: (files, sources) =>
     convertFwknop(
       files.map((name) => ({ name, text: textOf(sources.read(name)) })),
       includesOf(sources),
     ),
-  openme: (files, { read }) => {
-    const file = takeOne(files, "openme");
-    return convertOpenme(textOf(read(file)), file);
+  openme: ([file, extra], { read }) => {
+    refuseMore("openme has one configuration file", extra);
+    return convertOpenme(textOf(read(file!)), file!);
   },
   openspa: ([file, folder, extra], sources) => {
-    if (extra !== undefined) {
-      throw new UsageError(
-        `openspa has one configuration and one folder, got "${extra}" besides`,
-      );
-    }
+    refuseMore("openspa has one configuration and one folder", extra);
     const text = textOf(sources.read(file!));
     return convertOpenspa(text, file!, folder ?? null, includesOf(sources));
   },
@@ -56,12 +52,9 @@ export const CONVERTER_WORDS = `    knockd FILE      knockd.conf
                      keys where it is not the one named there
 `;
 
-function takeOne(files: readonly string[], tool: string): string {
-  const [file, extra] = files;
-  if (extra === undefined) return file!;
-  throw new UsageError(
-    `${tool} has one configuration file, got "${extra}" besides`,
-  );
+function refuseMore(words: string, extra: string | undefined): void {
+  if (extra === undefined) return;
+  throw new UsageError(`${words}, got "${extra}" besides`);
 }
 
 function includesOf({ find, list }: Sources): Includes {

@@ -61,8 +61,6 @@ export type ReadFile = (path: string) => Uint8Array | null;
 /** Bytes that knockd reads of a line; the rest is a line of its own. */
 const LINE_SIZE = 4095;
 
-const FLAG_NAMES = ["fin", "syn", "rst", "psh", "ack", "urg"];
-
 type Draft = { -readonly [K in keyof KnockdDoor]: KnockdDoor[K] };
 
 /** Reads a knockd.conf. Throws ConfigError with the first mistake, as knockd stops at it. */
@@ -130,9 +128,8 @@ export function readKnockdConf(
   }
   const empty = doors.find(({ ports }) => ports.length === 0);
   if (empty) {
-    throw new ConfigError([
-      `${file}: line ${empty.line}: section "${empty.name}" has no sequence`,
-    ]);
+    const words = `section "${empty.name}" has no sequence`;
+    throw new ConfigError([`${file}: line ${empty.line}: ${words}`]);
   }
   return { doors, ...options };
 }
@@ -173,15 +170,22 @@ function readDirective(
       door.target = parseAddress(value) ??
         refuse(`target must be an address, got "${value}"`);
       return;
-    case "TCPFLAGS":
-      door.tcpFlags = [...door.tcpFlags, ...readFlags(value, refuse)];
+    case "TCPFLAGS": {
+      const flags = value.toLowerCase().split(",");
+      const odd = flags.find((flag) =>
+        !/^!?(fin|syn|rst|psh|ack|urg)$/.test(flag)
+      );
+      if (odd !== undefined) {
+        refuse(`tcpflags are fin, syn, rst, psh, ack, urg, got "${odd}"`);
+      }
+      door.tcpFlags = [...door.tcpFlags, ...flags];
       return;
+    }
     default:
       refuse(`unknown key "${key}"`);
   }
 }
 
-/** Keys of commands. */
 const COMMANDS: Readonly<
   Record<string, "start" | "start6" | "stop" | "stop6" | undefined>
 > = {
@@ -224,27 +228,15 @@ function oddPorts(text: string): string[] {
 }
 
 function readOneTime(bytes: Uint8Array): DoorPort[][] {
+  const refuse = (words: string): never => {
+    throw new RangeError(words);
+  };
   return cutLines(bytes).map(({ text }) => trim(text))
     .filter((line) => line !== "" && !line.startsWith("#"))
+    // knockd passes over a line that it cannot read.
     .flatMap((line) =>
-      // knockd passes over a line that it cannot read.
-      caught(RangeError, () => [
-        readPorts(line, () => {
-          throw new RangeError(line);
-        }),
-      ], () => [])
+      caught(RangeError, () => [readPorts(line, refuse)], () => [])
     );
-}
-
-function readFlags(
-  text: string,
-  refuse: (words: string) => never,
-): string[] {
-  return text.toLowerCase().split(",").map((flag) =>
-    FLAG_NAMES.includes(flag.replace(/^!/, ""))
-      ? flag
-      : refuse(`tcpflags are ${FLAG_NAMES.join(", ")}, got "${flag}"`)
-  );
 }
 
 function splitDirective(line: string): [key: string, value: string | null] {

@@ -158,13 +158,10 @@ export function pairDoors(
     if (opener) closers.set(entry, opener);
     else left.push(entry);
   }
+  const closed = left.flatMap(({ effect }) => effect.opening!.ports);
   const loose = entries.filter(({ effect: { opening } }) =>
     opening?.action === "open" &&
-    left.some(({ effect }) =>
-      effect.opening!.ports.some((port) =>
-        opening.ports.some((other) => overlapPorts(port, other))
-      )
-    )
+    opening.ports.some((port) => closed.some((one) => overlapPorts(port, one)))
   );
   const other =
     "stays a command: another sequence closes what it opens, by a " +
@@ -223,6 +220,7 @@ export function doorWarnings(
   const { door, effect, closer } = entry;
   const found = [...effect.notes];
   const { opening, seconds } = effect;
+  const opens = opening?.action === "open";
   const warn = (words: string) => void found.push(words);
   const all = ordersOf(entry);
   if (all.some(isAscending)) {
@@ -268,7 +266,7 @@ export function doorWarnings(
         "here",
     );
   }
-  if (opening?.action === "open" && seconds === null) {
+  if (opens && seconds === null) {
     const end = formatDuration(OPEN_SECONDS);
     warn(
       closer
@@ -277,13 +275,13 @@ export function doorWarnings(
     );
   }
   if (seconds !== null && seconds <= 0) {
-    const most = formatDuration(clampSeconds(seconds));
-    warn(`cmd_timeout ${seconds} is ${most} here`);
+    const end = formatDuration(clampSeconds(seconds));
+    warn(`cmd_timeout ${seconds} is ${end} here`);
   }
-  if (opening?.action === "open" && effect.run + effect.runAfter !== "") {
+  if (opens && effect.run + effect.runAfter !== "") {
     warn(`its other commands run ${AS_SERVER}`);
   }
-  if (opening?.action === "open") return found;
+  if (opens) return found;
   if (!runs) warn("runs nothing: it is only recorded in the history");
   if (
     commandsOf(door).some((text) => text && commandArgv(text)[0] === "/bin/sh")

@@ -1,17 +1,17 @@
 /** Reading openme's server configuration: groups, clients, ports and durations. */
 
 import { parseOpenmeKey } from "../../../dialects/openme/keys.ts";
-import { onePort, type PortRange } from "../../../values/ports.ts";
+import {
+  onePort,
+  type PortRange,
+  type Protocol,
+} from "../../../values/ports.ts";
 import { isMapping } from "../../../values/schema.ts";
 import { formatJson } from "../../../values/text.ts";
 import { MAX_SECONDS, parseTime } from "../../../values/time.ts";
 import { type Foreign, parsePort } from "../../../values/yaml.ts";
 
 const DEFAULT_GROUP = "default";
-const BUILT_IN: readonly PortRange[] = [
-  onePort("tcp", 22),
-];
-const MODES = ["default", "default_plus", "only"];
 /** Words about a key and a duration. */
 export const KEY = "a key of 32 bytes in base64";
 export const DURATION = "a duration such as 30s or 1m0s";
@@ -38,7 +38,7 @@ export function readGroups(root: Foreign): Map<string, readonly PortRange[]> {
   if (defaults.has("ports")) {
     groups.set(DEFAULT_GROUP, readSpecs(defaults, "ports"));
   } else if (root.has("ports") || !root.keys.includes("ports")) {
-    groups.set(DEFAULT_GROUP, BUILT_IN);
+    groups.set(DEFAULT_GROUP, [onePort("tcp", 22)]);
   }
   const ports = root.section("ports");
   for (const group of ports.keys) groups.set(group, readSpecs(ports, group));
@@ -86,7 +86,8 @@ function readAllowed(
   const ports: PortRange[] = [];
   for (const entry of entries.length > 0 ? entries : [DEFAULT_GROUP]) {
     const text = String(entry).trim();
-    if (isGroupName(text)) {
+    // A word with "/" or "-", and a number, is a port to openme, never a group.
+    if (/^[^/-]+$/.test(text) && !/^\d+$/.test(text)) {
       if (groups.has(text)) names.push(text);
       else if (text !== DEFAULT_GROUP) return { unknown: entry };
       continue;
@@ -104,7 +105,7 @@ function readOlderAllowed(client: Foreign): Pick<Enrolled, "groups" | "ports"> {
   const mode = old.value(
     "mode",
     `"default", "default_plus" or "only"`,
-    (text) => MODES.includes(text) ? text : null,
+    (text) => ["default", "default_plus", "only"].includes(text) ? text : null,
     { fallback: "default" },
   );
   const extra = mode === "default" || !old.has("ports")
@@ -113,20 +114,13 @@ function readOlderAllowed(client: Foreign): Pick<Enrolled, "groups" | "ports"> {
   return { groups: mode === "only" ? [] : [DEFAULT_GROUP], ports: extra };
 }
 
-/** A word with "/" or "-", and a number, is a port to openme, never a group. */
-function isGroupName(text: string): boolean {
-  return text !== "" && !/[/-]/.test(text) && !/^\d+$/.test(text);
-}
-
 function readSpecs(foreign: Foreign, key: string): PortRange[] {
   const value = foreign.raw(key) ?? [];
   return (Array.isArray(value) ? value : [value]).flatMap((entry) => {
     const ranges = parseSpec(entry);
     if (ranges) return ranges;
-    foreign.wrong(
-      key,
-      `must be ports such as 22/tcp, got ${formatJson(entry)}`,
-    );
+    const got = formatJson(entry);
+    foreign.wrong(key, `must be ports such as 22/tcp, got ${got}`);
     return [];
   });
 }
@@ -182,9 +176,9 @@ export function parseSpec(entry: unknown): PortRange[] | null {
   const first = match && parsePort(match[1]!);
   const last = match && parsePort(match[2] ?? match[1]!);
   if (!first || !last || last < first) return null;
-  const protocols = match[3] === undefined
-    ? ["tcp", "udp"] as const
-    : [match[3].toLowerCase() as "tcp" | "udp"];
+  const protocols = match[3]
+    ? [match[3].toLowerCase() as Protocol]
+    : ["tcp", "udp"] as const;
   return protocols.map((protocol) => ({ protocol, first, last }));
 }
 
