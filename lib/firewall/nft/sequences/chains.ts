@@ -67,29 +67,20 @@ interface Growing extends Node {
 export const LOG_GROUP = 62_201;
 
 /** Chain of a right hit. A rule whose set is full ends there: so each is short, and the last one drops. */
-export function arriveChain(
-  node: Node,
-  family: Family,
-): string[] {
+export function arriveChain(node: Node, family: Family): string[] {
   const source = SOURCE[family];
   const { parent, withinMs } = node;
-  const longest = formatTimeout(withinMs[0]!);
-  const put = (verb: string, set: string, key: string, timeout: string) =>
-    `${verb} @${set} { ${key} timeout ${timeout} }`;
+  const put = (verb: string, set: string, key: string, ms = withinMs[0]!) =>
+    `${verb} @${set} { ${key} timeout ${formatTimeout(ms)} }`;
   const rules: string[] = [];
   if (parent) rules.push(`delete @${at(parent, family)} { ${source} }`);
   if (node.hit.protocol === "tcp") {
-    rules.push(put("update", seenName(family), syn(family), longest));
+    rules.push(put("update", seenName(family), syn(family)));
   }
-  if (!parent) {
-    for (const ms of withinMs) {
-      const set = windowName(ms, family);
-      rules.push(put("update", set, source, formatTimeout(ms)));
-    }
+  for (const ms of parent ? [] : withinMs) {
+    rules.push(put("update", windowName(ms, family), source, ms));
   }
-  if (node.isInner) {
-    rules.push(put("add", at(node, family), source, longest));
-  }
+  if (node.isInner) rules.push(put("add", at(node, family), source));
   for (const sequence of node.complete) {
     const inTime = `${source} @${windowName(sequence.withinMs, family)} `;
     rules.push(
@@ -111,8 +102,8 @@ function completeRules(sequence: Sequence, family: Family): string[] {
       // By name, nft takes a protocol for the start of a match.
       const number = PROTOCOL_NUMBERS[protocol];
       const key = `${SOURCE[family]} . ${number} . ${port}`;
-      const allow = setName(once ? "once" : "allow", family);
       if (action === "open") {
+        const allow = setName(once ? "once" : "allow", family);
         rules.push(`update @${allow} { ${key} timeout ${timeout} }`);
       } else {
         rules.push(
