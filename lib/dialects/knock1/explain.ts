@@ -201,7 +201,13 @@ function outlineKnock1(
     steps: [
       step(true, form.words),
       stepOfTag(minuteMs, nowMs, maxSkewMs),
-      stepOfMac(minuteMs, whole),
+      step(
+        whole,
+        "its mac is of this server's key: it is whole",
+        minuteMs === null
+          ? "its mac is not of this server's key either"
+          : "its mac does not hold: damaged, or made by somebody who saw a tag",
+      ),
     ],
   };
 }
@@ -262,16 +268,6 @@ function stepOfTag(
     text,
     `${text}: further than max_skew, ${maxSkewMs / 1000} s; it is a packet ` +
       `that was kept, or the clock of the client or of the server is off`,
-  );
-}
-
-function stepOfMac(minuteMs: number | null, whole: boolean): Step {
-  return step(
-    whole,
-    "its mac is of this server's key: it is whole",
-    minuteMs === null
-      ? "its mac is not of this server's key either"
-      : "its mac does not hold: damaged, or made by somebody who saw a tag",
   );
 }
 

@@ -114,12 +114,10 @@ export const REPLY_SIZE = 80;
 /** Where the mac is: it covers all before it. */
 export const MAC_AT = PACKET_SIZE - MAC_SIZE;
 
-export const MAC_LABEL = "knock/1 mac";
-
 /** Makes the macs, 16 bytes, of packets to one server, by its public key. */
 export function macOf(
   serverPublic: Uint8Array,
-  label = MAC_LABEL,
+  label = "knock/1 mac",
 ): (covered: Uint8Array) => Uint8Array {
   const authenticate = hmac("sha256", deriveKey(label, serverPublic));
   return (covered) => authenticate(covered).subarray(0, MAC_SIZE);

@@ -95,7 +95,15 @@ function explainOpenspa(
     verdict,
     client: request?.client ?? null,
     request,
-    fields: said && showFields(said),
+    fields: said && {
+      uuid: formatUuid(said.uuid),
+      ..."ports" in said
+        ? { ports: formatPortRange(said.ports) }
+        : { protocol: said.protocol },
+      timestamp_ms: said.timestampMs,
+      address: said.address,
+      target: said.target,
+    },
     steps,
   };
 }
@@ -174,16 +182,4 @@ function sealSteps(
 function peek(serverPrivate: RsaKey, packet: Uint8Array): Said | null {
   const letter = openEnvelope(packet, new SessionOpener(serverPrivate));
   return typeof letter === "string" ? null : decodeRequest(letter.packet);
-}
-
-function showFields(said: Said): Record<string, string | number> {
-  return {
-    uuid: formatUuid(said.uuid),
-    ..."ports" in said
-      ? { ports: formatPortRange(said.ports) }
-      : { protocol: said.protocol },
-    timestamp_ms: said.timestampMs,
-    address: said.address,
-    target: said.target,
-  };
 }

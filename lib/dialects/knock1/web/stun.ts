@@ -9,9 +9,6 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { addressToBytes, type Endpoint } from "../../../values/address.ts";
 
-/** Bytes of a transaction id. RFC 8489 §5. */
-export const TRANSACTION_SIZE = 12;
-
 /** Longest check that is read, in bytes: browsers send 330 to 360. */
 const MAX_CHECK_SIZE = 1200;
 
