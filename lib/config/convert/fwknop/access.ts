@@ -51,7 +51,13 @@ export function convertAccess(
     const keys = convertKeys(settings, convertServerGpg(settings, gpgHome));
     if (!keys) continue;
     const { mark } = keys;
-    const all = !settings.has("OPEN_PORTS");
+    const warnOfAll = ({ name }: Converted) => {
+      if (settings.has("OPEN_PORTS")) return;
+      warnings.push(
+        `${where}: "${name}" has no OPEN_PORTS and may open every port, ` +
+          `as with fwknopd: name the ports that it needs`,
+      );
+    };
     const owner = mark === null ? undefined : owners.get(mark);
     const client = convertStanza(settings, keys.entries);
     if (owner === undefined) {
@@ -59,12 +65,12 @@ export function convertAccess(
       if (!client) continue;
       client.name = nameOf(settings, names);
       clients.push(client);
-      if (all) warnOfAll(client, where, warnings);
+      warnOfAll(client);
     } else if (
       client && owner && client.keys === owner.keys &&
       client.policy === owner.policy
     ) {
-      if (all) warnOfAll(owner, where, warnings);
+      warnOfAll(owner);
       owner.open = [...new Set([...owner.open, ...client.open])];
       warnings.push(
         `${where}: has the keys of "${owner.name}", and is made one with it: ` +
@@ -149,13 +155,6 @@ function nameOf(settings: Settings, names: Set<string>): string {
   return name;
 }
 
-function warnOfAll({ name }: Converted, where: string, warnings: string[]) {
-  warnings.push(
-    `${where}: "${name}" has no OPEN_PORTS and may open every port, ` +
-      `as with fwknopd: name the ports that it needs`,
-  );
-}
-
 /** Converts the ports that a client may open; null: a restriction cannot be read. */
 function convertOpen(settings: Settings): readonly PortRange[] | null {
   const { warnings } = settings;
@@ -168,10 +167,8 @@ function convertOpen(settings: Settings): readonly PortRange[] | null {
   if (away.length < restricted.value.split(",").length) {
     // A port that is not restricted any more would be open to ask for.
     warnings.length = before;
-    return settings.warn(
-      restricted,
-      "cannot be read, and the stanza is left out",
-    );
+    const words = "cannot be read, and the stanza is left out";
+    return settings.warn(restricted, words);
   }
   return ports.flatMap((range) => withoutPorts(range, away));
 }
@@ -233,10 +230,8 @@ function convertExpiry(settings: Settings): string[] {
   if (ms === 0) return [];
   if (ms === null) {
     // An end that cannot be read must not become no end.
-    settings.warn(
-      directive,
-      `"${value}" is no time: the client is made expired`,
-    );
+    const words = `"${value}" is no time: the client is made expired`;
+    settings.warn(directive, words);
     return ["expires: 1970-01-01T00:00:00Z"];
   }
   if (!epoch) {

@@ -51,10 +51,8 @@ export function convertDaemon(
   const sniffed = Number(filtered?.[1] ?? DEFAULT_PORT);
   const fits = sniffed >= 1 && sniffed <= 65535;
   if (filter && (!filtered || !fits)) {
-    settings.warn(
-      filter,
-      `"${filter.value}" is not a UDP port alone: check "listen"`,
-    );
+    const words = `"${filter.value}" is not a UDP port alone: check "listen"`;
+    settings.warn(filter, words);
   }
   const own = udp
     ? number("UDPSERV_PORT", DEFAULT_PORT, 65535)
@@ -78,10 +76,9 @@ export function convertDaemon(
     ? [`"${kind}/${IPV4}:${number("TCPSERV_PORT", DEFAULT_PORT, 65535)}"`]
     : [];
   if (!tcp && isYes(http)) {
-    settings.warn(
-      http!,
-      `not converted: a port of its own, "http/8080", under "listen"`,
-    );
+    const words =
+      `not converted: a port of its own, "http/8080", under "listen"`;
+    settings.warn(http, words);
   }
   return {
     // Entries of the list. Sniffed as before: the host's own rules need not let it through.

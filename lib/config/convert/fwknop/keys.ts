@@ -124,21 +124,12 @@ function convertKey(
     : settings.warn(key, `not a key of 1 to ${longest} bytes, left out`);
 }
 
-const ALWAYS_SIGNED = "a good signature is always wanted here";
-
-/** Keywords whose meaning changes if they are yes, or no, or there; and the words about each. */
-const NOTES: readonly [keyword: string, yes: boolean | null, words: string][] =
-  [
-    ["GPG_REQUIRE_SIG", false, ALWAYS_SIGNED],
-    ["GPG_DISABLE_SIG", true, ALWAYS_SIGNED],
-    ["GPG_IGNORE_SIG_VERIFY_ERROR", true, ALWAYS_SIGNED],
-    [
-      "GPG_DECRYPT_PW",
-      null,
-      "not converted: the server's key must have no passphrase",
-    ],
-    ["GPG_EXE", null, "not converted: gpg is found by PATH"],
-  ];
+/** Keywords that would let packets without a good signature in, and their value then. */
+const UNSIGNED = {
+  GPG_REQUIRE_SIG: false,
+  GPG_DISABLE_SIG: true,
+  GPG_IGNORE_SIG_VERIFY_ERROR: true,
+};
 
 /**
  * The keyring of a stanza of access.conf as our YAML; null if it has none, or
@@ -149,12 +140,17 @@ export function convertServerGpg(
   settings: Settings,
   defaultHome: string | null,
 ): string | null {
-  for (const [keyword, yes, words] of NOTES) {
+  for (const [keyword, yes] of Object.entries(UNSIGNED)) {
     const directive = settings.get(keyword);
-    if (directive && (yes === null || isYes(directive) === yes)) {
-      settings.warn(directive, words);
+    if (directive && isYes(directive) === yes) {
+      settings.warn(directive, "a good signature is always wanted here");
     }
   }
+  settings.note(
+    "GPG_DECRYPT_PW",
+    "not converted: the server's key must have no passphrase",
+  );
+  settings.note("GPG_EXE", "not converted: gpg is found by PATH");
   const recipient = settings.get("GPG_DECRYPT_ID");
   if (!recipient) return null;
   if (settings.has("KEY") || settings.has("KEY_BASE64")) {

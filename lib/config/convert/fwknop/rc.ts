@@ -120,10 +120,9 @@ function readStanzas(file: SourceFile, warnings: string[]) {
     }
   }
   return new Map(
-    [...lines].map(([id, { name, own }]) => [
-      id,
-      { name, values: settle(own, warnings) },
-    ]),
+    [...lines].map(([id, { name, own }]) =>
+      [id, { name, values: settle(own, warnings) }] as const
+    ),
   );
 }
 
@@ -131,11 +130,8 @@ function readStanzas(file: SourceFile, warnings: string[]) {
 function convertStanza(settings: Settings): string[] | null {
   const server = settings.get("SPA_SERVER");
   if (!server) {
-    return settings.warn(
-      undefined,
-      `has no SPA_SERVER, left out: what is typed after "fwknop -D" belongs ` +
-        `there`,
-    );
+    const typed = 'what is typed after "fwknop -D" belongs there';
+    return settings.warn(undefined, `has no SPA_SERVER, left out: ${typed}`);
   }
   settings.nameTheRest(CONVERTED, NOTES, isIdle);
   const keys = convertKeys(settings, convertClientGpg(settings), true);
@@ -220,11 +216,7 @@ function convertDigest(settings: Settings): string[] {
   return !digest || digest === "sha256" ? [] : [`digest: ${digest}`];
 }
 
-function nameOf(
-  stanza: string,
-  names: Set<string>,
-  settings: Settings,
-): string {
+function nameOf(stanza: string, names: Set<string>, settings: Settings) {
   const plain = stanza.replace(/[^A-Za-z0-9._-]/g, "-").replace(/^[._-]+/, "")
     .slice(0, 60) || "fwknop";
   const taken = (name: string) =>
