@@ -252,11 +252,11 @@ export class NftFirewall implements Firewall, KernelExtras {
   }
 
   async stop(): Promise<void> {
-    const { plan, isSetUp } = this.#rules;
+    const { plan } = this.#rules;
     this.#xdp?.close();
     try {
       // Its tags are this server's: another program may listen next.
-      if (isSetUp && (plan.prefilter || plan.sniffed)) {
+      if (plan.prefilter || plan.sniffed) {
         const change = () => this.#rules.change({ ...plan, ...UNFILTERED });
         await caught(FirewallError, change, () => {});
       }

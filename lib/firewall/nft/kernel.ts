@@ -48,6 +48,7 @@ export class InstalledRules {
   /** True if we made the table of the host's chain. */
   #madeTable = false;
   #plan: Plan;
+  /** True if all was applied at least once. */
   #isSetUp = false;
   /** The listing after the last change of rules; null when all must be applied again. */
   #listing: string | null = null;
@@ -63,11 +64,6 @@ export class InstalledRules {
   /** Plan that the ruleset was made from. */
   get plan(): Plan {
     return this.#plan;
-  }
-
-  /** True if all was applied at least once. */
-  get isSetUp(): boolean {
-    return this.#isSetUp;
   }
 
   /** Throws FirewallError before the first time that all was applied. */
