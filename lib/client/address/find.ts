@@ -7,14 +7,18 @@ import {
   parseAddress,
 } from "../../values/address.ts";
 import {
-  failing,
   FailureError,
   ifRefused,
   SystemError,
   UsageError,
 } from "../../values/errors.ts";
-import type { Profile, Resolving } from "../profile/profile.ts";
-import { familyOf, type IpVersion, type Naming } from "./naming.ts";
+import type { Profile } from "../profile/profile.ts";
+import {
+  familyOf,
+  firstOfEachFamily,
+  type IpVersion,
+  type Naming,
+} from "./naming.ts";
 import { readStunAnswer, stunRequest, TRANSACTION_SIZE } from "./stun.ts";
 
 /** When requests are sent again, and when no more is waited. RFC 8489 §6.2.1. */
@@ -26,8 +30,6 @@ const DNS_WAIT_MS = 2000;
 /** Bytes of a page that is an address. */
 const MAX_PAGE = 256;
 
-const FAMILIES = ["IPv4", "IPv6"] as const;
-
 /**
  * Finds this client's addresses as the Internet sees them, one of each family
  * at most: by STUN, then HTTPS, then DNS, whichever is configured and answers
@@ -38,8 +40,21 @@ export async function findOwnAddress(
   runtime: Runtime,
   profile: Profile,
 ): Promise<Naming> {
-  const { resolve } = profile;
-  if (!resolve || !(resolve.stun || resolve.https || resolve.dns)) {
+  const { stun, https, dns } = profile.resolve ?? {};
+  const ways: [place: string, ask: () => Promise<string[]>][] = [];
+  if (stun) {
+    ways.push([`stun ${formatEndpoint(stun)}`, () => askStun(runtime, stun)]);
+  }
+  if (https) {
+    const { host } = new URL(https);
+    ways.push([`https ${host}`, () => askHttps(runtime, https)]);
+  }
+  if (dns) {
+    const { name, server } = dns;
+    const ask = () => askDns(runtime, name, server);
+    ways.push([`dns ${formatEndpoint(server)}`, ask]);
+  }
+  if (ways.length === 0) {
     throw new UsageError(
       `profile "${profile.name}" does not say who tells this client its address`,
       "write under resolve in profiles.yaml, for all profiles or for this one: " +
@@ -47,49 +62,21 @@ export async function findOwnAddress(
     );
   }
   const failures: string[] = [];
-  for (const ask of ways(runtime, resolve)) {
+  for (const [place, ask] of ways) {
+    let why = "no answer";
     const found = await ifRefused(ask, ({ message }) => {
-      failures.push(message);
+      why = message;
       return [];
     });
     if (found.length > 0) {
       return Object.fromEntries(found.map((at) => [familyOf(at), at]));
     }
+    failures.push(`${place}: ${why}`);
   }
   throw new FailureError(
     `cannot find out this client's address: ${failures.join("; ")}`,
     "name it with --from ADDRESS, or let the server see it with --from source",
   );
-}
-
-type Way = () => Promise<string[]>;
-
-function ways(runtime: Runtime, { stun, https, dns }: Resolving): Way[] {
-  return [
-    ...stun ? [() => named("stun", stun, () => askStun(runtime, stun))] : [],
-    ...https ? [() => askHttps(runtime, https)] : [],
-    ...dns
-      ? [
-        () =>
-          named("dns", dns.server, () => askDns(runtime, dns.name, dns.server)),
-      ]
-      : [],
-  ];
-}
-
-function named(kind: string, at: Endpoint, way: Way): Promise<string[]> {
-  return fromPlace(`${kind} ${formatEndpoint(at)}`, async () => {
-    const found = await way();
-    if (found.length > 0) return found;
-    throw new SystemError("ETIMEDOUT", "no answer");
-  });
-}
-
-/** Adds its source to a refusal. */
-function fromPlace(where: string, way: Way): Promise<string[]> {
-  const told = ({ code, message }: SystemError) =>
-    new SystemError(code, `${where}: ${message}`);
-  return failing(told, way);
 }
 
 async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
@@ -138,14 +125,12 @@ async function askStun(runtime: Runtime, at: Endpoint): Promise<string[]> {
   return [...found.values()];
 }
 
-function askHttps(runtime: Runtime, url: string): Promise<string[]> {
-  return fromPlace(`https ${new URL(url).host}`, async () => {
-    const options = { timeoutMs: HTTPS_WAIT_MS, limit: MAX_PAGE };
-    const page = await runtime.fetchText(url, options);
-    const address = parseAddress(page.trim());
-    if (address !== null) return [address];
-    throw new SystemError("", "the page is no address");
-  });
+async function askHttps(runtime: Runtime, url: string): Promise<string[]> {
+  const options = { timeoutMs: HTTPS_WAIT_MS, limit: MAX_PAGE };
+  const page = await runtime.fetchText(url, options);
+  const address = parseAddress(page.trim());
+  if (address !== null) return [address];
+  throw new SystemError("", "the page is no address");
 }
 
 async function askDns(
@@ -166,10 +151,4 @@ async function askDns(
   const failed = asked.find((one) => one.status === "rejected");
   if (found.length === 0 && failed) throw failed.reason;
   return found;
-}
-
-function firstOfEachFamily(addresses: readonly string[]): string[] {
-  return FAMILIES.map((family) =>
-    addresses.find((address) => familyOf(address) === family)
-  ).filter((address) => address !== undefined);
 }

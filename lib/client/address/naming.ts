@@ -6,6 +6,7 @@
 
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isIpv4, parseAddress } from "../../values/address.ts";
+import { isMapping } from "../../values/schema.ts";
 import type { Answered } from "../knock/outcome.ts";
 import { recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
@@ -31,6 +32,13 @@ const FAMILIES = ["IPv4", "IPv6"] as const;
 /** The family of an address. */
 export function familyOf(address: string): IpVersion {
   return isIpv4(address) ? "IPv4" : "IPv6";
+}
+
+/** The first of some addresses of each family, IPv4 before IPv6. */
+export function firstOfEachFamily(addresses: readonly string[]): string[] {
+  return FAMILIES.map((family) =>
+    addresses.find((address) => familyOf(address) === family)
+  ).filter((address) => address !== undefined);
 }
 
 /** The addresses that the server saw last from this network. */
@@ -75,8 +83,8 @@ function entries(runtime: Runtime, profile: Profile): [IpVersion, Seen][] {
 }
 
 function readSeen(value: unknown): Seen | null {
-  if (typeof value !== "object" || value === null) return null;
-  const { address, atMs } = value as Record<string, unknown>;
+  if (!isMapping(value)) return null;
+  const { address, atMs } = value;
   if (typeof address !== "string" || typeof atMs !== "number") return null;
   const canonical = parseAddress(address);
   return canonical === null ? null : { address: canonical, atMs };

@@ -4,11 +4,7 @@
  * @module
  */
 
-import {
-  ADDRESS_SIZE,
-  addressFromBytes,
-  addressToBytes,
-} from "../../values/address.ts";
+import { ADDRESS_SIZE, addressFromBytes } from "../../values/address.ts";
 
 /** Bytes of a transaction id, which must be random. RFC 8489 §5. */
 export const TRANSACTION_SIZE = 12;
@@ -42,9 +38,11 @@ const IGNORED: ReadonlySet<number> = new Set([
 // RFC 8489 §14.1: an address is 0, family, port and bytes.
 const FAMILY_OFFSET = 1;
 const ADDRESS_OFFSET = 4;
-const FAMILY_IPV4 = 1;
-const FAMILY_IPV6 = 2;
-const IPV4_SIZE = 4;
+/** Bytes of an address by its family. */
+const SIZES: ReadonlyMap<number | undefined, number> = new Map([
+  [1, 4], // IPv4
+  [2, ADDRESS_SIZE],
+]);
 
 /** A binding request: 20 bytes. */
 export function stunRequest(transaction: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -100,17 +98,9 @@ function readAddress(
   value: Uint8Array,
   mask: Uint8Array | null,
 ): string | null {
-  const family = value[FAMILY_OFFSET];
-  const size = family === FAMILY_IPV4
-    ? IPV4_SIZE
-    : family === FAMILY_IPV6
-    ? ADDRESS_SIZE
-    : 0;
-  if (size === 0 || value.length !== ADDRESS_OFFSET + size) return null;
+  const size = SIZES.get(value[FAMILY_OFFSET]);
+  if (!size || value.length !== ADDRESS_OFFSET + size) return null;
   const address = value.slice(ADDRESS_OFFSET);
   if (mask) address.forEach((byte, i) => address[i] = byte ^ mask[i]!);
-  if (size === ADDRESS_SIZE) return addressFromBytes(address);
-  const mapped = addressToBytes("0.0.0.0")!;
-  mapped.set(address, ADDRESS_SIZE - IPV4_SIZE);
-  return addressFromBytes(mapped);
+  return size === ADDRESS_SIZE ? addressFromBytes(address) : address.join(".");
 }

@@ -7,12 +7,12 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
   isHostAddress,
-  isIpv4,
   isLinkLocal,
   isLoopback,
   parseAddress,
 } from "../../values/address.ts";
 import { orNull, UsageError } from "../../values/errors.ts";
+import { firstOfEachFamily } from "../address/naming.ts";
 import { type Enrolment, formatEnrolment } from "./enrolment.ts";
 import { ASK_CODE } from "./profile.ts";
 
@@ -44,15 +44,14 @@ export function formatWebLink(
   const line = formatEnrolment(
     code === undefined ? rest : { ...rest, code: ASK_CODE },
   );
-  const parts = [
-    ...at.length > 0 ? [`at=${at.join(",")}`] : [],
-    ...doh === null ? [] : [`doh=${encodeURIComponent(doh)}`],
-    ...then === null ? [] : [`then=${encodeURIComponent(then)}`],
-    ...auto ? ["auto=1"] : [],
-    ...seconds === null ? [] : [`for=${seconds}`],
-  ];
+  const own = [
+    ...at.length > 0 ? [`&at=${at.join(",")}`] : [],
+    ...doh === null ? [] : [`&doh=${encodeURIComponent(doh)}`],
+    ...then === null ? [] : [`&then=${encodeURIComponent(then)}`],
+    ...auto ? ["&auto=1"] : [],
+    ...seconds === null ? [] : [`&for=${seconds}`],
+  ].join("");
   const name = line.indexOf("#");
-  const own = parts.map((part) => `&${part}`).join("");
   return `${page}#${line.slice(0, name)}${own}${line.slice(name)}`;
 }
 
@@ -88,8 +87,9 @@ export function readWebWords(
 }
 
 /**
- * Finds the server's addresses for a browser, which looks up no name: one of
- * each family. An address that was named is meant alone.
+ * Finds the server's addresses for a browser, which looks up no name: the first
+ * of each family that another machine can use. An address that was named is
+ * meant alone.
  */
 export async function addressesFor(
   runtime: Runtime,
@@ -97,19 +97,14 @@ export async function addressesFor(
   isNamed: boolean,
 ): Promise<readonly string[]> {
   const own = parseAddress(host);
-  if (own === null) {
-    return firstOfEach(await orNull(() => runtime.resolve(host)) ?? []);
-  }
-  return isNamed ? [] : firstOfEach([own, ...runtime.ownAddresses()]);
-}
-
-/** The first address of each family that another machine can use. */
-function firstOfEach(addresses: readonly string[]): string[] {
-  const usable = addresses.filter((one) =>
+  if (own !== null && isNamed) return [];
+  const all = own === null
+    ? await orNull(() => runtime.resolve(host)) ?? []
+    : [own, ...runtime.ownAddresses()];
+  const usable = all.filter((one) =>
     isHostAddress(one) && !isLoopback(one) && !isLinkLocal(one)
   );
-  return [usable.find(isIpv4), usable.find((one) => !isIpv4(one))]
-    .filter((one) => one !== undefined);
+  return firstOfEachFamily(usable);
 }
 
 /** Hosts that browsers give keys to without TLS. */
