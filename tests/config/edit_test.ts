@@ -348,6 +348,7 @@ test("setClientText() leaves to people what it cannot change", () => {
     const text of [
       "clients: { a: { open: ssh } }\n",
       "clients:\n  a: &all { open: ssh }\n  b: *all\n",
+      "clients:\n  a: &all\n    open: ssh\n  b: *all\n",
       "clients:\n  a:\n",
       "clients:\n  a: { x: { y: { z: 1 }, for: 2h } }\n",
       "listen: 1\n",

@@ -18,22 +18,38 @@ export function addClientText(
   text: string,
   client: NewClient | NewEntry,
 ): string | null {
-  const edited = insertClient(text, client);
-  return edited !== null && means(edited, (clients) => {
-      Object.assign(clients, read(formatClient(client)));
-    }, text)
-    ? edited
-    : null;
+  const wanted = formatClient(client);
+  const entry = (columns: number) =>
+    indent(wanted, columns).trimEnd().split("\n");
+  return editLines(text, (lines) => {
+    const head = findClients(lines);
+    if (head < 0) {
+      const gap = lines.length === 0 || lines.at(-1) === "" ? [] : [""];
+      lines.push(...gap, "clients:", ...entry(2));
+      return true;
+    }
+    const [, key, value] = /^([^:]*:)(.*)$/.exec(lines[head]!)!;
+    const empty = /^\s*(?:\{\s*\}|~|null)?\s*(#.*)?$/.exec(value!);
+    if (!empty) return false;
+    lines[head] = empty[1] ? `${key} ${empty[1]}` : key!;
+    const { columns, last } = block(lines, head);
+    lines.splice(last + 1, 0, ...entry(columns ?? usualIndent(lines)));
+    return true;
+  }, (clients) => {
+    Object.assign(clients, read(wanted));
+  });
 }
 
 /** Removes a client from the text; null if that has to be done by hand. */
 export function removeClientText(text: string, name: string): string | null {
-  const edited = cutClient(text, name);
-  return edited !== null && means(edited, (clients) => {
-      delete clients[name];
-    }, text)
-    ? edited
-    : null;
+  return editLines(text, (lines) => {
+    const index = findClient(lines, name);
+    if (index < 0) return false;
+    lines.splice(index, block(lines, index).last - index + 1);
+    return true;
+  }, (clients) => {
+    delete clients[name];
+  });
 }
 
 /** New values of a client's keys, as YAML of one line; null removes the key. */
@@ -45,17 +61,17 @@ export function setClientText(
   name: string,
   changes: ClientChanges,
 ): string | null {
-  const edited = changeClient(text, name, changes);
-  return edited !== null && means(edited, (clients) => {
-      const client = { ...clients[name] as Record<string, unknown> };
-      for (const [key, value] of changes) {
-        if (value === null) delete client[key];
-        else client[key] = read(value);
-      }
-      clients[name] = client;
-    }, text)
-    ? edited
-    : null;
+  return editLines(text, (lines) => {
+    const index = findClient(lines, name);
+    return index >= 0 && changeClient(lines, index, changes);
+  }, (clients) => {
+    const client = { ...clients[name] as Record<string, unknown> };
+    for (const [key, value] of changes) {
+      if (value === null) delete client[key];
+      else client[key] = read(value);
+    }
+    clients[name] = client;
+  });
 }
 
 /**
@@ -66,7 +82,7 @@ export function editIncluded(
   text: string,
   edit: (text: string) => string | null,
 ): string | null {
-  if (findClients(split(text).lines) >= 0) return edit(text);
+  if (findClients(text.split(/\r?\n/)) >= 0) return edit(text);
   const edited = edit(`clients:\n${text.replace(/^(?=.*\S)/gm, "  ")}`);
   return edited &&
     edited.replace(/^clients:\r?\n/, "").replace(/^ {2}/gm, "");
@@ -88,12 +104,20 @@ export function clientFiles(
   return found;
 }
 
-/** True if the edited text means the old one with this change to its clients. */
-function means(
-  edited: string,
-  change: (clients: Record<string, unknown>) => void,
+/**
+ * Edits a text by its lines. Null if `edit` cannot, or if what comes out does
+ * not mean the old text with this change to its clients.
+ */
+function editLines(
   text: string,
-): boolean {
+  edit: (lines: string[]) => boolean,
+  change: (clients: Record<string, unknown>) => void,
+): string | null {
+  const newline = /\r\n/.test(text) ? "\r\n" : "\n";
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  if (!edit(lines)) return null;
+  const edited = lines.join(newline) + newline;
   try {
     const wanted = structuredClone(read(text)) as Record<string, unknown>;
     const found = read(edited) as Record<string, unknown>;
@@ -101,9 +125,9 @@ function means(
     wanted.clients ??= {};
     found.clients ??= {};
     change(wanted.clients as Record<string, unknown>);
-    return JSON.stringify(wanted) === JSON.stringify(found);
+    return JSON.stringify(wanted) === JSON.stringify(found) ? edited : null;
   } catch {
-    return false;
+    return null;
   }
 }
 
@@ -111,71 +135,35 @@ function read(text: string): unknown {
   return parse(text, { schema: "core" });
 }
 
-function insertClient(
-  text: string,
-  client: NewClient | NewEntry,
-): string | null {
-  const { lines, newline } = split(text);
-  const entry = (columns: number) =>
-    indent(formatClient(client), columns).trimEnd().split("\n");
-
-  const head = findClients(lines);
-  if (head < 0) {
-    const gap = lines.length === 0 || lines.at(-1) === "" ? [] : [""];
-    return join([...lines, ...gap, "clients:", ...entry(2)], newline);
-  }
-  const value = /^([^:]*:)(.*)$/.exec(lines[head]!)!;
-  const empty = /^\s*(?:\{\s*\}|~|null)?\s*(#.*)?$/.exec(value[2]!);
-  if (!empty) return null;
-  lines[head] = empty[1] ? `${value[1]} ${empty[1]}` : value[1]!;
-
-  const { columns, last } = block(lines, head, 0);
-  const width = columns ?? usualIndent(lines);
-  lines.splice(last + 1, 0, ...entry(width));
-  return join(lines, newline);
-}
-
-function cutClient(text: string, name: string): string | null {
-  const { lines, newline } = split(text);
-  const found = findClient(lines, name);
-  if (!found) return null;
-  const { index, columns } = found;
-  lines.splice(index, block(lines, index, columns).last - index + 1);
-  return join(lines, newline);
-}
-
+/** Changes keys of the client at a line; false if that has to be done by hand. */
 function changeClient(
-  text: string,
-  name: string,
+  lines: string[],
+  index: number,
   changes: ClientChanges,
-): string | null {
-  const { lines, newline } = split(text);
-  const found = findClient(lines, name);
-  if (!found) return null;
-  const { index, columns } = found;
+): boolean {
   const flow = /^(\s*[^{]*:\s*)\{(.*)\}(\s*(?:#.*)?)$/.exec(lines[index]!);
   if (flow) {
     const [, head, items, tail] = flow;
     lines[index] = `${head}{ ${changeFlow(items!, changes)} }${tail}`;
-    return join(lines, newline);
+    return true;
   }
   for (const [key, value] of changes) {
-    const own = block(lines, index, columns);
-    if (own.columns === null) return null;
-    const at = findKey(lines, key, index + 1, own.last, own.columns);
+    const own = block(lines, index);
+    if (own.columns === null) return false;
+    const at = findKey(lines, key, index);
     if (at < 0) {
       const line = `${" ".repeat(own.columns)}${key}: ${value}`;
       if (value !== null) lines.splice(own.last + 1, 0, line);
       continue;
     }
-    let { last } = block(lines, at, own.columns);
+    let { last } = block(lines, at);
     // The entries of a list may stand as far out as its key.
     while (/^ *- /.test(lines[last + 1] ?? "")) last++;
     const comment = /^[^#"']*?(\s+#.*)$/.exec(lines[at]!)?.[1] ?? "";
     const line = `${" ".repeat(own.columns)}${key}: ${value}${comment}`;
     lines.splice(at, last - at + 1, ...value === null ? [] : [line]);
   }
-  return join(lines, newline);
+  return true;
 }
 
 /** Changes keys in what stands between the braces of a flow mapping. */
@@ -192,42 +180,30 @@ function changeFlow(items: string, changes: ClientChanges): string {
   return found.join(", ");
 }
 
-/** Line and column of a client's key; null if there is none in block form. */
-function findClient(
-  lines: readonly string[],
-  name: string,
-): { readonly index: number; readonly columns: number } | null {
+/** Line of a client's key; -1 if there is none in block form. */
+function findClient(lines: readonly string[], name: string): number {
   const head = findClients(lines);
-  if (head < 0) return null;
-  const { columns, last } = block(lines, head, 0);
-  if (columns === null) return null;
-  const index = findKey(lines, name, head + 1, last, columns);
-  return index < 0 ? null : { index, columns };
+  return head < 0 ? -1 : findKey(lines, name, head);
 }
 
-/** Line of a key at a column, from one line to another; -1 if there is none. */
-function findKey(
-  lines: readonly string[],
-  key: string,
-  first: number,
-  last: number,
-  columns: number,
-): number {
+/** Line of a key of the mapping on line `head`; -1 if there is none. */
+function findKey(lines: readonly string[], key: string, head: number): number {
+  const { columns, last } = block(lines, head);
   return lines.findIndex((line, index) =>
-    index >= first && index <= last && indentOf(line) === columns &&
+    index > head && index <= last && indentOf(line) === columns &&
     keyOf(line) === key
   );
 }
 
 /**
- * Finds what belongs to the mapping whose key is on line `head` at column
- * `parent`: the column of its keys, null if it has none, and its last line.
+ * Finds what belongs to the mapping whose key is on line `head`: the column of
+ * its keys, null if it has none, and its last line.
  */
 function block(
   lines: readonly string[],
   head: number,
-  parent: number,
 ): { columns: number | null; last: number } {
+  const parent = indentOf(lines[head]!);
   let columns: number | null = null;
   let last = head;
   let broken = false;
@@ -271,15 +247,4 @@ function usualIndent(lines: readonly string[]): number {
 
 function indentOf(line: string): number {
   return line.length - line.trimStart().length;
-}
-
-function split(text: string): { lines: string[]; newline: string } {
-  const newline = /\r\n/.test(text) ? "\r\n" : "\n";
-  const lines = text.split(/\r?\n/);
-  if (lines.at(-1) === "") lines.pop();
-  return { lines, newline };
-}
-
-function join(lines: readonly string[], newline: string): string {
-  return lines.join(newline) + newline;
 }
