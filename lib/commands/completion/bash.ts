@@ -5,26 +5,18 @@ import type { CommandWord, Kind } from "./words.ts";
 /** Writes the script. */
 export function formatBash(commands: readonly CommandWord[]): string {
   const top = commands.filter(({ name }) => !name.includes(" "));
-  const options = commands.map(({ name, options }) =>
-    `    ${pattern(name)}) words='${
-      options.flatMap(({ long, short }) =>
-        short ? [`--${long}`, `-${short}`] : [`--${long}`]
-      ).join(" ")
-    }' ;;`
-  );
+  const options = commands.map(({ name, options }) => {
+    const words = options.flatMap(({ names }) => names).join(" ");
+    return `    ${pattern(name)}) words='${words}' ;;`;
+  });
   const values = commands.flatMap(({ name, options }) =>
-    options.flatMap(({ long, short, value }) => {
-      if (value === null) return [];
-      const names = [`--${long}`, ...short ? [`-${short}`] : []];
-      const patterns = names.map((word) => pattern(`${name} ${word}`));
-      return [`    ${patterns.join("|")}) ${setKind(value)} ;;`];
-    })
+    options.map(({ names, value }) =>
+      setKind(names.map((word) => `${name} ${word}`), value)
+    )
   );
   const positionals = commands.flatMap(({ name, first, rest }) => [
-    ...first === "free" ? [] : [
-      `    ${pattern(`${name} 0`)}) ${setKind(first)} ;;`,
-    ],
-    ...rest === "free" ? [] : [`    ${pattern(name)}\\ *) ${setKind(rest)} ;;`],
+    setKind([`${name} 0`], first === "free" ? null : first),
+    setKind([`${name} *`], rest === "free" ? null : rest),
   ]);
   const parents = commands.filter(({ name }) => name.includes(" "))
     .map(({ name }) => `      ${pattern(name)}) key=$pair ;;`);
@@ -112,14 +104,14 @@ ${options.join("\n")}
 # Whether it is an option with a value; then sets kind and words.
 _knock_value() {
   case "$1 $2" in
-${values.join("\n")}
+${values.filter(Boolean).join("\n")}
     *) return 1 ;;
   esac
 }
 
 _knock_positional() {
   case "$1 $2" in
-${positionals.join("\n")}
+${positionals.filter(Boolean).join("\n")}
   esac
 }
 
@@ -156,10 +148,13 @@ complete -F _knock knock
 `;
 }
 
-function setKind(kind: Kind): string {
-  return typeof kind === "string"
+/** A branch of `case` for the words behind these; "" for none. */
+function setKind(behind: readonly string[], kind: Kind | null): string {
+  if (kind === null) return "";
+  const set = typeof kind === "string"
     ? `kind=${kind}`
     : `kind=words words='${kind.join(" ")}'`;
+  return `    ${behind.map(pattern).join("|")}) ${set} ;;`;
 }
 
 function pattern(words: string): string {

@@ -5,41 +5,31 @@ import type { CommandWord, Kind } from "./words.ts";
 /** Writes the script. */
 export function formatFish(commands: readonly CommandWord[]): string {
   const top = commands.filter(({ name }) => !name.includes(" "));
-  const parents = [
-    ...new Set(
-      commands.filter(({ name }) => name.includes(" "))
-        .map(({ name }) => name.split(" ")[0]!),
-    ),
-  ];
+  const topNames = top.map(({ name }) => name).join(" ");
+  const parents = new Set(
+    commands.filter(({ name }) => name.includes(" "))
+      .map(({ name }) => name.split(" ")[0]!),
+  );
   const valued = new Set(
-    commands.flatMap(({ options }) =>
-      options.filter(({ value }) => value !== null)
-        .flatMap(({ long, short }) =>
-          short ? [`--${long}`, `-${short}`] : [`--${long}`]
-        )
-    ),
+    commands.flatMap(({ options }) => options)
+      .flatMap(({ names, value }) => value === null ? [] : names),
   );
   const lines = top.map(({ name, summary }) =>
     `complete -c knock -n __knock_first -a ${name} -d ${quote(summary)}`
   );
   for (const { name, options, first, rest } of commands) {
-    const when = `-n ${isCommand(name)}`;
     for (const { long, short, value, summary } of options) {
-      const letter = short ? ` -s ${short}` : "";
-      const takes = value === null ? "" : ` ${argument(value)}`;
-      const about = summary === "" ? "" : ` -d ${quote(summary)}`;
-      lines.push(
-        `complete -c knock ${when} -l ${long}${letter}${takes}${about}`,
-      );
+      const parts = [
+        `-l ${long}`,
+        short && `-s ${short}`,
+        value && (value === "file" ? "-r" : "-x"),
+        value && offer(value),
+        summary && `-d ${quote(summary)}`,
+      ];
+      lines.push(complete(name, parts.filter(Boolean).join(" ")));
     }
-    if (first !== "free") {
-      const when = `-n ${isCommand(name, "0")}`;
-      lines.push(`complete -c knock ${when} ${positional(first)}`);
-    }
-    if (rest !== "free") {
-      const when = `-n ${isCommand(name, "more")}`;
-      lines.push(`complete -c knock ${when} ${positional(rest)}`);
-    }
+    if (first !== "free") lines.push(complete(name, offer(first), "0"));
+    if (rest !== "free") lines.push(complete(name, offer(rest), "more"));
   }
   return `# fish completion for knock
 #     knock completion fish > ~/.config/fish/completions/knock.fish
@@ -53,7 +43,7 @@ function __knock_clients
 end
 
 function __knock_commands
-    printf '%s\\n' ${top.map(({ name }) => name).join(" ")}
+    printf '%s\\n' ${topNames}
 end
 
 # Whether the command itself is still to be written.
@@ -68,11 +58,11 @@ function __knock_is
     test (count $words) -ge 2; or return 1
     set -l key $words[2]
     set -l rest $words[3..-1]
-    if not contains -- $key ${top.map(({ name }) => name).join(" ")}
+    if not contains -- $key ${topNames}
         set rest $key $rest
         set key send
     end
-    if contains -- $key ${parents.join(" ")}; and test (count $rest) -ge 1
+    if contains -- $key ${[...parents].join(" ")}; and test (count $rest) -ge 1
         set key "$key $rest[1]"
         set -e rest[1]
     end
@@ -105,40 +95,26 @@ ${lines.join("\n")}
 `;
 }
 
-function argument(kind: Kind): string {
-  return kind === "file"
-    ? "-r -F"
-    : kind === "free"
-    ? "-x"
-    : `-x ${offer(kind)}`;
-}
-
-function positional(kind: Kind): string {
-  return kind === "file" ? "-F" : offer(kind);
-}
+const OFFERS = {
+  file: "-F",
+  folder: "-a '(__fish_complete_directories)'",
+  profile: "-a '(__knock_profiles)'",
+  client: "-a '(__knock_clients)'",
+  command: "-a '(__knock_commands)'",
+  program: "-a '(__fish_complete_subcommand)'",
+  free: "",
+} as const;
 
 function offer(kind: Kind): string {
-  if (typeof kind !== "string") return `-a ${quote(kind.join(" "))}`;
-  switch (kind) {
-    case "folder":
-      return "-a '(__fish_complete_directories)'";
-    case "profile":
-      return "-a '(__knock_profiles)'";
-    case "client":
-      return "-a '(__knock_clients)'";
-    case "command":
-      return "-a '(__knock_commands)'";
-    case "program":
-      return "-a '(__fish_complete_subcommand)'";
-    case "file":
-    case "free":
-      return "";
-  }
+  return typeof kind === "string"
+    ? OFFERS[kind]
+    : `-a ${quote(kind.join(" "))}`;
 }
 
-function isCommand(name: string, ...state: readonly string[]): string {
+function complete(name: string, what: string, ...state: string[]): string {
   const word = name.includes(" ") ? `"${name}"` : name;
-  return quote(["__knock_is", word, ...state].join(" "));
+  const when = quote(["__knock_is", word, ...state].join(" "));
+  return `complete -c knock -n ${when} ${what}`;
 }
 
 function quote(words: string): string {

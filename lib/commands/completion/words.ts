@@ -21,6 +21,8 @@ export type Kind =
 export interface OptionWord extends Omit<OptionLine, "value"> {
   /** Kind of its value; null for an option without one. */
   readonly value: Kind | null;
+  /** As it is typed: "--config", and "-c" if it has a letter. */
+  readonly names: readonly string[];
 }
 
 /** A command, or a subcommand as "client add". */
@@ -33,11 +35,10 @@ export interface CommandWord {
   readonly rest: Kind;
 }
 
-/** Values of options by the names that help texts give them. */
-const KINDS: Readonly<Record<string, Kind>> = { FILE: "file", DIR: "folder" };
-
-/** Values of options by long name, or by "COMMAND --NAME" where one differs. */
+/** Values of options by "COMMAND --NAME" where one differs, by long name, or by the value's name in help texts. */
 const VALUES: Readonly<Record<string, Kind>> = {
+  FILE: "file",
+  DIR: "folder",
   backend: BACKENDS,
   mode: ["guard", "accept"],
   dialect: DIALECT_NAMES,
@@ -85,17 +86,12 @@ export async function readCommandWords(
 
 function describe(name: string, summary: string, help: string): CommandWord {
   const [first = "free", rest = "free"] = POSITIONALS[name] ?? [];
-  const options = readOptionLines(help).map((line) => ({
+  const lines = readOptionLines(`${help}\n    -h, --help  Explain the command`);
+  const options = lines.map((line) => ({
     ...line,
     value: line.value === null ? null : (VALUES[`${name} --${line.long}`] ??
-      VALUES[line.long] ?? KINDS[line.value] ?? "free"),
+      VALUES[line.long] ?? VALUES[line.value] ?? "free"),
+    names: [`--${line.long}`, ...line.short ? [`-${line.short}`] : []],
   }));
-  const explain = {
-    long: "help",
-    short: "h",
-    value: null,
-    repeats: false,
-    summary: "Explain the command",
-  };
-  return { name, summary, first, rest, options: [...options, explain] };
+  return { name, summary, first, rest, options };
 }

@@ -12,9 +12,10 @@ export function formatZsh(commands: readonly CommandWord[]): string {
     const under = commands.filter(({ name }) =>
       name.startsWith(`${command.name} `)
     );
-    return under.length === 0
-      ? `    ${command.name})\n${formatArguments(command)}\n      ;;`
-      : `    ${command.name})\n${formatParent(command, under)}\n      ;;`;
+    const body = under.length === 0
+      ? formatArguments(command)
+      : formatParent(command, under);
+    return `    ${command.name})\n${body}\n      ;;`;
   });
   return `#compdef knock
 # zsh completion for knock
@@ -113,24 +114,18 @@ function formatOption(option: OptionWord): string {
   return `${quote(head)}{${letter},${name}}${quote(about)}`;
 }
 
+const ACTIONS = {
+  file: "_files",
+  folder: "_files -/",
+  profile: "_knock_profiles",
+  client: "_knock_clients",
+  command: "_knock_commands",
+  program: "_command_names",
+  free: "",
+} as const;
+
 function action(kind: Kind): string {
-  if (typeof kind !== "string") return `(${kind.join(" ")})`;
-  switch (kind) {
-    case "file":
-      return "_files";
-    case "folder":
-      return "_files -/";
-    case "profile":
-      return "_knock_profiles";
-    case "client":
-      return "_knock_clients";
-    case "command":
-      return "_knock_commands";
-    case "program":
-      return "_command_names";
-    case "free":
-      return "";
-  }
+  return typeof kind === "string" ? ACTIONS[kind] : `(${kind.join(" ")})`;
 }
 
 function quote(words: string): string {
