@@ -15,7 +15,7 @@ import { type OperatorError, UsageError } from "../../values/errors.ts";
 import { formatLocal } from "../../values/time.ts";
 import { untilStopped } from "../command.ts";
 import type { OutputForm } from "./asking.ts";
-import { Progress } from "./progress.ts";
+import { withProgress } from "./progress.ts";
 
 /** Form of the output, and how to close at the end; null: the grant ends by itself. */
 interface Manner extends OutputForm {
@@ -31,16 +31,16 @@ export async function keep(
   { quiet, reply, close }: Manner,
 ): Promise<number> {
   checkKeeping(profile, request, reply);
-  const progress = new Progress(runtime, `keeping ${profile.name} open`, quiet);
   let trouble: string | null = null;
   let knocks = 0;
-  try {
+  const text = `keeping ${profile.name} open`;
+  await withProgress(runtime, text, quiet, (show) => {
     const keeping = {
       knock: () => once(knocks++ > 0),
       seconds: request.seconds,
       opened: (_: unknown, untilMs: number) => {
         const until = formatLocal(untilMs, runtime.nowMs());
-        progress.show(`keeping ${profile.name} open, now until ${until},`);
+        show(`keeping ${profile.name} open, now until ${until},`);
         if (trouble !== null) runtime.err("knock: open again\n");
         trouble = null;
       },
@@ -51,10 +51,8 @@ export async function keep(
         runtime.err(`knock: trying again: ${message}\n`);
       },
     };
-    await untilStopped(runtime, (stop) => keepOpen(runtime, keeping, stop));
-  } finally {
-    progress.end();
-  }
+    return untilStopped(runtime, (stop) => keepOpen(runtime, keeping, stop));
+  });
   if (close) {
     const closing = { ...request, action: "close", seconds: 0 } as const;
     const knocking = { ...close, mayGuess: false };

@@ -1,7 +1,7 @@
 /** Progress of something slow: one line, on a terminal alone. */
 
-import type { Runtime, Stoppable } from "../../runtime/runtime.ts";
-import { escapeUnsafe, type Paint } from "../../values/text.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { escapeUnsafe } from "../../values/text.ts";
 import { paintFor } from "../command.ts";
 
 /** Silence at first, and the interval at which the line is painted after that. */
@@ -10,59 +10,35 @@ const PAINT_MS = 250;
 
 const CLEAR_LINE = "\r\x1b[K";
 
-/** A line on standard error that goes away again; nothing where that is no terminal. */
-export class Progress {
-  readonly #runtime: Runtime;
-  readonly #startMs: number;
-  readonly #paintText: Paint;
-  readonly #timer: Stoppable | null = null;
-  #text: string;
-  #painted = false;
-
-  constructor(runtime: Runtime, text: string, quiet = false) {
-    this.#runtime = runtime;
-    this.#text = text;
-    this.#startMs = runtime.monotonicMs();
-    this.#paintText = paintFor(runtime, "err");
-    if (quiet || !runtime.isTerminal("err")) return;
-    this.#timer = runtime.every(PAINT_MS, () => this.#paint());
-  }
-
-  /** Says something else from now on. */
-  show(text: string): void {
-    this.#text = text;
-  }
-
-  /** Clears the line. */
-  end(): void {
-    this.#timer?.stop();
-    if (this.#painted) this.#runtime.paint("err", CLEAR_LINE);
-    this.#painted = false;
-  }
-
-  #paint(): void {
-    const elapsedMs = this.#runtime.monotonicMs() - this.#startMs;
-    if (elapsedMs < QUIET_MS) return;
-    this.#painted = true;
-    const seconds = `${Math.floor(elapsedMs / 1000)} s`;
-    const room = this.#runtime.columns() - seconds.length - 2;
-    const text = escapeUnsafe(this.#text).slice(0, Math.max(room, 0));
-    const line = this.#paintText("dim", `${text} ${seconds}`);
-    this.#runtime.paint("err", CLEAR_LINE + line);
-  }
-}
-
-/** Shows a line until this is done. */
+/**
+ * Shows a line on standard error until some work is done, which may change its
+ * text; nothing with `quiet`, or where that is no terminal.
+ */
 export async function withProgress<T>(
   runtime: Runtime,
   text: string,
   quiet: boolean,
-  work: (progress: Progress) => Promise<T>,
+  work: (show: (text: string) => void) => Promise<T>,
 ): Promise<T> {
-  const progress = new Progress(runtime, text, quiet);
+  const startMs = runtime.monotonicMs();
+  const paint = paintFor(runtime, "err");
+  let shown = text;
+  let painted = false;
+  const draw = () => {
+    const elapsedMs = runtime.monotonicMs() - startMs;
+    if (elapsedMs < QUIET_MS) return;
+    painted = true;
+    const seconds = `${Math.floor(elapsedMs / 1000)} s`;
+    const room = runtime.columns() - seconds.length - 2;
+    const part = escapeUnsafe(shown).slice(0, Math.max(room, 0));
+    runtime.paint("err", CLEAR_LINE + paint("dim", `${part} ${seconds}`));
+  };
+  const isShown = !quiet && runtime.isTerminal("err");
+  const timer = isShown ? runtime.every(PAINT_MS, draw) : null;
   try {
-    return await work(progress);
+    return await work((text) => void (shown = text));
   } finally {
-    progress.end();
+    timer?.stop();
+    if (painted) runtime.paint("err", CLEAR_LINE);
   }
 }

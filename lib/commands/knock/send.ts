@@ -124,7 +124,7 @@ async function open(
   const { quiet, json, reply } = telling;
   const text = `knocking at ${profile.name}`;
   const silent = quiet || !reply && waitFor === null;
-  const opened = await withProgress(runtime, text, silent, async (progress) => {
+  const opened = await withProgress(runtime, text, silent, async (show) => {
     const knocked = await knock(runtime, profile, request, knocking);
     const nowMs = runtime.nowMs();
     const { outcome } = knocked;
@@ -136,7 +136,7 @@ async function open(
       ...without !== null && { without },
     };
     if (waitFor === null) return { knocked, answer, nowMs, facts };
-    progress.show(`waiting for tcp/${waitFor} of ${profile.name}`);
+    show(`waiting for tcp/${waitFor} of ${profile.name}`);
     const { reach } = await import("../../client/open/opening.ts");
     const [port, wait] = [waitFor, { profile, request, knocking, knocked }];
     try {
