@@ -1,18 +1,21 @@
-/** The options that the client's commands share, and what they mean. */
+/** The options that the client's commands share, and what they mean; the knock itself. */
 
 import {
   knock,
-  type KnockOptions,
   type Recipient,
   type UnaddressedRequest,
 } from "../../client/knock/knock.ts";
-import { expectDone, outcomeFacts } from "../../client/knock/outcome.ts";
+import {
+  answerFacts,
+  expectDone,
+  outcomeFacts,
+} from "../../client/knock/outcome.ts";
 import { DEFAULT_TRIES, type SendOptions } from "../../client/knock/send.ts";
 import {
   parseTransport,
-  type Transport,
   TRANSPORT_WORDS,
 } from "../../client/knock/transport.ts";
+import type { Done } from "../../client/open/opening.ts";
 import { findProfile } from "../../client/profile/file.ts";
 import {
   ASK_CODE,
@@ -55,13 +58,8 @@ interface SendingOptions {
   readonly sending: SendOptions;
 }
 
-/** Form of the output. */
-export interface OutputForm {
-  readonly quiet: boolean;
-  readonly json: boolean;
-  /** True if a reply was wanted. */
-  readonly reply: boolean;
-}
+/** Request to a profile's server, and how to knock for it. */
+export type Asked = Omit<Done, "knocked">;
 
 /**
  * The profile of a name, from the file that `--profiles` or the environment
@@ -78,13 +76,13 @@ export function askedServer(
   return { profile: findProfile(runtime, file, name), sending };
 }
 
-/** The opening that is asked for, of these ports: what is wished, and how to knock for it. */
+/** The opening of these ports that is asked for. */
 export function askedOpening(
   runtime: Runtime,
   options: Options,
   { profile, sending }: SendingOptions,
   ports: readonly PortRange[],
-): { readonly request: UnaddressedRequest; readonly knocking: KnockOptions } {
+): Asked {
   const request = {
     action: "open",
     ports,
@@ -93,10 +91,23 @@ export function askedOpening(
     code: askedCode(runtime, options, profile),
   } as const;
   const whom = readRecipient(options, profile);
-  return {
-    request,
-    knocking: { ...sending, ...whom, both: options.flag("both") },
+  const knocking = { ...sending, ...whom, both: options.flag("both") };
+  return { profile, request, knocking };
+}
+
+/** Knocks for it; the knock, when, and its facts for JSON. Throws FailureError if it was not done. */
+export async function knockDone(runtime: Runtime, asked: Asked) {
+  const { profile, request, knocking } = asked;
+  const knocked = await knock(runtime, profile, request, knocking);
+  const nowMs = runtime.nowMs();
+  const { outcome, also, without } = knocked;
+  const answer = expectDone(profile, request, outcome, nowMs);
+  const facts = {
+    ...outcomeFacts(profile, request, outcome, nowMs),
+    ...also && { also: answerFacts(request, also.answer, nowMs) },
+    ...without !== null && { without },
   };
+  return { ...asked, knocked, nowMs, answer, facts };
 }
 
 function readSending(options: Options): SendOptions {
@@ -115,17 +126,10 @@ function readSending(options: Options): SendOptions {
     : options.flag("ipv6")
     ? "IPv6"
     : undefined;
-  return { tries, family, transport: readTransport(options) };
-}
-
-function readTransport(options: Options): Transport | undefined {
-  const words = options.value("transport");
-  if (words === undefined) return undefined;
-  const transport = parseTransport(words);
-  if (transport) return transport;
-  throw new UsageError(
-    `--transport must be ${TRANSPORT_WORDS}, got "${words}"`,
-  );
+  const way = options.value("transport");
+  const transport = way === undefined ? undefined : parseTransport(way);
+  if (transport !== null) return { tries, family, transport };
+  throw new UsageError(`--transport must be ${TRANSPORT_WORDS}, got "${way}"`);
 }
 
 /** The ports of `--open`, given several times or with commas; the profile's where it is absent. */
@@ -227,14 +231,13 @@ export async function order(
   ordered: Pick<UnaddressedRequest, "action" | "ports" | "command">,
 ): Promise<Answer | null> {
   const code = askedCode(runtime, options, profile);
-  const whom = readRecipient(options, profile);
   const request = { ...ordered, seconds: 0, code };
-  const knocking = { ...sending, ...whom, mayGuess: false };
-  const { outcome } = await knock(runtime, profile, request, knocking);
-  const nowMs = runtime.nowMs();
-  const answer = expectDone(profile, request, outcome, nowMs);
+  const whom = { ...readRecipient(options, profile), mayGuess: false };
+  const knocking = { ...sending, ...whom };
+  const asked = { profile, request, knocking };
+  const { answer, facts } = await knockDone(runtime, asked);
   if (options.flag("json")) {
-    printFacts(runtime, outcomeFacts(profile, request, outcome, nowMs));
+    printFacts(runtime, facts);
     return null;
   }
   return !options.flag("quiet") && runtime.isTerminal("out") ? answer : null;

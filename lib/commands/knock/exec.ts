@@ -1,11 +1,15 @@
-import { knock } from "../../client/knock/knock.ts";
-import { expectDone } from "../../client/knock/outcome.ts";
-import { knockAndConnect } from "../../client/open/opening.ts";
+import { reach } from "../../client/open/opening.ts";
 import type { Ran, Runtime, SignalName } from "../../runtime/runtime.ts";
 import { failing, UsageError } from "../../values/errors.ts";
 import { firstTcpPort } from "../../values/ports.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { askedOpening, askedPorts, askedServer, SENDING } from "./asking.ts";
+import {
+  askedOpening,
+  askedPorts,
+  askedServer,
+  knockDone,
+  SENDING,
+} from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:
@@ -49,26 +53,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   const asked = askedServer(runtime, options, name!);
-  const { profile } = asked;
-  const ports = askedPorts(options, profile);
-  const { request, knocking } = askedOpening(runtime, options, asked, ports);
+  const ports = askedPorts(options, asked.profile);
+  const opening = askedOpening(runtime, options, asked, ports);
   const port = firstTcpPort(ports);
-  const text = `opening ${profile.name}`;
+  const text = `opening ${asked.profile.name}`;
   await withProgress(runtime, text, options.flag("quiet"), async () => {
-    if (port === null) {
-      const { outcome } = await knock(runtime, profile, request, knocking);
-      expectDone(profile, request, outcome, runtime.nowMs());
-      return;
-    }
-    const target = { port, address: null };
-    const opening = await knockAndConnect(
-      runtime,
-      profile,
-      request,
-      knocking,
-      target,
-    );
-    opening.stream.close();
+    const done = await knockDone(runtime, opening);
+    if (port !== null) await reach(runtime, done, port);
   });
   const { code, signal } = await runCommand(runtime, command);
   return code ?? SIGNALLED + (signal ?? 0);

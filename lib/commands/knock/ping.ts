@@ -1,16 +1,16 @@
-import { knock } from "../../client/knock/knock.ts";
-import {
-  expectDone,
-  formatMs,
-  outcomeFacts,
-  tellClock,
-} from "../../client/knock/outcome.ts";
+import { formatMs, tellClock } from "../../client/knock/outcome.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { askedCode, askedServer, printFacts, SENDING } from "./asking.ts";
+import {
+  askedCode,
+  askedServer,
+  knockDone,
+  printFacts,
+  SENDING,
+} from "./asking.ts";
 import { withProgress } from "./progress.ts";
 
 export const help = `Usage:
@@ -44,15 +44,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     code: askedCode(runtime, options, profile),
   } as const;
   const knocking = { ...sending, from: "source", mayGuess: false } as const;
-  const text = `asking ${profile.name}`;
-  const { outcome } = await withProgress(
+  const { knocked: { outcome }, facts } = await withProgress(
     runtime,
-    text,
+    `asking ${profile.name}`,
     options.flag("quiet"),
-    () => knock(runtime, profile, request, knocking),
+    () => knockDone(runtime, { profile, request, knocking }),
   );
-  const nowMs = runtime.nowMs();
-  expectDone(profile, request, outcome, nowMs);
   if (outcome.kind !== "answered") {
     throw new FailureError(
       `profile "${profile.name}" is for a server that never answers`,
@@ -60,7 +57,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   }
   if (options.flag("json")) {
-    printFacts(runtime, outcomeFacts(profile, request, outcome, nowMs));
+    printFacts(runtime, facts);
     return 0;
   }
   if (options.flag("quiet")) return 0;

@@ -38,7 +38,12 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   const [name, command] = takePositionals(options, ["PROFILE", "COMMAND"]);
-  checkCommand(command!);
+  const size = new TextEncoder().encode(command).length;
+  if (size < 1 || size > MAX_COMMAND_SIZE) {
+    throw new UsageError(
+      `COMMAND must be 1 to ${MAX_COMMAND_SIZE} bytes, got ${size} of them`,
+    );
+  }
   const patience = readDuration(options, "timeout", 1) ?? PATIENCE_SECONDS;
   const { profile, sending } = askedServer(runtime, options, name!);
   const patient = { ...sending, patienceMs: patience * 1000 };
@@ -47,12 +52,4 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const answer = await order(runtime, options, asked, request);
   if (answer) runtime.out(`${command}: done\n`);
   return 0;
-}
-
-function checkCommand(name: string): void {
-  const size = new TextEncoder().encode(name).length;
-  if (size >= 1 && size <= MAX_COMMAND_SIZE) return;
-  throw new UsageError(
-    `COMMAND must be 1 to ${MAX_COMMAND_SIZE} bytes, got ${size} of them`,
-  );
 }

@@ -1,28 +1,26 @@
-import {
-  knock,
-  type KnockOptions,
-  type UnaddressedRequest,
-} from "../../client/knock/knock.ts";
-import {
-  answerFacts,
-  expectDone,
-  outcomeFacts,
-  tellOpened,
-  tellSent,
-} from "../../client/knock/outcome.ts";
+/** `knock send`: opens once, or with `--keep` until it is stopped. */
+
+import { tellOpened, tellSent } from "../../client/knock/outcome.ts";
 import type { Profile } from "../../client/profile/profile.ts";
 import type { Answer, Forward } from "../../dialects/dialect.ts";
-import { dialectOf } from "../../dialects/table.ts";
+import { dialectOf, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { OperatorError, UsageError } from "../../values/errors.ts";
 import { firstTcpPort, type PortRange } from "../../values/ports.ts";
-import { type Options, parseOptions, takePositionals } from "../command.ts";
+import { formatLocal } from "../../values/time.ts";
 import {
+  type Options,
+  parseOptions,
+  takePositionals,
+  untilStopped,
+} from "../command.ts";
+import {
+  type Asked,
   askedOpening,
   askedPorts,
   askedServer,
-  type OutputForm,
+  knockDone,
   printFacts,
   SENDING,
 } from "./asking.ts";
@@ -71,94 +69,140 @@ Example:
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   const [name] = takePositionals(options, ["PROFILE"]);
-  const asked = askedServer(runtime, options, name!);
-  const { profile } = asked;
+  const server = askedServer(runtime, options, name!);
+  const { profile } = server;
   const ports = askedPorts(options, profile);
   const waitFor = options.flag("wait") ? needTcpPort(ports) : null;
   const forward = readForward(options, profile);
-  const opening = askedOpening(runtime, options, asked, ports);
-  const request = { ...opening.request, forward };
-  const { knocking } = opening;
-  const telling = {
+  const opening = askedOpening(runtime, options, server, ports);
+  const asked = { ...opening, request: { ...opening.request, forward } };
+  const manner = {
     quiet: options.flag("quiet"),
     json: options.flag("json"),
     reply: !options.flag("no-reply"),
+    waitFor,
   };
-  const once = (again = false) => {
-    // A renewal is not reported.
-    const silent = { ...telling, quiet: telling.quiet || again };
-    const how = { request, knocking, waitFor, telling: silent };
-    return open(runtime, profile, how);
-  };
-  if (!options.flag("keep")) {
-    if (options.flag("close")) {
-      throw new UsageError(
-        "--close goes with --keep",
-        `\`knock close ${profile.name}\` closes at once`,
-      );
-    }
-    await once();
-    return 0;
+  const close = options.flag("close");
+  if (options.flag("keep")) await keep(runtime, asked, manner, close);
+  else if (!close) await open(runtime, asked, manner);
+  else {
+    throw new UsageError(
+      "--close goes with --keep",
+      `\`knock close ${profile.name}\` closes at once`,
+    );
   }
-  const { keep } = await import("./keep.ts");
-  return await keep(runtime, profile, request, once, {
-    ...telling,
-    close: options.flag("close") ? knocking : null,
-  });
+  return 0;
 }
 
-interface Opening {
-  readonly request: UnaddressedRequest;
-  readonly knocking: KnockOptions;
+/** Form of the output, and what is waited for. */
+interface Manner {
+  readonly quiet: boolean;
+  readonly json: boolean;
+  /** True if a reply is wanted. */
+  readonly reply: boolean;
   /** The TCP port to wait for; null: none. */
   readonly waitFor: number | null;
-  readonly telling: OutputForm;
 }
 
 /** Opens once and reports it; null where no server answers. */
 async function open(
   runtime: Runtime,
-  profile: Profile,
-  { request, knocking, waitFor, telling }: Opening,
+  asked: Asked,
+  { quiet, json, reply, waitFor }: Manner,
 ): Promise<Answer | null> {
-  const { quiet, json, reply } = telling;
+  const { profile, request } = asked;
   const text = `knocking at ${profile.name}`;
   const silent = quiet || !reply && waitFor === null;
   const opened = await withProgress(runtime, text, silent, async (show) => {
-    const knocked = await knock(runtime, profile, request, knocking);
-    const nowMs = runtime.nowMs();
-    const { outcome } = knocked;
-    const answer = expectDone(profile, request, outcome, nowMs);
-    const { also, without } = knocked;
-    const facts = {
-      ...outcomeFacts(profile, request, outcome, nowMs),
-      ...also && { also: answerFacts(request, also.answer, nowMs) },
-      ...without !== null && { without },
-    };
-    if (waitFor === null) return { knocked, answer, nowMs, facts };
+    const done = await knockDone(runtime, asked);
+    if (waitFor === null) return done;
     show(`waiting for tcp/${waitFor} of ${profile.name}`);
     const { reach } = await import("../../client/open/opening.ts");
-    const [port, wait] = [waitFor, { profile, request, knocking, knocked }];
     try {
-      const reached = await reach(runtime, wait, port);
-      return { knocked, answer, nowMs, facts, reached };
+      return { ...done, reached: await reach(runtime, done, waitFor) };
     } catch (error) {
       if (error instanceof OperatorError) {
-        error.facts = { ...facts, status: "not_open" };
+        error.facts = { ...done.facts, status: "not_open" };
       }
       throw error;
     }
   });
-  const { knocked: { also, without }, answer, nowMs, facts, reached } = opened;
+  const { knocked: { also, without }, answer, nowMs, facts } = opened;
   if (json) printFacts(runtime, facts);
   if (quiet) return answer;
   if (without !== null) runtime.err(`knock: not for both: ${without}\n`);
   if (json || !runtime.isTerminal("out")) return answer;
   if (answer) runtime.out(`${tellOpened(request, answer, nowMs)}\n`);
-  else if (reached) runtime.out(`open tcp/${waitFor} at ${reached}\n`);
-  else if (reply) runtime.out(`${tellSent(profile)}\n`);
+  else if ("reached" in opened) {
+    runtime.out(`open tcp/${waitFor} at ${opened.reached}\n`);
+  } else if (reply) runtime.out(`${tellSent(profile)}\n`);
   if (also) runtime.out(`${tellOpened(request, also.answer, nowMs)}\n`);
   return answer;
+}
+
+/** Keeps open what a knock opens, until SIGINT or SIGTERM; then closes it if that is wanted. */
+async function keep(
+  runtime: Runtime,
+  asked: Asked,
+  manner: Manner,
+  close: boolean,
+): Promise<void> {
+  const { profile, request, knocking } = asked;
+  checkKeeping(asked, manner.reply);
+  const { keepOpen } = await import("../../client/open/keep.ts");
+  let trouble: string | null = null;
+  let again = false;
+  const text = `keeping ${profile.name} open`;
+  await withProgress(runtime, text, manner.quiet, (show) => {
+    const keeping = {
+      knock: () => {
+        // A renewal is not reported.
+        const quiet = manner.quiet || again;
+        again = true;
+        return open(runtime, asked, { ...manner, quiet });
+      },
+      seconds: request.seconds,
+      opened: (_: unknown, untilMs: number) => {
+        const until = formatLocal(untilMs, runtime.nowMs());
+        show(`${text}, now until ${until},`);
+        if (trouble !== null) runtime.err("knock: open again\n");
+        trouble = null;
+      },
+      failed: ({ message }: OperatorError) => {
+        // The same failure is reported once.
+        if (message === trouble) return;
+        trouble = message;
+        runtime.err(`knock: trying again: ${message}\n`);
+      },
+    };
+    return untilStopped(runtime, (stop) => keepOpen(runtime, keeping, stop));
+  });
+  if (!close) return;
+  await knockDone(runtime, {
+    profile,
+    request: { ...request, action: "close", seconds: 0 },
+    knocking: { ...knocking, mayGuess: false },
+  });
+}
+
+function checkKeeping(
+  { profile, request: { seconds, code } }: Asked,
+  reply: boolean,
+): void {
+  if (code !== null) {
+    throw new UsageError(
+      "--keep cannot go with a one-time code that is typed: each is good once",
+      "store the secret in the profile, or open for longer with --for",
+    );
+  }
+  const answers = DIALECTS[dialectOf(profile)].answers &&
+    profile.transport.kind === "udp";
+  if (seconds === 0 && !(reply && answers)) {
+    throw new UsageError(
+      "--keep must know for how long it is open, and no answer says it",
+      "say it with --for DURATION",
+    );
+  }
 }
 
 /** Reads `--nat`, which only fwknop's packets carry. */
