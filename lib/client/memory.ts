@@ -8,7 +8,8 @@ import { clientFile, folderOf } from "../config/files/places.ts";
 import { makeOwnFolder, replaceOwn } from "../config/files/rights.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { formatEndpoint } from "../values/address.ts";
-import { OperatorError, orNull, SystemError } from "../values/errors.ts";
+import { caught, OperatorError, orNull } from "../values/errors.ts";
+import { isMapping } from "../values/schema.ts";
 import type { Profile } from "./profile/profile.ts";
 
 /** Permission bits that let others than the owner use a file. */
@@ -19,13 +20,18 @@ const MAX_SIZE = 4096;
 /** Contents of a memory file, as JSON. */
 type Memory = Readonly<Record<string, unknown>>;
 
-/** The name of a profile's file of a kind, such as "address" or "tcp-22". */
-export function memoryName({ name }: Profile, kind: string): string {
-  return `${encodeURIComponent(name)}.${kind}.json`;
+/** The file of a profile's memory of a kind, such as "address" or "tcp-22"; null where it has none. */
+export function memoryFile(
+  runtime: Runtime,
+  { name, remember }: Pick<Profile, "name" | "remember">,
+  kind: string,
+): string | null {
+  if (!remember) return null;
+  return clientFile(runtime, `${encodeURIComponent(name)}.${kind}.json`);
 }
 
 /**
- * Reads what was remembered under a name; null when there is nothing, others could
+ * Reads what was remembered of a kind; null when there is nothing, others could
  * have written it, or it was of another server or in another network.
  */
 export function recall(
@@ -33,52 +39,48 @@ export function recall(
   profile: Profile,
   kind: string,
 ): Memory | null {
-  const file = clientFile(runtime, memoryName(profile, kind));
-  if (file === null || !profile.remember) return null;
-  try {
-    const info = runtime.files.stat(file);
-    if (!info?.isFile || info.size > MAX_SIZE) return null;
-    if (info.mode !== null && (info.mode & OTHERS) !== 0) return null;
-    if (info.owner !== runtime.userId()) return null;
-    const found = JSON.parse(runtime.files.readText(file)) as unknown;
-    if (typeof found !== "object" || found === null) return null;
-    const memory = found as Memory;
-    const here = circumstances(runtime, profile);
-    const same = memory.server === here.server && memory.own === here.own;
-    return same ? memory : null;
-  } catch (error) {
-    if (error instanceof SystemError || error instanceof SyntaxError) {
-      return null;
-    }
-    throw error;
-  }
+  const file = memoryFile(runtime, profile, kind);
+  if (file === null) return null;
+  return orNull(() =>
+    caught(SyntaxError, () => {
+      const info = runtime.files.stat(file);
+      if (!info?.isFile || info.size > MAX_SIZE) return null;
+      if (info.mode !== null && (info.mode & OTHERS) !== 0) return null;
+      if (info.owner !== runtime.userId()) return null;
+      const memory: unknown = JSON.parse(runtime.files.readText(file));
+      if (!isMapping(memory)) return null;
+      const here = circumstances(runtime, profile);
+      const same = memory.server === here.server && memory.own === here.own;
+      return same ? memory : null;
+    }, () => null)
+  );
 }
 
-/** Remembers this under a name, in place of what was; whether that worked. */
+/** Remembers this in place of what was, where that works. */
 export function remember(
   runtime: Runtime,
   profile: Profile,
   kind: string,
   memory: Memory,
-): boolean {
-  const file = clientFile(runtime, memoryName(profile, kind));
-  if (file === null || !profile.remember) return false;
+): void {
+  const file = memoryFile(runtime, profile, kind);
+  if (file === null) return;
   const content = { ...circumstances(runtime, profile), ...memory };
-  try {
-    makeOwnFolder(runtime, folderOf(runtime, file));
-    replaceOwn(runtime, file, JSON.stringify(content) + "\n");
-    return true;
-  } catch (error) {
-    if (error instanceof SystemError || error instanceof OperatorError) {
-      return false;
-    }
-    throw error;
-  }
+  orNull(() =>
+    caught(OperatorError, () => {
+      makeOwnFolder(runtime, folderOf(runtime, file));
+      replaceOwn(runtime, file, JSON.stringify(content) + "\n");
+    }, () => null)
+  );
 }
 
-/** Forgets what is under a name. */
-export function forget(runtime: Runtime, profile: Profile, kind: string): void {
-  const file = clientFile(runtime, memoryName(profile, kind));
+/** Forgets what is remembered of a kind, also for a profile that remembers no more. */
+export function forget(
+  runtime: Runtime,
+  { name }: Profile,
+  kind: string,
+): void {
+  const file = memoryFile(runtime, { name, remember: true }, kind);
   if (file !== null) orNull(() => runtime.files.remove(file));
 }
 

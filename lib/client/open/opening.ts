@@ -77,9 +77,8 @@ async function enter(
 ): Promise<Attempt> {
   const { port } = target;
   const addresses = await findAddresses(runtime, profile, knocked, target);
-  const wanted = { addresses, port };
   const waitMs = knocked.guessed ? GUESS_WAIT_MS : OPEN_WAIT_MS;
-  const connected = await connectWhenOpen(runtime, wanted, waitMs);
+  const connected = await connectWhenOpen(runtime, addresses, port, waitMs);
   if (connected.ok) return { knocked, stream: connected.stream };
   if (!knocked.guessed) {
     throw notOpen(profile, knocked.outcome, target, connected);
@@ -155,12 +154,6 @@ const PAUSE_MS = 100;
 /** Delay between attempts to addresses of a server, milliseconds (RFC 8305 §5). */
 const STAGGER_MS = 250;
 
-/** A port of a server, at the addresses that its name has. */
-interface AttemptPort {
-  readonly addresses: readonly string[];
-  readonly port: number;
-}
-
 /** Result of waiting: a connection, or the system's error of the last attempt. */
 export type ConnectResult =
   | { readonly ok: true; readonly stream: Stream }
@@ -169,19 +162,17 @@ export type ConnectResult =
 /** Connects again and again until the port accepts, or the time is over. Never throws. */
 async function connectWhenOpen(
   runtime: Runtime,
-  wanted: AttemptPort,
-  withinMs = OPEN_WAIT_MS,
+  addresses: readonly string[],
+  port: number,
+  withinMs: number,
 ): Promise<ConnectResult> {
   const endMs = runtime.monotonicMs() + withinMs;
   for (let attemptMs = FIRST_ATTEMPT_MS;; attemptMs *= 2) {
     const leftMs = endMs - runtime.monotonicMs();
-    const connected = await connectOnce(
-      runtime,
-      wanted,
-      Math.max(Math.min(attemptMs, leftMs), 1),
-    );
-    if (connected.ok) return connected;
-    if (runtime.monotonicMs() + PAUSE_MS >= endMs) return connected;
+    const timeoutMs = Math.max(Math.min(attemptMs, leftMs), 1);
+    const connected = await connectOnce(runtime, addresses, port, timeoutMs);
+    const isOver = runtime.monotonicMs() + PAUSE_MS >= endMs;
+    if (connected.ok || isOver) return connected;
     await runtime.sleep(PAUSE_MS);
   }
 }
@@ -189,7 +180,8 @@ async function connectWhenOpen(
 /** Connects once to each address, one after the other but not waiting for it; the first that accepts counts. */
 export async function connectOnce(
   runtime: Runtime,
-  { addresses, port }: AttemptPort,
+  addresses: readonly string[],
+  port: number,
   timeoutMs: number,
 ): Promise<ConnectResult> {
   const found = new AbortController();

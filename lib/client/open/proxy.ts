@@ -1,15 +1,33 @@
-/** The way through for ssh's ProxyCommand: a connection, after a knock if need be. */
+/**
+ * The way through for ssh's ProxyCommand: a connection, after a knock if need be.
+ * Grants are remembered, and one knock is for all who want the same at once.
+ * @module
+ */
 
+import { folderOf } from "../../config/files/places.ts";
+import { createOwn, makeOwnFolder } from "../../config/files/rights.ts";
 import type { Runtime, Stream } from "../../runtime/runtime.ts";
 import { parseAddress } from "../../values/address.ts";
-import { orNull, UsageError } from "../../values/errors.ts";
+import {
+  OperatorError,
+  orNull,
+  SystemError,
+  UsageError,
+} from "../../values/errors.ts";
 import type { KnockOptions, UnaddressedRequest } from "../knock/knock.ts";
+import { forget, memoryFile, recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
 import { type AttemptTarget, connectOnce, knockAndConnect } from "./opening.ts";
-import { forgetGrant, once, recallGrant, rememberGrant } from "./remembered.ts";
 
 /** Longest wait for a port that should be open already, milliseconds. */
 const REMEMBERED_WAIT_MS = 1000;
+
+/** Time before its end from which a grant is not relied on, milliseconds. */
+const MARGIN_MS = 3000;
+
+/** Interval of checks for another process's knock, and the longest wait for it, milliseconds. */
+const LOOK_MS = 25;
+const PATIENCE_MS = 15_000;
 
 /**
  * Connects to a TCP port of a profile's server. Where a grant is remembered it
@@ -22,36 +40,44 @@ export async function connectThrough(
   options: KnockOptions,
   target: AttemptTarget,
 ): Promise<Stream> {
-  const { port } = target;
+  const { port, address } = target;
+  const kind = `tcp-${port}`;
   const startMs = runtime.nowMs();
   let tried = -Infinity;
   const remembered = async () => {
-    const grant = recallGrant(runtime, profile, port);
+    const atMs = recallGrant(runtime, profile, kind);
     // What did not let this connection in is not tried twice.
-    if (!grant || grant.atMs <= tried) return null;
-    tried = grant.atMs;
-    const addresses = await addressesOf(runtime, profile, target);
-    if (addresses.length === 0) return null;
-    const wanted = { addresses, port };
-    const connected = await connectOnce(runtime, wanted, REMEMBERED_WAIT_MS);
+    if (atMs === null || atMs <= tried) return null;
+    tried = atMs;
+    const { host } = profile.server;
+    // The knock reports a name that does not resolve.
+    const addresses = address === null
+      ? await orNull(() => runtime.resolve(host))
+      : [address];
+    if (!addresses?.length) return null;
+    const waitMs = REMEMBERED_WAIT_MS;
+    const connected = await connectOnce(runtime, addresses, port, waitMs);
     return connected.ok ? connected.stream : null;
   };
   const open = async () => {
     // Not one that another process got in the meantime.
-    if (tried < startMs) forgetGrant(runtime, profile, port);
-    const opening = await knockAndConnect(
+    if (tried < startMs) forget(runtime, profile, kind);
+    const { knocked: { outcome }, stream } = await knockAndConnect(
       runtime,
       profile,
       request,
       options,
       target,
     );
-    const { outcome } = opening.knocked;
-    rememberGrant(runtime, profile, port, outcome, request.seconds);
-    return opening.stream;
+    const answer = outcome.kind === "answered" ? outcome.answer : null;
+    const atMs = runtime.nowMs();
+    const untilMs = atMs + (answer ?? request).seconds * 1000;
+    const grant = { address: answer?.address ?? null, atMs, untilMs };
+    remember(runtime, profile, kind, grant);
+    return stream;
   };
   return await remembered() ??
-    await once(runtime, profile, port, open, remembered);
+    await once(runtime, profile, `${kind}.lock`, open, remembered);
 }
 
 /**
@@ -79,12 +105,73 @@ export async function targetAddress(
   );
 }
 
-async function addressesOf(
+/** When the grant of a kind was given, Unix milliseconds; null where none lasts. */
+function recallGrant(
   runtime: Runtime,
-  { server: { host } }: Profile,
-  { address }: AttemptTarget,
-): Promise<readonly string[]> {
-  if (address !== null) return [address];
-  // The knock reports a name that does not resolve.
-  return await orNull(() => runtime.resolve(host)) ?? [];
+  profile: Profile,
+  kind: string,
+): number | null {
+  const { untilMs, atMs } = recall(runtime, profile, kind) ?? {};
+  if (typeof untilMs !== "number" || typeof atMs !== "number") return null;
+  const nowMs = runtime.nowMs();
+  const lasts = atMs <= nowMs && nowMs < untilMs - MARGIN_MS;
+  return lasts ? atMs : null;
+}
+
+/**
+ * Works while no other process of this user has the lock, unless one of them is
+ * done meanwhile: `others` is asked for what it left. Where there is no place
+ * for a lock it works at once.
+ */
+async function once<T>(
+  runtime: Runtime,
+  profile: Profile,
+  lock: string,
+  work: () => Promise<T>,
+  others: () => Promise<T | null>,
+): Promise<T> {
+  const file = memoryFile(runtime, profile, lock);
+  const endMs = runtime.monotonicMs() + PATIENCE_MS;
+  while (file !== null && runtime.monotonicMs() < endMs) {
+    const taken = take(runtime, file);
+    if (taken === "impossible") break;
+    if (taken === "ours") {
+      try {
+        return await others() ?? await work();
+      } finally {
+        orNull(() => runtime.files.remove(file));
+      }
+    }
+    await runtime.sleep(LOOK_MS);
+    const left = await others();
+    if (left !== null) return left;
+  }
+  return await work();
+}
+
+function take(
+  runtime: Runtime,
+  file: string,
+): "ours" | "theirs" | "impossible" {
+  try {
+    makeOwnFolder(runtime, folderOf(runtime, file));
+    const holder = `${runtime.pid} ${Math.floor(runtime.nowMs())}\n`;
+    createOwn(runtime, file, holder);
+    return "ours";
+  } catch (error) {
+    if (error instanceof OperatorError) return "impossible";
+    if (!(error instanceof SystemError)) throw error;
+    if (error.code !== "EEXIST") return "impossible";
+  }
+  if (!isAlive(runtime, file)) orNull(() => runtime.files.remove(file));
+  return "theirs";
+}
+
+/** True if the process that holds a lock is still running. */
+function isAlive(runtime: Runtime, file: string): boolean {
+  const holder = orNull(() => runtime.files.readText(file)) ?? "";
+  const [pid, atMs] = holder.split(" ").map(Number);
+  if (!pid || !atMs) return true; // it is just being written
+  const ageMs = runtime.nowMs() - atMs;
+  return Math.abs(ageMs) < PATIENCE_MS && runtime.signalProcess(pid, "test");
 }
