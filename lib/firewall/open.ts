@@ -9,7 +9,7 @@ import {
   FirewallError,
   MissingError,
 } from "./firewall.ts";
-import { gateFirewall } from "./gate/gate.ts";
+import { GateFirewall } from "./gate/gate.ts";
 import { iptablesFirewall, removeFromIptables } from "./iptables/iptables.ts";
 import { nftFirewall, removeFromNft } from "./nft/nft.ts";
 
@@ -22,7 +22,7 @@ export async function openBackend(
     case "nft":
       return await nftFirewall(runtime, firewall);
     case "gate":
-      return gateFirewall(runtime);
+      return new GateFirewall(runtime);
     case "iptables":
       return await iptablesFirewall(runtime, firewall);
     case "command":

@@ -6,10 +6,10 @@ import {
   type Grant,
 } from "../../lib/firewall/firewall.ts";
 import {
-  gateFirewall,
+  GateFirewall,
   MAX_CONNECTIONS_OF_ADDRESS,
 } from "../../lib/firewall/gate/gate.ts";
-import { GateGrants } from "../../lib/firewall/gate/gate.ts";
+import { GateGrants } from "../../lib/firewall/gate/grants.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
 import { parseEndpoint } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
@@ -68,7 +68,7 @@ test("a single use of before the start is none, one of this process stays", () =
   const use = () => grants.use(ALICE, single.ports, START_MS);
   grants.adopt([single]);
   assertEquals(use(), false);
-  grants.replace([single], [single]);
+  grants.renew([single], [single]);
   grants.adopt([single]);
   assertEquals([use(), use()], [true, false]);
   grants.adopt([single]);
@@ -83,7 +83,7 @@ async function setUp(steps: "by hand" | "alone" = "by hand") {
     served.push(stream);
     echo(stream).catch(() => {});
   });
-  const gate = gateFirewall(fake);
+  const gate: Firewall = new GateFirewall(fake);
   const ssh = service("ssh", ["tcp/2222"], "127.0.0.1:22");
   await gate.apply([ssh], [], fake.nowMs());
   const connect = (port = 2222, address = ALICE) => {
@@ -226,7 +226,7 @@ const refused: [string, Parameters<typeof service>[], RegExp][] = [
 for (const [name, services, message] of refused) {
   test(`apply() refuses ${name}`, async () => {
     const fake = new FakeRuntime();
-    const gate = gateFirewall(fake);
+    const gate: Firewall = new GateFirewall(fake);
     const error = await assertRejects(
       () => gate.apply(services.map((args) => service(...args)), [], START_MS),
       FirewallError,
@@ -273,7 +273,7 @@ test("gate carries half-closed connections over real sockets", async () => {
       await stream.finish();
     },
   );
-  const gate = gateFirewall(runtime);
+  const gate: Firewall = new GateFirewall(runtime);
   try {
     const port = await applyAnywhere(gate, `127.0.0.1:${behind.at.port}`);
     const stream = await runtime.connectStream({ host: "127.0.0.1", port });

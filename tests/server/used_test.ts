@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { Firewall, Grant } from "../../lib/firewall/firewall.ts";
-import { GateGrants } from "../../lib/firewall/gate/gate.ts";
+import { GateGrants } from "../../lib/firewall/gate/grants.ts";
 import { carryOut } from "../../lib/server/grants/change.ts";
 import { endUsed } from "../../lib/server/grants/upkeep.ts";
 import { decide } from "../../lib/server/packet/decide.ts";
@@ -119,7 +119,7 @@ test("the gate holds a grant for one connection until it is used", () => {
     ...{ address: "192.0.2.1", ports: SSH, untilMs: START_MS + 1000 },
     ...{ once: true, client: "alice", to: null },
   };
-  gate.replace([grant], [grant]);
+  gate.renew([grant], [grant]);
   assert(gate.holds(grant));
   assert(!gate.holds({ ...grant, client: "bob" }));
   assert(gate.use("192.0.2.1", SSH, START_MS));

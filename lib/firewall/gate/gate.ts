@@ -5,24 +5,24 @@
  * @module
  */
 
-import type { Runtime, Stoppable, Stream } from "../../runtime/runtime.ts";
+import type {
+  Listener,
+  Runtime,
+  Stoppable,
+  Stream,
+} from "../../runtime/runtime.ts";
 import { relay } from "../../runtime/sockets/relay.ts";
-import { networksAround } from "../../values/address.ts";
-import {
-  containsPorts,
-  formatPortRange,
-  onePort,
-  type PortRange,
-} from "../../values/ports.ts";
+import type { Endpoint } from "../../values/address.ts";
+import { SystemError } from "../../values/errors.ts";
+import { containsPorts, formatPortRange, onePort } from "../../values/ports.ts";
 import {
   type Firewall,
   FirewallError,
   type Grant,
   type Guarded,
   openAmong,
-  openingKey,
 } from "../firewall.ts";
-import { GateListeners, readTargets, type Targets } from "./listeners.ts";
+import { GateGrants } from "./grants.ts";
 
 /** Longest time that the service behind may take to accept. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -30,36 +30,36 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** Interval at which expired grants are forgotten. */
 const SWEEP_EVERY_MS = 60_000;
 
-/** Makes a gate that listens on nothing yet. */
-export function gateFirewall(runtime: Runtime): Firewall {
-  return new GateFirewall(runtime);
-}
+/** The most connections at once, of all and of one address. */
+const MAX_CONNECTIONS = 1024;
+export const MAX_CONNECTIONS_OF_ADDRESS = 64;
 
-class GateFirewall implements Firewall {
+/** The most ports of one range: each is a listening socket. */
+const MAX_PORTS = 256;
+
+/** A gate, which listens on nothing before the first apply(). */
+export class GateFirewall implements Firewall {
   readonly endsGrants = true;
   readonly name = "gate";
   readonly #runtime: Runtime;
-  readonly #listeners: GateListeners;
+  /** The listening sockets by port, of IPv4 and IPv6 at once. */
+  readonly #listeners = new Map<number, Listener>();
   #targets: Targets = new Map();
   readonly #grants = new GateGrants();
-  readonly #room = new GateRoom();
+  /** Those that are passed on, or are about to be. */
+  readonly #connections = new Set<Stream>();
   #sweeper: Stoppable | null = null;
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
-    this.#listeners = new GateListeners(
-      runtime,
-      (connection, port) => void this.#take(connection, port),
-    );
   }
 
   async apply(
     services: readonly Guarded[],
     grants: readonly Grant[],
-    _nowMs: number,
   ): Promise<void> {
     const targets = readTargets(services);
-    await this.#listeners.listenOn(targets.keys());
+    await this.#listenOn(targets);
     this.#targets = targets;
     this.#grants.adopt(grants);
     this.#sweeper ??= this.#runtime.every(
@@ -74,14 +74,16 @@ class GateFirewall implements Firewall {
     live: readonly Grant[],
   ): Promise<void> {
     const open = openAmong(touched, live);
-    if (open[0] && !open.some(({ ports }) => this.#listeners.serve(ports))) {
+    const own = [...this.#listeners.keys()].map((port) => onePort("tcp", port));
+    const isOwn = ({ ports }: Grant) =>
+      own.some((port) => containsPorts(ports, port));
+    if (open[0] && !open.some(isOwn)) {
       throw new FirewallError(
         `the gate does not listen on "${formatPortRange(open[0].ports)}"`,
         "only ports of services can be opened with this backend",
       );
     }
-    this.#grants.renew(touched);
-    this.#grants.replace(touched, live);
+    this.#grants.renew(touched, live);
   }
 
   unused(grants: readonly Grant[]): Promise<readonly Grant[]> {
@@ -96,13 +98,36 @@ class GateFirewall implements Firewall {
   async stop(): Promise<void> {
     this.#sweeper?.stop();
     this.#sweeper = null;
-    await this.#listeners.close();
+    await closeAll(this.#listeners.values());
+    this.#listeners.clear();
   }
 
   async remove(): Promise<void> {
     await this.stop();
     this.#targets = new Map();
-    this.#grants.clear();
+    this.#grants.adopt([]);
+  }
+
+  /** Listens on what is new, then lets go of what is no more. Throws FirewallError. */
+  async #listenOn(targets: Targets): Promise<void> {
+    const fresh = new Map<number, Listener>();
+    for (const port of targets.keys()) {
+      if (this.#listeners.has(port)) continue;
+      const take = (connection: Stream) => void this.#take(connection, port);
+      try {
+        const at = { host: "::", port };
+        fresh.set(port, await this.#runtime.listenStream(at, take));
+      } catch (error) {
+        await closeAll(fresh.values());
+        throw error instanceof SystemError ? listenError(port, error) : error;
+      }
+    }
+    for (const [port, listener] of fresh) this.#listeners.set(port, listener);
+    for (const [port, listener] of this.#listeners) {
+      if (targets.has(port)) continue;
+      this.#listeners.delete(port);
+      await listener.close();
+    }
   }
 
   /** Passes a connection on if it is granted, or else closes it. Never throws. */
@@ -111,11 +136,11 @@ class GateFirewall implements Firewall {
     const target = this.#targets.get(port);
     const isGranted = () =>
       this.#grants.use(address, onePort("tcp", port), this.#runtime.nowMs());
-    if (!target || !this.#room.isFor(address) || !isGranted()) {
+    if (!target || !this.#hasRoom(address) || !isGranted()) {
       connection.close();
       return;
     }
-    this.#room.count(address, 1);
+    this.#connections.add(connection);
     try {
       const service = await this.#runtime.connectStream(target, {
         timeoutMs: CONNECT_TIMEOUT_MS,
@@ -125,117 +150,73 @@ class GateFirewall implements Firewall {
       // The service behind does not answer: the client sees the end of it.
       connection.close();
     } finally {
-      this.#room.count(address, -1);
+      this.#connections.delete(connection);
     }
   }
-}
-
-// The grants of the gate, single-use ones until they are used.
-
-/** Open ports, by address or network. */
-export class GateGrants {
-  readonly #open = new Map<string, readonly Grant[]>();
-  /** Single-use grants that were used, until they would have ended. */
-  readonly #spent = new Map<string, number>();
-
-  /**
-   * Takes these for all that is open. A single-use grant is only kept: of one
-   * from before this process its use is unknown.
-   */
-  adopt(grants: readonly Grant[]): void {
-    const held = new Set([...this.#open.values()].flat().map(useKey));
-    const byAddress = new Map<string, Grant[]>();
-    for (const grant of grants) {
-      if (grant.once && !held.has(useKey(grant))) continue;
-      const own = byAddress.get(grant.address) ?? [];
-      own.push(grant);
-      byAddress.set(grant.address, own);
-    }
-    this.#open.clear();
-    for (const [address, own] of byAddress) this.#keep(address, own);
-  }
-
-  /** Lets grants be used again that were used up. */
-  renew(grants: readonly Grant[]): void {
-    for (const grant of grants) this.#spent.delete(useKey(grant));
-  }
-
-  /** Takes `live` for all that is open to the addresses of `grants`. */
-  replace(grants: readonly Grant[], live: readonly Grant[]): void {
-    for (const address of new Set(grants.map((grant) => grant.address))) {
-      this.#keep(address, live.filter((grant) => grant.address === address));
-    }
-  }
-
-  /** True if a grant allows this connection, which uses up a single-use grant. */
-  use(address: string, port: PortRange, nowMs: number): boolean {
-    const around = networksAround(address);
-    const live = around.flatMap((one) => this.#open.get(one) ?? []).filter((
-      { ports, untilMs },
-    ) => untilMs > nowMs && containsPorts(ports, port));
-    // A single-use grant is not spent where another one is enough.
-    const grant = live.find(({ once }) => !once) ?? live[0];
-    if (!grant) return false;
-    if (grant.once) {
-      this.#spent.set(useKey(grant), grant.untilMs);
-      this.#keep(grant.address, this.#open.get(grant.address) ?? []);
-    }
-    return true;
-  }
-
-  /** True if a grant for one connection is still to be used. */
-  holds(grant: Grant): boolean {
-    const own = this.#open.get(grant.address) ?? [];
-    return own.some((one) => one.once && useKey(one) === useKey(grant));
-  }
-
-  /** Forgets what is over. */
-  sweep(nowMs: number): void {
-    for (const [address, own] of this.#open) {
-      this.#keep(address, own.filter(({ untilMs }) => untilMs > nowMs));
-    }
-    for (const [use, untilMs] of this.#spent) {
-      if (untilMs <= nowMs) this.#spent.delete(use);
-    }
-  }
-
-  /** Ends all; what was used stays used. */
-  clear(): void {
-    this.#open.clear();
-  }
-
-  #keep(address: string, grants: readonly Grant[]): void {
-    const unspent = grants.filter((grant) => !this.#spent.has(useKey(grant)));
-    if (unspent.length > 0) this.#open.set(address, unspent);
-    else this.#open.delete(address);
-  }
-}
-
-/** Key that tells one single-use grant from another, extended or new. */
-function useKey(grant: Grant): string {
-  return `${grant.client} ${openingKey(grant)} ${grant.untilMs}`;
-}
-
-/** The most connections at once, of all and of one address. */
-export const MAX_CONNECTIONS = 1024;
-export const MAX_CONNECTIONS_OF_ADDRESS = 64;
-
-/** The connections there are, those that are being made included. */
-class GateRoom {
-  readonly #connections = new Map<string, number>();
-  #total = 0;
 
   /** True if an address may have one more connection. */
-  isFor(address: string): boolean {
-    return this.#total < MAX_CONNECTIONS &&
-      (this.#connections.get(address) ?? 0) < MAX_CONNECTIONS_OF_ADDRESS;
+  #hasRoom(address: string): boolean {
+    const all = [...this.#connections];
+    const own = all.filter(({ peer }) => peer.host === address);
+    return all.length < MAX_CONNECTIONS &&
+      own.length < MAX_CONNECTIONS_OF_ADDRESS;
   }
+}
 
-  /** One more of an address, or one less. */
-  count(address: string, change: 1 | -1): void {
-    const count = (this.#connections.get(address) ?? 0) + change;
-    if (count > 0) this.#connections.set(address, count);
-    else this.#connections.delete(address);
-    this.#total += change;
+async function closeAll(listeners: Iterable<Listener>): Promise<void> {
+  await Promise.all([...listeners].map((listener) => listener.close()));
+}
+
+/** Where the connections to each port go. */
+type Targets = ReadonlyMap<number, Endpoint>;
+
+/** Reads them from the services; throws FirewallError for what a gate cannot do. */
+function readTargets(services: readonly Guarded[]): Targets {
+  const targets = new Map<number, Endpoint>();
+  for (const { name, ports, to } of services) {
+    for (const range of ports) {
+      const text = formatPortRange(range);
+      if (range.protocol !== "tcp") {
+        throw new FirewallError(
+          `services.${name}: the gate passes on TCP only, got "${text}"`,
+          "set firewall.backend to nft or iptables",
+        );
+      }
+      if (!to) {
+        throw new FirewallError(
+          `services.${name}: the gate must know where connections go`,
+          `write ${name}: { listen: ${text}, to: "127.0.0.1:PORT" }`,
+        );
+      }
+      if (range.last - range.first >= MAX_PORTS) {
+        throw new FirewallError(
+          `services.${name}: the gate listens on at most ${MAX_PORTS} ` +
+            `ports of a range, got "${text}"`,
+          "set firewall.backend to nft or iptables",
+        );
+      }
+      for (let port = range.first; port <= range.last; port++) {
+        if (targets.has(port)) {
+          throw new FirewallError(
+            `services.${name}: another service has "tcp/${port}" already`,
+          );
+        }
+        targets.set(port, to);
+      }
+    }
   }
+  return targets;
+}
+
+function listenError(port: number, error: SystemError): FirewallError {
+  const hints: Readonly<Record<string, string>> = {
+    EADDRINUSE: "let the service itself listen elsewhere, such as on " +
+      "127.0.0.1 with another port, and name that in to",
+    EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE; " +
+      "or choose a higher one",
+  };
+  return new FirewallError(
+    `cannot listen on tcp/${port}: ${error.message}`,
+    hints[error.code],
+  );
 }
