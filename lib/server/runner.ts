@@ -1,10 +1,5 @@
 import type { Argv, Grant } from "../firewall/firewall.ts";
-import {
-  describeGrant,
-  fillIn,
-  runProgram,
-  toEnvironment,
-} from "../firewall/command/programs.ts";
+import { runForGrant, runProgram } from "../firewall/command/programs.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Log } from "./report/log.ts";
 import type { Counters } from "./report/counters.ts";
@@ -40,11 +35,8 @@ export function createRunner(
   let running = 0;
 
   async function runHook(argv: Argv, grant: Grant): Promise<void> {
-    const values = describeGrant(grant, runtime.nowMs());
-    const { failure } = await runProgram(runtime, fillIn(argv, values), {
-      env: toEnvironment(values),
-      limitMs: HOOK_MS,
-    });
+    const nowMs = runtime.nowMs();
+    const { failure } = await runForGrant(runtime, argv, grant, nowMs, HOOK_MS);
     if (failure !== null) log("error", `hook ${argv[0]}: ${failure}`);
   }
 
@@ -68,10 +60,13 @@ export function createRunner(
       }
       running++;
       try {
-        const { failure, lines } = await runProgram(runtime, argv, {
-          env: toEnvironment({ client, address, command: name }),
-          limitMs: COMMAND_MS,
-        });
+        const values = { client, address, command: name };
+        const { failure, lines } = await runProgram(
+          runtime,
+          argv,
+          values,
+          COMMAND_MS,
+        );
         const say = (words: string) =>
           log("info", `command ${name}: ${words}`, { command: name });
         for (const line of lines.slice(0, MAX_LINES)) say(line);

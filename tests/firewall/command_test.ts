@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { commandFirewall } from "../../lib/firewall/command/command.ts";
+import { CommandFirewall } from "../../lib/firewall/command/command.ts";
 import { FirewallError, type Grant } from "../../lib/firewall/firewall.ts";
 import { runProgram } from "../../lib/firewall/command/programs.ts";
 import type { Ran } from "../../lib/runtime/runtime.ts";
@@ -29,7 +29,7 @@ function faked(answer: (words: string) => Partial<Ran> = () => ({})) {
     return answer(argv.join(" "));
   };
   fake.programs.set("fw", run);
-  const firewall = commandFirewall(fake, {
+  const firewall = new CommandFirewall(fake, {
     open: ["fw", "open", "{address}", "{ports}", "{seconds}"],
     close: ["fw", "close", "{address}", "{ports}"],
   });
@@ -132,7 +132,7 @@ test("change() refuses what a command cannot do", async () => {
 });
 
 test("change() says when there is no such program", async () => {
-  const firewall = commandFirewall(new FakeRuntime(), {
+  const firewall = new CommandFirewall(new FakeRuntime(), {
     open: ["nowhere"],
     close: ["nowhere"],
   });
@@ -146,8 +146,7 @@ test("change() says when there is no such program", async () => {
 test("runProgram() gives up on output that never ends", async () => {
   const fake = new FakeRuntime();
   fake.programs.set("daemon", () => new Promise(() => {}));
-  const options = { env: {}, limitMs: 10_000 };
-  const { failure } = await runProgram(fake, ["daemon"], options);
+  const { failure } = await runProgram(fake, ["daemon"], {}, 10_000);
   assertEquals(failure, "no end within 10 s");
 });
 
@@ -157,7 +156,8 @@ test("runProgram() runs a real program, never a shell", real, async () => {
   const said = await runProgram(
     runtime,
     ["sh", "-c", 'echo "$1 $KNOCK_CLIENT"; echo two >&2; exit 4', "x", "$(id)"],
-    { env: { KNOCK_CLIENT: "alice" }, limitMs: 10_000 },
+    { client: "alice" },
+    10_000,
   );
   assertEquals(said, {
     failure: "ended with 4: two",
@@ -173,7 +173,8 @@ test(
     const { failure } = await runProgram(
       runtime,
       ["sh", "-c", "sleep 30 & sleep 30"],
-      { env: {}, limitMs: 100 },
+      {},
+      100,
     );
     assertEquals(failure, "no end within 0.1 s");
     assert(runtime.monotonicMs() - startMs < 10_000);

@@ -6,11 +6,11 @@ import {
   describeGrant,
   fillIn,
   PLACEHOLDERS,
-  toEnvironment,
+  runProgram,
   unknownPlaceholders,
 } from "../../lib/firewall/command/programs.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
-import { START_MS } from "../fakes/fake_runtime.ts";
+import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 
 const GRANT: Grant = {
   client: "alice",
@@ -33,7 +33,8 @@ test("describeGrant() has a value for every placeholder", () => {
     seconds: "31",
     until: "2026-01-02T12:00:30.001Z",
   });
-  assertEquals(Object.keys(values).sort(), [...PLACEHOLDERS].sort());
+  const placeholders = Object.keys(values).map((name) => `{${name}}`);
+  assertEquals(placeholders.sort(), [...PLACEHOLDERS].sort());
   const over = describeGrant({ ...GRANT, untilMs: START_MS - 1 }, START_MS);
   assertEquals(over.seconds, "0");
 });
@@ -54,8 +55,11 @@ test("fillIn() never changes how many arguments there are", () => {
   }));
 });
 
-test("toEnvironment() names values KNOCK_…", () => {
-  assertEquals(toEnvironment({ client: "alice" }), { KNOCK_CLIENT: "alice" });
+test("runProgram() names values KNOCK_… in the environment", async () => {
+  const fake = new FakeRuntime();
+  fake.programs.set("x", () => ({}));
+  await runProgram(fake, ["x"], { client: "alice" }, 1000);
+  assertEquals(fake.ran[0]!.options.env, { KNOCK_CLIENT: "alice" });
 });
 
 test("unknownPlaceholders() finds what is not filled in", () => {

@@ -82,16 +82,17 @@ export function checkPrograms(
     ["hooks.open", hooks.open],
     ["hooks.close", hooks.close],
   ];
-  const known = PLACEHOLDERS.map((name) => `{${name}}`);
   for (const [path, argv] of programs) {
     for (const wrong of unknownPlaceholders(argv ?? [])) {
       mistakes.push({
         path,
-        text: known.includes(wrong)
+        text: PLACEHOLDERS.includes(wrong)
           ? `must name the program itself first, got ${show(wrong)} in it`
-          : `must have none but the placeholders ${known.join(", ")}, ` +
-            `got ${show(wrong)}`,
-        hint: known.includes(wrong) ? undefined : nearest(wrong, known),
+          : "must have none but the placeholders " +
+            `${PLACEHOLDERS.join(", ")}, got ${show(wrong)}`,
+        hint: PLACEHOLDERS.includes(wrong)
+          ? undefined
+          : nearest(wrong, PLACEHOLDERS),
       });
     }
   }

@@ -15,12 +15,7 @@ import {
   openAmong,
   openingKey,
 } from "../firewall.ts";
-import {
-  describeGrant,
-  fillIn,
-  runProgram,
-  toEnvironment,
-} from "./programs.ts";
+import { runForGrant } from "./programs.ts";
 
 /** The two programs with their arguments, placeholders among them. */
 type OpenAndClose = Readonly<Record<"open" | "close", readonly string[]>>;
@@ -28,15 +23,7 @@ type OpenAndClose = Readonly<Record<"open" | "close", readonly string[]>>;
 /** Longest run of a program; the changes after it wait that long. */
 const LIMIT_MS = 10_000;
 
-/** Makes the command backend. It runs nothing yet. */
-export function commandFirewall(
-  runtime: Runtime,
-  commands: OpenAndClose,
-): Firewall {
-  return new CommandFirewall(runtime, commands);
-}
-
-class CommandFirewall implements Firewall {
+export class CommandFirewall implements Firewall {
   readonly name: string;
   readonly endsGrants = false;
   readonly #runtime: Runtime;
@@ -126,11 +113,12 @@ class CommandFirewall implements Firewall {
     nowMs: number,
   ): Promise<void> {
     const argv = this.#commands[what];
-    const values = describeGrant(grant, nowMs);
-    const { failure } = await runProgram(
+    const { failure } = await runForGrant(
       this.#runtime,
-      fillIn(argv, values),
-      { env: toEnvironment(values), limitMs: LIMIT_MS },
+      argv,
+      grant,
+      nowMs,
+      LIMIT_MS,
     );
     if (failure !== null) {
       throw new FirewallError(

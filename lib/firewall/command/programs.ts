@@ -12,16 +12,15 @@ import { escapeUnsafe } from "../../values/text.ts";
 import type { Grant } from "../firewall.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** The placeholders, as they stand between braces. */
 export const PLACEHOLDERS: readonly string[] = [
-  "client",
-  "address",
-  "family",
-  "protocol",
-  "port",
-  "ports",
-  "seconds",
-  "until",
+  "{client}",
+  "{address}",
+  "{family}",
+  "{protocol}",
+  "{port}",
+  "{ports}",
+  "{seconds}",
+  "{until}",
 ];
 
 /** The value of each placeholder: `port` is 22 or 8000-8010, `ports` tcp/22, `until` RFC 3339. */
@@ -61,34 +60,18 @@ export function fillIn(
  */
 export function unknownPlaceholders(argv: readonly string[]): string[] {
   return argv.flatMap((argument, index) =>
-    [...argument.matchAll(PLACEHOLDER)]
-      .filter(([, name]) => index === 0 || !PLACEHOLDERS.includes(name!))
-      .map(([whole]) => whole)
+    (argument.match(PLACEHOLDER) ?? [])
+      .filter((one) => index === 0 || !PLACEHOLDERS.includes(one))
   );
 }
 
 export function knownPlaceholders(argv: readonly string[]): string[] {
-  return argv.flatMap((argument) =>
-    [...argument.matchAll(PLACEHOLDER)]
-      .filter(([, name]) => PLACEHOLDERS.includes(name!))
-      .map(([whole]) => whole)
-  );
+  return argv.flatMap((argument) => argument.match(PLACEHOLDER) ?? [])
+    .filter((one) => PLACEHOLDERS.includes(one));
 }
 
 /** A word in braces; behind a dollar it is a shell's own. */
 const PLACEHOLDER = /(?<!\$)\{(\w+)\}/g;
-
-/** The values as environment variables: KNOCK_CLIENT, KNOCK_ADDRESS, … */
-export function toEnvironment(
-  values: Readonly<Record<string, string>>,
-): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => [
-      `KNOCK_${name.toUpperCase()}`,
-      value,
-    ]),
-  );
-}
 
 /** Outcome of a program's run. */
 interface Ended {
@@ -98,25 +81,41 @@ interface Ended {
   readonly lines: readonly string[];
 }
 
-interface ProgramOptions {
-  /** Added to the server's own environment. */
-  readonly env: Readonly<Record<string, string>>;
-  /** After so long its whole process group is killed. */
-  readonly limitMs: number;
-}
-
 /** A line's characters that are kept. */
 const MAX_COLUMNS = 500;
 
 /** Time for which a killed program's output may stay open: a child may have left its group. */
 const GRACE_MS = 1000;
 
-/** Runs a program to its end. Never throws SystemError: that is a failure, too. */
+/** Runs a program for a grant, with its values in the placeholders' places. */
+export function runForGrant(
+  runtime: Runtime,
+  argv: readonly string[],
+  grant: Grant,
+  nowMs: number,
+  limitMs: number,
+): Promise<Ended> {
+  const values = describeGrant(grant, nowMs);
+  return runProgram(runtime, fillIn(argv, values), values, limitMs);
+}
+
+/**
+ * Runs a program to its end; after `limitMs` its whole process group is killed.
+ * The values are added to the server's own environment: KNOCK_CLIENT,
+ * KNOCK_ADDRESS, … Never throws SystemError: that is a failure, too.
+ */
 export async function runProgram(
   runtime: Runtime,
   argv: readonly string[],
-  { env, limitMs }: ProgramOptions,
+  values: Readonly<Record<string, string>>,
+  limitMs: number,
 ): Promise<Ended> {
+  const env = Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      `KNOCK_${name.toUpperCase()}`,
+      value,
+    ]),
+  );
   const late = `no end within ${limitMs / 1000} s`;
   const over = new AbortController();
   const startMs = runtime.monotonicMs();
