@@ -62,54 +62,38 @@ export class SystemError extends Error {
   }
 }
 
+/** The result of some work, now or later, or something else. */
+type Or<T, U> = T extends Promise<infer V> ? Promise<V | U> : T | U;
+
 /** The result of some work, or the answer to the system's refusal. */
-export function ifRefused<T, U>(
-  work: () => Promise<T>,
-  answer: (error: SystemError) => U,
-): Promise<T | U>;
 export function ifRefused<T, U>(
   work: () => T,
   answer: (error: SystemError) => U,
-): T | U;
-export function ifRefused<T, U>(
-  work: () => T | Promise<T>,
-  answer: (error: SystemError) => U,
-): T | U | Promise<T | U> {
-  return caught(SystemError, work as () => T, answer);
+): Or<T, U> {
+  return caught(SystemError, work, answer);
 }
 
 /** The result of some work, or the answer to an error of one kind. */
 export function caught<T, U, E extends Error>(
   kind: abstract new (...args: never[]) => E,
-  work: () => Promise<T>,
-  answer: (error: E) => U,
-): Promise<T | U>;
-export function caught<T, U, E extends Error>(
-  kind: abstract new (...args: never[]) => E,
   work: () => T,
   answer: (error: E) => U,
-): T | U;
-export function caught<T, U, E extends Error>(
-  kind: abstract new (...args: never[]) => E,
-  work: () => T | Promise<T>,
-  answer: (error: E) => U,
-): T | U | Promise<T | U> {
+): Or<T, U> {
   const handle = (error: unknown) => {
     if (!(error instanceof kind)) throw error;
     return answer(error);
   };
   try {
     const result = work();
-    return result instanceof Promise ? result.catch(handle) : result;
+    const settled = result instanceof Promise ? result.catch(handle) : result;
+    return settled as Or<T, U>;
   } catch (error) {
-    return handle(error);
+    return handle(error) as Or<T, U>;
   }
 }
 
 /** The result of some work; null if the system refuses it. */
-export function orNull<T>(work: () => Promise<T>): Promise<T | null>;
-export function orNull<T>(work: () => T): T | null;
-export function orNull<T>(work: () => T): T | null | Promise<T | null> {
+export function orNull<T>(work: () => T): Or<T, null> {
   return ifRefused(work, () => null);
 }
 

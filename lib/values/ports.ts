@@ -157,11 +157,8 @@ export function sameSegment(a: Segment, b: Segment): boolean {
 /** Merges ranges that overlap or touch; in order of protocol and port. */
 export function mergePorts(ports: readonly PortRange[]): PortRange[] {
   const sorted = [...ports].sort((a, b) =>
-    a.protocol < b.protocol
-      ? -1
-      : a.protocol > b.protocol
-      ? 1
-      : a.first - b.first
+    PROTOCOL_NUMBERS[a.protocol] - PROTOCOL_NUMBERS[b.protocol] ||
+    a.first - b.first
   );
   const merged: PortRange[] = [];
   for (const range of sorted) {
@@ -180,6 +177,5 @@ export function mergePorts(ports: readonly PortRange[]): PortRange[] {
 
 /** The first single TCP port of these; null where there is none. */
 export function firstTcpPort(ports: readonly PortRange[]): number | null {
-  const found = ports.find(({ protocol }) => protocol === "tcp");
-  return found?.first ?? null;
+  return ports.find(({ protocol }) => protocol === "tcp")?.first ?? null;
 }

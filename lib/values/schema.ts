@@ -95,18 +95,12 @@ export const words: Schema<string> = text(
 export function oneOf<const W extends string>(
   words: readonly W[],
 ): Schema<W> {
-  const wanted = words.join(", ").replace(/, ([^,]*)$/, " or $1");
-  return {
-    read(value, path, mistakes) {
-      const found = words.find((word) => word === value);
-      if (found !== undefined) return found;
-      const hint = typeof value === "string"
-        ? nearest(value, words)
-        : undefined;
-      return mistake(mistakes, path, wanted, value, { hint });
-    },
-    json: { enum: words },
-  };
+  const { read } = text(
+    words.join(", ").replace(/, ([^,]*)$/, " or $1"),
+    (value) => words.find((word) => word === value) ?? null,
+    { hint: (value) => nearest(value, words) },
+  );
+  return { read, json: { enum: words } };
 }
 
 /** True or false. */

@@ -14,33 +14,19 @@ export function parseDuration(text: string): number | null {
   return seconds <= MAX_SECONDS ? seconds : null;
 }
 
-/** Names of the units that people write, by the one that is read. */
-const UNIT_WORDS: Readonly<Record<string, keyof typeof SECONDS>> = {
-  s: "s",
-  sec: "s",
-  second: "s",
-  m: "m",
-  min: "m",
-  minute: "m",
-  h: "h",
-  hr: "h",
-  hour: "h",
-  d: "d",
-  day: "d",
-};
-
 /** Most characters that a hint is sought for. */
 const MAX_HINTED = 40;
 
 /** A hint for a duration written in another way: `1h30m`, `2 h`, `5 minutes`, `1.5h`, `-5`. */
 export function durationHint(text: string): string {
-  const part = /\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?(?![a-z])/gi;
+  const part =
+    /\s*(\d+(?:\.\d+)?)\s*(s|sec|second|m|min|minute|h|hr|hour|d|day)s?(?![a-z])/gi;
   let seconds = 0;
   let end = 0;
   for (const match of text.slice(0, MAX_HINTED).matchAll(part)) {
-    const unit = UNIT_WORDS[match[2]!.toLowerCase() || "s"];
-    if (match.index !== end || unit === undefined) break;
-    seconds += Number(match[1]) * SECONDS[unit];
+    if (match.index !== end) break;
+    const unit = match[2]!.charAt(0).toLowerCase();
+    seconds += Number(match[1]) * SECONDS[unit as keyof typeof SECONDS];
     end += match[0].length;
   }
   const written = formatDuration(seconds);

@@ -13,10 +13,10 @@ import { endConnections } from "../../firewall/conntrack.ts";
 import { FirewallError } from "../../firewall/firewall.ts";
 import {
   containsPorts,
+  countPorts,
   formatPortRange,
   onePort,
   overlapPorts,
-  type PortRange,
   sharedPorts,
 } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
@@ -61,18 +61,16 @@ export async function carryOut(
     : await queue.addFor(client, () => apply(server, change));
   const timeMs = runtime.nowMs();
   tellDone(server, change, isDone);
+  const count = Math.min(countPorts(ports), MAX_COUNT);
   return isDone
-    ? { status: "done", count: countPorts(ports), seconds, timeMs, address }
+    ? { status: "done", count, seconds, timeMs, address }
     : { ...NOTHING, status: "failed", timeMs, address };
 }
 
 const NOTHING = { count: 0, seconds: 0 };
 
-/** Number of ports, or the most that a reply can count: 16 bits. */
-function countPorts(ports: readonly PortRange[]): number {
-  const sizes = ports.map(({ first, last }) => last - first + 1);
-  return Math.min(sizes.reduce((sum, size) => sum + size, 0), 0xffff);
-}
+/** Most ports that a reply can count: 16 bits. */
+const MAX_COUNT = 0xffff;
 
 /** Tells whether a change was done. What could not be opened is taken out of the ledger again. */
 async function apply(server: Server, change: Change): Promise<boolean> {
