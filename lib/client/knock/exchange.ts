@@ -1,11 +1,10 @@
 /** One exchange with a server: packets from one socket, with their one-time codes, until one is answered. */
 
-import type { Datagrams, Runtime } from "../../runtime/runtime.ts";
-import { parseAddress } from "../../values/address.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type Endpoint, parseAddress } from "../../values/address.ts";
 import { failing, FailureError, SystemError } from "../../values/errors.ts";
 import { familyOf, type Naming } from "../address/naming.ts";
-import { Replies } from "./answers.ts";
-import type { CodeUse, Outcome } from "./outcome.ts";
+import type { Answered, CodeUse, Outcome } from "./outcome.ts";
 import { deliver, type Transport } from "./transport.ts";
 import type { NewRequest, Sealed, Sealer } from "../../dialects/dialect.ts";
 import {
@@ -18,6 +17,12 @@ import type { Profile } from "../profile/profile.ts";
 /** Wait for an answer to the first packet and to each further one, milliseconds. */
 const FIRST_WAIT_MS = 1000;
 const NEXT_WAIT_MS = 2000;
+
+/**
+ * After a "no" to one packet, how long a "yes" to another is waited for: a
+ * client may be allowed over IPv4 and not over IPv6.
+ */
+const SECOND_OPINION_MS = 250;
 
 /** Packets to send, their transport and their targets. */
 interface Exchange {
@@ -40,13 +45,23 @@ export async function exchange(
 ): Promise<Outcome> {
   const { profile, request, sealer, transport, reply, codes, tries } = knock;
   const { addresses, naming, patienceMs } = knock;
+  const port = transport.port ?? profile.server.port;
   const ear = new Replies(runtime);
-  const socket = await openSocket(runtime, ear);
+  const at = { host: "::", port: 0 };
+  const socket = await failing(
+    "cannot open a UDP socket",
+    () => runtime.listenDatagram(at, (bytes, from) => ear.hear(bytes, from)),
+  );
+  // A server takes a one-time code once: over both families at a time it would
+  // open for the one whose packet is faster, and refuse the other.
+  const groups = codes.wanted
+    ? [...Map.groupBy(addresses, familyOf).values()]
+    : [addresses];
   const failures: string[] = [];
+  let only: ReturnType<Sealer["seal"]> | undefined;
   let sent = false;
   try {
-    const once = onlyOnce(request);
-    for (const group of codes.wanted ? byFamily(addresses) : [addresses]) {
+    for (const group of groups) {
       for (let tried = 0; tried < tries; tried++) {
         const code = codes.next(runtime.nowMs());
         const seal = (server: string) => {
@@ -60,16 +75,19 @@ export async function exchange(
             run: (argv, options) => runtime.run(argv, options),
           });
         };
-        const round = {
-          addresses: group,
-          next: once(seal),
-          send: (packet: Uint8Array<ArrayBuffer>, host: string) => {
-            const port = transport.port ?? profile.server.port;
-            const to = { host, port };
-            return deliver(runtime, socket, packet, to, transport, sealer);
-          },
-        };
-        const failed = await sendRound(round, ear, code.use);
+        const failed = await failuresOf(group, async (host) => {
+          // One packet for each address and try, so that each may open its own
+          // family's source. To run a command all get the same one, and the
+          // server takes it once, however long the command runs and the answer
+          // takes.
+          const isOne = request.action === "run";
+          const sealed = await (isOne ? only ??= seal(host) : seal(host));
+          const { packet } = sealed;
+          const to = { host, port };
+          const send = () =>
+            deliver(runtime, socket, packet, to, transport, sealer);
+          await ear.expect(sealed, code.use, send);
+        });
         // A family that cannot be sent to is not waited for.
         if (failed.length === group.length && tried === 0) {
           failures.push(...failed);
@@ -78,12 +96,9 @@ export async function exchange(
         sent = true;
         codes.spend(code);
         if (!reply) return { kind: "sent", addresses: group };
-        const waitMs = tried === tries - 1 && patienceMs
-          ? patienceMs
-          : tried === 0
-          ? FIRST_WAIT_MS
-          : NEXT_WAIT_MS;
-        const answered = await ear.wait(waitMs);
+        const usualMs = tried === 0 ? FIRST_WAIT_MS : NEXT_WAIT_MS;
+        const isLast = tried === tries - 1;
+        const answered = await ear.wait(isLast && patienceMs || usualMs);
         if (answered) return answered;
       }
     }
@@ -97,71 +112,106 @@ export async function exchange(
     }${failures.join("; ")}`,
     transport.kind === "udp"
       ? "check that this machine is connected, and that its firewall lets UDP out"
-      : `check that the server listens on ${transport.kind}/${
-        transport.port ?? profile.server.port
-      }: \`listen\` in its configuration must name it`,
+      : `check that the server listens on ${transport.kind}/${port}: ` +
+        "`listen` in its configuration must name it",
   );
 }
 
-// A server takes a one-time code once: over both families at a time it would
-// open for the one whose packet is faster, and refuse the other.
-function byFamily(addresses: readonly string[]): string[][] {
-  const groups = Map.groupBy(addresses, familyOf);
-  return [...groups.values()];
-}
-
-// One packet for each address and try, so that each may open its own family's
-// source. To run a command all get the same one, and the server takes it once,
-// however long the command runs and the answer takes.
-function onlyOnce(request: NewRequest): (seal: Seal) => Seal {
-  if (request.action !== "run") return (seal) => seal;
-  let only: ReturnType<Seal> | undefined;
-  return (seal) => (server) => only ??= seal(server);
-}
-
-type Seal = (server: string) => Sealed | Promise<Sealed>;
-
-interface Round {
-  readonly addresses: readonly string[];
-  /** The packet for an address. */
-  readonly next: Seal;
-  readonly send: (
-    packet: Uint8Array<ArrayBuffer>,
-    address: string,
-  ) => Promise<void>;
-}
-
-/** Sends a packet to each address; why that failed, where it did. */
-async function sendRound(
-  { addresses, next, send }: Round,
-  ear: Replies,
-  code: CodeUse,
+/** Sends to one address after the other; why that failed, where it did. */
+async function failuresOf(
+  addresses: readonly string[],
+  send: (address: string) => Promise<void>,
 ): Promise<string[]> {
   const failures: string[] = [];
   for (const address of addresses) {
-    let forget = () => {};
     try {
-      const sealed = await next(address);
-      forget = ear.expect(sealed, code);
-      await send(sealed.packet, address);
+      await send(address);
     } catch (error) {
       // A dialect may be unable to name one address, and able to name another.
       if (!(error instanceof SystemError || error instanceof FailureError)) {
         throw error;
       }
-      forget();
       failures.push(`${address}: ${error.message}`);
     }
   }
   return failures;
 }
 
-async function openSocket(runtime: Runtime, ear: Replies): Promise<Datagrams> {
-  const at = { host: "::", port: 0 };
-  return await failing(
-    "cannot open a UDP socket",
-    () => runtime.listenDatagram(at, (bytes, from) => ear.hear(bytes, from)),
-  );
+/** Opens the answer to a packet; null for any other datagram. */
+type OpenAnswer = (bytes: Uint8Array, source: Endpoint) => Answered | null;
+
+/** Hears what comes back, and keeps the best answer. */
+class Replies {
+  readonly #runtime: Runtime;
+  /** For each packet that may be answered still. */
+  readonly #outstanding = new Set<OpenAnswer>();
+  /** Aborted by the first answer, and by the last word. */
+  readonly #first = new AbortController();
+  readonly #last = new AbortController();
+  #best: Answered | null = null;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** Sends a packet, and counts answers to it from now on, unless that fails. */
+  async expect(
+    sealed: Sealed,
+    code: CodeUse,
+    send: () => Promise<void>,
+  ): Promise<void> {
+    const sentMs = this.#runtime.nowMs();
+    const sentMonotonicMs = this.#runtime.monotonicMs();
+    const open: OpenAnswer = (bytes, { host, port }) => {
+      const answer = sealed.openReply(bytes);
+      if (!answer) return null;
+      const roundTripMs = this.#runtime.monotonicMs() - sentMonotonicMs;
+      // Not every dialect's answer has the server's time.
+      const clockAheadMs = answer.timeMs > 0
+        ? answer.timeMs - (sentMs + roundTripMs / 2)
+        : 0;
+      const from = { host, port };
+      return {
+        kind: "answered",
+        answer,
+        from,
+        roundTripMs,
+        clockAheadMs,
+        code,
+      };
+    };
+    this.#outstanding.add(open);
+    try {
+      await send();
+    } catch (error) {
+      this.#outstanding.delete(open);
+      throw error;
+    }
+  }
+
+  /** Judges a datagram; anything but a true answer is no matter. */
+  hear(bytes: Uint8Array, source: Endpoint): void {
+    for (const open of this.#outstanding) {
+      const answered = open(bytes, source);
+      if (!answered) continue;
+      this.#outstanding.delete(open);
+      if (this.#best?.answer.status !== "done") this.#best = answered;
+      this.#first.abort();
+      if (answered.answer.status === "done" || this.#outstanding.size === 0) {
+        this.#last.abort();
+      }
+      return;
+    }
+  }
+
+  /** Waits for an answer; null when none came in time. */
+  async wait(ms: number): Promise<Answered | null> {
+    await this.#runtime.sleep(ms, this.#first.signal);
+    if (this.#best) {
+      await this.#runtime.sleep(SECOND_OPINION_MS, this.#last.signal);
+    }
+    return this.#best;
+  }
 }
 
 /** A packet's one-time code; null = it has none. */

@@ -57,16 +57,14 @@ export async function sendKnock(
   const answers = sealer.answers && transport.kind === "udp";
   const reply = answers && options.reply !== false;
   const addresses = await findAddresses(runtime, profile, family);
-  const { patienceMs } = options;
-  const knock = { profile, request, sealer, transport, reply, addresses };
   const codes = new CodeSource(profile, request.code);
+  const { patienceMs } = options;
+  const how = { sealer, transport, reply, codes, naming, tries, patienceMs };
+  const knock = { profile, request, addresses, ...how };
   const guessed = reply && tries > 1 && request.address === null &&
     addresses.some((address) => guess[familyOf(address)] !== undefined);
-  if (!guessed) {
-    const plain = { ...knock, codes, naming, tries, patienceMs };
-    return await exchange(runtime, plain);
-  }
-  const first = { ...knock, codes, naming: guess, tries: 1, patienceMs };
+  if (!guessed) return await exchange(runtime, knock);
+  const first = { ...knock, naming: guess, tries: 1 };
   const outcome = await exchange(runtime, first);
   if (outcome.kind === "answered") {
     const { status, reason } = outcome.answer;
@@ -74,14 +72,10 @@ export async function sendKnock(
     if (status !== "refused" || reason && !ADDRESS_REASONS.includes(reason)) {
       return outcome;
     }
-    const again = { ...first, codes: new CodeSource(profile, request.code) };
-    return await exchange(runtime, { ...again, naming, tries });
+    const codes = new CodeSource(profile, request.code);
+    return await exchange(runtime, { ...knock, codes });
   }
-  const second = await exchange(runtime, {
-    ...first,
-    naming,
-    tries: tries - 1,
-  });
+  const second = await exchange(runtime, { ...knock, tries: tries - 1 });
   return second.kind === "silent" ? { ...second, tries } : second;
 }
 
