@@ -12,7 +12,7 @@ import {
 } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
 import { formatDuration } from "../values/time.ts";
-import { ALL, readOpen } from "./checks/checks.ts";
+import { behindOf, readOpen } from "./checks/checks.ts";
 import type { Client, Config, Service } from "./config.ts";
 import type { SharedEntry } from "../fleet/fleet.ts";
 import {
@@ -145,10 +145,7 @@ function readBehind(
   yaml: ClientYaml,
   beside: Beside,
 ): Pick<Client, "behind" | "here"> {
-  const open: readonly unknown[] = yaml.open;
-  const behind = beside.services.filter(({ name, at }) =>
-    at && (open.includes(name) || open.includes(ALL))
-  ).map(({ name }) => name);
+  const behind = behindOf(beside.services, yaml);
   if (behind.length === 0) return {};
   const services = beside.services.map((service) =>
     service.at ? { ...service, ports: [] } : service

@@ -17,6 +17,8 @@ import {
   checkKeys,
   checkListen,
   checkServices,
+  keyWarnings,
+  networkWarnings,
 } from "./checks/checks.ts";
 import {
   checkBackend,
@@ -26,7 +28,6 @@ import {
 import type { Config, Listen, Service, StreamListen } from "./config.ts";
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { readFleet } from "./fleet.ts";
-import { keyWarnings, networkWarnings } from "./checks/warnings.ts";
 import { serverSchema, type ServerYaml, type ServiceYaml } from "./shape.ts";
 
 /** Reads a configuration. Throws ConfigError with every mistake. */
@@ -64,14 +65,14 @@ export function readConfig(
   const yaml = serverSchema.read(raw, "", mistakes);
   if (!yaml) throw wrong();
 
-  checkListen(yaml, mistakes);
-  checkServices(yaml, mistakes);
-  checkBehind(yaml, mistakes);
-  checkBackend(yaml, mistakes);
-  checkPrograms(yaml, mistakes);
   const services = [...yaml.services].map(([name, service]) =>
     readService(name, service)
   );
+  checkListen(yaml, mistakes);
+  checkServices(yaml, services, mistakes);
+  checkBehind(yaml, services, mistakes);
+  checkBackend(yaml, services, mistakes);
+  checkPrograms(yaml, mistakes);
   const serviceNames = namesIn(raw, "services");
   const { defaults } = yaml;
   const beside = { defaults, services, serviceNames, surroundings };

@@ -1,6 +1,6 @@
 import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
-import { policyWarnings } from "../../config/checks/warnings.ts";
+import { policyWarnings } from "../../config/checks/checks.ts";
 import { needConfig } from "../../config/files/places.ts";
 import { conntrackProblem } from "../../firewall/conntrack.ts";
 import { interfaceWarnings } from "../../firewall/host/interfaces.ts";

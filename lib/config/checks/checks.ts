@@ -1,4 +1,4 @@
-/** Checks of a configuration's parts against each other. */
+/** Checks of a configuration's parts against each other, and its warnings. */
 
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
@@ -10,9 +10,15 @@ import {
   type PortRange,
 } from "../../values/ports.ts";
 import { nearest } from "../../values/text.ts";
-import type { Client, Listen, ListenEntry, Service } from "../config.ts";
+import type {
+  Client,
+  Config,
+  Listen,
+  ListenEntry,
+  Service,
+} from "../config.ts";
 import { at, type Mistake, show } from "../../values/schema.ts";
-import type { ServerYaml, ServiceYaml } from "../shape.ts";
+import type { ServerYaml } from "../shape.ts";
 
 /** Checks that no two sockets want the same address and port. */
 export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
@@ -68,38 +74,35 @@ export function readOpen(
 }
 
 /** Checks the services against the knock port, each other and the backend. */
-export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
-  const gate = yaml.firewall.backend === "gate";
-  const seen: { name: string; range: PortRange; to: boolean }[] = [];
-  for (const [name, service] of yaml.services) {
-    const path = at("services", name);
+export function checkServices(
+  { firewall, listen }: ServerYaml,
+  services: readonly Service[],
+  mistakes: Mistake[],
+): void {
+  const gate = firewall.backend === "gate";
+  const knocks = listen.map((entry) =>
+    onePort(isDatagram(entry) ? "udp" : "tcp", entry.port)
+  );
+  const seen: { name: string; range: PortRange; to: Service["to"] }[] = [];
+  for (const { name, ports, to, at: hosts } of services) {
+    const say = (text: string, hint?: string) =>
+      mistakes.push({ path: at("services", name), text, hint });
     if (name === ALL) {
-      mistakes.push({
-        path,
-        text: `must have another name, as "open: ${ALL}" means every service`,
-      });
+      say(`must have another name, as "open: ${ALL}" means every service`);
     }
-    const { listen, to } = "listen" in service
-      ? service
-      : { listen: service, to: null };
     // Ports of another host are not this machine's: checkBehind().
-    if ("listen" in service && service.at) continue;
-    for (const range of listen) {
+    if (hosts) continue;
+    for (const range of ports) {
       const shown = formatPortRange(range);
-      const say = (text: string, hint?: string) =>
-        mistakes.push({ path, text, hint });
-      const knock = yaml.listen.find((entry) => {
-        const protocol = isDatagram(entry) ? "udp" : "tcp";
-        const { port } = entry;
-        return overlapPorts(range, onePort(protocol, port));
-      });
-      if (knock) {
+      if (knocks.some((port) => overlapPorts(range, port))) {
         say(`must not be the port that knocks come to, got "${shown}"`);
       }
       if (gate && range.protocol !== "tcp") {
         say(`must be tcp/PORT with the gate backend, got "${shown}"`);
       }
-      if (to && isOwn(to.host) && contains(range, to.port)) {
+      if (
+        to && isOwn(to.host) && overlapPorts(range, onePort("tcp", to.port))
+      ) {
         say(
           `must not lead to itself, got "${shown}" to "${formatEndpoint(to)}"`,
           "listen on another port than the service's own",
@@ -107,20 +110,19 @@ export function checkServices(yaml: ServerYaml, mistakes: Mistake[]): void {
       }
       // Who forwards or proxies a port owns it; guarded ones may be named twice.
       const other = seen.find((earlier) =>
-        overlapPorts(earlier.range, range) && (earlier.to || to)
+        (earlier.to || to) && overlapPorts(earlier.range, range)
       );
       if (other) {
         say(`must be a port of its own, got "${shown}" as in "${other.name}"`);
       }
-      seen.push({ name, range, to: to !== null });
+      seen.push({ name, range, to });
     }
     if (gate && to === null) {
-      mistakes.push({
-        path,
-        text: `must say where connections go with the gate backend, ` +
-          `got "${listen.map(formatPortRange).join(", ")}"`,
-        hint: `${name}: { listen: tcp/2222, to: "127.0.0.1:22" }`,
-      });
+      say(
+        `must say where connections go with the gate backend, ` +
+          `got "${ports.map(formatPortRange).join(", ")}"`,
+        `${name}: { listen: tcp/2222, to: "127.0.0.1:22" }`,
+      );
     }
   }
 }
@@ -140,10 +142,6 @@ function collide(wide: Listen, narrow: Listen): boolean {
 function isOwn(host: string): boolean {
   return host === "localhost" || host === "::1" || host.startsWith("127.") ||
     host === "0.0.0.0" || host === "::";
-}
-
-function contains(range: PortRange, port: number): boolean {
-  return range.protocol === "tcp" && range.first <= port && port <= range.last;
 }
 
 /** Checks that no two clients share a key that identifies them. */
@@ -173,51 +171,50 @@ export function checkKeys(
 
 // Services of hosts behind this machine.
 
-type Behind = Extract<ServiceYaml, { listen: unknown }>;
-
-/** Services with an `at`, by name. */
-function behindOf({ services }: ServerYaml): [name: string, Behind][] {
-  return [...services].flatMap(([name, service]): [string, Behind][] =>
-    "listen" in service && service.at ? [[name, service]] : []
-  );
+/** The names of those that `open` has, by name or by `all`. */
+export function behindOf(
+  services: readonly Service[],
+  { open }: { readonly open: readonly unknown[] },
+): string[] {
+  return services.filter((service) =>
+    service.at && (open.includes(service.name) || open.includes(ALL))
+  ).map(({ name }) => name);
 }
 
 /** Checks what `at` goes with, and that no two services have a port of one host. */
-export function checkBehind(yaml: ServerYaml, mistakes: Mistake[]): void {
+export function checkBehind(
+  yaml: ServerYaml,
+  services: readonly Service[],
+  mistakes: Mistake[],
+): void {
   const { backend, mode } = yaml.firewall;
-  const all = behindOf(yaml);
-  for (const [index, [name, service]] of all.entries()) {
-    const path = at("services", `${name}.at`);
-    const hosts = service.at ?? [];
+  const all = services.filter((service) => service.at);
+  for (const [index, service] of all.entries()) {
+    const { name, ports, to, cut, kill, at: hosts } = service;
     const say = (text: string, hint?: string) =>
-      mistakes.push({ path, text, hint });
+      mistakes.push({ path: at("services", `${name}.at`), text, hint });
     if (backend !== "nft" || mode !== "guard") {
       const got = mode === "guard" ? `backend ${backend}` : `mode ${mode}`;
       say(`is for nft in mode guard, got ${got}`);
     }
-    if (service.to) {
-      say(`must be absent with to, got to "${formatEndpoint(service.to)}"`);
-    }
-    if (service.cut || service.kill) {
+    if (to) say(`must be absent with to, got to "${formatEndpoint(to)}"`);
+    if (cut || kill) {
       say("must be absent with cut and kill", "its host ends its connections");
     }
-    for (const [other, { at: others, listen }] of all.slice(0, index)) {
-      const host = hosts.find((one) => others?.includes(one));
-      const port = service.listen.find((range) =>
-        listen.some((taken) => overlapPorts(range, taken))
+    for (const other of all.slice(0, index)) {
+      const host = hosts?.find((one) => other.at?.includes(one));
+      const port = ports.find((range) =>
+        other.ports.some((taken) => overlapPorts(range, taken))
       );
       if (host === undefined || !port) continue;
       say(
         `must have ports of its own, got ${formatPortRange(port)} of ` +
-          `${show(host)} as in "${other}"`,
+          `${show(host)} as in "${other.name}"`,
       );
     }
   }
-  const names = all.map(([name]) => name);
-  const opens = (open: readonly unknown[]) =>
-    names.find((name) => open.includes(name) || open.includes(ALL));
-  for (const [name, { once, open }] of yaml.clients) {
-    const service = once ? opens(open) : undefined;
+  for (const [name, client] of yaml.clients) {
+    const [service] = client.once ? behindOf(services, client) : [];
     if (service === undefined) continue;
     mistakes.push({
       path: at("clients", `${name}.once`),
@@ -226,8 +223,8 @@ export function checkBehind(yaml: ServerYaml, mistakes: Mistake[]): void {
         "this machine",
     });
   }
-  for (const [name, { open }] of yaml.sequences) {
-    const service = opens(open);
+  for (const [name, sequence] of yaml.sequences) {
+    const [service] = behindOf(services, sequence);
     if (service === undefined) continue;
     mistakes.push({
       path: at("sequences", `${name}.open`),
@@ -235,4 +232,59 @@ export function checkBehind(yaml: ServerYaml, mistakes: Mistake[]): void {
         "is of a host behind it",
     });
   }
+}
+
+// What is valid, and has consequences that its author may not expect.
+
+/** Warnings about keys that are valid and unwise. */
+export function keyWarnings(clients: readonly Client[]): string[] {
+  return clients.flatMap((client) =>
+    DIALECT_NAMES.flatMap((name) => {
+      const danger = client[name] && DIALECTS[name].client.warn?.(client[name]);
+      return danger ? [`${at("clients", client.name)}.${name}: ${danger}`] : [];
+    })
+  );
+}
+
+/** Warnings about grants for networks: others there get in, too. */
+export function networkWarnings(clients: readonly Client[]): string[] {
+  return clients.flatMap(({ name, network }) => {
+    const { ipv4, ipv6 } = network ?? {};
+    if (!ipv4 && !ipv6) return [];
+    const parts = [ipv4 && `IPv4 /${ipv4}`, ipv6 && `IPv6 /${ipv6}`];
+    const count = ipv4 ? ` (${2 ** (32 - ipv4)} addresses)` : "";
+    return [
+      `${at("clients", `${name}.network`)}: each grant lets in everybody in ` +
+      `the network of the address, ${
+        parts.filter(Boolean).join(" and ")
+      }${count}`,
+    ];
+  });
+}
+
+/** Services that no client and no port sequence may open. */
+export function unusedServices(
+  { services, clients, sequences }: Config,
+): string[] {
+  const opened = [
+    ...clients.flatMap(({ open }) => open),
+    ...sequences.flatMap(({ opens }) => opens.flatMap(({ open }) => open)),
+  ];
+  return services.filter(({ ports }) =>
+    !ports.some((port) => opened.some((range) => overlapPorts(range, port)))
+  ).map(({ name }) => name);
+}
+
+/** Warnings about services that no client may open, and clients that have expired. */
+export function policyWarnings(config: Config, nowMs: number): string[] {
+  return [
+    ...unusedServices(config).map((name) =>
+      `${at("services", name)}: no client may open it`
+    ),
+    ...config.clients.filter(({ expiresMs }) =>
+      expiresMs !== null && expiresMs <= nowMs
+    ).map(({ name, expiresMs }) =>
+      `${at("clients", name)}: expired on ${new Date(expiresMs!).toISOString()}`
+    ),
+  ];
 }

@@ -12,7 +12,7 @@ import {
 import { formatEndpoint } from "../../values/address.ts";
 import { at, type Mistake, show } from "../../values/schema.ts";
 import { nearest } from "../../values/text.ts";
-import type { Config } from "../config.ts";
+import type { Config, Service } from "../config.ts";
 import type { ServerYaml } from "../shape.ts";
 
 /** Longest name of a chain in iptables, characters. */
@@ -23,43 +23,39 @@ const NO_CHAINS =
   /^(INPUT|OUTPUT|FORWARD|ACCEPT|DROP|RETURN|QUEUE|REJECT|LOG)$/;
 
 /** Checks what only some backends can do: forwards, single use, a chain by name. */
-export function checkBackend(yaml: ServerYaml, mistakes: Mistake[]): void {
+export function checkBackend(
+  yaml: ServerYaml,
+  services: readonly Service[],
+  mistakes: Mistake[],
+): void {
   const { backend, chain } = yaml.firewall;
-  for (const [name, { once, network }] of yaml.clients) {
-    if (!once || network === null) continue;
+  const cannot = (path: string, wanted: string, got: string, hint: string) => {
+    const text = `must be ${wanted} with the ${backend} backend, got "${got}"`;
+    mistakes.push({ path, text, hint });
+  };
+  const once = [...yaml.clients].filter(([, client]) => client.once);
+  for (const [name, { network }] of once) {
+    if (network === null) continue;
     mistakes.push({
       path: at("clients", `${name}.network`),
       text: "must be absent with once, as a single use is for one address",
     });
   }
-  for (const [name, service] of yaml.services) {
-    if (!("listen" in service) || !service.cut) continue;
-    if (backend === "nft" || backend === "iptables") continue;
-    mistakes.push({
-      path: at("services", `${name}.cut`),
-      text: `must be false with the ${backend} backend, got "true"`,
-      hint: "nft and iptables can",
-    });
+  if (backend === "nft") return;
+  if (backend !== "iptables") {
+    const hint = "nft and iptables can";
+    for (const { name } of services.filter(({ cut }) => cut)) {
+      cannot(at("services", `${name}.cut`), "false", "true", hint);
+    }
   }
-  if (backend !== "iptables" && backend !== "command") return;
-  const cure = "nft and gate can";
-  for (const [name, service] of yaml.services) {
-    if (!("listen" in service) || service.to === null) continue;
-    mistakes.push({
-      path: at("services", `${name}.to`),
-      text: `must be absent with the ${backend} backend, got "${
-        formatEndpoint(service.to)
-      }"`,
-      hint: cure,
-    });
+  if (backend === "gate") return;
+  const hint = "nft and gate can";
+  for (const { name, to } of services) {
+    if (!to) continue;
+    cannot(at("services", `${name}.to`), "absent", formatEndpoint(to), hint);
   }
-  for (const [name, { once }] of yaml.clients) {
-    if (!once) continue;
-    mistakes.push({
-      path: at("clients", `${name}.once`),
-      text: `must be false with the ${backend} backend, got "true"`,
-      hint: cure,
-    });
+  for (const [name] of once) {
+    cannot(at("clients", `${name}.once`), "false", "true", hint);
   }
   if (backend !== "iptables" || chain === null) return;
   const fits = /^[A-Za-z0-9][\w-]*$/.test(chain) && chain.length <= MAX_CHAIN;
@@ -117,24 +113,22 @@ export function readFirewall(
   const interfaces: readonly string[] = firewall.interfaces;
   const wrong = (key: string, text: string, hint?: string) =>
     mistakes.push({ path: `firewall.${key}`, text, hint });
-  if (backend === "command") {
-    const argv = `[PROGRAM, "{address}", "{protocol}", "{port}"]`;
-    const missing = "is missing with the command backend";
-    if (!open) wrong("open", missing, `open: ${argv}`);
-    if (!close) wrong("close", missing, `close: ${argv}`);
-  } else {
-    if (open) wrong("open", "is for the command backend");
-    if (close) wrong("close", "is for the command backend");
+  for (const [key, program] of Object.entries({ open, close })) {
+    if (backend === "command" && !program) {
+      const hint = `${key}: [PROGRAM, "{address}", "{protocol}", "{port}"]`;
+      wrong(key, "is missing with the command backend", hint);
+    }
+    if (backend !== "command" && program) {
+      wrong(key, "is for the command backend");
+    }
   }
   if (mode === "accept" && backend !== "nft" && backend !== "iptables") {
     wrong("mode", `must be guard with the ${backend} backend, got "accept"`);
   }
   if (chain !== null && mode !== "accept") {
     wrong("chain", "is for mode accept", "firewall: { mode: accept, … }");
-  }
-  if (
-    chain !== null && mode === "accept" && backend === "nft" &&
-    parseHostChain(chain) === null
+  } else if (
+    chain !== null && backend === "nft" && parseHostChain(chain) === null
   ) {
     wrong(
       "chain",
@@ -146,19 +140,15 @@ export function readFirewall(
     wrong("prefilter", `must not be xdp with refuse: reject, got "xdp"`, "nft");
   }
   if (refuse === "reject" && (backend !== "nft" || mode !== "guard")) {
-    wrong(
-      "refuse",
-      `must be drop ${
-        backend === "nft" ? `in mode ${mode}` : `with the ${backend} backend`
-      }, got "reject"`,
-      "nft in mode guard can",
-    );
+    const where = backend === "nft"
+      ? `in mode ${mode}`
+      : `with the ${backend} backend`;
+    const hint = "nft in mode guard can";
+    wrong("refuse", `must be drop ${where}, got "reject"`, hint);
   }
   if (interfaces.length > 0) {
-    const isGuard = mode === "guard" &&
-      (backend === "nft" || backend === "iptables");
     const got = `got ${show(interfaces.join(", "))}`;
-    if (!isGuard) {
+    if (mode !== "guard" || (backend !== "nft" && backend !== "iptables")) {
       wrong("interfaces", `is for mode guard of nft and iptables, ${got}`);
     } else if (interfaces.includes("lo")) {
       wrong(

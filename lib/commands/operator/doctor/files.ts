@@ -1,6 +1,6 @@
 /** The state folder: who can use it, and whether it holds a state that can be read. */
 
-import { unusedServices } from "../../../config/checks/warnings.ts";
+import { unusedServices } from "../../../config/checks/checks.ts";
 import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { type Config, hasSequencesAlone } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
