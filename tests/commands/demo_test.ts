@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { DemoProcesses } from "../../lib/commands/demo/stage.ts";
+import { demoProcesses } from "../../lib/commands/demo/stage.ts";
 import { FailureError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 
@@ -11,7 +11,7 @@ const skip = runtime.platform === "windows" && "needs sh";
 /** Starts a process that is this script of the shell; its error. */
 async function start(script: string): Promise<FailureError> {
   const self = { ...runtime, selfCommand: () => ["sh", "-c", script, "sh"] };
-  const processes = new DemoProcesses(self, "/nonexistent");
+  const processes = demoProcesses(self, "/nonexistent");
   return await assertRejects(
     () => processes.start([], ["serve"], "ready"),
     FailureError,

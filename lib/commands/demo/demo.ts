@@ -1,9 +1,15 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, OperatorError } from "../../values/errors.ts";
+import { parseEndpoint } from "../../values/address.ts";
 import { parseOptions, takePositionals } from "../command.ts";
-import { type Stage, stageHere } from "./stage.ts";
 import { stageNamespaces } from "./namespaces.ts";
-import { greet, listen } from "./service.ts";
+import {
+  hear,
+  OPEN_SECONDS,
+  serveGreeting,
+  type Stage,
+  stageHere,
+} from "./stage.ts";
 
 export const help = `Usage:
     knock demo
@@ -19,14 +25,20 @@ Example:
     $ knock demo
 `;
 
-/** Duration of the demo's grant. */
-const OPEN_SECONDS = 2;
-
 /** Runs `knock demo`, and returns the exit status: 0 when all went as it should. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   // The demo's own helpers, which it runs inside its namespaces.
-  if (args[0] === "--serve") return await listen(runtime, args[1]!);
-  if (args[0] === "--greet") return await greet(runtime, args[1]!);
+  const at = parseEndpoint(args[1] ?? "");
+  if (args[0] === "--serve" && at) {
+    await serveGreeting(runtime, at);
+    runtime.out("ready\n");
+    return await new Promise(() => {});
+  }
+  if (args[0] === "--greet" && at) {
+    const heard = await hear(runtime, at);
+    runtime.out(heard ?? "");
+    return heard === null ? 1 : 0;
+  }
 
   takePositionals(parseOptions(args, help), []);
   const stage = await chooseStage(runtime);
@@ -40,13 +52,13 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 async function chooseStage(runtime: Runtime): Promise<Stage> {
   if (runtime.platform === "linux" && runtime.userId() === 0) {
     try {
-      return await stageNamespaces(runtime, OPEN_SECONDS);
+      return await stageNamespaces(runtime);
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error;
       runtime.err(`no network namespaces here (${error.message})\n`);
     }
   }
-  return await stageHere(runtime, OPEN_SECONDS);
+  return await stageHere(runtime);
 }
 
 /** Columns of what was tried, so that a line fits into 80. */
@@ -68,12 +80,12 @@ async function play(runtime: Runtime, stage: Stage): Promise<number> {
   say(stage.words);
   await reach("the service, before a knock:", false);
   const beforeMs = runtime.monotonicMs();
-  const status = await stage.knock();
+  const { code } = await stage.knock();
   const tookMs = Math.round(runtime.monotonicMs() - beforeMs);
   show(
     "knock:",
-    status === 0 ? `done in ${tookMs} ms, program start included` : "failed",
-    status === 0,
+    code === 0 ? `done in ${tookMs} ms, program start included` : "failed",
+    code === 0,
   );
   await reach("the service, after the knock:", true);
   if (stage.hasNeighbour) {

@@ -1,10 +1,8 @@
 /** The demo in two network namespaces of its own, with real nftables. */
 
-import { join } from "node:path";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { FailureError, orNull } from "../../values/errors.ts";
-import { onePort } from "../../values/ports.ts";
-import { DemoProcesses, type Stage, writeDemo } from "./stage.ts";
+import { setStage, type Stage } from "./stage.ts";
 
 const PORT = 62201;
 const SERVICE_PORT = 8022;
@@ -15,45 +13,15 @@ const NEIGHBOUR = "10.77.0.3";
 const SERVER_FOR_NEIGHBOUR = "10.77.1.1";
 
 /** Makes the namespaces and starts everything in them; throws an OperatorError where that cannot be. */
-export async function stageNamespaces(
-  runtime: Runtime,
-  seconds: number,
-): Promise<Stage> {
+export function stageNamespaces(runtime: Runtime): Promise<Stage> {
   const server = `knock-demo-${runtime.pid}-server`;
   const client = `knock-demo-${runtime.pid}-client`;
   const inServer = ["ip", "netns", "exec", server];
   const inClient = ["ip", "netns", "exec", client];
-  const folder = runtime.files.makeTemporaryFolder();
-  const processes = new DemoProcesses(runtime, folder);
-  const remove = async () => {
-    await processes.end();
-    for (const name of [server, client]) {
-      await runtime.run(["ip", "netns", "delete", name]).catch(() => {});
-    }
-    runtime.files.removeFolder(folder);
-  };
-  try {
+  return setStage(runtime, async (processes) => {
     await connect(runtime, server, client);
-    const enrolment = writeDemo(runtime, folder, {
-      backend: "nft",
-      service: {
-        name: "hello",
-        ports: [onePort("tcp", SERVICE_PORT)],
-        to: null,
-      },
-      host: SERVER,
-      port: PORT,
-      seconds,
-    });
     const service = ["demo", "--serve", `0.0.0.0:${SERVICE_PORT}`];
-    const config = join(folder, "server.yaml");
     await processes.start(inServer, service, "ready");
-    await processes.start(
-      inServer,
-      ["serve", "--config", config],
-      "listens on",
-    );
-    await processes.run([], ["import", "-"], enrolment);
     return {
       words: `a server with tcp/${SERVICE_PORT} at ${SERVER} and a client at ` +
         `${CLIENT},\nin two network namespaces, with nftables:`,
@@ -64,15 +32,19 @@ export async function stageNamespaces(
         const { code, stdout } = await processes.run(inClient, greet);
         return code === 0 ? stdout : null;
       },
-      knock: async () =>
-        (await processes.run(inClient, ["send", "visitor"])).code,
-      log: () => processes.said,
-      remove,
+      backend: "nft",
+      servicePort: SERVICE_PORT,
+      to: null,
+      host: SERVER,
+      port: PORT,
+      inServer,
+      inClient,
     };
-  } catch (error) {
-    await remove();
-    throw error;
-  }
+  }, async () => {
+    for (const name of [server, client]) {
+      await runtime.run(["ip", "netns", "delete", name]).catch(() => {});
+    }
+  });
 }
 
 async function connect(
