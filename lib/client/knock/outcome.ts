@@ -1,17 +1,25 @@
 /** Outcome of a knock, and the words for people about it. Pure. */
 
-import type { Action, Answer } from "../../dialects/dialect.ts";
+import type {
+  Action,
+  Answer,
+  NewRequest,
+  PolicyRefusal,
+} from "../../dialects/dialect.ts";
 import {
   type Endpoint,
   formatEndpoint,
   parseAddress,
 } from "../../values/address.ts";
 import { FailureError } from "../../values/errors.ts";
-import { formatPortRange, type PortRange } from "../../values/ports.ts";
+import {
+  countPorts,
+  formatPortRange,
+  type PortRange,
+} from "../../values/ports.ts";
 import { counted, toIdentifier } from "../../values/text.ts";
 import { formatDuration, formatLocal } from "../../values/time.ts";
 import type { Profile } from "../profile/profile.ts";
-import { type AskedFor, EACH_CODE_ONCE, explainReason } from "./reasons.ts";
 
 /** Outcome of a knock. */
 export type Outcome = Answered | Sent | Silent;
@@ -53,8 +61,11 @@ export interface Silent {
   readonly tries: number;
 }
 
-/** Largest difference of clocks that a server accepts by default, in words. */
-const DEFAULT_SKEW = "2 minutes";
+/** Part of a request that its outcome is described by. */
+export type AskedFor = Pick<
+  NewRequest,
+  "action" | "ports" | "command" | "seconds"
+>;
 
 const SECOND_MS = 1000;
 
@@ -78,20 +89,13 @@ export function expectDone(
     : outcome.answer.status === "refused"
     ? refusal(asked, outcome)
     : new FailureError(
-      `the server's ${FAILED[asked.action]} failed`,
+      `the server's ${asked.action === "run" ? "command" : "firewall"} failed`,
       "run `knock log` and `knock doctor` on the server: its own rules may " +
         "drop what was to be opened",
     );
   error.facts = outcomeFacts(profile, asked, outcome, nowMs);
   throw error;
 }
-
-const FAILED: Readonly<Record<Action, string>> = {
-  open: "firewall",
-  close: "firewall",
-  run: "command",
-  ping: "firewall",
-};
 
 function refusal(asked: AskedFor, { answer, code }: Answered): FailureError {
   if (code === "again") {
@@ -117,6 +121,56 @@ const DONE: Readonly<Record<Action, string>> = {
   run: "running",
   ping: "answering",
 };
+
+/** Reason of a refusal in words, and what to do about it. */
+function explainReason(
+  { action, ports, command }: AskedFor,
+  { reason, address }: Answer,
+): readonly [words: string, hint: string] {
+  const list = ports.map(formatPortRange).join(", ");
+  const set = (key: string) =>
+    `the server's operator sets it: \`${key}\` of this client`;
+  const which = ports.length > 1
+    ? `not all of ${list} are allowed`
+    : `${list} is not allowed`;
+  const known: Partial<Record<PolicyRefusal, readonly [string, string]>> = {
+    expired: ["this client has expired", set("expires")],
+    hours: ["outside its hours", set("hours")],
+    "address required": [
+      "this client must name its address",
+      "use --from ADDRESS, or --from resolve",
+    ],
+    address: [
+      `${address} is not the address that the packet came from`,
+      "use --from source, or have the operator set `any_address: true`",
+    ],
+    source: [`${address} is not an address of this client`, set("from")],
+    ports: [list ? which : "these ports are not allowed", set("open")],
+    "nothing to open": ["this client may not open anything", set("open")],
+    command: [`command "${command ?? ""}" is not allowed`, set("run")],
+    code: [
+      "the one-time code is missing or wrong",
+      "use the code that the authenticator app shows now: --code 123456",
+    ],
+    "code used": ["the one-time code was used before", EACH_CODE_ONCE],
+    "code tries": [
+      "too many wrong one-time codes",
+      "wait: a minute first, up to an hour after more of them",
+    ],
+    forward: ["this client may not forward a port", "leave --nat out"],
+  };
+  const verb = action === "ping"
+    ? "knock now"
+    : `${action} ${command ?? (list || "these ports")}`;
+  return reason && known[reason] || [
+    `this client is not allowed to ${verb}`,
+    "run `knock log` on the server: it shows the reason",
+  ];
+}
+
+/** Why a code that was right a moment ago is refused. */
+const EACH_CODE_ONCE = "a one-time code is good for one knock: after another " +
+  "in the same 30 s, wait for the next";
 
 /** `open tcp/22 for 203.0.113.9 until 14:05:10`, in this machine's time. */
 export function tellOpened(
@@ -217,26 +271,19 @@ export function formatMs(ms: number): string {
 
 // The server counts what it did; the names are only known when all was done.
 function tellPorts(ports: readonly PortRange[], { count }: Answer): string {
-  const asked = ports.reduce(
-    (sum, { first, last }) => sum + last - first + 1,
-    0,
-  );
-  return ports.length > 0 && asked === count
+  return ports.length > 0 && countPorts(ports) === count
     ? ports.map(formatPortRange).join(", ")
     : counted(count, "port");
 }
 
 function silence(
   profile: Profile,
-  { addresses: all, tries }: Silent,
+  { addresses, tries }: Silent,
   nowMs: number,
 ): FailureError {
-  const addresses = [...new Set(all)];
   const { host, port } = profile.server;
   const named = parseAddress(host) === null;
-  const shown = named
-    ? `${formatEndpoint(profile.server)} (${addresses.join(", ")})`
-    : formatEndpoint(profile.server);
+  const found = named ? ` (${addresses.join(", ")})` : "";
   const clock = new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
   const causes = [
     ...(named
@@ -245,13 +292,13 @@ function silence(
     "the network: check that the server is running, and that every firewall " +
     `on the way lets UDP port ${port} through`,
     `the clock: this machine's is at ${clock}; by default a server accepts ` +
-    `a difference of ${DEFAULT_SKEW}`,
+    "a difference of 2 minutes",
     `the keys: check that the server has the keys of profile "${profile.name}" enrolled`,
     "the reply: if the server does not reply by design, use --no-reply",
   ];
   const times = tries === 1 ? "1 try" : `${tries} tries`;
   return new FailureError(
-    `no answer from ${shown} after ${times}`,
+    `no answer from ${formatEndpoint(profile.server)}${found} after ${times}`,
     causes.join("\n"),
   );
 }
