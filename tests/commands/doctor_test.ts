@@ -16,11 +16,15 @@ import {
 import type { Config } from "../../lib/config/config.ts";
 import { parseIptablesSave } from "../../lib/firewall/host/iptables_save.ts";
 import { mayAdministerNetwork } from "../../lib/firewall/nft/library.ts";
+import { readStatus } from "../../lib/server/report/status.ts";
 import { openStore } from "../../lib/server/state/store.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig, NFT_GUARD } from "../fakes/fixtures.ts";
+
+/** The status of no server. */
+const NOTHING = readStatus(null, START_MS, () => false);
 
 /** Findings as "level text", to be compared. */
 const told = (findings: readonly Finding[]) =>
@@ -72,7 +76,7 @@ test("the doctor finds nothing bad in sequences without clients", () => {
   ]);
   const server = { sinceMs: START_MS, backend: "gate", listen: [] };
   const found = told(
-    checkServer(config, { server: server as never, counters: {} }, []),
+    checkServer(config, { ...NOTHING, server: server as never }, [], false),
   );
   assertEquals(found.length, 1);
   assertMatch(found[0]!, /^ok server running/);
@@ -193,7 +197,8 @@ const servers: [
 
 for (const [name, server, sockets, counters, want] of servers) {
   test(`checkServer() ${name}`, () => {
-    const said = told(checkServer(nft(), { server, counters }, sockets));
+    const status = { ...NOTHING, server, counters };
+    const said = told(checkServer(nft(), status, sockets, false));
     assertEquals(said.length, want.length, said.join("\n"));
     want.forEach((words, index) =>
       assertMatch(said[index]!, new RegExp(`^${words}`))

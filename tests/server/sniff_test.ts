@@ -12,6 +12,7 @@ import { guardPlan } from "../fakes/plan.ts";
 import type { Sniffed } from "../../lib/firewall/firewall.ts";
 import { knockFilter } from "../../lib/sequences/tcpdump.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";
+import { readStatus } from "../../lib/server/report/status.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
@@ -169,8 +170,9 @@ for (const [what, server, sniff, bound, level] of DOCTOR) {
     const socket = { protocol: "udp", family: 6, address: "::", port: 62201 };
     const found = checkServer(
       config,
-      { server, counters: {}, sniff },
+      { ...readStatus(null, 0, () => false), server, sniff },
       bound ? [socket as never] : [],
+      false,
     );
     const about = found.filter(({ text }) => text.includes("(sniff)"));
     assertEquals(about.map((finding) => finding.level), [level]);

@@ -146,7 +146,7 @@ async function duringTrial(
     } unless a knock succeeds`,
   );
   const { examine } = await import("./doctor/doctor.ts");
-  const groups = await examine(runtime, file, false, { isTerminal: false });
+  const groups = await examine(runtime, file, false, false);
   for (const { id, level, text, cure } of groups.flatMap(([, all]) => all)) {
     // That no packet has come yet is what the trial waits for.
     if (level !== "warn" && level !== "bad" || id === "packets_received") {

@@ -16,25 +16,13 @@ import {
   toIdentifier,
   wrapLine,
 } from "../../../values/text.ts";
-import {
-  paintFor,
-  parseOptions,
-  printPainted,
-  takePositionals,
-} from "../../command.ts";
-import type { Page } from "../status/text.ts";
+import { parseOptions, printPainted, takePositionals } from "../../command.ts";
+import { type Page, pageOf } from "../status/text.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
 import { checkFirewall } from "./filter.ts";
 import { checkFleet } from "./fleet.ts";
-import {
-  bad,
-  type Finding,
-  type FindingLevel,
-  ok,
-  unknown,
-  warn,
-} from "./finding.ts";
+import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
 import { checkClock, checkSequences, checkServer } from "./server.ts";
 import { checkServices, readSockets } from "./services.ts";
 
@@ -70,30 +58,22 @@ type Groups =
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   takePositionals(options, []);
-  const profiles = options.value("profiles");
   const isJson = options.flag("json");
-  const isTerminal = !isJson && runtime.isTerminal("out");
-  const page = { isTerminal };
+  const page = pageOf(runtime);
   const groups: Groups = [
     ...await examine(
       runtime,
       options.value("config"),
       hasProfiles(runtime),
-      page,
+      page.isTerminal && !isJson,
     ),
-    ["client", checkProfiles(runtime, profiles)],
+    ["client", checkProfiles(runtime, options.value("profiles"))],
   ];
   const isOk = groups.every(([, all]) =>
     all.every(({ level }) => level !== "bad")
   );
   if (isJson) runtime.out(showJson(groups, isOk));
-  else {
-    const columns = isTerminal ? runtime.columns() : Infinity;
-    printPainted(
-      runtime,
-      showText(groups, { ...page, columns, paint: paintFor(runtime, "out") }),
-    );
-  }
+  else printPainted(runtime, showText(groups, page));
   return isOk ? 0 : 1;
 }
 
@@ -102,7 +82,7 @@ export async function examine(
   runtime: Runtime,
   named: string | undefined,
   isClient: boolean,
-  page: Pick<Page, "isTerminal">,
+  isTerminal: boolean,
 ): Promise<Groups> {
   const config = caught(OperatorError, () => {
     const file = findConfig(runtime, named);
@@ -123,9 +103,8 @@ export async function examine(
   const sockets = readSockets(runtime);
   const ruleset = await readHost(runtime);
   const running = state?.server != null;
-  const nowMs = runtime.nowMs();
   const server = state
-    ? checkServer(config, state, sockets, { ...page, nowMs })
+    ? checkServer(config, state, sockets, isTerminal)
     : [unknown(
       "server_running",
       "it is not known whether the server is running",
@@ -146,10 +125,10 @@ export async function examine(
     ]],
     [
       "sequences",
-      checkSequences(config, running ? state?.sequences ?? [] : null),
+      checkSequences(config, running ? state.sequences : null),
     ],
     ["clock", [await checkClock(runtime, config.maxSkewMs)]],
-    ["clients", checkClients(config, nowMs)],
+    ["clients", checkClients(config, runtime.nowMs())],
   ];
 }
 
@@ -181,41 +160,34 @@ function checkProfiles(
   );
 }
 
-const MARKS: Readonly<Record<FindingLevel, string>> = {
-  ok: "ok  ",
-  warn: "warn",
-  bad: "BAD ",
-  unknown: "?   ",
-};
-
-const STYLES = {
-  ok: "green",
-  warn: "yellow",
-  bad: "red",
-  unknown: "dim",
+const MARKS = {
+  ok: ["ok  ", "green"],
+  warn: ["warn", "yellow"],
+  bad: ["BAD ", "red"],
+  unknown: ["?   ", "dim"],
 } as const;
 
 function showText(groups: Groups, { columns, paint }: Page): string[] {
   const lines = [paint("dim", `knock ${VERSION}`)];
   for (const [group, findings] of groups) {
-    if (findings.length === 0) continue;
-    lines.push(paint("bold", group));
+    if (findings.length > 0) lines.push(paint("bold", group));
     for (const { level, text, cure } of findings) {
-      const [first = "", ...rest] = wrapLine(text, columns - INDENT);
+      const [mark, style] = MARKS[level];
+      const [first, ...rest] = [
+        ...wrapLine(text, columns - INDENT),
+        ...cure === undefined
+          ? []
+          : wrapLine(`-> ${cure}`, columns - INDENT, "   "),
+      ];
       lines.push(
-        `  ${paint(STYLES[level], MARKS[level])}  ${first}`,
+        `  ${paint(style, mark)}  ${first}`,
         ...rest.map((line) => " ".repeat(INDENT) + line),
-      );
-      if (cure === undefined) continue;
-      lines.push(
-        ...wrapLine(`-> ${cure}`, columns - INDENT, "   ")
-          .map((line) => " ".repeat(INDENT) + line),
       );
     }
   }
-  const all = groups.flatMap(([, findings]) => findings);
-  const count = (level: FindingLevel) =>
-    all.filter((finding) => finding.level === level).length;
+  const count = (level: Finding["level"]) =>
+    groups.flatMap(([, all]) => all)
+      .filter((finding) => finding.level === level).length;
   lines.push(
     `${count("bad")} bad, ${count("warn")} to look at, ` +
       `${count("unknown")} not known, ${count("ok")} ok`,

@@ -1,7 +1,7 @@
 /** Findings of the doctor: a line each, and the command that mends it. */
 
 /** `unknown`: it could not be looked at, with these rights or on this system. */
-export type FindingLevel = "ok" | "warn" | "bad" | "unknown";
+type FindingLevel = "ok" | "warn" | "bad" | "unknown";
 
 /** One line of the doctor's report. */
 export interface Finding {
@@ -10,8 +10,8 @@ export interface Finding {
   readonly level: FindingLevel;
   /** One line, lowercase, without secrets. */
   readonly text: string;
-  /** A command to type, or a step to take; absent: none. */
-  readonly cure?: string;
+  /** A command to type, or a step to take; undefined: none. */
+  readonly cure: string | undefined;
 }
 
 /** Names of the checks. They stay: scripts go by them. */
@@ -65,26 +65,21 @@ export const FINDING_IDS = [
 /** Name of a check. */
 type FindingId = typeof FINDING_IDS[number];
 
-export const ok = (id: FindingId, text: string): Finding => ({
-  id,
-  level: "ok",
-  text,
-});
+const finding =
+  (level: FindingLevel) =>
+  (id: FindingId, text: string, cure?: string): Finding => ({
+    id,
+    level,
+    text,
+    cure,
+  });
 
-export const warn = (id: FindingId, text: string, cure?: string): Finding =>
-  make(id, "warn", text, cure);
+export const ok = finding("ok");
+export const warn = finding("warn");
+export const bad = finding("bad");
+export const unknown = finding("unknown");
 
-export const bad = (id: FindingId, text: string, cure?: string): Finding =>
-  make(id, "bad", text, cure);
-
-export const unknown = (id: FindingId, text: string, cure?: string): Finding =>
-  make(id, "unknown", text, cure);
-
-function make(
-  id: FindingId,
-  level: FindingLevel,
-  text: string,
-  cure?: string,
-): Finding {
-  return cure === undefined ? { id, level, text } : { id, level, text, cure };
+/** Those findings whose condition holds. */
+export function findingsOf(...found: readonly (Finding | false)[]): Finding[] {
+  return found.filter((finding) => finding !== false);
 }

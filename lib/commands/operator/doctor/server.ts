@@ -8,52 +8,43 @@ import {
 import type { PrefilterState } from "../../../firewall/firewall.ts";
 import { listing } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import type { SniffFact } from "../../../server/packet/entrances.ts";
+import type { Status } from "../../../server/report/status.ts";
 import type { SequenceFact } from "../../../server/sequences/sequences.ts";
 import { formatEndpoint } from "../../../values/address.ts";
 import { counted } from "../../../values/text.ts";
-import type { ServerState } from "./files.ts";
-import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import {
-  describePrefilter,
-  describeServer,
-  type Page,
-} from "../status/text.ts";
+import { bad, type Finding, findingsOf, ok, unknown, warn } from "./finding.ts";
+import { describePrefilter, describeServer } from "../status/text.ts";
 import { isEverywhere, type Socket } from "./services.ts";
 import { orNull } from "../../../values/errors.ts";
+
+const NEEDS_TCPDUMP =
+  "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN";
 
 /** Compares the state, the sockets and the configuration. */
 export function checkServer(
   config: Config,
-  { server, counters, sniff, prefilter }: ServerState,
+  status: Status,
   sockets: readonly Socket[] | null,
-  page: Pick<Page, "isTerminal"> & { readonly nowMs: number } = {
-    isTerminal: false,
-    nowMs: 0,
-  },
+  isTerminal: boolean,
 ): Finding[] {
-  const { listen, sniffed, maxSkewMs } = config;
-  const findings: Finding[] = [
-    server
-      ? ok("server_running", describeServer(server, page.nowMs, page))
-      : bad(
-        "server_running",
-        "server not running: nothing can be opened",
-        "systemctl start knock, or: knock serve",
-      ),
-  ];
-  // Without clients nothing is sent there.
-  if (hasSequencesAlone(config)) return findings;
+  const { server, nowMs, counters, prefilter } = status;
   const isRunning = server !== null;
-  findings.push(
-    ...listen.map((at) => checkPort(at, isRunning, sockets)),
-    ...sniffed.map((at) => checkSniffed(at, isRunning, sniff ?? null, sockets)),
-  );
-  if (server) {
-    findings.push(...checkPrefilter(prefilter ?? null));
-    findings.push(...checkCounters(counters, maxSkewMs));
-  }
-  return findings;
+  const running = server
+    ? ok("server_running", describeServer(server, nowMs, isTerminal))
+    : bad(
+      "server_running",
+      "server not running: nothing can be opened",
+      "systemctl start knock, or: knock serve",
+    );
+  // Without clients nothing is sent there.
+  if (hasSequencesAlone(config)) return [running];
+  return [
+    running,
+    ...config.listen.map((at) => checkPort(at, isRunning, sockets)),
+    ...config.sniffed.map((at) => checkSniffed(at, status, sockets)),
+    ...isRunning ? checkPrefilter(prefilter) : [],
+    ...isRunning ? checkCounters(counters, config.maxSkewMs) : [],
+  ];
 }
 
 function checkPrefilter(prefilter: PrefilterState | null): Finding[] {
@@ -74,10 +65,10 @@ function checkPrefilter(prefilter: PrefilterState | null): Finding[] {
 
 function checkSniffed(
   at: Listen,
-  running: boolean,
-  fact: SniffFact | null,
+  { server, sniff }: Status,
   sockets: readonly Socket[] | null,
 ): Finding {
+  const id = "server_port";
   const place = formatEndpoint(at);
   const name = `udp ${place} (sniff)`;
   const answers = sockets?.some(({ protocol, port }) =>
@@ -85,24 +76,23 @@ function checkSniffed(
   );
   if (answers) {
     return warn(
-      "server_port",
+      id,
       `${name}: a program listens on this port, so it differs from unused ones`,
       `choose another port; ss -ulpn 'sport = :${at.port}' shows the program`,
     );
   }
-  if (!running) return ok("server_port", `${name}: no socket needed`);
-  const isHeard = fact?.places.includes(place) ?? false;
-  if (isHeard && fact?.trouble === null) {
-    return ok("server_port", `${name}: heard`);
+  if (!server) return ok(id, `${name}: no socket needed`);
+  if (!sniff?.places.includes(place)) {
+    return bad(
+      id,
+      `${name}: not heard: the server runs with another configuration`,
+      "systemctl reload knock",
+    );
   }
-  return bad(
-    "server_port",
-    `${name}: not heard: ${
-      isHeard ? fact?.trouble : "the server runs with another configuration"
-    }`,
-    isHeard
-      ? "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN"
-      : "systemctl reload knock",
+  return sniff.trouble === null ? ok(id, `${name}: heard`) : bad(
+    id,
+    `${name}: not heard: ${sniff.trouble}`,
+    NEEDS_TCPDUMP,
   );
 }
 
@@ -138,45 +128,37 @@ function checkPort(
 
 /** Reads faults of clocks and keys from the counters. */
 function checkCounters(
-  counters: ServerState["counters"],
+  counters: Status["counters"],
   maxSkewMs: number,
 ): Finding[] {
   const count = (...names: readonly string[]) =>
     names.reduce((sum, name) => sum + (counters[name] ?? 0), 0);
-  const findings: Finding[] = [];
-  if (count("received") === 0) {
-    findings.push(warn(
+  const late = count("refused: time");
+  const strangers = count("refused: unknown client", "refused: noise");
+  const failed = count("failed: firewall", "failed: state");
+  return findingsOf(
+    count("received") === 0 && warn(
       "packets_received",
       "no packet has come in since the server started",
       "knock at it; if none comes: tcpdump -ni any udp and the port, and the provider's firewall",
-    ));
-  }
-  const late = count("refused: time");
-  if (late > 0) {
-    findings.push(warn(
+    ),
+    late > 0 && warn(
       "packets_late",
       `${counted(late, "authentic packet")} refused for the time stamp ` +
         `(max_skew ${maxSkewMs / 1000} s)`,
       "set the clocks of the clients, or look at this one: knock log",
-    ));
-  }
-  const strangers = count("refused: unknown client", "refused: noise");
-  if (strangers > 0) {
-    findings.push(warn(
+    ),
+    strangers > 0 && warn(
       "packets_unknown_keys",
       `${counted(strangers, "packet")} by keys that no client here has`,
       "knock decode tells whose; knock client add enrols them again",
-    ));
-  }
-  const failed = count("failed: firewall", "failed: state");
-  if (failed > 0) {
-    findings.push(bad(
+    ),
+    failed > 0 && bad(
       "knocks_failed",
       `${counted(failed, "knock")} granted that could not be carried out`,
       "knock log",
-    ));
-  }
-  return findings;
+    ),
+  );
 }
 
 // Synchronisation of this machine's clock: packets are judged by it.
@@ -198,27 +180,22 @@ export async function checkClock(
 ): Promise<Finding> {
   const within = `packets must be within ${maxSkewMs / 1000} s of it`;
   const now = new Date(runtime.nowMs()).toISOString();
-  const synchronised = ok(
-    "clock",
-    `the clock is synchronised (${now}); ${within}`,
-  );
+  const synchronised = `the clock is synchronised (${now}); ${within}`;
   const exists = (path: string) =>
     orNull(() => runtime.files.stat(path)) !== null;
-  if (exists(TIMESYNC)) return synchronised;
+  if (exists(TIMESYNC)) return ok("clock", synchronised);
   const said = exists(SYSTEMD)
     ? await listing(runtime, TIMEDATECTL, TIMEOUT_MS)
     : null;
-  const chrony = said === null
-    ? await listing(runtime, CHRONYC, TIMEOUT_MS)
-    : null;
-  if (said === null && chrony === null) {
+  const words = said ?? await listing(runtime, CHRONYC, TIMEOUT_MS);
+  if (words === null) {
     return unknown(
       "clock",
       `no time synchronisation found; the clock may be wrong: ${now}; ${within}`,
     );
   }
-  return said?.trim() === "yes" || /Leap status\s*: Normal/.test(chrony ?? "")
-    ? synchronised
+  return /^\s*yes\s*$|Leap status\s*: Normal/.test(words)
+    ? ok("clock", synchronised)
     : warn("clock", `the clock is not synchronised: ${now}; ${within}`, CURE);
 }
 
@@ -238,28 +215,27 @@ export function checkSequences(
       return [warn("sequence", text, "systemctl reload knock")];
     }
     const { left, trouble } = fact;
-    const findings: Finding[] = [];
-    if (trouble !== null) {
-      const text = watch === "kernel"
-        ? `${what}: opens, but nobody hears of it: ${trouble}`
-        : `${what}: is not heard: ${trouble}`;
-      const cure = watch === "socket"
-        ? "another port, or whoever has it must let it go"
-        : "apt install tcpdump; it needs CAP_NET_RAW and CAP_NET_ADMIN";
-      const tell = watch === "kernel" ? warn : bad;
-      findings.push(tell("sequence", text, cure));
-    }
-    if (left === 0) {
-      findings.push(bad(
-        "sequence_used_up",
-        `${what}: all one-time sequences are used, it stays shut`,
-        `add new ones to sequences.${name}.one_time`,
-      ));
-    }
-    if (findings.length > 0) return findings;
     const rest = left === null
       ? ""
       : `, ${counted(left, "one-time sequence")} left`;
-    return [ok("sequence", `${what}: is heard${rest}`)];
+    const [tell, fault] = watch === "kernel"
+      ? [warn, "opens, but nobody hears of it"] as const
+      : [bad, "is not heard"] as const;
+    return findingsOf(
+      trouble !== null && tell(
+        "sequence",
+        `${what}: ${fault}: ${trouble}`,
+        watch === "socket"
+          ? "another port, or whoever has it must let it go"
+          : NEEDS_TCPDUMP,
+      ),
+      left === 0 && bad(
+        "sequence_used_up",
+        `${what}: all one-time sequences are used, it stays shut`,
+        `add new ones to sequences.${name}.one_time`,
+      ),
+      trouble === null && left !== 0 &&
+        ok("sequence", `${what}: is heard${rest}`),
+    );
   });
 }

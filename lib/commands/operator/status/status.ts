@@ -5,13 +5,12 @@ import { readStatus, statusJson } from "../../../server/report/status.ts";
 import { openExistingStore, type Store } from "../../../server/state/store.ts";
 import { formatJson } from "../../../values/text.ts";
 import {
-  paintFor,
   parseOptions,
   printPainted,
   takePositionals,
   untilStopped,
 } from "../../command.ts";
-import { describeStatus, PIPE } from "./text.ts";
+import { describeStatus, pageOf } from "./text.ts";
 import { watch } from "./watch.ts";
 
 export const help = `Usage:
@@ -59,24 +58,15 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     );
   };
   try {
-    const isTerminal = runtime.isTerminal("out");
+    const page = pageOf(runtime);
     if (options.flag("watch")) {
-      const manner = json ? "json" : isTerminal ? "screen" : "lines";
+      const manner = json ? "json" : page.isTerminal ? "screen" : "lines";
       await untilStopped(runtime, (stop) => watch(runtime, manner, look, stop));
       return 0;
     }
     const status = await look();
     if (json) runtime.out(formatJson(statusJson(status), 2) + "\n");
-    else {
-      const page = isTerminal
-        ? {
-          isTerminal,
-          columns: runtime.columns(),
-          paint: paintFor(runtime, "out"),
-        }
-        : PIPE;
-      printPainted(runtime, describeStatus(status, page));
-    }
+    else printPainted(runtime, describeStatus(status, page));
     return status.server ? 0 : 1;
   } finally {
     (store as Store | null)?.close();

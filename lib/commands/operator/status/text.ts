@@ -10,6 +10,7 @@ import {
   type ServerFact,
   type Status,
 } from "../../../server/report/status.ts";
+import type { Runtime } from "../../../runtime/runtime.ts";
 import {
   formatTable,
   type Paint,
@@ -17,6 +18,7 @@ import {
   wrapLine,
 } from "../../../values/text.ts";
 import { formatLeft, formatLocal, formatSince } from "../../../values/time.ts";
+import { paintFor } from "../../command.ts";
 
 /** Where a text is shown: in local time on a terminal, in RFC 3339 elsewhere. */
 export interface Page {
@@ -26,12 +28,12 @@ export interface Page {
   readonly paint: Paint;
 }
 
-/** A page of a pipe or a file. */
-export const PIPE: Page = {
-  isTerminal: false,
-  columns: Infinity,
-  paint: plain,
-};
+/** The page that standard output is now. */
+export function pageOf(runtime: Runtime): Page {
+  const isTerminal = runtime.isTerminal("out");
+  const columns = isTerminal ? runtime.columns() : Infinity;
+  return { isTerminal, columns, paint: paintFor(runtime, "out") };
+}
 
 /** The status in lines. */
 export function describeStatus(status: Status, page: Page): string[] {
@@ -65,7 +67,7 @@ export function headLines(status: Status, page: Page): string[] {
     ...describeSequences(sequences),
   ];
   const filtered = describePrefilter(prefilter);
-  const head = describeServer(server, nowMs, page) +
+  const head = describeServer(server, nowMs, page.isTerminal) +
     (filtered ? `, prefilter ${filtered}` : "");
   return [
     ...wrapLine(head, columns, "  ")
@@ -79,7 +81,7 @@ export function headLines(status: Status, page: Page): string[] {
 export function describeServer(
   server: ServerFact | null,
   nowMs: number,
-  { isTerminal }: Pick<Page, "isTerminal">,
+  isTerminal: boolean,
 ): string {
   if (!server) return "server not running";
   const { sinceMs, backend, listen } = server;

@@ -13,14 +13,13 @@ import {
 } from "../../../server/report/status.ts";
 import { formatLocal } from "../../../values/time.ts";
 import { formatPortRange } from "../../../values/ports.ts";
-import { paintFor } from "../../command.ts";
 import {
   counterLines,
   describeServer,
   grantLines,
   headLines,
   type Page,
-  PIPE,
+  pageOf,
 } from "./text.ts";
 
 /** Interval between looks. */
@@ -86,12 +85,7 @@ function show(
 
 /** The whole picture in one write, so that nothing flickers. */
 function paintScreen(runtime: Runtime, status: Status): string {
-  const page = {
-    isTerminal: true,
-    columns: runtime.columns(),
-    paint: paintFor(runtime, "out"),
-  };
-  const lines = screenLines(status, page, runtime.rows());
+  const lines = screenLines(status, pageOf(runtime), runtime.rows());
   return HOME + lines.map((line) => CLEAR_LINE + line).join(NEXT_LINE) +
     CLEAR_BELOW;
 }
@@ -99,8 +93,8 @@ function paintScreen(runtime: Runtime, status: Status): string {
 /** Changes since the last look, or all there is at the first. */
 export function changes(status: Status, before: Status | null): string[] {
   const lines: string[] = [];
-  const server = describeServer(status.server, status.nowMs, PIPE);
-  if (!before || server !== describeServer(before.server, 0, PIPE)) {
+  const server = describeServer(status.server, status.nowMs, false);
+  if (!before || server !== describeServer(before.server, 0, false)) {
     lines.push(server);
   }
   const old = new Map(before?.grants.map((grant) => [keyOf(grant), grant]));
@@ -127,7 +121,7 @@ const COUNTERS_LEAST = 5;
 const EVENTS_LEAST = 4;
 
 /** Lines of a terminal with so many rows. */
-export function screenLines(
+function screenLines(
   status: Status,
   page: Page,
   rows: number,
