@@ -7,7 +7,6 @@
 import type { Runtime } from "../../runtime/runtime.ts";
 import { isIpv4, parseAddress } from "../../values/address.ts";
 import { isMapping } from "../../values/schema.ts";
-import type { Answered } from "../knock/outcome.ts";
 import { recall, remember } from "../memory.ts";
 import type { Profile } from "../profile/profile.ts";
 
@@ -52,10 +51,10 @@ export function rememberedNaming(runtime: Runtime, profile: Profile): Naming {
 export function rememberNaming(
   runtime: Runtime,
   profile: Profile,
-  { answer }: Answered,
+  seen: string,
 ): void {
-  const address = parseAddress(answer.address);
-  if (address === null || answer.status !== "done") return;
+  const address = parseAddress(seen);
+  if (address === null) return;
   const known = Object.fromEntries(entries(runtime, profile));
   const family = familyOf(address);
   const old = known[family];
@@ -71,21 +70,15 @@ interface Seen {
 }
 
 function entries(runtime: Runtime, profile: Profile): [IpVersion, Seen][] {
-  const memory = recall(runtime, profile, KIND);
-  if (!memory) return [];
+  const memory = recall(runtime, profile, KIND) ?? {};
   const nowMs = runtime.nowMs();
   return FAMILIES.flatMap((family): [IpVersion, Seen][] => {
-    const seen = readSeen(memory[family]);
-    if (!seen || familyOf(seen.address) !== family) return [];
-    const ageMs = nowMs - seen.atMs;
-    return ageMs >= 0 && ageMs < TRUST_MS ? [[family, seen]] : [];
+    const seen = memory[family];
+    if (!isMapping(seen) || typeof seen.atMs !== "number") return [];
+    const { address: text, atMs } = seen;
+    const address = typeof text === "string" ? parseAddress(text) : null;
+    if (address === null || familyOf(address) !== family) return [];
+    const ageMs = nowMs - atMs;
+    return ageMs >= 0 && ageMs < TRUST_MS ? [[family, { address, atMs }]] : [];
   });
-}
-
-function readSeen(value: unknown): Seen | null {
-  if (!isMapping(value)) return null;
-  const { address, atMs } = value;
-  if (typeof address !== "string" || typeof atMs !== "number") return null;
-  const canonical = parseAddress(address);
-  return canonical === null ? null : { address: canonical, atMs };
 }

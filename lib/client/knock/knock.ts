@@ -95,7 +95,7 @@ function learn(
   const { address } = outcome.answer;
   if (isNamed(guess, address)) return true;
   if (request.address === null && !isNamed(naming, address)) {
-    rememberNaming(runtime, profile, outcome);
+    rememberNaming(runtime, profile, address);
   }
   return false;
 }
@@ -119,40 +119,35 @@ async function knockBoth(
   const knocks = (["IPv6", "IPv4"] as const).map(async (family) => {
     const chosen = { ...options, family };
     const outcome = await sendKnock(runtime, profile, request, chosen);
-    return { family, outcome };
+    return { family, outcome, done: isDone(outcome) };
   });
   const ended = await Promise.allSettled(knocks);
-  const got = ended.filter((one) => one.status === "fulfilled")
-    .map(({ value }) => value);
   const failed = ended.filter((one) => one.status === "rejected")
     .map(({ reason }) => reason as Error);
   const strange = failed.find((error) => !(error instanceof FailureError));
   if (strange) throw strange;
-  const done = got.filter(({ outcome }) => isDone(outcome));
-  const [main, other] = [...done, ...got.filter((one) => !done.includes(one))];
+  const [main, other] = ended.filter((one) => one.status === "fulfilled")
+    .map(({ value }) => value)
+    .sort((a, b) => Number(b.done) - Number(a.done));
   if (!main) throw failed[0]!;
-  const guesses = done.map(({ outcome }) =>
-    learn(runtime, profile, request, options, outcome)
-  );
+  const { outcome } = main;
+  const guessed = learn(runtime, profile, request, options, outcome);
+  if (!other) {
+    const without = main.done ? failed[0]!.message : null;
+    return { outcome, guessed, also: null, without };
+  }
+  learn(runtime, profile, request, options, other.outcome);
+  const answered = other.outcome.kind === "answered" ? other.outcome : null;
+  const why = answered?.answer.status ?? "no answer";
   return {
-    outcome: main.outcome,
-    guessed: guesses[0] ?? false,
-    also: done.length === 2 && other!.outcome.kind === "answered"
-      ? other!.outcome
-      : null,
-    without: done.length === 2 || !isDone(main.outcome)
-      ? null
-      : other
-      ? `${other.family}: ${tellUndone(other.outcome)}`
-      : failed[0]!.message,
+    outcome,
+    guessed,
+    also: other.done ? answered : null,
+    without: main.done && !other.done ? `${other.family}: ${why}` : null,
   };
 }
 
 function isDone(outcome: Outcome): boolean {
   return outcome.kind === "sent" ||
     outcome.kind === "answered" && outcome.answer.status === "done";
-}
-
-function tellUndone(outcome: Outcome): string {
-  return outcome.kind === "answered" ? outcome.answer.status : "no answer";
 }
