@@ -5,6 +5,7 @@ import { parseKey } from "../dialects/knock1/keys.ts";
 import {
   type KeyKind,
   type Mistake,
+  NAME,
   object,
   oneOf,
   oneOrMore,
@@ -21,9 +22,6 @@ import { parseDuration } from "../values/time.ts";
 
 /** The engines of a fleet. */
 export const ENGINES: readonly EngineName[] = ["etcd", "nats"];
-
-/** Names of gateways. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 const prefix = text(
   `letters, digits, "_" and "-" in parts with "/" between, such as knock/home`,
@@ -47,8 +45,8 @@ const stale = text("a duration such as 1h, at least 10s", (value) => {
 });
 
 const name = text(
-  `1 to 64 letters, digits, ".", "_" or "-" with a letter or digit first`,
-  (value) => NAME.test(value) ? value : null,
+  NAME.wanted,
+  (value) => NAME.pattern.test(value) ? value : null,
 );
 
 /** The `fleet` section. */
@@ -86,12 +84,10 @@ const SECRET: KeyKind<Uint8Array> = {
   secret: true,
 };
 
-function textKind(wanted: string, pattern: RegExp, secret: boolean) {
-  return {
-    parse: (text: string) => pattern.test(text) ? { text } : null,
-    wanted,
-    secret,
-  } satisfies KeyKind<{ text: string }>;
+/** A file that is used as it is, if the pattern is in it. */
+function textKind(wanted: string, pattern: RegExp, secret = true) {
+  const parse = (text: string) => pattern.test(text) ? { text } : null;
+  return { parse, wanted, secret };
 }
 
 const CERTIFICATE = textKind(
@@ -102,13 +98,11 @@ const CERTIFICATE = textKind(
 const PRIVATE_KEY = textKind(
   "a private key in PEM",
   /^-----BEGIN [A-Z ]*PRIVATE KEY-----/m,
-  true,
 );
-const PASSWORD = textKind("a password on one line", /^[^\n]+$/, true);
+const PASSWORD = textKind("a password on one line", /^[^\n]+$/);
 const CREDENTIALS = textKind(
   "credentials of NATS",
   /^-----BEGIN NATS USER JWT-----/m,
-  true,
 );
 
 /** Reads the section; null where there is none, or with mistakes. */
@@ -169,7 +163,7 @@ export function readFleet(
     say("creds_file", `must be absent for ${engine}: it is for nats`);
   }
   const ownName = yaml.name ?? hostName.split(".")[0]!;
-  if (!NAME.test(ownName)) {
+  if (!NAME.pattern.test(ownName)) {
     say("name", `is missing, and the host's name, ${show(ownName)}, is none`);
   }
   const secret = read(
@@ -178,11 +172,13 @@ export function readFleet(
     SECRET,
     "`knock fleet init` makes it; on further gateways, copy it from the first",
   );
-  const ca = read("tls.ca", tls.ca, CERTIFICATE);
-  const cert = read("tls.cert", tls.cert, CERTIFICATE);
-  const key = read("tls.key", tls.key, PRIVATE_KEY);
-  const password = read("password_file", password_file, PASSWORD);
-  const credentials = read("creds_file", creds_file, CREDENTIALS);
+  const textOf = (...file: [string, string | null, typeof PASSWORD]) =>
+    read(...file)?.text ?? null;
+  const ca = textOf("tls.ca", tls.ca, CERTIFICATE);
+  const cert = textOf("tls.cert", tls.cert, CERTIFICATE);
+  const key = textOf("tls.key", tls.key, PRIVATE_KEY);
+  const password = textOf("password_file", password_file, PASSWORD);
+  const credentials = textOf("creds_file", creds_file, CREDENTIALS);
   if (mistakes.length > before || !secret) return null;
   return {
     engine,
@@ -190,16 +186,10 @@ export function readFleet(
     name: ownName,
     prefix: yaml.prefix,
     secret,
-    tls: {
-      ca: ca?.text ?? null,
-      cert: cert?.text ?? null,
-      key: key?.text ?? null,
-    },
-    user: user !== null && password
-      ? { name: user, password: password.text }
-      : null,
-    token: isToken && password ? password.text : null,
-    credentials: credentials?.text ?? null,
+    tls: { ca, cert, key },
+    user: user !== null && password ? { name: user, password } : null,
+    token: isToken ? password : null,
+    credentials,
     without: yaml.without,
     staleMs: yaml.stale * 1000,
   };
