@@ -12,8 +12,8 @@ import {
 } from "../values/schema.ts";
 import { nearest } from "../values/text.ts";
 import { formatDuration } from "../values/time.ts";
-import { behindOf, readOpen } from "./checks/checks.ts";
-import type { Client, Config, Service } from "./config.ts";
+import { behindOf, type KnownServices, readOpen } from "./checks/checks.ts";
+import type { Client, Config } from "./config.ts";
 import type { SharedEntry } from "../fleet/fleet.ts";
 import {
   client as clientSchema,
@@ -43,11 +43,8 @@ export interface Surroundings {
 }
 
 /** Settings that a client's entry refers to. */
-interface Beside {
+interface Beside extends KnownServices {
   readonly defaults: ServerYaml["defaults"];
-  readonly services: readonly Service[];
-  /** All names of services, those with mistakes too. */
-  readonly serviceNames: readonly string[];
   readonly surroundings: Surroundings;
 }
 

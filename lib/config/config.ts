@@ -1,4 +1,4 @@
-/** A valid configuration, as the server uses it. `parse.ts` makes it. */
+/** A valid configuration, as the server uses it. `read.ts` makes it. */
 
 import type { ClientKeys, OwnKeys } from "../dialects/keys.ts";
 import type { FleetConfig } from "../fleet/fleet.ts";

@@ -22,13 +22,8 @@ import {
   type PortRange,
 } from "../values/ports.ts";
 import { at, type Mistake } from "../values/schema.ts";
-import { readOpen } from "./checks/checks.ts";
-import type {
-  SequenceEntry,
-  SequencePrograms,
-  Service,
-  Watch,
-} from "./config.ts";
+import { type KnownServices, readOpen } from "./checks/checks.ts";
+import type { SequenceEntry, SequencePrograms, Watch } from "./config.ts";
 import type { FlagWord, SequenceYaml, ServerYaml } from "./shape.ts";
 import type { Argv } from "../firewall/firewall.ts";
 
@@ -120,18 +115,23 @@ function readSequence(
 function chooseWatch(yaml: SequenceYaml, whyNot: string | null): Watch {
   const runs = yaml.run || yaml.run_ipv6 || yaml.run_after;
   if (whyNot === null && !runs) return "kernel";
-  const orders = [yaml.knock, yaml.close, ...yaml.one_time ?? []];
-  const udp = orders.every((hits) =>
-    hits === null || hits.every(({ protocol }) => protocol === "udp")
-  );
-  return udp && !yaml.flags && yaml.target === null ? "socket" : "sniff";
+  return hasTcp(yaml) || yaml.flags || yaml.target !== null
+    ? "sniff"
+    : "socket";
+}
+
+/** True if a hit is of TCP, which none of our sockets sees. */
+function hasTcp({ knock, close, one_time }: SequenceYaml): boolean {
+  return [knock, close, ...one_time ?? []].flat()
+    .some((hit) => hit?.protocol === "tcp");
 }
 
 function singlePorts({ protocol, first, last }: PortRange): PortRange[] {
-  return Array.from({ length: last - first + 1 }, (_, index) => {
-    const port = first + index;
-    return onePort(protocol, port);
-  });
+  const count = last - first + 1;
+  return Array.from(
+    { length: count },
+    (_, at) => onePort(protocol, first + at),
+  );
 }
 
 /** Programs to run; those for IPv6 are the same unless given. */
@@ -151,11 +151,8 @@ function readFlags(words: readonly FlagWord[] | null): Flags {
 }
 
 /** Settings that sequences are checked against. */
-interface SequenceSetting {
+interface SequenceSetting extends KnownServices {
   readonly yaml: ServerYaml;
-  readonly services: readonly Service[];
-  /** The names of all services, of those with mistakes too. */
-  readonly serviceNames: readonly string[];
 }
 
 /** Notes what is wrong with an entry. */
@@ -167,39 +164,44 @@ function checkSequence(
 ): void {
   const path = at("sequences", entry.name);
   const say = (key: string, text: string, hint?: string) =>
-    mistakes.push({ path: key && `${path}.${key}`, text, hint });
-
-  if (yaml.knock && yaml.one_time) {
+    mistakes.push({ path: `${path}.${key}`, text, hint });
+  const { knock, close, one_time } = yaml;
+  if (knock && one_time) {
     say("one_time", "takes the place of knock: only one of them can be there");
   }
-  if (!yaml.knock && !yaml.one_time) {
-    const hint = `knock: [tcp/7000, udp/8000, tcp/9000]`;
-    mistakes.push({ path: `${path}.knock`, text: "is missing", hint });
+  if (!knock && !one_time) {
+    say("knock", "is missing", "knock: [tcp/7000, udp/8000, tcp/9000]");
   }
-  const orders: [key: string, hits: readonly Hit[] | null][] = [
-    ["knock", yaml.knock],
-    ["close", yaml.close],
-    ...(yaml.one_time ?? []).map((hits, index): [string, readonly Hit[]] => [
-      at("one_time", index),
-      hits,
-    ]),
-  ];
-  for (const [key, hits] of orders) {
-    if (hits) checkHits(entry, key, hits, setting, say);
+  if (knock) checkHits(entry, "knock", knock, setting, say);
+  if (close) checkHits(entry, "close", close, setting, say);
+  for (const [index, hits] of (one_time ?? []).entries()) {
+    checkHits(entry, at("one_time", index), hits, setting, say);
   }
-  checkWatch(entry, yaml, say);
+  if (entry.watch === "socket" && hasTcp(yaml)) {
+    say("watch", `must be kernel or sniff for TCP, got "socket"`);
+  }
+  if (entry.watch !== "sniff") {
+    if (yaml.flags) say("flags", "is for watch: sniff");
+    if (yaml.target !== null) say("target", "is for watch: sniff");
+  }
+  const [first] = entry.opens;
+  if (first && (first.flags.set & first.flags.clear) !== 0) {
+    say("flags", "must not want a flag to be both set and clear");
+  }
   if (yaml.every !== null && !yaml.run && !yaml.run_ipv6) {
     say("every", "is for a sequence that runs a command");
   }
-  if (yaml.close && yaml.open.length === 0) {
+  if (close && yaml.open.length === 0) {
     say("close", "is for a sequence that opens ports");
   }
-  const close = yaml.close?.map(formatHit).join();
-  const opens = orders.filter(([key]) => key !== "close");
-  if (opens.some(([, hits]) => hits && hits.map(formatHit).join() === close)) {
+  const words = (hits: readonly Hit[] | null) => hits?.map(formatHit).join();
+  if (
+    close &&
+    [knock, ...one_time ?? []].some((hits) => words(hits) === words(close))
+  ) {
     say("close", "must be another sequence than the one that opens");
   }
-  if (yaml.once && (entry.opens[0]?.open.length ?? 0) > MAX_OPENED_PORTS) {
+  if (yaml.once && first && first.open.length > MAX_OPENED_PORTS) {
     say("once", `is for ${MAX_OPENED_PORTS} ports at most`);
   }
 }
@@ -226,43 +228,19 @@ function checkHits(
     const among = (ports: readonly PortRange[]) =>
       ports.some((other) => overlapPorts(other, range));
     const service = services.find(({ ports }) => among(ports));
-    // What is sniffed may be a port that is in use.
-    const isSniffed = entry.watch === "sniff";
     if (protocol === "udp" && yaml.listen.some((to) => to.port === port)) {
       say(place, `must not be the port that knocks come to, got "${shown}"`);
-    } else if (service && !isSniffed) {
+    } else if (entry.watch === "sniff") {
+      // What is sniffed may be a port that is in use.
+      continue;
+    } else if (service) {
       say(
         place,
         `must not be a port of the service "${service.name}", got "${shown}"`,
       );
-    } else if (
-      !isSniffed && entry.opens.some(({ open }) => among(open))
-    ) {
+    } else if (entry.opens.some(({ open }) => among(open))) {
       say(place, `must not be a port that it opens, got "${shown}"`);
     }
-  }
-}
-
-function checkWatch(
-  { watch, opens }: SequenceEntry,
-  yaml: SequenceYaml,
-  say: Say,
-): void {
-  if (watch === "socket") {
-    const orders = [yaml.knock, yaml.close, ...yaml.one_time ?? []];
-    const tcp = orders.flatMap((hits) => hits ?? [])
-      .find(({ protocol }) => protocol === "tcp");
-    if (tcp) {
-      say("watch", `must be kernel or sniff for TCP, got "socket"`);
-    }
-  }
-  if (watch !== "sniff") {
-    if (yaml.flags) say("flags", "is for watch: sniff");
-    if (yaml.target !== null) say("target", "is for watch: sniff");
-  }
-  const flags = opens[0]?.flags;
-  if (flags && (flags.set & flags.clear) !== 0) {
-    say("flags", "must not want a flag to be both set and clear");
   }
 }
 
@@ -286,10 +264,9 @@ export function sequenceWarnings(
     if (new Set(texts).size < texts.length) {
       warn("a one-time sequence is in it twice: it can be used once");
     }
-    const programs = [run.ipv4, run.ipv6, runAfter.ipv4, runAfter.ipv6];
     if (
       opens.every(({ open }) => open.length === 0) &&
-      programs.every((program) => program === null)
+      [run, runAfter].every(({ ipv4, ipv6 }) => !ipv4 && !ipv6)
     ) {
       warn("opens nothing and runs nothing: it is only noted in the history");
     }

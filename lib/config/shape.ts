@@ -123,9 +123,6 @@ export const sequence = object({
   watch: optional(oneOf(WATCHES), null),
 });
 
-/** An entry of `sequences` as it was read, before it was held against all else. */
-export type SequenceYaml = typeof sequence extends Schema<infer T> ? T : never;
-
 function parseFlag(value: string): FlagWord | null {
   const name = value.toLowerCase().replace(/^!/, "");
   if (!Object.hasOwn(FLAG, name)) return null;
@@ -288,6 +285,7 @@ export const serverSchema = object({
 export type ServerYaml = Read<typeof serverSchema>;
 export type ServiceYaml = Read<typeof service>;
 export type ClientYaml = Read<typeof client>;
+export type SequenceYaml = Read<typeof sequence>;
 
 type Read<S> = S extends Schema<infer T> ? T : never;
 

@@ -40,17 +40,21 @@ export function checkListen({ listen }: ServerYaml, mistakes: Mistake[]): void {
 /** Word in `open` for the ports of every service. */
 export const ALL = "all";
 
+/** Services that `open` may name. */
+export interface KnownServices {
+  readonly services: readonly Service[];
+  /** The names of all services, of those with mistakes too. */
+  readonly serviceNames: readonly string[];
+}
+
 /**
  * Reads `open`, of a client or a sequence: names of services become their
- * ports, `all` those of every service. `serviceNames` are all names, those of services with mistakes too.
+ * ports, `all` those of every service.
  */
 export function readOpen(
   path: string,
   { open }: { readonly open: readonly (string | PortRange)[] },
-  { services, serviceNames }: {
-    readonly services: readonly Service[];
-    readonly serviceNames: readonly string[];
-  },
+  { services, serviceNames }: KnownServices,
   mistakes: Mistake[],
 ): PortRange[] {
   const found = new Map<string, PortRange>();
