@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "../fakes/fast_check.ts";
 import { test } from "node:test";
-import { recognisePacket } from "../../lib/client/explain.ts";
+import { recognisePacket } from "../../lib/commands/tools/explain.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";
 import type { Config } from "../../lib/config/config.ts";
 import {

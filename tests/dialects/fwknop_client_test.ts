@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
-import { recognisePacket } from "../../lib/client/explain.ts";
+import { recognisePacket } from "../../lib/commands/tools/explain.ts";
 import { sealerOf } from "../../lib/dialects/table.ts";
 import { parseTransport } from "../../lib/client/knock/transport.ts";
 import { parseProfiles } from "../../lib/client/profile/profile.ts";

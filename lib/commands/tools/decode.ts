@@ -1,38 +1,11 @@
-import { recognisePacket } from "../../client/explain.ts";
-import { readProfiles } from "../../client/profile/file.ts";
-import { loadConfig } from "../../config/files/load.ts";
-import {
-  findConfig,
-  needConfig,
-  profilesFile,
-} from "../../config/files/places.ts";
-import type { Request } from "../../dialects/dialect.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import {
-  type Explained,
-  explainPacket,
-  rank,
-  type Would,
-} from "../../server/explain.ts";
-import { explainRefusal } from "../../server/report/log.ts";
-import { openExistingStore } from "../../server/state/store.ts";
-import { formatEndpoint, parseAddress } from "../../values/address.ts";
-import {
-  failing,
-  FailureError,
-  SystemError,
-  UsageError,
-} from "../../values/errors.ts";
-import { formatPortRange } from "../../values/ports.ts";
-import { formatJson, toIdentifier } from "../../values/text.ts";
+import { parseAddress } from "../../values/address.ts";
+import { parseBase64 } from "../../values/bytes.ts";
+import { failing, UsageError } from "../../values/errors.ts";
+import { formatJson } from "../../values/text.ts";
 import { parseTime } from "../../values/time.ts";
 import { type Options, parseOptions, takePositionals } from "../command.ts";
-import {
-  type Encoding,
-  type PacketReading,
-  readAs,
-  readEveryWay,
-} from "./packet_text.ts";
+import { explainer } from "./explain.ts";
 
 export const help = `Usage:
     knock decode [--config FILE] [--profiles FILE] [--at TIME] [--from ADDRESS]
@@ -70,8 +43,6 @@ Example:
 /** Most bytes of standard input: the largest packet, in hexadecimal, with room. */
 const MAX_INPUT = 65_536;
 
-const ENCODINGS: readonly Encoding[] = ["hex", "base64", "raw"];
-
 /** Runs `knock decode`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
@@ -96,112 +67,6 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   return shown.verdict === "request" ? 0 : 1;
 }
 
-type Explain = (packet: Uint8Array) => Promise<{
-  readonly rank: number;
-  readonly shown: { readonly verdict: string };
-}>;
-
-/** The server's view where there is a configuration, else the client's. */
-function explainer(
-  runtime: Runtime,
-  options: Options,
-  source: string | null,
-): (nowMs: number) => Promise<Explain> {
-  const named = options.value("config");
-  const profiles = options.value("profiles");
-  const file = named === undefined && profiles !== undefined
-    ? null
-    : findConfig(runtime, named);
-  if (file !== null) {
-    const config = loadConfig(runtime, file);
-    return async (nowMs) => {
-      const seen = await readRecord(runtime, config.state, nowMs);
-      return async (packet) => {
-        const explained = await explainPacket(config, packet, {
-          nowMs,
-          source,
-          seen,
-        });
-        return { rank: rank(explained), shown: showExplained(explained) };
-      };
-    };
-  }
-  const found = readProfiles(runtime, profilesFile(runtime, profiles));
-  // Says that there is no configuration, and where it was looked for.
-  if (found.size === 0 && profiles === undefined) needConfig(runtime, named);
-  // deno-lint-ignore require-await -- as with a server's configuration
-  return async (nowMs) => async (packet) => {
-    const known = await recognisePacket([...found.values()], packet, nowMs);
-    const { dialect, verdict, profile, steps } = known;
-    const request = known.request && showRequest(known.request);
-    const right = steps.filter(({ ok }) => ok).length;
-    const shown = {
-      ...{ dialect, verdict: toIdentifier(verdict), client: null },
-      ...{ request, profile },
-    };
-    return { rank: right, shown: { ...shown, would: null, steps } };
-  };
-}
-
-/** Looks an identity up in the server's record; null where that cannot be read. */
-async function readRecord(
-  runtime: Runtime,
-  folder: string,
-  nowMs: number,
-): Promise<((identity: Uint8Array) => boolean) | null> {
-  try {
-    const store = await openExistingStore(runtime, folder);
-    if (!store) return () => false;
-    store.replay.begin(nowMs, false);
-    store.close();
-    return (identity) => store.replay.seen(identity);
-  } catch (error) {
-    // Not everybody who may look at a packet may look at the state.
-    if (error instanceof FailureError || error instanceof SystemError) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-async function readInput(
-  runtime: Runtime,
-  options: Options,
-): Promise<readonly PacketReading[]> {
-  const chosen = ENCODINGS.filter((name) => options.flag(name));
-  if (chosen.length > 1) {
-    throw new UsageError(
-      `--${chosen[0]} and --${chosen[1]} exclude each other`,
-    );
-  }
-  if (runtime.isTerminal("in")) {
-    runtime.err("paste a packet in hexadecimal or base64, then type Ctrl-D\n");
-  }
-  const input = await readLimited(runtime);
-  if (input.length === 0) {
-    throw new UsageError(
-      "there is no packet on standard input",
-      "knock decode < FILE",
-    );
-  }
-  const [encoding] = chosen;
-  if (!encoding) return readEveryWay(input);
-  const packet = readAs(encoding, input);
-  if (packet) return [{ encoding, packet }];
-  throw new UsageError(
-    `standard input must be ${encoding} with --${encoding}, got "${input.length}" other bytes`,
-    "without it, the encoding is found out",
-  );
-}
-
-async function readLimited(runtime: Runtime): Promise<Uint8Array> {
-  return await failing(
-    ({ message }) =>
-      new UsageError(`standard input must be one packet: ${message}`),
-    () => runtime.readStdin(MAX_INPUT),
-  );
-}
-
 function readAt(words: string | undefined): number | null {
   if (words === undefined) return null;
   const ms = /^\d{1,15}$/.test(words) ? Number(words) : parseTime(words);
@@ -216,56 +81,84 @@ function readSource(words: string | undefined): string | null {
   if (words === undefined) return null;
   const address = parseAddress(words);
   if (address !== null) return address;
+  throw new UsageError(`--from must be an IP address, got "${words}"`);
+}
+
+/** The packet, in the encoding that was chosen, or in every one that may be meant. */
+async function readInput(runtime: Runtime, options: Options) {
+  const [encoding, another] = ENCODINGS.filter((name) => options.flag(name));
+  if (another) {
+    throw new UsageError(`--${encoding} and --${another} exclude each other`);
+  }
+  if (runtime.isTerminal("in")) {
+    runtime.err("paste a packet in hexadecimal or base64, then type Ctrl-D\n");
+  }
+  const input = await failing(
+    ({ message }) =>
+      new UsageError(`standard input must be one packet: ${message}`),
+    () => runtime.readStdin(MAX_INPUT),
+  );
+  if (input.length === 0) {
+    throw new UsageError(
+      "there is no packet on standard input",
+      "knock decode < FILE",
+    );
+  }
+  if (!encoding) return readEveryWay(input);
+  const packet = READERS[encoding](input);
+  if (packet) return [{ encoding, packet }];
   throw new UsageError(
-    `--from must be an IP address, got "${words}"`,
+    `standard input must be ${encoding} with --${encoding}, got "${input.length}" other bytes`,
+    "without it, the encoding is found out",
   );
 }
 
-// Output of `knock decode` for an explanation.
+/** Bytes that an input is, or stands for; null if it is not written so. */
+const READERS = {
+  hex: parseHex,
+  base64: parseAnyBase64,
+  raw: (input: Uint8Array) => input,
+} as const;
 
-/** An explanation as JSON that `knock decode` prints. */
-function showExplained(explained: Explained) {
-  const { dialect, verdict, client, request, would, fields, steps } = explained;
-  return {
-    dialect,
-    verdict: toIdentifier(verdict),
-    client,
-    request: request && showRequest(request),
-    would: would && showWould(would),
-    ...fields && { fields },
-    steps,
-  };
+const ENCODINGS = ["hex", "base64", "raw"] as const;
+
+/**
+ * Every way in which the input may be meant, the likeliest first: a packet of
+ * fwknop's is itself base64, and may end in a newline that is not its own.
+ */
+function readEveryWay(input: Uint8Array) {
+  const ways = [
+    { encoding: "hex", packet: parseHex(input) },
+    { encoding: "base64", packet: parseAnyBase64(input) },
+    { encoding: "raw", packet: withoutNewline(input) },
+    { encoding: "raw", packet: input },
+  ];
+  return ways.flatMap(({ encoding, packet }) =>
+    packet && packet.length > 0 ? [{ encoding, packet }] : []
+  );
 }
 
-/** A request as JSON. */
-function showRequest(request: Request) {
-  const { forward, user, target } = request;
-  return {
-    action: request.action,
-    ports: request.ports.map(formatPortRange),
-    command: request.command,
-    seconds: request.seconds,
-    timestamp_ms: request.timestampMs,
-    address: request.address,
-    reply_wanted: request.wantsReply,
-    one_time_code_present: request.code !== null,
-    ...forward && {
-      forward: { kind: forward.kind, to: formatEndpoint(forward) },
-    },
-    ...user !== undefined && { user },
-    ...target !== undefined && { target },
-  };
+/** The text of ASCII without white space; "" if it is none. */
+function textOf(input: Uint8Array): string {
+  const text = new TextDecoder("latin1").decode(input);
+  return /^[\t-\r -~]*$/.test(text) ? text.replace(/\s+/g, "") : "";
 }
 
-function showWould(would: Would) {
-  if (would.ok) {
-    const { address, ports, seconds } = would;
-    const granted = { address, ports: ports.map(formatPortRange), seconds };
-    return { granted };
-  }
-  const { why } = would;
-  const reason = why === "replay"
-    ? "it was accepted before"
-    : explainRefusal(why);
-  return { refused: toIdentifier(why), reason };
+/** Hexadecimal, also as `a5:23:30` or `0xa52330`. */
+function parseHex(input: Uint8Array): Uint8Array | null {
+  const digits = textOf(input).replace(/^0x/i, "").replaceAll(":", "");
+  if (digits.length % 2 !== 0 || !/^[0-9a-f]+$/i.test(digits)) return null;
+  return Uint8Array.fromHex(digits);
+}
+
+/** base64 or base64url, with padding or without. */
+function parseAnyBase64(input: Uint8Array): Uint8Array | null {
+  const bare = textOf(input).replace(/=+$/, "").replaceAll("-", "+")
+    .replaceAll("_", "/");
+  return bare ? parseBase64(bare, { padding: "any" }) : null;
+}
+
+function withoutNewline(input: Uint8Array): Uint8Array | null {
+  if (input.at(-1) !== 0x0a) return null;
+  return input.subarray(0, input.at(-2) === 0x0d ? -2 : -1);
 }
