@@ -9,11 +9,7 @@ import { ENGINES } from "../../config/fleet.ts";
 import type { EngineHealth, FleetConfig } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import {
-  differences,
-  fingerprintOf,
-  type GatewayValue,
-} from "../../server/fleet/link.ts";
+import { differences, type GatewayValue } from "../../server/fleet/link.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { FailureError, UsageError } from "../../values/errors.ts";
 import {
@@ -26,6 +22,7 @@ import { formatSince } from "../../values/time.ts";
 import { scalar } from "../../values/yaml.ts";
 import { oneOf, parseOptions, printHint, takePositionals } from "../command.ts";
 import { createWith, replaceConfig } from "../enrol/new_files.ts";
+import { clocksApart } from "./doctor/fleet.ts";
 
 const FILE_LINES =
   `    -c, --config FILE          The server's configuration; or set KNOCK_CONFIG.
@@ -157,18 +154,14 @@ function line(key: string, value: string | undefined): string {
   return value === undefined ? "" : `  ${key}: ${scalar(value)}\n`;
 }
 
-/** A gateway as `status` shows it. */
-interface Shown {
-  readonly name: string;
-  /** Null: its value is not this fleet's. */
-  readonly value: GatewayValue | null;
-}
+/** A gateway; null: its value is not this fleet's. */
+type Gateway = readonly [name: string, value: GatewayValue | null];
 
 async function showFleet(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, subcommands.status);
   takePositionals(options, []);
   const config = loadNamed(runtime, options.value("config"));
-  const { file, fleet, maxSkewMs } = config;
+  const { file, fleet } = config;
   if (!fleet) {
     throw new UsageError(
       `there is no section "fleet" in ${file}`,
@@ -178,69 +171,41 @@ async function showFleet(args: string[], runtime: Runtime): Promise<number> {
   return await withFleet(runtime, fleet, async (values) => {
     const health = await values.engine.health();
     const isAnswered = answers(health);
-    const gateways: Shown[] = [];
-    if (isAnswered) {
-      for await (const [name, value] of values.gateways()) {
-        gateways.push({ name, value: value as GatewayValue | null });
-      }
-      // An engine lists them in an order of its own.
-      gateways.sort((a, b) => a.name < b.name ? -1 : 1);
-    }
+    const gateways = isAnswered
+      ? await Array.fromAsync(values.gateways()) as Gateway[]
+      : [];
+    // An engine lists them in an order of its own.
+    gateways.sort(([a], [b]) => a < b ? -1 : 1);
     const nowMs = runtime.nowMs();
-    const own = { nowMs, key: fingerprintOf(config.key), maxSkewMs };
     const warnings = [
       ...health.warnings,
-      ...gateways.flatMap(({ name, value }) =>
-        value === null
-          ? [`${name} has another fleet.secret`]
-          : differences(value, own).map((words) => `${name} ${words}`)
+      ...gateways.flatMap(([name, value]) =>
+        differences(value, config, nowMs).map((words) => `${name} ${words}`)
       ),
-      ...clockWarning(fleet, values.engine.aheadMs),
+      ...[clocksApart(values.engine)].filter((words) => words !== null),
     ];
     if (options.flag("json")) {
+      const { engine, prefix, name } = fleet;
       const shown = {
-        engine: fleet.engine,
-        prefix: fleet.prefix,
-        name: fleet.name,
+        ...{ engine, prefix, name, reachable: isAnswered },
+        servers: health.servers,
+        gateways: gateways.map(gatewayJson),
+        warnings,
       };
-      runtime.out(`${
-        formatJson({
-          ...shown,
-          reachable: isAnswered,
-          servers: health.servers,
-          gateways: gateways.map(gatewayJson),
-          warnings,
-        }, 2)
-      }\n`);
-      return isAnswered ? 0 : 1;
+      runtime.out(`${formatJson(shown, 2)}\n`);
+    } else {
+      runtime.out(describeEngine(fleet, { ...health, warnings }));
+      const head = ["GATEWAY", "VERSION", "UP", "LAG", "GRANTS"];
+      const rows = gateways.map((gateway) => gatewayRow(gateway, nowMs));
+      if (rows.length > 0) runtime.out(formatTable(head, rows));
+      else if (isAnswered) runtime.out("no gateway is running\n");
     }
-    runtime.out(describeEngine(fleet, { ...health, warnings }));
-    if (gateways.length > 0) {
-      runtime.out(formatTable(
-        ["GATEWAY", "VERSION", "UP", "LAG", "GRANTS"],
-        gateways.map((one) => gatewayRow(one, nowMs)),
-      ));
-    } else if (isAnswered) runtime.out("no gateway is running\n");
     return isAnswered ? 0 : 1;
   });
 }
 
 function answers({ servers }: EngineHealth): boolean {
-  return servers.some(({ version, trouble }) =>
-    version !== null && trouble === null
-  );
-}
-
-/** Largest difference of clocks that is not told, milliseconds. */
-const CLOCK_MS = 5000;
-
-function clockWarning(
-  { engine }: FleetConfig,
-  aheadMs: number | null,
-): string[] {
-  if (aheadMs === null || Math.abs(aheadMs) < CLOCK_MS) return [];
-  const seconds = Math.round(Math.abs(aheadMs) / 1000);
-  return [`this machine's clock and that of ${engine} are ${seconds} s apart`];
+  return servers.some(({ trouble }) => trouble === null);
 }
 
 function describeEngine(
@@ -261,7 +226,7 @@ function describeEngine(
   return lines.map((words) => `${escapeUnsafe(words)}\n`).join("");
 }
 
-function gatewayRow({ name, value }: Shown, nowMs: number): string[] {
+function gatewayRow([name, value]: Gateway, nowMs: number): string[] {
   return value === null ? [name, "?", "?", "?", "?"] : [
     name,
     value.version,
@@ -271,7 +236,7 @@ function gatewayRow({ name, value }: Shown, nowMs: number): string[] {
   ];
 }
 
-function gatewayJson({ name, value }: Shown) {
+function gatewayJson([name, value]: Gateway) {
   return value === null ? { name, readable: false } : {
     name,
     readable: true,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Config } from "../../config/config.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { sha256 } from "../../dialects/crypto/hash.ts";
 import {
@@ -47,7 +48,7 @@ export interface GatewayValue {
 }
 
 /** Fingerprint of a server's key, as gateways compare them. */
-export function fingerprintOf(privateKey: Uint8Array): string {
+function fingerprintOf(privateKey: Uint8Array): string {
   return formatBase64url(sha256(publicKeyOf(privateKey)).subarray(0, 9));
 }
 
@@ -167,31 +168,28 @@ export class Link {
   /** Logs in what this gateway differs from the others. */
   async #compare(): Promise<void> {
     const { log, runtime, active: { config } } = this.#server;
-    const own = fingerprintOf(config.key);
     for await (const batch of this.#engine.list(FOLDERS.gateways)) {
       for (const { key, value } of batch) {
         if (key === this.key || value === null) continue;
         const other = this.#values.open(key, value) as GatewayValue | null;
         if (!other) continue;
-        for (
-          const words of differences(other, {
-            nowMs: runtime.nowMs(),
-            key: own,
-            maxSkewMs: config.maxSkewMs,
-          })
-        ) log("warn", `${key.slice(FOLDERS.gateways.length)} ${words}`);
+        for (const words of differences(other, config, runtime.nowMs())) {
+          log("warn", `${key.slice(FOLDERS.gateways.length)} ${words}`);
+        }
       }
     }
   }
 }
 
-/** Differences between another gateway and this one that matter, a line each. */
+/** Differences between another gateway and this one that matter, a line each; null: its value is not this fleet's. */
 export function differences(
-  other: GatewayValue,
-  own: { nowMs: number } & Pick<GatewayValue, "key" | "maxSkewMs">,
+  other: GatewayValue | null,
+  own: Pick<Config, "key" | "maxSkewMs">,
+  nowMs: number,
 ): string[] {
+  if (other === null) return ["has another fleet.secret"];
   const lines: string[] = [];
-  if (other.key !== own.key) {
+  if (other.key !== fingerprintOf(own.key)) {
     lines.push(
       "has another server key: no client can knock at both; copy server.key",
     );
@@ -200,7 +198,7 @@ export function differences(
     const theirs = formatDuration(Math.round(other.maxSkewMs / 1000));
     lines.push(`has another max_skew, ${theirs}`);
   }
-  const apartMs = Math.abs(other.atMs - own.nowMs);
+  const apartMs = Math.abs(other.atMs - nowMs);
   if (apartMs > BEAT_LIVE_MS + MARGIN_MS) {
     const seconds = Math.round(apartMs / 1000);
     lines.push(`has a clock that is ${seconds} s apart from this machine's`);

@@ -1,14 +1,11 @@
 /** The fleet's part of the doctor: the engine, its clock, the other gateways. */
 
 import type { Config } from "../../../config/config.ts";
+import type { FleetEngine } from "../../../fleet/fleet.ts";
 import { withFleet } from "../../../fleet/shared.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import {
-  differences,
-  fingerprintOf,
-  type GatewayValue,
-} from "../../../server/fleet/link.ts";
-import { OperatorError } from "../../../values/errors.ts";
+import { differences, type GatewayValue } from "../../../server/fleet/link.ts";
+import { caught, OperatorError } from "../../../values/errors.ts";
 import { counted } from "../../../values/text.ts";
 import { bad, type Finding, ok, warn } from "./finding.ts";
 
@@ -23,12 +20,12 @@ export async function checkFleet(
   runtime: Runtime,
   config: Config,
 ): Promise<Finding[]> {
-  const { fleet, maxSkewMs } = config;
+  const { fleet } = config;
   if (!fleet) return [];
-  const { engine, name: ownName } = fleet;
+  const { engine } = fleet;
   const findings: Finding[] = [];
-  try {
-    await withFleet(runtime, fleet, async (values) => {
+  const look = () =>
+    withFleet(runtime, fleet, async (values) => {
       const { servers, warnings } = await values.engine.health();
       for (const { address, version, trouble } of servers) {
         findings.push(
@@ -43,45 +40,38 @@ export async function checkFleet(
             ),
         );
       }
-      for (const words of warnings) findings.push(warn("fleet_engine", words));
+      findings.push(...warnings.map((words) => warn("fleet_engine", words)));
       if (servers.every(({ trouble }) => trouble !== null)) return;
+      const cure =
+        "give every gateway the same server.key, fleet.secret and max_skew";
       const nowMs = runtime.nowMs();
-      const own = { nowMs, key: fingerprintOf(config.key), maxSkewMs };
       let count = 0;
       for await (const [name, value] of values.gateways()) {
         count++;
-        if (name === ownName) continue;
-        const lines = value === null
-          ? ["has another fleet.secret"]
-          : differences(value as unknown as GatewayValue, own);
-        for (const words of lines) {
-          findings.push(bad(
-            "fleet_gateways",
-            `${name} ${words}`,
-            "give every gateway the same server.key, fleet.secret and max_skew",
-          ));
-        }
+        if (name === fleet.name) continue;
+        const other = value as GatewayValue | null;
+        findings.push(
+          ...differences(other, config, nowMs)
+            .map((words) => bad("fleet_gateways", `${name} ${words}`, cure)),
+        );
       }
+      const apart = clocksApart(values.engine);
       findings.push(
         ok("fleet_gateways", `${counted(count, "gateway")} in the fleet`),
-        clockFinding(engine, values.engine.aheadMs),
+        apart === null
+          ? ok("fleet_clock", `this machine's clock is that of ${engine}`)
+          : warn("fleet_clock", apart, "timedatectl set-ntp true, on both"),
       );
     });
-  } catch (error) {
-    if (!(error instanceof OperatorError)) throw error;
-    findings.push(bad("fleet_engine", error.message, error.hint));
-  }
+  await caught(OperatorError, look, ({ message, hint }) => {
+    findings.push(bad("fleet_engine", message, hint));
+  });
   return findings;
 }
 
-function clockFinding(engine: string, aheadMs: number | null): Finding {
+/** Words about a difference of clocks that is too large; null where it is not. */
+export function clocksApart({ name, aheadMs }: FleetEngine): string | null {
   const apartMs = Math.abs(aheadMs ?? 0);
-  const seconds = Math.round(apartMs / 1000);
-  return apartMs < CLOCK_MS
-    ? ok("fleet_clock", `this machine's clock is that of ${engine}`)
-    : warn(
-      "fleet_clock",
-      `this machine's clock and that of ${engine} are ${seconds} s apart`,
-      "timedatectl set-ntp true, on both",
-    );
+  return apartMs < CLOCK_MS ? null : `this machine's clock and that of ` +
+    `${name} are ${Math.round(apartMs / 1000)} s apart`;
 }
