@@ -17,10 +17,20 @@ import { needConfig, pathBeside, stateFolder } from "./places.ts";
 import { type PlaceMistake, trustMistake } from "./rights.ts";
 import { failing, ifRefused, type SystemError } from "../../values/errors.ts";
 
+const SERVER_KEY: KeyKind<Uint8Array> = {
+  parse: parseKey,
+  wanted: "a key of 43 base64url characters",
+  secret: true,
+};
 const NEW_KEY =
   `restore it from a backup; a new key, from \`knock keygen\`, means ` +
   `enrolling every client again`;
 
+const CODE_SECRET: KeyKind<Uint8Array> = {
+  parse: parseCodeSecret,
+  wanted: "16 to 128 characters of base32",
+  secret: true,
+};
 const NEW_CODE =
   "restore it from a backup, or make a new one: `knock client remove NAME`, " +
   "then `knock client add NAME --code`";
@@ -45,16 +55,22 @@ export function readConfigText(
   text: string,
   included: readonly IncludedFile[] = readIncluded(runtime, file),
 ): Config {
+  const beside = (name: string) => pathBeside(runtime, file, name);
   return parseConfig(text, {
     file,
     mistakes: [file, ...included.map(({ file }) => file)].flatMap((file) =>
-      checkRights(runtime, file).map((mistake) => ({ ...mistake, file }))
+      checkRights(runtime, file)
     ),
     included,
-    readKey: (name) => readKeyFile(runtime, pathBeside(runtime, file, name)),
-    readCode: (name) => readCodeFile(runtime, pathBeside(runtime, file, name)),
-    readOther: (name, kind) =>
-      readSecretFile(runtime, pathBeside(runtime, file, name), kind),
+    readKey: (name) => {
+      const path = beside(name);
+      const hint = `"knock keygen > ${path}" makes a new key: ` +
+        "clients must be enrolled again";
+      return readNeeded(runtime, path, SERVER_KEY, hint, NEW_KEY);
+    },
+    readCode: (name) =>
+      readNeeded(runtime, beside(name), CODE_SECRET, NEW_CODE, NEW_CODE),
+    readOther: (name, kind) => readSecretFile(runtime, beside(name), kind),
     hostName: runtime.hostName(),
     stateFolder: (written) => stateFolder(runtime, file, written),
   });
@@ -105,54 +121,26 @@ function checkRights(runtime: Runtime, file: string): Mistake[] {
       const wrong = trustOf(runtime, file);
       return wrong ? [inWords(wrong, file)] : [];
     },
-    (error) => [{ path: "", ...unreadable(error) }],
+    (error) => [{ path: "", ...unreadable(error), file }],
   );
 }
 
-function inWords(
-  { place, text, hint }: PlaceMistake,
-  file: string,
-): Mistake {
-  return {
-    path: "",
-    text: place === file ? text : `"${place}" ${text}`,
-    hint,
-  };
+function inWords({ place, text, hint }: PlaceMistake, file: string): Mistake {
+  const words = place === file ? text : `"${place}" ${text}`;
+  return { path: "", text: words, hint, file };
 }
 
-function readKeyFile(
+/** As {@linkcode readSecretFile}; `missing` is the hint where there is no file. */
+function readNeeded(
   runtime: Runtime,
   file: string,
-): Uint8Array | Omit<Mistake, "path"> {
-  const hint =
-    `"knock keygen > ${file}" makes a new key: clients must be enrolled again`;
-  const kind = {
-    parse: parseKey,
-    wanted: "a key of 43 base64url characters",
-    secret: true,
-  };
-  return needed(readSecretFile(runtime, file, kind, hint), file, NEW_KEY);
-}
-
-function readCodeFile(
-  runtime: Runtime,
-  file: string,
-): Uint8Array | Omit<Mistake, "path"> {
-  const kind = {
-    parse: parseCodeSecret,
-    wanted: "16 to 128 characters of base32",
-    secret: true,
-  };
-  return needed(readSecretFile(runtime, file, kind, NEW_CODE), file, NEW_CODE);
-}
-
-function needed(
-  read: KeyRead<Uint8Array>,
-  file: string,
+  kind: KeyKind<Uint8Array>,
   hint: string,
+  missing: string,
 ): Uint8Array | Omit<Mistake, "path"> {
+  const read = readSecretFile(runtime, file, kind, hint);
   if (!read.ok) return read.mistake;
-  return read.key ?? { text: `"${file}" is missing`, hint };
+  return read.key ?? { text: `"${file}" is missing`, hint: missing };
 }
 
 /**
@@ -165,33 +153,31 @@ function readSecretFile<T extends object>(
   { parse, wanted, secret }: KeyKind<T>,
   hint?: string,
 ): KeyRead<T> {
-  const wrong = (text: string, hint?: string): KeyRead<T> => ({
+  const wrong = (text: string, hint?: string, place = file): KeyRead<T> => ({
     ok: false,
-    mistake: { text: `"${file}" ${text}`, hint },
+    mistake: { text: `"${place}" ${text}`, hint },
   });
   return ifRefused((): KeyRead<T> => {
     const info = runtime.files.stat(file);
     if (!info) return { ok: true, key: null };
     if (info.isFolder) return wrong("is a folder, not a file");
     const trust = trustMistake(runtime, file, { secret });
-    if (trust) {
-      const { place, text, hint } = trust;
-      return { ok: false, mistake: { text: `"${place}" ${text}`, hint } };
-    }
+    if (trust) return wrong(trust.text, trust.hint, trust.place);
     const text = runtime.files.readText(file);
     const key = parse(text.trim());
     if (key) return { ok: true, key };
     const got = text === "" ? "nothing" : counted(text.length, "character");
     return wrong(`must hold ${wanted}, got ${got}`, hint);
-  }, (error) => wrong(unreadable(error).text, unreadable(error).hint));
+  }, (error) => {
+    const { text, hint } = unreadable(error);
+    return wrong(text, hint);
+  });
 }
 
 function unreadable({ code, message }: SystemError): Omit<Mistake, "path"> {
-  if (code !== "EACCES" && code !== "EPERM") {
-    return { text: `cannot be read: ${message}` };
-  }
+  const isDenied = code === "EACCES" || code === "EPERM";
   return {
-    text: "cannot be read: permission denied",
+    text: `cannot be read: ${isDenied ? "permission denied" : message}`,
     hint: code === "EACCES"
       ? "run it as root, or as the file's owner"
       : undefined,
