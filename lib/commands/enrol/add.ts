@@ -38,66 +38,18 @@ import {
 import { UsageError } from "../../values/errors.ts";
 import { parsePortRange, portHint } from "../../values/ports.ts";
 import { NAME } from "../../values/schema.ts";
-import { counted, escapeUnsafe, nearest, wrapLine } from "../../values/text.ts";
-import {
-  oneOf,
-  type Options,
-  parseOptions,
-  printHint,
-  readDuration,
-  takePositionals,
-} from "../command.ts";
+import { counted, escapeUnsafe, nearest } from "../../values/text.ts";
+import { oneOf, type Options, printHint, readDuration } from "../command.ts";
 import { type Adding, enrol, isThere, reloadServer } from "./apply.ts";
-import { FILE_OPTION, LOCAL_OPTION } from "./list.ts";
 import { codeFileOf, newCodeSecret } from "./new_files.ts";
 import { showCode, tellNext, tellPage } from "./words.ts";
 
-/** Column of what an option means. */
-const INDENT = " ".repeat(31);
-
-const DIALECT_WORDS = `The client is another tool's: ${
-  DIALECT_NAMES.filter((name) => DIALECTS[name].enrolWords)
-    .map((name) => `${name} ${DIALECTS[name].enrolWords}`).join("; ")
-}. Default: knock.`;
-
-/** Its options. */
-export const ADD_OPTIONS =
-  `${FILE_OPTION}${LOCAL_OPTION}    -o, --open SERVICE,...     What it may open: services, ports such as
-                               tcp/8080-8090, or all: every service, those of
-                               later too. Default: the services of now.
-    -f, --for DURATION         How long a grant lasts unless it asks for another
-                               time, such as 1h.
-    -k, --key PUBLIC           The public key of a client that made its own
-                               pair with \`knock keygen\`.
-    -s, --server HOST[:PORT]   How the client reaches this server. Default:
-                               this machine's own address.
-        --code                 Want a one-time code with every knock, too. Its
-                               secret goes into the enrolment and, beside the
-                               configuration, into code/NAME.secret; for an
-                               authenticator app it is printed as a URI.
-        --web URL              It knocks from a browser: print a link to the
-                               page at URL, which \`knock page\` makes, with the
-                               enrolment behind its "#".
-        --auto                 With --web: the page knocks as it opens.
-        --then URL             With --web: where the page leads once it is open.
-        --doh URL              With --web: a resolver for DNS over HTTPS, where
-                               the page asks for the server's address; without
-                               it, the link carries the addresses of now.
-        --qr                   Draw the enrolment as a QR code on standard
-                               error, and the secret of the codes as another.
-        --svg FILE             Draw the enrolment as a QR code in a new file.
-        --dialect NAME         ${
-    wrapLine(DIALECT_WORDS, 48).join(`\n${INDENT}`)
-  }
-`;
-
 /** Runs `knock client add`. */
 export async function addClient(
-  args: string[],
   runtime: Runtime,
+  options: Options,
+  name: string,
 ): Promise<number> {
-  const options = parseOptions(args, ADD_OPTIONS);
-  const name = takePositionals(options, ["NAME"])[0]!;
   if (!NAME.pattern.test(name)) {
     throw new UsageError(`NAME must be ${NAME.wanted}, got "${name}"`);
   }

@@ -32,44 +32,18 @@ import { formatPortRange } from "../../values/ports.ts";
 import { configError, isMapping } from "../../values/schema.ts";
 import { formatDuration, parseTime } from "../../values/time.ts";
 import { parseYaml, scalar } from "../../values/yaml.ts";
-import {
-  type Options,
-  parseOptions,
-  readDuration,
-  takePositionals,
-} from "../command.ts";
+import { type Options, readDuration } from "../command.ts";
 import { readOpen } from "./add.ts";
-import { FILE_OPTION, findClient, LOCAL_OPTION } from "./list.ts";
+import { findClient } from "./list.ts";
 import { reloadServer, tellFleet } from "./apply.ts";
 import { removeClientFiles, replaceConfig } from "./new_files.ts";
 
-/** Options of `knock client set` that `add` has not. */
-export const SET_ALONE =
-  `        --max-for DURATION     Longest time that it may ask for.
-        --expires TIME         Last moment of its rights, such as 2027-01-01 or
-                               2027-01-01T18:00:00Z; never removes the limit.
-        --no-web               No longer let it knock from a browser.
-`;
-
-/** Options of `knock client remove`. */
-export const REMOVE_OPTIONS = `${LOCAL_OPTION}${FILE_OPTION}`;
-
-/** Options of `knock client set`. */
-export const SET_OPTIONS =
-  `${FILE_OPTION}${LOCAL_OPTION}    -o, --open SERVICE,...     What it may open from now on: services, ports
-                               such as tcp/8080-8090, or all.
-    -f, --for DURATION         How long a grant lasts unless it asks for another
-                               time.
-        --web                  Let it knock from a browser.
-${SET_ALONE}`;
-
 /** Runs `knock client set`. */
 export async function setClient(
-  args: string[],
   runtime: Runtime,
+  options: Options,
+  name: string,
 ): Promise<number> {
-  const options = parseOptions(args, SET_OPTIONS);
-  const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const config = readConfigText(runtime, file, readFile(runtime, file));
   const fleet = options.flag("local") ? null : config.fleet;
@@ -94,11 +68,10 @@ export async function setClient(
 
 /** Runs `knock client remove`. */
 export async function removeClient(
-  args: string[],
   runtime: Runtime,
+  options: Options,
+  name: string,
 ): Promise<number> {
-  const options = parseOptions(args, REMOVE_OPTIONS);
-  const name = takePositionals(options, ["NAME"])[0]!;
   const file = needConfig(runtime, options.value("config"));
   const fleet = options.flag("local") ? null : fleetOf(runtime, file);
   if (fleet) {

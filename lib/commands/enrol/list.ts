@@ -22,36 +22,15 @@ import { formatDuration, formatSince } from "../../values/time.ts";
 import {
   type Options,
   paintFor,
-  parseOptions,
   printPainted,
   printWarning,
-  takePositionals,
 } from "../command.ts";
-
-/** The option of each subcommand. */
-export const FILE_OPTION =
-  `    -c, --config FILE          The server's configuration. Default:
-                               KNOCK_CONFIG, then /etc/knock/server.yaml for
-                               root and ~/.config/knock/server.yaml for others.
-`;
-
-/** The option of those subcommands that a fleet changes. */
-export const LOCAL_OPTION =
-  `        --local                With a fleet: this gateway's file alone.
-`;
-
-/** Options of `list` and `show`. */
-export const LIST_OPTIONS =
-  `        --json                 Print JSON, a list or one object.
-${LOCAL_OPTION}${FILE_OPTION}`;
 
 /** Runs `knock client list`. */
 export async function listClients(
-  args: string[],
   runtime: Runtime,
+  options: Options,
 ): Promise<number> {
-  const options = parseOptions(args, LIST_OPTIONS);
-  takePositionals(options, []);
   const config = loadNamed(runtime, options.value("config"));
   const { file, state } = config;
   const shared = await sharedClients(runtime, config, options);
@@ -99,11 +78,10 @@ export async function listClients(
 
 /** Runs `knock client show`. */
 export async function showClient(
-  args: string[],
   runtime: Runtime,
+  options: Options,
+  name: string,
 ): Promise<number> {
-  const options = parseOptions(args, LIST_OPTIONS);
-  const name = takePositionals(options, ["NAME"])[0]!;
   const config = loadNamed(runtime, options.value("config"));
   const client = await findShared(runtime, config, options, name) ??
     findClient(config, name);
