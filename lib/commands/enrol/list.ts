@@ -6,6 +6,7 @@ import { DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatPrefix } from "../../values/address.ts";
 import { readSharedClient } from "../../config/clients.ts";
+import type { FleetConfig } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import { openExistingStore } from "../../server/state/store.ts";
 import { OperatorError, SystemError, UsageError } from "../../values/errors.ts";
@@ -32,18 +33,16 @@ export async function listClients(
   options: Options,
 ): Promise<number> {
   const config = loadNamed(runtime, options.value("config"));
-  const { file, state } = config;
-  const shared = await sharedClients(runtime, config, options);
-  const clients = [...config.clients, ...shared];
-  const knocks = await readLastKnocks(runtime, state);
-  const nowMs = runtime.nowMs();
+  const fleet = options.flag("local") ? null : config.fleet;
+  const shared = fleet ? await sharedClients(runtime, config, fleet) : [];
+  const all = [...config.clients, ...shared];
+  const clients = await look(runtime, config, all);
   if (options.flag("json")) {
-    const all = clients.map((one) => clientJson(one, knocks, nowMs));
-    runtime.out(`${formatJson(all, 2)}\n`);
+    runtime.out(`${formatJson(clients.map(clientJson), 2)}\n`);
     return 0;
   }
   if (clients.length === 0) {
-    const place = escapeUnsafe(file);
+    const place = escapeUnsafe(config.file);
     runtime.err(
       `no clients in ${place} yet: \`knock client add NAME\` enrols one\n`,
     );
@@ -57,9 +56,13 @@ export async function listClients(
       client.name,
       dialectsOf(client).join(","),
       formatDuration(client.forSeconds),
-      lastKnockOf(client, knocks, nowMs, isTerminal),
-      isExpired(client, nowMs) ? "expired" : expiryOf(client, isTerminal),
-      [openOf(client, ", "), ...marksOf(client)].join("; "),
+      lastKnockOf(runtime, client),
+      client.isExpired ? "expired" : expiryOf(client).slice(
+        0,
+        isTerminal ? "2026-01-01".length : undefined,
+      ),
+      [openOf(client, ", "), ...MARKS.filter((mark) => client[mark])]
+        .join("; "),
     ]),
   );
   const columns = isTerminal ? runtime.columns() : Infinity;
@@ -67,7 +70,7 @@ export async function listClients(
     wrapLine(line, columns, "    ").map((part) =>
       index === 0
         ? paint("bold", part)
-        : isExpired(clients[index - 1]!, nowMs)
+        : clients[index - 1]!.isExpired
         ? paint("yellow", part)
         : part
     )
@@ -83,167 +86,149 @@ export async function showClient(
   name: string,
 ): Promise<number> {
   const config = loadNamed(runtime, options.value("config"));
-  const client = await findShared(runtime, config, options, name) ??
-    findClient(config, name);
-  const knocks = await readLastKnocks(runtime, config.state);
-  const nowMs = runtime.nowMs();
+  const fleet = options.flag("local") ? null : config.fleet;
+  const isOwn = config.clients.some((client) => client.name === name);
+  const shared = fleet && !isOwn
+    ? await withFleet(runtime, fleet, async (values) => {
+      const entry = await values.client(name);
+      const read = entry && readSharedClient(name, entry, config);
+      return read && "name" in read ? read : null;
+    })
+    : null;
+  const found = shared ?? findClient(config, name);
+  const client = (await look(runtime, config, [found]))[0]!;
+  const dialects = dialectsOf(client);
+  const keys = dialects.map((name) => DIALECTS[name].client.show(client[name]));
   if (options.flag("json")) {
-    const keys = dialectsOf(client).map((name) => [
-      name,
+    const shown = keys.map((rows, index) => [
+      dialects[index],
       Object.fromEntries(
-        DIALECTS[name].client.show(client[name])
-          .filter(([, value]) => value !== "(hidden)")
+        rows.filter(([, value]) => value !== "(hidden)")
           .map(([title, value]) => [toIdentifier(title), value]),
       ),
     ]);
-    const shown = {
-      ...clientJson(client, knocks, nowMs),
-      keys: Object.fromEntries(keys),
-    };
-    runtime.out(`${formatJson(shown, 2)}\n`);
+    const json = { ...clientJson(client), keys: Object.fromEntries(shown) };
+    runtime.out(`${formatJson(json, 2)}\n`);
     return 0;
   }
-  const { from } = client;
-  const isTerminal = runtime.isTerminal("out");
+  const { from, isExpired } = client;
   runtime.out(formatTable(["name", client.name], [
-    ["dialects", dialectsOf(client).join(", ")],
-    ...dialectsOf(client).flatMap((name) =>
-      DIALECTS[name].client.show(client[name])
-    ),
+    ["dialects", dialects.join(", ")],
+    ...keys.flat(),
     ["open", openOf(client, ",")],
     ["for", formatDuration(client.forSeconds)],
     ["max_for", formatDuration(client.maxForSeconds)],
     ["from", from === null ? "any" : from.map(formatPrefix).join(", ")],
     ["require_address", String(client.requireAddress)],
     ["any_address", String(client.anyAddress)],
-    [
-      "expires",
-      expiryOf(client, false) + (isExpired(client, nowMs) ? " (expired)" : ""),
-    ],
+    ["expires", `${expiryOf(client)}${isExpired ? " (expired)" : ""}`],
     ["hours", client.hours?.text ?? "any"],
     ["once", String(client.once)],
     ["web", String(client.web)],
     ["run", client.run.join(", ") || "-"],
-    ["last knock", lastKnockOf(client, knocks, nowMs, isTerminal)],
+    ["last knock", lastKnockOf(runtime, client)],
     ...client.code ? [["code", "(hidden)"]] : [],
   ]));
   return 0;
 }
 
-/** Times of the last knocks by client, Unix milliseconds; none where the state cannot be read. */
-async function readLastKnocks(
+/** A client as it is at a moment. */
+interface Sight extends Client {
+  /** The moment, Unix milliseconds. */
+  readonly nowMs: number;
+  /** Unix milliseconds; null: never, or the state cannot be read. */
+  readonly lastKnockMs: number | null;
+  readonly isExpired: boolean;
+}
+
+async function look(
   runtime: Runtime,
-  folder: string,
-): Promise<ReadonlyMap<string, number>> {
+  { state }: Config,
+  clients: readonly Client[],
+): Promise<readonly Sight[]> {
+  let knocks: ReadonlyMap<string, number> = new Map();
   try {
-    const store = await openExistingStore(runtime, folder);
-    const knocks = store?.history.lastKnocks() ?? new Map<string, number>();
+    const store = await openExistingStore(runtime, state);
+    knocks = store?.history.lastKnocks() ?? knocks;
     store?.close();
-    return knocks;
   } catch (error) {
     // Not everybody who may read the configuration may read the state.
-    if (error instanceof OperatorError || error instanceof SystemError) {
-      return new Map();
+    if (!(error instanceof OperatorError || error instanceof SystemError)) {
+      throw error;
     }
-    throw error;
   }
+  const nowMs = runtime.nowMs();
+  return clients.map((client) => ({
+    ...client,
+    nowMs,
+    lastKnockMs: knocks.get(client.name) ?? null,
+    isExpired: client.expiresMs !== null && client.expiresMs <= nowMs,
+  }));
 }
 
 /** A client as JSON, without secrets: docs/json.md, "client". */
-function clientJson(
-  client: Client,
-  knocks: ReadonlyMap<string, number>,
-  nowMs: number,
-) {
-  const { name, open, from, expiresMs } = client;
-  const last = knocks.get(name);
+function clientJson(client: Sight) {
   return {
-    name,
+    name: client.name,
     dialects: dialectsOf(client),
-    open: open.map(formatPortRange),
+    open: client.open.map(formatPortRange),
     for_seconds: client.forSeconds,
     max_for_seconds: client.maxForSeconds,
-    from: from && from.map(formatPrefix),
+    from: client.from && client.from.map(formatPrefix),
     require_address: client.requireAddress,
     any_address: client.anyAddress,
-    expires: expiresMs === null ? null : new Date(expiresMs).toISOString(),
-    expired: isExpired(client, nowMs),
+    expires: formatMoment(client.expiresMs),
+    expired: client.isExpired,
     hours: client.hours?.text ?? null,
     once: client.once,
     web: client.web,
     code: client.code !== null,
     run: client.run,
-    last_knock: last === undefined ? null : new Date(last).toISOString(),
+    last_knock: formatMoment(client.lastKnockMs),
   };
 }
 
-function isExpired({ expiresMs }: Client, nowMs: number): boolean {
-  return expiresMs !== null && expiresMs <= nowMs;
+const MARKS = ["once", "web", "code"] as const;
+
+function openOf({ open }: Client, comma: string): string {
+  return open.map(formatPortRange).join(comma) || "-";
 }
 
-function marksOf({ once, web, code }: Client): string[] {
-  return [
-    ...once ? ["once"] : [],
-    ...web ? ["web"] : [],
-    ...code ? ["code"] : [],
-  ];
+function expiryOf({ expiresMs }: Client): string {
+  return formatMoment(expiresMs)?.replace(".000Z", "Z") ?? "never";
 }
 
-function lastKnockOf(
-  { name }: Client,
-  knocks: ReadonlyMap<string, number>,
-  nowMs: number,
-  isTerminal: boolean,
-): string {
-  const last = knocks.get(name);
-  if (last === undefined) return "-";
-  return isTerminal
-    ? `${formatSince(nowMs - last)} ago`
-    : new Date(last).toISOString();
+function lastKnockOf(runtime: Runtime, { lastKnockMs, nowMs }: Sight): string {
+  return lastKnockMs !== null && runtime.isTerminal("out")
+    ? `${formatSince(nowMs - lastKnockMs)} ago`
+    : formatMoment(lastKnockMs) ?? "-";
 }
 
-/** Clients that the fleet shares, valid here; none without one, or with --local. */
+function formatMoment(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
+
+/** Clients that the fleet shares, valid here and not in the configuration. */
 async function sharedClients(
   runtime: Runtime,
   config: Config,
-  options: Options,
+  fleet: FleetConfig,
 ): Promise<Client[]> {
-  const { fleet, clients } = config;
-  if (!fleet || options.flag("local")) return [];
-  const names = new Set(clients.map(({ name }) => name));
+  const names = new Set(config.clients.map(({ name }) => name));
   return await withFleet(runtime, fleet, async (values) => {
     const found: Client[] = [];
     for await (const [name, shared] of values.clients()) {
       const read = shared && readSharedClient(name, shared, config);
-      if (read && "name" in read) {
-        if (!names.has(name)) found.push(read);
-        continue;
-      }
-      const why = read ? `${read[0]!.path}: ${read[0]!.text}` : UNSEALED;
-      const words = `client ${name} of the fleet cannot be used here: ${why}`;
-      printWarning(runtime, words);
+      if (!read || !("name" in read)) {
+        const why = read
+          ? `${read[0]!.path}: ${read[0]!.text}`
+          : "its value is not sealed under this fleet's secret";
+        const words = `client ${name} of the fleet cannot be used here: ${why}`;
+        printWarning(runtime, words);
+      } else if (!names.has(name)) found.push(read);
     }
     // An engine lists them in an order of its own.
     return found.sort((a, b) => a.name < b.name ? -1 : 1);
-  });
-}
-
-const UNSEALED = "its value is not sealed under this fleet's secret";
-
-/** Finds a client of the fleet by its name; null where the file has it, or nobody. */
-async function findShared(
-  runtime: Runtime,
-  config: Config,
-  options: Options,
-  name: string,
-): Promise<Client | null> {
-  const { fleet, clients } = config;
-  if (!fleet || options.flag("local")) return null;
-  if (clients.some((client) => client.name === name)) return null;
-  return await withFleet(runtime, fleet, async (values) => {
-    const shared = await values.client(name);
-    const read = shared && readSharedClient(name, shared, config);
-    return read && "name" in read ? read : null;
   });
 }
 
@@ -256,14 +241,4 @@ export function findClient(config: Config, name: string): Client {
     `there is no client "${name}" in ${config.file}`,
     nearest(name, names) ?? "`knock client list` lists them",
   );
-}
-
-function openOf({ open }: Client, comma: string): string {
-  return open.length === 0 ? "-" : open.map(formatPortRange).join(comma);
-}
-
-function expiryOf({ expiresMs }: Client, isShort: boolean): string {
-  if (expiresMs === null) return "never";
-  const time = new Date(expiresMs).toISOString().replace(".000Z", "Z");
-  return isShort ? time.slice(0, "2026-01-01".length) : time;
 }
