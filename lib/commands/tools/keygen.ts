@@ -7,7 +7,6 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
-/** The text of `knock help keygen`. */
 export const help = `Usage:
     knock keygen [--adk]
 

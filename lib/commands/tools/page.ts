@@ -23,7 +23,6 @@ Example:
 
 /** The worker's name, which the page asks its host for. */
 const WORKER_FILE = "knock-worker.js";
-const MODE = 0o644;
 
 /** First words of what this command wrote before. */
 const OURS = [
@@ -43,8 +42,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
   const worker = pathBeside(runtime, out, WORKER_FILE);
   for (const path of [out, worker]) refuseForeign(runtime, path);
-  write(runtime, out, PAGE);
-  write(runtime, worker, WORKER);
+  for (const [path, text] of [[out, PAGE], [worker, WORKER]] as const) {
+    failing(
+      `cannot write ${path}`,
+      () => runtime.files.replace(path, text, 0o644),
+    );
+  }
   const shown = [out, worker].map(escapeUnsafe);
   runtime.err(`wrote ${shown[0]}, and ${shown[1]} to go beside it\n`);
   return 0;
@@ -60,11 +63,4 @@ function refuseForeign(runtime: Runtime, path: string): void {
       "name another file, or move that one away",
     );
   });
-}
-
-function write(runtime: Runtime, path: string, text: string): void {
-  failing(
-    `cannot write ${path}`,
-    () => runtime.files.replace(path, text, MODE),
-  );
 }

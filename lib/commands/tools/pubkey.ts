@@ -6,7 +6,6 @@ import { failing, UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 
-/** The text of `knock help pubkey`. */
 export const help = `Usage:
     knock pubkey < PRIVATE
 

@@ -39,10 +39,7 @@ Example:
     $ knock seq gate.example.org 7000 8000/udp 9000
 `;
 
-/** Milliseconds between two hits unless it is said: against reordering. */
-const DELAY_MS = 100;
-
-/** The longest pause, one hour. */
+/** The longest pause: milliseconds, one hour. */
 const MAX_DELAY_MS = 3_600_000;
 
 /** Where service names are, with their ports. */
@@ -50,25 +47,22 @@ const SERVICES = "/etc/services";
 
 /** Runs `knock seq`, and returns the exit status. */
 export async function run(args: string[], runtime: Runtime): Promise<number> {
-  const options = parseOptions(args, help);
-  const [host, ...ports] = options.positionals;
-  if (host === undefined) throw new UsageError("HOST is missing");
-  if (ports.length === 0) throw new UsageError("PORT is missing");
-  const delay = options.value("delay");
-  const delayMs = delay === undefined ? DELAY_MS : readDelay(delay);
-  return await knockAt(runtime, options, delayMs);
+  return await knockAt(runtime, parseOptions(args, help), readDelay);
 }
 
 /** Knocks at every port in its turn, of the host before them. */
 async function knockAt(
   runtime: Runtime,
   options: Options,
-  delayMs: number,
+  readDelay: (text?: string) => number,
 ): Promise<number> {
   const [host, ...ports] = options.positionals;
+  if (host === undefined) throw new UsageError("HOST is missing");
+  if (ports.length === 0) throw new UsageError("PORT is missing");
+  const delayMs = readDelay(options.value("delay"));
   const hits = readHits(runtime, ports, options.flag("udp"));
   const family = readFamily(options.flag("ipv4"), options.flag("ipv6"));
-  const address = await resolveOnce(runtime, host!, family);
+  const address = await resolveOnce(runtime, host, family);
   const knocker = await openKnocker(runtime, address);
   try {
     for (const [index, hit] of hits.entries()) {
@@ -118,17 +112,15 @@ function hintFor(text: string): string | undefined {
   }
   const [, first, last, protocol = ""] =
     /^(\d{1,5})[-:](\d{1,5})([:/](?:tcp|udp))?$/.exec(lower) ?? [];
+  if (first === undefined) return undefined;
+  const hint = "a sequence has no ranges: write each port";
   const count = Number(last) - Number(first) + 1;
-  if (!(count >= 2 && count <= MAX_WRITTEN && parseHit(last!))) {
-    return first === undefined
-      ? undefined
-      : "a sequence has no ranges: write each port";
-  }
+  if (count < 2 || count > MAX_WRITTEN || !parseHit(last!)) return hint;
   const ports = Array.from(
     { length: count },
     (_, index) => `${Number(first) + index}${protocol}`,
   );
-  return `a sequence has no ranges: write each port: ${ports.join(" ")}`;
+  return `${hint}: ${ports.join(" ")}`;
 }
 
 /** The family that is wanted; throws a UsageError when both are. */
@@ -139,14 +131,10 @@ function readFamily(four: boolean, six: boolean): 4 | 6 | null {
   return four ? 4 : six ? 6 : null;
 }
 
-function readDelay(text: string): number {
-  const ms = /^(\d{1,7})ms$/.exec(text);
-  const seconds = parseDuration(text);
-  const delayMs = ms
-    ? Number(ms[1])
-    : seconds === null
-    ? Infinity
-    : seconds * 1000;
+/** Milliseconds of a pause; by default one that keeps packets in order. */
+function readDelay(text = "100ms"): number {
+  const [, ms] = /^(\d{1,7})ms$/.exec(text) ?? [];
+  const delayMs = Number(ms ?? (parseDuration(text) ?? Infinity) * 1000);
   if (delayMs <= MAX_DELAY_MS) return delayMs;
   throw new UsageError(
     `--delay must be a duration such as 250ms or 1s, at most 1h, ` +
@@ -161,14 +149,12 @@ async function resolveOnce(
 ): Promise<string> {
   const bare = /^\[(.*)\]$/.exec(host)?.[1] ?? host;
   const found = await orNull(() => runtime.resolve(bare));
-  if (found === null) throw new FailureError(`no address for "${host}"`);
-  const address = found.find((address) =>
+  const address = found?.find((address) =>
     family === null || isIpv4(address) === (family === 4)
   );
   if (address !== undefined) return address;
-  throw new FailureError(
-    `no ${family === null ? "" : `IPv${family} `}address for "${host}"`,
-  );
+  const kind = found === null || family === null ? "" : `IPv${family} `;
+  throw new FailureError(`no ${kind}address for "${host}"`);
 }
 
 /** A hit at a service of /etc/services, such as `ssh` or `domain:udp`. */
@@ -193,9 +179,6 @@ const PORT = /^-?\d+([-,:]\w*)*$/;
 /** A service's name in the place of a port. */
 const NAME = /^[A-Za-z][\w.+-]*(:\w*)?$/;
 
-/** The longest pause, milliseconds. */
-const MAX_DROP_IN_DELAY_MS = 3_600_000;
-
 /**
  * True for a command line of knockd's client: a host that is no command of
  * ours, then ports, at least one of them in digits.
@@ -214,9 +197,7 @@ export async function runDropIn(
   args: readonly string[],
   runtime: Runtime,
 ): Promise<number> {
-  const options = read(args);
-  const delayMs = readDropInDelay(options.value("delay") ?? "0");
-  return await knockAt(runtime, options, delayMs);
+  return await knockAt(runtime, read(args), readDropInDelay);
 }
 
 /** The same options, and the short name that the pause has there. */
@@ -237,10 +218,10 @@ function apart(argument: string): string[] {
   ];
 }
 
-function readDropInDelay(text: string): number {
+function readDropInDelay(text = "0"): number {
   const delayMs = /^\d{1,7}$/.test(text) ? Number(text) : Infinity;
-  if (delayMs <= MAX_DROP_IN_DELAY_MS) return delayMs;
+  if (delayMs <= MAX_DELAY_MS) return delayMs;
   throw new UsageError(
-    `option "-d" must be milliseconds, 0 to ${MAX_DROP_IN_DELAY_MS}, got "${text}"`,
+    `option "-d" must be milliseconds, 0 to ${MAX_DELAY_MS}, got "${text}"`,
   );
 }
