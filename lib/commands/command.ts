@@ -51,28 +51,19 @@ const OPTION_LINE =
 
 /** Reads the options that a help text declares. */
 export function readOptionLines(help: string): readonly OptionLine[] {
-  const found: { names: string; value: string | null; text: string }[] = [];
-  let isOption = false;
-  for (const line of help.split("\n")) {
-    const [, names, value = null, text = ""] = OPTION_LINE.exec(line) ?? [];
-    if (names !== undefined) found.push({ names, value, text });
-    else if (isOption && /^ {10,}\S/.test(line)) {
-      found.at(-1)!.text += ` ${line.trim()}`;
-    } else {
-      isOption = false;
-      continue;
-    }
-    isOption = true;
-  }
-  return found.flatMap(({ names, value, text }) =>
-    [...names.matchAll(/--([\w-]+)/g)].map(([, long]) => ({
+  // Indented words below an option are still about it.
+  const lines = help.replace(/\n {10,}(?=\S)/g, "  ").split("\n");
+  return lines.flatMap((line) => {
+    const [, names = "", value = null, text = ""] = OPTION_LINE.exec(line) ??
+      [];
+    return [...names.matchAll(/--([\w-]+)/g)].map(([, long]) => ({
       long: long!,
       short: /^-(\w),/.exec(names)?.[1] ?? "",
       value,
       repeats: value?.endsWith("...") ?? false,
-      summary: text.trim().split(/[.;](?: |$)/)[0]!,
-    }))
-  );
+      summary: text.replace(/ +/g, " ").split(/[.;](?: |$)/)[0]!,
+    }));
+  });
 }
 
 export interface Options {
@@ -215,15 +206,12 @@ export function takePositionals(
   optional = 0,
 ): string[] {
   const { positionals, usage } = options;
-  const missing = wanted[positionals.length];
   if (positionals.length < wanted.length - optional) {
-    throw new UsageError(`${missing} is missing`, usage);
+    throw new UsageError(`${wanted[positionals.length]} is missing`, usage);
   }
   const extra = positionals[wanted.length];
-  if (extra !== undefined) {
-    throw new UsageError(`unexpected argument "${extra}"`, usage);
-  }
-  return [...positionals];
+  if (extra === undefined) return [...positionals];
+  throw new UsageError(`unexpected argument "${extra}"`, usage);
 }
 
 /** Prints a hint, on stderr. */

@@ -55,7 +55,8 @@ export async function runCommand(
     return await dispatch(args, runtime);
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
-    if (wantsJson(args)) printJson(runtime, error);
+    // Even if the command has no such option.
+    if (ownArguments(args).includes("--json")) printJson(runtime, error);
     for (const line of error.lines) {
       runtime.err(`knock: error: ${escapeUnsafe(line)}\n`);
     }
@@ -66,22 +67,14 @@ export async function runCommand(
   }
 }
 
-/** True if `--json` is among a command's own options, even if it has none such. */
-function wantsJson(args: readonly string[]): boolean {
+/** Arguments of a command's own: what stands behind "--" is another program's. */
+function ownArguments(args: readonly string[]): readonly string[] {
   const end = args.indexOf("--");
-  return (end < 0 ? args : args.slice(0, end)).includes("--json");
+  return end < 0 ? args : args.slice(0, end);
 }
 
-/** Prints an error on stdout; on stderr if stdout is what failed. */
+/** Prints an error on stdout, one JSON object on a line: docs/json.md, "An error". */
 function printJson(runtime: Runtime, error: OperatorError): void {
-  caught(OperatorError, () => runtime.out(errorJson(error)), ({ message }) => {
-    if (message === error.message) return;
-    runtime.err(`knock: error: ${message}\n`);
-  });
-}
-
-/** An error as one JSON object on a line: docs/json.md, "An error". */
-function errorJson(error: OperatorError): string {
   const { message, hint, status, facts } = error;
   const told = {
     ok: false,
@@ -91,7 +84,12 @@ function errorJson(error: OperatorError): string {
     hints: hint?.split("\n") ?? [],
     exit_status: status,
   };
-  return `${formatJson(told)}\n`;
+  const print = () => runtime.out(`${formatJson(told)}\n`);
+  caught(OperatorError, print, (failure) => {
+    // Stdout is what failed.
+    if (failure.message === message) return;
+    runtime.err(`knock: error: ${failure.message}\n`);
+  });
 }
 
 async function dispatch(
@@ -111,8 +109,7 @@ async function dispatch(
   }
   if (Object.hasOwn(COMMANDS, first)) {
     const command = await COMMANDS[first as CommandName]();
-    const end = rest.indexOf("--");
-    const own = end < 0 ? rest : rest.slice(0, end);
+    const own = ownArguments(rest);
     if (own.includes("--help") || own.includes("-h")) {
       runtime.out(command.help);
       return 0;

@@ -7,36 +7,32 @@ import { help as SEND } from "../knock/send.ts";
 const SERVICE = "to a server that systemd runs: `systemctl";
 
 /** First words that are no commands here, and what was meant. */
-const MEANT: Readonly<Record<string, string>> = {
-  open: "`knock PROFILE` opens, with --open tcp/22 for one port",
-  list: "`knock profiles` lists profiles, `knock client list` clients",
-  ls: "`knock profiles` lists profiles, `knock client list` clients",
-  add: "did you mean `knock client add NAME`?",
-  enrol: "did you mean `knock client add NAME`?",
-  enroll: "did you mean `knock client add NAME`?",
-  user: "did you mean `knock client`?",
-  users: "did you mean `knock client list`?",
-  clients: "did you mean `knock client list`?",
-  remove: "did you mean `knock client remove NAME`?",
-  rm: "did you mean `knock client remove NAME`?",
-  delete: "did you mean `knock client remove NAME`?",
-  set: "did you mean `knock client set NAME`?",
-  start: "`knock serve` runs the server, or `systemctl start knock`",
-  server: "`knock serve` runs the server, or `systemctl start knock`",
-  daemon: "`knock serve` runs the server, or `systemctl start knock`",
-  stop: `${SERVICE} stop knock\``,
-  restart: `${SERVICE} restart knock\``,
-  reload: `${SERVICE} reload knock\``,
-  connect: "`knock exec PROFILE -- ssh HOST` connects once it is open",
-  ssh: "`knock exec PROFILE -- ssh HOST` connects once it is open",
-  genkey: "did you mean `knock keygen`?",
-  validate: "did you mean `knock check`?",
-  test: "did you mean `knock check`, or `knock ping PROFILE`?",
-  logs: "did you mean `knock log`?",
-  setup: "did you mean `knock init`?",
-  install: "did you mean `knock init`?",
-  man: "did you mean `knock help`?",
-};
+const MEANT: readonly (readonly [words: string, meant: string])[] = [
+  ["open", "`knock PROFILE` opens, with --open tcp/22 for one port"],
+  [
+    "list ls",
+    "`knock profiles` lists profiles, `knock client list` clients",
+  ],
+  ["add enrol enroll", "did you mean `knock client add NAME`?"],
+  ["user", "did you mean `knock client`?"],
+  ["users clients", "did you mean `knock client list`?"],
+  ["remove rm delete", "did you mean `knock client remove NAME`?"],
+  ["set", "did you mean `knock client set NAME`?"],
+  [
+    "start server daemon",
+    "`knock serve` runs the server, or `systemctl start knock`",
+  ],
+  ["stop", `${SERVICE} stop knock\``],
+  ["restart", `${SERVICE} restart knock\``],
+  ["reload", `${SERVICE} reload knock\``],
+  ["connect ssh", "`knock exec PROFILE -- ssh HOST` connects once it is open"],
+  ["genkey", "did you mean `knock keygen`?"],
+  ["validate", "did you mean `knock check`?"],
+  ["test", "did you mean `knock check`, or `knock ping PROFILE`?"],
+  ["logs", "did you mean `knock log`?"],
+  ["setup install", "did you mean `knock init`?"],
+  ["man", "did you mean `knock help`?"],
+];
 
 /** The error of a command line that was taken for a knock, with a better hint if there is one. */
 export function explainSlip(
@@ -44,9 +40,8 @@ export function explainSlip(
   error: UsageError,
 ): UsageError {
   const [first = ""] = args;
-  if (Object.hasOwn(MEANT, first)) {
-    return new UsageError(`there is no command "${first}"`, MEANT[first]);
-  }
+  const found = MEANT.find(([words]) => words.split(" ").includes(first));
+  if (found) return new UsageError(`there is no command "${first}"`, found[1]);
   const [, extra] = /^unexpected argument "(.*)"$/s.exec(error.message) ?? [];
   return extra === undefined ? error : new UsageError(
     error.message,
