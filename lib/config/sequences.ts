@@ -6,7 +6,6 @@ import {
 } from "../firewall/nft/sequences/rules.ts";
 import {
   FIRST_PACKET,
-  FLAG,
   type Flags,
   formatHit,
   type Hit,
@@ -24,7 +23,7 @@ import {
 import { at, type Mistake } from "../values/schema.ts";
 import { type KnownServices, readOpen } from "./checks/checks.ts";
 import type { SequenceEntry, SequencePrograms, Watch } from "./config.ts";
-import type { FlagWord, SequenceYaml, ServerYaml } from "./shape.ts";
+import type { SequenceYaml, ServerYaml } from "./shape.ts";
 import type { Argv } from "../firewall/firewall.ts";
 
 /** Reads all entries, in the file's order. */
@@ -142,12 +141,11 @@ function readPrograms(
   return { ipv4: argv || null, ipv6: (argv6 ?? argv) || null };
 }
 
-function readFlags(words: readonly FlagWord[] | null): Flags {
-  if (words === null) return FIRST_PACKET;
-  const bits = (set: boolean) =>
-    words.filter((word) => word.set === set)
-      .reduce((all, { name }) => all | FLAG[name], 0);
-  return { set: bits(true), clear: bits(false) };
+function readFlags(words: readonly Flags[] | null): Flags {
+  return words?.reduce(
+    (all, { set, clear }) => ({ set: all.set | set, clear: all.clear | clear }),
+    { set: 0, clear: 0 },
+  ) ?? FIRST_PACKET;
 }
 
 /** Settings that sequences are checked against. */

@@ -1,7 +1,12 @@
 /** The shape of `server.yaml`: every key, its values and its default. */
 
 import { CLIENT_FIELDS, OWN_FIELDS } from "../dialects/table.ts";
-import { FLAG, type FlagName, parseHit } from "../sequences/sequence.ts";
+import {
+  FLAG,
+  type FlagName,
+  type Flags,
+  parseHit,
+} from "../sequences/sequence.ts";
 import {
   type Endpoint,
   parseAddress,
@@ -32,7 +37,7 @@ import {
   parseHours,
   parseTime,
 } from "../values/time.ts";
-import type { Listen, ListenEntry, Watch } from "./config.ts";
+import type { ListenEntry, Watch } from "./config.ts";
 import { fleet } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
@@ -66,19 +71,11 @@ export function duration(most?: number): Schema<number> {
   });
 }
 
-/** From the first hit to the last, seconds. */
-const WITHIN_SECONDS = 5;
-/** The longest that may be asked for. */
+/** Longest `within`, seconds. */
 export const MAX_WITHIN_SECONDS = 3600;
 
 /** Observers of a sequence's hits. */
 export const WATCHES: readonly Watch[] = ["kernel", "sniff", "socket"];
-
-/** A flag of TCP that must be set, or with "!" must be clear. */
-export interface FlagWord {
-  readonly name: FlagName;
-  readonly set: boolean;
-}
 
 const hit = text("tcp/PORT or udp/PORT", parseHit, {
   json: { pattern: "^((tcp|udp)/[0-9]+|[0-9]+([/:](tcp|udp))?)$" },
@@ -107,7 +104,7 @@ const prefix = text(
 export const sequence = object({
   knock: optional(oneOrMore(hit), null),
   one_time: optional(list(oneOrMore(hit)), null),
-  within: optional(duration(MAX_WITHIN_SECONDS), WITHIN_SECONDS),
+  within: optional(duration(MAX_WITHIN_SECONDS), 5),
   open: optional(oneOrMore(opening), []),
   from: optional(oneOrMore(prefix), null),
   for: optional(duration(), null),
@@ -123,10 +120,14 @@ export const sequence = object({
   watch: optional(oneOf(WATCHES), null),
 });
 
-function parseFlag(value: string): FlagWord | null {
+/** Reads a flag of TCP that must be set, or after "!" must be clear. */
+function parseFlag(value: string): Flags | null {
   const name = value.toLowerCase().replace(/^!/, "");
   if (!Object.hasOwn(FLAG, name)) return null;
-  return { name: name as FlagName, set: !value.startsWith("!") };
+  const bit = FLAG[name as FlagName];
+  return value.startsWith("!")
+    ? { set: 0, clear: bit }
+    : { set: bit, clear: 0 };
 }
 
 /** UDP port of a configuration that does not choose one. */
@@ -162,7 +163,7 @@ const interfaceName = text(
 const listen = text<ListenEntry>(
   `PORT, "ADDRESS:PORT" or "[IPV6]:PORT", or one of them after sniff/, tcp/ ` +
     "or http/",
-  parseTransport,
+  parseListen,
 );
 
 const time = text(
@@ -289,22 +290,16 @@ export type SequenceYaml = Read<typeof sequence>;
 
 type Read<S> = S extends Schema<infer T> ? T : never;
 
-function parseTransport(value: string): ListenEntry | null {
-  const [, transport, rest] = /^(?:(udp|sniff|tcp|http)\/)?(.*)$/s.exec(value)!;
-  const listen = parseListen(rest!);
-  return listen && transport !== undefined && transport !== "udp"
-    ? {
-      ...listen,
-      transport: transport as NonNullable<ListenEntry["transport"]>,
-    }
-    : listen;
-}
-
-/** Reads `PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`; "::" is every address. */
-export function parseListen(value: string): Listen | null {
-  const endpoint = /^\d{1,5}$/.test(value)
-    ? { host: "::", port: Number(value) }
-    : parseEndpoint(value);
+/** Reads `PORT`, `ADDRESS:PORT` or `[IPV6]:PORT`, or `TRANSPORT/` and one; "::" is every address. */
+export function parseListen(value: string): ListenEntry | null {
+  const transport = /^(?:udp|sniff|tcp|http)(?=\/)/.exec(value)?.[0];
+  const place = transport ? value.slice(transport.length + 1) : value;
+  const endpoint = /^\d{1,5}$/.test(place)
+    ? { host: "::", port: Number(place) }
+    : parseEndpoint(place);
   if (!endpoint || endpoint.port < 1 || endpoint.port > 65535) return null;
-  return parseAddress(endpoint.host) === null ? null : endpoint;
+  if (parseAddress(endpoint.host) === null) return null;
+  return transport === undefined || transport === "udp"
+    ? endpoint
+    : { ...endpoint, transport: transport as "sniff" | "tcp" | "http" };
 }
