@@ -222,23 +222,16 @@ export interface IncludedFile {
   readonly text: string;
 }
 
-/** Configuration with the clients of other files. */
-interface Included {
-  /** Value of the whole, to be read as one file's. */
-  readonly raw: unknown;
-  /** Files of the included clients, by client. */
-  readonly origins: ReadonlyMap<string, string>;
-}
-
 /**
- * Adds the clients of other files to a configuration's value. A file that
- * cannot be used, or has a client that is there already, is noted.
+ * Adds the clients of other files to a configuration's value, which is then
+ * read as one file's; `origins` are the files of these clients, by client. A
+ * file that cannot be used, or has a client that is there already, is noted.
  */
 export function includeClients(
   raw: unknown,
   files: readonly IncludedFile[],
   mistakes: Mistake[],
-): Included {
+): { raw: unknown; origins: ReadonlyMap<string, string> } {
   const origins = new Map<string, string>();
   const clients = isMapping(raw) ? raw.clients ?? {} : null;
   if (files.length === 0 || !isMapping(clients)) return { raw, origins };
@@ -270,15 +263,11 @@ export function includeClients(
 
 /** Clients of such a file: under `clients:`, or the whole of it; null if it is none. */
 function clientsIn(value: unknown): Record<string, unknown> | null {
-  if (value === null || value === undefined) return {};
-  if (!isMapping(value)) return null;
-  const names = Object.keys(value);
-  if (names.length !== 1 || names[0] !== "clients") return value;
-  return value.clients === null
-    ? {}
-    : isMapping(value.clients)
-    ? value.clients
-    : null;
+  const all = value ?? {};
+  if (!isMapping(all)) return null;
+  if (Object.keys(all).join() !== "clients") return all;
+  const clients = all.clients ?? {};
+  return isMapping(clients) ? clients : null;
 }
 
 /** The mistakes, those of included clients with the file that they are in. */

@@ -60,7 +60,6 @@ interface VerifyConfig {
 export interface Listen extends Endpoint {
   /** "::" = every address, both families. */
   readonly host: string;
-  readonly port: number;
 }
 
 /** Where packets come as the first bytes of a connection, or as the path of an HTTP request. */
@@ -192,27 +191,19 @@ interface KnockSocket extends Listen {
 /** The sockets that knocks have to reach: those of clients, and of sequences with `watch: socket`. */
 export function knockSocketsOf(config: Config): KnockSocket[] {
   const { listen, streams, sequences } = config;
-  const sockets: KnockSocket[] = hasSequencesAlone(config) ? [] : [
-    ...listen.map(({ host, port }) => ({
-      host,
-      port,
-      protocol: "udp" as const,
-    })),
-    ...streams.map(({ host, port }) => ({
-      host,
-      port,
-      protocol: "tcp" as const,
-    })),
-  ];
+  const own = hasSequencesAlone(config) ? [] : [...listen, ...streams];
+  const sockets = own.map((entry: ListenEntry): KnockSocket => ({
+    host: entry.host,
+    port: entry.port,
+    protocol: entry.transport ? "tcp" : "udp",
+  }));
   const hits = sequences.filter(({ watch }) => watch === "socket")
     .flatMap(({ opens, closes }) => [...opens, ...closes ? [closes] : []])
     .flatMap(({ hits }) => hits);
   for (const { protocol, port } of hits) {
-    if (
-      !sockets.some((one) => one.protocol === protocol && one.port === port)
-    ) {
-      sockets.push({ host: "::", port, protocol });
-    }
+    const isThere = (one: KnockSocket) =>
+      one.protocol === protocol && one.port === port;
+    if (!sockets.some(isThere)) sockets.push({ host: "::", port, protocol });
   }
   return sockets;
 }
