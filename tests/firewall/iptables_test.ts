@@ -7,7 +7,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { FirewallError, type Grant } from "../../lib/firewall/firewall.ts";
-import { changeHeld, hold } from "../../lib/firewall/iptables/chains.ts";
+import { changeHeld, hold } from "../../lib/firewall/iptables/chain.ts";
 import { iptablesFirewall } from "../../lib/firewall/iptables/iptables.ts";
 import {
   type IptablesListing,

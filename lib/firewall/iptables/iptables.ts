@@ -9,7 +9,6 @@ import { caught } from "../../values/errors.ts";
 import { formatPortRange } from "../../values/ports.ts";
 import {
   FAMILIES,
-  type Family,
   familyOf,
   type Firewall,
   type FirewallConfig,
@@ -19,13 +18,7 @@ import {
   MissingError,
   openAmong,
 } from "../firewall.ts";
-import {
-  alive,
-  changeHeld,
-  type Held,
-  hold,
-  IptablesChains,
-} from "./chains.ts";
+import { alive, changeHeld, type Held, hold, IptablesChain } from "./chain.ts";
 import { type IptablesListing, ourChains, readListing } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
 import {
@@ -49,17 +42,19 @@ export async function iptablesFirewall(
   { mode, chain, interfaces = [] }: IptablesOptions,
   variant: Variant = "",
 ): Promise<Firewall> {
-  const programs = new Iptables(runtime, variant);
-  const version = await programs.version();
+  const four = new Iptables(runtime, 4, variant);
+  const six = new Iptables(runtime, 6, variant);
+  const version = await four.version();
   const { table } = placeOf({ mode, chain: "" }, 4);
-  await programs.list(4, table);
+  await four.list(table);
   const lacking = await caught(
     FirewallError,
-    () => programs.list(6, table).then(() => null),
+    () => six.list(table).then(() => null),
     ({ message }) => message,
   );
   const style = { chain: chain ?? DEFAULT_CHAIN, mode, interfaces };
-  const chains = new IptablesChains(programs, style);
+  const chains = (lacking === null ? [four, six] : [four])
+    .map((programs) => new IptablesChain(programs, style));
   const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
   const name = version + (lacking === null ? "" : `, ${open}: ${lacking}`);
   const tables = version.includes("nf_tables")
@@ -72,11 +67,11 @@ class IptablesFirewall implements Firewall {
   /** Tables of iptables-nft; the kernel does not tell of changes by iptables-legacy. */
   readonly tables: readonly string[];
   readonly #runtime: Runtime;
-  readonly #chains: IptablesChains;
+  /** One a family. */
+  readonly #chains: readonly IptablesChain[];
   readonly #name: string;
   /** Why there is no IPv6; null when there is. */
   readonly #lacking: string | null;
-  readonly #families: readonly Family[];
   /** The last applied; null before. */
   #services: readonly Guarded[] | null = null;
   /** The grants that have a rule. */
@@ -84,7 +79,7 @@ class IptablesFirewall implements Firewall {
 
   constructor(
     runtime: Runtime,
-    chains: IptablesChains,
+    chains: readonly IptablesChain[],
     name: string,
     tables: readonly string[],
     lacking: string | null,
@@ -92,9 +87,8 @@ class IptablesFirewall implements Firewall {
     this.#runtime = runtime;
     this.#chains = chains;
     this.#name = name;
-    this.#lacking = lacking;
-    this.#families = lacking === null ? FAMILIES : [4];
     this.tables = tables;
+    this.#lacking = lacking;
   }
 
   get name(): string {
@@ -103,7 +97,7 @@ class IptablesFirewall implements Firewall {
   }
 
   get endsGrants(): boolean {
-    return this.#chains.areTimed;
+    return this.#chains.every(({ isTimed }) => isTimed);
   }
 
   async apply(
@@ -118,14 +112,12 @@ class IptablesFirewall implements Firewall {
         grant.untilMs > nowMs && this.#trouble(grant) === null
       ),
     );
-    const looks: [Family, IptablesListing][] = [];
-    for (const family of this.#families) {
-      looks.push([family, await this.#chains.look(family)]);
-    }
-    this.#chains.tryTimes();
-    for (const [family, found] of looks) {
-      await this.#chains.make(family, found, services, held);
-      await this.#chains.removeOld(family);
+    const looks: [IptablesChain, IptablesListing][] = [];
+    for (const chain of this.#chains) looks.push([chain, await chain.look()]);
+    for (const [chain] of looks) chain.isTimed = true;
+    for (const [chain, found] of looks) {
+      await chain.make(found, services, held);
+      await chain.removeOld();
     }
     this.#services = services;
     this.#held = held;
@@ -142,83 +134,67 @@ class IptablesFirewall implements Firewall {
     }
     if (!this.#services) throw new FirewallError("iptables: not set up yet");
     const able = live.filter((grant) => this.#trouble(grant) === null);
-    await this.#turnInto(changeHeld(this.#held, touched, able, nowMs));
+    const after = changeHeld(this.#held, touched, able, nowMs);
+    await this.#turnInto(after, this.#services);
   }
 
   /** Also takes out the rules whose time is over. */
   async intact(): Promise<boolean> {
     if (!this.#services) return false;
-    for (const family of this.#families) {
-      if (!await this.#chains.isIntact(family, this.#held)) return false;
+    for (const chain of this.#chains) {
+      if (!await chain.isIntact(this.#held)) return false;
     }
-    await this.#turnInto(alive(this.#held, this.#runtime.nowMs()));
+    const after = alive(this.#held, this.#runtime.nowMs());
+    await this.#turnInto(after, this.#services);
     return true;
   }
 
   async stop(): Promise<void> {}
 
   async remove(): Promise<void> {
-    for (const family of this.#families) await this.#chains.remove(family);
+    for (const chain of this.#chains) await chain.remove();
     this.#services = null;
     this.#held = new Map();
   }
 
-  #trouble(grant: Grant): FirewallError | null {
-    return trouble(grant, this.#families, this.#lacking);
-  }
-
   /** Has the chains hold these grants; all of it, or it throws and they hold what they did. */
-  async #turnInto(after: Held): Promise<void> {
-    const changed: Family[] = [];
+  async #turnInto(after: Held, services: readonly Guarded[]): Promise<void> {
+    const changed: IptablesChain[] = [];
     try {
-      for (const family of this.#families) {
-        const script = this.#chains.changeText(family, this.#held, after);
-        if (script === null) continue;
-        await this.#chains.run(family, script)
-          // Somebody changed the chain: it is made anew, with all that we know.
-          .catch(() => this.#rewrite(family, after));
-        changed.push(family);
+      for (const chain of this.#chains) {
+        const isChanged = await chain.turn(this.#held, after, services);
+        if (isChanged) changed.push(chain);
       }
     } catch (error) {
-      for (const family of changed) {
-        await this.#rewrite(family, this.#held).catch(() => {});
+      for (const chain of changed) {
+        await chain.rewrite(services, this.#held).catch(() => {});
       }
       throw error;
     }
     this.#held = after;
   }
 
-  async #rewrite(family: Family, held: Held): Promise<void> {
-    const found = await this.#chains.look(family);
-    await this.#chains.make(family, found, this.#services ?? [], held);
+  /** Why a grant cannot be had with iptables; null when it can. */
+  #trouble({ address, ports, untilMs, once, to }: Grant): FirewallError | null {
+    const shown = formatPortRange(ports);
+    if (to) return forwardError(shown);
+    if (once) {
+      return new FirewallError(
+        `iptables cannot end a grant with its first connection, got "${shown}"`,
+        "once is for firewall.backend nft or gate",
+      );
+    }
+    if (this.#lacking !== null && familyOf(address) === 6) {
+      const words = `nothing can be opened for IPv6: ${this.#lacking}`;
+      return new FirewallError(words);
+    }
+    if (untilMs / 1000 > LAST_STOP_SECONDS) {
+      return new FirewallError(
+        "iptables cannot hold a grant until after January 2038",
+      );
+    }
+    return null;
   }
-}
-
-// Grants that iptables cannot hold, and why.
-
-/** Why a grant cannot be had with iptables; null when it can. */
-export function trouble(
-  { address, ports, untilMs, once, to }: Grant,
-  families: readonly Family[],
-  lacking: string | null,
-): FirewallError | null {
-  const shown = formatPortRange(ports);
-  if (to) return forwardError(shown);
-  if (once) {
-    return new FirewallError(
-      `iptables cannot end a grant with its first connection, got "${shown}"`,
-      "once is for firewall.backend nft or gate",
-    );
-  }
-  if (!families.includes(familyOf(address))) {
-    return new FirewallError(`nothing can be opened for IPv6: ${lacking}`);
-  }
-  if (untilMs / 1000 > LAST_STOP_SECONDS) {
-    return new FirewallError(
-      "iptables cannot hold a grant until after January 2038",
-    );
-  }
-  return null;
 }
 
 /** That something would lead elsewhere: a service by name, or a grant's ports. */
@@ -229,51 +205,36 @@ function forwardError(what: string): FirewallError {
   );
 }
 
-// Removal of all chains of ours, whatever the configuration is.
-
-/** One chain of ours, and the script that takes it away. */
-interface ChainRemoval {
-  readonly table: string;
-  readonly chain: string;
-  /** True if rules of others jump to it: then it stays, empty. */
-  readonly stays: boolean;
-  /** For iptables-restore. */
-  readonly script: string;
+/** Takes away all chains of ours, whatever the configuration is, and names them. Throws FirewallError. */
+export async function removeFromIptables(runtime: Runtime): Promise<string[]> {
+  const removed: string[] = [];
+  let isInstalled = false;
+  for (const variant of ["", "-nft", "-legacy"] as const) {
+    for (const family of FAMILIES) {
+      const programs = new Iptables(runtime, family, variant);
+      const saved = await programs.save();
+      isInstalled ||= saved !== null;
+      for (const { chain, script } of findRemovals(saved ?? "")) {
+        await programs.restore(script);
+        removed.push(`${family === 4 ? "iptables" : "ip6tables"} ${chain}`);
+      }
+    }
+  }
+  if (isInstalled) return removed;
+  throw new MissingError("neither iptables nor ip6tables is installed");
 }
 
-/** Finds the chains of ours in what `iptables-save` prints. Pure. */
-export function findRemovals(saved: string): readonly ChainRemoval[] {
+/** Finds the chains of ours in what `iptables-save` prints, and the script that takes each away. */
+function findRemovals(saved: string) {
   const tables = saved.matchAll(/^\*(\S+)\n([^]*?)^COMMIT$/gm);
   return [...tables].flatMap(([, table = "", body = ""]) =>
     ourChains(body).map((chain, index) => {
       const found = readListing(body, { chain, jumps: [] });
       // The rules of OUTPUT go with the first.
       const own = index === 0 ? found : { ...found, cuts: [] };
+      const stays = found.shared ? ": emptied, as other rules jump to it" : "";
       const script = removeScript({ table, chain }, own);
-      return { table, chain, stays: found.shared, script };
+      return { chain: `${table} chain ${chain}${stays}`, script };
     })
   );
-}
-
-/** Takes away all chains of ours, and names them. Throws FirewallError. */
-export async function removeFromIptables(runtime: Runtime): Promise<string[]> {
-  const removed: string[] = [];
-  let isInstalled = false;
-  for (const variant of ["", "-nft", "-legacy"] as const) {
-    const programs = new Iptables(runtime, variant);
-    for (const family of FAMILIES) {
-      const saved = await programs.save(family);
-      isInstalled ||= saved !== null;
-      for (const { table, chain, stays, script } of findRemovals(saved ?? "")) {
-        await programs.restore(family, script);
-        const name = family === 4 ? "iptables" : "ip6tables";
-        removed.push(
-          `${name} ${table} chain ${chain}` +
-            (stays ? ": emptied, as other rules jump to it" : ""),
-        );
-      }
-    }
-  }
-  if (isInstalled) return removed;
-  throw new MissingError("neither iptables nor ip6tables is installed");
 }

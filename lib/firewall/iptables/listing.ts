@@ -21,7 +21,7 @@ export interface IptablesListing {
 }
 
 /** Jumps as this program places them, or ever did, in either mode: behind "-A ". */
-export const OUR_JUMP =
+const OUR_JUMP =
   /^(?:INPUT|PREROUTING) (?:-m addrtype --dst-type [A-Z,]+ )?-j (\S+)$/;
 
 /** Reads what `iptables -S` lists of a table. */
@@ -49,20 +49,22 @@ export function readListing(
       : null,
     first: jumps.every((jump, index) => before[index] === jump),
     jumps: ours,
-    cuts: rules.filter(isCut),
+    cuts: rules.filter((rule) =>
+      rule.startsWith("OUTPUT ") && rule.endsWith(`${MARK} -j DROP`)
+    ),
     shared: ours.length < leading.length,
   };
 }
 
 /** True if this program made the chain; one without rules is nobody's. */
 export function isOurs({ rules }: IptablesListing): boolean {
-  return rules?.some(isMark) ?? false;
+  return rules?.some((rule) => rule.endsWith(MARK)) ?? false;
 }
 
 /** The chains of ours in a listing, whatever their names. */
 export function ourChains(listing: string): string[] {
   const found = listing.matchAll(/^-A (\S+) (.*)$/gm);
-  const ours = [...found].filter(([, , rule]) => isMark(rule!));
+  const ours = [...found].filter(([, , rule]) => rule!.endsWith(MARK));
   return [...new Set(ours.map(([, chain]) => chain!))];
 }
 
@@ -88,12 +90,3 @@ export function portray(
 // Between these words, versions of iptables differ in how they write a rule.
 const GRANT_RULE =
   /^-s (\S+\/\d+) -p (tcp|udp) .*--dport (\S+) .*--comment "(knock (?:sequence )?\S+ until=\d+)".* -j (\w+)$/;
-
-/** True for a rule of OUTPUT that is ours, behind "-A ". */
-export function isCut(rule: string): boolean {
-  return rule.startsWith("OUTPUT ") && rule.endsWith(`${MARK} -j DROP`);
-}
-
-function isMark(rule: string): boolean {
-  return rule.endsWith(MARK);
-}

@@ -26,48 +26,46 @@ export async function runSystem(
   });
 }
 
+/** iptables or ip6tables, with its -save and its -restore. Its methods throw FirewallError. */
 export class Iptables {
+  readonly family: Family;
   readonly #runtime: Runtime;
-  readonly #variant: Variant;
+  readonly #program: string;
 
-  constructor(runtime: Runtime, variant: Variant) {
+  constructor(runtime: Runtime, family: Family, variant: Variant) {
     this.#runtime = runtime;
-    this.#variant = variant;
+    this.family = family;
+    this.#program = (family === 4 ? "iptables" : "ip6tables") + variant;
   }
 
-  /** "iptables 1.8.9 (nf_tables)". Throws FirewallError, as all of these. */
+  /** "iptables 1.8.9 (nf_tables)". */
   async version(): Promise<string> {
-    const said = await this.#run(programName(4, this.#variant), ["--version"]);
+    const said = await this.#run("", ["--version"]);
     return said.trim().replace(" v", " ");
   }
 
   /** The rules of a table, as `-S` lists them. */
-  list(family: Family, table: string): Promise<string> {
-    const args = ["-w", "-t", table, "-S"];
-    return this.#run(programName(family, this.#variant), args);
+  list(table: string): Promise<string> {
+    return this.#run("", ["-w", "-t", table, "-S"]);
   }
 
   /** All tables, as `iptables-save` prints them; null where it is not installed. */
-  async save(family: Family): Promise<string | null> {
-    const program = `${programName(family, this.#variant)}-save`;
-    return await caught(MissingError, () => this.#run(program, []), () => null);
+  save(): Promise<string | null> {
+    return caught(MissingError, () => this.#run("-save", []), () => null);
   }
 
   /** Runs a script of iptables-restore, all of it or nothing. */
-  async restore(family: Family, script: string): Promise<void> {
-    const program = `${programName(family, this.#variant)}-restore`;
-    await this.#run(program, ["--noflush", "-w"], script);
+  async restore(script: string): Promise<void> {
+    await this.#run("-restore", ["--noflush", "-w"], { stdin: script });
   }
 
   async #run(
-    program: string,
+    suffix: "" | "-save" | "-restore",
     args: readonly string[],
-    stdin?: string,
+    input: Pick<RunOptions, "stdin"> = {},
   ): Promise<string> {
-    const options = {
-      timeoutMs: TIMEOUT_MS,
-      ...(stdin !== undefined && { stdin }),
-    };
+    const program = this.#program + suffix;
+    const options = { timeoutMs: TIMEOUT_MS, ...input };
     const cannotRun = (error: SystemError) =>
       isMissing(error)
         ? new MissingError(
@@ -75,10 +73,9 @@ export class Iptables {
           `apt install iptables, or choose another one under firewall.backend`,
         )
         : new FirewallError(`${program}: ${error.message}`);
-    const argv = [program, ...args];
     const ran = await failing(
       cannotRun,
-      () => runSystem(this.#runtime, argv, options),
+      () => runSystem(this.#runtime, [program, ...args], options),
     );
     if (ran.code === 0) return ran.stdout;
     throw ran.code === null
@@ -105,10 +102,6 @@ export function iptablesError(program: string, stderr: string): FirewallError {
   return new FirewallError(
     `${program}: ${words.charAt(0).toLowerCase()}${words.slice(1)}`,
   );
-}
-
-function programName(family: Family, variant: Variant): string {
-  return (family === 4 ? "iptables" : "ip6tables") + variant;
 }
 
 function isMissing(error: unknown): boolean {
