@@ -52,26 +52,25 @@ async function connect(
   server: string,
   client: string,
 ): Promise<void> {
-  const ip = async (words: string) => {
+  for (
+    const words of [
+      `netns add ${server}`,
+      `netns add ${client}`,
+      `link add veth0 netns ${server} type veth peer name veth0 netns ${client}`,
+      `-n ${server} address add ${SERVER}/24 dev veth0`,
+      `-n ${server} address add ${SERVER_FOR_NEIGHBOUR}/32 dev veth0`,
+      `-n ${client} address add ${CLIENT}/24 dev veth0`,
+      `-n ${client} address add ${NEIGHBOUR}/24 dev veth0`,
+      `-n ${server} link set lo up`,
+      `-n ${server} link set veth0 up`,
+      `-n ${client} link set lo up`,
+      `-n ${client} link set veth0 up`,
+      `-n ${client} route add ${SERVER_FOR_NEIGHBOUR} dev veth0 src ${NEIGHBOUR}`,
+    ]
+  ) {
     const ran = await orNull(() => runtime.run(["ip", ...words.split(" ")]));
     if (!ran) throw new FailureError("the program ip is missing");
-    if (ran.code === 0) return;
+    if (ran.code === 0) continue;
     throw new FailureError(`ip ${words}: ${ran.stderr.trim()}`);
-  };
-  await ip(`netns add ${server}`);
-  await ip(`netns add ${client}`);
-  await ip(
-    `link add veth0 netns ${server} type veth peer name veth0 netns ${client}`,
-  );
-  await ip(`-n ${server} address add ${SERVER}/24 dev veth0`);
-  await ip(`-n ${server} address add ${SERVER_FOR_NEIGHBOUR}/32 dev veth0`);
-  await ip(`-n ${client} address add ${CLIENT}/24 dev veth0`);
-  await ip(`-n ${client} address add ${NEIGHBOUR}/24 dev veth0`);
-  for (const name of [server, client]) {
-    await ip(`-n ${name} link set lo up`);
-    await ip(`-n ${name} link set veth0 up`);
   }
-  await ip(
-    `-n ${client} route add ${SERVER_FOR_NEIGHBOUR} dev veth0 src ${NEIGHBOUR}`,
-  );
 }

@@ -8,7 +8,7 @@ import { drawKnockKeys } from "../../dialects/knock1/keys.ts";
 import type { Child, Listener, Ran, Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { FailureError } from "../../values/errors.ts";
+import { FailureError, orNull } from "../../values/errors.ts";
 import { onePort } from "../../values/ports.ts";
 
 /** Duration of the demo's grant. */
@@ -36,20 +36,15 @@ export function serveGreeting(
 }
 
 /** Reads the text that an endpoint sends; null when it cannot be reached or sends nothing. */
-export async function hear(
-  runtime: Runtime,
-  to: Endpoint,
-): Promise<string | null> {
-  try {
+export function hear(runtime: Runtime, to: Endpoint): Promise<string | null> {
+  return orNull(async () => {
     const connection = await runtime.connectStream(to, {
       timeoutMs: PATIENCE_MS,
     });
     const bytes = await connection.read();
     connection.close();
     return bytes && new TextDecoder().decode(bytes);
-  } catch {
-    return null;
-  }
+  });
 }
 
 /** A place for the demo, with everything started. */

@@ -15,7 +15,7 @@ import { profilesFile } from "../../config/files/places.ts";
 import type { ClientFiles } from "../../dialects/keys.ts";
 import { clientFilesOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { formatEndpoint } from "../../values/address.ts";
+import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { parseBase64 } from "../../values/bytes.ts";
 import {
   ConfigError,
@@ -86,19 +86,23 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   }
   const foreign = await clientFilesOf(text);
   if (foreign) {
-    return importForeign(runtime, file, options, { text, source, foreign });
+    return importForeign(runtime, file, options, source, foreign, text);
   }
   const enrolment = parseEnrolment(text);
   const key = await findKey(runtime, enrolment, keyFile);
   const name = options.value("name") ?? enrolment.name;
   const code = options.flag("ask-code") ? { code: ASK_CODE } : {};
   addProfile(runtime, file, name, { ...enrolment, key, ...code });
-  const server = formatEndpoint(enrolment);
-  const shown = escapeUnsafe(name);
-  runtime.err(
-    `profile "${shown}" is stored: \`knock ${shown}\` knocks at ${server}\n`,
-  );
+  tellStored(runtime, name, enrolment);
   return 0;
+}
+
+function tellStored(runtime: Runtime, name: string, server: Endpoint): void {
+  const shown = escapeUnsafe(name);
+  const at = formatEndpoint(server);
+  runtime.err(
+    `profile "${shown}" is stored: \`knock ${shown}\` knocks at ${at}\n`,
+  );
 }
 
 async function ask(runtime: Runtime): Promise<string> {
@@ -106,7 +110,7 @@ async function ask(runtime: Runtime): Promise<string> {
     "the line that `knock client add` printed (not shown):",
     isWholeEnrolment,
   );
-  if (typed !== null && typed.trim() !== "") return typed.trim();
+  if (typed?.trim()) return typed.trim();
   throw new UsageError(
     "no enrolment was entered",
     "paste the line that `knock client add` printed on the server, and press Enter",
@@ -162,18 +166,14 @@ async function read(runtime: Runtime, source: string): Promise<string> {
   });
 }
 
-// `knock import` of other tools' client files.
-
 /** Stores the profiles of another tool's file, and returns the exit status. */
 function importForeign(
   runtime: Runtime,
   file: string,
   options: Options,
-  { text, source, foreign }: {
-    readonly text: string;
-    readonly source: string;
-    readonly foreign: ClientFiles;
-  },
+  source: string,
+  foreign: ClientFiles,
+  text: string,
 ): number {
   const shown = source === "-" ? "standard input" : source;
   if (options.value("key") !== undefined || options.flag("ask-code")) {
@@ -194,15 +194,9 @@ function importForeign(
   });
   for (const profile of profiles) {
     const { name, server, notes } = profile;
-    const shown = escapeUnsafe(name);
     addProfileText(runtime, file, name, formatForeignProfile(name, profile));
-    runtime.err(
-      `profile "${shown}" is stored: \`knock ${shown}\` knocks at ` +
-        `${formatEndpoint(server)}\n`,
-    );
-    for (const note of notes) {
-      printHint(runtime, escapeUnsafe(note));
-    }
+    tellStored(runtime, name, server);
+    for (const note of notes) printHint(runtime, escapeUnsafe(note));
   }
   return 0;
 }

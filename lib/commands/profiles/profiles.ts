@@ -35,25 +35,19 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const profiles = [...readProfiles(runtime, file).values()];
   if (options.flag("names")) {
     runtime.out(profiles.map(({ name }) => `${escapeUnsafe(name)}\n`).join(""));
-    return 0;
-  }
-  if (options.flag("json")) {
+  } else if (options.flag("json")) {
     runtime.out(`${formatJson(profiles.map(describe), 2)}\n`);
-    return 0;
-  }
-  if (profiles.length === 0) {
+  } else if (profiles.length === 0) {
     runtime.err(
       `no profiles in ${escapeUnsafe(file)} yet: \`knock import\` stores one\n`,
     );
-    return 0;
+  } else {
+    const rows = profiles.map((profile) => {
+      const { name, server, dialect } = describe(profile);
+      return [name, server, dialect, tellDefaults(profile)];
+    });
+    runtime.out(formatTable(["NAME", "SERVER", "DIALECT", "DEFAULTS"], rows));
   }
-  const rows = profiles.map((profile) => [
-    profile.name,
-    formatEndpoint(profile.server),
-    dialectOf(profile),
-    tellDefaults(profile),
-  ]);
-  runtime.out(formatTable(["NAME", "SERVER", "DIALECT", "DEFAULTS"], rows));
   return 0;
 }
 

@@ -41,15 +41,11 @@ export async function run(
   commands: Commands,
 ): Promise<number> {
   // `help client add` asks for `help client`, which explains it.
-  const [name] = takePositionals(
+  const [name = "help"] = takePositionals(
     parseOptions(args, help),
     ["COMMAND", "SUBCOMMAND"],
     2,
   );
-  if (name === undefined) {
-    runtime.out(help);
-    return 0;
-  }
   if (!COMMAND_NAMES.includes(name)) {
     throw new UsageError(
       `there is no command "${name}"`,
