@@ -22,6 +22,7 @@ import {
   changeScript,
   grantRule,
   placeOf,
+  removals,
   removeScript,
   type Style,
 } from "../../lib/firewall/iptables/rules.ts";
@@ -308,6 +309,20 @@ test("removeScript() leaves a chain that others lead to", () => {
     removeScript(ACCEPT4, { ...found, shared: true }),
     want.replace("-X DOOR\n", ""),
   );
+});
+
+test("removals() leaves the rules of OUTPUT to a chain that stays", () => {
+  const mark = '-m comment --comment "made by knock"';
+  const cut = `OUTPUT -p tcp --sport 22 ${mark} -j DROP`;
+  const listing = ["-N A", "-N B", `-A A ${mark}`, `-A B ${mark}`, `-A ${cut}`];
+  const scripts = (kept?: string) =>
+    removals("mangle", listing.join("\n"), kept).map(({ script }) => script);
+  assertEquals(scripts("A"), ["*mangle\n-F B\n-X B\nCOMMIT\n"]);
+  // Otherwise they go with the first chain, and are gone then.
+  assertEquals(scripts(), [
+    `*mangle\n-D ${cut}\n-F A\n-X A\nCOMMIT\n`,
+    "*mangle\n-F B\n-X B\nCOMMIT\n",
+  ]);
 });
 
 const LISTING = `-P PREROUTING ACCEPT

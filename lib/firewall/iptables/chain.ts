@@ -10,7 +10,6 @@ import {
 import {
   type IptablesListing,
   isOurs,
-  ourChains,
   portray,
   readListing,
 } from "./listing.ts";
@@ -21,6 +20,7 @@ import {
   changeScript,
   grantRule,
   placeOf,
+  removals,
   removeScript,
   sameRules,
   type Style,
@@ -130,10 +130,9 @@ export class IptablesChain {
     const place = this.#place;
     for (const table of TABLES) {
       const listing = await this.#programs.list(table);
-      for (const chain of ourChains(listing)) {
-        if (table === place.table && chain === place.chain) continue;
-        const found = readListing(listing, { chain, jumps: [] });
-        await this.#programs.restore(removeScript({ table, chain }, found));
+      const kept = table === place.table ? place.chain : undefined;
+      for (const { script } of removals(table, listing, kept)) {
+        await this.#programs.restore(script);
       }
     }
   }

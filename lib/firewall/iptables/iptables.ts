@@ -19,13 +19,13 @@ import {
   openAmong,
 } from "../firewall.ts";
 import { alive, changeHeld, type Held, hold, IptablesChain } from "./chain.ts";
-import { type IptablesListing, ourChains, readListing } from "./listing.ts";
+import type { IptablesListing } from "./listing.ts";
 import { Iptables, type Variant } from "./program.ts";
 import {
   DEFAULT_CHAIN,
   LAST_STOP_SECONDS,
   placeOf,
-  removeScript,
+  removals,
 } from "./rules.ts";
 
 /** Without a chain, {@linkcode DEFAULT_CHAIN}; without interfaces, all but the loopback. */
@@ -214,27 +214,19 @@ export async function removeFromIptables(runtime: Runtime): Promise<string[]> {
       const programs = new Iptables(runtime, family, variant);
       const saved = await programs.save();
       isInstalled ||= saved !== null;
-      for (const { chain, script } of findRemovals(saved ?? "")) {
-        await programs.restore(script);
-        removed.push(`${family === 4 ? "iptables" : "ip6tables"} ${chain}`);
+      const tables = (saved ?? "").matchAll(/^\*(\S+)\n([^]*?)^COMMIT$/gm);
+      for (const [, table, listing] of tables) {
+        for (const removal of removals(table!, listing!)) {
+          await programs.restore(removal.script);
+          const name = family === 4 ? "iptables" : "ip6tables";
+          removed.push(
+            `${name} ${table} chain ${removal.chain}` +
+              (removal.isShared ? ": emptied, as other rules jump to it" : ""),
+          );
+        }
       }
     }
   }
   if (isInstalled) return removed;
   throw new MissingError("neither iptables nor ip6tables is installed");
-}
-
-/** Finds the chains of ours in what `iptables-save` prints, and the script that takes each away. */
-function findRemovals(saved: string) {
-  const tables = saved.matchAll(/^\*(\S+)\n([^]*?)^COMMIT$/gm);
-  return [...tables].flatMap(([, table = "", body = ""]) =>
-    ourChains(body).map((chain, index) => {
-      const found = readListing(body, { chain, jumps: [] });
-      // The rules of OUTPUT go with the first.
-      const own = index === 0 ? found : { ...found, cuts: [] };
-      const stays = found.shared ? ": emptied, as other rules jump to it" : "";
-      const script = removeScript({ table, chain }, own);
-      return { chain: `${table} chain ${chain}${stays}`, script };
-    })
-  );
 }

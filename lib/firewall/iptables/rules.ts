@@ -15,7 +15,12 @@ import {
   type Guarded,
   lines,
 } from "../firewall.ts";
-import { type IptablesListing, MARK } from "./listing.ts";
+import {
+  type IptablesListing,
+  MARK,
+  ourChains,
+  readListing,
+} from "./listing.ts";
 
 /** The chain of ours, unless the configuration names another. */
 export const DEFAULT_CHAIN = "KNOCK";
@@ -172,6 +177,18 @@ export function removeScript(
     `-F ${chain}`,
     ...found.shared ? [] : [`-X ${chain}`],
   );
+}
+
+/** The chains of ours in a table's listing but one, and the script that takes each away. */
+export function removals(table: string, listing: string, kept?: string) {
+  const chains = ourChains(listing).filter((chain) => chain !== kept);
+  return chains.map((chain, index) => {
+    const found = readListing(listing, { chain, jumps: [] });
+    // The rules of OUTPUT are those of the chain that stays, or go with the first.
+    const cuts = kept === undefined && index === 0 ? found.cuts : [];
+    const script = removeScript({ table, chain }, { ...found, cuts });
+    return { chain, isShared: found.shared, script };
+  });
 }
 
 /** The rules before the grants. */
