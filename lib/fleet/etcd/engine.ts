@@ -19,10 +19,11 @@ import type {
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
+import type { EngineWatch } from "../watch.ts";
 import { EtcdCalls } from "./calls.ts";
 import { healthOf } from "./health.ts";
 import { EtcdLeases } from "./leases.ts";
-import { EtcdWatch, pagesOf } from "./watch.ts";
+import { pagesOf, watchEtcd } from "./watch.ts";
 import { type EtcdAnswer, pairsOf, textOf } from "./wire.ts";
 
 /** Longest wait for a claim, milliseconds: an election takes about three seconds. */
@@ -37,7 +38,7 @@ export class EtcdEngine implements FleetEngine {
   readonly #calls: EtcdCalls;
   readonly #prefix: string;
   readonly #leases: EtcdLeases;
-  readonly #watches = new Set<EtcdWatch>();
+  readonly #watches = new Set<EngineWatch>();
   /** The lease of the key that is kept alive. */
   #beat: string | null = null;
   /** The last heartbeat that arrived. */
@@ -206,12 +207,12 @@ export class EtcdEngine implements FleetEngine {
   }
 
   async *list(name: string): AsyncIterable<readonly KeyValue[]> {
-    const folder = { prefix: this.#prefix, name };
-    for await (const { pairs } of pagesOf(this.#calls, folder)) yield pairs;
+    const pages = pagesOf(this.#calls, this.#prefix, name);
+    for await (const { changes } of pages) yield changes;
   }
 
   watch(folders: readonly WatchedFolder[]): FolderWatch {
-    const watch = new EtcdWatch(
+    const watch = watchEtcd(
       this.#calls,
       this.#runtime,
       this.#prefix,

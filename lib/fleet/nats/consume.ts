@@ -4,7 +4,7 @@ import { createInbox, type NatsConnection } from "@nats-io/transport-node";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { KeyValue } from "../fleet.ts";
 import type { NatsCalls } from "./calls.ts";
-import { keyOfName, NatsError, placeOf } from "./wire.ts";
+import { keyOfName, NatsError, natsError, placeOf } from "./wire.ts";
 
 /** Interval of the heartbeats of an idle consumer, milliseconds. */
 const BEAT_MS = 1000;
@@ -127,6 +127,8 @@ export async function* consume(
       }
       await ready;
     }
+  } catch (error) {
+    throw natsError(error);
   } finally {
     watchman.stop();
     signal.removeEventListener("abort", stop);

@@ -19,9 +19,10 @@ import type {
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
+import type { EngineWatch } from "../watch.ts";
 import { NatsCalls, TRY_MS } from "./calls.ts";
 import { settingsThatLose, type StreamSettings } from "./settings.ts";
-import { DROPPED_LIVE_MS, NatsWatch, wholeOf } from "./watch.ts";
+import { DROPPED_LIVE_MS, watchNats, wholeOf } from "./watch.ts";
 import {
   keyName,
   type NatsAnswer,
@@ -46,7 +47,7 @@ export class NatsEngine implements FleetEngine {
   readonly name = "nats";
   readonly #runtime: Runtime;
   readonly #calls: NatsCalls;
-  readonly #watches = new Set<NatsWatch>();
+  readonly #watches = new Set<EngineWatch>();
 
   /** `known` is the mark of an earlier process; `replaced` is called when the data is other than before. */
   constructor(
@@ -129,17 +130,12 @@ export class NatsEngine implements FleetEngine {
       false,
     );
     if (!isThere) return;
-    try {
-      for await (
-        const { changes } of wholeOf(this.#calls, this.#runtime, name)
-      ) yield changes;
-    } catch (error) {
-      throw natsError(error);
-    }
+    const whole = wholeOf(this.#calls, this.#runtime, name);
+    for await (const { changes } of whole) yield changes;
   }
 
   watch(folders: readonly WatchedFolder[]): FolderWatch {
-    const watch = new NatsWatch(this.#calls, this.#runtime, folders);
+    const watch = watchNats(this.#calls, this.#runtime, folders);
     this.#watches.add(watch);
     return watch;
   }

@@ -1,15 +1,17 @@
 /** Folders of keys in a bucket: read whole, and watched. */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { SystemError } from "../../values/errors.ts";
-import type { FolderReader, FolderWatch, WatchedFolder } from "../fleet.ts";
+import type { WatchedFolder } from "../fleet.ts";
+import {
+  type EngineWatch,
+  type Part,
+  type Watched,
+  watchFolders,
+} from "../watch.ts";
 import type { NatsCalls } from "./calls.ts";
-import { consume, type Revised } from "./consume.ts";
-import { keyName, natsError } from "./wire.ts";
+import { consume } from "./consume.ts";
+import { keyName } from "./wire.ts";
 
-/** Pause before a watch that broke goes on, doubled up to the longest, milliseconds. */
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 3000;
 /** Life of a mark in the order of all writes, milliseconds. */
 const MARK_LIVE_MS = 600_000;
 /** Life of the word that a key was dropped, milliseconds: thirty days. */
@@ -33,16 +35,13 @@ export async function* wholeOf(
   runtime: Runtime,
   name: string,
   signal: AbortSignal = new AbortController().signal,
-): AsyncIterable<{
-  readonly changes: readonly Revised[];
-  readonly position: number | null;
-}> {
+): AsyncIterable<Part> {
   const key = `marks/${runtime.random(12).toHex()}`;
   const mark = { key, value: "", liveMs: MARK_LIVE_MS };
-  const { connection, position } = await calls.call(
+  const { connection, revision } = await calls.call(
     async (connection, timeoutMs) => ({
       connection,
-      position: await calls.write(connection, mark, timeoutMs),
+      revision: await calls.write(connection, mark, timeoutMs),
     }),
     { makes: true },
   );
@@ -59,150 +58,93 @@ export async function* wholeOf(
       one.value !== null && one.key !== key
     );
     const isWhole = batch.some((one) => one.key === key);
-    yield { changes, position: isWhole ? position : null };
+    const position = isWhole ? positionAt(runtime, revision) : null;
+    yield { changes, position };
     if (isWhole) return;
   }
 }
 
-/** A folder that is watched. */
-interface Watched {
-  readonly name: string;
-  readonly reader: FolderReader;
-  /** Revision up to which all is told; null when all has to be read again. */
-  position: number | null;
+/** A position: a revision, and when it was seen. */
+function positionAt(runtime: Runtime, revision: number): string {
+  return `${revision} ${runtime.nowMs()}`;
 }
 
-/** A watch of folders by one consumer, which goes on until it is stopped. */
-export class NatsWatch implements FolderWatch {
-  readonly #calls: NatsCalls;
-  readonly #runtime: Runtime;
-  readonly #watched: readonly Watched[];
-  readonly #ending = new AbortController();
-  readonly #running: Promise<void>;
-  /** Ends the consumer that is read. */
-  #current = new AbortController();
+/** Reads a position; 0 for what it has not. */
+function readPosition(position: string | null) {
+  const [revision = 0, seenMs = 0] = position?.split(" ").map(Number) ?? [];
+  return { revision, seenMs };
+}
 
-  constructor(
-    calls: NatsCalls,
-    runtime: Runtime,
-    folders: readonly WatchedFolder[],
-  ) {
-    this.#calls = calls;
-    this.#runtime = runtime;
-    this.#watched = folders.map(({ name, position, reader }) => ({
-      name,
-      reader,
-      position: this.#read(position),
-    }));
-    this.#running = this.#run();
-  }
+/** Watches folders by one consumer. */
+export function watchNats(
+  calls: NatsCalls,
+  runtime: Runtime,
+  folders: readonly WatchedFolder[],
+): EngineWatch {
+  const isGood = (position: string | null) => {
+    const { revision, seenMs } = readPosition(position);
+    return revision > 0 && runtime.nowMs() - seenMs < POSITION_LIVE_MS;
+  };
+  return watchFolders(
+    runtime,
+    {
+      // Whether the data is that of the positions shows when it answers.
+      look: () =>
+        calls.call((connection, ms) => calls.look(connection, ms), {
+          makes: true,
+        }),
+      whole: (name, signal) => wholeOf(calls, runtime, name, signal),
+      follow: (watched, signal) => follow(calls, runtime, watched, signal),
+      turn: () => calls.turn(),
+    },
+    folders.map((folder) => ({
+      ...folder,
+      position: isGood(folder.position) ? folder.position : null,
+    })),
+  );
+}
 
-  again(): void {
-    this.#calls.turn();
-    this.#current.abort();
-  }
-
-  /** Reads all again: the data is other data. */
-  restart(): void {
-    for (const one of this.#watched) one.position = null;
-    this.#current.abort();
-  }
-
-  async stop(): Promise<void> {
-    this.#ending.abort();
-    this.#current.abort();
-    await this.#running;
-  }
-
-  /** Positions are a revision, and when it was seen. */
-  #read(position: string | null): number | null {
-    const [revision, seenMs] = (position ?? "").split(" ").map(Number);
-    const ageMs = this.#runtime.nowMs() - (seenMs ?? 0);
-    return revision && ageMs < POSITION_LIVE_MS ? revision : null;
-  }
-
-  #write(revision: number): string {
-    return `${revision} ${this.#runtime.nowMs()}`;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    let pauseMs = FIRST_PAUSE_MS;
-    while (!signal.aborted) {
-      this.#current = new AbortController();
-      try {
-        // Whether the data is that of the positions shows when it answers.
-        await this.#calls.call(
-          (connection, timeoutMs) => this.#calls.look(connection, timeoutMs),
-          { makes: true },
-        );
-        for (const one of this.#watched) {
-          if (one.position === null) await this.#readAll(one);
-        }
-        if (await this.#follow()) pauseMs = FIRST_PAUSE_MS;
-      } catch (thrown) {
-        const error = thrown instanceof SystemError
-          ? thrown
-          : natsError(thrown);
-        for (const { reader } of this.#watched) reader.lost(error.message);
-      }
-      await this.#runtime.sleep(pauseMs, signal);
-      pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs);
+async function follow(
+  calls: NatsCalls,
+  runtime: Runtime,
+  watched: readonly Watched[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  let came = false;
+  const positions = watched.map(({ position }) =>
+    readPosition(position).revision
+  );
+  if (signal.aborted || positions.includes(0)) return came;
+  const connection = await calls.call((connection) =>
+    Promise.resolve(connection)
+  );
+  const batches = consume(
+    calls,
+    runtime,
+    connection,
+    watched.map(({ name }) => subjectOf(calls, name)),
+    {
+      deliver_policy: "by_start_sequence",
+      opt_start_seq: Math.min(...positions) + 1,
+    },
+    signal,
+  );
+  for await (const batch of batches) {
+    if (signal.aborted) return came;
+    came = true;
+    const last = batch.at(-1)!.revision;
+    for (const one of watched) {
+      const { name, reader } = one;
+      const { revision: told } = readPosition(one.position);
+      if (told === 0 || told >= last) continue;
+      const changes = batch.filter(({ key, revision }) =>
+        revision > told &&
+        (name.endsWith("/") ? key.startsWith(name) : key === name)
+      );
+      // All come in one order: of none there is an older one to come.
+      one.position = positionAt(runtime, last);
+      if (changes.length > 0) reader.changed(changes, one.position);
     }
   }
-
-  async #readAll(one: Watched): Promise<void> {
-    const { signal } = this.#current;
-    if (signal.aborted) return;
-    const { name, reader } = one;
-    reader.begin();
-    for await (
-      const whole of wholeOf(this.#calls, this.#runtime, name, signal)
-    ) {
-      if (signal.aborted) return;
-      reader.changed(whole.changes, null);
-      if (whole.position === null) continue;
-      one.position = whole.position;
-      reader.end(this.#write(whole.position));
-    }
-  }
-
-  /** Tells what changes after the positions, until all is to be read from elsewhere; true if anything came. */
-  async #follow(): Promise<boolean> {
-    const { signal } = this.#current;
-    let came = false;
-    const positions = this.#watched.map(({ position }) => position ?? 0);
-    if (signal.aborted || positions.includes(0)) return came;
-    const connection = await this.#calls.call((connection) =>
-      Promise.resolve(connection)
-    );
-    const batches = consume(
-      this.#calls,
-      this.#runtime,
-      connection,
-      this.#watched.map(({ name }) => subjectOf(this.#calls, name)),
-      {
-        deliver_policy: "by_start_sequence",
-        opt_start_seq: Math.min(...positions) + 1,
-      },
-      signal,
-    );
-    for await (const batch of batches) {
-      if (signal.aborted) return came;
-      came = true;
-      const last = batch.at(-1)!.revision;
-      for (const one of this.#watched) {
-        const { name, reader, position } = one;
-        if (position === null || position >= last) continue;
-        const changes = batch.filter(({ key, revision }) =>
-          revision > position &&
-          (name.endsWith("/") ? key.startsWith(name) : key === name)
-        );
-        // All come in one order: of none there is an older one to come.
-        one.position = last;
-        if (changes.length > 0) reader.changed(changes, this.#write(last));
-      }
-    }
-    return came;
-  }
+  return came;
 }
