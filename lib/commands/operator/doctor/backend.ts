@@ -13,8 +13,8 @@ import {
 import { hostChainOf } from "../../../firewall/nft/nft.ts";
 import { formatHostChain } from "../../../firewall/nft/rules/sets.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
-import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
-import { orNull } from "../../../values/errors.ts";
+import { bad, type Finding, findingsOf, ok, unknown, warn } from "./finding.ts";
+import { caught, orNull } from "../../../values/errors.ts";
 
 /** The oldest kernel that the nft backend's table can be made in. */
 const NFT_KERNEL = [5, 10] as const;
@@ -32,29 +32,26 @@ export async function checkBackend(
     const [program] = firewall.commands?.open ?? ["?"];
     return [ok("backend", `backend command: ${program}`)];
   }
-  const findings: Finding[] = [];
+  const isNft = backend === "nft";
   const kernel = orNull(() =>
     runtime.files.readText("/proc/sys/kernel/osrelease")
   )?.trim();
-  const admin = mayAdministerNetwork(runtime);
-  if (admin === false) {
-    findings.push(unknown(
+  const tried = mayAdministerNetwork(runtime) === false
+    ? unknown(
       "backend_rights",
       `backend ${backend}: cannot be tried without CAP_NET_ADMIN (user id ${runtime.userId()})`,
       "run it as root: sudo knock doctor",
-    ));
-  } else if (backend === "nft") {
-    findings.push(await tryNft(runtime, mode, kernel));
-  } else findings.push(await tryIptables(runtime, mode));
-  if (backend === "nft" && kernel && isOlder(kernel)) {
-    const wanted = NFT_KERNEL.join(".");
-    findings.push(bad(
-      "backend_kernel",
-      `Linux ${kernel} is older than ${wanted}, which the nft backend needs`,
-      "firewall: { backend: iptables }",
-    ));
-  }
-  return [...findings, ...await checkEnding(runtime, services)];
+    )
+    : await (isNft
+      ? tryNft(runtime, mode, kernel)
+      : tryIptables(runtime, mode));
+  const old = isNft && kernel !== undefined && isOlder(kernel) && bad(
+    "backend_kernel",
+    `Linux ${kernel} is older than ${NFT_KERNEL.join(".")}, which the nft ` +
+      "backend needs",
+    "firewall: { backend: iptables }",
+  );
+  return [...findingsOf(tried, old), ...await checkEnding(runtime, services)];
 }
 
 /** Tells if connections can be ended, where services say so. */
@@ -70,37 +67,25 @@ async function checkEnding(
   return [ok("conntrack", `connections to ${names} can be ended`)];
 }
 
-async function tryNft(
+function tryNft(
   runtime: Runtime,
   mode: string,
-  kernel: string | undefined,
+  kernel = "unknown",
 ): Promise<Finding> {
-  try {
+  return caught(FirewallError, async () => {
     const nft = await openNft(runtime);
     nft.close();
-    return ok(
-      "backend",
-      `backend nft, mode ${mode}: ${nft.name}, Linux ${kernel ?? "unknown"}`,
-    );
-  } catch (error) {
-    if (!(error instanceof FirewallError)) throw error;
-    return bad("backend", error.message, error.hint);
-  }
+    const words = `backend nft, mode ${mode}: ${nft.name}, Linux ${kernel}`;
+    return ok("backend", words);
+  }, ({ message, hint }) => bad("backend", message, hint));
 }
 
 async function tryIptables(runtime: Runtime, mode: string): Promise<Finding> {
   const ran = await orNull(() => runtime.run(["iptables", "--version"]));
-  if (ran?.code === 0) {
-    return ok(
-      "backend",
-      `backend iptables, mode ${mode}: ${ran.stdout.trim()}`,
-    );
-  }
-  return bad(
-    "backend",
-    "backend iptables: there is no iptables",
-    "apt install iptables",
-  );
+  const text = "backend iptables: there is no iptables";
+  return ran?.code === 0
+    ? ok("backend", `backend iptables, mode ${mode}: ${ran.stdout.trim()}`)
+    : bad("backend", text, "apt install iptables");
 }
 
 function isOlder(kernel: string): boolean {
@@ -125,14 +110,13 @@ export function checkAccept(
   if (!jump.ok) {
     return [bad("accept_jump", jump.problem.text, jump.problem.hint)];
   }
-  const findings = [
+  return [
     ok("accept_jump", `chain ${jump.base} comes to ${formatHostChain(host)}`),
     ...findDrops(rules, host).map(({ text, hint }) =>
       bad("accept_order", text, hint)
     ),
+    ...services.some(({ to }) => to) ? checkPassing(rules) : [],
   ];
-  if (services.some(({ to }) => to)) findings.push(...checkPassing(rules));
-  return findings;
 }
 
 /** Checks that the host lets through connections forwarded to other machines. */

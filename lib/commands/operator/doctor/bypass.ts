@@ -16,6 +16,8 @@ import {
 } from "../../../values/ports.ts";
 import { bad, type Finding, ok } from "./finding.ts";
 
+const ID = "filter_bypass";
+
 /** Most ports of a range that are looked at. */
 export const MAX_PROBED = 16;
 
@@ -33,21 +35,16 @@ export function checkBypass(
       );
       if (to === undefined) continue;
       const port = `${probe.protocol}/${probe.port}`;
-      const target = to.slice("dnat ".length);
+      const what = `${port} is forwarded to ${to.slice("dnat ".length)}`;
       findings.set(
         port,
-        isGuarded
-          ? ok(
-            "filter_bypass",
-            `${port} is forwarded to ${target}, and guarded before that`,
-          )
-          : bad(
-            "filter_bypass",
-            `${port} is forwarded to ${target} before any input chain, as Docker ` +
-              "and Podman do with published ports: it is open to everybody",
-            `firewall: { mode: guard } guards it; or publish it as ` +
-              `127.0.0.1:${probe.port}:…`,
-          ),
+        isGuarded ? ok(ID, `${what}, and guarded before that`) : bad(
+          ID,
+          `${what} before any input chain, as Docker and Podman do with ` +
+            "published ports: it is open to everybody",
+          `firewall: { mode: guard } guards it; or publish it as ` +
+            `127.0.0.1:${probe.port}:…`,
+        ),
       );
     }
   }
@@ -76,7 +73,7 @@ export function checkDetours(
         findings.set(
           `${protocol}/${port}`,
           bad(
-            "filter_bypass",
+            ID,
             `${protocol}/${port} leads to ${protocol}/${to}, which is guarded, ` +
               `and is not guarded itself: rule "${text}" in chain ${name} of ` +
               `table ${table}`,
@@ -89,10 +86,10 @@ export function checkDetours(
   return [...findings.values()];
 }
 
-const ALL_PORTS: readonly number[] = Array.from(
-  { length: 65_535 },
-  (_, index) => index + 1,
-);
+const portsFrom = (first: number, count: number): readonly number[] =>
+  Array.from({ length: count }, (_, index) => first + index);
+
+const ALL_PORTS = portsFrom(1, 65_535);
 
 /** The port of this machine that a rule leads to; null = it leads elsewhere, or nowhere. */
 function redirectedTo(
@@ -107,14 +104,9 @@ function redirectedTo(
 
 /** First packets to these ports, of both families. */
 export function probesOf(ports: readonly PortRange[]): Probe[] {
-  return ports.flatMap((range) => {
-    const { protocol, first, last } = range;
-    const all = Array.from(
-      { length: Math.min(last - first + 1, MAX_PROBED) },
-      (_, index) => first + index,
-    );
-    return all.flatMap((port) =>
+  return ports.flatMap(({ protocol, first, last }) =>
+    portsFrom(first, Math.min(last - first + 1, MAX_PROBED)).flatMap((port) =>
       ([4, 6] as const).map((family) => ({ family, protocol, port }))
-    );
-  });
+    )
+  );
 }

@@ -25,7 +25,7 @@ import {
 } from "../../../firewall/host/interfaces.ts";
 import { isIpv4, parseAddress } from "../../../values/address.ts";
 import { formatPortRange } from "../../../values/ports.ts";
-import { bad, type Finding, ok, unknown, warn } from "./finding.ts";
+import { bad, type Finding, findingsOf, ok, unknown, warn } from "./finding.ts";
 
 /** Judges the rest of the packet filter by what this configuration needs. */
 export function checkFirewall(
@@ -42,62 +42,55 @@ export function checkFirewall(
     )];
   }
   const { firewall, services } = config;
-  const findings: Finding[] = [];
-  if (firewall.backend === "nft" && firewall.mode === "guard") {
-    findings.push(...checkOwnTable(ruleset, services.length > 0, running));
-  }
+  const { backend } = firewall;
+  const isGuard = firewall.mode === "guard";
   const chains = ruleset.chains.filter(({ table }) => table !== TABLE);
   const knock = knockSocketsOf(config).flatMap(({ host, port, protocol }) =>
-    familiesOf(host).map((family): Probe => ({ family, protocol, port }))
+    ([4, 6] as const)
+      .filter((family) => host === "::" || isIpv4(host) === (family === 4))
+      .map((family): Probe => ({ family, protocol, port }))
   );
   const own = ownOf(firewall) ?? { chain: null, accepts: false };
-  findings.push(...checkOthers("filter_knocks", chains, knock, own));
   const guarded = services.filter(({ to, at }) =>
-    !at && to === null || firewall.backend === "gate"
+    !at && to === null || backend === "gate"
   ).flatMap(({ ports }) => ports);
-  if (firewall.mode === "guard") {
-    findings.push(
-      ...checkOthers("filter_services", chains, probesOf(guarded), own),
-    );
-  }
-  if (firewall.backend !== "gate") {
-    const isGuarded = firewall.mode === "guard" &&
-      firewall.backend !== "command";
-    findings.push(
-      ...checkBypass(chains, guarded, isGuarded),
-      ...isGuarded ? checkDetours({ ...ruleset, chains }, guarded) : [],
-    );
-  }
-  findings.push(
+  const isGuarded = isGuard && (backend === "nft" || backend === "iptables");
+  return [
+    ...findingsOf(
+      backend === "nft" && isGuard &&
+        checkOwnTable(ruleset, services.length > 0, running),
+    ),
+    ...checkOthers("filter_knocks", chains, knock, own),
+    ...isGuard
+      ? checkOthers("filter_services", chains, probesOf(guarded), own)
+      : [],
+    ...backend === "gate" ? [] : checkBypass(chains, guarded, isGuarded),
+    ...isGuarded ? checkDetours({ ...ruleset, chains }, guarded) : [],
     ...checkInterfaces(config, interfaces),
     ...checkRefuse(config, ruleset),
     ...checkBehind(config, ruleset),
-  );
-  return findings;
+  ];
 }
 
 function checkOwnTable(
   { tables }: HostRules,
   guards: boolean,
   running: boolean,
-): Finding[] {
-  if (tables.includes(TABLE)) {
-    return [ok("filter_table", `table ${TABLE} is in place`)];
-  }
+): Finding | false {
+  const id = "filter_table";
+  if (tables.includes(TABLE)) return ok(id, `table ${TABLE} is in place`);
   if (running) {
-    return [bad(
-      "filter_table",
+    return bad(
+      id,
       `table ${TABLE} is gone while the server runs`,
       "it is put back within 10 s; find out who flushes the ruleset",
-    )];
+    );
   }
-  return guards
-    ? [warn(
-      "filter_table",
-      "nothing is guarded before the server's first start",
-      "knock rules prints the ruleset to be loaded at boot",
-    )]
-    : [];
+  return guards && warn(
+    id,
+    "nothing is guarded before the server's first start",
+    "knock rules prints the ruleset to be loaded at boot",
+  );
 }
 
 /** Packets that others may drop, in words. */
@@ -222,21 +215,18 @@ function checkRefuse(
     )];
   }
   const cure = `firewall: { refuse: ${others} }`;
+  const what = "a scanner can tell guarded ports: they";
   return [
     others === "reject"
       // The default, and nothing is wrong with it: a proposal.
-      ? {
-        ...ok(
-          id,
-          "a scanner can tell guarded ports: they are silent, and this host's " +
-            "other closed ports answer",
-        ),
+      ? ok(
+        id,
+        `${what} are silent, and this host's other closed ports answer`,
         cure,
-      }
+      )
       : warn(
         id,
-        "a scanner can tell guarded ports: they answer, and this host's other " +
-          "ports are silent",
+        `${what} answer, and this host's other ports are silent`,
         cure,
       ),
   ];
@@ -269,9 +259,4 @@ function checkInterfaces(
       warn(id, `there is no interface "${name}"`, "ip link shows their names")
     ),
   ];
-}
-
-function familiesOf(host: string): readonly (4 | 6)[] {
-  if (host === "::") return [4, 6];
-  return isIpv4(host) ? [4] : [6];
 }

@@ -7,7 +7,6 @@ import {
 } from "../../../config/config.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import {
-  ADDRESS_SIZE,
   addressFromBytes,
   type Endpoint,
   formatEndpoint,
@@ -89,8 +88,7 @@ function checkPorts(
 }
 
 function passedOn(name: string, to: Endpoint): Finding {
-  const text = `${name}: passed on to ${formatEndpoint(to)}`;
-  return ok("service_target", text);
+  return ok("service_target", `${name}: passed on to ${formatEndpoint(to)}`);
 }
 
 /** With the gate, the port is ours, and the service is where it leads. */
@@ -102,7 +100,7 @@ function checkGated(
   if (!isLoopback(to.host) && to.host !== "localhost") {
     return [passedOn(name, to)];
   }
-  const target: PortRange = onePort("tcp", to.port);
+  const target = onePort("tcp", to.port);
   const own = sockets.filter((socket) => listensIn(socket, target));
   const shown = `${name} ${ports.map(formatPortRange).join(", ")} to ${
     formatEndpoint(to)
@@ -137,13 +135,6 @@ export interface Socket {
   readonly port: number;
 }
 
-const FILES: readonly [name: string, protocol: Protocol, family: 4 | 6][] = [
-  ["tcp", "tcp", 4],
-  ["tcp6", "tcp", 6],
-  ["udp", "udp", 4],
-  ["udp6", "udp", 6],
-];
-
 /** States of include/net/tcp_states.h: LISTEN, and CLOSE for unconnected UDP. */
 const WAITING: Readonly<Record<Protocol, string>> = { tcp: "0A", udp: "07" };
 
@@ -151,12 +142,15 @@ const WAITING: Readonly<Record<Protocol, string>> = { tcp: "0A", udp: "07" };
 export function readSockets(runtime: Runtime): readonly Socket[] | null {
   if (runtime.platform !== "linux") return null;
   let seen = false;
-  const sockets = FILES.flatMap(([name, protocol, family]) => {
-    const text = orNull(() => runtime.files.readText(`/proc/net/${name}`));
-    if (text === null) return []; // a kernel without IPv6 has no tcp6
-    seen = true;
-    return parseSockets(text, protocol, family);
-  });
+  const sockets = (["tcp", "udp"] as const).flatMap((protocol) =>
+    ([4, 6] as const).flatMap((family) => {
+      const file = `/proc/net/${protocol}${family === 6 ? "6" : ""}`;
+      const text = orNull(() => runtime.files.readText(file));
+      if (text === null) return []; // a kernel without IPv6 has no tcp6
+      seen = true;
+      return parseSockets(text, protocol, family);
+    })
+  );
   return seen ? sockets : null;
 }
 
@@ -193,6 +187,5 @@ function readAddress(hex: string): string {
   for (let at = 0; at < words.length; at += 4) {
     words.subarray(at, at + 4).reverse();
   }
-  if (words.length === ADDRESS_SIZE) return addressFromBytes(words);
-  return words.join(".");
+  return words.length === 4 ? words.join(".") : addressFromBytes(words);
 }
