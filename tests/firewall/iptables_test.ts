@@ -522,8 +522,10 @@ test("change() leaves nothing half-open when a family says no", async () => {
 });
 
 test("apply() goes on without xt_time, and says who ends grants then", async () => {
+  let isBusy = false;
   const { fake, scripts } = faked({
-    refuse: (_, script) => script.includes("-m time") ? "no time" : null,
+    refuse: (_, script) =>
+      isBusy || script.includes("-m time") ? "no time" : null,
   });
   const firewall = await iptablesFirewall(fake, OPTIONS);
   await firewall.apply([ssh], [grant("192.0.2.1")], START_MS);
@@ -532,6 +534,10 @@ test("apply() goes on without xt_time, and says who ends grants then", async () 
   await firewall.change([grant("192.0.2.2")], [grant("192.0.2.2")], START_MS);
   assert(!scripts.at(-1)!.includes("-m time"));
   assert(scripts.at(-1)!.includes("until="));
+  // What was made before is still there after one that fails.
+  isBusy = true;
+  await assertRejects(() => firewall.apply([ssh], [], START_MS), FirewallError);
+  assertEquals(firewall.endsGrants, false);
 });
 
 test("apply() throws what iptables said when it is not for the time", async () => {

@@ -63,21 +63,23 @@ export class IptablesChain {
     found: IptablesListing,
     services: readonly Guarded[],
     held: Held,
+    timed = this.isTimed,
   ): Promise<void> {
     const cut = services.filter(({ cut }) => cut).flatMap(({ ports }) => ports);
     this.#place = placeOf(this.#plain, this.#programs.family, cut);
     const grants = this.#own(held);
-    const write = () =>
-      this.#programs.restore(
-        applyScript(this.#style, this.#place, services, grants, found),
+    const write = async (timed: boolean) => {
+      const style = { ...this.#plain, timed };
+      await this.#programs.restore(
+        applyScript(style, this.#place, services, grants, found),
       );
+      this.isTimed = timed;
+    };
     try {
-      await write();
+      await write(timed);
     } catch (error) {
-      if (!this.isTimed) throw error;
-      this.isTimed = false;
-      await write().catch(() => {
-        this.isTimed = true;
+      if (!timed) throw error;
+      await write(false).catch(() => {
         throw error;
       });
     }

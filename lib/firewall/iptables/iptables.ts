@@ -114,9 +114,8 @@ class IptablesFirewall implements Firewall {
     );
     const looks: [IptablesChain, IptablesListing][] = [];
     for (const chain of this.#chains) looks.push([chain, await chain.look()]);
-    for (const [chain] of looks) chain.isTimed = true;
     for (const [chain, found] of looks) {
-      await chain.make(found, services, held);
+      await chain.make(found, services, held, true);
       await chain.removeOld();
     }
     this.#services = services;
