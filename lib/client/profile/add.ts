@@ -26,23 +26,17 @@ import { parseProfiles, RESOLVE_KEY } from "./profile.ts";
 export function checkProfileName(name: string): void {
   const hint = "give the profile another name with --name NAME";
   if (!NAME.pattern.test(name)) {
-    throw new UsageError(
-      `a profile's name must be ${NAME.wanted}, got "${name}"`,
-      hint,
-    );
+    const wanted = `a profile's name must be ${NAME.wanted}`;
+    throw new UsageError(`${wanted}, got "${name}"`, hint);
   }
-  if (name === RESOLVE_KEY) {
-    throw new UsageError(
-      `"${name}" is a key of the file itself, and cannot be a profile's`,
-      hint,
-    );
-  }
-  if (COMMAND_NAMES.includes(name)) {
-    throw new UsageError(
-      `"${name}" is the name of a command, and cannot be a profile's`,
-      hint,
-    );
-  }
+  const taken = name === RESOLVE_KEY
+    ? "a key of the file itself"
+    : COMMAND_NAMES.includes(name) && "the name of a command";
+  if (!taken) return;
+  throw new UsageError(
+    `"${name}" is ${taken}, and cannot be a profile's`,
+    hint,
+  );
 }
 
 const HEADER = "# knock's profiles: this file holds private keys\n";
@@ -61,61 +55,53 @@ export function addProfile(
   runtime: Runtime,
   file: string,
   name: string,
-  enrolment: StoredProfile,
-): void {
-  addProfileText(runtime, file, name, formatProfile(name, enrolment));
-}
-
-/** As {@linkcode addProfile}, with the profile as the file shall have it. */
-export function addProfileText(
-  runtime: Runtime,
-  file: string,
-  name: string,
-  text: string,
+  profile: StoredProfile | ForeignProfile,
 ): void {
   checkProfileName(name);
   const back = asOwner(runtime, folderOf(runtime, file));
   try {
-    add(runtime, file, name, text);
+    const old = readPrivateFile(runtime, file);
+    const names = old === null ? [] : [...parseProfiles(old, file).keys()];
+    if (names.includes(name)) {
+      throw new FailureError(
+        `there is a profile "${name}" in ${file} already`,
+        "store this one under another name with --name NAME",
+      );
+    }
+    const before = old ?? HEADER;
+    const gap = before === "" || before.endsWith("\n") ? "" : "\n";
+    const content = `${before}${gap}${formatProfile(name, profile)}`;
+    // A file in an unusual form of YAML may not take one more profile as text.
+    if (!holds(content, file, [...names, name])) {
+      throw new FailureError(
+        `cannot add to ${file}: it is not a plain list of profiles`,
+        "give the new profile a file of its own with --profiles FILE",
+      );
+    }
+    failing(`cannot write ${file}`, () => {
+      makeOwnFolder(runtime, folderOf(runtime, file));
+      replaceOwn(runtime, file, content);
+    });
   } finally {
     back();
   }
 }
 
-function add(
-  runtime: Runtime,
-  file: string,
-  name: string,
-  text: string,
-): void {
-  const old = readPrivateFile(runtime, file);
-  const names = old === null ? [] : [...parseProfiles(old, file).keys()];
-  if (names.includes(name)) {
-    throw new FailureError(
-      `there is a profile "${name}" in ${file} already`,
-      "store this one under another name with --name NAME",
-    );
-  }
-  const content = appended(old ?? HEADER, text);
-  // A file in an unusual form of YAML may not take one more profile as text.
-  if (!holds(content, file, [...names, name])) {
-    throw new FailureError(
-      `cannot add to ${file}: it is not a plain list of profiles`,
-      "give the new profile a file of its own with --profiles FILE",
-    );
-  }
-  failing(`cannot write ${file}`, () => {
-    makeOwnFolder(runtime, folderOf(runtime, file));
-    replaceOwn(runtime, file, content);
-  });
-}
-
 /** The text of one profile, as {@linkcode parseProfiles} reads it. */
-export function formatProfile(name: string, enrolment: StoredProfile): string {
-  const { server, key, psk, code } = enrolment;
+export function formatProfile(
+  name: string,
+  profile: StoredProfile | ForeignProfile,
+): string {
+  if ("keys" in profile) {
+    const { server, keys } = profile;
+    return stringifyYaml({
+      [name]: { server: formatEndpoint(server), ...keys },
+    });
+  }
+  const { server, key, psk, code } = profile;
   return stringifyYaml({
     [name]: {
-      server: formatEndpoint(enrolment),
+      server: formatEndpoint(profile),
       knock: {
         server: formatBase64url(server),
         key: formatBase64url(key),
@@ -126,28 +112,15 @@ export function formatProfile(name: string, enrolment: StoredProfile): string {
   });
 }
 
-/** The text of another tool's profile, as `profiles.yaml` has it. */
-export function formatForeignProfile(
-  name: string,
-  { server, keys }: ForeignProfile,
-): string {
-  return stringifyYaml({ [name]: { server: formatEndpoint(server), ...keys } });
-}
-
-function appended(old: string, added: string): string {
-  const gap = old === "" || old.endsWith("\n") ? "" : "\n";
-  return `${old}${gap}${added}`;
-}
-
 function holds(
   content: string,
   file: string,
   names: readonly string[],
 ): boolean {
   try {
-    const found = [...parseProfiles(content, file).keys()];
-    return found.length === names.length &&
-      names.every((name) => found.includes(name));
+    const found = parseProfiles(content, file);
+    return found.size === names.length &&
+      names.every((name) => found.has(name));
   } catch {
     return false;
   }

@@ -22,6 +22,7 @@
 
 import { parseCodeSecret } from "../../dialects/crypto/codes.ts";
 import type { ProfileKeys } from "../../dialects/keys.ts";
+import { MAX_PORTS } from "../../dialects/knock1/items.ts";
 import { DIALECT_NAMES, PROFILE_FIELDS } from "../../dialects/table.ts";
 import {
   type Endpoint,
@@ -54,6 +55,7 @@ import {
 
 /** The port of STUN servers. RFC 8489 §18.6. */
 const STUN_PORT = 3478;
+const DNS_PORT = 53;
 
 /** Services to ask for the own address, in this order; null: not this one. */
 export interface Resolving {
@@ -64,14 +66,12 @@ export interface Resolving {
   readonly dns: { readonly name: string; readonly server: Endpoint } | null;
 }
 
-const DNS_PORT = 53;
-
 /** The key of profiles.yaml that is no profile. */
 export const RESOLVE_KEY = "resolve";
 
 const resolving = object({
   stun: optional(
-    text("HOST or HOST:PORT", (words) => parseStunServer(words, STUN_PORT)),
+    text("HOST or HOST:PORT", (words) => parseServer(words, STUN_PORT)),
     null,
   ),
   https: optional(text("a URL that starts with https://", parseUrl), null),
@@ -84,19 +84,12 @@ const resolving = object({
         ),
       ),
       server: required(
-        text("HOST or HOST:PORT", (words) => parseStunServer(words, DNS_PORT)),
+        text("HOST or HOST:PORT", (words) => parseServer(words, DNS_PORT)),
       ),
     }),
     null,
   ),
 });
-
-function parseStunServer(words: string, port: number): Endpoint | null {
-  const address = parseAddress(words);
-  if (address !== null) return { host: address, port };
-  const endpoint = parseEndpoint(words, port);
-  return endpoint && endpoint.port > 0 ? endpoint : null;
-}
 
 function parseUrl(words: string): string | null {
   return /^https:\/\/[^\s/]/.test(words) && URL.canParse(words) ? words : null;
@@ -126,9 +119,6 @@ export type From = "source" | "resolve" | { readonly address: string };
 /** In the place of a secret: the person who knocks types each code. */
 export const ASK_CODE = "ask";
 
-/** Most ports that one knock can name. Protocol, "The knock". */
-export const MAX_PORTS = 15;
-
 const ENTRIES = named(
   NAME,
   object({
@@ -154,7 +144,7 @@ const ENTRIES = named(
 
 /** The whole of `profiles.yaml`; what is for all profiles is read beside it. */
 export const PROFILES: typeof ENTRIES = {
-  read: ENTRIES.read,
+  ...ENTRIES,
   json: { ...ENTRIES.json, properties: { [RESOLVE_KEY]: resolving.json } },
 };
 
@@ -166,10 +156,14 @@ export function parseProfiles(
   // All scalars stay text: no key or name turns into a number or a date.
   const raw = parseYaml(content, "failsafe");
   if (!raw.ok) throw configError(file, [raw.mistake]);
-  let yaml = raw.value;
   const mistakes: Mistake[] = [];
-  const shared = readShared(yaml, mistakes);
-  yaml = withoutShared(yaml);
+  let yaml = raw.value;
+  let shared: Resolving | null = null;
+  if (isMapping(yaml) && Object.hasOwn(yaml, RESOLVE_KEY)) {
+    const { [RESOLVE_KEY]: forAll, ...profiles } = yaml;
+    shared = resolving.read(forAll, RESOLVE_KEY, mistakes) ?? null;
+    yaml = profiles;
+  }
   const read = PROFILES.read(yaml, "", mistakes) ?? new Map();
   checkDialects(yaml, mistakes);
   const profiles = new Map<string, Profile>();
@@ -181,26 +175,14 @@ export function parseProfiles(
       });
     }
     if (rest.open.length > MAX_PORTS) {
-      const got = `got ${rest.open.length}`;
-      const text = `must be at most ${MAX_PORTS} ports, ${got}`;
+      const most = `must be at most ${MAX_PORTS} ports`;
+      const text = `${most}, got ${rest.open.length}`;
       mistakes.push({ path: `${name}.open`, text });
     }
     const resolve = rest.resolve ?? shared;
     profiles.set(name, { name, seconds, ...rest, resolve });
   }
   if (mistakes.length > 0) throw configError(file, mistakes);
-  return profiles;
-}
-
-/** Reads what is for all profiles, beside them. */
-function readShared(yaml: unknown, mistakes: Mistake[]): Resolving | null {
-  if (!isMapping(yaml) || !Object.hasOwn(yaml, RESOLVE_KEY)) return null;
-  return resolving.read(yaml[RESOLVE_KEY], RESOLVE_KEY, mistakes) ?? null;
-}
-
-function withoutShared(yaml: unknown): unknown {
-  if (!isMapping(yaml)) return yaml;
-  const { [RESOLVE_KEY]: _, ...profiles } = yaml;
   return profiles;
 }
 
@@ -229,8 +211,8 @@ export function parseFrom(words: string): From | null {
   return address === null ? null : { address };
 }
 
-function parseServer(words: string): Endpoint | null {
-  const endpoint = parseEndpoint(words);
+function parseServer(words: string, usualPort?: number): Endpoint | null {
+  const endpoint = parseEndpoint(words, usualPort);
   return endpoint && endpoint.port > 0 ? endpoint : null;
 }
 

@@ -1,9 +1,4 @@
-import {
-  addProfile,
-  addProfileText,
-  checkProfileName,
-  formatForeignProfile,
-} from "../../client/profile/add.ts";
+import { addProfile, checkProfileName } from "../../client/profile/add.ts";
 import {
   type Enrolment,
   isWholeEnrolment,
@@ -194,7 +189,7 @@ function importForeign(
   });
   for (const profile of profiles) {
     const { name, server, notes } = profile;
-    addProfileText(runtime, file, name, formatForeignProfile(name, profile));
+    addProfile(runtime, file, name, profile);
     tellStored(runtime, name, server);
     for (const note of notes) printHint(runtime, escapeUnsafe(note));
   }
