@@ -125,8 +125,9 @@ function payloadOf(bytes: Uint8Array): Uint8Array {
   );
 }
 
-function u16(bytes: Uint8Array, at: number): number {
-  return bytes[at]! << 8 | bytes[at + 1]!;
+/** Two bytes as a number; those that are not there are 0. */
+export function u16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) << 8 | (bytes[at + 1] ?? 0);
 }
 
 function u32(bytes: Uint8Array, at: number): number {

@@ -5,7 +5,8 @@
  */
 
 import { isLoopback } from "../values/address.ts";
-import { decodeIp, type Packet } from "./packet.ts";
+import { concat } from "../values/bytes.ts";
+import { decodeIp, type Packet, u16 } from "./packet.ts";
 
 export interface Captured {
   /** When it was captured, Unix milliseconds with their fraction. */
@@ -40,9 +41,7 @@ export class PcapReader {
   /** Takes the next bytes and returns the packets that are whole now. */
   feed(bytes: Uint8Array): Captured[] {
     if (this.#broken !== null) return [];
-    const all = new Uint8Array(this.#kept.length + bytes.length);
-    all.set(this.#kept);
-    all.set(bytes, this.#kept.length);
+    const all = concat(this.#kept, bytes);
     const view = new DataView(all.buffer);
     let at = 0;
     if (this.#format === null) {
@@ -90,10 +89,8 @@ interface Format {
   readonly decode: Decode;
 }
 
-type Decode = (
-  frame: Uint8Array,
-  little: boolean,
-) => Pick<Captured, "packet" | "prefix">;
+type Frame = Omit<Captured, "atMs">;
+type Decode = (frame: Uint8Array, little: boolean) => Frame;
 
 function readFormat(view: DataView): Format | string {
   for (const little of [false, true]) {
@@ -139,9 +136,9 @@ function cooked(headerSize: number, deviceAt: number): Decode {
   const decode = behind(headerSize);
   return (frame, little) => {
     const captured = decode(frame, little);
-    const device = (frame[deviceAt] ?? 0) << 8 | (frame[deviceAt + 1] ?? 0);
     // The kernel drops a loopback source that comes from outside; a capture shows it.
-    const forged = captured.packet && device !== LOOPBACK_DEVICE &&
+    const forged = captured.packet &&
+      u16(frame, deviceAt) !== LOOPBACK_DEVICE &&
       isLoopback(captured.packet.source);
     return forged ? { packet: null, prefix: null } : captured;
   };
@@ -152,9 +149,9 @@ const VLAN_TAG_SIZE = 4;
 const VLAN_TYPES: ReadonlySet<number> = new Set([0x8100, 0x88a8]);
 const IP_TYPES: ReadonlySet<number> = new Set([0x0800, 0x86dd]);
 
-function ethernet(frame: Uint8Array): Pick<Captured, "packet" | "prefix"> {
+function ethernet(frame: Uint8Array): Frame {
   let at = ETHERNET_HEADER_SIZE;
-  const type = () => (frame[at - 2] ?? 0) << 8 | (frame[at - 1] ?? 0);
+  const type = () => u16(frame, at - 2);
   while (VLAN_TYPES.has(type())) at += VLAN_TAG_SIZE;
   const packet = IP_TYPES.has(type()) ? decodeIp(frame.subarray(at)) : null;
   return { packet, prefix: null };
@@ -165,10 +162,7 @@ const NFLOG_HEADER_SIZE = 4;
 const NFLOG_PAYLOAD = 9;
 const NFLOG_PREFIX = 10;
 
-function nflog(
-  frame: Uint8Array,
-  little: boolean,
-): Pick<Captured, "packet" | "prefix"> {
+function nflog(frame: Uint8Array, little: boolean): Frame {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   let packet: Packet | null = null;
   let prefix: string | null = null;

@@ -135,85 +135,56 @@ export interface CaptureListener {
   lastPid(): number | null;
 }
 
-export class Capture {
-  readonly #runtime: Runtime;
-  readonly #argv: readonly string[];
-  readonly #listener: CaptureListener;
-  readonly #stopped = new AbortController();
-  #child: Child | null = null;
-  #loop: Promise<void> | null = null;
+/**
+ * Keeps a capture running until it is stopped. Resolves when it listens, or
+ * when that is not to be expected.
+ */
+export async function keepCapturing(
+  runtime: Runtime,
+  argv: readonly string[],
+  listener: CaptureListener,
+): Promise<{ stop(): Promise<void> }> {
+  const [program] = argv;
+  const stopped = new AbortController();
+  const ready = new AbortController();
+  let child: Child | null = null;
 
-  constructor(
-    runtime: Runtime,
-    argv: readonly string[],
-    listener: CaptureListener,
-  ) {
-    this.#runtime = runtime;
-    this.#argv = argv;
-    this.#listener = listener;
-  }
-
-  /** Starts it; resolves when it listens, or when that is not to be expected. */
-  async start(): Promise<void> {
-    await endOrphan(this.#runtime, this.#listener.lastPid(), this.#argv);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#loop = this.#keepRunning(resolve);
-    const waited = new AbortController();
-    await Promise.race([
-      promise,
-      this.#runtime.sleep(READY_MS, waited.signal),
-    ]);
-    waited.abort();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped.abort();
-    this.#child?.kill("SIGTERM");
-    await this.#loop;
-  }
-
-  async #keepRunning(settled: () => void): Promise<void> {
-    const { signal } = this.#stopped;
+  const keepRunning = async () => {
+    const { signal } = stopped;
     let waitMs = FIRST_WAIT_MS;
     while (!signal.aborted) {
-      const startMs = this.#runtime.monotonicMs();
-      const why = await this.#runOnce(settled);
+      const startMs = runtime.monotonicMs();
+      const why = await runOnce();
       if (signal.aborted) return;
-      if (this.#runtime.monotonicMs() - startMs > STEADY_MS) {
-        waitMs = FIRST_WAIT_MS;
-      }
-      this.#listener.changed(why);
-      settled();
-      await this.#runtime.sleep(waitMs, signal);
+      if (runtime.monotonicMs() - startMs > STEADY_MS) waitMs = FIRST_WAIT_MS;
+      listener.changed(why);
+      ready.abort();
+      await runtime.sleep(waitMs, signal);
       waitMs = Math.min(waitMs * 2, MAX_WAIT_MS);
     }
-  }
+  };
 
   /** Runs it to its end; why it ended. */
-  async #runOnce(settled: () => void): Promise<string> {
-    const [program] = this.#argv;
+  const runOnce = async () => {
     try {
-      const child = this.#runtime.spawn(this.#argv);
-      this.#child = child;
-      this.#listener.started(child.pid);
+      const running = child = runtime.spawn(argv);
+      listener.started(running.pid);
       const reader = new PcapReader();
       let words = "";
       await Promise.all([
-        eachChunk(child.stdout, (bytes) => {
-          for (const captured of reader.feed(bytes)) {
-            this.#listener.hear(captured);
-          }
-          if (reader.broken !== null) child.kill("SIGTERM");
+        eachChunk(running.stdout, (bytes) => {
+          for (const captured of reader.feed(bytes)) listener.hear(captured);
+          if (reader.broken !== null) running.kill("SIGTERM");
         }),
-        eachChunk(child.stderr, (bytes) => {
+        eachChunk(running.stderr, (bytes) => {
           words = (words + new TextDecoder().decode(bytes)).slice(-MAX_WORDS);
           if (!/listening on .*\n/.test(words)) return;
           words = "";
-          this.#listener.changed(null);
-          settled();
+          listener.changed(null);
+          ready.abort();
         }),
       ]);
-      const code = await child.ended;
+      const code = await running.ended;
       if (reader.broken !== null) return `${program}: ${reader.broken}`;
       const said = words.trim().split("\n").filter((line) => !COUNTS.test(line))
         .at(-1);
@@ -223,9 +194,20 @@ export class Capture {
       if (!(error instanceof SystemError)) throw error;
       return `cannot run "${program}": ${error.message}`;
     } finally {
-      this.#child = null;
+      child = null;
     }
-  }
+  };
+
+  await endOrphan(runtime, listener.lastPid(), argv);
+  const loop = keepRunning();
+  await runtime.sleep(READY_MS, ready.signal);
+  return {
+    stop: async () => {
+      stopped.abort();
+      child?.kill("SIGTERM");
+      await loop;
+    },
+  };
 }
 
 async function eachChunk(

@@ -17,8 +17,8 @@ import {
   type SequenceAction,
 } from "../../sequences/sequence.ts";
 import {
-  Capture,
   type CaptureListener,
+  keepCapturing,
   logCommand,
   sniffCommand,
 } from "../../sequences/tcpdump.ts";
@@ -56,7 +56,9 @@ interface WatchSetting extends Pick<Server, "runtime" | "store"> {
   changed(trouble: string | null): void;
 }
 
-export type Watcher = Pick<Capture, "stop">;
+export interface Watcher {
+  stop(): Promise<void>;
+}
 
 /** Starts each watch; it hears as soon as this resolves, unless it has said why not. */
 export const WATCHES: Readonly<
@@ -154,7 +156,7 @@ function follow(
 }
 
 /** Starts a capture, whose process is known to the next server, too. */
-export async function startCapture(
+export function startCapture(
   name: string,
   argv: readonly string[],
   { runtime, store, hear, changed }:
@@ -162,14 +164,12 @@ export async function startCapture(
     & Pick<CaptureListener, "hear" | "changed">,
 ): Promise<Watcher> {
   const fact = `capture ${name}`;
-  const capture = new Capture(runtime, argv, {
+  return keepCapturing(runtime, argv, {
     hear,
     changed,
     started: (pid) => store.setFact(fact, pid),
     lastPid: () => (store.fact(fact) ?? null) as number | null,
   });
-  await capture.start();
-  return capture;
 }
 
 function hitsOf(sequences: readonly SequenceEntry[]): Hit[] {
