@@ -15,11 +15,7 @@ import { formatDuration } from "../values/time.ts";
 import { behindOf, type KnownServices, readOpen } from "./checks/checks.ts";
 import type { Client, Config } from "./config.ts";
 import type { SharedEntry } from "../fleet/fleet.ts";
-import {
-  client as clientSchema,
-  type ClientYaml,
-  type ServerYaml,
-} from "./shape.ts";
+import { client as clientSchema, type ClientYaml } from "./shape.ts";
 import { parseYaml } from "../values/yaml.ts";
 
 /** Facts that the text alone does not have. */
@@ -42,10 +38,10 @@ export interface Surroundings {
   readonly mistakes?: readonly Mistake[];
 }
 
-/** Settings that a client's entry refers to. */
-interface Beside extends KnownServices {
-  readonly defaults: ServerYaml["defaults"];
-  readonly surroundings: Surroundings;
+/** Settings and files that a client's entry refers to. */
+interface Beside
+  extends KnownServices, Pick<Surroundings, "readCode" | "readOther"> {
+  readonly defaults: Config["defaults"];
 }
 
 /** Reads a client: what it may open is looked up, and what it leaves out is filled in. */
@@ -55,9 +51,9 @@ export function readClient(
   beside: Beside,
   mistakes: Mistake[],
 ): Client {
-  const { defaults, surroundings } = beside;
+  const { defaults } = beside;
   const path = at("clients", name);
-  const maxForSeconds = yaml.max_for ?? defaults.max_for;
+  const maxForSeconds = yaml.max_for ?? defaults.maxForSeconds;
   if (yaml.for !== null && yaml.for > maxForSeconds) {
     const most = formatDuration(maxForSeconds);
     mistakes.push({
@@ -78,10 +74,10 @@ export function readClient(
   }
   return {
     name,
-    ...readClientKeys(yaml, path, surroundings, mistakes),
+    ...readClientKeys(yaml, path, beside, mistakes),
     open: readOpen(path, yaml, beside, mistakes),
     ...readBehind(path, yaml, beside),
-    forSeconds: Math.min(yaml.for ?? defaults.for, maxForSeconds),
+    forSeconds: Math.min(yaml.for ?? defaults.forSeconds, maxForSeconds),
     maxForSeconds,
     from: yaml.from,
     network: yaml.network,
@@ -89,9 +85,7 @@ export function readClient(
     anyAddress: yaml.any_address,
     expiresMs: yaml.expires,
     hours: yaml.hours,
-    code: yaml.code === null
-      ? null
-      : readCode(yaml.code, `${path}.code`, surroundings, mistakes),
+    code: readCode(yaml.code, `${path}.code`, beside, mistakes),
     once: yaml.once,
     web: yaml.web,
     run: yaml.run,
@@ -105,16 +99,17 @@ export function readClient(
 export function readSharedClient(
   name: string,
   { entry, files }: SharedEntry,
-  { services, defaults, commands, file }: Config,
+  { services, defaults, commands }: Config,
 ): Client | readonly Mistake[] {
   const mistakes: Mistake[] = [];
   const path = at("clients", name);
   const yaml = clientSchema.read(entry, path, mistakes);
   if (!yaml) return mistakes;
   const missing = (name: string) => ({ text: `"${name}" is not shared` });
-  const surroundings: Surroundings = {
-    file,
-    readKey: missing,
+  const client = readClient(name, yaml, {
+    defaults,
+    services,
+    serviceNames: services.map(({ name }) => name),
     readCode: (name) =>
       parseCodeSecret((files[name] ?? "").trim()) ?? missing(name),
     readOther: (name, kind) => {
@@ -123,13 +118,6 @@ export function readSharedClient(
         : kind.parse(files[name].trim());
       return key ? { ok: true, key } : { ok: false, mistake: missing(name) };
     },
-    stateFolder: () => "",
-  };
-  const client = readClient(name, yaml, {
-    defaults: { for: defaults.forSeconds, max_for: defaults.maxForSeconds },
-    services,
-    serviceNames: services.map(({ name }) => name),
-    surroundings,
   }, mistakes);
   checkRun(name, yaml, [...commands.keys()], mistakes);
   checkDialects({ clients: { [name]: entry } }, mistakes);
@@ -154,7 +142,7 @@ function readBehind(
 function readClientKeys(
   yaml: ClientYaml,
   path: string,
-  { readOther }: Surroundings,
+  { readOther }: Beside,
   mistakes: Mistake[],
 ): ClientKeys {
   return Object.fromEntries(DIALECT_NAMES.map((name) => {
@@ -167,13 +155,13 @@ function readClientKeys(
 }
 
 function readCode(
-  file: string,
+  file: string | null,
   path: string,
-  { readCode }: Surroundings,
+  { readCode }: Beside,
   mistakes: Mistake[],
 ): Uint8Array | null {
-  const secret = readCode(file);
-  if (secret instanceof Uint8Array) return secret;
+  const secret = file === null ? null : readCode(file);
+  if (secret === null || secret instanceof Uint8Array) return secret;
   mistakes.push({ ...secret, path });
   return null;
 }

@@ -37,7 +37,11 @@ export interface Config extends OwnKeys {
   /** Where GET /metrics is answered; null = nowhere. */
   readonly metrics: Endpoint | null;
   /** Where a reverse proxy asks whether an address has a grant; null = nowhere. */
-  readonly verify: VerifyConfig | null;
+  readonly verify: {
+    readonly listen: Endpoint;
+    /** Addresses of proxies that may ask; they are skipped in a client's list of hops. */
+    readonly trust: readonly Prefix[];
+  } | null;
   /** The fleet that this gateway belongs to; null = it stands alone. */
   readonly fleet: FleetConfig | null;
   /** Lengths of grants for clients that set none. */
@@ -47,13 +51,6 @@ export interface Config extends OwnKeys {
   };
   /** The folder of the state file. */
   readonly state: string;
-}
-
-/** Where a reverse proxy asks, and which proxies are believed. */
-interface VerifyConfig {
-  readonly listen: Endpoint;
-  /** Addresses of proxies that may ask; they are skipped in a client's list of hops. */
-  readonly trust: readonly Prefix[];
 }
 
 /** Where datagrams are received. */
@@ -110,9 +107,7 @@ export interface SequencePrograms {
 
 /** Service that clients may open: a key under `services`. */
 export interface Service {
-  /** Key under `services`. */
   readonly name: string;
-  /** Ports of the service. */
   readonly ports: readonly PortRange[];
   /** Target that connections are forwarded (nft) or proxied (gate) to; null = the machine's own service. */
   readonly to: Endpoint | null;

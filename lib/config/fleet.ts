@@ -23,20 +23,14 @@ import { parseDuration } from "../values/time.ts";
 /** The engines of a fleet. */
 export const ENGINES: readonly EngineName[] = ["etcd", "nats"];
 
-const prefix = text(
+const prefix = matching(
   `letters, digits, "_" and "-" in parts with "/" between, such as knock/home`,
-  (value) =>
-    /^[\w-]+(\/[\w-]+)*$/.test(value) && value.length <= 64 ? value : null,
+  /^(?=.{1,64}$)[\w-]+(\/[\w-]+)*$/,
 );
 
-const server = text(
+const server = matching(
   `an address such as https://10.0.0.1:2379, or nats://10.0.0.1:4222`,
-  (value) =>
-    /^(https?|nats|tls):\/\/([\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$/.test(
-        value,
-      )
-      ? value
-      : null,
+  /^(https?|nats|tls):\/\/([\w.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$/,
 );
 
 const stale = text("a duration such as 1h, at least 10s", (value) => {
@@ -44,16 +38,16 @@ const stale = text("a duration such as 1h, at least 10s", (value) => {
   return seconds !== null && seconds >= 10 ? seconds : null;
 });
 
-const name = text(
-  NAME.wanted,
-  (value) => NAME.pattern.test(value) ? value : null,
-);
+/** Text that a pattern takes. */
+export function matching(wanted: string, pattern: RegExp): Schema<string> {
+  return text(wanted, (value) => pattern.test(value) ? value : null);
+}
 
 /** The `fleet` section. */
 export const fleet = object({
   engine: required(oneOf(ENGINES), "etcd"),
   servers: required(oneOrMore(server), []),
-  name: optional(name, null),
+  name: optional(matching(NAME.wanted, NAME.pattern), null),
   prefix: optional(prefix, "knock"),
   secret: optional(words, "fleet.secret"),
   tls: section(object({

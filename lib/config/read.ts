@@ -74,8 +74,11 @@ export function readConfig(
   checkBackend(yaml, services, mistakes);
   checkPrograms(yaml, mistakes);
   const serviceNames = namesIn(raw, "services");
-  const { defaults } = yaml;
-  const beside = { defaults, services, serviceNames, surroundings };
+  const defaults = {
+    forSeconds: yaml.defaults.for,
+    maxForSeconds: yaml.defaults.max_for,
+  };
+  const beside = { ...surroundings, services, serviceNames, defaults };
   const clients = [...yaml.clients].map(([name, client]) =>
     readClient(name, client, beside, mistakes)
   );
@@ -115,7 +118,7 @@ export function readConfig(
     metrics: yaml.metrics,
     verify: yaml.verify,
     fleet,
-    defaults: { forSeconds: defaults.for, maxForSeconds: defaults.max_for },
+    defaults,
     state: surroundings.stateFolder(yaml.state),
   };
 }

@@ -38,7 +38,7 @@ import {
   parseTime,
 } from "../values/time.ts";
 import type { ListenEntry, Watch } from "./config.ts";
-import { fleet } from "./fleet.ts";
+import { fleet, matching } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
 /** A program and its arguments. */
@@ -155,9 +155,9 @@ const target = text("HOST:PORT", (value): Endpoint | null => {
 });
 
 /** Name of an interface of Linux; no pattern, and nothing that `ip link` shows behind "@". */
-const interfaceName = text(
+const interfaceName = matching(
   "the name of an interface such as eth0, as `ip link` shows it before any @",
-  (value) => /^[A-Za-z0-9_.-]{1,15}$/.test(value) ? value : null,
+  /^[A-Za-z0-9_.-]{1,15}$/,
 );
 
 const listen = text<ListenEntry>(

@@ -104,11 +104,10 @@ export function checkServices(
       if (gate && range.protocol !== "tcp") {
         say(`must be tcp/PORT with the gate backend, got "${shown}"`);
       }
-      if (
-        to && isOwn(to.host) && overlapPorts(range, onePort("tcp", to.port))
-      ) {
+      const own = to && OWN_HOSTS.test(to.host) ? to : null;
+      if (own && overlapPorts(range, onePort("tcp", own.port))) {
         say(
-          `must not lead to itself, got "${shown}" to "${formatEndpoint(to)}"`,
+          `must not lead to itself, got "${shown}" to "${formatEndpoint(own)}"`,
           "listen on another port than the service's own",
         );
       }
@@ -143,10 +142,8 @@ function collide(wide: Listen, narrow: Listen): boolean {
   );
 }
 
-function isOwn(host: string): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.") ||
-    host === "0.0.0.0" || host === "::";
-}
+/** Hosts by which this machine reaches itself. */
+const OWN_HOSTS = /^(localhost|127\..*|0\.0\.0\.0|::1?)$/;
 
 /** Checks that no two clients share a key that identifies them. */
 export function checkKeys(
