@@ -8,6 +8,7 @@ import {
 } from "../../config/files/edit.ts";
 import {
   loadConfig,
+  loadNamed,
   readConfigText,
   readFile,
   readIncluded,
@@ -44,22 +45,15 @@ export async function setClient(
   options: Options,
   name: string,
 ): Promise<number> {
-  const file = needConfig(runtime, options.value("config"));
-  const config = readConfigText(runtime, file, readFile(runtime, file));
+  const config = loadNamed(runtime, options.value("config"));
   const fleet = options.flag("local") ? null : config.fleet;
   if (!fleet) findClient(config, name);
-  const changes = readChanges(
-    options,
-    () =>
-      readOpen(options, config).map((entry) =>
-        typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
-      ),
-  );
+  const changes = readChanges(options, config);
   if (fleet && await setShared(runtime, config, fleet, name, changes)) return 0;
   const keys = [...changes].map(([key, value]) =>
     value === null ? `no ${key}` : `${key}: ${value}`
   );
-  changeEntry(runtime, file, name, {
+  changeEntry(runtime, config.file, name, {
     edit: (text) => setClientText(text, name, changes),
     byHand: `write ${keys.join(", ")} into the entry "${name}" by hand`,
   });
@@ -73,19 +67,18 @@ export async function removeClient(
   name: string,
 ): Promise<number> {
   const file = needConfig(runtime, options.value("config"));
-  const fleet = options.flag("local") ? null : fleetOf(runtime, file);
-  if (fleet) {
-    const isGone = await withFleet(
-      runtime,
-      fleet,
-      (values) => values.dropClient(name),
-    );
-    if (isGone) {
-      tellFleet(runtime);
-      return 0;
-    }
+  // A mistake in it may be what removing the client mends.
+  const load = () => loadConfig(runtime, file).fleet;
+  const fleet = options.flag("local")
+    ? null
+    : caught(ConfigError, load, () => null);
+  const isGone = fleet &&
+    await withFleet(runtime, fleet, (values) => values.dropClient(name));
+  if (isGone) {
+    tellFleet(runtime);
+    return 0;
   }
-  const { before, after } = changeEntry(runtime, file, name, {
+  const { before, after, config } = changeEntry(runtime, file, name, {
     edit: (text) => removeClientText(text, name),
     byHand: `take the entry "${name}" out of "clients:" by hand`,
   });
@@ -93,17 +86,7 @@ export async function removeClient(
     before: clientsOf(before),
     after: clientsOf(after),
   });
-  const { text, included } = after;
-  return await reloadServer(
-    runtime,
-    readConfigText(runtime, file, text, included),
-  );
-}
-
-/** The fleet of a configuration; null where there is none, or a mistake that removing a client may mend. */
-function fleetOf(runtime: Runtime, file: string): FleetConfig | null {
-  const load = () => loadConfig(runtime, file).fleet;
-  return caught(ConfigError, load, () => null);
+  return await reloadServer(runtime, config);
 }
 
 /** Changes a client that the fleet shares; false where there is none. */
@@ -134,13 +117,13 @@ function setShared(
   });
 }
 
-function readChanges(
-  options: Options,
-  readOpen: () => readonly string[],
-): ClientChanges {
+function readChanges(options: Options, config: Config): ClientChanges {
   const changes = new Map<string, string | null>();
   if (options.value("open") !== undefined) {
-    changes.set("open", `[${readOpen().join(", ")}]`);
+    const open = readOpen(options, config).map((entry) =>
+      typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
+    );
+    changes.set("open", `[${open.join(", ")}]`);
   }
   for (const [option, key] of [["for", "for"], ["max-for", "max_for"]]) {
     const seconds = readDuration(options, option!, 1);
@@ -169,12 +152,6 @@ function readChanges(
   );
 }
 
-/** Texts of a configuration and of the files that it includes. */
-interface Texts {
-  readonly text: string;
-  readonly included: readonly IncludedFile[];
-}
-
 /** Changes a client's entry in its file; throws OperatorError and changes nothing if it cannot. */
 function changeEntry(
   runtime: Runtime,
@@ -184,32 +161,32 @@ function changeEntry(
     readonly edit: (text: string) => string | null;
     readonly byHand: string;
   },
-): { readonly before: Texts; readonly after: Texts } {
-  const text = readFile(runtime, file);
-  const included = readIncluded(runtime, file);
-  const before = { text, included };
-  const replace = (place: string, edited: string, after: Texts) => {
-    readConfigText(runtime, file, after.text, after.included);
-    replaceConfig(runtime, place, edited);
-    return { before, after };
-  };
-  const edited = edit(text);
-  if (edited !== null) return replace(file, edited, { text: edited, included });
-  for (const [index, { file: place, text: part }] of included.entries()) {
-    const edited = editIncluded(part, edit);
-    if (edited === null) continue;
-    const changed = included.with(index, { file: place, text: edited });
-    return replace(place, edited, { text, included: changed });
+) {
+  const own = { file, text: readFile(runtime, file) };
+  const before: readonly IncludedFile[] = [own, ...readIncluded(runtime, file)];
+  const read = ([own, ...included]: readonly IncludedFile[]) =>
+    readConfigText(runtime, file, own!.text, included);
+  for (const [index, part] of before.entries()) {
+    const text = index === 0 ? edit(part.text) : editIncluded(part.text, edit);
+    if (text === null) continue;
+    const after = before.with(index, { ...part, text });
+    // The new text is checked before it replaces the old one.
+    const config = read(after);
+    replaceConfig(runtime, part.file, text);
+    return { before, after, config };
   }
-  findClient(readConfigText(runtime, file, text, included), name);
+  findClient(read(before), name);
   throw new FailureError(
     `${file} is not in a form that can be edited: it is as it was`,
     byHand,
   );
 }
 
-function clientsOf({ text, included }: Texts): Record<string, unknown> {
-  const read = parseYaml(text);
-  const { raw } = includeClients(read.ok ? read.value : null, included, []);
+/** All clients of a configuration and of the files that it includes, as YAML makes them. */
+function clientsOf(
+  [own, ...included]: readonly IncludedFile[],
+): Record<string, unknown> {
+  const yaml = parseYaml(own!.text);
+  const { raw } = includeClients(yaml.ok ? yaml.value : null, included, []);
   return isMapping(raw) && isMapping(raw.clients) ? raw.clients : {};
 }
