@@ -91,12 +91,12 @@ export function parseOptions(
 ): Options {
   const lines = readOptionLines(help);
   const known = lines.map(({ long }) => long);
-  const valued = lines.filter(({ value }) => value !== null)
-    .map(({ long }) => long);
+  const withValue = lines.filter(({ value }) => value !== null);
+  const valued = withValue.map(({ long }) => long);
   const alias = Object.fromEntries(
     lines.filter(({ short }) => short).map(({ long, short }) => [short, long]),
   );
-  const parsed = parseArgs(joinDashed(args, lines), {
+  const parsed = parseArgs(joinDashed(args, withValue), {
     boolean: known.filter((name) => !valued.includes(name)),
     string: [...valued, "_"],
     collect: valued,
@@ -144,11 +144,10 @@ const DASHED_VALUE = /^-(\d|[\w-]{42}$)/;
 /** Arguments with a value that begins with a dash joined to the option before it. */
 function joinDashed(
   args: readonly string[],
-  lines: readonly OptionLine[],
+  options: readonly OptionLine[],
 ): string[] {
   const takes = new Set(
-    lines.filter(({ value }) => value !== null)
-      .flatMap(({ long, short }) => [`--${long}`, `-${short}`]),
+    options.flatMap(({ long, short }) => [`--${long}`, `-${short}`]),
   );
   const joined: string[] = [];
   for (const arg of args) {

@@ -14,7 +14,7 @@ export function formatZsh(commands: readonly CommandWord[]): string {
     );
     const body = under.length === 0
       ? formatArguments(command)
-      : formatParent(command, under);
+      : formatParent(under);
     return `    ${command.name})\n${body}\n      ;;`;
   });
   return `#compdef knock
@@ -72,23 +72,17 @@ fi
 
 function formatArguments(command: CommandWord, indent = "      "): string {
   const { first, rest } = command;
+  const others = rest === "program" ? "*:: :_normal" : `*: :${action(rest)}`;
   const specs = [
     ...command.options.map(formatOption),
     quote(`1: :${action(first)}`),
-    ...rest === "program"
-      ? [quote("*:: :_normal")]
-      : rest === "free"
-      ? []
-      : [quote(`*: :${action(rest)}`)],
+    ...rest === "free" ? [] : [quote(others)],
   ];
   return [`${indent}_arguments -s`, ...specs].join(` \\\n${indent}  `);
 }
 
-function formatParent(
-  parent: CommandWord,
-  under: readonly CommandWord[],
-): string {
-  const names = under.map(({ name }) => name.slice(parent.name.length + 1));
+function formatParent(under: readonly CommandWord[]): string {
+  const names = under.map(({ name }) => name.split(" ")[1]!);
   const cases = under.map((command, index) =>
     `        ${names[index]})\n${formatArguments(command, "          ")} ;;`
   );

@@ -1,5 +1,5 @@
 import type { Runtime } from "../../runtime/runtime.ts";
-import { FailureError, OperatorError } from "../../values/errors.ts";
+import { caught, FailureError, OperatorError } from "../../values/errors.ts";
 import { parseEndpoint } from "../../values/address.ts";
 import { parseOptions, takePositionals } from "../command.ts";
 import { stageNamespaces } from "./namespaces.ts";
@@ -50,15 +50,14 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
 }
 
 async function chooseStage(runtime: Runtime): Promise<Stage> {
-  if (runtime.platform === "linux" && runtime.userId() === 0) {
-    try {
-      return await stageNamespaces(runtime);
-    } catch (error) {
-      if (!(error instanceof OperatorError)) throw error;
-      runtime.err(`no network namespaces here (${error.message})\n`);
-    }
+  if (runtime.platform !== "linux" || runtime.userId() !== 0) {
+    return await stageHere(runtime);
   }
-  return await stageHere(runtime);
+  const make = () => stageNamespaces(runtime);
+  return await caught(OperatorError, make, ({ message }) => {
+    runtime.err(`no network namespaces here (${message})\n`);
+    return stageHere(runtime);
+  });
 }
 
 /** Columns of what was tried, so that a line fits into 80. */

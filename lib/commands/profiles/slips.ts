@@ -1,6 +1,6 @@
 /** Command lines that are taken for a profile to knock with, and what was meant. */
 
-import { UsageError } from "../../values/errors.ts";
+import { caught, UsageError } from "../../values/errors.ts";
 import { parseOptions } from "../command.ts";
 import { help as SEND } from "../knock/send.ts";
 
@@ -52,20 +52,17 @@ export function explainSlip(
 /** The error of a command line that begins with an option. */
 export function explainOption(args: readonly string[]): UsageError {
   const option = args[0]!.replace(/=.*$/s, "");
-  try {
-    const [profile] = parseOptions(args, SEND).positionals;
-    if (profile !== undefined) {
-      const rest = args.toSpliced(args.lastIndexOf(profile), 1);
-      return new UsageError(
-        `option "${option}" stands before the profile`,
-        `write \`knock ${[profile, ...rest].join(" ")}\``,
-      );
-    }
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
+  const read = () => parseOptions(args, SEND).positionals[0];
+  const profile = caught(UsageError, read, () => undefined);
+  if (profile === undefined) {
+    return new UsageError(
+      `unknown option "${option}"`,
+      "`knock help` lists the commands",
+    );
   }
+  const rest = args.toSpliced(args.lastIndexOf(profile), 1);
   return new UsageError(
-    `unknown option "${option}"`,
-    "`knock help` lists the commands",
+    `option "${option}" stands before the profile`,
+    `write \`knock ${[profile, ...rest].join(" ")}\``,
   );
 }

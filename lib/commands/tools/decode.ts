@@ -47,8 +47,13 @@ const MAX_INPUT = 65_536;
 export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   takePositionals(options, []);
-  const asked = readAt(options.value("at"));
-  const source = readSource(options.value("from"));
+  const asked = read(
+    options,
+    "at",
+    "Unix milliseconds or a time such as 2026-11-21T14:05:00Z",
+    (words) => /^\d{1,15}$/.test(words) ? Number(words) : parseTime(words),
+  );
+  const source = read(options, "from", "an IP address", parseAddress);
   const explainAt = explainer(runtime, options, source);
   const readings = await readInput(runtime, options);
   // Only now: a pipe from tcpdump has to wait for the packet.
@@ -60,28 +65,24 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   })));
   const [best] = explained.sort((a, b) => b.rank - a.rank);
   const { encoding, packet, shown } = best!;
-  const size = packet.length;
   const at = new Date(nowMs).toISOString();
-  const all = { ...shown, encoding, size, at };
+  const all = { ...shown, encoding, size: packet.length, at };
   runtime.out(formatJson(all, 2) + "\n");
   return shown.verdict === "request" ? 0 : 1;
 }
 
-function readAt(words: string | undefined): number | null {
+/** The value of an option; null where it is absent. */
+function read<T>(
+  options: Options,
+  name: string,
+  wanted: string,
+  parse: (words: string) => T | null,
+): T | null {
+  const words = options.value(name);
   if (words === undefined) return null;
-  const ms = /^\d{1,15}$/.test(words) ? Number(words) : parseTime(words);
-  if (ms !== null) return ms;
-  throw new UsageError(
-    `--at must be Unix milliseconds or a time such as ` +
-      `2026-11-21T14:05:00Z, got "${words}"`,
-  );
-}
-
-function readSource(words: string | undefined): string | null {
-  if (words === undefined) return null;
-  const address = parseAddress(words);
-  if (address !== null) return address;
-  throw new UsageError(`--from must be an IP address, got "${words}"`);
+  const value = parse(words);
+  if (value !== null) return value;
+  throw new UsageError(`--${name} must be ${wanted}, got "${words}"`);
 }
 
 /** The packet, in the encoding that was chosen, or in every one that may be meant. */

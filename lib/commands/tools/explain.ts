@@ -114,9 +114,8 @@ export async function recognisePacket(
 }
 
 function show(
-  explained: Omit<Explained, "verdict"> & {
-    readonly verdict: Explained["verdict"] | Recognised["verdict"];
-    readonly profile?: string | null;
+  explained: Omit<Explained & Partial<Recognised>, "verdict"> & {
+    readonly verdict: string;
   },
 ) {
   const { dialect, verdict, client, request, profile, would, fields, steps } =

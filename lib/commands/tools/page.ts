@@ -21,9 +21,6 @@ Example:
     $ knock page --out /var/www/html/knock/index.html
 `;
 
-/** The worker's name, which the page asks its host for. */
-const WORKER_FILE = "knock-worker.js";
-
 /** First words of what this command wrote before. */
 const OURS = [
   /<meta name="generator" content="knock /,
@@ -40,7 +37,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     runtime.out(PAGE);
     return 0;
   }
-  const worker = pathBeside(runtime, out, WORKER_FILE);
+  // The page asks its host for the worker by this name.
+  const worker = pathBeside(runtime, out, "knock-worker.js");
   for (const path of [out, worker]) refuseForeign(runtime, path);
   for (const [path, text] of [[out, PAGE], [worker, WORKER]] as const) {
     failing(

@@ -61,8 +61,7 @@ async function knockAt(
   if (ports.length === 0) throw new UsageError("PORT is missing");
   const delayMs = readDelay(options.value("delay"));
   const hits = readHits(runtime, ports, options.flag("udp"));
-  const family = readFamily(options.flag("ipv4"), options.flag("ipv6"));
-  const address = await resolveOnce(runtime, host, family);
+  const address = await resolveOnce(runtime, options, host);
   const knocker = await openKnocker(runtime, address);
   try {
     for (const [index, hit] of hits.entries()) {
@@ -123,14 +122,6 @@ function hintFor(text: string): string | undefined {
   return `${hint}: ${ports.join(" ")}`;
 }
 
-/** The family that is wanted; throws a UsageError when both are. */
-function readFamily(four: boolean, six: boolean): 4 | 6 | null {
-  if (four && six) {
-    throw new UsageError(`options "--ipv4" and "--ipv6" exclude each other`);
-  }
-  return four ? 4 : six ? 6 : null;
-}
-
 /** Milliseconds of a pause; by default one that keeps packets in order. */
 function readDelay(text = "100ms"): number {
   const [, ms] = /^(\d{1,7})ms$/.exec(text) ?? [];
@@ -142,18 +133,21 @@ function readDelay(text = "100ms"): number {
   );
 }
 
+/** The first address of a host, of the family that is wanted; throws a UsageError when both are. */
 async function resolveOnce(
   runtime: Runtime,
+  options: Options,
   host: string,
-  family: 4 | 6 | null,
 ): Promise<string> {
+  const [four, six] = [options.flag("ipv4"), options.flag("ipv6")];
+  if (four && six) {
+    throw new UsageError(`options "--ipv4" and "--ipv6" exclude each other`);
+  }
   const bare = /^\[(.*)\]$/.exec(host)?.[1] ?? host;
   const found = await orNull(() => runtime.resolve(bare));
-  const address = found?.find((address) =>
-    family === null || isIpv4(address) === (family === 4)
-  );
+  const address = found?.find((one) => isIpv4(one) ? !six : !four);
   if (address !== undefined) return address;
-  const kind = found === null || family === null ? "" : `IPv${family} `;
+  const kind = found && (four || six) ? `IPv${four ? 4 : 6} ` : "";
   throw new FailureError(`no ${kind}address for "${host}"`);
 }
 
