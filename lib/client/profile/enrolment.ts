@@ -12,7 +12,7 @@ import {
   parseEndpoint,
 } from "../../values/address.ts";
 import { formatBase64url, parseBase64 } from "../../values/bytes.ts";
-import { UsageError } from "../../values/errors.ts";
+import { caught, UsageError } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 import { ASK_CODE } from "./profile.ts";
 
@@ -35,11 +35,7 @@ const KEY_SIZE = 32;
 const KEY_CHARACTERS = 43;
 
 /** The last ones are for a browser, in what `client add --web` prints. */
-const PARAMETERS = [
-  ...["server", "key", "psk", "code"] as const,
-  ...["at", "doh", "then", "auto", "for"] as const,
-];
-type Parameter = typeof PARAMETERS[number];
+const PARAMETERS = "server key psk code at doh then auto for".split(" ");
 
 const SCHEME = "knock://";
 /** Far more than the longest enrolment. */
@@ -49,6 +45,10 @@ const MAX_NAME = 64;
 const WHOLE =
   "copy the whole line, from knock:// to the name after the #, and put it " +
   "in single quotes: a shell cuts it at the first &";
+
+function broken(text: string): UsageError {
+  return new UsageError(text, WHOLE);
+}
 
 /**
  * Writes an enrolment as one line, `knock://HOST:PORT/?server=…&key=…&psk=…#NAME`,
@@ -113,9 +113,9 @@ export function looksLikeEnrolment(text: string): boolean {
  */
 export function parseEnrolment(text: string): Enrolment {
   text = joined(text).replace(PAGE, "");
-  if (text === "") throw new UsageError("the enrolment is empty", WHOLE);
+  if (text === "") throw broken("the enrolment is empty");
   if (!text.startsWith(SCHEME)) {
-    throw new UsageError('the enrolment must start with "knock://"', WHOLE);
+    throw broken('the enrolment must start with "knock://"');
   }
   if (text.length > MAX_CHARACTERS) {
     throw new UsageError(
@@ -127,16 +127,14 @@ export function parseEnrolment(text: string): Enrolment {
   const [, authority, slash, question, query, hash, fragment] = match;
   const endpoint = readEndpoint(authority!);
   if (!slash || !question) {
-    throw new UsageError(
+    throw broken(
       'the enrolment has no "/?" after its server: it was cut short or changed',
-      WHOLE,
     );
   }
   const parameters = readParameters(query!);
   if (!hash || !fragment) {
-    throw new UsageError(
+    throw broken(
       "the enrolment ends before the client's name: it was cut short",
-      WHOLE,
     );
   }
   const server = readKey(parameters, "server");
@@ -146,11 +144,10 @@ export function parseEnrolment(text: string): Enrolment {
   const code = parameters.get("code");
   if (code === undefined) return { ...endpoint, name, server, key, psk };
   if (code !== ASK_CODE && !parseCodeSecret(code)) {
-    throw new UsageError(
+    throw broken(
       `the enrolment's code must be 16 to 128 characters of base32, got ${
         counted(code.length, "character")
       }`,
-      WHOLE,
     );
   }
   return { ...endpoint, name, server, key, psk, code };
@@ -176,26 +173,21 @@ export function isWholeEnrolment(text: string): boolean {
 function readEndpoint(authority: string): Endpoint {
   // What stands before an @ could be a password: it is not repeated.
   const shown = authority.replace(/^.*@/s, "…@");
-  if (authority === "") {
-    throw new UsageError("the enrolment names no server", WHOLE);
-  }
+  if (authority === "") throw broken("the enrolment names no server");
   const endpoint = parseEndpoint(authority);
   if (!endpoint || endpoint.port === 0) {
-    throw new UsageError(
+    throw broken(
       `the enrolment's server must be HOST:PORT or [IPV6]:PORT, got "${shown}"`,
-      WHOLE,
     );
   }
   return endpoint;
 }
 
-function readParameters(query: string): Map<Parameter, string> {
-  const found = new Map<Parameter, string>();
+function readParameters(query: string): Map<string, string> {
+  const found = new Map<string, string>();
   for (const part of query === "" ? [] : query.split("&")) {
-    const at = part.indexOf("=");
-    const name = at < 0 ? part : part.slice(0, at);
-    const known = PARAMETERS.find((parameter) => parameter === name);
-    if (!known) {
+    const [name = "", ...value] = part.split("=");
+    if (!PARAMETERS.includes(name)) {
       // A longer word may be a key whose name got lost.
       const shown = /^[a-z_]{1,12}$/.test(name) ? ` "${name}"` : "";
       throw new UsageError(
@@ -203,55 +195,42 @@ function readParameters(query: string): Map<Parameter, string> {
         shown ? "it may be of a newer knock: update this one" : WHOLE,
       );
     }
-    if (found.has(known)) {
-      throw new UsageError(`the enrolment has "${known}" twice`, WHOLE);
-    }
-    found.set(known, at < 0 ? "" : part.slice(at + 1));
+    if (found.has(name)) throw broken(`the enrolment has "${name}" twice`);
+    found.set(name, value.join("="));
   }
   return found;
 }
 
 function readKey(
-  parameters: ReadonlyMap<Parameter, string>,
-  name: Parameter,
+  parameters: ReadonlyMap<string, string>,
+  name: string,
 ): Uint8Array {
   const text = parameters.get(name);
-  if (text === undefined) {
-    throw new UsageError(`the enrolment has no "${name}"`, WHOLE);
-  }
+  if (text === undefined) throw broken(`the enrolment has no "${name}"`);
   if (text.length !== KEY_CHARACTERS) {
-    throw new UsageError(
+    throw broken(
       `the enrolment's ${name} must have ${KEY_CHARACTERS} characters, got ${text.length}`,
-      WHOLE,
     );
   }
   const bytes = parseBase64(text, { alphabet: "base64url", size: KEY_SIZE });
   if (!bytes) {
-    throw new UsageError(
+    throw broken(
       `the enrolment's ${name} is not base64url: a character was changed`,
-      WHOLE,
     );
   }
   return bytes;
 }
 
 function readName(fragment: string): string {
-  let name: string;
-  try {
-    name = decodeURIComponent(fragment);
-  } catch {
-    throw new UsageError(
-      "the client's name after the # is not well percent-encoded",
-      WHOLE,
-    );
-  }
+  const name = caught(URIError, () => decodeURIComponent(fragment), () => {
+    throw broken("the client's name after the # is not well percent-encoded");
+  });
   const visible = name.replaceAll(" ", "");
   if (
     visible === "" || name.length > MAX_NAME || /[\p{C}\p{Z}]/u.test(visible)
   ) {
-    throw new UsageError(
+    throw broken(
       `the client's name after the # must be 1 to ${MAX_NAME} visible characters`,
-      WHOLE,
     );
   }
   return name;
