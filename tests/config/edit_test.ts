@@ -19,8 +19,10 @@ const PSK = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI";
 
 const bob: NewClient = {
   name: "bob",
-  key: new Uint8Array(32).fill(1),
-  psk: new Uint8Array(32).fill(2),
+  keys: {
+    key: new Uint8Array(32).fill(1),
+    psk: new Uint8Array(32).fill(2),
+  },
   open: ["ssh"],
   forSeconds: 3600,
 };
@@ -271,7 +273,7 @@ test("removeClientText() undoes addClientText() in any layout", () => {
 test("formatClient() writes all psks so that they read the same", () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (psk) => {
-      const text = indent(formatClient({ ...bob, psk }), 2);
+      const text = indent(formatClient({ ...bob, keys: { key: psk, psk } }), 2);
       const read = parse(`clients:\n${text}`, { schema: "core" }) as {
         clients: { bob: { knock: { psk: string } } };
       };

@@ -31,8 +31,10 @@ test("formatConfig() writes what parseConfig() reads", () => {
       ],
       clients: [{
         name: "me",
-        key: new Uint8Array(32).fill(1),
-        psk: new Uint8Array(32).fill(2),
+        keys: {
+          key: new Uint8Array(32).fill(1),
+          psk: new Uint8Array(32).fill(2),
+        },
         open: ["web", "1e3"],
         forSeconds: 60,
       }],

@@ -118,7 +118,7 @@ function writeDemo(runtime: Runtime, folder: string, place: Place): string {
     services: [{ name: "hello", ports, to }],
     clients: [{
       name: "visitor",
-      ...keys,
+      keys,
       open: ["hello"],
       forSeconds: OPEN_SECONDS,
     }],

@@ -19,11 +19,7 @@ import {
   readFile,
 } from "../../config/files/load.ts";
 import { needConfig, pathBeside } from "../../config/files/places.ts";
-import {
-  makeOwnKeys,
-  type NewClient,
-  type NewEntry,
-} from "../../config/files/write.ts";
+import { makeOwnKeys, type NewClient } from "../../config/files/write.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
@@ -94,7 +90,7 @@ export async function addClient(
 /** Adds a client of our own dialect; the server as it knows it. */
 async function addKnock(
   adding: Adding,
-  policy: Omit<NewEntry, "keys">,
+  policy: Omit<NewClient, "keys">,
   page: ReturnType<typeof readWebWords>,
 ): Promise<Endpoint> {
   const { runtime, options, config, text } = adding;
@@ -105,7 +101,7 @@ async function addKnock(
   const { privateKey, ...keys } = drawKnockKeys(runtime, publicKey);
   const entry: NewClient = {
     ...policy,
-    ...keys,
+    keys,
     ...code === null ? {} : { code: codeFileOf(name) },
     web: page !== null,
   };
@@ -114,7 +110,7 @@ async function addKnock(
     name,
     server: publicKeyOf(config.key),
     key: privateKey,
-    psk: entry.psk,
+    psk: keys.psk,
     ...code === null ? {} : { code },
   };
   const enrolment = page === null ? formatEnrolment(enrolled) : formatWebLink(
@@ -143,7 +139,7 @@ async function addKnock(
 async function addInDialect(
   dialect: DialectName,
   adding: Adding,
-  policy: Omit<NewEntry, "keys">,
+  policy: Omit<NewClient, "keys">,
 ): Promise<Endpoint> {
   const { runtime, options, config } = adding;
   if (options.flag("code")) {

@@ -9,7 +9,6 @@ import {
   formatClient,
   indent,
   type NewClient,
-  type NewEntry,
 } from "../../config/files/write.ts";
 import type { FleetConfig, SharedEntry } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
@@ -40,7 +39,7 @@ export interface Adding {
 
 /** A new client, with what comes with it. */
 interface Enrolling {
-  readonly entry: NewClient | NewEntry;
+  readonly entry: NewClient;
   /** New files that the client needs. */
   readonly files: readonly NewFile[];
   /** Secret of its one-time codes, which one of the files holds; null: it has none. */
@@ -96,7 +95,7 @@ export async function enrol(
 function byHand(
   runtime: Runtime,
   file: string,
-  entry: NewClient | NewEntry,
+  entry: NewClient,
   code: string | null,
 ): FailureError {
   const path = pathBeside(runtime, file, codeFileOf(entry.name));

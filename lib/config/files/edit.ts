@@ -6,17 +6,12 @@
  */
 
 import { parse } from "@std/yaml/parse";
-import {
-  formatClient,
-  indent,
-  type NewClient,
-  type NewEntry,
-} from "./write.ts";
+import { formatClient, indent, type NewClient } from "./write.ts";
 
 /** Adds a client to the text; null if that has to be done by hand. */
 export function addClientText(
   text: string,
-  client: NewClient | NewEntry,
+  client: NewClient,
 ): string | null {
   const wanted = formatClient(client);
   const entry = (columns: number) =>

@@ -2,6 +2,7 @@
 
 import type { DialectName } from "../../dialects/dialect.ts";
 import type { KeyedDialect } from "../../dialects/keys.ts";
+import type { KnockClientKeys } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES, DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { formatEndpoint } from "../../values/address.ts";
@@ -27,11 +28,11 @@ interface NewConfig {
   readonly clients: readonly NewClient[];
 }
 
-/** Entry of a new client, in whatever dialect. */
-export interface NewEntry {
+/** Entry of a new client. */
+export interface NewClient {
   readonly name: string;
-  /** Its keys as a line of YAML, such as `openme: { key: … }`. */
-  readonly keys: string;
+  /** Its keys of knock/1, or a line of YAML, such as `openme: { key: … }`. */
+  readonly keys: KnockClientKeys | string;
   /** Names of services, and ports. */
   readonly open: readonly (string | PortRange)[];
   /** Null = the default. */
@@ -40,14 +41,6 @@ export interface NewEntry {
   readonly code?: string;
   /** True if it may knock from a browser. */
   readonly web?: boolean;
-}
-
-/** Entry of a new client of knock/1. */
-export interface NewClient extends Omit<NewEntry, "keys"> {
-  /** The client's public key, 32 bytes. */
-  readonly key: Uint8Array;
-  /** 32 bytes. */
-  readonly psk: Uint8Array;
 }
 
 /** Writes a new `server.yaml`, with comments for who edits it next. */
@@ -82,12 +75,13 @@ export function section(name: string, entries: readonly string[]): string {
 }
 
 /** Writes a client's entry as lines of block YAML from column 0 on. */
-export function formatClient(client: NewClient | NewEntry): string {
+export function formatClient(client: NewClient): string {
+  const { keys } = client;
   const open = client.open.map((entry) =>
     typeof entry === "string" ? scalar(entry) : formatPortRange(entry)
   );
   return `${scalar(client.name)}:
-  ${"keys" in client ? client.keys : knockKeys(client)}
+  ${typeof keys === "string" ? keys : knockKeys(keys)}
   open: [${open.join(", ")}]
 ` +
     (client.forSeconds === null
@@ -97,10 +91,9 @@ export function formatClient(client: NewClient | NewEntry): string {
     (client.web ? "  web: true\n" : "");
 }
 
-function knockKeys(client: NewClient): string {
-  const key = scalar(formatBase64url(client.key));
-  const psk = scalar(formatBase64url(client.psk));
-  return `knock: { key: ${key}, psk: ${psk} }`;
+function knockKeys({ key, psk }: KnockClientKeys): string {
+  const text = (bytes: Uint8Array) => scalar(formatBase64url(bytes));
+  return `knock: { key: ${text(key)}, psk: ${text(psk)} }`;
 }
 
 /** Puts more space before each line, and doubles what is there for wide indents. */
@@ -139,11 +132,10 @@ function formatBackend(
 function formatService({ name, ports, to }: NewService): string {
   const ranges = ports.map(formatPortRange);
   const listen = ranges.length === 1 ? ranges[0] : `[${ranges.join(", ")}]`;
-  return to === null
-    ? `${scalar(name)}: ${listen}\n`
-    : `${scalar(name)}: { listen: ${listen}, to: ${
-      formatJson(formatEndpoint(to))
-    } }\n`;
+  const value = to === null
+    ? listen
+    : `{ listen: ${listen}, to: ${formatJson(formatEndpoint(to))} }`;
+  return `${scalar(name)}: ${value}\n`;
 }
 
 /**

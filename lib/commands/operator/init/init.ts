@@ -256,13 +256,8 @@ export function newConfiguration(
   const name = options.client;
   const drawn = name === undefined ? null : drawKnockKeys(runtime);
   const open = services.map(({ name }) => name);
-  const client = drawn && {
-    name: name!,
-    key: drawn.key,
-    psk: drawn.psk,
-    open,
-    forSeconds: null,
-  };
+  const client = drawn &&
+    { name: name!, keys: drawn, open, forSeconds: null };
   const text = formatConfig({
     port,
     backend,
@@ -296,8 +291,8 @@ export function newConfiguration(
       port,
       name: client.name,
       server: publicKeyOf(key),
-      key: drawn!.privateKey!,
-      psk: client.psk,
+      key: client.keys.privateKey!,
+      psk: client.keys.psk,
     },
   };
 }
