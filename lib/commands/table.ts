@@ -118,8 +118,9 @@ async function dispatch(
   }
   // knockd's own client's command line: `knock HOST PORT[:udp] ...`.
   if (rest.some((one) => /^-?\d/.test(one))) {
-    const dropIn = await import("./tools/seq.ts" as string);
-    if (dropIn.isDropIn(args)) return await dropIn.runDropIn(args, runtime);
+    const { runDropIn } = await import("./tools/seq.ts" as string);
+    const status = await runDropIn(args, runtime);
+    if (status !== null) return status;
   }
   const slips = () => import("./profiles/slips.ts" as string);
   if (first.startsWith("-")) throw (await slips()).explainOption(args);

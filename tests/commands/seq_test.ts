@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { runCommand } from "../../lib/commands/table.ts";
-import { isDropIn, run, runDropIn } from "../../lib/commands/tools/seq.ts";
+import { run, runDropIn } from "../../lib/commands/tools/seq.ts";
 import { formatHit, parseHit } from "../../lib/sequences/sequence.ts";
 import { type Endpoint, socketAddress } from "../../lib/values/address.ts";
 import {
@@ -175,8 +175,12 @@ const DROP_IN: [args: string, want: boolean][] = [
 ];
 
 for (const [args, want] of DROP_IN) {
-  test(`isDropIn() of ${args}: ${want}`, () => {
-    assertEquals(isDropIn(args.split(" ")), want);
+  test(`runDropIn() takes ${args}: ${want}`, async () => {
+    const { fake, hits } = machine();
+    const ran = runDropIn(args.split(" "), fake);
+    assertEquals(ran !== null, want);
+    await ran?.catch((error) => assert(error instanceof UsageError));
+    if (!want) assertEquals(hits, []);
   });
 }
 
@@ -242,7 +246,7 @@ test("runDropIn() refuses what knockd's client takes for another port", async ()
     const args of ["gate 70000", "gate 0", "gate 7000:UDP", "-d 1s gate 1"]
   ) {
     const { fake } = machine();
-    await assertRejects(() => runDropIn(args.split(" "), fake), UsageError);
+    await assertRejects(() => runDropIn(args.split(" "), fake)!, UsageError);
   }
 });
 

@@ -58,9 +58,8 @@ export function explainer(
   // deno-lint-ignore require-await -- as with a server's configuration
   return async (nowMs: number) => async (packet: Uint8Array) => {
     const known = await recognisePacket([...found.values()], packet, nowMs);
-    const right = known.steps.filter(({ ok }) => ok).length;
     return {
-      rank: right,
+      rank: known.steps.filter(({ ok }) => ok).length,
       shown: show({ ...known, client: null, fields: null, would: null }),
     };
   };

@@ -174,32 +174,26 @@ const PORT = /^-?\d+([-,:]\w*)*$/;
 const NAME = /^[A-Za-z][\w.+-]*(:\w*)?$/;
 
 /**
- * True for a command line of knockd's client: a host that is no command of
- * ours, then ports, at least one of them in digits.
+ * Runs a command line of knockd's client, and returns the exit status; null if
+ * it is none: a host that is no command of ours, then ports, at least one of
+ * them in digits.
  */
-export function isDropIn(args: readonly string[]): boolean {
-  if (COMMAND_NAMES.includes(args[0] ?? "")) return false;
-  return caught(OperatorError, () => {
-    const [host, ...ports] = read(args).positionals;
-    return host !== undefined && ports.some((port) => PORT.test(port)) &&
-      ports.every((port) => PORT.test(port) || NAME.test(port));
-  }, () => false);
-}
-
-/** Runs such a command line, and returns the exit status. */
-export async function runDropIn(
+export function runDropIn(
   args: readonly string[],
   runtime: Runtime,
-): Promise<number> {
-  return await knockAt(runtime, read(args), readDropInDelay);
+): Promise<number> | null {
+  if (COMMAND_NAMES.includes(args[0] ?? "")) return null;
+  const read = () => parseOptions(args.flatMap(apart), DROP_IN);
+  const options = caught(OperatorError, read, () => null);
+  const ports = options?.positionals.slice(1) ?? [];
+  return options && ports.some((port) => PORT.test(port)) &&
+      ports.every((port) => PORT.test(port) || NAME.test(port))
+    ? knockAt(runtime, options, readDropInDelay)
+    : null;
 }
 
 /** The same options, and the short name that the pause has there. */
 const DROP_IN = help.replace("--delay", "-d, --delay");
-
-function read(args: readonly string[]): Options {
-  return parseOptions(args.flatMap(apart), DROP_IN);
-}
 
 /** Single-letter options written together, as getopt(3) takes them: `-vud50`. */
 function apart(argument: string): string[] {
