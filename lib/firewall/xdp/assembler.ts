@@ -6,7 +6,7 @@ export type Register = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10;
 /** Size of what is loaded or stored: 1, 2, 4 or 8 bytes. */
 type Width = 1 | 2 | 4 | 8;
 
-/** Instruction of 8 bytes, or one of two slots where `upper` is there. */
+/** Instruction of 8 bytes; a map's pointer takes as many again, all zero. */
 interface Instruction {
   readonly code: number;
   readonly to?: Register;
@@ -15,8 +15,6 @@ interface Instruction {
   readonly value?: number;
   /** Label that a jump leads to, in place of the offset. */
   readonly goto?: string;
-  /** Upper 32 bits of a 64-bit value. */
-  readonly upper?: number;
 }
 
 /** Line of a program: an instruction, or the name of the place before the next one. */
@@ -94,7 +92,7 @@ export function swap16(to: Register): Line {
 
 /** Sets a register to a map, by its file descriptor. */
 export function mapPointer(to: Register, fd: number): Line {
-  return { code: LD_IMM64, to, from: MAP_FD, value: fd, upper: 0 };
+  return { code: LD_IMM64, to, from: MAP_FD, value: fd };
 }
 
 export function jump(label: string): Line {
@@ -134,34 +132,24 @@ export const exit: Line = { code: 0x95 };
 /** The bytes of a program, little-endian. Throws RangeError for a label that is not there. */
 export function assemble(lines: readonly Line[]): Uint8Array<ArrayBuffer> {
   const places = new Map<string, number>();
-  let slots = 0;
+  const slots: Instruction[] = [];
   for (const line of lines) {
-    if ("label" in line) places.set(line.label, slots);
-    else slots += slotsOf(line);
+    if ("label" in line) places.set(line.label, slots.length);
+    else if (line.code === LD_IMM64) slots.push(line, { code: 0 });
+    else slots.push(line);
   }
-  const bytes = new Uint8Array(new ArrayBuffer(slots * 8));
+  const bytes = new Uint8Array(new ArrayBuffer(slots.length * 8));
   const view = new DataView(bytes.buffer);
-  let slot = 0;
-  for (const line of lines) {
-    if ("label" in line) continue;
-    const { code, to = 0, from = 0, value = 0, upper, goto } = line;
-    let { offset = 0 } = line;
-    if (goto !== undefined) {
-      const target = places.get(goto);
-      if (target === undefined) throw new RangeError(`no label "${goto}"`);
-      offset = target - slot - 1;
-    }
+  for (const [slot, line] of slots.entries()) {
+    const { code, to = 0, from = 0, offset = 0, value = 0, goto } = line;
+    const next = slot + 1;
+    const target = goto === undefined ? next + offset : places.get(goto);
+    if (target === undefined) throw new RangeError(`no label "${goto}"`);
     const at = slot * 8;
     view.setUint8(at, code);
     view.setUint8(at + 1, from << 4 | to);
-    view.setInt16(at + 2, offset, true);
+    view.setInt16(at + 2, target - next, true);
     view.setInt32(at + 4, value, true);
-    if (upper !== undefined) view.setInt32(at + 12, upper, true);
-    slot += slotsOf(line);
   }
   return bytes;
-}
-
-function slotsOf({ upper }: Instruction): number {
-  return upper === undefined ? 1 : 2;
 }

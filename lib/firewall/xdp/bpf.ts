@@ -1,6 +1,7 @@
 /** The system call bpf(2), by way of the C library. Linux, 64 bits. */
 
 import type { NativeLibrary, Runtime } from "../../runtime/runtime.ts";
+import { caught } from "../../values/errors.ts";
 import { FirewallError, MissingError } from "../firewall.ts";
 
 const SYMBOLS = {
@@ -120,13 +121,12 @@ export class Bpf {
   ): { readonly result: number; readonly attributes: DataView } {
     this.#held = fields;
     const bytes = this.#attributes(fields);
-    const { length } = bytes;
     const result = this.#libc.call(
       "syscall",
       this.#number,
       command,
       bytes,
-      length,
+      ATTRIBUTES_SIZE,
     ) as number;
     const errno = this.#errno[0]!;
     this.#held = [];
@@ -178,19 +178,14 @@ export class Bpf {
         ...[level, level * LOG_SIZE, log],
         ...[0, 0, ...NAME, 0, ATTACH_XDP],
       ]).result;
-    try {
-      return attempt(0, 0n);
-    } catch (error) {
-      if (!(error instanceof BpfError) || error.lacksRight) throw error;
-    }
-    // Again, for the log: it costs time.
-    const log = inMemory(new Uint8Array(LOG_SIZE));
-    try {
-      return attempt(1, log);
-    } catch (error) {
-      if (!(error instanceof BpfError)) throw error;
-      throw new BpfError("load the program", error.errno, lastLines(log));
-    }
+    return caught(BpfError, () => attempt(0, 0n), (error) => {
+      if (error.lacksRight) throw error;
+      // Again, for the log: it costs time.
+      const log = inMemory(new Uint8Array(LOG_SIZE));
+      return caught(BpfError, () => attempt(1, log), ({ errno }) => {
+        throw new BpfError("load the program", errno, lastLines(log));
+      });
+    });
   }
 
   /** Attaches a program to an interface until the result is closed, also by the end of the process. Throws BpfError. */
@@ -209,11 +204,8 @@ export class Bpf {
   /** Index of the interface that a program is attached to; 0 once that is gone. Throws BpfError. */
   interfaceOf(link: number): number {
     const info = inMemory(new Uint8Array(INFO_SIZE));
-    this.command("look at a link", COMMANDS.objectInfo, [
-      link,
-      INFO_SIZE,
-      info,
-    ]);
+    const fields = [link, INFO_SIZE, info];
+    this.command("look at a link", COMMANDS.objectInfo, fields);
     return new DataView(info.buffer).getUint32(INFO_INTERFACE_AT, true);
   }
 

@@ -1,6 +1,6 @@
 /** The filter in the kernel: the program, and what it looks up. */
 
-import { addressToBytes } from "../../values/address.ts";
+import { ADDRESS_SIZE, addressToBytes } from "../../values/address.ts";
 import type { Prefilter } from "../firewall.ts";
 import type { Bpf } from "./bpf.ts";
 import { filterProgram, REASONS, TAG_KINDS } from "./program.ts";
@@ -10,7 +10,6 @@ const MAX_TAGS = 8192;
 /** Beyond these nft drops alone. */
 const MAX_ADDRESSES = 4096;
 const TAG_SIZE = 8;
-const ADDRESS_SIZE = 16;
 
 /** The maps and the program in the kernel: the maps stay, whatever the ports are. */
 export class Filter {
@@ -26,20 +25,17 @@ export class Filter {
   /** Throws BpfError. */
   constructor(bpf: Bpf) {
     this.bpf = bpf;
-    const keep = (fd: number) => {
-      this.#fds.push(fd);
-      return fd;
+    const make = (...shape: Parameters<Bpf["createMap"]>) => {
+      const map = bpf.createMap(...shape);
+      this.#fds.push(map);
+      return map;
     };
     try {
-      const tags = keep(bpf.createMap("hash", TAG_SIZE, 4, MAX_TAGS));
-      const addresses = keep(
-        bpf.createMap("hash", ADDRESS_SIZE, 4, MAX_ADDRESSES),
-      );
+      const tags = make("hash", TAG_SIZE, 4, MAX_TAGS);
+      const addresses = make("hash", ADDRESS_SIZE, 4, MAX_ADDRESSES);
       this.#tags = new Elements(bpf, tags);
       this.#addresses = new Elements(bpf, addresses);
-      this.#counters = keep(
-        bpf.createMap("perCpuArray", 4, 8, REASONS.length),
-      );
+      this.#counters = make("perCpuArray", 4, 8, REASONS.length);
     } catch (error) {
       this.close();
       throw error;
@@ -82,9 +78,12 @@ export class Filter {
     this.#old = null;
   }
 
-  /** Frames dropped for a reason, by its place. Throws BpfError. */
-  count(place: number): number {
-    return this.bpf.count(this.#counters, place);
+  /** Frames dropped so far, by reason. Throws BpfError. */
+  counts(): Record<string, number> {
+    return Object.fromEntries(REASONS.map((reason, place) => [
+      reason,
+      this.bpf.count(this.#counters, place),
+    ]));
   }
 
   close(): void {

@@ -5,11 +5,11 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
+import { caught } from "../../values/errors.ts";
 import { escapeUnsafe } from "../../values/text.ts";
 import { type Facing, FirewallError, type Prefilter } from "../firewall.ts";
 import { Bpf, BpfError, type MODES } from "./bpf.ts";
 import { Filter } from "./filter.ts";
-import { REASONS } from "./program.ts";
 
 interface Attached {
   readonly link: number;
@@ -22,8 +22,8 @@ export class Xdp {
   readonly #runtime: Runtime;
   #filter: Filter | null = null;
   readonly #attached = new Map<string, Attached>();
-  /** Why an interface, or every one (""), has no program. */
-  readonly #problems = new Map<string, string>();
+  /** Why an interface, or every one, has no program. */
+  #problems: string[] = [];
   /** Interfaces at the last set(). */
   #wanted: Facing | null = null;
 
@@ -39,10 +39,7 @@ export class Xdp {
 
   /** Why it is not at every interface; null = it is. */
   get problem(): string | null {
-    const problems = [...this.#problems].map(([name, words]) =>
-      name === "" ? words : `${name}: ${words}`
-    );
-    return problems.length > 0 ? problems.join("; ") : null;
+    return this.#problems.join("; ") || null;
   }
 
   /**
@@ -51,7 +48,7 @@ export class Xdp {
    */
   async set(prefilter: Prefilter, facing: Facing | null): Promise<void> {
     this.#wanted = facing;
-    this.#problems.clear();
+    this.#problems = [];
     try {
       this.#filter ??= new Filter(await Bpf.open(this.#runtime));
       const isNew = this.#filter.set(prefilter, facing?.addresses ?? []);
@@ -60,9 +57,9 @@ export class Xdp {
       if (!(error instanceof FirewallError)) throw error;
       // Tags that are not these would drop knocks.
       this.close();
-      this.#problems.set("", `xdp: ${explain(error)}`);
+      this.#problems = [`xdp: ${explain(error)}`];
     }
-    if (!facing) this.#problems.set("", "xdp: no interface to be at");
+    if (!facing) this.#problems = ["xdp: no interface to be at"];
   }
 
   /** True if nothing has changed at the interfaces since the last set(). */
@@ -75,12 +72,7 @@ export class Xdp {
 
   /** Frames dropped so far, by reason. */
   counts(): Readonly<Record<string, number>> {
-    const filter = this.#filter;
-    return filter
-      ? Object.fromEntries(
-        REASONS.map((reason, place) => [reason, filter.count(place)]),
-      )
-      : {};
+    return this.#filter?.counts() ?? {};
   }
 
   /** Takes all of it away. */
@@ -88,7 +80,7 @@ export class Xdp {
     const bpf = this.#filter?.bpf;
     for (const { link } of this.#attached.values()) bpf?.close(link);
     this.#attached.clear();
-    this.#problems.clear();
+    this.#problems = [];
     this.#filter?.close();
     this.#filter = null;
   }
@@ -109,7 +101,7 @@ export class Xdp {
         this.#attached.set(name, attach(bpf, program, name));
       } catch (error) {
         if (!(error instanceof FirewallError)) throw error;
-        this.#problems.set(escapeUnsafe(name), explain(error));
+        this.#problems.push(`${escapeUnsafe(name)}: ${explain(error)}`);
       }
     }
     filter.closeOld();
@@ -124,14 +116,13 @@ function isThere(bpf: Bpf, name: string, { link, index }: Attached): boolean {
 /** Attaches a program in the driver, or else behind it. Throws BpfError. */
 function attach(bpf: Bpf, program: number, name: string): Attached {
   const index = bpf.indexOf(name);
-  try {
-    const link = bpf.attach(program, index, "native");
-    return { link, index, mode: "native" };
-  } catch (error) {
-    if (!(error instanceof BpfError) || error.lacksRight) throw error;
-  }
-  const link = bpf.attach(program, index, "generic");
-  return { link, index, mode: "generic" };
+  const as = (mode: Attached["mode"]): Attached => {
+    return { link: bpf.attach(program, index, mode), index, mode };
+  };
+  return caught(BpfError, () => as("native"), (error) => {
+    if (error.lacksRight) throw error;
+    return as("generic");
+  });
 }
 
 /** The reason of a failure, for people. */
