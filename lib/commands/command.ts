@@ -248,6 +248,21 @@ export function paintFor(runtime: Runtime, stream: "out" | "err"): Paint {
     : plain;
 }
 
+/** Where a text is shown: in local time on a terminal, in RFC 3339 elsewhere. */
+export interface Page {
+  readonly isTerminal: boolean;
+  /** Longer lines are broken. */
+  readonly columns: number;
+  readonly paint: Paint;
+}
+
+/** The page that standard output is now. */
+export function pageOf(runtime: Runtime): Page {
+  const isTerminal = runtime.isTerminal("out");
+  const columns = isTerminal ? runtime.columns() : Infinity;
+  return { isTerminal, columns, paint: paintFor(runtime, "out") };
+}
+
 /** Prints lines whose every part a {@linkcode Paint} has made safe; false if their reader went away. */
 export function printPainted(
   runtime: Runtime,

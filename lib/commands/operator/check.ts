@@ -1,4 +1,3 @@
-import type { Config } from "../../config/config.ts";
 import { loadConfig } from "../../config/files/load.ts";
 import { policyWarnings } from "../../config/checks/checks.ts";
 import { needConfig } from "../../config/files/places.ts";
@@ -6,11 +5,7 @@ import { conntrackProblem } from "../../firewall/conntrack.ts";
 import { interfaceWarnings } from "../../firewall/host/interfaces.ts";
 import { readHost } from "../../firewall/host/read.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import {
-  describeHostFact,
-  type HostFact,
-  hostFacts,
-} from "../../server/grants/host.ts";
+import { describeHostFact, hostFacts } from "../../server/grants/host.ts";
 import { caught, FailureError, OperatorError } from "../../values/errors.ts";
 import { escapeUnsafe, formatJson } from "../../values/text.ts";
 import {
@@ -69,7 +64,14 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     printWarning(runtime, `${config.file}: ${warning}`);
   }
   if (!isJson) runtime.out("configuration OK\n");
-  const facts = options.flag("host") ? await readFacts(runtime, config) : null;
+  const rules = options.flag("host") ? await readHost(runtime) : undefined;
+  if (rules === null) {
+    throw new FailureError(
+      "the packet filters of this machine cannot be listed",
+      "run it as root, with the program nft installed",
+    );
+  }
+  const facts = rules && hostFacts(rules, config);
   const isOk = !facts?.some(({ what }) => what === "service");
   if (isJson) {
     const found = {
@@ -85,28 +87,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       },
     };
     runtime.out(`${formatJson(found, 2)}\n`);
-  } else if (facts) printFacts(runtime, facts);
-  return isOk ? 0 : 1;
-}
-
-/** Reads which ports this machine's own rules would drop. */
-async function readFacts(
-  runtime: Runtime,
-  config: Config,
-): Promise<readonly HostFact[]> {
-  const rules = await readHost(runtime);
-  if (rules) return hostFacts(rules, config);
-  throw new FailureError(
-    "the packet filters of this machine cannot be listed",
-    "run it as root, with the program nft installed",
-  );
-}
-
-function printFacts(runtime: Runtime, facts: readonly HostFact[]): void {
-  for (const fact of facts) {
+  }
+  for (const fact of isJson ? [] : facts ?? []) {
     const level = fact.what === "service" ? "error" : "warning";
     const words = escapeUnsafe(describeHostFact({ ...fact, hint: null }));
     runtime.err(`knock: ${level}: ${words}\n`);
     printHint(runtime, escapeUnsafe(fact.hint));
   }
+  return isOk ? 0 : 1;
 }

@@ -17,7 +17,8 @@ import {
 import { UsageError } from "../../values/errors.ts";
 import { formatLocal, formatSince } from "../../values/time.ts";
 import {
-  paintFor,
+  type Page,
+  pageOf,
   parseOptions,
   printPainted,
   readDuration,
@@ -67,15 +68,10 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const follows = options.flag("follow");
   const config = loadNamed(runtime, options.value("config"));
   const json = options.flag("json");
-  const terminal = runtime.isTerminal("out");
-  const paint = paintFor(runtime, "out");
   const print = (events: readonly Event[]) => {
+    const page = pageOf(runtime);
     const lines = events.map((event) =>
-      json
-        ? eventJson(event)
-        : terminal
-        ? formatLocally(event, runtime.nowMs(), runtime.columns(), paint)
-        : formatLine(event)
+      json ? eventJson(event) : formatEvent(event, runtime.nowMs(), page)
     );
     return lines.length === 0 || printPainted(runtime, lines);
   };
@@ -98,36 +94,22 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
       if (!json && !follows) runtime.err("nothing is in the log\n");
     }
     if (follows) {
-      const last = events.at(-1)?.id ?? store?.history.lastId() ?? 0;
-      const look = async (afterId: number) => {
-        store ??= await openExistingStore(runtime, config.state);
-        return store?.history.find({ ...query, afterId }) ?? [];
-      };
-      await untilStopped(
-        runtime,
-        (stop) => follow(runtime, last, look, print, stop),
-      );
+      let afterId = events.at(-1)?.id ?? store?.history.lastId() ?? 0;
+      await untilStopped(runtime, async (stop) => {
+        while (true) {
+          await runtime.sleep(LOOK_MS, stop);
+          if (stop.aborted) return;
+          store ??= await openExistingStore(runtime, config.state);
+          const further = store?.history.find({ ...query, afterId }) ?? [];
+          // False: the reader is gone.
+          if (!print(further)) return;
+          afterId = further.at(-1)?.id ?? afterId;
+        }
+      });
     }
     return 0;
   } finally {
     store?.close();
-  }
-}
-
-/** Prints further events until it is stopped, or until the reader is gone. */
-async function follow(
-  runtime: Runtime,
-  last: number,
-  look: (afterId: number) => Promise<Event[]>,
-  print: (events: readonly Event[]) => boolean,
-  stop: AbortSignal,
-): Promise<void> {
-  while (true) {
-    await runtime.sleep(LOOK_MS, stop);
-    if (stop.aborted) return;
-    const events = await look(last);
-    if (!print(events)) return;
-    last = events.at(-1)?.id ?? last;
   }
 }
 
@@ -138,24 +120,21 @@ function readLines(words: string | undefined): number | null {
   throw new UsageError(`--lines must be 1 to ${MAX_LINES}, got "${words}"`);
 }
 
-/** A line for a pipe or a file. A client chooses the name of the command that it wants run. */
-function formatLine(event: Event): string {
-  const time = new Date(event.atMs).toISOString();
-  return escapeUnsafe(`${time} ${describeEvent(event)}`);
-}
-
-/** Lines of an event for a terminal, in local time. */
-function formatLocally(
+/** An event for people, made safe: a client chooses the name of the command that it wants run. */
+function formatEvent(
   event: Event,
   nowMs: number,
-  columns: number,
-  paint: Paint,
+  { isTerminal, columns, paint }: Page,
 ): string {
   const { atMs } = event;
+  const words = describeEvent(event);
+  if (!isTerminal) {
+    return escapeUnsafe(`${new Date(atMs).toISOString()} ${words}`);
+  }
   const since = `${formatSince(nowMs - atMs)} ago`.padStart(11);
   const time = `${formatLocal(atMs, nowMs)} ${since}  `;
   const style = STYLES[event.event];
-  return wrapLine(describeEvent(event), columns - time.length)
+  return wrapLine(words, columns - time.length)
     .map((part, index) =>
       (index === 0 ? time : " ".repeat(time.length)) +
       (style ? paint(style, part) : part)

@@ -69,7 +69,12 @@ async function remove(
   named: string | undefined,
 ): Promise<number> {
   const file = findConfig(runtime, named) ?? defaultConfig(runtime);
-  const pid = await serverUsing(runtime, stateOf(runtime, file));
+  const state = caught(
+    ConfigError,
+    () => loadConfig(runtime, file).state,
+    () => stateFolder(runtime, file, null),
+  );
+  const pid = await serverUsing(runtime, state);
   if (pid !== null) {
     throw new FailureError(
       `a server is running with process id ${pid || "unknown"}: nothing was ` +
@@ -82,12 +87,4 @@ async function remove(
   if (failure) throw failure;
   if (removed.length === 0) runtime.out("nothing of knock is in the kernel\n");
   return 0;
-}
-
-function stateOf(runtime: Runtime, file: string): string {
-  return caught(
-    ConfigError,
-    () => loadConfig(runtime, file).state,
-    () => stateFolder(runtime, file, null),
-  );
 }

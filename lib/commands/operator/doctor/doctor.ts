@@ -16,8 +16,13 @@ import {
   toIdentifier,
   wrapLine,
 } from "../../../values/text.ts";
-import { parseOptions, printPainted, takePositionals } from "../../command.ts";
-import { type Page, pageOf } from "../status/text.ts";
+import {
+  type Page,
+  pageOf,
+  parseOptions,
+  printPainted,
+  takePositionals,
+} from "../../command.ts";
 import { checkAccept, checkBackend } from "./backend.ts";
 import { checkClients, checkState } from "./files.ts";
 import { checkFirewall } from "./filter.ts";

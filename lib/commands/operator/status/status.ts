@@ -5,12 +5,13 @@ import { readStatus, statusJson } from "../../../server/report/status.ts";
 import { openExistingStore, type Store } from "../../../server/state/store.ts";
 import { formatJson } from "../../../values/text.ts";
 import {
+  pageOf,
   parseOptions,
   printPainted,
   takePositionals,
   untilStopped,
 } from "../../command.ts";
-import { describeStatus, pageOf } from "./text.ts";
+import { describeStatus } from "./text.ts";
 import { watch } from "./watch.ts";
 
 export const help = `Usage:

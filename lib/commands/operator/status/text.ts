@@ -10,30 +10,9 @@ import {
   type ServerFact,
   type Status,
 } from "../../../server/report/status.ts";
-import type { Runtime } from "../../../runtime/runtime.ts";
-import {
-  formatTable,
-  type Paint,
-  plain,
-  wrapLine,
-} from "../../../values/text.ts";
+import { formatTable, plain, wrapLine } from "../../../values/text.ts";
 import { formatLeft, formatLocal, formatSince } from "../../../values/time.ts";
-import { paintFor } from "../../command.ts";
-
-/** Where a text is shown: in local time on a terminal, in RFC 3339 elsewhere. */
-export interface Page {
-  readonly isTerminal: boolean;
-  /** Longer lines are broken. */
-  readonly columns: number;
-  readonly paint: Paint;
-}
-
-/** The page that standard output is now. */
-export function pageOf(runtime: Runtime): Page {
-  const isTerminal = runtime.isTerminal("out");
-  const columns = isTerminal ? runtime.columns() : Infinity;
-  return { isTerminal, columns, paint: paintFor(runtime, "out") };
-}
+import type { Page } from "../../command.ts";
 
 /** The status in lines. */
 export function describeStatus(status: Status, page: Page): string[] {

@@ -13,14 +13,8 @@ import {
 } from "../../../server/report/status.ts";
 import { formatLocal } from "../../../values/time.ts";
 import { formatPortRange } from "../../../values/ports.ts";
-import {
-  counterLines,
-  describeServer,
-  grantLines,
-  headLines,
-  type Page,
-  pageOf,
-} from "./text.ts";
+import { type Page, pageOf } from "../../command.ts";
+import { counterLines, describeServer, grantLines, headLines } from "./text.ts";
 
 /** Interval between looks. */
 const LOOK_MS = 1000;
@@ -37,7 +31,7 @@ const CLEAR_BELOW = "\x1b[J";
 const NEXT_LINE = "\x1b[E";
 
 /** Form in which a watch shows the status. */
-export type Manner = "screen" | "lines" | "json";
+type Manner = "screen" | "lines" | "json";
 
 /** Shows the status each second until it is stopped. */
 export async function watch(
@@ -73,21 +67,18 @@ function show(
   switch (manner) {
     case "json":
       return formatJson(statusJson(status)) + "\n";
-    case "screen":
-      return paintScreen(runtime, status);
+    case "screen": {
+      const lines = screenLines(status, pageOf(runtime), runtime.rows());
+      // The whole picture in one write, so that nothing flickers.
+      return HOME + lines.map((line) => CLEAR_LINE + line).join(NEXT_LINE) +
+        CLEAR_BELOW;
+    }
     case "lines": {
       const now = new Date(status.nowMs).toISOString();
       return changes(status, before)
         .map((line) => `${now} ${escapeUnsafe(line)}\n`).join("");
     }
   }
-}
-
-/** The whole picture in one write, so that nothing flickers. */
-function paintScreen(runtime: Runtime, status: Status): string {
-  const lines = screenLines(status, pageOf(runtime), runtime.rows());
-  return HOME + lines.map((line) => CLEAR_LINE + line).join(NEXT_LINE) +
-    CLEAR_BELOW;
 }
 
 /** Changes since the last look, or all there is at the first. */
