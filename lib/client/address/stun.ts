@@ -27,13 +27,7 @@ const FIRST_OPTIONAL = 0x8000;
  * Those that are understood and no matter: SOURCE-ADDRESS and CHANGED-ADDRESS of
  * RFC 3489, USERNAME, and the two kinds of MESSAGE-INTEGRITY, for lack of a key.
  */
-const IGNORED: ReadonlySet<number> = new Set([
-  0x0004,
-  0x0005,
-  0x0006,
-  0x0008,
-  0x001c,
-]);
+const IGNORED: ReadonlySet<number> = new Set([0x04, 0x05, 0x06, 0x08, 0x1c]);
 
 // RFC 8489 §14.1: an address is 0, family, port and bytes.
 const FAMILY_OFFSET = 1;

@@ -170,15 +170,9 @@ class Replies {
       const clockAheadMs = answer.timeMs > 0
         ? answer.timeMs - (sentMs + roundTripMs / 2)
         : 0;
+      const times = { roundTripMs, clockAheadMs };
       const from = { host, port };
-      return {
-        kind: "answered",
-        answer,
-        from,
-        roundTripMs,
-        clockAheadMs,
-        code,
-      };
+      return { kind: "answered", answer, from, ...times, code };
     };
     this.#outstanding.add(open);
     try {
@@ -229,7 +223,7 @@ interface PacketCode {
 export class CodeSource {
   readonly #typed: number | null;
   readonly #secret: Uint8Array | null;
-  readonly #tried = new Set<number>();
+  readonly #tried = new Set<number | null>();
 
   constructor({ code }: Profile, typed: number | null) {
     this.#typed = typed;
@@ -243,21 +237,18 @@ export class CodeSource {
 
   /** The code for a further try at a time in Unix milliseconds. */
   next(nowMs: number): PacketCode {
-    const code = this.#choose(nowMs);
+    const secret = this.#secret;
+    const codes = this.#typed === null && secret
+      ? [nowMs, nowMs - STEP_MS].map((timeMs) => oneTimeCode(secret, timeMs))
+      : [this.#typed];
+    const unused = codes.find((code) => !this.#tried.has(code));
+    const code = unused ?? codes[0] ?? null;
     if (code === null) return { code, use: "none" };
     return { code, use: this.#tried.has(code) ? "again" : "first" };
   }
 
   /** Notes that a packet with this code is on its way. */
   spend({ code }: PacketCode): void {
-    if (code !== null) this.#tried.add(code);
-  }
-
-  #choose(nowMs: number): number | null {
-    if (this.#typed !== null || !this.#secret) return this.#typed;
-    const codes = [nowMs, nowMs - STEP_MS].map((timeMs) =>
-      oneTimeCode(this.#secret!, timeMs)
-    );
-    return codes.find((code) => !this.#tried.has(code)) ?? codes[0]!;
+    this.#tried.add(code);
   }
 }

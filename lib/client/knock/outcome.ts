@@ -185,9 +185,8 @@ export function tellOpened(
   const capped = isCapped(asked, answer)
     ? ` (${formatDuration(seconds)}: the server grants no more)`
     : "";
-  return `open ${
-    tellPorts(asked.ports, answer)
-  } for ${address}${until}${capped}`;
+  const ports = tellPorts(asked.ports, answer);
+  return `open ${ports} for ${address}${until}${capped}`;
 }
 
 /** True if the server granted less time than was asked for. */

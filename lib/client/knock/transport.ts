@@ -44,9 +44,8 @@ export async function deliver(
   if (kind === "udp") return await socket.send(packet, to);
   const stream = await runtime.connectStream(to, { timeoutMs: TIMEOUT_MS });
   const timeout = new AbortController();
-  const late = runtime.sleep(ANSWER_MS, timeout.signal).then(() => {
-    stream.close();
-  });
+  const late = runtime.sleep(ANSWER_MS, timeout.signal)
+    .then(() => stream.close());
   try {
     const isText = dialect === "fwknop";
     await stream.write(

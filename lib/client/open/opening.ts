@@ -189,12 +189,12 @@ export async function connectOnce(
     if (index > 0) await runtime.sleep(index * STAGGER_MS, found.signal);
     if (found.signal.aborted) throw new SystemError("", "not needed");
     const stream = await runtime.connectStream({ host, port }, { timeoutMs });
-    if (!found.signal.aborted) {
-      found.abort();
-      return stream;
+    if (found.signal.aborted) {
+      stream.close();
+      throw new SystemError("", "not needed");
     }
-    stream.close();
-    throw new SystemError("", "not needed");
+    found.abort();
+    return stream;
   });
   try {
     return { ok: true, stream: await Promise.any(attempts) };

@@ -70,10 +70,8 @@ export function readWebWords(
   if (web !== undefined) {
     return {
       page: readPageUrl(web),
-      then: then === undefined
-        ? null
-        : readUrl("--then", then, ["https:", "http:"]),
-      doh: doh === undefined ? null : readUrl("--doh", doh, ["https:"]),
+      then: readUrl("--then", then, ["https:", "http:"]),
+      doh: readUrl("--doh", doh, ["https:"]),
       auto,
     };
   }
@@ -131,12 +129,13 @@ function readPageUrl(words: string): string {
   return url.href;
 }
 
-/** Reads where a page leads, or its resolver; throws UsageError. */
+/** Reads where a page leads, or its resolver; null: there is none. Throws UsageError. */
 function readUrl(
   option: string,
-  words: string,
+  words: string | undefined,
   schemes: readonly string[],
-): string {
+): string | null {
+  if (words === undefined) return null;
   const url = URL.canParse(words) ? new URL(words) : null;
   if (url && schemes.includes(url.protocol)) return url.href;
   const wanted = schemes.map((scheme) => `${scheme}//`).join(" or ");
