@@ -51,10 +51,7 @@ export async function runCommand(
   args: readonly string[],
   runtime: Runtime,
 ): Promise<number> {
-  try {
-    return await dispatch(args, runtime);
-  } catch (error) {
-    if (!(error instanceof OperatorError)) throw error;
+  return await caught(OperatorError, () => dispatch(args, runtime), (error) => {
     // Even if the command has no such option.
     if (ownArguments(args).includes("--json")) printJson(runtime, error);
     for (const line of error.lines) {
@@ -64,7 +61,7 @@ export async function runCommand(
       runtime.err(`knock: hint: ${hint}\n`);
     }
     return error.status;
-  }
+  });
 }
 
 /** Arguments of a command's own: what stands behind "--" is another program's. */

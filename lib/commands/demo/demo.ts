@@ -60,15 +60,13 @@ async function chooseStage(runtime: Runtime): Promise<Stage> {
   });
 }
 
-/** Columns of what was tried, so that a line fits into 80. */
-const LABEL = 37;
-
 async function play(runtime: Runtime, stage: Stage): Promise<number> {
   let asItShould = true;
   const say = (text: string) => runtime.out(`${text}\n`);
   const show = (what: string, found: string, wanted: boolean) => {
     asItShould &&= wanted;
-    say(`  ${what.padEnd(LABEL)} ${found}${wanted ? "" : "   <- wrong"}`);
+    // A line fits into 80 columns.
+    say(`  ${what.padEnd(37)} ${found}${wanted ? "" : "   <- wrong"}`);
   };
   const reach = async (what: string, wanted: boolean, other = false) => {
     const heard = await stage.reach(other);

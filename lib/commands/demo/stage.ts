@@ -110,12 +110,11 @@ function writeDemo(runtime: Runtime, folder: string, place: Place): string {
   const { backend, servicePort, to, host, port } = place;
   const key = runtime.random(32);
   const { privateKey, ...keys } = drawKnockKeys(runtime);
-  const ports = [onePort("tcp", servicePort)];
   const text = formatConfig({
     port,
     backend,
     mode: "guard",
-    services: [{ name: "hello", ports, to }],
+    services: [{ name: "hello", ports: [onePort("tcp", servicePort)], to }],
     clients: [{
       name: "visitor",
       keys,
