@@ -111,6 +111,14 @@ export interface EngineMark {
   readonly revision: number;
 }
 
+/** Facts about an engine that its answers told. */
+export interface EngineSeen {
+  /** Mark of its data at its last answer; null before the first. */
+  readonly mark: EngineMark | null;
+  /** Its clock less this machine's, milliseconds, exact to about a second; null before the first answer. */
+  readonly aheadMs: number | null;
+}
+
 /** One server of an engine, as it answers. */
 export interface EngineServer {
   readonly address: string;
@@ -167,10 +175,7 @@ export interface FleetEngine {
   list(folder: string): AsyncIterable<readonly KeyValue[]>;
   /** Watches folders and single keys, over one connection: what comes for one shows that it carries all. */
   watch(folders: readonly WatchedFolder[]): FolderWatch;
-  /** Mark of the engine's data at its last answer; null before the first. */
-  readonly mark: EngineMark | null;
-  /** The engine's clock less this machine's, milliseconds, exact to about a second; null before the first answer. */
-  readonly aheadMs: number | null;
+  readonly seen: EngineSeen;
   /** Asks every server how it is. Throws nothing. */
   health(): Promise<EngineHealth>;
   close(): Promise<void>;

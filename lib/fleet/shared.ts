@@ -1,16 +1,38 @@
-/** Clients and gateways in the engine, as commands read and write them. */
+/** The engine that a configuration names; clients and gateways in it, as commands read and write them. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { FailureError, SystemError } from "../values/errors.ts";
+import { failing, FailureError, SystemError } from "../values/errors.ts";
 import { isMapping } from "../values/schema.ts";
 import {
+  type EngineMark,
   type FleetConfig,
   type FleetEngine,
   FOLDERS,
   type SharedEntry,
 } from "./fleet.ts";
-import { openEngine } from "./open.ts";
+import { EngineMarks } from "./mark.ts";
 import { openValue, sealValue } from "./seal.ts";
+
+/**
+ * Loads the engine of a fleet, which need not answer yet. `known` is the mark
+ * that an earlier process saw last, `replaced` is called when the data is other
+ * than before. Throws FailureError for certificates that cannot be used.
+ */
+export async function openEngine(
+  runtime: Runtime,
+  config: FleetConfig,
+  known: EngineMark | null = null,
+  replaced: () => void = () => {},
+): Promise<FleetEngine> {
+  const Engine = config.engine === "etcd"
+    ? (await import("./etcd/engine.ts" as string)).EtcdEngine
+    : (await import("./nats/engine.ts" as string)).NatsEngine;
+  return failing((error) =>
+    new FailureError(
+      `fleet.tls: ${error.message}`,
+      "give PEM files: ca, and cert with its key",
+    ), () => new Engine(runtime, config, new EngineMarks(known, replaced)));
+}
 
 /** Sealed values in the engine of a fleet. Methods throw SystemError. */
 class SharedValues {
@@ -82,7 +104,7 @@ export async function withFleet<T>(
   config: FleetConfig,
   work: (values: SharedValues) => Promise<T>,
 ): Promise<T> {
-  const engine = (await openEngine(runtime, config))(null, () => {});
+  const engine = await openEngine(runtime, config);
   try {
     return await work(new SharedValues(runtime, config, engine));
   } catch (error) {

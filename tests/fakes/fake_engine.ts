@@ -3,7 +3,7 @@
 import type {
   Along,
   Claim,
-  EngineMark,
+  EngineSeen,
   FleetEngine,
   FolderWatch,
   KeyValue,
@@ -65,7 +65,7 @@ export class FakeEngine implements FleetEngine {
   #watched: readonly WatchedFolder[] = [];
   /** True while nothing answers. */
   isDown = false;
-  aheadMs = 0;
+  readonly seen: EngineSeen & { aheadMs: number };
   /** Life of the last claim, milliseconds. */
   claimedFor = 0;
   /** True for an engine that sets nothing along with a claim. */
@@ -81,11 +81,12 @@ export class FakeEngine implements FleetEngine {
     this.#cluster = cluster;
     this.#replaced = replaced;
     cluster.engines.add(this);
-  }
-
-  get mark(): EngineMark {
-    const { id, revision } = this.#cluster;
-    return { id, revision };
+    this.seen = {
+      aheadMs: 0,
+      get mark() {
+        return { id: cluster.id, revision: cluster.revision };
+      },
+    };
   }
 
   async claim(

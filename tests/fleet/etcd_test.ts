@@ -10,6 +10,7 @@ import type {
   FolderReader,
   KeyValue,
 } from "../../lib/fleet/fleet.ts";
+import { EngineMarks } from "../../lib/fleet/mark.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { FakeEtcd } from "../fakes/fake_etcd.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
@@ -35,8 +36,7 @@ function open(
       ...{ tls: { ca: null, cert: null, key: null }, credentials: null },
       ...{ without: "refuse", staleMs: HOUR_MS, ...over },
     },
-    known,
-    () => void opened.replaced++,
+    new EngineMarks(known, () => void opened.replaced++),
   );
   return { runtime, etcd, engine, opened };
 }

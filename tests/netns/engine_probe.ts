@@ -2,19 +2,18 @@
 
 import process from "node:process";
 import type { EngineName } from "../../lib/fleet/fleet.ts";
-import { openEngine } from "../../lib/fleet/open.ts";
+import { openEngine } from "../../lib/fleet/shared.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 
 const [engineName, key, ...servers] = process.argv.slice(2);
 const value = new TextDecoder().decode(await runtime.readStdin(20_000_000));
-const make = await openEngine(runtime, {
+const engine = await openEngine(runtime, {
   ...{ engine: engineName as EngineName, servers, name: "probe" },
   ...{ prefix: "knock/test", secret: new Uint8Array(32) },
   ...{ tls: { ca: null, cert: null, key: null }, user: null, token: null },
   ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
 });
-const engine = make(null, () => {});
 try {
   await engine.put(key!, value, null);
 } catch (error) {

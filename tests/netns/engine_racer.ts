@@ -6,8 +6,8 @@
  */
 
 import process from "node:process";
-import type { Claim, EngineName } from "../../lib/fleet/fleet.ts";
-import { openEngine } from "../../lib/fleet/open.ts";
+import type { Claim, EngineName, FleetConfig } from "../../lib/fleet/fleet.ts";
+import { openEngine } from "../../lib/fleet/shared.ts";
 import { runtime } from "../fakes/runtime.ts";
 
 const GATEWAYS = ["gw1", "gw2", "gw3"] as const;
@@ -31,13 +31,15 @@ export interface Raced {
 }
 
 const [engineName, ...servers] = process.argv.slice(2);
-const make = await openEngine(runtime, {
+const config: FleetConfig = {
   ...{ engine: engineName as EngineName, servers, name: "racer" },
   ...{ prefix: "knock/test", secret: new Uint8Array(32) },
   ...{ tls: { ca: null, cert: null, key: null }, user: null, token: null },
   ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
-});
-const engines = GATEWAYS.map(() => make(null, () => {}));
+};
+const engines = await Promise.all(
+  GATEWAYS.map(() => openEngine(runtime, config)),
+);
 let isOver = false;
 process.stdin.once("data", () => isOver = true);
 

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import type {
+  EngineMark,
   EngineName,
   FleetConfig,
   FleetEngine,
@@ -15,7 +16,7 @@ import type {
 import { newBucket } from "../../lib/fleet/nats/settings.ts";
 import { oldVersion } from "../../lib/fleet/nats/wire.ts";
 import { connectNats } from "../../lib/fleet/nats/transport.ts";
-import { openEngine } from "../../lib/fleet/open.ts";
+import { openEngine } from "../../lib/fleet/shared.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { EngineServer } from "./engines.ts";
@@ -28,7 +29,7 @@ const HOUR_MS = 3_600_000;
 
 /** Engines that a test opened, to be closed. */
 interface Opened {
-  open(over?: Partial<FleetConfig>, known?: FleetEngine["mark"]): Promise<
+  open(over?: Partial<FleetConfig>, known?: EngineMark | null): Promise<
     FleetEngine
   >;
   /** Times that engines told that their data was replaced, in all. */
@@ -52,10 +53,14 @@ function engineTest(
         replaced: 0,
         async open(
           over: Partial<FleetConfig> = {},
-          known: FleetEngine["mark"] = null,
+          known: EngineMark | null = null,
         ) {
-          const make = await openEngine(runtime, server.config(over));
-          const made = make(known, () => void opened.replaced++);
+          const made = await openEngine(
+            runtime,
+            server.config(over),
+            known,
+            () => void opened.replaced++,
+          );
           engines.push(made);
           return made;
         },
@@ -304,7 +309,7 @@ engineTest(
       state: "unknown",
       why: "connection refused",
     });
-    assertEquals(engine.mark, null);
+    assertEquals(engine.seen.mark, null);
     await until(
       "the watch tells why",
       () => told.losses.includes("connection refused"),
@@ -320,9 +325,9 @@ engineTest(
     await server.start();
     await answers(engine);
     await until("all is told", () => told.ended === 1);
-    const mark = engine.mark!;
+    const mark = engine.seen.mark!;
     assert(mark.revision > 0);
-    assert(Math.abs(engine.aheadMs!) < 60_000);
+    assert(Math.abs(engine.seen.aheadMs!) < 60_000);
     await engine.put("clients/bob", "1", null);
     await until("bob is told", () => told.keys.has("clients/bob"));
 
@@ -332,8 +337,8 @@ engineTest(
     await server.start();
     await answers(engine);
     assertEquals(await engine.get("clients/bob"), "1");
-    assertEquals(engine.mark!.id, mark.id);
-    assert(engine.mark!.revision >= mark.revision);
+    assertEquals(engine.seen.mark!.id, mark.id);
+    assert(engine.seen.mark!.revision >= mark.revision);
     await engine.put("clients/eve", "1", null);
     await until("eve is told", () => told.keys.has("clients/eve"));
     await watch.stop();
@@ -351,7 +356,7 @@ engineTest(
       { name: "clients/", position: null, reader: told },
     ]);
     await until("bob is told", () => told.keys.has("clients/bob"));
-    const known = engine.mark!;
+    const known = engine.seen.mark!;
     await server.stop();
     server.empty();
     await server.start();
@@ -366,7 +371,7 @@ engineTest(
     await until("it is told again", () => opened.replaced > before);
     // And who knew this data is told nothing.
     const after = opened.replaced;
-    await answers(await opened.open({}, next.mark));
+    await answers(await opened.open({}, next.seen.mark));
     assertEquals(opened.replaced, after);
   },
 );
@@ -646,7 +651,7 @@ test(
   async () => {
     const server = await EngineServer.make("nats");
     const words = `NATS ${version} is too old: 2.11 is the oldest that works`;
-    const engine = (await openEngine(runtime, server.config()))(null, () => {});
+    const engine = await openEngine(runtime, server.config());
     try {
       await server.start();
       await until("it says so", async () => await whyUnknown(engine) === words);
@@ -664,7 +669,7 @@ test(
         }],
         warnings: [],
       });
-      assertEquals(engine.mark, null);
+      assertEquals(engine.seen.mark, null);
     } finally {
       await engine.close();
       await server.remove();

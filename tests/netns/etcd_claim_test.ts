@@ -8,7 +8,7 @@ import type {
   FolderReader,
   KeyValue,
 } from "../../lib/fleet/fleet.ts";
-import { openEngine } from "../../lib/fleet/open.ts";
+import { openEngine } from "../../lib/fleet/shared.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 import { EngineServer } from "./engines.ts";
@@ -38,8 +38,12 @@ function etcdTest(
     const engines: FleetEngine[] = [];
     let replaced = 0;
     const open = async () => {
-      const make = await openEngine(runtime, server.config());
-      const engine = make(null, () => void replaced++);
+      const engine = await openEngine(
+        runtime,
+        server.config(),
+        null,
+        () => void replaced++,
+      );
       engines.push(engine);
       return engine;
     };

@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { FleetEngine } from "../../lib/fleet/fleet.ts";
-import { openEngine } from "../../lib/fleet/open.ts";
+import { openEngine } from "../../lib/fleet/shared.ts";
 import { FakeNats } from "../fakes/fake_nats.ts";
 import { runtime } from "../fakes/runtime.ts";
 
@@ -23,13 +23,21 @@ function engineTest(
   test(name, { timeout: 60_000 }, async () => {
     const fake = await FakeNats.start();
     let replaced = 0;
-    const make = await openEngine(runtime, {
-      ...{ engine: "nats", servers: [fake.address], name: "gw1" },
-      ...{ prefix: "knock", secret: new Uint8Array(32) },
-      ...{ tls: { ca: null, cert: null, key: null }, user: null, token: null },
-      ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
-    });
-    const engine = make(null, () => void replaced++);
+    const engine = await openEngine(
+      runtime,
+      {
+        ...{ engine: "nats", servers: [fake.address], name: "gw1" },
+        ...{ prefix: "knock", secret: new Uint8Array(32) },
+        ...{
+          tls: { ca: null, cert: null, key: null },
+          user: null,
+          token: null,
+        },
+        ...{ credentials: null, without: "refuse", staleMs: 3_600_000 },
+      },
+      null,
+      () => void replaced++,
+    );
     try {
       await body(fake, engine, () => replaced);
     } finally {
@@ -42,7 +50,7 @@ function engineTest(
 engineTest("a claim that is acknowledged is ours", async (fake, engine) => {
   assertEquals(await engine.claim(KEY, "gw1 x", LIVE_MS), OURS);
   assertEquals(fake.stored.get(SUBJECT), "gw1 x");
-  assertEquals(engine.mark, { id: fake.created, revision: 11 });
+  assertEquals(engine.seen.mark, { id: fake.created, revision: 11 });
 });
 
 engineTest("a key that another has is taken", async (fake, engine) => {
@@ -114,13 +122,13 @@ engineTest(
     fake.sequence = 5000;
     await engine.beat("gateways/gw1", "1", 10_000);
     assertEquals(replaced(), 2);
-    assertEquals(engine.mark, { id: fake.created, revision: 5001 });
+    assertEquals(engine.seen.mark, { id: fake.created, revision: 5001 });
   },
 );
 
 engineTest("the clock of the bucket's leader is told", async (fake, engine) => {
   fake.aheadMs = 90_000;
-  assertEquals(engine.aheadMs, null);
+  assertEquals(engine.seen.aheadMs, null);
   await engine.beat("gateways/gw1", "1", 10_000);
-  assertEquals(Math.round(engine.aheadMs! / 30_000), 3);
+  assertEquals(Math.round(engine.seen.aheadMs! / 30_000), 3);
 });

@@ -107,10 +107,8 @@ async function startGateway(
   const member = await FleetMember.join(
     server,
     fleetOf(name, fleet),
-    () =>
-      Promise.resolve((_, replaced) =>
-        engine = new FakeEngine(cluster, replaced)
-      ),
+    (_runtime, _config, _known, replaced) =>
+      Promise.resolve(engine = new FakeEngine(cluster, replaced!)),
   );
   server.fleet = member;
   engine.isDown = isDown;
@@ -459,9 +457,9 @@ test("a claim of an engine that was emptied meanwhile opens nothing", async () =
 test("a stamp that is out of time by the engine's clock is refused", async () => {
   const cluster = new FakeCluster();
   const one = await startGateway(cluster, "gw1");
-  one.engine.aheadMs = 100_000;
+  one.engine.seen.aheadMs = 100_000;
   assertEquals((await one.knock())?.status, "done", "within skew and margin");
-  one.engine.aheadMs = 200_000;
+  one.engine.seen.aheadMs = 200_000;
   assertEquals(await one.knock(), null);
   assert(one.member.trouble?.includes("200 s apart"), one.member.trouble!);
 });

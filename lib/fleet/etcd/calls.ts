@@ -6,8 +6,8 @@
 
 import type { HttpClient, Runtime } from "../../runtime/runtime.ts";
 import { SystemError } from "../../values/errors.ts";
-import type { EngineMark, FleetConfig } from "../fleet.ts";
-import { EngineMarks } from "../mark.ts";
+import type { FleetConfig } from "../fleet.ts";
+import type { EngineMarks } from "../mark.ts";
 import {
   cancelOf,
   type EtcdAnswer,
@@ -42,31 +42,18 @@ export class EtcdCalls {
   #token: string | null = null;
   /** Requests for a token under way, by their servers: one each, since checking a password is slow. */
   readonly #asking = new Map<string, Promise<void>>();
-  #aheadMs: number | null = null;
 
-  /**
-   * `known` is the mark of an earlier process; `replaced` is called when the
-   * data is other than before. Throws SystemError for certificates that are none.
-   */
+  /** Throws SystemError for certificates that are none. */
   constructor(
     runtime: Runtime,
     { servers, user, tls }: FleetConfig,
-    known: EngineMark | null,
-    replaced: () => void,
+    marks: EngineMarks,
   ) {
     this.servers = servers;
     this.#user = user;
     this.#runtime = runtime;
     this.#http = runtime.openHttp(tls);
-    this.#marks = new EngineMarks(known, replaced);
-  }
-
-  get mark(): EngineMark | null {
-    return this.#marks.mark;
-  }
-
-  get aheadMs(): number | null {
-    return this.#aheadMs;
+    this.#marks = marks;
   }
 
   close(): void {
@@ -121,7 +108,7 @@ export class EtcdCalls {
     body: object,
     timeoutMs: number,
   ): Promise<EtcdAnswer> {
-    const before = this.mark;
+    const before = this.#marks.mark;
     const token = this.#token;
     const { status, text, dateMs } = await this.#http.post(
       `${server}/v3/${path}`,
@@ -132,7 +119,7 @@ export class EtcdCalls {
     const answer = readAnswer(text);
     // A date is cut to the second: half a second later is the middle of it.
     if (dateMs !== null) {
-      this.#aheadMs = dateMs + 500 - this.#runtime.nowMs();
+      this.#marks.aheadMs = dateMs + 500 - this.#runtime.nowMs();
     }
     const { cluster_id: id, revision } = answer.header ?? {};
     if (LINEAR.has(path) && id && revision !== undefined) {

@@ -12,13 +12,14 @@ import type {
   Along,
   Claim,
   EngineHealth,
-  EngineMark,
+  EngineSeen,
   FleetConfig,
   FleetEngine,
   FolderWatch,
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
+import type { EngineMarks } from "../mark.ts";
 import type { EngineWatch } from "../watch.ts";
 import { EtcdCalls } from "./calls.ts";
 import { healthOf } from "./health.ts";
@@ -34,6 +35,7 @@ const PUT_MS = 6000;
 /** An etcd cluster. */
 export class EtcdEngine implements FleetEngine {
   readonly name = "etcd";
+  readonly seen: EngineSeen;
   readonly #runtime: Runtime;
   readonly #calls: EtcdCalls;
   readonly #prefix: string;
@@ -44,33 +46,18 @@ export class EtcdEngine implements FleetEngine {
   /** The last heartbeat that arrived. */
   #fence: Fence | null = null;
 
-  /**
-   * `known` is the mark of an earlier process; `replaced` is called when the
-   * data is other than before. Throws SystemError for certificates that are none.
-   */
-  constructor(
-    runtime: Runtime,
-    config: FleetConfig,
-    known: EngineMark | null,
-    replaced: () => void,
-  ) {
+  /** Throws SystemError for certificates that are none. */
+  constructor(runtime: Runtime, config: FleetConfig, marks: EngineMarks) {
     this.#runtime = runtime;
     this.#prefix = `${config.prefix}/`;
-    this.#calls = new EtcdCalls(runtime, config, known, () => {
+    this.seen = marks;
+    this.#calls = new EtcdCalls(runtime, config, marks);
+    this.#leases = new EtcdLeases(this.#calls, runtime);
+    marks.forget = () => {
       this.#leases.clear();
       this.#fence = null;
       for (const watch of this.#watches) watch.restart();
-      replaced();
-    });
-    this.#leases = new EtcdLeases(this.#calls, runtime);
-  }
-
-  get mark(): EngineMark | null {
-    return this.#calls.mark;
-  }
-
-  get aheadMs(): number | null {
-    return this.#calls.aheadMs;
+    };
   }
 
   async claim(

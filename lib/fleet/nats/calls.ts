@@ -10,8 +10,8 @@ import {
   type NatsConnection,
 } from "@nats-io/transport-node";
 import type { Runtime } from "../../runtime/runtime.ts";
-import type { EngineMark, FleetConfig } from "../fleet.ts";
-import { EngineMarks } from "../mark.ts";
+import type { FleetConfig } from "../fleet.ts";
+import type { EngineMarks } from "../mark.ts";
 import { newBucket } from "./settings.ts";
 import { connectNats } from "./transport.ts";
 import {
@@ -52,26 +52,15 @@ export class NatsCalls {
   /** The connection over which the bucket was seen. */
   #seenBy: NatsConnection | null = null;
   #isClosed = false;
-  aheadMs: number | null = null;
 
-  /** `known` is the mark of an earlier process; `replaced` is called when the data is other than before. */
-  constructor(
-    runtime: Runtime,
-    config: FleetConfig,
-    known: EngineMark | null,
-    replaced: () => void,
-  ) {
+  constructor(runtime: Runtime, config: FleetConfig, marks: EngineMarks) {
     this.servers = config.servers;
     const bucket = bucketOf(config.prefix);
     this.stream = `KV_${bucket}`;
     this.subjects = `$KV.${bucket}.`;
     this.#config = config;
     this.#runtime = runtime;
-    this.#marks = new EngineMarks(known, replaced);
-  }
-
-  get mark(): EngineMark | null {
-    return this.#marks.mark;
+    this.#marks = marks;
   }
 
   async close(): Promise<void> {
@@ -143,7 +132,7 @@ export class NatsCalls {
     timeoutMs: number,
     makes = false,
   ): Promise<NatsAnswer> {
-    const before = this.mark;
+    const before = this.#marks.mark;
     const ask = (call: string, body: object) =>
       this.ask(connection, `STREAM.${call}.${this.stream}`, body, timeoutMs);
     let answer: NatsAnswer;
@@ -173,7 +162,7 @@ export class NatsCalls {
       this.#marks.note({ id, revision: last_seq }, before);
     }
     if (typeof answer.ts === "string") {
-      this.aheadMs = Date.parse(answer.ts) - this.#runtime.nowMs();
+      this.#marks.aheadMs = Date.parse(answer.ts) - this.#runtime.nowMs();
     }
     return answer;
   }
@@ -184,7 +173,7 @@ export class NatsCalls {
     written: Written,
     timeout: number,
   ): Promise<number> {
-    const before = this.mark;
+    const before = this.#marks.mark;
     const fields = headers();
     for (const [name, value] of headersOf(this.stream, written)) {
       fields.set(name, value);

@@ -11,7 +11,7 @@ import { SystemError } from "../../values/errors.ts";
 import type {
   Claim,
   EngineHealth,
-  EngineMark,
+  EngineSeen,
   EngineServer,
   FleetConfig,
   FleetEngine,
@@ -19,6 +19,7 @@ import type {
   KeyValue,
   WatchedFolder,
 } from "../fleet.ts";
+import type { EngineMarks } from "../mark.ts";
 import type { EngineWatch } from "../watch.ts";
 import { NatsCalls, TRY_MS } from "./calls.ts";
 import { settingsThatLose, type StreamSettings } from "./settings.ts";
@@ -45,30 +46,18 @@ const OURS: Claim = { state: "ours", along: false };
 /** A bucket of a NATS cluster. */
 export class NatsEngine implements FleetEngine {
   readonly name = "nats";
+  readonly seen: EngineSeen;
   readonly #runtime: Runtime;
   readonly #calls: NatsCalls;
   readonly #watches = new Set<EngineWatch>();
 
-  /** `known` is the mark of an earlier process; `replaced` is called when the data is other than before. */
-  constructor(
-    runtime: Runtime,
-    config: FleetConfig,
-    known: EngineMark | null,
-    replaced: () => void,
-  ) {
+  constructor(runtime: Runtime, config: FleetConfig, marks: EngineMarks) {
     this.#runtime = runtime;
-    this.#calls = new NatsCalls(runtime, config, known, () => {
+    this.seen = marks;
+    this.#calls = new NatsCalls(runtime, config, marks);
+    marks.forget = () => {
       for (const watch of this.#watches) watch.restart();
-      replaced();
-    });
-  }
-
-  get mark(): EngineMark | null {
-    return this.#calls.mark;
-  }
-
-  get aheadMs(): number | null {
-    return this.#calls.aheadMs;
+    };
   }
 
   async claim(key: string, value: string, liveMs: number): Promise<Claim> {

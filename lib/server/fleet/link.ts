@@ -115,7 +115,7 @@ export class Link {
       beat: ++this.beats,
       sinceMs,
       atMs: nowMs,
-      revision: this.#engine.mark?.revision ?? 0,
+      revision: this.#engine.seen.mark?.revision ?? 0,
       lagMs: this.lagMs,
       grants: store.ledger.countLive(nowMs),
       key: fingerprintOf(config.key),

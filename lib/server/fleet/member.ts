@@ -13,7 +13,7 @@ import {
   FOLDERS,
   type FolderWatch,
 } from "../../fleet/fleet.ts";
-import { openEngine } from "../../fleet/open.ts";
+import { openEngine } from "../../fleet/shared.ts";
 import type { Stoppable } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
 import { SystemError } from "../../values/errors.ts";
@@ -75,7 +75,7 @@ export class FleetMember implements Fleet {
   private constructor(
     server: Server,
     config: FleetConfig,
-    open: (replaced: () => void) => FleetEngine,
+    engine: FleetEngine,
     book: FleetBook,
     mirror: GrantMirror,
     values: FleetValues,
@@ -86,7 +86,6 @@ export class FleetMember implements Fleet {
     this.#values = values;
     this.#book = book;
     this.#mirror = mirror;
-    const engine = open(() => this.#replaced());
     this.#engine = engine;
     const { name } = config;
     this.#outbox = new Outbox({ server, engine, mirror, values, name });
@@ -132,16 +131,18 @@ export class FleetMember implements Fleet {
         book.changed();
       }
       const known = (store.fact("fleet mark") ?? null) as EngineMark | null;
-      const open = await load(runtime, config);
       const mirror = new GrantMirror(database);
-      return new FleetMember(
+      const replaced = () => member.#replaced();
+      const engine = await load(runtime, config, known, replaced);
+      const member = new FleetMember(
         server,
         config,
-        (replaced) => open(known, replaced),
+        engine,
         book,
         mirror,
         values,
       );
+      return member;
     } catch (error) {
       database.close();
       throw error;
@@ -310,7 +311,7 @@ export class FleetMember implements Fleet {
       const age = formatDuration(Math.floor(ageMs / 1000));
       return `no news from ${engine} for ${age}, which is longer than stale`;
     }
-    const aheadMs = this.#engine.aheadMs ?? 0;
+    const aheadMs = this.#engine.seen.aheadMs ?? 0;
     const apartMs = Math.abs((timestampMs ?? 0) - nowMs - aheadMs);
     if (timestampMs === null || apartMs <= config.maxSkewMs + MARGIN_MS) {
       return null;
@@ -370,7 +371,7 @@ export class FleetMember implements Fleet {
       log("debug", "the watch tells nothing: begun anew");
       this.#watch?.again();
     }
-    store.setFact("fleet mark", this.#engine.mark);
+    store.setFact("fleet mark", this.#engine.seen.mark);
     this.#mirror.prune(runtime.nowMs() - GRANT_REST_MS);
   }
 

@@ -70,8 +70,8 @@ export async function checkFleet(
 }
 
 /** Words about a difference of clocks that is too large; null where it is not. */
-export function clocksApart({ name, aheadMs }: FleetEngine): string | null {
-  const apartMs = Math.abs(aheadMs ?? 0);
+export function clocksApart({ name, seen }: FleetEngine): string | null {
+  const apartMs = Math.abs(seen.aheadMs ?? 0);
   return apartMs < CLOCK_MS ? null : `this machine's clock and that of ` +
     `${name} are ${Math.round(apartMs / 1000)} s apart`;
 }
