@@ -7,9 +7,12 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { NFT_GUARD } from "../fakes/fixtures.ts";
+import { parseEnrolment } from "../../lib/client/profile/enrolment.ts";
+import { writeFirstConfiguration } from "../../lib/commands/operator/init/first.ts";
 import {
   newConfiguration,
   run,
+  sshService,
 } from "../../lib/commands/operator/init/init.ts";
 import { loadConfig } from "../../lib/config/files/load.ts";
 import {
@@ -188,31 +191,34 @@ for (const path of [FILE, KEY_FILE]) {
   });
 }
 
-test("newConfiguration() enrols a first client", () => {
+test("writeFirstConfiguration() enrols a first client", async () => {
   const runtime = new FakeRuntime();
-  const file = "/home/alice/.config/knock/server.yaml";
-  const { enrolment, keyFile } = newConfiguration(runtime, {
-    file,
-    backend: "gate",
-    client: "me",
-  });
+  const folder = "/home/alice/.config/knock";
+  const file = await writeFirstConfiguration(runtime);
+  assertEquals(file, `${folder}/server.yaml`);
+  assert(runtime.files.stat(`${folder}/server.key`));
   const config = loadConfig(runtime, file);
-  assertEquals(keyFile, "/home/alice/.config/knock/server.key");
+  const line = runtime.files.readText(`${folder}/me.knock`);
+  const enrolment = parseEnrolment(line.trim());
   assertEquals(config.clients.map(({ name }) => name), ["me"]);
-  assertEquals(config.clients[0]!.knock!.psk, enrolment!.psk);
-  assertEquals(enrolment!.host, "192.0.2.10");
-  assertEquals(enrolment!.port, 62201);
+  assertEquals(config.clients[0]!.knock!.psk, enrolment.psk);
+  assertEquals(enrolment.host, "192.0.2.10");
+  assertEquals(enrolment.port, 62201);
   assertEquals(config.clients[0]!.open.length, 1);
 });
 
 test("newConfiguration() names no half-made client", () => {
+  const runtime = new FakeRuntime();
+  const key = new Uint8Array(32).fill(1);
+  const client = { name: "a b", keys: { key, psk: key }, open: ["ssh"] };
+  const settings = {
+    ...{ port: 62201, backend: "gate", mode: "guard" } as const,
+    services: [sshService("gate")],
+    clients: [{ ...client, forSeconds: null }],
+  };
   assertThrows(
-    () =>
-      newConfiguration(new FakeRuntime(), {
-        file: "/d/server.yaml",
-        backend: "gate",
-        client: "a b",
-      }),
+    () => newConfiguration(runtime, "/d/server.yaml", key, settings),
     ConfigError,
   );
+  assertEquals(runtime.files.paths(), []);
 });

@@ -8,18 +8,23 @@ import {
   profilesFile,
 } from "../../../config/files/places.ts";
 import { createOwn } from "../../../config/files/rights.ts";
+import { DEFAULT_PORT } from "../../../config/shape.ts";
+import { KEY_SIZE, publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
+import { drawKnockKeys } from "../../../dialects/knock1/keys.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { caught, OperatorError, orNull } from "../../../values/errors.ts";
 import { escapeUnsafe } from "../../../values/text.ts";
-import { newConfiguration } from "./init.ts";
-import type { NewService } from "../../../config/config.ts";
-import { onePort } from "../../../values/ports.ts";
+import { ownHost } from "../../enrol/add.ts";
+import { newConfiguration, sshService } from "./init.ts";
 
 /** The first client's name, and its profile's. */
 const CLIENT = "me";
 
+/** Width of what to type, in columns. */
+const TYPED = 38;
+
 /** Where the gate listens for ssh, the first that is free. */
-const GATE_PORTS = [2222, 22222, 20022, 42222];
+const GATE_PORTS = [2222, 22222, 20022, 42222] as const;
 
 /**
  * Writes a configuration with the gate backend, fresh keys and a first client
@@ -30,68 +35,58 @@ export async function writeFirstConfiguration(
   runtime: Runtime,
 ): Promise<string> {
   const file = defaultConfig(runtime);
-  const port = await firstFreePort(runtime, GATE_PORTS);
-  const services: NewService[] = [{
-    name: "ssh",
-    ports: [onePort("tcp", port)],
-    to: { host: "127.0.0.1", port: 22 },
-  }];
-  const { enrolment } = newConfiguration(runtime, {
-    file,
+  const port = await firstFreePort(runtime);
+  const key = runtime.random(KEY_SIZE);
+  const keys = drawKnockKeys(runtime);
+  newConfiguration(runtime, file, key, {
+    port: DEFAULT_PORT,
     backend: "gate",
-    services,
-    client: CLIENT,
+    mode: "guard",
+    services: [sshService("gate", port)],
+    clients: [{ name: CLIENT, keys, open: ["ssh"], forSeconds: null }],
   });
+  const enrolment = {
+    host: ownHost(runtime, []),
+    port: DEFAULT_PORT,
+    name: CLIENT,
+    server: publicKeyOf(key),
+    key: keys.privateKey!,
+    psk: keys.psk,
+  };
   const line = pathBeside(runtime, file, `${CLIENT}.knock`);
   if (!runtime.files.stat(line)) {
-    createOwn(runtime, line, `${formatEnrolment(enrolment!)}\n`);
+    createOwn(runtime, line, `${formatEnrolment(enrolment)}\n`);
   }
-  const profile = storeProfile(runtime, { ...enrolment!, host: "127.0.0.1" });
+  // No home, or a profile of that name: the line in the file is enough.
+  const isStored = caught(OperatorError, () => {
+    const profiles = profilesFile(runtime, undefined);
+    const own = { ...enrolment, host: "127.0.0.1" };
+    addProfile(runtime, profiles, CLIENT, own);
+    return true;
+  }, () => false);
+  const next = (typed: string, why: string) =>
+    `    ${typed.padEnd(TYPED)}${why}\n`;
+  const here = next(
+    `knock ${CLIENT} && ssh -p ${port} 127.0.0.1`,
+    "try it here",
+  );
+  const copy = `on your other machine; copy ${line} there`;
   runtime.err(`no configuration found: wrote ${escapeUnsafe(file)}
   tcp/${port} of this machine is now a gate to its ssh (127.0.0.1:22); nothing is closed
   next, in another terminal:
-${
-    profile
-      ? next(`knock ${CLIENT} && ssh -p ${port} 127.0.0.1`, "try it here")
-      : ""
-  }${
-    next(
-      `knock import ${CLIENT}.knock`,
-      `on your other machine; copy ${line} there`,
-    )
-  }${next("knock help init", "to hide services with nftables")}`);
+${isStored ? here : ""}${next(`knock import ${CLIENT}.knock`, copy)}${
+    next("knock help init", "to hide services with nftables")
+  }`);
   return file;
 }
 
-/** Width of what to type, in columns. */
-const TYPED = 38;
-
-function next(command: string, why: string): string {
-  return `    ${command.padEnd(TYPED)}${why}\n`;
-}
-
-function storeProfile(
-  runtime: Runtime,
-  enrolled: Parameters<typeof addProfile>[3],
-): boolean {
-  // No home, or a profile of that name: the line in the file is enough.
-  return caught(OperatorError, () => {
-    const file = profilesFile(runtime, undefined);
-    addProfile(runtime, file, CLIENT, enrolled);
-    return true;
-  }, () => false);
-}
-
-async function firstFreePort(
-  runtime: Runtime,
-  ports: readonly number[],
-): Promise<number> {
-  for (const port of ports) {
+async function firstFreePort(runtime: Runtime): Promise<number> {
+  for (const port of GATE_PORTS) {
     const at = { host: "::", port };
     const listener = await orNull(() => runtime.listenStream(at, () => {}));
     if (!listener) continue;
     await listener.close();
     return port;
   }
-  return ports[0]!;
+  return GATE_PORTS[0];
 }

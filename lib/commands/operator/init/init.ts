@@ -1,4 +1,3 @@
-import type { StoredProfile } from "../../../client/profile/add.ts";
 import {
   configIn,
   defaultConfig,
@@ -7,8 +6,7 @@ import {
 import { formatConfig } from "../../../config/files/write.ts";
 import { parseConfig } from "../../../config/read.ts";
 import { BACKENDS, DEFAULT_PORT } from "../../../config/shape.ts";
-import { KEY_SIZE, publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
-import { drawKnockKeys } from "../../../dialects/knock1/keys.ts";
+import { KEY_SIZE } from "../../../dialects/crypto/curve25519.ts";
 import { chooseFirewall } from "../../../firewall/host/choice.ts";
 import {
   proposeInterfaces,
@@ -18,7 +16,13 @@ import { listing, readHost } from "../../../firewall/host/read.ts";
 import type { Runtime } from "../../../runtime/runtime.ts";
 import { parseEndpoint } from "../../../values/address.ts";
 import { formatBase64url } from "../../../values/bytes.ts";
-import { FailureError, orNull, UsageError } from "../../../values/errors.ts";
+import {
+  caught,
+  FailureError,
+  OperatorError,
+  orNull,
+  UsageError,
+} from "../../../values/errors.ts";
 import {
   onePort,
   parsePortRange,
@@ -32,7 +36,6 @@ import {
   readPort,
   takePositionals,
 } from "../../command.ts";
-import { ownHost } from "../../enrol/add.ts";
 import { createWith } from "../../enrol/new_files.ts";
 import type {
   BackendName,
@@ -76,9 +79,7 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const options = parseOptions(args, help);
   takePositionals(options, []);
   const dir = options.value("dir");
-  const file = dir === undefined
-    ? runtime.env("KNOCK_CONFIG") ?? defaultConfig(runtime)
-    : configIn(runtime, dir);
+  const file = dir === undefined ? usualFile(runtime) : configIn(runtime, dir);
   const backend = options.value("backend");
   const named = backend === undefined
     ? undefined
@@ -87,18 +88,17 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const services = options.list("service").map((text) =>
     parseService(text, usual)
   );
-  const twice = services.find(({ name }, index) =>
-    services.findIndex((other) => other.name === name) < index
-  );
-  if (twice) {
+  const twice = services.map(({ name }) => name)
+    .find((name, index, names) => names.indexOf(name) < index);
+  if (twice !== undefined) {
     throw new UsageError(
-      `--service names "${twice.name}" twice`,
-      `several ports go into one: --service ${twice.name}=tcp/80,tcp/443`,
+      `--service names "${twice}" twice`,
+      `several ports go into one: --service ${twice}=tcp/80,tcp/443`,
     );
   }
   const given = {
     port: readPort("--listen", options.value("listen") ?? String(DEFAULT_PORT)),
-    services: services.length > 0 ? services : defaultServices(usual),
+    services: services.length > 0 ? services : [sshService(usual)],
   };
   const { notes, ...firewall } = chooseFirewall(
     runtime.userId() === 0 ? await readHost(runtime) : null,
@@ -117,14 +117,12 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const allNotes = proposal
     ? [...notes, `${proposal.text}; ${proposal.cure}`]
     : notes;
-  const { keyFile } = newConfiguration(runtime, {
-    file,
-    ...given,
-    ...firewall,
-  });
-  const config = file === safeDefault(runtime)
-    ? ""
-    : ` --config ${escapeUnsafe(file)}`;
+  const key = runtime.random(KEY_SIZE);
+  const settings = { ...given, ...firewall, clients: [] };
+  const keyFile = newConfiguration(runtime, file, key, settings);
+  const isUsual = dir === undefined ||
+    caught(OperatorError, () => file === usualFile(runtime), () => false);
+  const config = isUsual ? "" : ` --config ${escapeUnsafe(file)}`;
   runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
 ${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
     knock client add NAME${config}     enrol a client: prints a line for it
@@ -208,64 +206,26 @@ async function hasLegacy(runtime: Runtime): Promise<boolean> {
   return said !== null && !said.includes("nf_tables");
 }
 
-function safeDefault(runtime: Runtime): string | null {
-  try {
-    return runtime.env("KNOCK_CONFIG") ?? defaultConfig(runtime);
-  } catch {
-    return null;
-  }
+/** The file that commands read where none is named. */
+function usualFile(runtime: Runtime): string {
+  return runtime.env("KNOCK_CONFIG") ?? defaultConfig(runtime);
 }
 
-// A new configuration on disk: its text, its key, and the first client.
-
-interface NewConfiguration {
-  /** Where to; its folder is made if it is not there. */
-  readonly file: string;
-  readonly backend: BackendName;
-  /** Default: guard. */
-  readonly mode?: FirewallConfig["mode"];
-  /** The host's chain of mode accept; null or absent: the default. */
-  readonly chain?: string | null;
-  /** Default: {@linkcode DEFAULT_PORT}. */
-  readonly port?: number;
-  /** Default: {@linkcode defaultServices}. */
-  readonly services?: readonly NewService[];
-  /** A first client to enrol, which may open all services. */
-  readonly client?: string;
-}
-
-/** The written files. */
-interface WrittenFiles {
-  readonly keyFile: string;
-  /** The first client's enrolment; null where none was asked for. */
-  readonly enrolment: StoredProfile | null;
-}
+// A new configuration on disk: its text and its key.
 
 /**
- * Writes a configuration and its key as new files. Throws FailureError
- * when one of them exists, or cannot be written: then there is neither.
+ * Writes a configuration and its key as new files; returns the key's path.
+ * Throws FailureError when one of them exists, or cannot be written: then
+ * there is neither.
  */
 export function newConfiguration(
   runtime: Runtime,
-  options: NewConfiguration,
-): WrittenFiles {
-  const { file, backend, mode = "guard", port = DEFAULT_PORT } = options;
-  const services = options.services ?? defaultServices(backend);
+  file: string,
+  key: Uint8Array,
+  settings: Parameters<typeof formatConfig>[0],
+): string {
   const keyFile = pathBeside(runtime, file, "server.key");
-  const key = runtime.random(KEY_SIZE);
-  const name = options.client;
-  const drawn = name === undefined ? null : drawKnockKeys(runtime);
-  const open = services.map(({ name }) => name);
-  const client = drawn &&
-    { name: name!, keys: drawn, open, forSeconds: null };
-  const text = formatConfig({
-    port,
-    backend,
-    mode,
-    chain: options.chain ?? null,
-    services,
-    clients: client ? [client] : [],
-  });
+  const text = formatConfig(settings);
   // What cannot be read again is not written.
   parseConfig(text, {
     file,
@@ -284,23 +244,12 @@ export function newConfiguration(
     { path: keyFile, data: `${formatBase64url(key)}\n` },
     { path: file, data: text },
   ], () => {});
-  return {
-    keyFile,
-    enrolment: client && {
-      host: ownHost(runtime, []),
-      port,
-      name: client.name,
-      server: publicKeyOf(key),
-      key: client.keys.privateKey!,
-      psk: client.keys.psk,
-    },
-  };
+  return keyFile;
 }
 
-/** Services of a new configuration that names none: ssh. */
-function defaultServices(backend: BackendName): NewService[] {
-  const tcp = (port: number) => onePort("tcp", port);
-  return backend === "gate"
-    ? [{ name: "ssh", ports: [tcp(2222)], to: { host: "127.0.0.1", port: 22 } }]
-    : [{ name: "ssh", ports: [tcp(22)], to: null }];
+/** The service of a new configuration that names none; the gate has a port of its own before it. */
+export function sshService(backend: BackendName, gatePort = 2222): NewService {
+  const ports = [onePort("tcp", backend === "gate" ? gatePort : 22)];
+  const to = backend === "gate" ? { host: "127.0.0.1", port: 22 } : null;
+  return { name: "ssh", ports, to };
 }
