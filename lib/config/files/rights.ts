@@ -24,8 +24,9 @@ const FOLDER_MODE = 0o700;
 const SHARED_FILE_MODE = 0o640;
 const SHARED_FOLDER_MODE = 0o750;
 
-/** A mistake, and the command that mends it. */
-interface RightsMistake {
+/** A file, or a place on its way, with wrong rights, and the command that mends them. */
+export interface PlaceMistake {
+  readonly place: string;
   readonly text: string;
   readonly hint: string;
 }
@@ -35,7 +36,7 @@ export function rightsMistake(
   runtime: Runtime,
   file: string,
   { mode, owner, group }: Omit<FileInfo, "isFile" | "isFolder" | "size">,
-): RightsMistake | null {
+): PlaceMistake | null {
   if (mode === null || (mode & OTHERS) === 0) return null;
   const shared = (mode & OTHERS) === GROUP_READS && owner === 0;
   const own = runtime.groupId();
@@ -44,16 +45,12 @@ export function rightsMistake(
   }
   const isService = shared && runtime.userId() !== 0 && own !== null;
   return {
+    place: file,
     text: `must be closed to other users as it holds secrets, got mode "0${
       (mode & 0o777).toString(8)
     }"`,
     hint: isService ? `chgrp ${own} ${file}` : `chmod 600 ${file}`,
   };
-}
-
-/** A place on a file's way that others could change, and what is wrong there. */
-export interface PlaceMistake extends RightsMistake {
-  readonly place: string;
 }
 
 /**
@@ -114,7 +111,7 @@ export function trustMistake(
   if (mistake && mistake.place !== file) return mistake;
   const info = runtime.files.stat(file);
   const rights = secret && info ? rightsMistake(runtime, file, info) : null;
-  if (rights) return { place: file, ...rights };
+  if (rights) return rights;
   if (mistake || way.isWhole) return mistake;
   return { place: file, text: "is missing now", hint: "try again" };
 }
