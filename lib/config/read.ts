@@ -25,7 +25,7 @@ import {
   checkPrograms,
   readFirewall,
 } from "./checks/firewall.ts";
-import type { Config, Listen, Service, StreamListen } from "./config.ts";
+import type { Config, Service } from "./config.ts";
 import { readSequences, sequenceWarnings } from "./sequences.ts";
 import { readFleet } from "./fleet.ts";
 import { serverSchema, type ServerYaml, type ServiceYaml } from "./shape.ts";
@@ -65,9 +65,7 @@ export function readConfig(
   const yaml = serverSchema.read(raw, "", mistakes);
   if (!yaml) throw wrong();
 
-  const services = [...yaml.services].map(([name, service]) =>
-    readService(name, service)
-  );
+  const services = [...yaml.services].map(readService);
   checkListen(yaml, mistakes);
   checkServices(yaml, services, mistakes);
   checkBehind(yaml, services, mistakes);
@@ -96,9 +94,16 @@ export function readConfig(
   const key = surroundings.readKey(yaml.key);
   if (!(key instanceof Uint8Array)) mistakes.push({ ...key, path: "key" });
   if (mistakes.length > 0 || !(key instanceof Uint8Array)) throw wrong();
+  const { listen } = yaml;
   return {
     file,
-    ...readListen(yaml),
+    listen: listen.filter(({ transport }) => transport === undefined),
+    sniffed: listen.flatMap(({ transport, ...place }) =>
+      transport === "sniff" ? [place] : []
+    ),
+    streams: listen.flatMap(({ transport, ...place }) =>
+      transport && transport !== "sniff" ? [{ ...place, transport }] : []
+    ),
     key,
     ...own,
     maxSkewMs: yaml.max_skew * 1000,
@@ -123,26 +128,9 @@ export function readConfig(
   };
 }
 
-function readListen(
-  { listen }: ServerYaml,
-): Pick<Config, "listen" | "sniffed" | "streams"> {
-  const sniffed: Listen[] = [];
-  const streams: StreamListen[] = [];
-  for (const { host, port, transport } of listen) {
-    if (transport === "sniff") sniffed.push({ host, port });
-    else if (transport) streams.push({ host, port, transport });
-  }
-  return {
-    listen: listen.filter(({ transport }) => transport === undefined),
-    sniffed,
-    streams,
-  };
-}
-
 /** True for profiles.yaml: each of its entries has a server and a client's keys for it. */
 function looksLikeProfiles(raw: unknown): boolean {
-  if (!isMapping(raw)) return false;
-  const entries = Object.values(raw).filter(isMapping);
+  const entries = isMapping(raw) ? Object.values(raw).filter(isMapping) : [];
   return entries.length > 0 &&
     entries.every((entry) =>
       Object.hasOwn(entry, "server") &&
@@ -155,7 +143,7 @@ function namesIn(raw: unknown, key: "services" | "commands"): string[] {
   return isMapping(raw) && isMapping(raw[key]) ? Object.keys(raw[key]) : [];
 }
 
-function readService(name: string, service: ServiceYaml): Service {
+function readService([name, service]: [string, ServiceYaml]): Service {
   if (!("listen" in service)) {
     const plain = { to: null, masquerade: false, kill: false, cut: false };
     return { name, ports: service, ...plain };
