@@ -64,13 +64,11 @@ export const fleet = object({
 
 type FleetYaml = typeof fleet extends Schema<infer T> ? T : never;
 
-/** Protocols of the addresses of each engine's servers. */
-const PROTOCOLS: Readonly<
-  Record<EngineName, readonly [safe: string, open: string]>
-> = {
+/** Protocols of the addresses of each engine's servers: with TLS, without. */
+const PROTOCOLS = {
   etcd: ["https", "http"],
   nats: ["tls", "nats"],
-};
+} as const;
 
 const SECRET: KeyKind<Uint8Array> = {
   parse: parseKey,
@@ -124,17 +122,15 @@ export function readFleet(
   };
   const { engine, servers, user, password_file, creds_file, tls } = yaml;
 
+  const [safe, open] = PROTOCOLS[engine];
   for (const address of servers) {
-    const protocol = address.split(":")[0]!;
-    if (PROTOCOLS[engine].includes(protocol)) continue;
-    const known = PROTOCOLS[engine].map((one) => `${one}://`).join(" or ");
-    say(
-      "servers",
-      `must begin with ${known} for ${engine}, got ${show(address)}`,
-    );
+    const [protocol] = address.split(":");
+    if (protocol === safe || protocol === open) continue;
+    const known = `${safe}:// or ${open}://`;
+    const got = `got ${show(address)}`;
+    say("servers", `must begin with ${known} for ${engine}, ${got}`);
   }
   const certificates = Object.values(tls).some((file) => file !== null);
-  const [safe, open] = PROTOCOLS[engine];
   if (certificates && servers.some((one) => one.startsWith(`${open}:`))) {
     say("tls", `must be absent where a server is ${open}://`, `use ${safe}://`);
   }
@@ -166,8 +162,9 @@ export function readFleet(
     SECRET,
     "`knock fleet init` makes it; on further gateways, copy it from the first",
   );
-  const textOf = (...file: [string, string | null, typeof PASSWORD]) =>
-    read(...file)?.text ?? null;
+  type Kind = typeof PASSWORD;
+  const textOf = (key: string, file: string | null, kind: Kind) =>
+    read(key, file, kind)?.text ?? null;
   const ca = textOf("tls.ca", tls.ca, CERTIFICATE);
   const cert = textOf("tls.cert", tls.cert, CERTIFICATE);
   const key = textOf("tls.key", tls.key, PRIVATE_KEY);

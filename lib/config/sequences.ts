@@ -6,7 +6,6 @@ import {
 } from "../firewall/nft/sequences/rules.ts";
 import {
   FIRST_PACKET,
-  type Flags,
   formatHit,
   type Hit,
   isAscending,
@@ -56,6 +55,10 @@ function readSequence(
   const path = at("sequences", name);
   const wanted = readOpen(path, yaml, setting, mistakes);
   const orders = yaml.one_time ?? (yaml.knock ? [yaml.knock] : []);
+  const flags = yaml.flags?.reduce(
+    (all, { set, clear }) => ({ set: all.set | set, clear: all.clear | clear }),
+    { set: 0, clear: 0 },
+  ) ?? FIRST_PACKET;
   const sequence = (
     action: SequenceAction,
     hits: readonly Hit[],
@@ -68,7 +71,7 @@ function readSequence(
     open,
     forSeconds: yaml.for ?? setting.yaml.defaults.for,
     once: yaml.once,
-    flags: readFlags(yaml.flags),
+    flags,
     target: yaml.target,
   });
   const forwards = services.some(({ to, ports }) =>
@@ -139,13 +142,6 @@ function readPrograms(
   argv6: Argv | false | null,
 ): SequencePrograms {
   return { ipv4: argv || null, ipv6: (argv6 ?? argv) || null };
-}
-
-function readFlags(words: readonly Flags[] | null): Flags {
-  return words?.reduce(
-    (all, { set, clear }) => ({ set: all.set | set, clear: all.clear | clear }),
-    { set: 0, clear: 0 },
-  ) ?? FIRST_PACKET;
 }
 
 /** Settings that sequences are checked against. */

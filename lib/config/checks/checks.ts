@@ -10,13 +10,7 @@ import {
   type PortRange,
 } from "../../values/ports.ts";
 import { nearest } from "../../values/text.ts";
-import type {
-  Client,
-  Config,
-  Listen,
-  ListenEntry,
-  Service,
-} from "../config.ts";
+import type { Client, Config, ListenEntry, Service } from "../config.ts";
 import { at, type Mistake, show } from "../../values/schema.ts";
 import type { ServerYaml } from "../shape.ts";
 
@@ -135,7 +129,7 @@ function isDatagram({ transport }: ListenEntry): boolean {
   return transport === undefined || transport === "sniff";
 }
 
-function collide(wide: Listen, narrow: Listen): boolean {
+function collide(wide: ListenEntry, narrow: ListenEntry): boolean {
   return wide.port === narrow.port && (
     wide.host === narrow.host || wide.host === "::" ||
     (wide.host === "0.0.0.0" && isIpv4(narrow.host))
@@ -252,13 +246,12 @@ export function networkWarnings(clients: readonly Client[]): string[] {
   return clients.flatMap(({ name, network }) => {
     const { ipv4, ipv6 } = network ?? {};
     if (!ipv4 && !ipv6) return [];
-    const parts = [ipv4 && `IPv4 /${ipv4}`, ipv6 && `IPv6 /${ipv6}`];
+    const parts = [ipv4 && `IPv4 /${ipv4}`, ipv6 && `IPv6 /${ipv6}`]
+      .filter(Boolean).join(" and ");
     const count = ipv4 ? ` (${2 ** (32 - ipv4)} addresses)` : "";
     return [
       `${at("clients", `${name}.network`)}: each grant lets in everybody in ` +
-      `the network of the address, ${
-        parts.filter(Boolean).join(" and ")
-      }${count}`,
+      `the network of the address, ${parts}${count}`,
     ];
   });
 }

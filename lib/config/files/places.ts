@@ -66,8 +66,6 @@ export function stateFolder(
   file: string,
   written: string | null,
 ): string {
-  const path = beside(runtime);
-  const folder = path.dirname(file);
   if (written !== null) return pathBeside(runtime, file, written);
   // systemd lists several folders with ":" between; ours is the first.
   const given = runtime.env("STATE_DIRECTORY")?.split(":")[0];
@@ -77,7 +75,7 @@ export function stateFolder(
   if (runtime.userId() !== 0 && file === defaultConfig(runtime)) {
     return userFolder(runtime, "state");
   }
-  return path.join(folder, "state");
+  return pathBeside(runtime, file, "state");
 }
 
 /** The client's profiles: what `--profiles` says, else KNOCK_PROFILES, else the user's. */
