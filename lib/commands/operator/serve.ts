@@ -59,49 +59,51 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   // From the start: a signal without a handler ends the process.
   const byHand = runtime.isTerminal("in");
   const started = Promise.withResolvers<() => void>();
-  const hungUp = Promise.withResolvers<SignalName>();
+  const stopped = Promise.withResolvers<SignalName>();
   const reload = runtime.onSignal("SIGHUP", () => {
     // The terminal was closed, and not `kill -HUP` typed in another one.
-    if (byHand && !runtime.hasTerminal()) hungUp.resolve("SIGHUP");
+    if (byHand && !runtime.hasTerminal()) stopped.resolve("SIGHUP");
     else started.promise.then((reload) => reload());
   });
 
   const { config, log } = loadServing(runtime, file);
   const store = await openServerStore(runtime, config.state);
-  const createFirewall = (config: Config) =>
-    openBackend(runtime, config.firewall);
-  const server = await RunningServer.start(
-    { runtime, store, log, createFirewall },
-    config,
-  );
+  const createFirewall = ({ firewall }: Config) =>
+    openBackend(runtime, firewall);
+  const world = { runtime, store, log, createFirewall };
+  const server = await RunningServer.start(world, config);
+  const { services, firewall: { backend, mode } } = config;
+  // Where it opens, the host's own rules close the services.
+  const isGuard = backend !== "command" && mode === "guard";
+  const names = services.map(({ name }) => name).join(", ") || "nothing";
   log(
     "info",
-    `knock ${VERSION}: ${server.backend}, ${
-      shuts(config) ? "guards" : "opens"
-    } ${
-      config.services.map(({ name }) => name).join(", ") || "nothing"
-    }, listens on udp ${server.listening.join(", ")}`,
+    `knock ${VERSION}: ${server.backend}, ${isGuard ? "guards" : "opens"} ` +
+      `${names}, listens on udp ${server.listening.join(", ")}`,
   );
 
   warn(runtime, config, log);
 
-  started.resolve(() => reloadServer(runtime, server, file, { log, store }));
-  const stopping = firstSignal(runtime, ["SIGINT", "SIGTERM"]);
-  const stopped = Promise.race([stopping, hungUp.promise]);
-  const signal = trialSeconds === null ? await stopped : await duringTrial(
-    runtime,
-    { server, file, log, seconds: trialSeconds },
-    stopped,
-  );
+  started.resolve(() => reloadServer(runtime, server, file, log, store));
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    runtime.onSignal(name, () => stopped.resolve(name));
+  }
+  const signal = trialSeconds === null
+    ? await stopped.promise
+    : await duringTrial(
+      runtime,
+      server,
+      file,
+      log,
+      trialSeconds,
+      stopped.promise,
+    );
   const proven = trialSeconds === null || server.hasOpened;
-  log(
-    "info",
-    (signal ? `${signal}: stopping; ` : "") +
-      (proven
-        ? "guarded services stay guarded"
-        : "no knock has opened anything: rules removed, services reachable as " +
-          "before"),
-  );
+  const undone = "rules removed, services reachable as before";
+  const outcome = proven
+    ? "guarded services stay guarded"
+    : `no knock has opened anything: ${undone}`;
+  log("info", (signal ? `${signal}: stopping; ` : "") + outcome);
   reload.stop();
   const arrivals = proven ? null : describeArrivals(await server.counts());
   if (!proven) await server.unguard();
@@ -110,9 +112,8 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   if (signal !== null) return 0;
   const within = formatDuration(trialSeconds!);
   throw new FailureError(
-    `no knock has opened anything within ${within} (${
-      arrivals ?? "no packet came"
-    }): rules removed, services reachable as before`,
+    `no knock has opened anything within ${within} ` +
+      `(${arrivals ?? "no packet came"}): ${undone}`,
     arrivals === null
       ? `check the address in the client's profile, and that udp ${
         server.listening.join(", ")
@@ -121,48 +122,36 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   );
 }
 
-/** A trial: what is tried, and for how long. */
-interface Trial {
-  readonly server: RunningServer;
-  readonly file: string;
-  readonly log: Log;
-  readonly seconds: number;
-}
-
 /**
  * Logs what the doctor finds wrong, and waits for a signal, or for the end of a
  * trial in which nothing was opened: null.
  */
 async function duringTrial(
   runtime: Runtime,
-  { server, file, log, seconds }: Trial,
+  server: RunningServer,
+  file: string,
+  log: Log,
+  seconds: number,
   stopped: Promise<SignalName>,
 ): Promise<SignalName | null> {
   const over = runtime.sleep(seconds * 1000).then(() => null);
+  const left = formatDuration(seconds);
   log(
     "info",
-    `trial: rules will be removed in ${
-      formatDuration(seconds)
-    } unless a knock succeeds`,
+    `trial: rules will be removed in ${left} unless a knock succeeds`,
   );
   const { examine } = await import("./doctor/doctor.ts");
   const groups = await examine(runtime, file, false, false);
   for (const { id, level, text, cure } of groups.flatMap(([, all]) => all)) {
     // That no packet has come yet is what the trial waits for.
-    if (level !== "warn" && level !== "bad" || id === "packets_received") {
-      continue;
-    }
+    if (id === "packets_received") continue;
+    if (level !== "warn" && level !== "bad") continue;
     log("warn", `doctor: ${text}${cure === undefined ? "" : `: ${cure}`}`);
   }
   const signal = await Promise.race([stopped, over]);
   if (signal !== null || !server.hasOpened) return signal;
   log("info", "the trial is over: a knock has opened, and guarding stays");
   return await stopped;
-}
-
-/** True if this program closes the services, and not the host's own rules. */
-function shuts({ firewall: { backend, mode } }: Config): boolean {
-  return backend !== "command" && mode === "guard";
 }
 
 /** Reads the configuration; keys of the server's own that it lacks are made. */
@@ -183,7 +172,8 @@ async function reloadServer(
   runtime: Runtime,
   server: RunningServer,
   file: string,
-  { log, store }: { readonly log: Log; readonly store: Store },
+  log: Log,
+  store: Store,
 ): Promise<void> {
   const note = (mistake: string | null) =>
     orNull(() => reportReload(store, mistake));
@@ -203,18 +193,6 @@ async function reloadServer(
 
 function warn(runtime: Runtime, config: Config, log: Log): void {
   const { file, warnings, firewall } = config;
-  for (
-    const warning of [...warnings, ...interfaceWarnings(runtime, firewall)]
-  ) {
-    log("warn", `${file}: ${warning}`);
-  }
-}
-
-function firstSignal(
-  runtime: Runtime,
-  names: readonly SignalName[],
-): Promise<SignalName> {
-  return new Promise((resolve) => {
-    for (const name of names) runtime.onSignal(name, () => resolve(name));
-  });
+  const all = [...warnings, ...interfaceWarnings(runtime, firewall)];
+  for (const warning of all) log("warn", `${file}: ${warning}`);
 }
