@@ -20,8 +20,6 @@ import {
   type SystemError,
 } from "../../values/errors.ts";
 
-const FILE_MODE = 0o600;
-
 /** A file that is not there yet; it holds secrets. */
 export interface NewFile {
   readonly path: string;
@@ -42,13 +40,27 @@ export function createWith(
 ): void {
   const undo: (() => void)[] = [];
   try {
-    for (const file of files) {
-      const { path } = file;
+    for (const { path, data, isOutput = false } of files) {
       const folder = pathBeside(runtime, path, ".");
-      if (makeFolder(runtime, folder)) {
-        undo.unshift(() => removeEmpty(runtime, folder));
-      }
-      create(runtime, file);
+      failing((error) => cannot(`make ${folder}`, error), () => {
+        if (runtime.files.stat(folder)) return;
+        makeOwnFolder(runtime, folder);
+        undo.unshift(() => {
+          const isEmpty = runtime.files.list(folder).length === 0;
+          if (isEmpty) runtime.files.removeFolder(folder);
+        });
+      });
+      const refused = (error: SystemError) =>
+        error.code === "EEXIST"
+          ? new FailureError(
+            `${path} exists already: nothing was changed`,
+            "move that file away, if nobody needs it",
+          )
+          : cannot(`write ${path}`, error);
+      failing(refused, () => {
+        if (isOutput) runtime.files.create(path, data, 0o600);
+        else createOwn(runtime, path, data);
+      });
       undo.unshift(() => runtime.files.remove(path));
     }
     rest();
@@ -64,6 +76,13 @@ export function createWith(
   }
 }
 
+function cannot(what: string, { code, message }: SystemError): FailureError {
+  return new FailureError(
+    `cannot ${what}: ${message}`,
+    code === "EACCES" ? "run it as root, or name a folder of yours" : undefined,
+  );
+}
+
 /** Replaces the configuration's text; throws FailureError, the old text stays. */
 export function replaceConfig(
   runtime: Runtime,
@@ -73,45 +92,6 @@ export function replaceConfig(
   failing(`cannot write ${file}`, () => {
     replaceOwn(runtime, file, text);
   });
-}
-
-/** Makes a folder; false if it exists. */
-function makeFolder(runtime: Runtime, folder: string): boolean {
-  const refused = ({ code, message }: SystemError) =>
-    new FailureError(`cannot make ${folder}: ${message}`, cure(code));
-  return failing(refused, () => {
-    if (runtime.files.stat(folder)) return false;
-    makeOwnFolder(runtime, folder);
-    return true;
-  });
-}
-
-function create(
-  runtime: Runtime,
-  { path, data, isOutput = false }: NewFile,
-): void {
-  const refused = ({ code, message }: SystemError) =>
-    code === "EEXIST"
-      ? new FailureError(
-        `${path} exists already: nothing was changed`,
-        "move that file away, if nobody needs it",
-      )
-      : new FailureError(`cannot write ${path}: ${message}`, cure(code));
-  failing(refused, () => {
-    if (isOutput) runtime.files.create(path, data, FILE_MODE);
-    else createOwn(runtime, path, data);
-  });
-}
-
-function cure(code: string): string | undefined {
-  return code === "EACCES"
-    ? "run it as root, or name a folder of yours"
-    : undefined;
-}
-
-function removeEmpty(runtime: Runtime, folder: string): void {
-  const { files } = runtime;
-  if (files.list(folder).length === 0) files.removeFolder(folder);
 }
 
 // Files that `knock client` makes beside the configuration, and removes.
