@@ -18,7 +18,7 @@ import {
   readConfigText,
   readFile,
 } from "../../config/files/load.ts";
-import { needConfig, pathBeside } from "../../config/files/places.ts";
+import { needConfig } from "../../config/files/places.ts";
 import { makeOwnKeys, type NewClient } from "../../config/files/write.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
@@ -98,11 +98,12 @@ async function addKnock(
   const publicKey = readKey(options, config);
   const server = readServer(adding);
   const code = options.flag("code") ? newCodeSecret(runtime) : null;
+  const codeFile = codeFileOf(name);
   const { privateKey, ...keys } = drawKnockKeys(runtime, publicKey);
   const entry: NewClient = {
     ...policy,
     keys,
-    ...code === null ? {} : { code: codeFileOf(name) },
+    ...code !== null && { code: codeFile },
     web: page !== null,
   };
   const enrolled = {
@@ -111,7 +112,7 @@ async function addKnock(
     server: publicKeyOf(config.key),
     key: privateKey,
     psk: keys.psk,
-    ...code === null ? {} : { code },
+    ...code !== null && { code },
   };
   const enrolment = page === null ? formatEnrolment(enrolled) : formatWebLink(
     enrolled,
@@ -121,10 +122,9 @@ async function addKnock(
       seconds: usualSeconds(runtime, config.file, text, entry),
     },
   );
-  const path = pathBeside(runtime, config.file, codeFileOf(name));
   await enrol(adding, {
     entry,
-    files: code === null ? [] : [{ path, data: `${code}\n` }],
+    files: code === null ? [] : [{ name: codeFile, data: `${code}\n` }],
     code,
     out: `${enrolment}\n`,
     qr: enrolment,
@@ -170,11 +170,7 @@ async function addInDialect(
   }
   await enrol(adding, {
     entry: { ...policy, keys: made.keys },
-    files: made.files.map(({ name, data, isOutput = false }) => ({
-      path: isOutput ? name : pathBeside(runtime, config.file, name),
-      data,
-      isOutput,
-    })),
+    files: made.files,
     code: null,
     out: made.out,
     qr: made.qr,

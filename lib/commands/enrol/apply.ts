@@ -10,21 +10,17 @@ import {
   indent,
   type NewClient,
 } from "../../config/files/write.ts";
+import type { NewKeys } from "../../dialects/keys.ts";
 import type { FleetConfig, SharedEntry } from "../../fleet/fleet.ts";
 import { withFleet } from "../../fleet/shared.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { ReloadFact } from "../../server/report/reports.ts";
 import { openExistingStore, serverUsing } from "../../server/state/store.ts";
-import { FailureError, OperatorError } from "../../values/errors.ts";
+import { caught, FailureError, OperatorError } from "../../values/errors.ts";
 import { configError, isMapping } from "../../values/schema.ts";
 import { parseYaml } from "../../values/yaml.ts";
 import { type Options, printHint } from "../command.ts";
-import {
-  codeFileOf,
-  createWith,
-  type NewFile,
-  replaceConfig,
-} from "./new_files.ts";
+import { codeFileOf, createWith, replaceConfig } from "./new_files.ts";
 import { formatQrSvg, showQr } from "./words.ts";
 
 /** The configuration that a client is added to. */
@@ -40,8 +36,7 @@ export interface Adding {
 /** A new client, with what comes with it. */
 interface Enrolling {
   readonly entry: NewClient;
-  /** New files that the client needs. */
-  readonly files: readonly NewFile[];
+  readonly files: NewKeys["files"];
   /** Secret of its one-time codes, which one of the files holds; null: it has none. */
   readonly code: string | null;
   /** Secrets for the client, printed on stdout. */
@@ -50,33 +45,44 @@ interface Enrolling {
   readonly qr: string | null;
 }
 
-/** A configuration without clients, for the entry of one that the fleet shares. */
-const NO_CLIENTS = "clients: {}\n";
-
 /**
  * Enrols a client: makes its files, adds it to the configuration or to its
  * fleet, and prints its secrets. Throws OperatorError if one of these fails:
  * then all is as before.
  */
 export async function enrol(
-  { runtime, options, config, text, fleet }: Adding,
+  adding: Adding,
   { entry, files, code, out, qr }: Enrolling,
 ): Promise<void> {
+  const { runtime, options, config, text, fleet } = adding;
   const { file } = config;
-  const edited = addClientText(fleet ? NO_CLIENTS : text, entry);
+  const place = ({ name, ...rest }: NewKeys["files"][number]) => ({
+    ...rest,
+    path: rest.isOutput ? name : pathBeside(runtime, file, name),
+  });
+  const edited = fleet ? text : addClientText(text, entry);
   if (edited === null) {
     // The file of a code is written by hand, with the entry.
-    if (code === null) createWith(runtime, files, () => {});
+    if (code === null) createWith(runtime, files.map(place), () => {});
     runtime.out(out);
-    throw byHand(runtime, file, entry, code);
+    const path = pathBeside(runtime, file, codeFileOf(entry.name));
+    throw new FailureError(
+      `${file} is not in a form that can be added to: it is as it was`,
+      `add these lines by hand, under "clients:":\n` +
+        indent(formatClient(entry), 2).trimEnd() +
+        (code === null
+          ? ""
+          : `\nand make ${path}, mode 600, with this line:\n  ${code}`),
+    );
   }
   const svg = options.value("svg");
-  const all = svg === undefined
-    ? files
-    : [...files, { path: svg, data: formatQrSvg(qr!), isOutput: true }];
-  if (fleet) await share(runtime, config, fleet, entry.name, edited, all, out);
+  const picture = svg === undefined
+    ? []
+    : [{ name: svg, data: formatQrSvg(qr!), isOutput: true }];
+  const all = [...files, ...picture];
+  if (fleet) await share(adding, fleet, entry, all, out);
   else {
-    createWith(runtime, all, () => {
+    createWith(runtime, all.map(place), () => {
       // The new text is checked before it replaces the old one.
       readConfigText(runtime, file, edited);
       replaceConfig(runtime, file, edited);
@@ -91,24 +97,6 @@ export async function enrol(
   }
 }
 
-/** The error where a configuration cannot be added to, with the entry to write by hand. */
-function byHand(
-  runtime: Runtime,
-  file: string,
-  entry: NewClient,
-  code: string | null,
-): FailureError {
-  const path = pathBeside(runtime, file, codeFileOf(entry.name));
-  return new FailureError(
-    `${file} is not in a form that can be added to: it is as it was`,
-    `add these lines by hand, under "clients:":\n` +
-      indent(formatClient(entry), 2).trimEnd() +
-      (code === null
-        ? ""
-        : `\nand make ${path}, mode 600, with this line:\n  ${code}`),
-  );
-}
-
 /** Prints secrets; the error if nobody can have read them. */
 function printSecrets(runtime: Runtime, out: string): unknown {
   try {
@@ -121,31 +109,28 @@ function printSecrets(runtime: Runtime, out: string): unknown {
   }
 }
 
-/** Puts the entry in a text, and the files that it names, into the engine of a fleet. */
+/** Puts the entry, and the files that it names, into the engine of a fleet. */
 async function share(
-  runtime: Runtime,
-  config: Config,
+  { runtime, config }: Adding,
   fleet: FleetConfig,
-  name: string,
-  text: string,
-  files: readonly NewFile[],
+  entry: NewClient,
+  files: NewKeys["files"],
   out: string,
 ): Promise<void> {
-  const yaml = parseYaml(text);
-  const raw = yaml.ok && isMapping(yaml.value) ? yaml.value.clients : null;
-  const folder = pathBeside(runtime, config.file, ".");
+  const { name } = entry;
+  const yaml = parseYaml(formatClient(entry));
   const own = files.filter(({ isOutput }) => !isOutput);
+  const outputs = files.filter(({ isOutput }) => isOutput)
+    .map(({ name, ...rest }) => ({ ...rest, path: name }));
   const shared: SharedEntry = {
-    entry: isMapping(raw) ? raw[name] : null,
-    files: Object.fromEntries(
-      own.map(({ path, data }) => [nameBeside(folder, path), textOf(data)]),
-    ),
+    entry: yaml.ok && isMapping(yaml.value) ? yaml.value[name] : null,
+    files: Object.fromEntries(own.map(({ name, data }) => [name, data])),
   };
   const read = readSharedClient(name, shared, config);
   if (!("name" in read)) throw configError(config.file, read);
   await withFleet(runtime, fleet, async (values) => {
     if (await values.client(name)) throw isThere(name, "the fleet");
-    createWith(runtime, files.filter(({ isOutput }) => isOutput), () => {});
+    createWith(runtime, outputs, () => {});
     await values.putClient(name, shared);
     const failed = printSecrets(runtime, out);
     if (!failed) return;
@@ -168,16 +153,6 @@ export function tellFleet(runtime: Runtime): void {
   printHint(runtime, "every gateway of the fleet takes it over at once");
 }
 
-/** The name of a file in a folder, as an entry has it. */
-function nameBeside(folder: string, path: string): string {
-  const base = folder === "." || folder === "" ? "" : `${folder}/`;
-  return path.startsWith(base) ? path.slice(base.length) : path;
-}
-
-function textOf(data: string | Uint8Array): string {
-  return typeof data === "string" ? data : new TextDecoder().decode(data);
-}
-
 /** Longest wait for the server's word, milliseconds, and the pause between looks. */
 const WAIT_MS = 10_000;
 const PAUSE_MS = 20;
@@ -191,49 +166,46 @@ export async function reloadServer(
   runtime: Runtime,
   { state }: Config,
 ): Promise<number> {
-  try {
-    const pid = runtime.platform === "windows"
-      ? 0
-      : await serverUsing(runtime, state);
-    if (pid === null) {
-      printHint(
-        runtime,
-        "no server is running: start it with `knock serve`, or " +
-          "`systemctl start knock`",
-      );
-      return 0;
-    }
-    const words = pid === 0 ? null : await reload(runtime, state, pid);
-    if (words !== null) {
-      runtime.err(`${words}\n`);
-      return 0;
-    }
-  } catch (error) {
-    // The state is another user's: only that user's server knows.
-    if (!(error instanceof OperatorError) || error instanceof NotReloaded) {
-      throw error;
-    }
+  const isWindows = runtime.platform === "windows";
+  const work = () => reload(runtime, state);
+  // The state may be another user's: only that user's server knows.
+  const reloaded = isWindows
+    ? null
+    : await caught(OperatorError, work, () => null);
+  if (reloaded === null) {
+    printHint(
+      runtime,
+      isWindows
+        ? "restart a running server to apply it"
+        : "have a running server reload it: `systemctl reload knock`, or " +
+          "`kill -HUP`",
+    );
+  } else if (reloaded.pid === null) {
+    printHint(
+      runtime,
+      "no server is running: start it with `knock serve`, or " +
+        "`systemctl start knock`",
+    );
+  } else if (reloaded.mistake === null) {
+    runtime.err(`the running server (process ${reloaded.pid}) has reloaded\n`);
+  } else {
+    throw new FailureError(
+      `the running server (process ${reloaded.pid}) did not reload: ${reloaded.mistake}`,
+      "`knock check`, then `systemctl reload knock`",
+    );
   }
-  printHint(
-    runtime,
-    runtime.platform === "windows"
-      ? "restart a running server to apply it"
-      : "have a running server reload it: `systemctl reload knock`, or " +
-        "`kill -HUP`",
-  );
   return 0;
 }
 
-/** The server has read the configuration and cannot use it. */
-class NotReloaded extends FailureError {}
-
-/** Words for the reload that a server has done; null if it has not answered. */
-async function reload(
-  runtime: Runtime,
-  state: string,
-  pid: number,
-): Promise<string | null> {
-  const store = await openExistingStore(runtime, state);
+/**
+ * Has the server reload: its process, null where none is running, and why it
+ * cannot use what it read, null if it does. Null where it has not answered, or
+ * its process is not known.
+ */
+async function reload(runtime: Runtime, state: string) {
+  const pid = await serverUsing(runtime, state);
+  if (pid === null) return { pid, mistake: null };
+  const store = pid === 0 ? null : await openExistingStore(runtime, state);
   if (!store) return null;
   try {
     const look = () => (store.fact("reload") ?? null) as ReloadFact | null;
@@ -243,14 +215,7 @@ async function reload(
     while (runtime.monotonicMs() < endMs) {
       await runtime.sleep(PAUSE_MS);
       const now = look();
-      if (!now || now.count === before) continue;
-      if (now.mistake === null) {
-        return `the running server (process ${pid}) has reloaded`;
-      }
-      throw new NotReloaded(
-        `the running server (process ${pid}) did not reload: ${now.mistake}`,
-        "`knock check`, then `systemctl reload knock`",
-      );
+      if (now && now.count !== before) return { pid, mistake: now.mistake };
     }
     return null;
   } finally {
