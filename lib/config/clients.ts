@@ -51,7 +51,7 @@ export function readClient(
   beside: Beside,
   mistakes: Mistake[],
 ): Client {
-  const { defaults } = beside;
+  const { defaults, services, readOther } = beside;
   const path = at("clients", name);
   const maxForSeconds = yaml.max_for ?? defaults.maxForSeconds;
   if (yaml.for !== null && yaml.for > maxForSeconds) {
@@ -72,11 +72,24 @@ export function readClient(
       text: "is for a client with keys under knock: browsers knock by it alone",
     });
   }
+  const keys = readClientKeys(yaml, path, readOther, mistakes);
+  const open = readOpen(path, yaml, beside, mistakes);
+  const behind = behindOf(services, yaml);
+  // Without the ports of hosts behind this machine.
+  const own = services.map((service) =>
+    service.at ? { ...service, ports: [] } : service
+  );
+  const code = yaml.code === null ? null : beside.readCode(yaml.code);
+  const isRead = code === null || code instanceof Uint8Array;
+  if (!isRead) mistakes.push({ ...code, path: `${path}.code` });
   return {
     name,
-    ...readClientKeys(yaml, path, beside, mistakes),
-    open: readOpen(path, yaml, beside, mistakes),
-    ...readBehind(path, yaml, beside),
+    ...keys,
+    open,
+    ...behind.length > 0 && {
+      behind,
+      here: readOpen(path, yaml, { ...beside, services: own }, []),
+    },
     forSeconds: Math.min(yaml.for ?? defaults.forSeconds, maxForSeconds),
     maxForSeconds,
     from: yaml.from,
@@ -85,7 +98,7 @@ export function readClient(
     anyAddress: yaml.any_address,
     expiresMs: yaml.expires,
     hours: yaml.hours,
-    code: readCode(yaml.code, `${path}.code`, beside, mistakes),
+    code: isRead ? code : null,
     once: yaml.once,
     web: yaml.web,
     run: yaml.run,
@@ -113,9 +126,7 @@ export function readSharedClient(
     readCode: (name) =>
       parseCodeSecret((files[name] ?? "").trim()) ?? missing(name),
     readOther: (name, kind) => {
-      const key = files[name] === undefined
-        ? null
-        : kind.parse(files[name].trim());
+      const key = kind.parse((files[name] ?? "").trim());
       return key ? { ok: true, key } : { ok: false, mistake: missing(name) };
     },
   }, mistakes);
@@ -124,25 +135,11 @@ export function readSharedClient(
   return mistakes.length > 0 ? mistakes : client;
 }
 
-/** Splits what a client may open, where some of it is of hosts behind this machine. */
-function readBehind(
-  path: string,
-  yaml: ClientYaml,
-  beside: Beside,
-): Pick<Client, "behind" | "here"> {
-  const behind = behindOf(beside.services, yaml);
-  if (behind.length === 0) return {};
-  const services = beside.services.map((service) =>
-    service.at ? { ...service, ports: [] } : service
-  );
-  return { behind, here: readOpen(path, yaml, { ...beside, services }, []) };
-}
-
 /** Reads a client's keys in every dialect; null, where it has none or with mistakes. */
 function readClientKeys(
   yaml: ClientYaml,
   path: string,
-  { readOther }: Beside,
+  readOther: ReadKey | undefined,
   mistakes: Mistake[],
 ): ClientKeys {
   return Object.fromEntries(DIALECT_NAMES.map((name) => {
@@ -152,18 +149,6 @@ function readClientKeys(
       : yaml[name];
     return [name, keys];
   })) as unknown as ClientKeys;
-}
-
-function readCode(
-  file: string | null,
-  path: string,
-  { readCode }: Beside,
-  mistakes: Mistake[],
-): Uint8Array | null {
-  const secret = file === null ? null : readCode(file);
-  if (secret === null || secret instanceof Uint8Array) return secret;
-  mistakes.push({ ...secret, path });
-  return null;
 }
 
 /** Checks that the commands that a client may run are there. */
