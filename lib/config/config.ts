@@ -45,10 +45,7 @@ export interface Config extends OwnKeys {
   /** The fleet that this gateway belongs to; null = it stands alone. */
   readonly fleet: FleetConfig | null;
   /** Lengths of grants for clients that set none. */
-  readonly defaults: {
-    readonly forSeconds: number;
-    readonly maxForSeconds: number;
-  };
+  readonly defaults: Pick<Policy, "forSeconds" | "maxForSeconds">;
   /** The folder of the state file. */
   readonly state: string;
 }
@@ -167,9 +164,9 @@ export interface Policy {
 
 /** Bits of the networks that grants are for; null: an address of that family alone. */
 export interface NetworkBits {
-  /** 8 to 32; null = an IPv4 address alone. */
+  /** 16 to 32; null = an IPv4 address alone. */
   readonly ipv4: number | null;
-  /** 16 to 128; null = an IPv6 address alone. */
+  /** 48 to 128; null = an IPv6 address alone. */
   readonly ipv6: number | null;
 }
 

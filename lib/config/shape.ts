@@ -37,15 +37,15 @@ import {
   parseHours,
   parseTime,
 } from "../values/time.ts";
-import type { ListenEntry, Watch } from "./config.ts";
+import type { ListenEntry } from "./config.ts";
 import { fleet, matching } from "./fleet.ts";
 import type { Argv, BackendName } from "../firewall/firewall.ts";
 
 /** A program and its arguments. */
-export const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
+const argv = list(words) as Schema<readonly string[]> as Schema<Argv>;
 
 /** Ports to open, or the name of a service, looked up later. */
-export const opening: Schema<PortRange | string> = text<PortRange | string>(
+const opening = text<PortRange | string>(
   "a service's name, all, tcp/PORT or udp/PORT",
   (value) =>
     value.includes("/")
@@ -57,7 +57,7 @@ export const opening: Schema<PortRange | string> = text<PortRange | string>(
 );
 
 /** A duration in seconds, at least 1. */
-export function duration(most?: number): Schema<number> {
+function duration(most?: number): Schema<number> {
   const wanted = `a duration such as 30s, 5m or 8h, at least 1s` +
     (most === undefined ? "" : ` and at most ${most}s`);
   return text(wanted, (value) => {
@@ -74,9 +74,6 @@ export function duration(most?: number): Schema<number> {
 /** Longest `within`, seconds. */
 export const MAX_WITHIN_SECONDS = 3600;
 
-/** Observers of a sequence's hits. */
-export const WATCHES: readonly Watch[] = ["kernel", "sniff", "socket"];
-
 const hit = text("tcp/PORT or udp/PORT", parseHit, {
   json: { pattern: "^((tcp|udp)/[0-9]+|[0-9]+([/:](tcp|udp))?)$" },
 });
@@ -85,8 +82,6 @@ const flag = text(
   `one of ${Object.keys(FLAG).join(", ")}, with "!" before it or without`,
   parseFlag,
 );
-
-const address = text("an address", parseAddress);
 
 /** A program and its arguments, or false for none. */
 const program: Schema<Argv | false> = {
@@ -101,7 +96,7 @@ const prefix = text(
 );
 
 /** `sequences.NAME`. */
-export const sequence = object({
+const sequence = object({
   knock: optional(oneOrMore(hit), null),
   one_time: optional(list(oneOrMore(hit)), null),
   within: optional(duration(MAX_WITHIN_SECONDS), 5),
@@ -116,8 +111,8 @@ export const sequence = object({
   run_after_ipv6: optional(program, null),
   every: optional(duration(), null),
   flags: optional(oneOrMore(flag), null),
-  target: optional(address, null),
-  watch: optional(oneOf(WATCHES), null),
+  target: optional(text("an address", parseAddress), null),
+  watch: optional(oneOf(["kernel", "sniff", "socket"]), null),
 });
 
 /** Reads a flag of TCP that must be set, or after "!" must be clear. */

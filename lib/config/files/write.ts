@@ -45,7 +45,7 @@ export interface NewClient {
 
 /** Writes a new `server.yaml`, with comments for who edits it next. */
 export function formatConfig(config: NewConfig): string {
-  const { port, backend, mode, chain = null, services, clients } = config;
+  const { port, backend, services, clients } = config;
   return `# The server's configuration. It holds its clients' secrets: mode 0600.
 # "knock check" validates it; every key is explained in docs/configuration.md.
 
@@ -58,7 +58,7 @@ key: server.key
 firewall:
   # ${BACKEND_WORDS[backend]}
   backend: ${backend}
-${formatBackend(backend, mode, chain)}
+${formatBackend(config)}
 # Ports that are closed to everyone who has not knocked.
 ${section("services", services.map(formatService))}
 # How long a service stays open when a client does not say, and at most.
@@ -112,11 +112,7 @@ const BACKEND_WORDS: Readonly<Record<BackendName, string>> = {
 };
 
 /** Settings that a backend needs beside its name. */
-function formatBackend(
-  backend: BackendName,
-  mode: FirewallConfig["mode"],
-  chain: string | null,
-): string {
+function formatBackend({ backend, mode, chain = null }: NewConfig): string {
   if (backend === "nft" || backend === "iptables") {
     const line = chain === null ? "" : `  chain: ${chain}\n`;
     return `  mode: ${mode}\n${line}`;
