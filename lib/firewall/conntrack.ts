@@ -3,16 +3,8 @@
 import type { Runtime } from "../runtime/runtime.ts";
 import { isIpv4, parseAddress } from "../values/address.ts";
 import { failing, orNull } from "../values/errors.ts";
-import type { Protocol } from "../values/ports.ts";
-import { FirewallError, type Opening } from "./firewall.ts";
-
-/** A connection as the kernel tracks it: the addresses and ports of its first packet. */
-interface Flow {
-  readonly source: string;
-  readonly target: string;
-  readonly sourcePort: number;
-  readonly targetPort: number;
-}
+import { containsPorts, onePort, type PortRange } from "../values/ports.ts";
+import { FirewallError, type Guarded, type Opening } from "./firewall.ts";
 
 const HINT = "apt install conntrack, or take cut and kill out of the services";
 
@@ -35,11 +27,7 @@ export async function conntrackProblem(
 }
 
 /** Service whose connections may be ended. */
-interface Ending {
-  readonly name: string;
-  readonly cut?: boolean;
-  readonly kill: boolean;
-}
+type Ending = Pick<Guarded, "name" | "cut"> & { readonly kill: boolean };
 
 /** Throws FirewallError where connections are to end with their grant and cannot. */
 export async function checkConntrack(
@@ -59,40 +47,38 @@ export async function checkConntrack(
 export async function endConnections(
   runtime: Runtime,
   ended: readonly Opening[],
-  isAllowed: (flow: Flow, protocol: Protocol) => boolean,
+  isAllowed: (source: string, port: PortRange) => boolean,
 ): Promise<void> {
-  for (const { address, ports: { protocol, first, last } } of ended) {
+  for (const { address, ports } of ended) {
+    const { protocol, first, last } = ports;
     const family = isIpv4(address) ? "ipv4" : "ipv6";
     const which = ["-f", family, "-p", protocol];
     // Only a single port can be asked for.
-    const port = first === last ? ["--orig-port-dst", `${first}`] : [];
-    const listed = await run(runtime, ["-L", ...which, "-s", address, ...port]);
-    for (const flow of parseFlows(listed)) {
-      const { source, target, sourcePort, targetPort } = flow;
-      if (targetPort < first || targetPort > last) continue;
-      if (isAllowed(flow, protocol)) continue;
+    const asked = first === last ? ["--orig-port-dst", `${first}`] : [];
+    const listed = await run(runtime, [
+      "-L",
+      ...which,
+      "-s",
+      address,
+      ...asked,
+    ]);
+    for (const [, from, to, sport, dport] of listed.matchAll(FLOW)) {
+      const source = parseAddress(from!);
+      const target = parseAddress(to!);
+      const port = onePort(protocol, Number(dport));
+      if (source === null || target === null) continue;
+      if (!containsPorts(ports, port) || isAllowed(source, port)) continue;
       // deno-fmt-ignore
       await run(runtime, [
         "-D", ...which, "-s", source, "-d", target,
-        "--orig-port-src", `${sourcePort}`, "--orig-port-dst", `${targetPort}`,
+        "--orig-port-src", sport!, "--orig-port-dst", dport!,
       ]);
     }
   }
 }
 
-/** Reads what `conntrack -L` prints of TCP and UDP. */
-export function parseFlows(text: string): Flow[] {
-  const found = text.matchAll(
-    /^\S.*? src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) /gm,
-  );
-  return [...found].flatMap(([, from, to, sport, dport]) => {
-    const source = parseAddress(from!);
-    const target = parseAddress(to!);
-    if (source === null || target === null) return [];
-    const sourcePort = Number(sport);
-    return [{ source, target, sourcePort, targetPort: Number(dport) }];
-  });
-}
+/** The first packet's side of a connection of TCP or UDP, as `conntrack -L` prints it. */
+const FLOW = /^\S.*? src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+) /gm;
 
 async function run(runtime: Runtime, args: readonly string[]): Promise<string> {
   const failed = (why: string) =>

@@ -180,9 +180,7 @@ export interface KernelExtras {
   counters(): Promise<Record<string, number>>;
 }
 
-// The two versions of IP, which a firewall keeps apart.
-
-/** 4 for IPv4, 6 for IPv6. */
+/** The two versions of IP, which a firewall keeps apart. */
 export type Family = 4 | 6;
 
 export const FAMILIES: readonly Family[] = [4, 6];
@@ -192,12 +190,10 @@ export function familyOf(address: string): Family {
   return isIpv4(address) ? 4 : 6;
 }
 
-// Openings: two of the same are one to a firewall.
-
 /** Address and ports of a grant. */
 export type Opening = Pick<Grant, "address" | "ports" | "at">;
 
-/** Tells one opening from another. */
+/** Tells one opening from another: two of the same are one to a firewall. */
 export function openingKey({ address, ports, at }: Opening): string {
   return `${address} ${formatPortRange(ports)}${at ? ` at ${at}` : ""}`;
 }
@@ -212,8 +208,6 @@ export function openAmong(
   const keys = new Set(touched.map(keyOf));
   return live.filter((grant) => keys.has(keyOf(grant)));
 }
-
-// The part that the scripts of all backends have in common.
 
 /** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
 const MAX_CUT_UDP = 256;

@@ -51,7 +51,7 @@ export function placeOf(
   family: Family,
   cut: readonly PortRange[] = [],
 ): ChainPlace {
-  const cuts = mergePorts(cut).flatMap(cutRules);
+  const cuts = mergePorts(cut).filter(canCut).map(cutRule);
   if (mode === "accept") {
     return { table: "filter", chain, jumps: [`INPUT -j ${chain}`], cuts };
   }
@@ -65,14 +65,11 @@ export function placeOf(
 }
 
 /** As the chain `cut` of the nft backend: of TCP anything but a first packet, of UDP all that no client began. */
-function cutRules(ports: PortRange): string[] {
-  if (!canCut(ports)) return [];
+function cutRule(ports: PortRange): string {
   const from = portsText(ports).replace("--d", "--s");
   const flags = ports.protocol === "tcp" ? "--tcp-flags SYN,RST NONE " : "";
-  return [
-    `OUTPUT ! -o lo ${from} ${flags}` +
-    `-m conntrack --ctstate NEW ${MARK} -j DROP`,
-  ];
+  return `OUTPUT ! -o lo ${from} ${flags}` +
+    `-m conntrack --ctstate NEW ${MARK} -j DROP`;
 }
 
 /** Form of the rules of a family. */

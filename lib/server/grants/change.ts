@@ -15,7 +15,6 @@ import {
   containsPorts,
   countPorts,
   formatPortRange,
-  onePort,
   overlapPorts,
   sharedPorts,
 } from "../../values/ports.ts";
@@ -261,9 +260,9 @@ export async function endTheirConnections(
   await endConnections(
     runtime,
     concerned,
-    ({ source, targetPort }, protocol) =>
+    (source, port) =>
       store.ledger.reaching(source, nowMs).some(({ ports, at }) =>
-        !at && containsPorts(ports, onePort(protocol, targetPort))
+        !at && containsPorts(ports, port)
       ),
   );
 }
