@@ -11,7 +11,7 @@ import type { SharedEntry } from "../../fleet/fleet.ts";
 import { DIALECT_NAMES, DIALECTS, dialectsOf } from "../../dialects/table.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import type { Database, SqlValue, Statement } from "../../runtime/runtime.ts";
-import { SystemError } from "../../values/errors.ts";
+import { ifRefused } from "../../values/errors.ts";
 import { isMapping } from "../../values/schema.ts";
 import type { SharedClients } from "../state/fleet.ts";
 import { RecentClients } from "./recent.ts";
@@ -35,15 +35,12 @@ export class FleetBook implements SharedClients {
   /** Called for a client that cannot be used here, or not as it is meant. */
   readonly #complain: (what: string, why: string) => void;
   readonly #read = new Map<string, Client | null>();
-  readonly #byName: Statement;
-  readonly #put: Statement;
-  readonly #drop: Statement;
-  readonly #byIndex = new Map<DialectName, Statement>();
-  readonly #after = new Map<DialectName, Statement>();
-  #round = 0;
-  #size: number;
-  #dialects: readonly DialectName[] = [];
-  #hasWeb = false;
+  readonly #sql: ReturnType<typeof prepare>;
+  #round: number;
+  /** Number of clients; kept, as counting a million takes a while. */
+  size: number;
+  dialects: readonly DialectName[] = [];
+  hasWeb = false;
   readonly #listed = new Map<string, Client>();
   /** True if a listed client was put or dropped since the last look. */
   #isListedOld = true;
@@ -57,64 +54,24 @@ export class FleetBook implements SharedClients {
     this.#database = database;
     this.#config = config;
     this.#complain = complain;
-    this.#byName = database.prepare(
-      "select value, listed from clients where name = ?",
-    );
-    this.#put = database.prepare(
-      `insert or replace into clients (name, ${DIALECT_NAMES.join()}, listed,
-         web, value, round)
-       values (${"?, ".repeat(DIALECT_NAMES.length)} ?, ?, ?, ?, ?)`,
-    );
-    this.#drop = database.prepare("delete from clients where name = ?");
-    for (const dialect of DIALECT_NAMES) {
-      this.#byIndex.set(
-        dialect,
-        database.prepare(
-          `select name from clients where ${dialect} = ?
-           order by name limit ${MAX_SAME}`,
-        ),
-      );
-      // As one text: a row each would take longer than an HMAC.
-      this.#after.set(
-        dialect,
-        database.prepare(
-          `select group_concat(hex(part), '') as part from (
-             select ${dialect} as part from clients
-             where ${dialect} > ? and ${dialect} < ?
-             order by ${dialect} limit ?)`,
-        ),
-      );
-    }
+    this.#sql = prepare(database);
     this.#round = (this.fact("round") ?? 0) as number;
-    this.#size = (this.fact("size") ?? 0) as number;
+    this.size = (this.fact("size") ?? 0) as number;
     this.changed();
-  }
-
-  get dialects(): readonly DialectName[] {
-    return this.#dialects;
-  }
-
-  get hasWeb(): boolean {
-    return this.#hasWeb;
   }
 
   get listed(): readonly Client[] {
     return [...this.#listed.values()];
   }
 
-  /** Number of clients; kept, as counting a million takes a while. */
-  get size(): number {
-    return this.#size;
-  }
-
   has(name: string): boolean {
-    return this.#byName.get(name) !== undefined;
+    return this.#sql.byName.get(name) !== undefined;
   }
 
   get(name: string): Client | null {
     const known = this.#read.get(name);
     if (known !== undefined) return known;
-    const row = this.#byName.get(name);
+    const row = this.#sql.byName.get(name);
     if (!row) return null;
     const client = this.#parse(name, row.value as string);
     if (this.#read.size >= MAX_READ) this.#read.clear();
@@ -124,7 +81,7 @@ export class FleetBook implements SharedClients {
 
   find(dialect: DialectName, index: Uint8Array): Client | null {
     return this.#orElse(null, () => {
-      const [first, second] = this.#byIndex.get(dialect)!.all(index)
+      const [first, second] = this.#sql.byIndex[dialect].all(index)
         .map(({ name }) => name as string)
         .filter((name) => this.get(name)?.[dialect]);
       if (first === undefined) return null;
@@ -145,7 +102,7 @@ export class FleetBook implements SharedClients {
     const [first] = start;
     const end = first === undefined ? BEHIND_ALL : Uint8Array.of(first + 1);
     return this.#orElse(new Uint8Array(0), () => {
-      const row = this.#after.get(dialect)!.get(index, end, most);
+      const row = this.#sql.after[dialect].get(index, end, most);
       return Uint8Array.fromHex((row?.part ?? "") as string);
     });
   }
@@ -154,12 +111,12 @@ export class FleetBook implements SharedClients {
   put(name: string, shared: SharedEntry): void {
     const entry = isMapping(shared.entry) ? shared.entry : {};
     const indexes = DIALECT_NAMES.map((dialect) => indexOf(dialect, entry));
-    const before = this.#byName.get(name);
-    if (!before) this.#size++;
+    const before = this.#sql.byName.get(name);
+    if (!before) this.size++;
     const isListed = indexes.includes(null);
     if (isListed || before?.listed) this.#isListedOld = true;
     this.#listed.delete(name);
-    this.#put.run(
+    this.#sql.put.run(
       name,
       ...indexes.map((index) => index ?? null),
       isListed ? 1 : 0,
@@ -174,7 +131,7 @@ export class FleetBook implements SharedClients {
   drop(name: string): void {
     if (this.#listed.delete(name)) this.#isListedOld = true;
     this.#read.delete(name);
-    this.#size -= this.#drop.run(name);
+    this.size -= this.#sql.drop.run(name);
   }
 
   /** All clients follow; those that are not put until {@linkcode sweep} are gone. */
@@ -186,7 +143,7 @@ export class FleetBook implements SharedClients {
   /** Forgets those that were not put since {@linkcode begin}. */
   sweep(): void {
     this.#reread();
-    this.#size -= this.#database
+    this.size -= this.#database
       .prepare("delete from clients where round <> ?").run(this.#round);
   }
 
@@ -211,10 +168,10 @@ export class FleetBook implements SharedClients {
       );
     }
     const hasWeb = one("web = 1 limit 1");
-    const isOther = isListedOld || hasWeb !== this.#hasWeb ||
-      dialects.join() !== this.#dialects.join();
-    this.#dialects = dialects;
-    this.#hasWeb = hasWeb;
+    const isOther = isListedOld || hasWeb !== this.hasWeb ||
+      dialects.join() !== this.dialects.join();
+    this.dialects = dialects;
+    this.hasWeb = hasWeb;
     return isOther;
   }
 
@@ -226,14 +183,14 @@ export class FleetBook implements SharedClients {
 
   /** Does all of it, or nothing when it throws. */
   transaction(work: () => void): void {
-    const before = this.#size;
+    const before = this.size;
     this.#database.exec("begin immediate");
     try {
       work();
-      if (this.#size !== before) this.setFact("size", this.#size);
+      if (this.size !== before) this.setFact("size", this.size);
       this.#database.exec("commit");
     } catch (error) {
-      this.#size = before;
+      this.size = before;
       this.#database.exec("rollback");
       throw error;
     }
@@ -276,13 +233,10 @@ export class FleetBook implements SharedClients {
 
   /** Looks up; what cannot be read, as the file is damaged or closed, opens nothing. */
   #orElse<T>(nothing: T, lookUp: () => T): T {
-    try {
-      return lookUp();
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#complain("clients", error.message);
+    return ifRefused(lookUp, ({ message }) => {
+      this.#complain("clients", message);
       return nothing;
-    }
+    }) as T;
   }
 
   #reread(): void {
@@ -319,6 +273,35 @@ export class FleetBook implements SharedClients {
     this.#complain(`client ${name}`, `${path}: ${text}`);
     return null;
   }
+}
+
+function prepare(database: Database) {
+  const forEach = (sql: (dialect: DialectName) => string) =>
+    Object.fromEntries(
+      DIALECT_NAMES.map((name) => [name, database.prepare(sql(name))]),
+    ) as Record<DialectName, Statement>;
+  return {
+    byName: database.prepare(
+      "select value, listed from clients where name = ?",
+    ),
+    put: database.prepare(
+      `insert or replace into clients (name, ${DIALECT_NAMES.join()}, listed,
+         web, value, round)
+       values (${"?, ".repeat(DIALECT_NAMES.length)} ?, ?, ?, ?, ?)`,
+    ),
+    drop: database.prepare("delete from clients where name = ?"),
+    byIndex: forEach((dialect) =>
+      `select name from clients where ${dialect} = ?
+       order by name limit ${MAX_SAME}`
+    ),
+    // As one text: a row each would take longer than an HMAC.
+    after: forEach((dialect) =>
+      `select group_concat(hex(part), '') as part from (
+         select ${dialect} as part from clients
+         where ${dialect} > ? and ${dialect} < ?
+         order by ${dialect} limit ?)`
+    ),
+  };
 }
 
 /** Behind every index. */

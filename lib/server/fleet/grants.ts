@@ -6,7 +6,7 @@
 
 import type { PolicyRefusal, Request } from "../../dialects/dialect.ts";
 import { sha256 } from "../../dialects/crypto/hash.ts";
-import type { Database, Statement } from "../../runtime/runtime.ts";
+import type { Database } from "../../runtime/runtime.ts";
 import { grantee } from "../../sequences/sequence.ts";
 import { parseAddress, prefixContains } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
@@ -58,7 +58,7 @@ export function writeGrant({ ports, ...grant }: SharedGrant): object {
   return { ...grant, ports: formatPortRange(ports) };
 }
 
-/** Reads a value; null where it is no grant. */
+/** Reads a value, or a row; null where it is no grant. */
 export function readGrant(
   { client, address, ports, untilMs, gateway }: Readonly<
     Record<string, unknown>
@@ -78,14 +78,8 @@ export function readGrant(
 
 /** The engine's grants, by key. Methods throw SystemError. */
 export class GrantMirror {
-  readonly #put: Statement;
-  readonly #get: Statement;
-  readonly #drop: Statement;
-  readonly #ofClient: Statement;
-  readonly #own: Statement;
-  readonly #old: Statement;
-  readonly #prune: Statement;
-  #round = 0;
+  readonly #sql: ReturnType<typeof prepare>;
+  #round: number;
 
   constructor(database: Database) {
     database.exec(`
@@ -99,46 +93,37 @@ export class GrantMirror {
         round integer not null
       ) without rowid;
       create index if not exists grants_client on grants (client, address);`);
-    const columns = "key, client, address, ports, until_ms, gateway";
-    const prepare = (sql: string) => database.prepare(sql);
-    this.#put = prepare("insert or replace into grants values (?,?,?,?,?,?,?)");
-    this.#get = prepare(`select ${columns} from grants where key = ?`);
-    this.#drop = prepare("delete from grants where key = ?");
-    this.#ofClient = prepare(
-      `select ${columns} from grants where client = ? and address = ?
-       and until_ms > ?`,
-    );
-    this.#own = prepare(
-      `select ${columns} from grants where gateway = ? and until_ms > ?`,
-    );
-    this.#old = prepare("select key from grants where round <> ?");
-    this.#prune = prepare("delete from grants where until_ms < ?");
-    const last = prepare("select max(round) as n from grants").get()!.n;
-    this.#round = Number(last ?? 0);
+    this.#sql = prepare(database);
+    this.#round = Number(this.#sql.round.get()!.round ?? 0);
   }
 
   put(key: string, grant: SharedGrant): void {
     const { client, address, ports, untilMs, gateway } = grant;
     const range = formatPortRange(ports);
-    this.#put.run(key, client, address, range, untilMs, gateway, this.#round);
+    this.#sql.put.run(
+      key,
+      client,
+      address,
+      range,
+      untilMs,
+      gateway,
+      this.#round,
+    );
   }
 
   /** Takes a grant out; null where it was not there. */
   take(key: string): SharedGrant | null {
-    const row = this.#get.get(key);
+    const row = this.#sql.get.get(key);
     if (!row) return null;
-    this.#drop.run(key);
-    return grantOf(row);
+    this.#sql.drop.run(key);
+    return readGrant(row);
   }
 
   /** Grants of a client at an address, by key. */
   of(client: string, address: string, nowMs: number) {
-    return this.#ofClient.all(client, address, nowMs).map(keyed);
-  }
-
-  /** Grants that one gateway gave, by key. */
-  by(gateway: string, nowMs: number) {
-    return this.#own.all(gateway, nowMs).map(keyed);
+    return this.#sql.of.all(client, address, nowMs).map((row) =>
+      [row.key as string, readGrant(row)!] as const
+    );
   }
 
   begin(): void {
@@ -147,28 +132,30 @@ export class GrantMirror {
 
   /** Keys that were not put since {@linkcode begin}. */
   old(): string[] {
-    return this.#old.all(this.#round).map(({ key }) => key as string);
+    return this.#sql.old.all(this.#round).map(({ key }) => key as string);
   }
 
   prune(nowMs: number): void {
-    this.#prune.run(nowMs);
+    this.#sql.prune.run(nowMs);
   }
 }
 
-type Row = ReturnType<Statement["all"]>[number];
-
-function grantOf(row: Row): SharedGrant {
+function prepare(database: Database) {
+  const columns = "key, client, address, ports, until_ms as untilMs, gateway";
   return {
-    client: row.client as string,
-    address: row.address as string,
-    ports: parsePortRange(row.ports as string)!,
-    untilMs: row.until_ms as number,
-    gateway: row.gateway as string,
+    put: database.prepare(
+      "insert or replace into grants values (?, ?, ?, ?, ?, ?, ?)",
+    ),
+    get: database.prepare(`select ${columns} from grants where key = ?`),
+    drop: database.prepare("delete from grants where key = ?"),
+    of: database.prepare(
+      `select ${columns} from grants where client = ? and address = ?
+       and until_ms > ?`,
+    ),
+    old: database.prepare("select key from grants where round <> ?"),
+    prune: database.prepare("delete from grants where until_ms < ?"),
+    round: database.prepare("select max(round) as round from grants"),
   };
-}
-
-function keyed(row: Row): readonly [key: string, grant: SharedGrant] {
-  return [row.key as string, grantOf(row)];
 }
 
 /** Longer life of a grant's key than of the grant, milliseconds: what is dropped earlier was closed. */

@@ -35,7 +35,7 @@ export async function settle(
     const state = fleet
       ? await queue.during(client, () => fleet.claim(claim, told))
       : "unknown";
-    counters.add(COUNTED[state]);
+    counters.add(`fleet: ${state}`);
     if (state === "unknown") {
       if (limit.tells(client, "policy", runtime.nowMs())) {
         const words = fleet?.trouble ?? "the server has left the fleet";
@@ -87,17 +87,17 @@ function recordClaimed(
   }
 }
 
-const COUNTED = {
-  ours: "fleet: ours",
-  taken: "fleet: taken",
-  unknown: "fleet: unknown",
-} as const;
-
 /** Tells the fleet what is being opened here. */
 export function tellOpening(server: Server, change: Change): void {
-  const { fleet } = server;
-  if (!fleet || change.action !== "open" || !isShared(change)) return;
-  fleet.announce(sharedEntries(server, change));
+  const { fleet, store, runtime } = server;
+  const { action, client, address, ports } = change;
+  if (!fleet || action !== "open" || !isShared(change)) return;
+  const held = store.ledger.ofAddress(address, runtime.nowMs());
+  fleet.announce(
+    held.filter((entry) =>
+      entry.client === client && isSharedEntry(entry) && isWithin(entry, ports)
+    ),
+  );
 }
 
 /** Tells the fleet what was closed here, or could not be opened. */
@@ -113,16 +113,6 @@ export function tellDone(
   if (action !== "open" || isDone) return;
   const opened = entriesOf(server, change, runtime.nowMs());
   fleet.takeBack(opened.filter(isSharedEntry));
-}
-
-/** The ledger's entries of a change that the others may have, too. */
-function sharedEntries(
-  { store, runtime }: Server,
-  { client, address, ports }: Change,
-): LedgerEntry[] {
-  return store.ledger.ofAddress(address, runtime.nowMs()).filter((entry) =>
-    entry.client === client && isSharedEntry(entry) && isWithin(entry, ports)
-  );
 }
 
 /** False for what is from the fleet, leads to where only this gateway leads, or is for a network: a shared grant has an address. */
