@@ -27,8 +27,8 @@ export function tellNext(
   const command = hasKey ? "knock import" : "knock import --key FILE";
   runtime.err(`this line is secret: give it to nobody but ${name}
 next, at the client:
-    ${command.padEnd(TYPED)}paste the line; it is not shown
-    ${`knock ${name}`.padEnd(TYPED)}open
+    ${command.padEnd(26)}paste the line; it is not shown
+    ${`knock ${name}`.padEnd(26)}open
 `);
 }
 
@@ -40,15 +40,13 @@ keep the page, and not the link, as a bookmark or on the home screen
 `);
 }
 
-/** Width of what to type, in columns. */
-const TYPED = 26;
-
 /** Prints a QR code under what it is, on standard error. */
 export function showQr(runtime: Runtime, what: string, text: string): void {
   const terminal = runtime.isTerminal("err");
   runtime.err(`${what}:\n`);
   runtime.paint("err", formatQr(text, terminal));
-  const [wanted, columns] = [qrColumns(text), runtime.columns()];
+  const wanted = encode(text, OPTIONS).data.length;
+  const columns = runtime.columns();
   if (!terminal || wanted <= columns) return;
   printHint(
     runtime,
@@ -81,7 +79,8 @@ const AS_BEFORE = "\x1b[0m";
  * without, blocks are dark and spaces are light, as on paper.
  */
 export function formatQr(text: string, colours: boolean): string {
-  const rows = modules(text);
+  // With the quiet zone; true is dark.
+  const rows = encode(text, OPTIONS).data;
   let lines = "";
   for (let y = 0; y < rows.length; y += 2) {
     const line = rows[y]!.map((upper, x) => {
@@ -98,14 +97,4 @@ export function formatQr(text: string, colours: boolean): string {
 /** Draws a text as a QR code in an SVG. */
 export function formatQrSvg(text: string): string {
   return `${renderSVG(text, OPTIONS)}\n`;
-}
-
-/** Width in characters of the code that {@linkcode formatQr} draws. */
-export function qrColumns(text: string): number {
-  return modules(text).length;
-}
-
-/** The modules with their quiet zone, true is dark. */
-function modules(text: string): readonly (readonly boolean[])[] {
-  return encode(text, OPTIONS).data;
 }
