@@ -23,6 +23,10 @@ import { makeOwnKeys, type NewClient } from "../../config/files/write.ts";
 import type { DialectName } from "../../dialects/dialect.ts";
 import { drawKnockKeys, parseKey } from "../../dialects/knock1/keys.ts";
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
+import {
+  CODE_SECRET_SIZE,
+  formatCodeSecret,
+} from "../../dialects/crypto/codes.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -37,7 +41,7 @@ import { NAME } from "../../values/schema.ts";
 import { counted, escapeUnsafe, nearest } from "../../values/text.ts";
 import { oneOf, type Options, printHint, readDuration } from "../command.ts";
 import { type Adding, enrol, isThere, reloadServer } from "./apply.ts";
-import { codeFileOf, newCodeSecret } from "./new_files.ts";
+import { codeFileOf } from "./new_files.ts";
 import { showCode, tellNext, tellPage } from "./words.ts";
 
 /** Runs `knock client add`. */
@@ -97,13 +101,14 @@ async function addKnock(
   const { name } = policy;
   const publicKey = readKey(options, config);
   const server = readServer(adding);
-  const code = options.flag("code") ? newCodeSecret(runtime) : null;
-  const codeFile = codeFileOf(name);
+  const code = options.flag("code")
+    ? formatCodeSecret(runtime.random(CODE_SECRET_SIZE))
+    : null;
   const { privateKey, ...keys } = drawKnockKeys(runtime, publicKey);
   const entry: NewClient = {
     ...policy,
     keys,
-    ...code !== null && { code: codeFile },
+    ...code !== null && { code: codeFileOf(name) },
     web: page !== null,
   };
   const enrolled = {
@@ -124,7 +129,7 @@ async function addKnock(
   );
   await enrol(adding, {
     entry,
-    files: code === null ? [] : [{ name: codeFile, data: `${code}\n` }],
+    files: [],
     code,
     out: `${enrolment}\n`,
     qr: enrolment,
@@ -168,13 +173,8 @@ async function addInDialect(
   if (made.qr === null && isDrawn) {
     throw new UsageError(`there is no QR code for ${dialect}`);
   }
-  await enrol(adding, {
-    entry: { ...policy, keys: made.keys },
-    files: made.files,
-    code: null,
-    out: made.out,
-    qr: made.qr,
-  });
+  const entry = { ...policy, keys: made.keys };
+  await enrol(adding, { ...made, entry, code: null });
   for (const hint of made.hints) printHint(runtime, hint);
   return made.server;
 }

@@ -20,7 +20,7 @@ import { caught, FailureError, OperatorError } from "../../values/errors.ts";
 import { configError, isMapping } from "../../values/schema.ts";
 import { parseYaml } from "../../values/yaml.ts";
 import { type Options, printHint } from "../command.ts";
-import { codeFileOf, createWith, replaceConfig } from "./new_files.ts";
+import { createWith, replaceConfig } from "./new_files.ts";
 import { formatQrSvg, showQr } from "./words.ts";
 
 /** The configuration that a client is added to. */
@@ -33,16 +33,11 @@ export interface Adding {
   readonly fleet: FleetConfig | null;
 }
 
-/** A new client, with what comes with it. */
-interface Enrolling {
+/** A new client, with its files, its secrets for stdout, and the text of its QR code. */
+interface Enrolling extends Pick<NewKeys, "files" | "out" | "qr"> {
   readonly entry: NewClient;
-  readonly files: NewKeys["files"];
-  /** Secret of its one-time codes, which one of the files holds; null: it has none. */
+  /** Secret of its one-time codes, for the file that the entry names; null: it has none. */
   readonly code: string | null;
-  /** Secrets for the client, printed on stdout. */
-  readonly out: string;
-  /** Text of its QR code; null: it has none. */
-  readonly qr: string | null;
 }
 
 /**
@@ -63,9 +58,9 @@ export async function enrol(
   const edited = fleet ? text : addClientText(text, entry);
   if (edited === null) {
     // The file of a code is written by hand, with the entry.
-    if (code === null) createWith(runtime, files.map(place), () => {});
+    createWith(runtime, files.map(place), () => {});
     runtime.out(out);
-    const path = pathBeside(runtime, file, codeFileOf(entry.name));
+    const path = pathBeside(runtime, file, entry.code ?? "");
     throw new FailureError(
       `${file} is not in a form that can be added to: it is as it was`,
       `add these lines by hand, under "clients:":\n` +
@@ -76,10 +71,13 @@ export async function enrol(
     );
   }
   const svg = options.value("svg");
-  const picture = svg === undefined
-    ? []
-    : [{ name: svg, data: formatQrSvg(qr!), isOutput: true }];
-  const all = [...files, ...picture];
+  const all = [
+    ...files,
+    ...code === null ? [] : [{ name: entry.code!, data: `${code}\n` }],
+    ...svg === undefined
+      ? []
+      : [{ name: svg, data: formatQrSvg(qr!), isOutput: true }],
+  ];
   if (fleet) await share(adding, fleet, entry, all, out);
   else {
     createWith(runtime, all.map(place), () => {

@@ -8,10 +8,6 @@ import {
   makeOwnFolder,
   replaceOwn,
 } from "../../config/files/rights.ts";
-import {
-  CODE_SECRET_SIZE,
-  formatCodeSecret,
-} from "../../dialects/crypto/codes.ts";
 import { DIALECT_NAMES, DIALECTS } from "../../dialects/table.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -99,11 +95,6 @@ export function replaceConfig(
 /** The secret's file of a client, from the configuration's folder. */
 export function codeFileOf(client: string): string {
   return `code/${client}.secret`;
-}
-
-/** Draws a secret, in base32. */
-export function newCodeSecret(runtime: Runtime): string {
-  return formatCodeSecret(runtime.random(CODE_SECRET_SIZE));
 }
 
 /** Files that a new client gets: the path of the key that names one, and its name. */
