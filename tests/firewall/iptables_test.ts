@@ -446,7 +446,7 @@ function faked(options: {
   return { fake, scripts };
 }
 
-const OPTIONS = { mode: "guard", chain: null } as const;
+const OPTIONS = { mode: "guard", chain: null, interfaces: [] } as const;
 
 test("iptablesFirewall() says how to install iptables where there is none", async () => {
   const error = await assertRejects(

@@ -9,7 +9,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { assemble, exit, set } from "../../lib/firewall/xdp/assembler.ts";
 import { Bpf } from "../../lib/firewall/xdp/bpf.ts";
-import { Filter } from "../../lib/firewall/xdp/filter.ts";
+import { Filter } from "../../lib/firewall/xdp/xdp.ts";
 import { VERDICTS } from "../../lib/firewall/xdp/program.ts";
 import { concat } from "../../lib/values/bytes.ts";
 import {

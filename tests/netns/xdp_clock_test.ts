@@ -8,7 +8,7 @@ import { sealKnock } from "../../lib/dialects/knock1/seal.ts";
 import { WINDOW_MS } from "../../lib/dialects/knock1/tag.ts";
 import type { Firewall, Prefilter } from "../../lib/firewall/firewall.ts";
 import { Bpf } from "../../lib/firewall/xdp/bpf.ts";
-import { Filter } from "../../lib/firewall/xdp/filter.ts";
+import { Filter } from "../../lib/firewall/xdp/xdp.ts";
 import { VERDICTS } from "../../lib/firewall/xdp/program.ts";
 import {
   renewPrefilter,

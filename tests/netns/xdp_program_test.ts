@@ -5,7 +5,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assemble, exit, load } from "../../lib/firewall/xdp/assembler.ts";
 import { Bpf, BpfError } from "../../lib/firewall/xdp/bpf.ts";
-import { Filter } from "../../lib/firewall/xdp/filter.ts";
+import { Filter } from "../../lib/firewall/xdp/xdp.ts";
 import { REASONS, VERDICTS } from "../../lib/firewall/xdp/program.ts";
 import { frameBytes, runOn } from "../fakes/frames.ts";
 import { runtime } from "../fakes/runtime.ts";

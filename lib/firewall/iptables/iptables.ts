@@ -28,10 +28,7 @@ import {
   removals,
 } from "./rules.ts";
 
-/** Without a chain, {@linkcode DEFAULT_CHAIN}; without interfaces, all but the loopback. */
-type IptablesOptions =
-  & Pick<FirewallConfig, "mode" | "chain">
-  & Partial<Pick<FirewallConfig, "interfaces">>;
+type IptablesOptions = Pick<FirewallConfig, "mode" | "chain" | "interfaces">;
 
 /**
  * Opens the iptables backend; throws FirewallError when iptables cannot be
@@ -39,7 +36,7 @@ type IptablesOptions =
  */
 export async function iptablesFirewall(
   runtime: Runtime,
-  { mode, chain, interfaces = [] }: IptablesOptions,
+  { mode, chain, interfaces }: IptablesOptions,
   variant: Variant = "",
 ): Promise<Firewall> {
   const four = new Iptables(runtime, 4, variant);

@@ -69,9 +69,7 @@ export function ourChains(listing: string): string[] {
 }
 
 /** A chain's rules in a form that can be compared: grants may be in any order, the others may not. */
-export function portray(
-  rules: readonly string[],
-): { readonly grants: string; readonly others: string } {
+export function portray(rules: readonly string[]) {
   const grants: string[] = [];
   const others: string[] = [];
   for (const rule of rules) {

@@ -2,7 +2,12 @@
 
 import type { Ran, RunOptions, Runtime } from "../../runtime/runtime.ts";
 import { type Family, FirewallError, MissingError } from "../firewall.ts";
-import { caught, failing, SystemError } from "../../values/errors.ts";
+import {
+  caught,
+  failing,
+  ifRefused,
+  type SystemError,
+} from "../../values/errors.ts";
 
 /** Which of the programs: the system's choice, or one by name. */
 export type Variant = "" | "-nft" | "-legacy";
@@ -20,8 +25,8 @@ export async function runSystem(
   options: RunOptions,
 ): Promise<Ran> {
   const run = (path: string) => runtime.run([path, ...args], options);
-  return await run(program).catch((error) => {
-    if (!isMissing(error)) throw error;
+  return await ifRefused(() => run(program), (error) => {
+    if (error.code !== "ENOENT") throw error;
     return run(FOLDER + program);
   });
 }
@@ -67,7 +72,7 @@ export class Iptables {
     const program = this.#program + suffix;
     const options = { timeoutMs: TIMEOUT_MS, ...input };
     const cannotRun = (error: SystemError) =>
-      isMissing(error)
+      error.code === "ENOENT"
         ? new MissingError(
           `${program} is not installed`,
           `apt install iptables, or choose another one under firewall.backend`,
@@ -102,8 +107,4 @@ export function iptablesError(program: string, stderr: string): FirewallError {
   return new FirewallError(
     `${program}: ${words.charAt(0).toLowerCase()}${words.slice(1)}`,
   );
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof SystemError && error.code === "ENOENT";
 }

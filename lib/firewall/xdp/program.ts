@@ -83,7 +83,7 @@ const REASON_AT = -28;
 
 /** Bytes from the UDP header to the end of a browser's tag: STUN 20, USERNAME 4. RFC 8489. */
 const WEB_TAG_AT = UDP_SIZE + 24;
-const TAG_SIZE = 8;
+export const TAG_SIZE = 8;
 /** Magic cookie of STUN, 21 12 a4 42, as a little-endian machine loads it. */
 const COOKIE = 0x42a41221;
 
