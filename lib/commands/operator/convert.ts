@@ -75,11 +75,8 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
     printWarning(runtime, warning);
   }
   checkConverted(runtime, files, converted);
-  if (dir === undefined) {
-    runtime.out(converted.text);
-  } else {
-    writeTo(runtime, dir, converted);
-  }
+  if (dir === undefined) runtime.out(converted.text);
+  else writeTo(runtime, dir, converted);
   const named = [...converted.files.keys()];
   if (dir === undefined && named.length > 0) {
     const words = `it names ${named.join(", ")}, with a key of ${tool}'s`;

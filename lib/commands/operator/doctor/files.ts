@@ -88,6 +88,8 @@ async function readState(
 // Clients who can knock and get nothing.
 
 const DAY_MS = 86_400_000;
+/** Most names on one line. */
+const MAX_NAMES = 8;
 /** Days before its end from which a client is reported. */
 const SOON_DAYS = 14;
 
@@ -130,20 +132,12 @@ export function checkClients(config: Config, nowMs: number): Finding[] {
       `knock client set NAME --open ${name},…`,
     )
   );
-  const all = names(clients.map(({ name }) => name));
+  const shown = clients.slice(0, MAX_NAMES).map(({ name }) => name).join(", ");
+  const left = clients.length - MAX_NAMES;
+  const all = left > 0 ? `${shown} and ${left} more` : shown;
   return [
     ok("clients_enrolled", `${clients.length} enrolled: ${all}`),
     ...findings,
     ...unused,
   ];
-}
-
-/** Most names on one line. */
-const MAX_NAMES = 8;
-
-function names(all: readonly string[]): string {
-  const shown = all.slice(0, MAX_NAMES).join(", ");
-  return all.length > MAX_NAMES
-    ? `${shown} and ${all.length - MAX_NAMES} more`
-    : shown;
 }

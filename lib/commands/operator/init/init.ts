@@ -140,13 +140,12 @@ function parseService(text: string, backend: BackendName): NewService {
   const hint = backend === "gate"
     ? "as in --service ssh=tcp/2222,127.0.0.1:22"
     : "as in --service ssh=tcp/22 or --service web=tcp/80,tcp/443";
+  const wrong = (words: string) =>
+    new UsageError(`--service ${words}, got "${text}"`, hint);
   const equals = text.indexOf("=");
   const name = text.slice(0, Math.max(equals, 0));
   if (!NAME.pattern.test(name)) {
-    throw new UsageError(
-      `--service must be NAME=tcp/PORT or NAME=udp/PORT, got "${text}"`,
-      hint,
-    );
+    throw wrong("must be NAME=tcp/PORT or NAME=udp/PORT");
   }
   const ports: PortRange[] = [];
   let to: NewService["to"] = null;
@@ -163,17 +162,10 @@ function parseService(text: string, backend: BackendName): NewService {
     }
   }
   if (ports.length === 0) {
-    throw new UsageError(
-      `--service ${name} must have a tcp/PORT or udp/PORT, got "${text}"`,
-      hint,
-    );
+    throw wrong(`${name} must have a tcp/PORT or udp/PORT`);
   }
   if (backend === "gate" && to === null) {
-    throw new UsageError(
-      `--service ${name} must say where connections go with the gate ` +
-        `backend, got "${text}"`,
-      hint,
-    );
+    throw wrong(`${name} must say where connections go with the gate backend`);
   }
   return { name, ports, to };
 }
