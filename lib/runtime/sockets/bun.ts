@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
+import { bareAddress, type Endpoint } from "../../values/address.ts";
 import { systemError, translating, translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
@@ -12,7 +12,8 @@ import type {
   DatagramSource,
   ListenOptions,
 } from "../runtime.ts";
-import { listenApart, withoutIpv6 } from "./node.ts";
+import { mapped, withoutIpv6 } from "./common.ts";
+import { listenApart } from "./node.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Part of Bun's UDP socket that is used here. */
@@ -87,13 +88,9 @@ async function bind(
     ? await withoutIpv6(host, open)
     : await translatingAsync(() => open(host));
   const at = { host: socket.hostname, port: socket.port };
-  const isMapped = at.host.includes(":");
   const send = (bytes: Uint8Array, to: Endpoint) =>
     translating(() => {
-      const mapped = isMapped && isIpv4(to.host)
-        ? `::ffff:${to.host}`
-        : to.host;
-      if (!socket.send(bytes, to.port, mapped)) {
+      if (!socket.send(bytes, to.port, mapped(at.host, to.host))) {
         throw new SystemError("EAGAIN", "the socket's buffer is full");
       }
     });
@@ -123,26 +120,16 @@ const MAX_WAITING = 1024 * 1024;
 /** Approximate memory of a datagram besides its own bytes. */
 const OVERHEAD = 512;
 
-/** A clock, and what calls when everything else had its turn. */
-interface PacedTurns {
-  nowMs(): number;
-  next(call: () => void): void;
-}
-
-/** A handler that gets datagrams in their order, and not for too long at once. */
-interface Paced {
-  /** The bytes are the handler's from here on. */
-  take(bytes: Uint8Array, source: DatagramSource): void;
-  /** Forgets what waits. */
-  stop(): void;
-}
-
 /**
- * Makes a handler that lets everything else have its turn while datagrams come.
- * Bun hands them out for as long as there are more: under a flood no timer, no
- * firewall and no signal would come in between.
+ * Hands datagrams on in their order, and lets everything else have its turn
+ * while they come; `next` calls when it had. Bun hands them out for as long as
+ * there are more: under a flood no timer, no firewall and no signal would come
+ * in between.
  */
-export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
+export function paced(
+  handler: DatagramHandler,
+  { nowMs, next }: { nowMs(): number; next(call: () => void): void },
+) {
   let waiting: [bytes: Uint8Array, source: DatagramSource][] = [];
   let size = 0;
   let untilMs: number | null = null;
@@ -150,12 +137,12 @@ export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
 
   /** True while this turn's share lasts; the first datagram begins it. */
   const goesOn = (): boolean => {
-    const nowMs = turns.nowMs();
+    const atMs = nowMs();
     if (untilMs === null) {
-      untilMs = nowMs + SHARE_MS;
-      turns.next(begin);
+      untilMs = atMs + SHARE_MS;
+      next(begin);
     }
-    return nowMs < untilMs;
+    return atMs < untilMs;
   };
   const begin = () => {
     untilMs = null;
@@ -171,14 +158,16 @@ export function paced(handler: DatagramHandler, turns: PacedTurns): Paced {
     }
   };
   return {
-    take: (bytes, source) => {
+    /** The bytes are the handler's from here on. */
+    take: (bytes: Uint8Array, source: DatagramSource): void => {
       if (stopped) return;
       if (waiting.length === 0 && goesOn()) return handler(bytes, source);
       if (size + bytes.length + OVERHEAD > MAX_WAITING) return;
       size += bytes.length + OVERHEAD;
       waiting.push([bytes, source]);
     },
-    stop: () => {
+    /** Forgets what waits. */
+    stop: (): void => {
       stopped = true;
       waiting = [];
       size = 0;

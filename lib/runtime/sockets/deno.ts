@@ -5,14 +5,14 @@
  */
 
 import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
-import { systemError, translatingAsync } from "../errors.ts";
+import { translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
   Datagrams,
   Runtime,
   Stream,
 } from "../runtime.ts";
-import { Garbage } from "./garbage.ts";
+import { Garbage, mapped, withoutIpv6 } from "./common.ts";
 import { listenLinux } from "./linux.ts";
 import { SystemError } from "../../values/errors.ts";
 
@@ -49,83 +49,77 @@ export const network: Pick<
             : withGarbage(handler, (noted) => node.bindOne(at, noted)),
       );
     }
-    return await translatingAsync(() => {
-      const socket = bindDatagram(at);
-      const { hostname, port } = socket.addr as Deno.NetAddr;
-      const mapped = hostname.includes(":");
-      const garbage = new Garbage();
-      let closed = false;
-      const receive = async () => {
-        const buffer = new Uint8Array(DATAGRAM_SIZE);
-        while (!closed) {
-          let datagram: [Uint8Array, Deno.Addr];
-          try {
-            datagram = await socket.receive(buffer);
-          } catch {
-            // Closed, or an ICMP error of an earlier send: then go on.
-            continue;
-          }
-          const { hostname, port } = datagram[1] as Deno.NetAddr;
-          handler(datagram[0], { host: bareAddress(hostname), port });
-          garbage.note();
+    const socket = await withoutIpv6(
+      at.host,
+      (hostname) =>
+        Deno.listenDatagram({ transport: "udp", hostname, port: at.port }),
+    );
+    const { hostname, port } = socket.addr as Deno.NetAddr;
+    const garbage = new Garbage();
+    let closed = false;
+    const receive = async () => {
+      const buffer = new Uint8Array(DATAGRAM_SIZE);
+      while (!closed) {
+        let datagram: [Uint8Array, Deno.Addr];
+        try {
+          datagram = await socket.receive(buffer);
+        } catch {
+          // Closed, or an ICMP error of an earlier send: then go on.
+          continue;
         }
-      };
-      const received = receive();
-      return Promise.resolve({
-        at: { host: hostname, port },
-        send: (bytes, to) =>
-          translatingAsync(async () => {
-            await socket.send(bytes, {
-              transport: "udp",
-              hostname: mapped && isIpv4(to.host)
-                ? `::ffff:${to.host}`
-                : to.host,
-              port: to.port,
-            });
-          }),
-        close: () => {
-          closed = true;
-          garbage.stop();
-          socket.close();
-          return received;
-        },
-      });
-    });
+        const { hostname, port } = datagram[1] as Deno.NetAddr;
+        handler(datagram[0], { host: bareAddress(hostname), port });
+        garbage.note();
+      }
+    };
+    const received = receive();
+    return {
+      at: { host: hostname, port },
+      send: (bytes, to) =>
+        translatingAsync(async () => {
+          const { port } = to;
+          const host = mapped(hostname, to.host);
+          await socket.send(bytes, { transport: "udp", hostname: host, port });
+        }),
+      close: () => {
+        closed = true;
+        garbage.stop();
+        socket.close();
+        return received;
+      },
+    };
   },
 
-  listenStream: (at, handler) =>
-    translatingAsync(() => {
-      const listener = bindStream(at);
-      const bound = listener.addr;
-      const garbage = new Garbage();
-      let closed = false;
-      const accept = async () => {
-        while (!closed) {
-          try {
-            handler(denoStream(await listener.accept()));
-            garbage.note();
-          } catch {
-            if (closed) return;
-            // Out of descriptors, or a connection that went away: go on.
-            await new Promise((resolve) =>
-              setTimeout(resolve, ACCEPT_AGAIN_MS)
-            );
-          }
+  listenStream: async (at, handler) => {
+    const listener = await withoutIpv6(at.host, (host) => bindStream(host, at));
+    const bound = listener.addr;
+    const garbage = new Garbage();
+    let closed = false;
+    const accept = async () => {
+      while (!closed) {
+        try {
+          handler(denoStream(await listener.accept()));
+          garbage.note();
+        } catch {
+          if (closed) return;
+          // Out of descriptors, or a connection that went away: go on.
+          await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
         }
-      };
-      const accepted = accept();
-      return Promise.resolve({
-        at: bound.transport === "tcp"
-          ? { host: bound.hostname, port: bound.port }
-          : at,
-        close: () => {
-          closed = true;
-          garbage.stop();
-          listener.close();
-          return accepted;
-        },
-      });
-    }),
+      }
+    };
+    const accepted = accept();
+    return {
+      at: bound.transport === "tcp"
+        ? { host: bound.hostname, port: bound.port }
+        : at,
+      close: () => {
+        closed = true;
+        garbage.stop();
+        listener.close();
+        return accepted;
+      },
+    };
+  },
 
   connectStream: (to, options = {}) =>
     translatingAsync(async () => {
@@ -170,27 +164,10 @@ async function withGarbage<T extends Datagrams | null>(
   };
 }
 
-function bindDatagram({ host, port }: Endpoint): Deno.DatagramConn {
-  const bind = (hostname: string) =>
-    Deno.listenDatagram({ transport: "udp", hostname, port });
-  return withoutIpv6(host, bind);
-}
-
-function bindStream({ host, port }: Endpoint): Deno.Listener {
-  if (host.startsWith("/")) {
-    return Deno.listen({ transport: "unix", path: host });
-  }
-  return withoutIpv6(host, (hostname) => Deno.listen({ hostname, port }));
-}
-
-/** Binds "::" to IPv4 alone on a machine that has no IPv6. */
-function withoutIpv6<T>(host: string, bind: (host: string) => T): T {
-  try {
-    return bind(host);
-  } catch (error) {
-    if (host !== "::" || systemError(error).code === "EADDRINUSE") throw error;
-    return bind("0.0.0.0");
-  }
+function bindStream(hostname: string, { port }: Endpoint): Deno.Listener {
+  return hostname.startsWith("/")
+    ? Deno.listen({ transport: "unix", path: hostname })
+    : Deno.listen({ hostname, port });
 }
 
 function denoStream(connection: Deno.Conn): Stream {

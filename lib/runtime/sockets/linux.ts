@@ -15,6 +15,7 @@ import {
 } from "../../values/address.ts";
 import type { DatagramHandler, Datagrams } from "../runtime.ts";
 import { SystemError } from "../../values/errors.ts";
+import { bothFamilies, openLibc } from "./common.ts";
 
 /** Most datagrams in a batch, and longest time before other work gets a turn. */
 const BATCH = 128;
@@ -27,7 +28,8 @@ const SLOT_SIZE = 2048;
 /** A tenth of a second of 50,000 datagrams a second: each takes some 800 bytes of it. */
 const BUFFER_SIZE = 4 * 1024 * 1024;
 
-// Of Linux, where 64-bit machines have them in common.
+// Of Linux, where these machines have them in common.
+const ARCHITECTURES: readonly string[] = ["x86_64", "aarch64"];
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
@@ -46,6 +48,11 @@ const IOVEC_SIZE = 16;
 /** A struct sockaddr_in6 of 28 bytes, or a sockaddr_in. */
 const NAME_SIZE = 32;
 
+const RECVMMSG = {
+  parameters: ["i32", "buffer", "u32", "i32", "pointer"],
+  result: "i32",
+} as const;
+
 const SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
@@ -53,17 +60,9 @@ const SYMBOLS = {
     parameters: ["i32", "i32", "i32", "buffer", "u32"],
     result: "i32",
   },
-  recvmmsg: {
-    parameters: ["i32", "buffer", "u32", "i32", "pointer"],
-    result: "i32",
-  },
+  recvmmsg: RECVMMSG,
   /** The same, by another thread: it may wait. */
-  wait: {
-    name: "recvmmsg",
-    parameters: ["i32", "buffer", "u32", "i32", "pointer"],
-    result: "i32",
-    nonblocking: true,
-  },
+  wait: { ...RECVMMSG, name: "recvmmsg", nonblocking: true },
   sendto: {
     parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
     result: "isize",
@@ -81,41 +80,19 @@ export function listenLinux(
   at: Endpoint,
   handler: DatagramHandler,
 ): Datagrams | null {
-  const libc = at.port === 0 ? null : openLibrary();
+  if (at.port === 0 || !ARCHITECTURES.includes(Deno.build.arch)) return null;
+  const libc = openLibc(SYMBOLS);
   if (!libc) return null;
-  const hosts = at.host === "::" ? ["0.0.0.0", "::"] : [at.host];
-  const sockets: Datagrams[] = [];
-  for (const host of hosts) {
-    const socket = bindOne(libc, { host, port: at.port }, handler);
-    if (socket) sockets.push(socket);
-  }
-  if (sockets.length < hosts.length) {
-    for (const socket of sockets) socket.close();
-    return null;
-  }
-  const [first, second = first!] = sockets;
-  return {
-    at,
-    send: (bytes, to) => (isIpv4(to.host) ? first! : second).send(bytes, to),
-    close: async () => {
-      await Promise.all(sockets.map((socket) => socket.close()));
-    },
-  };
+  if (at.host !== "::") return bindOne(libc, at, handler);
+  const ipv4 = bindOne(libc, { ...at, host: "0.0.0.0" }, handler);
+  const ipv6 = bindOne(libc, at, handler);
+  if (ipv4 && ipv6) return bothFamilies(at, ipv4, ipv6);
+  ipv4?.close();
+  ipv6?.close();
+  return null;
 }
 
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-
-function openLibrary(): Library | null {
-  const ffi = Deno.permissions.querySync({ name: "ffi" }).state;
-  const { os, arch } = Deno.build;
-  if (ffi !== "granted" || os !== "linux") return null;
-  if (arch !== "x86_64" && arch !== "aarch64") return null;
-  try {
-    return Deno.dlopen("libc.so.6", SYMBOLS).symbols;
-  } catch {
-    return null; // another C library
-  }
-}
 
 function bindOne(
   libc: Library,

@@ -16,7 +16,7 @@ import type {
   Runtime,
   Stream,
 } from "../runtime.ts";
-import { Garbage } from "./garbage.ts";
+import { bothFamilies, Garbage, mapped, withoutIpv6 } from "./common.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
@@ -61,13 +61,7 @@ export async function listenApart(
     await ipv4.close();
     throw error;
   }
-  return {
-    at: ipv6.at,
-    send: (bytes, to) => (isIpv4(to.host) ? ipv4 : ipv6).send(bytes, to),
-    close: async () => {
-      await Promise.all([ipv4.close(), ipv6.close()]);
-    },
-  };
+  return bothFamilies(ipv6.at, ipv4, ipv6);
 }
 
 function datagramsOf(
@@ -75,7 +69,6 @@ function datagramsOf(
   handler: DatagramHandler,
 ): Datagrams {
   const { address, port } = socket.address();
-  const mapped = address.includes(":");
   socket.on("message", (bytes, from) => {
     handler(bytes, { host: bareAddress(from.address), port: from.port });
   });
@@ -83,26 +76,12 @@ function datagramsOf(
   return {
     at: { host: address, port },
     send: (bytes, to) => {
-      const host = mapped && isIpv4(to.host) ? `::ffff:${to.host}` : to.host;
+      const host = mapped(address, to.host);
       // It throws at port 0, which forged packets may come from.
       return calling((done) => socket.send(bytes, to.port, host, done));
     },
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
-}
-
-/** Binds "::" to IPv4 alone on a machine that has no IPv6. */
-export async function withoutIpv6<T>(
-  host: string,
-  bind: (host: string) => Promise<T>,
-): Promise<T> {
-  try {
-    return await bind(host);
-  } catch (error) {
-    const failed = systemError(error);
-    if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
-    return await translatingAsync(() => bind("0.0.0.0"));
-  }
 }
 
 function bindDatagram(

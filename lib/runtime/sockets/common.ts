@@ -1,6 +1,60 @@
-/** Collection of garbage while packets come: memory that the engines do not count. */
+/**
+ * Sockets of every runtime: families of addresses, and the collection of
+ * garbage while packets come: memory that the engines do not count.
+ * @module
+ */
 
 import process from "node:process";
+import { type Endpoint, isIpv4 } from "../../values/address.ts";
+import { systemError, translatingAsync } from "../errors.ts";
+import type { Datagrams } from "../runtime.ts";
+
+/** Binds "::" to IPv4 alone on a machine that has no IPv6. */
+export async function withoutIpv6<T>(
+  host: string,
+  bind: (host: string) => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await bind(host);
+  } catch (error) {
+    const failed = systemError(error);
+    if (host !== "::" || failed.code === "EADDRINUSE") throw failed;
+    return await translatingAsync(async () => await bind("0.0.0.0"));
+  }
+}
+
+/** A host for a socket that is bound to another: IPv4 is mapped for one of IPv6. */
+export function mapped(bound: string, host: string): string {
+  return !isIpv4(bound) && isIpv4(host) ? `::ffff:${host}` : host;
+}
+
+/** Two sockets at one port, one for each family. */
+export function bothFamilies(
+  at: Endpoint,
+  ipv4: Datagrams,
+  ipv6: Datagrams,
+): Datagrams {
+  return {
+    at,
+    send: (bytes, to) => (isIpv4(to.host) ? ipv4 : ipv6).send(bytes, to),
+    close: async () => {
+      await Promise.all([ipv4.close(), ipv6.close()]);
+    },
+  };
+}
+
+/** Calls of the C library of Linux, by Deno; null where it cannot be used. */
+export function openLibc<S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+): Deno.DynamicLibrary<S>["symbols"] | null {
+  const ffi = Deno.permissions.querySync({ name: "ffi" }).state;
+  if (ffi !== "granted" || Deno.build.os !== "linux") return null;
+  try {
+    return Deno.dlopen("libc.so.6", symbols).symbols;
+  } catch {
+    return null; // another C library
+  }
+}
 
 /** Interval of checks for garbage, milliseconds. */
 const LOOK_MS = 250;
@@ -88,15 +142,8 @@ function exposedCollector(): () => void {
 
 /** glibc's malloc_trim(3): freed memory goes back to the system. Takes some 0.3 ms. */
 function allocatorTrim(): () => void {
-  const isAllowed =
-    Deno.permissions.querySync({ name: "ffi" }).state === "granted";
-  try {
-    if (!isAllowed || Deno.build.os !== "linux") return () => {};
-    const { symbols } = Deno.dlopen("libc.so.6", {
-      malloc_trim: { parameters: ["usize"], result: "i32" },
-    });
-    return () => void symbols.malloc_trim(0n);
-  } catch {
-    return () => {}; // another C library
-  }
+  const libc = openLibc({
+    malloc_trim: { parameters: ["usize"], result: "i32" },
+  });
+  return () => void libc?.malloc_trim(0n);
 }
