@@ -79,18 +79,18 @@ export class CommandFirewall implements Firewall {
   /** Opens all of them, or leaves none open that was not. */
   async #openAll(grants: readonly Grant[], nowMs: number): Promise<void> {
     const fresh: Grant[] = [];
-    for (const grant of grants) {
-      const isFresh = !this.#held.has(openingKey(grant));
-      try {
+    try {
+      for (const grant of grants) {
+        const isFresh = !this.#held.has(openingKey(grant));
         await this.#run("open", grant, nowMs);
-      } catch (error) {
-        for (const other of fresh) {
-          // The first failure is the one to report.
-          await this.#run("close", other, nowMs).catch(() => {});
-        }
-        throw error;
+        if (isFresh) fresh.push(grant);
       }
-      if (isFresh) fresh.push(grant);
+    } catch (error) {
+      for (const grant of fresh) {
+        // The first failure is the one to report.
+        await this.#run("close", grant, nowMs).catch(() => {});
+      }
+      throw error;
     }
   }
 

@@ -170,36 +170,32 @@ async function closeAll(listeners: Iterable<Listener>): Promise<void> {
 /** Where the connections to each port go. */
 type Targets = ReadonlyMap<number, Endpoint>;
 
+const CURE = "set firewall.backend to nft or iptables";
+
 /** Reads them from the services; throws FirewallError for what a gate cannot do. */
 function readTargets(services: readonly Guarded[]): Targets {
   const targets = new Map<number, Endpoint>();
   for (const { name, ports, to } of services) {
+    const wrong = (words: string, hint?: string) =>
+      new FirewallError(`services.${name}: ${words}`, hint);
     for (const range of ports) {
       const text = formatPortRange(range);
       if (range.protocol !== "tcp") {
-        throw new FirewallError(
-          `services.${name}: the gate passes on TCP only, got "${text}"`,
-          "set firewall.backend to nft or iptables",
-        );
+        throw wrong(`the gate passes on TCP only, got "${text}"`, CURE);
       }
       if (!to) {
-        throw new FirewallError(
-          `services.${name}: the gate must know where connections go`,
+        throw wrong(
+          "the gate must know where connections go",
           `write ${name}: { listen: ${text}, to: "127.0.0.1:PORT" }`,
         );
       }
       if (range.last - range.first >= MAX_PORTS) {
-        throw new FirewallError(
-          `services.${name}: the gate listens on at most ${MAX_PORTS} ` +
-            `ports of a range, got "${text}"`,
-          "set firewall.backend to nft or iptables",
-        );
+        const most = `at most ${MAX_PORTS} ports of a range`;
+        throw wrong(`the gate listens on ${most}, got "${text}"`, CURE);
       }
       for (let port = range.first; port <= range.last; port++) {
         if (targets.has(port)) {
-          throw new FirewallError(
-            `services.${name}: another service has "tcp/${port}" already`,
-          );
+          throw wrong(`another service has "tcp/${port}" already`);
         }
         targets.set(port, to);
       }

@@ -149,9 +149,9 @@ export class Filter {
   readonly #addresses: Elements;
   readonly #counters: number;
   readonly #fds: number[] = [];
-  #program: number | null = null;
-  #old: number | null = null;
-  #ports = "";
+  /** The program, behind the one that it is to replace. */
+  readonly #programs: number[] = [];
+  #ports: string | null = null;
 
   /** Throws BpfError. */
   constructor(bpf: Bpf) {
@@ -174,7 +174,7 @@ export class Filter {
   }
 
   get program(): number {
-    return this.#program!;
+    return this.#programs.at(-1)!;
   }
 
   /** Sets tags and addresses in place; true if it has another program now. Throws BpfError. */
@@ -190,23 +190,22 @@ export class Filter {
       addresses.flatMap((address) => addressToBytes(address) ?? [])
         .slice(0, MAX_ADDRESSES).map((bytes) => [bytes, 1] as const),
     );
-    if (this.#program !== null && this.#ports === ports.join()) return false;
-    const program = this.bpf.load(filterProgram({
+    if (this.#ports === ports.join()) return false;
+    this.#programs.push(this.bpf.load(filterProgram({
       ports,
       tags: this.#tags.map,
       addresses: this.#addresses.map,
       counters: this.#counters,
-    }));
-    this.#old = this.#program;
-    this.#program = program;
+    })));
     this.#ports = ports.join();
     return true;
   }
 
   /** Closes the program that another one has replaced everywhere. */
   closeOld(): void {
-    if (this.#old !== null) this.bpf.close(this.#old);
-    this.#old = null;
+    for (const fd of this.#programs.splice(0, this.#programs.length - 1)) {
+      this.bpf.close(fd);
+    }
   }
 
   /** Frames dropped so far, by reason. Throws BpfError. */
@@ -218,9 +217,7 @@ export class Filter {
   }
 
   close(): void {
-    this.closeOld();
-    if (this.#program !== null) this.bpf.close(this.#program);
-    for (const fd of this.#fds) this.bpf.close(fd);
+    for (const fd of [...this.#programs, ...this.#fds]) this.bpf.close(fd);
     this.bpf.end();
   }
 }
