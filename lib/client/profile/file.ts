@@ -34,22 +34,21 @@ export function findProfile(
   const profiles = readProfiles(runtime, file);
   const profile = profiles.get(name);
   if (profile) return profile;
+  const command = nearest(name, COMMAND_NAMES);
   if (profiles.size > 0) {
     throw new UsageError(
       `no profile "${name}" in ${file}`,
-      nearest(name, [...profiles.keys()]) ?? nearest(name, COMMAND_NAMES) ??
+      nearest(name, [...profiles.keys()]) ?? command ??
         "`knock profiles` lists them",
     );
   }
-  const hints = [nearest(name, COMMAND_NAMES), HOW_TO_BEGIN];
+  const begin = "`knock client add NAME` on the server prints a line, " +
+    "`knock import` asks for it here";
   throw new UsageError(
     `no profile "${name}": there are none in ${file} yet`,
-    hints.filter((hint) => hint !== undefined).join("\n"),
+    command === undefined ? begin : `${command}\n${begin}`,
   );
 }
-
-const HOW_TO_BEGIN = "`knock client add NAME` on the server prints a line, " +
-  "`knock import` asks for it here";
 
 /** The text of a file that only its owner can use; null when there is none. */
 export function readPrivateFile(runtime: Runtime, file: string): string | null {
