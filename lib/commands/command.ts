@@ -37,6 +37,8 @@ export interface OptionLine {
   readonly long: string;
   /** A single letter, or "". */
   readonly short: string;
+  /** The words that it is typed as: --config, -c. */
+  readonly names: readonly string[];
   /** The name of its value, such as FILE; null for an option without one. */
   readonly value: string | null;
   /** True for an option that may be given several times: its value's name ends with "...". */
@@ -56,9 +58,11 @@ export function readOptionLines(help: string): readonly OptionLine[] {
   return lines.flatMap((line) => {
     const [, names = "", value = null, text = ""] = OPTION_LINE.exec(line) ??
       [];
-    return [...names.matchAll(/--([\w-]+)/g)].map(([, long]) => ({
+    const short = /^-(\w),/.exec(names)?.[1] ?? "";
+    return [...names.matchAll(/--([\w-]+)/g)].map(([name, long]) => ({
       long: long!,
-      short: /^-(\w),/.exec(names)?.[1] ?? "",
+      short,
+      names: short ? [name, `-${short}`] : [name],
       value,
       repeats: value?.endsWith("...") ?? false,
       summary: text.replace(/ +/g, " ").split(/[.;](?: |$)/)[0]!,
@@ -146,9 +150,7 @@ function joinDashed(
   args: readonly string[],
   options: readonly OptionLine[],
 ): string[] {
-  const takes = new Set(
-    options.flatMap(({ long, short }) => [`--${long}`, `-${short}`]),
-  );
+  const takes = new Set(options.flatMap(({ names }) => names));
   const joined: string[] = [];
   for (const arg of args) {
     const before = joined.at(-1);

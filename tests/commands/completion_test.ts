@@ -157,6 +157,7 @@ test("readOptionLines() takes names, values and the first sentence", () => {
     {
       long: "config",
       short: "c",
+      names: ["--config", "-c"],
       value: "FILE",
       repeats: false,
       summary: "The configuration",
@@ -164,6 +165,7 @@ test("readOptionLines() takes names, values and the first sentence", () => {
     {
       long: "json",
       short: "",
+      names: ["--json"],
       value: null,
       repeats: false,
       summary: "One list of all",
@@ -171,6 +173,7 @@ test("readOptionLines() takes names, values and the first sentence", () => {
     {
       long: "open",
       short: "",
+      names: ["--open"],
       value: "PORT,...",
       repeats: true,
       summary: "",

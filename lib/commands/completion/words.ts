@@ -21,8 +21,6 @@ export type Kind =
 export interface OptionWord extends Omit<OptionLine, "value"> {
   /** Kind of its value; null for an option without one. */
   readonly value: Kind | null;
-  /** As it is typed: "--config", and "-c" if it has a letter. */
-  readonly names: readonly string[];
 }
 
 /** A command, or a subcommand as "client add". */
@@ -91,7 +89,6 @@ function describe(name: string, summary: string, help: string): CommandWord {
     ...line,
     value: line.value === null ? null : (VALUES[`${name} --${line.long}`] ??
       VALUES[line.long] ?? VALUES[line.value] ?? "free"),
-    names: [`--${line.long}`, ...line.short ? [`-${line.short}`] : []],
   }));
   return { name, summary, first, rest, options };
 }
