@@ -41,10 +41,7 @@ export function parseConfig(text: string, surroundings: Surroundings): Config {
 }
 
 /** Reads what YAML made of the text. Throws ConfigError with every mistake. */
-export function readConfig(
-  value: unknown,
-  surroundings: Surroundings,
-): Config {
+export function readConfig(value: unknown, surroundings: Surroundings): Config {
   const { file, included = [] } = surroundings;
   const mistakes: Mistake[] = [...surroundings.mistakes ?? []];
   const { raw, origins } = includeClients(value, included, mistakes);

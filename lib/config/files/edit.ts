@@ -9,10 +9,7 @@ import { parse } from "@std/yaml/parse";
 import { formatClient, indent, type NewClient } from "./write.ts";
 
 /** Adds a client to the text; null if that has to be done by hand. */
-export function addClientText(
-  text: string,
-  client: NewClient,
-): string | null {
+export function addClientText(text: string, client: NewClient): string | null {
   const wanted = formatClient(client);
   const entry = (columns: number) =>
     indent(wanted, columns).trimEnd().split("\n");
