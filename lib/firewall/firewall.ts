@@ -209,6 +209,20 @@ export function openAmong(
   return live.filter((grant) => keys.has(keyOf(grant)));
 }
 
+/** The grants with the latest end of each opening, by its key. */
+export function latestEnds<T extends Grant>(
+  grants: readonly T[],
+  keyOf: (grant: T) => string = openingKey,
+): Map<string, T> {
+  const latest = new Map<string, T>();
+  for (const grant of grants) {
+    const key = keyOf(grant);
+    const other = latest.get(key);
+    if (!other || other.untilMs < grant.untilMs) latest.set(key, grant);
+  }
+  return latest;
+}
+
 /** Widest range of UDP ports, in ports, whose services begin nothing by themselves. */
 const MAX_CUT_UDP = 256;
 

@@ -12,6 +12,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  latestEnds,
   openAmong,
   openingKey,
 } from "../firewall.ts";
@@ -57,14 +58,12 @@ export class CommandFirewall implements Firewall {
     live: readonly Grant[],
     nowMs: number,
   ): Promise<void> {
-    const open = new Map<string, Grant>();
-    for (const grant of openAmong(touched, live)) {
+    const wanted = openAmong(touched, live);
+    for (const grant of wanted) {
       const error = trouble(grant);
       if (error) throw error;
-      const other = open.get(openingKey(grant));
-      if (other && other.untilMs >= grant.untilMs) continue;
-      open.set(openingKey(grant), grant);
     }
+    const open = latestEnds(wanted);
     let failure: unknown = null;
     for (const grant of touched) {
       if (open.has(openingKey(grant)) || trouble(grant)) continue;

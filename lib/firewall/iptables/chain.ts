@@ -5,6 +5,7 @@ import {
   FirewallError,
   type Grant,
   type Guarded,
+  latestEnds,
   openingKey,
 } from "../firewall.ts";
 import {
@@ -179,16 +180,12 @@ export function changeHeld(
   live: readonly Grant[],
   nowMs: number,
 ): Held {
-  const after = new Map(alive(held, nowMs));
   const keys = new Set(grants.map(openingKey));
-  for (const key of keys) after.delete(key);
-  for (const grant of live) {
-    const key = openingKey(grant);
-    if (!keys.has(key) || grant.untilMs <= nowMs) continue;
-    const other = after.get(key);
-    if (!other || other.untilMs < grant.untilMs) after.set(key, grant);
-  }
-  return after;
+  const others = [...alive(held, nowMs)].filter(([key]) => !keys.has(key));
+  const open = live.filter((grant) =>
+    keys.has(openingKey(grant)) && grant.untilMs > nowMs
+  );
+  return new Map([...others, ...latestEnds(open)]);
 }
 
 /** Those that are not, just as they are, among others. */

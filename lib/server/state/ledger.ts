@@ -1,6 +1,6 @@
 /** The ledger of grants: who may reach what until when, kept over restarts. */
 
-import type { Grant } from "../../firewall/firewall.ts";
+import { type Grant, latestEnds } from "../../firewall/firewall.ts";
 import type { Database, SqlRow, SqlValue } from "../../runtime/runtime.ts";
 import {
   formatEndpoint,
@@ -139,13 +139,9 @@ function prepare(database: Database) {
  * connection stay apart from those that last.
  */
 export function mergeEntries(entries: readonly LedgerEntry[]): Grant[] {
-  const merged = new Map<string, Grant>();
-  for (const entry of entries) {
-    const key = keyOf({ ...entry, client: "" }).join(" ");
-    const other = merged.get(key);
-    if (!other || other.untilMs < entry.untilMs) merged.set(key, entry);
-  }
-  return [...merged.values()];
+  const openingOf = (entry: LedgerEntry) =>
+    keyOf({ ...entry, client: "" }).join(" ");
+  return [...latestEnds(entries, openingOf).values()];
 }
 
 /** True if an entry is for ports within one of these ranges. */

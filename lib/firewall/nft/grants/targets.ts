@@ -8,6 +8,7 @@ import {
   familyOf,
   FirewallError,
   type Grant,
+  latestEnds,
   lines,
   openingKey,
 } from "../../firewall.ts";
@@ -56,17 +57,12 @@ export class NftTargets {
     grants: readonly Grant[],
     live: readonly Grant[],
   ): Promise<GrantTarget[]> {
-    const latest = new Map<string, Grant>();
     const asked = new Set(grants.filter(({ to }) => to).map(openingKey));
-    for (const grant of live) {
-      if (!grant.to || !asked.has(openingKey(grant))) continue;
-      const other = latest.get(openingKey(grant));
-      if (!other || other.untilMs < grant.untilMs) {
-        latest.set(openingKey(grant), grant);
-      }
-    }
+    const led = live.filter((grant) =>
+      grant.to && asked.has(openingKey(grant))
+    );
     const found: GrantTarget[] = [];
-    for (const { address, ports, to, untilMs } of latest.values()) {
+    for (const { address, ports, to, untilMs } of latestEnds(led).values()) {
       const family = familyOf(address);
       const targets = await resolveTarget(this.#runtime, to!);
       const target = targets.find((one) => one.family === family);
