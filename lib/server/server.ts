@@ -245,7 +245,7 @@ export class RunningServer {
     const same = config.fleet !== null &&
       this.#fleet?.is(config.fleet) === true;
     if (same) {
-      this.#fleet!.reread();
+      this.#fleet!.clients.reread();
       return await renewDialects(this.#server);
     }
     if (!config.fleet && !this.#fleet) return;

@@ -7,19 +7,13 @@
 import type { Config } from "../../config/config.ts";
 import { publicKeyOf } from "../../dialects/crypto/curve25519.ts";
 import { sha256 } from "../../dialects/crypto/hash.ts";
-import {
-  type FleetConfig,
-  type FleetEngine,
-  FOLDERS,
-} from "../../fleet/fleet.ts";
-import type { Runtime } from "../../runtime/runtime.ts";
+import { FOLDERS } from "../../fleet/fleet.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { orNull, SystemError } from "../../values/errors.ts";
+import { ifRefused, orNull } from "../../values/errors.ts";
 import { VERSION } from "../../values/program.ts";
 import { formatDuration } from "../../values/time.ts";
 import { attempt } from "../report/log.ts";
-import type { Server } from "../state/server.ts";
-import type { FleetValues } from "./values.ts";
+import type { FleetParts } from "./values.ts";
 
 /** Interval of the heartbeat, and life of its key without it, milliseconds. */
 export const BEAT_MS = 3000;
@@ -54,10 +48,7 @@ function fingerprintOf(privateKey: Uint8Array): string {
 
 /** Knows by a heartbeat whether the engine can be reached. */
 export class Link {
-  readonly #server: Server;
-  readonly #config: FleetConfig;
-  readonly #engine: FleetEngine;
-  readonly #values: FleetValues;
+  readonly #parts: FleetParts;
   /** Called after each heartbeat that arrived, with the time without the engine before it, milliseconds. */
   readonly #reached: (awayMs: number) => Promise<void>;
   /** Called after each heartbeat, whether it arrived or not. */
@@ -75,25 +66,20 @@ export class Link {
   cutOff: { readonly sinceMs: number; readonly why: string } | null = null;
 
   constructor(
-    server: Server,
-    config: FleetConfig,
-    engine: FleetEngine,
-    values: FleetValues,
+    parts: FleetParts,
     reached: (awayMs: number) => Promise<void>,
     told: () => void,
   ) {
-    this.#told = told;
-    this.#server = server;
-    this.#config = config;
-    this.#engine = engine;
-    this.#values = values;
+    const { runtime } = parts.server;
+    this.#parts = parts;
     this.#reached = reached;
-    this.instance = formatBase64url(server.runtime.random(9));
-    this.#answeredMs = server.runtime.monotonicMs();
+    this.#told = told;
+    this.instance = formatBase64url(runtime.random(9));
+    this.#answeredMs = runtime.monotonicMs();
   }
 
   get key(): string {
-    return FOLDERS.gateways + this.#config.name;
+    return FOLDERS.gateways + this.#parts.config.name;
   }
 
   beat(): void {
@@ -107,7 +93,8 @@ export class Link {
   }
 
   async #tell(): Promise<void> {
-    const { runtime, store, active: { config }, sinceMs } = this.#server;
+    const { server, engine, values } = this.#parts;
+    const { runtime, store, log, active: { config }, sinceMs } = server;
     const nowMs = runtime.nowMs();
     const value: GatewayValue = {
       version: VERSION,
@@ -115,26 +102,23 @@ export class Link {
       beat: ++this.beats,
       sinceMs,
       atMs: nowMs,
-      revision: this.#engine.seen.mark?.revision ?? 0,
+      revision: engine.seen.mark?.revision ?? 0,
       lagMs: this.lagMs,
       grants: store.ledger.countLive(nowMs),
       key: fingerprintOf(config.key),
       maxSkewMs: config.maxSkewMs,
     };
-    try {
-      const sealed = this.#values.seal(this.key, value);
-      await this.#engine.beat(this.key, sealed, BEAT_LIVE_MS);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return this.#lost(error.message);
-    }
-    await attempt(this.#server.log, () => this.#found(runtime));
+    const sealed = values.seal(this.key, value);
+    await ifRefused(async () => {
+      await engine.beat(this.key, sealed, BEAT_LIVE_MS);
+      await attempt(log, () => this.#found());
+    }, ({ message }) => this.#lost(message));
   }
 
   #lost(why: string): void {
     if (this.cutOff) return;
-    const { runtime, log, store } = this.#server;
-    const { engine, without } = this.#config;
+    const { runtime, log, store } = this.#parts.server;
+    const { engine, without } = this.#parts.config;
     const awayMs = runtime.monotonicMs() - this.#answeredMs;
     const sinceMs = Math.round(runtime.nowMs() - awayMs);
     this.cutOff = { sinceMs, why };
@@ -147,16 +131,17 @@ export class Link {
     log("error", `cut off from ${engine} since ${since}: ${why}; ${effect}`);
   }
 
-  async #found(runtime: Runtime): Promise<void> {
+  async #found(): Promise<void> {
+    const { runtime, log } = this.#parts.server;
     const awayMs = runtime.monotonicMs() - this.#answeredMs;
     this.#answeredMs = runtime.monotonicMs();
     const was = this.cutOff;
     this.cutOff = null;
     if (was) {
       const seconds = Math.max(1, Math.round(awayMs / 1000));
-      const { engine } = this.#config;
+      const { engine } = this.#parts.config;
       const words = `reached ${engine} again after ${formatDuration(seconds)}`;
-      this.#server.log("info", words);
+      log("info", words);
     }
     const isFirst = was !== null || !this.#wasReached;
     this.#wasReached = true;
@@ -167,11 +152,12 @@ export class Link {
 
   /** Logs in what this gateway differs from the others. */
   async #compare(): Promise<void> {
-    const { log, runtime, active: { config } } = this.#server;
-    for await (const batch of this.#engine.list(FOLDERS.gateways)) {
+    const { server, engine, values } = this.#parts;
+    const { log, runtime, active: { config } } = server;
+    for await (const batch of engine.list(FOLDERS.gateways)) {
       for (const { key, value } of batch) {
         if (key === this.key || value === null) continue;
-        const other = this.#values.open(key, value) as GatewayValue | null;
+        const other = values.open(key, value) as GatewayValue | null;
         if (!other) continue;
         for (const words of differences(other, config, runtime.nowMs())) {
           log("warn", `${key.slice(FOLDERS.gateways.length)} ${words}`);

@@ -6,26 +6,19 @@
 
 import { sha256 } from "../../dialects/crypto/hash.ts";
 import {
-  type Claim,
   type EngineMark,
   type FleetConfig,
-  type FleetEngine,
   FOLDERS,
   type FolderWatch,
 } from "../../fleet/fleet.ts";
 import { openEngine } from "../../fleet/shared.ts";
 import type { Stoppable } from "../../runtime/runtime.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { SystemError } from "../../values/errors.ts";
+import { ifRefused } from "../../values/errors.ts";
 import type { PortRange } from "../../values/ports.ts";
 import { formatDuration } from "../../values/time.ts";
 import { attempt } from "../report/log.ts";
-import type {
-  Claimable,
-  Fleet,
-  FleetFact,
-  SharedClients,
-} from "../state/fleet.ts";
+import type { Claimable, Fleet, FleetFact } from "../state/fleet.ts";
 import { openFleetDatabase } from "../state/fleet_file.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
 import type { Server } from "../state/server.ts";
@@ -34,7 +27,7 @@ import { GRANT_REST_MS, GrantMirror } from "./grants.ts";
 import { BEAT_MS, Link, MARGIN_MS } from "./link.ts";
 import { Outbox } from "./outbox.ts";
 import { clientsReader, grantsReader, ownReader } from "./readers.ts";
-import { FleetValues } from "./values.ts";
+import { type FleetParts, FleetValues } from "./values.ts";
 
 /** Age of the last own heartbeat that the watch told, from which on the watch is begun anew, milliseconds. */
 const DEAF_MS = 9000;
@@ -50,14 +43,10 @@ const RECENT_MS = 10_000;
 
 /** A gateway in its fleet. */
 export class FleetMember implements Fleet {
-  readonly #server: Server;
-  readonly #config: FleetConfig;
-  readonly #values: FleetValues;
-  readonly #engine: FleetEngine;
-  readonly #book: FleetBook;
-  readonly #mirror: GrantMirror;
+  readonly #parts: FleetParts;
   readonly #outbox: Outbox;
   readonly #link: Link;
+  readonly clients: FleetBook;
   #watch: FolderWatch | null = null;
   #timer: Stoppable | null = null;
   /** True until the grants of other data than before are read. */
@@ -72,32 +61,15 @@ export class FleetMember implements Fleet {
   /** Latest claims: when they were answered, and after how long. */
   readonly #times: { readonly atMs: number; readonly ms: number }[] = [];
 
-  private constructor(
-    server: Server,
-    config: FleetConfig,
-    engine: FleetEngine,
-    book: FleetBook,
-    mirror: GrantMirror,
-    values: FleetValues,
-  ) {
-    const { runtime, store } = server;
-    this.#server = server;
-    this.#config = config;
-    this.#values = values;
-    this.#book = book;
-    this.#mirror = mirror;
-    this.#engine = engine;
-    const { name } = config;
-    this.#outbox = new Outbox({ server, engine, mirror, values, name });
+  private constructor(parts: FleetParts) {
+    const { log, runtime, store } = parts.server;
+    this.#parts = parts;
+    this.clients = parts.book;
+    this.#outbox = new Outbox(parts);
     this.#link = new Link(
-      server,
-      config,
-      engine,
-      values,
+      parts,
       (awayMs) => this.#reached(awayMs),
-      () => {
-        attempt(server.log, () => store.setFact("fleet", this.fact));
-      },
+      () => void attempt(log, () => store.setFact("fleet", this.fact)),
     );
     this.#heardMs = runtime.monotonicMs();
     this.#newsMs = (store.fact("fleet news") ?? null) as number | null;
@@ -134,14 +106,8 @@ export class FleetMember implements Fleet {
       const mirror = new GrantMirror(database);
       const replaced = () => member.#replaced();
       const engine = await load(runtime, config, known, replaced);
-      const member = new FleetMember(
-        server,
-        config,
-        engine,
-        book,
-        mirror,
-        values,
-      );
+      const parts = { server, config, engine, values, book, mirror };
+      const member = new FleetMember(parts);
       return member;
     } catch (error) {
       database.close();
@@ -151,85 +117,54 @@ export class FleetMember implements Fleet {
 
   /** Begins to hear and to tell: the server uses this fleet already. */
   begin(): void {
-    const server = this.#server;
-    const book = this.#book;
-    const values = this.#values;
-    const known = book.fact("position") as string | undefined;
-    this.#watch = this.#engine.watch([
-      {
-        name: FOLDERS.clients,
-        position: known ?? null,
-        reader: clientsReader(server, book, values),
-      },
-      {
-        name: FOLDERS.grants,
-        position: null,
-        reader: grantsReader(
-          server,
-          this.#mirror,
-          values,
-          this.#outbox,
-          this.#config.name,
-          () => {
-            const was = this.#isReplaced;
-            this.#isReplaced = false;
-            return was;
-          },
-        ),
-      },
-      {
-        name: this.#link.key,
-        position: null,
-        reader: ownReader(server, values, (told) => this.#hear(told)),
-      },
+    const parts = this.#parts;
+    const position = (this.clients.fact("position") ?? null) as string | null;
+    const takeReplaced = () => {
+      const was = this.#isReplaced;
+      this.#isReplaced = false;
+      return was;
+    };
+    const grants = grantsReader(parts, this.#outbox, takeReplaced);
+    const own = ownReader(parts, (told) => this.#hear(told));
+    this.#watch = parts.engine.watch([
+      { name: FOLDERS.clients, position, reader: clientsReader(parts) },
+      { name: FOLDERS.grants, position: null, reader: grants },
+      { name: this.#link.key, position: null, reader: own },
     ]);
     this.#link.beat();
-    this.#timer = server.runtime.every(BEAT_MS, () => this.#link.beat());
+    this.#timer = parts.server.runtime.every(BEAT_MS, () => this.#link.beat());
   }
 
   async stop(): Promise<void> {
+    const { engine, server } = this.#parts;
     this.#timer?.stop();
     await this.#link.settled();
     await this.#outbox.settled();
     await this.#watch?.stop();
-    if (!this.#link.cutOff) {
-      await this.#engine.drop(this.#link.key).catch(() => {});
-    }
-    await this.#engine.close();
-    attempt(
-      this.#server.log,
-      () => this.#server.store.setFact("fleet", null),
-    );
-    this.#book.close();
-  }
-
-  get clients(): SharedClients {
-    return this.#book;
+    if (!this.#link.cutOff) await engine.drop(this.#link.key).catch(() => {});
+    await engine.close();
+    attempt(server.log, () => server.store.setFact("fleet", null));
+    this.clients.close();
   }
 
   /** Returns true if this is the member that a configuration wants. */
   is(config: FleetConfig): boolean {
-    return JSON.stringify(config) === JSON.stringify(this.#config);
-  }
-
-  /** Reads the clients anew, by another configuration. */
-  reread(): void {
-    this.#book.reread();
+    return JSON.stringify(config) === JSON.stringify(this.#parts.config);
   }
 
   get fact(): FleetFact {
-    const sinceMs = this.#server.runtime.monotonicMs() - RECENT_MS;
+    const { server: { runtime }, config: { engine, name } } = this.#parts;
+    const sinceMs = runtime.monotonicMs() - RECENT_MS;
     const recent = this.#times.filter(({ atMs }) => atMs > sinceMs).length;
     const times = this.#times.map(({ ms }) => ms).sort((a, b) => a - b);
     const { cutOff } = this.#link;
-    const { engine, name } = this.#config;
     return {
       engine,
       name,
       cutOffSinceMs: cutOff?.sinceMs ?? null,
       trouble: cutOff?.why ?? null,
       lagMs: this.#link.lagMs,
-      clients: this.#book.size,
+      clients: this.clients.size,
       claims: this.#claims,
       unknown: this.#unknown,
       claimsPerSecond: recent * 1000 / RECENT_MS,
@@ -241,13 +176,13 @@ export class FleetMember implements Fleet {
     claimed: Claimable,
     opens: readonly LedgerEntry[],
   ): Promise<"ours" | "taken" | "unknown"> {
-    const { runtime } = this.#server;
+    const { server: { runtime }, config, engine } = this.#parts;
     const { identity, client, timestampMs } = claimed;
     this.#claims++;
     this.trouble = this.#refusal(timestampMs);
     if (this.trouble !== null) return this.#isUnknown();
     const liveMs = timestampMs === null ? FOREVER_MS : this.#claimLiveMs;
-    const isLocal = this.#config.without === "local";
+    const isLocal = config.without === "local";
     if (isLocal && this.#link.cutOff) {
       return this.#accept(identity, client, liveMs);
     }
@@ -255,13 +190,13 @@ export class FleetMember implements Fleet {
     const nonce = formatBase64url(runtime.random(9));
     // Where the engine is away, doubts would only gather.
     const along = this.#link.cutOff ? null : this.#outbox.along(opens);
-    const claim = await this.#engine.claim(
+    const claim = await engine.claim(
       keyOf(identity),
-      `${this.#config.name} ${this.#link.instance} ${nonce}`,
+      `${config.name} ${this.#link.instance} ${nonce}`,
       liveMs,
       along,
     );
-    if (along) this.#outbox.answered(opens, isTold(claim));
+    if (along) this.#outbox.answered(opens, claim);
     const atMs = runtime.monotonicMs();
     if (claim.state !== "unknown") {
       this.#times.push({ atMs, ms: atMs - sinceMs });
@@ -272,20 +207,20 @@ export class FleetMember implements Fleet {
     if (isLocal && this.#newsMs !== null) {
       return this.#accept(identity, client, liveMs);
     }
-    this.trouble = `${this.#config.engine} did not answer: ${claim.why}`;
+    this.trouble = `${config.engine} did not answer: ${claim.why}`;
     return this.#isUnknown();
   }
 
   announce(entries: readonly LedgerEntry[]): void {
-    attempt(this.#server.log, () => this.#outbox.add(entries));
+    attempt(this.#parts.server.log, () => this.#outbox.add(entries));
   }
 
   takeBack(entries: readonly LedgerEntry[]): void {
-    attempt(this.#server.log, () => this.#outbox.takeBack(entries));
+    attempt(this.#parts.server.log, () => this.#outbox.takeBack(entries));
   }
 
   withdraw(client: string, address: string, ports: readonly PortRange[]): void {
-    const { log } = this.#server;
+    const { log } = this.#parts.server;
     attempt(log, () => this.#outbox.remove(client, address, ports));
   }
 
@@ -294,14 +229,14 @@ export class FleetMember implements Fleet {
    * comes in time until that long after it; clocks differ by the margin.
    */
   get #claimLiveMs(): number {
-    const { maxSkewMs } = this.#server.active.config;
+    const { maxSkewMs } = this.#parts.server.active.config;
     return 2 * maxSkewMs + 2 * MARGIN_MS + CODE_MS;
   }
 
   /** Reason why nothing with this stamp may be accepted now; null: it may. */
   #refusal(timestampMs: number | null): string | null {
-    const { runtime, active: { config } } = this.#server;
-    const { engine, staleMs } = this.#config;
+    const { runtime, active: { config } } = this.#parts.server;
+    const { engine, staleMs } = this.#parts.config;
     const nowMs = runtime.nowMs();
     if (this.#newsMs === null && this.#link.cutOff) {
       return `${engine} was never reached`;
@@ -311,7 +246,7 @@ export class FleetMember implements Fleet {
       const age = formatDuration(Math.floor(ageMs / 1000));
       return `no news from ${engine} for ${age}, which is longer than stale`;
     }
-    const aheadMs = this.#engine.seen.aheadMs ?? 0;
+    const aheadMs = this.#parts.engine.seen.aheadMs ?? 0;
     const apartMs = Math.abs((timestampMs ?? 0) - nowMs - aheadMs);
     if (timestampMs === null || apartMs <= config.maxSkewMs + MARGIN_MS) {
       return null;
@@ -331,23 +266,22 @@ export class FleetMember implements Fleet {
     client: string,
     liveMs: number,
   ): "ours" | "unknown" {
-    try {
-      const untilMs = this.#server.runtime.nowMs() + liveMs;
-      this.#book.noteUnclaimed(identity, client, untilMs);
+    const untilMs = this.#parts.server.runtime.nowMs() + liveMs;
+    return ifRefused(() => {
+      this.clients.noteUnclaimed(identity, client, untilMs);
       return "ours";
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.trouble = error.message;
+    }, ({ message }) => {
+      this.trouble = message;
       return this.#isUnknown();
-    }
+    });
   }
 
   /** The engine's data is other than before: nobody knows what was accepted. */
   #replaced(): void {
-    const { log, runtime, store } = this.#server;
+    const { server: { log, runtime, store }, config } = this.#parts;
     log(
       "warn",
-      `the data of ${this.#config.engine} is other than before, restored or ` +
+      `the data of ${config.engine} is other than before, restored or ` +
         "emptied: what was stamped before now is refused",
     );
     this.#isReplaced = true;
@@ -355,13 +289,13 @@ export class FleetMember implements Fleet {
     attempt(log, () => {
       store.replay.forget(nowMs);
       for (const { identity, untilMs } of store.replay.live(nowMs)) {
-        this.#book.noteUnclaimed(identity, "", untilMs);
+        this.clients.noteUnclaimed(identity, "", untilMs);
       }
     });
   }
 
   async #reached(awayMs: number): Promise<void> {
-    const { runtime, store, log } = this.#server;
+    const { server: { runtime, store, log }, engine, mirror } = this.#parts;
     if (awayMs > APART_MS) store.replay.forget(runtime.nowMs());
     this.#outbox.fenced(this.#link.beats);
     await this.#claimLate();
@@ -371,39 +305,40 @@ export class FleetMember implements Fleet {
       log("debug", "the watch tells nothing: begun anew");
       this.#watch?.again();
     }
-    store.setFact("fleet mark", this.#engine.seen.mark);
-    this.#mirror.prune(runtime.nowMs() - GRANT_REST_MS);
+    store.setFact("fleet mark", engine.seen.mark);
+    mirror.prune(runtime.nowMs() - GRANT_REST_MS);
   }
 
   /** Claims what was accepted without the engine. Throws SystemError. */
   async #claimLate(): Promise<void> {
-    const { runtime, log, counters } = this.#server;
+    const { server, engine, config: { name } } = this.#parts;
     while (true) {
-      const late = this.#book.unclaimed(runtime.nowMs());
+      const late = this.clients.unclaimed(server.runtime.nowMs());
       if (late.length === 0) return;
       for (const { identity, client } of late) {
-        const claim = await this.#engine.claim(
+        const claim = await engine.claim(
           keyOf(identity),
-          `${this.#config.name} ${this.#link.instance} late`,
+          `${name} ${this.#link.instance} late`,
           this.#claimLiveMs,
         );
         if (claim.state === "unknown") return;
-        this.#book.forgetUnclaimed(identity);
+        this.clients.forgetUnclaimed(identity);
         // Of what other data had, another may have claimed a copy and refused it.
         if (claim.state === "ours" || client === "") continue;
         const [other] = claim.holder.split(" ", 1);
-        if (other === this.#config.name) continue;
-        counters.add("fleet: accepted twice");
+        if (other === name) continue;
+        server.counters.add("fleet: accepted twice");
         const words = `accepted twice while apart: a packet of ${client}, ` +
           `by ${other} too`;
-        log("warn", words);
+        server.log("warn", words);
       }
     }
   }
 
   /** Hears this gateway's own heartbeat, or another's of the same name. */
   #hear({ instance, beat, atMs }: Readonly<Record<string, unknown>>): void {
-    const { runtime, log, store, sinceMs } = this.#server;
+    const { server, config: { name }, values } = this.#parts;
+    const { runtime, log, store, sinceMs } = server;
     const toldMs = Number(atMs);
     if (instance === this.#link.instance) {
       this.#heardMs = runtime.monotonicMs();
@@ -413,18 +348,11 @@ export class FleetMember implements Fleet {
       attempt(log, () => store.setFact("fleet news", this.#newsMs));
       // The last word of an earlier process is none of another's.
     } else if (toldMs > sinceMs + BEAT_MS) {
-      const { name } = this.#config;
       const words = `another gateway has this name, too: give each one its ` +
         "own under fleet.name";
-      this.#values.complain(`name ${name}`, words);
+      values.complain(`name ${name}`, words);
     }
   }
-}
-
-/** True if what was to be set along with a claim is set; null = nobody knows. */
-function isTold(claim: Claim): boolean | null {
-  if (claim.state === "unknown") return null;
-  return claim.state === "ours" && claim.along;
 }
 
 /** Identity of a fleet: where its clients are, and what they are sealed under. */

@@ -7,7 +7,7 @@
  * docs/models/telling.m is a model of this file: what was closed stays closed.
  */
 
-import { type Along, type FleetEngine, FOLDERS } from "../../fleet/fleet.ts";
+import { type Along, type Claim, FOLDERS } from "../../fleet/fleet.ts";
 import { SystemError } from "../../values/errors.ts";
 import {
   formatPortRange,
@@ -16,28 +16,16 @@ import {
   withoutPorts,
 } from "../../values/ports.ts";
 import type { LedgerEntry } from "../state/ledger.ts";
-import type { Server } from "../state/server.ts";
 import {
   GRANT_REST_MS,
   grantId,
-  type GrantMirror,
   type SharedGrant,
   writeGrant,
 } from "./grants.ts";
-import type { FleetValues } from "./values.ts";
+import type { FleetParts } from "./values.ts";
 
 /** Changes that are written at once. */
 const AT_ONCE = 16;
-
-/** Parts of a member that the outbox needs. */
-interface Surroundings {
-  readonly server: Server;
-  readonly engine: FleetEngine;
-  readonly mirror: GrantMirror;
-  readonly values: FleetValues;
-  /** Name of this gateway. */
-  readonly name: string;
-}
 
 /** A grant that is told with a claim. */
 interface Told {
@@ -58,7 +46,7 @@ interface Wanted {
 
 /** Wanted state of each grant in the engine, kept until the engine has it; at most one entry a grant. */
 export class Outbox {
-  readonly #around: Surroundings;
+  readonly #parts: FleetParts;
   readonly #wanted = new Map<string, Wanted>();
   /** Grants that are told with a claim: on its way, or ours and not announced yet, or given up. */
   readonly #along = new Map<string, Told>();
@@ -66,8 +54,8 @@ export class Outbox {
   #heard = 0;
   #sending: Promise<void> | null = null;
 
-  constructor(around: Surroundings) {
-    this.#around = around;
+  constructor(parts: FleetParts) {
+    this.#parts = parts;
   }
 
   /** True if news of a grant from the engine is older than what is on its way there. */
@@ -88,7 +76,7 @@ export class Outbox {
 
   /** Grants as they are set along with a claim, whose answer has to follow; null: they have to be told by themselves. */
   along(entries: readonly LedgerEntry[]): Along | null {
-    const { values, server } = this.#around;
+    const { values, server } = this.#parts;
     const grants = this.#keyed(entries);
     const isBusy = grants.some(([id]) =>
       this.#wanted.has(id) || this.#along.has(id)
@@ -108,13 +96,15 @@ export class Outbox {
   }
 
   /** Notes the answer to a claim: its grants are told, or they are not, or nobody knows. */
-  answered(entries: readonly LedgerEntry[], told: boolean | null): void {
+  answered(entries: readonly LedgerEntry[], claim: Claim): void {
+    const isUnknown = claim.state === "unknown";
+    const isTold = claim.state === "ours" && claim.along;
     for (const [id, { untilMs }] of this.#keyed(entries)) {
       const along = this.#along.get(id);
       if (along?.state !== "asked" && along?.state !== "dropped") continue;
       if (along.grant.untilMs !== untilMs) continue;
-      const state = told ? "told" : "doubtful";
-      if (told === false || (told && along.state === "dropped")) {
+      const state = isTold ? "told" : "doubtful";
+      if (isTold ? along.state === "dropped" : !isUnknown) {
         this.#along.delete(id);
       } else this.#along.set(id, { ...along, state });
     }
@@ -122,7 +112,7 @@ export class Outbox {
 
   /** Has grants that are recorded here told, unless they were told with the claim. Throws SystemError. */
   add(entries: readonly LedgerEntry[]): void {
-    const { mirror } = this.#around;
+    const { mirror } = this.#parts;
     for (const [id, grant] of this.#keyed(entries)) {
       const along = this.#takeTold(id);
       const isTold = along?.state === "told" &&
@@ -172,7 +162,7 @@ export class Outbox {
   }
 
   #settle(id: string, { client, address, ports }: SharedGrant): void {
-    const { mirror, server: { store, runtime } } = this.#around;
+    const { mirror, server: { store, runtime } } = this.#parts;
     const held = store.ledger.ofAddress(address, runtime.nowMs())
       .find((entry) =>
         entry.client === client && !entry.once && !entry.to && !entry.at &&
@@ -187,7 +177,7 @@ export class Outbox {
   #keyed(
     entries: readonly LedgerEntry[],
   ): (readonly [id: string, grant: SharedGrant])[] {
-    const { name: gateway } = this.#around;
+    const { name: gateway } = this.#parts.config;
     return entries.map(({ client, address, ports, untilMs }) => {
       const grant = { client, address, ports, untilMs, gateway };
       return [grantId(grant), grant];
@@ -196,7 +186,7 @@ export class Outbox {
 
   /** Has ports dropped from all grants of a client at an address, whichever gateway gave them. Throws SystemError. */
   remove(client: string, address: string, ports: readonly PortRange[]): void {
-    const { mirror, server } = this.#around;
+    const { mirror, server } = this.#parts;
     const nowMs = server.runtime.nowMs();
     for (const [id, grant] of mirror.of(client, address, nowMs)) {
       if (!ports.some((range) => overlapPorts(range, grant.ports))) continue;
@@ -230,7 +220,7 @@ export class Outbox {
   }
 
   async #drain(): Promise<void> {
-    const { values } = this.#around;
+    const { values } = this.#parts;
     while (this.#wanted.size > 0) {
       const batch = [...this.#wanted].slice(0, AT_ONCE);
       const write = ([id, wanted]: (typeof batch)[number]) =>
@@ -249,7 +239,7 @@ export class Outbox {
 
   async #write(id: string, wanted: Wanted): Promise<void> {
     const { grant, isBack } = wanted;
-    const { engine, values, server } = this.#around;
+    const { engine, values, server } = this.#parts;
     const key = FOLDERS.grants + id;
     const leftMs = (grant?.untilMs ?? 0) - server.runtime.nowMs();
     if (!grant) await engine.drop(key);

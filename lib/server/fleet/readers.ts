@@ -14,23 +14,19 @@ import { dropGrants } from "../grants/upkeep.ts";
 import { setPrefilter } from "../packet/prefilter.ts";
 import { attempt } from "../report/log.ts";
 import { activate, loadDialects, type Server } from "../state/server.ts";
-import type { FleetBook } from "./clients.ts";
 import {
   closeShared,
   grantId,
-  type GrantMirror,
   openShared,
   readGrant,
   type SharedGrant,
 } from "./grants.ts";
 import type { Outbox } from "./outbox.ts";
-import type { FleetValues } from "./values.ts";
+import type { FleetParts } from "./values.ts";
 
 /** Reads clients into the book, and ends the grants of those that are gone. */
 export function clientsReader(
-  server: Server,
-  book: FleetBook,
-  values: FleetValues,
+  { server, book, values }: FleetParts,
 ): FolderReader {
   const { log, queue } = server;
   let isWhole = true;
@@ -76,11 +72,8 @@ export function clientsReader(
 
 /** Reads grants, opens and closes them here; `takeReplaced` is true once after the engine's data became other data. */
 export function grantsReader(
-  server: Server,
-  mirror: GrantMirror,
-  values: FleetValues,
+  { server, config, mirror, values }: FleetParts,
   outbox: Outbox,
-  name: string,
   takeReplaced: () => boolean,
 ): FolderReader {
   const drop = (id: string) => {
@@ -118,7 +111,7 @@ export function grantsReader(
       const nowMs = server.runtime.nowMs();
       for (const id of old) {
         const grant = mirror.take(id);
-        if (grant?.gateway !== name || grant.untilMs <= nowMs) continue;
+        if (grant?.gateway !== config.name || grant.untilMs <= nowMs) continue;
         mirror.put(id, grant);
         outbox.again(id, grant);
       }
@@ -129,8 +122,7 @@ export function grantsReader(
 
 /** Reads one key, and tells what it says. */
 export function ownReader(
-  server: Server,
-  values: FleetValues,
+  { server, values }: FleetParts,
   told: (value: Readonly<Record<string, unknown>>) => void,
 ): FolderReader {
   return guarded(server, {

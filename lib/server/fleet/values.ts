@@ -1,9 +1,21 @@
 /** Values of this fleet: sealed for the engine, and believed only where they are sealed under its secret. */
 
 import { openValue, sealValue } from "../../fleet/seal.ts";
-import type { FleetConfig } from "../../fleet/fleet.ts";
+import type { FleetConfig, FleetEngine } from "../../fleet/fleet.ts";
 import { type Rate, RateCap } from "../packet/limits.ts";
 import type { Server } from "../state/server.ts";
+import type { FleetBook } from "./clients.ts";
+import type { GrantMirror } from "./grants.ts";
+
+/** Parts of a gateway in its fleet. */
+export interface FleetParts {
+  readonly server: Server;
+  readonly config: FleetConfig;
+  readonly engine: FleetEngine;
+  readonly values: FleetValues;
+  readonly book: FleetBook;
+  readonly mirror: GrantMirror;
+}
 
 /** Complaints that are remembered, so that each is logged once an hour. */
 const MAX_COMPLAINTS = 1000;
