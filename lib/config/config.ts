@@ -102,9 +102,11 @@ export interface SequencePrograms {
   readonly ipv6: Argv | null;
 }
 
-/** Service that clients may open: a key under `services`. */
+/** Service that clients may open. */
 export interface Service {
+  /** Key under `services`. */
   readonly name: string;
+  /** Ports of the service. */
   readonly ports: readonly PortRange[];
   /** Target that connections are forwarded (nft) or proxied (gate) to; null = the machine's own service. */
   readonly to: Endpoint | null;
