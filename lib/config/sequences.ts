@@ -115,7 +115,8 @@ function readSequence(
 }
 
 function chooseWatch(yaml: SequenceYaml, whyNot: string | null): Watch {
-  const runs = yaml.run || yaml.run_ipv6 || yaml.run_after;
+  const runs = yaml.run || yaml.run_ipv6 || yaml.run_after ||
+    yaml.run_after_ipv6;
   if (whyNot === null && !runs) return "kernel";
   return hasTcp(yaml) || yaml.flags || yaml.target !== null
     ? "sniff"

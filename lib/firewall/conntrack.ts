@@ -5,6 +5,7 @@ import { isIpv4, parseAddress } from "../values/address.ts";
 import { failing, orNull } from "../values/errors.ts";
 import { containsPorts, onePort, type PortRange } from "../values/ports.ts";
 import { FirewallError, type Guarded, type Opening } from "./firewall.ts";
+import { runSystem } from "./iptables/program.ts";
 
 const HINT = "apt install conntrack, or take cut and kill out of the services";
 
@@ -18,7 +19,7 @@ export async function conntrackProblem(
 ): Promise<FirewallError | null> {
   const [service] = services.filter(({ cut, kill }) => cut || kill);
   if (!service) return null;
-  const ran = await orNull(() => runtime.run(["conntrack", "--version"]));
+  const ran = await orNull(() => conntrack(runtime, ["--version"]));
   return ran?.code === 0 ? null : new FirewallError(
     `services.${service.name}.${service.cut ? "cut" : "kill"} needs the ` +
       "program conntrack, which is not installed",
@@ -85,9 +86,13 @@ async function run(runtime: Runtime, args: readonly string[]): Promise<string> {
     new FirewallError(`cannot end connections: ${why}`, HINT);
   const { code, stdout, stderr } = await failing(
     ({ message }) => failed(message),
-    () => runtime.run(["conntrack", ...args], { timeoutMs: TIMEOUT_MS }),
+    () => conntrack(runtime, args),
   );
   // It exits with 1 when there was none, and says so.
   if (code === 0 || /\b0 flow entries have been/.test(stderr)) return stdout;
   throw failed(`conntrack: ${stderr.trim().split("\n").at(-1)}`);
+}
+
+function conntrack(runtime: Runtime, args: readonly string[]) {
+  return runSystem(runtime, ["conntrack", ...args], { timeoutMs: TIMEOUT_MS });
 }

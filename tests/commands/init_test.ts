@@ -91,6 +91,13 @@ for (const [name, runtime] of gates) {
   });
 }
 
+test("run() finds nft where the PATH does not name its folder", async () => {
+  const runtime = new FakeRuntime({ userId: 0 });
+  runtime.programs.set("/usr/sbin/nft", () => ({ code: 0 }));
+  assertEquals(await run([], runtime), 0);
+  assertEquals(loadConfig(runtime, FILE).firewall, NFT_GUARD);
+});
+
 test("run() takes services and a port", async () => {
   const runtime = root();
   const args = ["-b", "gate", "-l", "7000", "-s", "a=tcp/1,tcp/2,host:3"];

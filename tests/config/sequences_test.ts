@@ -75,6 +75,10 @@ const WATCHED: [keys: string, head: string, want: string][] = [
   ["knock: [tcp/2, tcp/1], open: tcp/1000-2000", HEAD, "sniff"],
   ["knock: [tcp/2, tcp/1], open: ssh, target: ::1", HEAD, "sniff"],
   ["knock: [tcp/2, tcp/1], run: [wake]", HEAD, "sniff"],
+  ["knock: [tcp/2, tcp/1], run_ipv6: [wake]", HEAD, "sniff"],
+  ["knock: [tcp/2, tcp/1], open: ssh, run_after: [sleep]", HEAD, "sniff"],
+  ["knock: [tcp/2, tcp/1], open: ssh, run_after_ipv6: [sleep]", HEAD, "sniff"],
+  ["knock: [tcp/2, tcp/1], open: ssh, run_after: false", HEAD, "kernel"],
   ["knock: [udp/2, udp/1], run: [wake]", HEAD, "socket"],
   [
     "knock: [udp/2, udp/1], open: tcp/22",

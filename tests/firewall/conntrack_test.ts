@@ -70,3 +70,10 @@ test("conntrackProblem() is null where no service asks for it", async () => {
     "services.ssh.cut needs the program conntrack, which is not installed",
   );
 });
+
+test("conntrackProblem() finds the program where the PATH does not name its folder", async () => {
+  const runtime = new FakeRuntime();
+  runtime.programs.set("/usr/sbin/conntrack", () => ({ code: 0 }));
+  const service = { name: "ssh", cut: false, kill: true };
+  assertEquals(await conntrackProblem(runtime, [service]), null);
+});

@@ -5,6 +5,7 @@ import { conntrackProblem } from "../../../firewall/conntrack.ts";
 import { FirewallError } from "../../../firewall/firewall.ts";
 import { hooked } from "../../../firewall/host/flow.ts";
 import type { HostRules } from "../../../firewall/host/model.ts";
+import { listing } from "../../../firewall/host/read.ts";
 import { findDrops, findJump } from "../../../firewall/host/jump.ts";
 import {
   mayAdministerNetwork,
@@ -81,11 +82,11 @@ function tryNft(
 }
 
 async function tryIptables(runtime: Runtime, mode: string): Promise<Finding> {
-  const ran = await orNull(() => runtime.run(["iptables", "--version"]));
+  const said = await listing(runtime, ["iptables", "--version"], 5000);
   const text = "backend iptables: there is no iptables";
-  return ran?.code === 0
-    ? ok("backend", `backend iptables, mode ${mode}: ${ran.stdout.trim()}`)
-    : bad("backend", text, "apt install iptables");
+  return said === null
+    ? bad("backend", text, "apt install iptables")
+    : ok("backend", `backend iptables, mode ${mode}: ${said.trim()}`);
 }
 
 function isOlder(kernel: string): boolean {

@@ -187,9 +187,8 @@ function readMode(
 /** nft where this user can use it now, else the gate, which needs nothing. */
 async function usualBackend(runtime: Runtime): Promise<BackendName> {
   if (runtime.platform !== "linux" || runtime.userId() !== 0) return "gate";
-  const argv = ["nft", "list", "tables"];
-  const ran = await orNull(() => runtime.run(argv, { timeoutMs: 5000 }));
-  return ran?.code === 0 ? "nft" : "gate";
+  const tables = await listing(runtime, ["nft", "list", "tables"], 5000);
+  return tables === null ? "gate" : "nft";
 }
 
 /** True if `iptables` here works on the kernel's own tables, beside nftables. */
