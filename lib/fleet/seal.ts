@@ -8,6 +8,7 @@
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { concat, formatBase64url, parseBase64 } from "../values/bytes.ts";
+import { parseMapping } from "../values/schema.ts";
 import { formatJson } from "../values/text.ts";
 import { hmac } from "../dialects/crypto/hash.ts";
 
@@ -41,7 +42,9 @@ export function openValue(
   name: string,
   text: string,
 ): Readonly<Record<string, unknown>> | null {
-  const sealed = sealedIn(text);
+  const { v, sealed: base64 } = parseMapping(text) ?? {};
+  if (v !== 1 || typeof base64 !== "string") return null;
+  const sealed = parseBase64(base64, { alphabet: "base64url" });
   if (!sealed || sealed.length < SALT_SIZE + TAG_SIZE) return null;
   const salt = sealed.subarray(0, SALT_SIZE);
   const end = sealed.length - TAG_SIZE;
@@ -53,7 +56,7 @@ export function openValue(
       cipher.update(sealed.subarray(SALT_SIZE, end)),
       cipher.final(),
     );
-    return mappingIn(new TextDecoder().decode(bytes));
+    return parseMapping(new TextDecoder().decode(bytes));
   } catch {
     return null;
   }
@@ -61,22 +64,4 @@ export function openValue(
 
 function keyOf(secret: Uint8Array, salt: Uint8Array): Uint8Array {
   return hmac("sha256", secret)(salt);
-}
-
-function sealedIn(text: string): Uint8Array | null {
-  const { v, sealed } = mappingIn(text) ?? {};
-  return v === 1 && typeof sealed === "string"
-    ? parseBase64(sealed, { alphabet: "base64url" })
-    : null;
-}
-
-function mappingIn(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? value as Record<string, unknown>
-      : null;
-  } catch {
-    return null;
-  }
 }

@@ -304,6 +304,16 @@ export function isMapping(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null;
 }
 
+/** Reads JSON as a mapping; null where it is none. */
+export function parseMapping(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isMapping(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Notes that a value is not what is wanted. A secret's value is not shown. */
 export function mistake(
   mistakes: Mistake[],

@@ -52,19 +52,19 @@ test("versions before 2.11 are too old", () => {
 
 test("a claim asks for no message before it, and lives at least so long", () => {
   const written = { key: "accepted/a", value: "gw1 x", liveMs: 60_001 };
-  assertEquals(headersOf("KV_k", { ...written, isNew: true }), [
-    ["Nats-Expected-Stream", "KV_k"],
-    ["Nats-Expected-Last-Subject-Sequence", "0"],
-    ["Nats-TTL", "61s"],
-  ]);
-  assertEquals(headersOf("KV_k", { ...written, liveMs: null }), [
-    ["Nats-Expected-Stream", "KV_k"],
-  ]);
-  assertEquals(headersOf("KV_k", { ...written, isDrop: true }), [
-    ["Nats-Expected-Stream", "KV_k"],
-    ["Nats-TTL", "61s"],
-    ["KV-Operation", "DEL"],
-  ]);
+  assertEquals(headersOf("KV_k", { ...written, isNew: true }), {
+    "Nats-Expected-Stream": "KV_k",
+    "Nats-Expected-Last-Subject-Sequence": "0",
+    "Nats-TTL": "61s",
+  });
+  assertEquals(headersOf("KV_k", { ...written, liveMs: null }), {
+    "Nats-Expected-Stream": "KV_k",
+  });
+  assertEquals(headersOf("KV_k", { ...written, isDrop: true }), {
+    "Nats-Expected-Stream": "KV_k",
+    "Nats-TTL": "61s",
+    "KV-Operation": "DEL",
+  });
 });
 
 const ANSWERS: readonly (readonly [text: string, kind: string])[] = [

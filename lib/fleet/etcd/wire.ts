@@ -1,6 +1,7 @@
 /** Messages of etcd's JSON gateway: errors, and lines of a watch. */
 
 import { SystemError } from "../../values/errors.ts";
+import { parseMapping } from "../../values/schema.ts";
 
 /** Kind of an error: another server may do better, a token or a lease is gone, our user is refused, or it is final. */
 type EtcdErrorKind = "elsewhere" | "token" | "lease" | "user" | "final";
@@ -41,7 +42,7 @@ export function failureOf(status: number, text: string): EtcdError {
     if (text.startsWith(NAMED)) message = NAMED;
   }
   const words = message.replace(/^(rpc error: .* desc = )?etcdserver: /, "");
-  const refusal = refusalOf(words);
+  const [, refusal] = REFUSALS.find(([said]) => words.startsWith(said)) ?? [];
   // After a change of its users, a signed token is of an old revision.
   const isOfToken = code === UNAUTHENTICATED ||
     /^(invalid auth token|revision of auth store is old)/.test(words);
@@ -49,7 +50,7 @@ export function failureOf(status: number, text: string): EtcdError {
     ? "token"
     : code === NOT_FOUND && /lease/.test(message)
     ? "lease"
-    : refusal !== null || code === PERMISSION_DENIED
+    : refusal !== undefined || code === PERMISSION_DENIED
     ? "user"
     : code === DEADLINE_EXCEEDED || code === UNAVAILABLE ||
         code === RESOURCE_EXHAUSTED && /too many/.test(message) ||
@@ -60,15 +61,10 @@ export function failureOf(status: number, text: string): EtcdError {
   return new EtcdError(kind, refusal ?? words);
 }
 
-/** Words for a refusal of our user; null where it is none. */
-function refusalOf(words: string): string | null {
-  const [, refusal] = REFUSALS.find(([said]) => words.startsWith(said)) ?? [];
-  return refusal ?? null;
-}
-
 /** Beginning of etcd's words to a client whose certificate bears a name. */
 const NAMED = "CommonName of client";
 
+/** Beginnings of etcd's words that refuse our user, and ours. */
 const REFUSALS = [
   [
     NAMED,
@@ -148,15 +144,9 @@ export interface RawPair {
 
 /** Reads an answer; throws SystemError where it is not etcd's. */
 export function readAnswer(text: string): EtcdAnswer {
-  try {
-    const answer: unknown = JSON.parse(text);
-    if (typeof answer === "object" && answer !== null) {
-      return answer as EtcdAnswer;
-    }
-  } catch {
-    // Told below.
-  }
-  throw new SystemError("", "the answer is not etcd's");
+  const answer = parseMapping(text);
+  if (!answer) throw new SystemError("", "the answer is not etcd's");
+  return answer;
 }
 
 /** Reads the reason for which etcd has ended a watch, as an error's text; null where it has not, or only for a compaction. */

@@ -84,7 +84,7 @@ export class NatsCalls {
   async call<T>(
     work: (connection: NatsConnection, timeoutMs: number) => Promise<T>,
     { untilMs = this.#runtime.monotonicMs() + CALL_MS, makes = false }: {
-      readonly untilMs?: number;
+      readonly untilMs?: number | undefined;
       /** True: makes the bucket where it is missing. */
       readonly makes?: boolean;
     } = {},
@@ -175,9 +175,8 @@ export class NatsCalls {
   ): Promise<number> {
     const before = this.#marks.mark;
     const fields = headers();
-    for (const [name, value] of headersOf(this.stream, written)) {
-      fields.set(name, value);
-    }
+    const own = Object.entries(headersOf(this.stream, written));
+    for (const [name, value] of own) fields.set(name, value);
     const { data } = await connection.request(
       this.subjects + keyName(written.key),
       written.value,
@@ -196,9 +195,8 @@ export class NatsCalls {
   async connect(address: string, timeout: number): Promise<NatsConnection> {
     const { name, user, token, credentials, tls } = this.#config;
     const { ca, cert, key } = tls;
-    let connection: NatsConnection;
     try {
-      connection = await connectNats({
+      return await connectNats({
         servers: [address.replace(/^\w+:\/\//, "")],
         name: `knock ${name}`,
         timeout,
@@ -223,7 +221,6 @@ export class NatsCalls {
     } catch (error) {
       throw natsError(error);
     }
-    return connection;
   }
 
   /** The connection; a new one where there is none. */

@@ -7,7 +7,7 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { SystemError } from "../../values/errors.ts";
+import { caught, ifRefused } from "../../values/errors.ts";
 import type {
   Claim,
   EngineHealth,
@@ -35,8 +35,6 @@ import {
 
 /** Longest wait for a claim, milliseconds: an election takes some seconds. */
 const CLAIM_MS = 4000;
-/** Longest wait for any other write. */
-const PUT_MS = 6000;
 /** Pause before a claim is tried again that another try stands in the way of, milliseconds. */
 const PAUSE_MS = 50;
 
@@ -63,9 +61,10 @@ export class NatsEngine implements FleetEngine {
   async claim(key: string, value: string, liveMs: number): Promise<Claim> {
     const untilMs = this.#runtime.monotonicMs() + CLAIM_MS;
     const written = { key, value, liveMs, isNew: true };
-    try {
+    return await ifRefused<Promise<Claim>, Claim>(async () => {
       while (true) {
-        if (await this.#create(written, untilMs)) return OURS;
+        const create = () => this.#write(written, untilMs);
+        if (await unless("taken", create, null) !== null) return OURS;
         const holder = await this.#get(key, untilMs);
         if (holder !== null) {
           // An earlier try was carried out, and its answer lost.
@@ -77,10 +76,7 @@ export class NatsEngine implements FleetEngine {
         }
         await this.#runtime.sleep(PAUSE_MS);
       }
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return { state: "unknown", why: error.message };
-    }
+    }, ({ message }) => ({ state: "unknown", why: message }));
   }
 
   async put(
@@ -110,11 +106,12 @@ export class NatsEngine implements FleetEngine {
   }
 
   get(key: string): Promise<string | null> {
-    return unlessMissing(() => this.#get(key), null);
+    return unless("missing", () => this.#get(key), null);
   }
 
   async *list(name: string): AsyncIterable<readonly KeyValue[]> {
-    const isThere = await unlessMissing(
+    const isThere = await unless(
+      "missing",
       () => this.#calls.call(() => Promise.resolve(true)),
       false,
     );
@@ -161,22 +158,9 @@ export class NatsEngine implements FleetEngine {
     await this.#calls.close();
   }
 
-  /** Creates a key; false where there is one, or one is being written. */
-  async #create(written: Written, untilMs: number): Promise<boolean> {
-    try {
-      await this.#write(written, untilMs);
-      return true;
-    } catch (error) {
-      if (error instanceof NatsError && error.kind === "taken") return false;
-      throw error;
-    }
-  }
-
-  async #write(
-    written: Written,
-    untilMs = this.#runtime.monotonicMs() + PUT_MS,
-  ): Promise<void> {
-    await this.#calls.call(
+  /** Writes a key; its revision. Throws NatsError. */
+  #write(written: Written, untilMs?: number): Promise<number> {
+    return this.#calls.call(
       (connection, timeoutMs) =>
         this.#calls.write(connection, written, timeoutMs),
       { untilMs, makes: true },
@@ -195,7 +179,7 @@ export class NatsEngine implements FleetEngine {
           { last_by_subj },
           timeoutMs,
         ),
-      { ...(untilMs !== undefined && { untilMs }) },
+      { untilMs },
     );
     const { data = "", hdrs = "" } = answer?.message as StoredMessage ?? {};
     if (!answer || /^(KV-Operation|Nats-Marker-Reason):/m.test(atob(hdrs))) {
@@ -210,25 +194,23 @@ export class NatsEngine implements FleetEngine {
   }> {
     let connection: NatsConnection | null = null;
     let version: string | null = null;
-    const not = (trouble: string) => ({
-      server: { address, version, leads: false, trouble },
-    });
+    const server = (trouble: string | null, leads = false) => (
+      { address, version, leads, trouble }
+    );
     try {
       connection = await this.#calls.connect(address, TRY_MS);
       version = connection.info?.version ?? "unknown";
       const old = oldVersion(version);
-      if (old !== null) return not(old);
+      if (old !== null) return { server: server(old) };
       const bucket = await this.#calls.look(connection, TRY_MS);
       const { leader } = bucket.cluster as Cluster ?? {};
       // A server alone is no cluster, and leads.
       const leads = (leader ?? connection.info?.server_name) ===
         connection.info?.server_name;
-      return { server: { address, version, leads, trouble: null }, bucket };
+      return { server: server(null, leads), bucket };
     } catch (thrown) {
-      const error = natsError(thrown);
-      return error.kind === "missing"
-        ? { server: { address, version, leads: false, trouble: null } }
-        : not(error.message);
+      const { kind, message } = natsError(thrown);
+      return { server: server(kind === "missing" ? null : message) };
     } finally {
       await connection?.close();
     }
@@ -251,15 +233,14 @@ interface Cluster {
   }[];
 }
 
-/** The result of some work, or another value where the bucket is missing. */
-async function unlessMissing<T, U>(
+/** The result of some work, or another value after an error of one kind. */
+function unless<T, U>(
+  kind: NatsError["kind"],
   work: () => Promise<T>,
   other: U,
 ): Promise<T | U> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof NatsError && error.kind === "missing") return other;
-    throw error;
-  }
+  return caught(NatsError, work, (error) => {
+    if (error.kind !== kind) throw error;
+    return other;
+  });
 }

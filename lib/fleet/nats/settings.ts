@@ -3,19 +3,6 @@
 /** Largest value, bytes. */
 const MAX_VALUE = 512 * 1024;
 
-/** The configuration of a stream, as far as data may be lost by it. */
-export interface StreamSettings {
-  readonly storage?: string;
-  readonly num_replicas?: number;
-  readonly discard?: string;
-  readonly max_age?: number;
-  readonly allow_msg_ttl?: boolean;
-  readonly no_ack?: boolean;
-  readonly retention?: string;
-  readonly persist_mode?: string;
-  readonly sealed?: boolean;
-}
-
 /** A new bucket for a fleet, on so many servers: a key-value bucket of NATS whose messages nobody can delete or purge. */
 export function newBucket(name: string, subject: string, servers: number) {
   return {
@@ -36,6 +23,13 @@ export function newBucket(name: string, subject: string, servers: number) {
     deny_delete: true,
     deny_purge: true,
   };
+}
+
+/** The configuration of a stream, as far as data may be lost by it. */
+export interface StreamSettings extends Partial<ReturnType<typeof newBucket>> {
+  readonly no_ack?: boolean;
+  readonly persist_mode?: string;
+  readonly sealed?: boolean;
 }
 
 /** Settings by which a bucket loses data or takes none, a line each. */

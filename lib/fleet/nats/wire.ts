@@ -1,6 +1,7 @@
 /** Names, errors and messages of NATS JetStream, as a bucket of keys has them. */
 
 import { connectionFailure, SystemError } from "../../values/errors.ts";
+import { parseMapping } from "../../values/schema.ts";
 
 /** The oldest version that works: before it no key has a life of its own. */
 const OLDEST = [2, 11] as const;
@@ -24,32 +25,24 @@ const WRONG_LAST_SEQUENCE = [10071, 10164];
 /** A bucket of this name with other settings: it is used as it is. */
 export const NAME_IN_USE = 10058;
 
-/** Error in an answer of JetStream. */
-interface ApiError {
-  readonly code?: number;
-  readonly err_code?: number;
-  readonly description?: string;
-}
-
 /** An answer of JetStream. */
 export interface NatsAnswer {
-  readonly error?: ApiError;
+  readonly error?: {
+    readonly code?: number;
+    readonly err_code?: number;
+    readonly description?: string;
+  };
   readonly [field: string]: unknown;
 }
 
 /** Reads an answer; null where the key is not there. Throws NatsError for an error in it. */
 export function readAnswer(text: string): NatsAnswer | null {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(text);
-  } catch {
-    // Told below.
-  }
-  if (typeof answer !== "object" || answer === null) {
+  const answer: NatsAnswer | null = parseMapping(text);
+  if (!answer) {
     throw new NatsError("elsewhere", "the answer is not JetStream's");
   }
-  const { error } = answer as NatsAnswer;
-  if (!error) return answer as NatsAnswer;
+  const { error } = answer;
+  if (!error) return answer;
   const { code = 0, err_code = 0, description = `error ${code}` } = error;
   if (err_code === MESSAGE_NOT_FOUND) return null;
   const kind = err_code === STREAM_NOT_FOUND
@@ -151,30 +144,22 @@ export interface Written {
 export function headersOf(
   stream: string,
   { liveMs, isNew = false, isDrop = false }: Written,
-): readonly (readonly [name: string, value: string])[] {
-  return [
-    ["Nats-Expected-Stream", stream],
+): Record<string, string> {
+  return {
+    "Nats-Expected-Stream": stream,
     // Linear in the stream: of all that ask for none before, one finds none.
-    ...(isNew ? [["Nats-Expected-Last-Subject-Sequence", "0"]] as const : []),
-    ...(liveMs !== null
-      ? [["Nats-TTL", `${Math.ceil(liveMs / 1000)}s`]] as const
-      : []),
-    ...(isDrop ? [["KV-Operation", "DEL"]] as const : []),
-  ];
-}
-
-/** Place of a message of a consumer: its subject's sequence in the stream and in the consumer. */
-export interface Delivered {
-  readonly sequence: number;
-  readonly delivery: number;
+    ...isNew && { "Nats-Expected-Last-Subject-Sequence": "0" },
+    ...liveMs !== null && { "Nats-TTL": `${Math.ceil(liveMs / 1000)}s` },
+    ...isDrop && { "KV-Operation": "DEL" },
+  };
 }
 
 /**
- * Reads the reply subject of a message of a consumer:
- * `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERY.TIME.PENDING`, with a domain
+ * Reads the reply subject of a message of a consumer: its sequences in the
+ * stream and in the consumer, of `$JS.ACK.STREAM.CONSUMER.TRIES.SEQUENCE.DELIVERY.TIME.PENDING`, with a domain
  * and an account before the stream in the longer form (ADR-15). Null: none.
  */
-export function placeOf(reply: string): Delivered | null {
+export function placeOf(reply: string) {
   const parts = reply.split(".");
   if (parts[0] !== "$JS" || parts[1] !== "ACK") return null;
   const from = parts.length >= 11 ? 4 : 2;
