@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import process from "node:process";
 import { httpClient } from "./sockets/http.ts";
 import { isTerminal } from "./output.ts";
-import type { NativeType, Runtime } from "./runtime.ts";
+import type { NativeCall, Runtime } from "./runtime.ts";
 import {
   processes,
   selfCommand,
@@ -22,15 +22,6 @@ const childProcesses = () => process.getBuiltinModule("node:child_process");
 
 const STDOUT = 1;
 const STDERR = 2;
-
-const NATIVE: Record<NativeType, string> = {
-  pointer: "ptr",
-  buffer: "ptr",
-  text: "cstring",
-  i32: "i32",
-  u32: "u32",
-  void: "void",
-};
 
 const IS_BUN = process.versions.bun !== undefined;
 
@@ -70,29 +61,21 @@ export const nodeRuntime: Runtime = {
     try {
       // By a variable: Deno would look for this module when it checks types.
       const module = "bun:ffi";
-      const { dlopen, ptr, toArrayBuffer } = await import(module) as typeof ffi;
-      const native = Object.fromEntries(
-        Object.entries(symbols).map(([symbol, { parameters, result }]) => [
-          symbol,
-          {
-            args: parameters.map((type) => NATIVE[type]),
-            returns: NATIVE[result],
-          },
-        ]),
-      );
-      const library = dlopen(name, native as Record<string, ffi.FFIFunction>);
-      const functions = library.symbols as unknown as Record<
-        string,
-        (...values: unknown[]) => unknown
-      >;
+      const bun = await import(module) as typeof ffi;
+      const native: Record<string, ffi.FFIFunction> = {};
+      for (const [symbol, { parameters, result }] of Object.entries(symbols)) {
+        const args = parameters.map((type) => type === "buffer" ? "ptr" : type);
+        native[symbol] = { args, returns: result };
+      }
+      const library = bun.dlopen(name, native);
+      const calls = library.symbols as Record<string, NativeCall>;
       return {
-        call: (symbol, ...values) => {
-          const result = functions[symbol]!(...values);
-          return symbols[symbol]!.result === "text" ? String(result) : result;
-        },
-        addressOf: (bytes) => BigInt(ptr(bytes)),
+        call: (symbol, ...values) => calls[symbol]!(...values),
+        addressOf: (bytes) => BigInt(bun.ptr(bytes)),
+        textAt: (pointer) =>
+          pointer ? String(new bun.CString(pointer as ffi.Pointer)) : "",
         memoryAt: (pointer, size) =>
-          toArrayBuffer(pointer as ffi.Pointer, 0, size),
+          bun.toArrayBuffer(pointer as ffi.Pointer, 0, size),
         close: () => library.close(),
       };
     } catch {

@@ -7,7 +7,7 @@
 
 import { files, MAX_FILE_SIZE } from "./files.ts";
 import { httpClient } from "./sockets/http.ts";
-import type { Files, NativeType, Runtime } from "./runtime.ts";
+import type { Files, NativeCall, Runtime } from "./runtime.ts";
 import {
   processes,
   selfCommand,
@@ -54,15 +54,6 @@ function readBytes(path: string): Uint8Array<ArrayBuffer> {
 
 const STDIO = { ignore: "null", inherit: "inherit", pipe: "piped" } as const;
 
-const NATIVE: Record<NativeType, Deno.NativeResultType> = {
-  pointer: "pointer",
-  buffer: "buffer",
-  text: "pointer",
-  i32: "i32",
-  u32: "u32",
-  void: "void",
-};
-
 export const denoRuntime: Runtime = {
   ...system,
   ...standardOutput({
@@ -94,36 +85,19 @@ export const denoRuntime: Runtime = {
     }),
 
   openLibrary: (name, symbols) => {
+    const { UnsafePointer, UnsafePointerView } = Deno;
     try {
-      const native = Object.fromEntries(
-        Object.entries(symbols).map(([symbol, { parameters, result }]) => [
-          symbol,
-          {
-            parameters: parameters.map((type) => NATIVE[type]),
-            result: NATIVE[result],
-          },
-        ]),
-      ) as Deno.ForeignLibraryInterface;
-      const library = Deno.dlopen(name, native);
-      const functions = library.symbols as Record<
-        string,
-        (...values: unknown[]) => unknown
-      >;
+      const library = Deno.dlopen(name, symbols);
+      const calls = library.symbols as Record<string, NativeCall>;
       return Promise.resolve({
-        call: (symbol, ...values) => {
-          const result = functions[symbol]!(...values);
-          if (symbols[symbol]!.result !== "text") return result;
-          return result === null
-            ? ""
-            : Deno.UnsafePointerView.getCString(result as Deno.PointerObject);
-        },
-        addressOf: (bytes) =>
-          Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)),
+        call: (symbol, ...values) => calls[symbol]!(...values),
+        addressOf: (bytes) => UnsafePointer.value(UnsafePointer.of(bytes)),
+        textAt: (pointer) =>
+          pointer
+            ? UnsafePointerView.getCString(pointer as Deno.PointerObject)
+            : "",
         memoryAt: (pointer, size) =>
-          Deno.UnsafePointerView.getArrayBuffer(
-            pointer as Deno.PointerObject,
-            size,
-          ),
+          UnsafePointerView.getArrayBuffer(pointer as Deno.PointerObject, size),
         close: () => library.close(),
       });
     } catch {

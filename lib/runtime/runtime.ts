@@ -352,18 +352,26 @@ export interface Statement {
   all(...values: SqlValue[]): SqlRow[];
 }
 
-export type NativeType = "pointer" | "buffer" | "text" | "i32" | "u32" | "void";
+/** "buffer" is bytes, for parameters only. */
+type NativeType = "pointer" | "buffer" | "i32" | "u32";
 
-/** "text" is a NUL-ended string, for results only; "buffer" bytes, for parameters only. */
 export type NativeSymbols = Readonly<
-  Record<string, { parameters: readonly NativeType[]; result: NativeType }>
+  Record<
+    string,
+    { parameters: readonly NativeType[]; result: NativeType | "void" }
+  >
 >;
+
+/** A call of a shared library. */
+export type NativeCall = (...values: unknown[]) => unknown;
 
 /** A shared library. Pointers are opaque values of the runtime. */
 export interface NativeLibrary {
   call(symbol: string, ...values: unknown[]): unknown;
   /** Address of bytes in memory, for a struct that names it. The bytes must have an ArrayBuffer of their own. */
   addressOf(bytes: Uint8Array<ArrayBuffer>): bigint;
+  /** The NUL-ended string at a pointer; "" where that is null. */
+  textAt(pointer: unknown): string;
   /** Memory at a pointer, never to be freed. */
   memoryAt(pointer: unknown, size: number): ArrayBuffer;
   close(): void;

@@ -114,6 +114,10 @@ export class FakeBpf implements NativeLibrary {
     return this.#address;
   }
 
+  textAt(): string {
+    return "";
+  }
+
   memoryAt(): ArrayBuffer {
     return this.#errno.buffer;
   }

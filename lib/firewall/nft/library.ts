@@ -74,8 +74,8 @@ const SYMBOLS = {
   nft_ctx_free: { parameters: ["pointer"], result: "void" },
   nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
   nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
-  nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "text" },
-  nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "text" },
+  nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "pointer" },
+  nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "pointer" },
   nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
 } as const satisfies NativeSymbols;
@@ -136,8 +136,8 @@ function linkedNft(library: NativeLibrary, forked: Nft | null): Nft {
     const bytes = new TextEncoder().encode(script + "\0");
     const failed = call("nft_run_cmd_from_buffer", bytes) !== 0;
     // Both are read every time: what is not read stays in the buffer.
-    const output = String(call("nft_ctx_get_output_buffer"));
-    const errors = String(call("nft_ctx_get_error_buffer"));
+    const output = library.textAt(call("nft_ctx_get_output_buffer"));
+    const errors = library.textAt(call("nft_ctx_get_error_buffer"));
     return { failed, output, errors };
   };
   // The library tells its version only in JSON, if built with it.
