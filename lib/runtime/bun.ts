@@ -1,6 +1,5 @@
 /** Runtime of Bun, by node: modules and bun:ffi, and of Node.js, without FFI. */
 
-import type * as ffi from "bun:ffi";
 import * as fs from "node:fs";
 import process from "node:process";
 import { httpClient } from "./sockets/http.ts";
@@ -61,21 +60,20 @@ export const nodeRuntime: Runtime = {
     try {
       // By a variable: Deno would look for this module when it checks types.
       const module = "bun:ffi";
-      const bun = await import(module) as typeof ffi;
-      const native: Record<string, ffi.FFIFunction> = {};
-      for (const [symbol, { parameters, result }] of Object.entries(symbols)) {
-        const args = parameters.map((type) => type === "buffer" ? "ptr" : type);
-        native[symbol] = { args, returns: result };
-      }
-      const library = bun.dlopen(name, native);
-      const calls = library.symbols as Record<string, NativeCall>;
+      const bun = await import(module);
+      const native = Object.entries(symbols).map(([symbol, call]) => {
+        const args = call.parameters.map((type) =>
+          type === "buffer" ? "ptr" : type
+        );
+        return [symbol, { args, returns: call.result }];
+      });
+      const library = bun.dlopen(name, Object.fromEntries(native));
+      const calls: Record<string, NativeCall> = library.symbols;
       return {
         call: (symbol, ...values) => calls[symbol]!(...values),
         addressOf: (bytes) => BigInt(bun.ptr(bytes)),
-        textAt: (pointer) =>
-          pointer ? String(new bun.CString(pointer as ffi.Pointer)) : "",
-        memoryAt: (pointer, size) =>
-          bun.toArrayBuffer(pointer as ffi.Pointer, 0, size),
+        textAt: (pointer) => pointer ? String(new bun.CString(pointer)) : "",
+        memoryAt: (pointer, size) => bun.toArrayBuffer(pointer, 0, size),
         close: () => library.close(),
       };
     } catch {
