@@ -3,12 +3,11 @@
 import * as fs from "node:fs";
 import process from "node:process";
 import { httpClient } from "./sockets/http.ts";
-import { isTerminal } from "./output.ts";
+import { isTerminal, standardOutput } from "./output.ts";
 import type { NativeCall, Runtime } from "./runtime.ts";
 import {
   processes,
   selfCommand,
-  standardOutput,
   type Started,
   type Starting,
   system,

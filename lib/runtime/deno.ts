@@ -7,11 +7,11 @@
 
 import { files, MAX_FILE_SIZE } from "./files.ts";
 import { httpClient } from "./sockets/http.ts";
+import { standardOutput } from "./output.ts";
 import type { Files, NativeCall, Runtime } from "./runtime.ts";
 import {
   processes,
   selfCommand,
-  standardOutput,
   type Started,
   type Starting,
   system,

@@ -2,12 +2,10 @@
 
 import process from "node:process";
 import { formatEndpoint, parseAddress } from "../values/address.ts";
-import { escapeLines } from "../values/text.ts";
 import { systemError, translating, translatingAsync } from "./errors.ts";
 import { files, openDatabase, os } from "./files.ts";
-import { LogQueue } from "./output.ts";
 import type { Runtime } from "./runtime.ts";
-import { FailureError, SystemError } from "../values/errors.ts";
+import { SystemError } from "../values/errors.ts";
 
 /** Whatever both runtimes do alike. */
 export const system = {
@@ -145,33 +143,6 @@ export const system = {
   openDatabase,
 } satisfies Partial<Runtime>;
 
-/** Writers of the standard streams; each writes as much as it can, and returns the number of bytes. */
-interface Writing {
-  out(bytes: Uint8Array): number;
-  err(bytes: Uint8Array): number;
-  /** Writes to standard error without blocking the loop. */
-  log(bytes: Uint8Array): Promise<number>;
-}
-
-/** Standard output and standard error, for commands and for the log. */
-export function standardOutput(
-  { out, err, log: writeSome }: Writing,
-): Pick<Runtime, "out" | "err" | "paint" | "log"> {
-  const log = new LogQueue(writeSome);
-  const paint = (stream: "out" | "err", text: string) => {
-    if (stream === "out") return isRead(writeAll(out, text));
-    // Behind a log without a reader it would wait for ever.
-    if (log.isBusy) return log.write(text);
-    return writeAll(err, text) === null;
-  };
-  return {
-    out: (text) => paint("out", escapeLines(text)),
-    err: (text) => paint("err", escapeLines(text)),
-    paint,
-    log,
-  };
-}
-
 /** Options for starting a program. */
 export interface Starting {
   readonly stdin: "ignore" | "inherit" | "pipe";
@@ -302,30 +273,3 @@ export function selfCommand(run: readonly string[]): string[] {
     script.startsWith("/$bunfs");
   return compiled ? [process.execPath] : [process.execPath, ...run, script];
 }
-
-/** Writes a text, and waits for a slow reader; the system's refusal, if it refuses. */
-function writeAll(
-  write: (bytes: Uint8Array) => number,
-  text: string,
-): SystemError | null {
-  let rest: Uint8Array = new TextEncoder().encode(text);
-  while (rest.length > 0) {
-    try {
-      rest = rest.subarray(write(rest));
-    } catch (error) {
-      const failure = systemError(error);
-      if (failure.code !== "EAGAIN") return failure;
-      Atomics.wait(PAUSE, 0, 0, 1);
-    }
-  }
-  return null;
-}
-
-/** False if the reader of stdout went away; any other refusal is a FailureError. */
-function isRead(failure: SystemError | null): boolean {
-  if (failure === null) return true;
-  if (failure.code === "EPIPE") return false;
-  throw new FailureError(`cannot write to stdout: ${failure.message}`);
-}
-
-const PAUSE = new Int32Array(new SharedArrayBuffer(4));

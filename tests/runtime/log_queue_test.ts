@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { LogQueue } from "../../lib/runtime/output.ts";
+import { logQueue } from "../../lib/runtime/output.ts";
 import { createLog } from "../../lib/server/report/log.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { SystemError } from "../../lib/values/errors.ts";
@@ -11,10 +11,10 @@ import { SystemError } from "../../lib/values/errors.ts";
 class Reader {
   text = "";
   go: PromiseWithResolvers<void> | null = null;
-  readonly queue: LogQueue;
+  readonly queue: ReturnType<typeof logQueue>;
 
   constructor(chunk = Infinity) {
-    this.queue = new LogQueue(async (bytes) => {
+    this.queue = logQueue(async (bytes) => {
       await this.go?.promise;
       const taken = bytes.slice(0, chunk);
       this.text += new TextDecoder().decode(taken);
@@ -23,16 +23,16 @@ class Reader {
   }
 }
 
-test("LogQueue writes all in order, however little is taken at a time", async () => {
+test("logQueue writes all in order, however little is taken at a time", async () => {
   const reader = new Reader(3);
   for (let line = 0; line < 20; line++) reader.queue.write(`line ${line}\n`);
   await reader.queue.flush(1000);
   const want = Array.from({ length: 20 }, (_, line) => `line ${line}\n`);
   assertEquals(reader.text, want.join(""));
-  assertEquals(reader.queue.isBusy, false);
+  assertEquals(reader.queue.isBusy(), false);
 });
 
-test("LogQueue drops what finds no room, and goes on with its reader", async () => {
+test("logQueue drops what finds no room, and goes on with its reader", async () => {
   const reader = new Reader();
   reader.go = Promise.withResolvers();
   const line = "x".repeat(999) + "\n";
@@ -46,20 +46,20 @@ test("LogQueue drops what finds no room, and goes on with its reader", async () 
   assertEquals(reader.text.endsWith("\nagain\n"), true);
 });
 
-test("LogQueue.flush() gives up on a reader that has stopped", async () => {
+test("logQueue.flush() gives up on a reader that has stopped", async () => {
   const reader = new Reader();
   reader.go = Promise.withResolvers();
   reader.queue.write("line\n");
   await reader.queue.flush(1);
-  assertEquals(reader.queue.isBusy, true);
+  assertEquals(reader.queue.isBusy(), true);
   reader.go.resolve();
   await reader.queue.flush(1000);
 });
 
-test("LogQueue tries again at a full pipe, and gives up at a broken one", async () => {
+test("logQueue tries again at a full pipe, and gives up at a broken one", async () => {
   const said = ["EAGAIN", "EAGAIN", "", "EPIPE", ""];
   let text = "";
-  const queue = new LogQueue((bytes) => {
+  const queue = logQueue((bytes) => {
     const code = said.shift()!;
     if (code) return Promise.reject(new SystemError(code, code));
     text += new TextDecoder().decode(bytes);
