@@ -53,144 +53,114 @@ export async function iptablesFirewall(
   const chains = (lacking === null ? [four, six] : [four])
     .map((programs) => new IptablesChain(programs, style));
   const open = mode === "guard" ? "IPv6 is not guarded" : "IPv4 only";
-  const name = version + (lacking === null ? "" : `, ${open}: ${lacking}`);
-  const tables = version.includes("nf_tables")
-    ? ["ip mangle", "ip filter", "ip6 mangle", "ip6 filter"]
-    : [];
-  return new IptablesFirewall(runtime, chains, name, tables, lacking);
-}
-
-class IptablesFirewall implements Firewall {
-  /** Tables of iptables-nft; the kernel does not tell of changes by iptables-legacy. */
-  readonly tables: readonly string[];
-  readonly #runtime: Runtime;
-  /** One a family. */
-  readonly #chains: readonly IptablesChain[];
-  readonly #name: string;
-  /** Why there is no IPv6; null when there is. */
-  readonly #lacking: string | null;
+  const found = version + (lacking === null ? "" : `, ${open}: ${lacking}`);
+  const areTimed = () => chains.every(({ isTimed }) => isTimed);
   /** The last applied; null before. */
-  #services: readonly Guarded[] | null = null;
+  let applied: readonly Guarded[] | null = null;
   /** The grants that have a rule. */
-  #held: Held = new Map();
-
-  constructor(
-    runtime: Runtime,
-    chains: readonly IptablesChain[],
-    name: string,
-    tables: readonly string[],
-    lacking: string | null,
-  ) {
-    this.#runtime = runtime;
-    this.#chains = chains;
-    this.#name = name;
-    this.tables = tables;
-    this.#lacking = lacking;
-  }
-
-  get name(): string {
-    const note = ", without xt_time: the server ends grants";
-    return this.#name + (this.endsGrants ? "" : note);
-  }
-
-  get endsGrants(): boolean {
-    return this.#chains.every(({ isTimed }) => isTimed);
-  }
-
-  async apply(
-    services: readonly Guarded[],
-    grants: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    const forward = services.find(({ to }) => to !== null);
-    if (forward) throw forwardError(forward.name);
-    const held = hold(
-      grants.filter((grant) =>
-        grant.untilMs > nowMs && this.#trouble(grant) === null
-      ),
-    );
-    const looks: [IptablesChain, IptablesListing][] = [];
-    for (const chain of this.#chains) looks.push([chain, await chain.look()]);
-    for (const [chain, found] of looks) {
-      await chain.make(found, services, held, true);
-      await chain.removeOld();
-    }
-    this.#services = services;
-    this.#held = held;
-  }
-
-  async change(
-    touched: readonly Grant[],
-    live: readonly Grant[],
-    nowMs: number,
-  ): Promise<void> {
-    for (const grant of openAmong(touched, live)) {
-      const error = this.#trouble(grant);
-      if (error) throw error;
-    }
-    if (!this.#services) throw new FirewallError("iptables: not set up yet");
-    const able = live.filter((grant) => this.#trouble(grant) === null);
-    const after = changeHeld(this.#held, touched, able, nowMs);
-    await this.#turnInto(after, this.#services);
-  }
-
-  /** Also takes out the rules whose time is over. */
-  async intact(): Promise<boolean> {
-    if (!this.#services) return false;
-    for (const chain of this.#chains) {
-      if (!await chain.isIntact(this.#held)) return false;
-    }
-    const after = alive(this.#held, this.#runtime.nowMs());
-    await this.#turnInto(after, this.#services);
-    return true;
-  }
-
-  async stop(): Promise<void> {}
-
-  async remove(): Promise<void> {
-    for (const chain of this.#chains) await chain.remove();
-    this.#services = null;
-    this.#held = new Map();
-  }
+  let held: Held = new Map();
 
   /** Has the chains hold these grants; all of it, or it throws and they hold what they did. */
-  async #turnInto(after: Held, services: readonly Guarded[]): Promise<void> {
+  async function turnInto(after: Held, services: readonly Guarded[]) {
     const changed: IptablesChain[] = [];
     try {
-      for (const chain of this.#chains) {
-        const isChanged = await chain.turn(this.#held, after, services);
-        if (isChanged) changed.push(chain);
+      for (const chain of chains) {
+        if (await chain.turn(held, after, services)) changed.push(chain);
       }
     } catch (error) {
       for (const chain of changed) {
-        await chain.rewrite(services, this.#held).catch(() => {});
+        await chain.rewrite(services, held).catch(() => {});
       }
       throw error;
     }
-    this.#held = after;
+    held = after;
   }
 
-  /** Why a grant cannot be had with iptables; null when it can. */
-  #trouble({ address, ports, untilMs, once, to }: Grant): FirewallError | null {
-    const shown = formatPortRange(ports);
-    if (to) return forwardError(shown);
-    if (once) {
-      return new FirewallError(
-        `iptables cannot end a grant with its first connection, got "${shown}"`,
-        "once is for firewall.backend nft or gate",
+  return {
+    get name() {
+      const note = ", without xt_time: the server ends grants";
+      return found + (areTimed() ? "" : note);
+    },
+
+    get endsGrants() {
+      return areTimed();
+    },
+
+    // The kernel does not tell of changes by iptables-legacy.
+    tables: version.includes("nf_tables")
+      ? ["ip mangle", "ip filter", "ip6 mangle", "ip6 filter"]
+      : [],
+
+    async apply(services, grants, nowMs) {
+      const forward = services.find(({ to }) => to !== null);
+      if (forward) throw forwardError(forward.name);
+      const live = hold(
+        grants.filter((grant) =>
+          grant.untilMs > nowMs && trouble(grant, lacking) === null
+        ),
       );
-    }
-    if (this.#lacking !== null && familyOf(address) === 6) {
-      const words = `nothing can be opened for IPv6: ${this.#lacking}`;
-      return new FirewallError(words);
-    }
-    if (untilMs / 1000 > LAST_STOP_SECONDS) {
-      return new FirewallError(
-        "iptables cannot hold a grant until after January 2038",
-      );
-    }
-    return null;
+      const looks: [IptablesChain, IptablesListing][] = [];
+      for (const chain of chains) looks.push([chain, await chain.look()]);
+      for (const [chain, listing] of looks) {
+        await chain.make(listing, services, live, true);
+        await chain.removeOld();
+      }
+      applied = services;
+      held = live;
+    },
+
+    async change(touched, live, nowMs) {
+      for (const grant of openAmong(touched, live)) {
+        const error = trouble(grant, lacking);
+        if (error) throw error;
+      }
+      if (!applied) throw new FirewallError("iptables: not set up yet");
+      const able = live.filter((grant) => trouble(grant, lacking) === null);
+      await turnInto(changeHeld(held, touched, able, nowMs), applied);
+    },
+
+    /** Also takes out the rules whose time is over. */
+    async intact() {
+      if (!applied) return false;
+      for (const chain of chains) {
+        if (!await chain.isIntact(held)) return false;
+      }
+      await turnInto(alive(held, runtime.nowMs()), applied);
+      return true;
+    },
+
+    async stop() {},
+
+    async remove() {
+      for (const chain of chains) await chain.remove();
+      applied = null;
+      held = new Map();
+    },
+  };
+}
+
+/** Why a grant cannot be had with iptables; null when it can. `lacking`: why there is no IPv6. */
+function trouble(
+  { address, ports, untilMs, once, to }: Grant,
+  lacking: string | null,
+): FirewallError | null {
+  const shown = formatPortRange(ports);
+  if (to) return forwardError(shown);
+  if (once) {
+    return new FirewallError(
+      `iptables cannot end a grant with its first connection, got "${shown}"`,
+      "once is for firewall.backend nft or gate",
+    );
   }
+  if (lacking !== null && familyOf(address) === 6) {
+    return new FirewallError(`nothing can be opened for IPv6: ${lacking}`);
+  }
+  if (untilMs / 1000 > LAST_STOP_SECONDS) {
+    return new FirewallError(
+      "iptables cannot hold a grant until after January 2038",
+    );
+  }
+  return null;
 }
 
 /** That something would lead elsewhere: a service by name, or a grant's ports. */
