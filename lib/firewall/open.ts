@@ -2,7 +2,7 @@
 
 import type { Runtime } from "../runtime/runtime.ts";
 import { caught } from "../values/errors.ts";
-import { CommandFirewall } from "./command/command.ts";
+import { commandFirewall } from "./command/command.ts";
 import {
   type Firewall,
   type FirewallConfig,
@@ -26,7 +26,7 @@ export async function openBackend(
     case "iptables":
       return await iptablesFirewall(runtime, firewall);
     case "command":
-      return new CommandFirewall(runtime, firewall.commands!);
+      return commandFirewall(runtime, firewall.commands!);
   }
 }
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { CommandFirewall } from "../../lib/firewall/command/command.ts";
+import { commandFirewall } from "../../lib/firewall/command/command.ts";
 import { FirewallError, type Grant } from "../../lib/firewall/firewall.ts";
 import { runProgram } from "../../lib/firewall/command/programs.ts";
 import type { Ran } from "../../lib/runtime/runtime.ts";
@@ -29,7 +29,7 @@ function faked(answer: (words: string) => Partial<Ran> = () => ({})) {
     return answer(argv.join(" "));
   };
   fake.programs.set("fw", run);
-  const firewall = new CommandFirewall(fake, {
+  const firewall = commandFirewall(fake, {
     open: ["fw", "open", "{address}", "{ports}", "{seconds}"],
     close: ["fw", "close", "{address}", "{ports}"],
   });
@@ -132,7 +132,7 @@ test("change() refuses what a command cannot do", async () => {
 });
 
 test("change() says when there is no such program", async () => {
-  const firewall = new CommandFirewall(new FakeRuntime(), {
+  const firewall = commandFirewall(new FakeRuntime(), {
     open: ["nowhere"],
     close: ["nowhere"],
   });
