@@ -33,6 +33,9 @@ const SERVICES = `services:
   other: tcp/2222
 `;
 
+/** Runs a program for which there is no conntrack, in whichever folder. */
+const HIDING = 'mount --bind /dev/null "$(command -v conntrack)" && exec "$@"';
+
 /** Two clients at one address: alice for some seconds, bob for ten minutes. */
 async function start(
   program: Program,
@@ -161,11 +164,33 @@ programTest(
       ...["serve", "--config", program.config],
     );
     const error = await assertRejects(() =>
-      program.serveBy(["env", "PATH=/nonexistent", ...argv])
+      program.serveBy(["unshare", "--mount", "sh", "-c", HIDING, "sh", ...argv])
     );
     assertMatch(
       (error as Error).message,
       /error: services\.ssh\.cut needs the program conntrack, which is not installed\n.*hint: apt install conntrack/,
     );
   },
+  ["conntrack", "unshare"],
+);
+
+programTest(
+  "cut: the program conntrack is found where the PATH does not name its folder",
+  async (program, pair) => {
+    program.configure(`firewall: { backend: nft }\n${SERVICES}`, [
+      { name: "alice", policy: ["open: [ssh]"] },
+    ]);
+    const argv = scriptCommand(
+      "../../main.ts",
+      ...["serve", "--config", program.config],
+    );
+    await pair.serve("tcp", 22);
+    await program.enrol("alice");
+    await program.serveBy(["env", "PATH=/nonexistent", ...argv]);
+    await knock(program, "alice");
+    assert(await pair.canReach(A, 22, { keep: "a" }));
+    await knock(program, "close", "alice");
+    await ends(pair, "a");
+  },
+  ["conntrack"],
 );
