@@ -7,7 +7,7 @@
  */
 
 import type { Runtime } from "../../runtime/runtime.ts";
-import { SystemError } from "../../values/errors.ts";
+import { ifRefused } from "../../values/errors.ts";
 import type {
   Along,
   Claim,
@@ -69,15 +69,12 @@ export class EtcdEngine implements FleetEngine {
     const untilMs = this.#runtime.monotonicMs() + CLAIM_MS;
     const claimed = { key, value, liveMs };
     const fence = this.#fence;
-    try {
+    return await ifRefused<Promise<Claim>, Claim>(async () => {
       const done = along && fence &&
         await this.#create(claimed, untilMs, { ...along, fence });
       return done ?? await this.#create(claimed, untilMs) ??
         { state: "unknown", why: "an answer without a key" };
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      return { state: "unknown", why: error.message };
-    }
+    }, ({ message }) => ({ state: "unknown", why: message }));
   }
 
   /**
@@ -85,33 +82,23 @@ export class EtcdEngine implements FleetEngine {
    * was done, and will not be. Throws SystemError.
    */
   async #create(
-    { key, value, liveMs }: Created,
+    { key, value, liveMs }: { key: string; value: string; liveMs: number },
     untilMs: number,
     along: Along & { readonly fence: Fence } | null = null,
   ): Promise<Claim | null> {
     const name = this.#key(key);
-    const put = (name: string, value: string, lease: string) => ({
-      request_put: { key: name, value: btoa(value), lease },
-    });
+    const unchanged = along && {
+      ...{ key: along.fence.key, target: "MOD", result: "EQUAL" },
+      mod_revision: along.fence.revision,
+    };
     // Linear in etcd: of all that create a key, one finds it absent.
-    const write = (leases: readonly string[]) => ({
-      compare: [
-        {
-          ...{ key: name, target: "CREATE", result: "EQUAL" },
-          create_revision: "0",
-        },
-        ...along
-          ? [{
-            ...{ key: along.fence.key, target: "MOD", result: "EQUAL" },
-            mod_revision: along.fence.revision,
-          }]
-          : [],
-      ],
+    const write = ([own, others]: readonly string[]) => ({
+      compare: [created(name, "EQUAL"), ...unchanged ? [unchanged] : []],
       success: [
-        put(name, value, leases[0]!),
-        ...along?.pairs.map(({ key, value }) =>
-          put(this.#key(key), value, leases[1]!)
-        ) ?? [],
+        { request_put: this.#pair(key, value, own) },
+        ...along?.pairs.map(({ key, value }) => ({
+          request_put: this.#pair(key, value, others),
+        })) ?? [],
       ],
       failure: [{ request_range: { key: name } }],
     });
@@ -137,41 +124,31 @@ export class EtcdEngine implements FleetEngine {
     onlyIfThere = false,
   ): Promise<void> {
     const untilMs = this.#runtime.monotonicMs() + PUT_MS;
-    const name = this.#key(key);
-    const write = (lease: string | null) => {
-      const pair = { key: name, value: btoa(value), ...lease && { lease } };
+    const lives = liveMs === null ? [] : [liveMs];
+    await this.#leases.under(lives, untilMs, (lease) => {
+      const pair = this.#pair(key, value, lease);
       if (!onlyIfThere) return this.#calls.call("kv/put", pair, untilMs);
-      const isThere = {
-        ...{ key: name, target: "CREATE", result: "GREATER" },
-        create_revision: "0",
-      };
-      const update = { compare: [isThere], success: [{ request_put: pair }] };
+      const compare = [created(pair.key, "GREATER")];
+      const update = { compare, success: [{ request_put: pair }] };
       return this.#calls.call("kv/txn", update, untilMs);
-    };
-    if (liveMs === null) await write(null);
-    else await this.#leases.under([liveMs], untilMs, write);
+    });
   }
 
   async beat(key: string, value: string, liveMs: number): Promise<void> {
     const untilMs = this.#runtime.monotonicMs() + PUT_MS;
-    const TTL = String(Math.ceil(liveMs / 1000));
-    const call = this.#calls.call.bind(this.#calls);
+    const call = (path: string, body: object) =>
+      this.#calls.call(path, body, untilMs);
     if (this.#beat !== null) {
-      const { result } = await call(
-        "lease/keepalive",
-        { ID: this.#beat },
-        untilMs,
-      );
+      const { result } = await call("lease/keepalive", { ID: this.#beat });
       if ((result as { TTL?: string })?.TTL === undefined) this.#beat = null;
     }
-    this.#beat ??= String((await call("lease/grant", { TTL }, untilMs)).ID);
-    const lease = this.#beat;
-    const name = this.#key(key);
+    const TTL = String(Math.ceil(liveMs / 1000));
+    this.#beat ??= String((await call("lease/grant", { TTL })).ID);
+    const pair = this.#pair(key, value, this.#beat);
     try {
-      const put = { key: name, value: btoa(value), lease };
-      const { header } = await call("kv/put", put, untilMs);
+      const { header } = await call("kv/put", pair);
       const revision = header?.revision;
-      this.#fence = revision === undefined ? null : { key: name, revision };
+      this.#fence = revision === undefined ? null : { key: pair.key, revision };
     } catch (error) {
       this.#beat = null;
       this.#fence = null;
@@ -221,13 +198,15 @@ export class EtcdEngine implements FleetEngine {
   #key(key: string): string {
     return btoa(this.#prefix + key);
   }
+
+  #pair(key: string, value: string, lease: string | undefined) {
+    return { key: this.#key(key), value: btoa(value), ...lease && { lease } };
+  }
 }
 
-/** A key to create: its value, and its life, milliseconds. */
-interface Created {
-  readonly key: string;
-  readonly value: string;
-  readonly liveMs: number;
+/** Compares whether a key, as etcd has it, is absent ("EQUAL") or there ("GREATER"): its creation with revision 0. */
+function created(key: string, result: "EQUAL" | "GREATER") {
+  return { key, target: "CREATE", result, create_revision: "0" };
 }
 
 /** A heartbeat in etcd: its key as etcd has it, and the revision in which it was written. */

@@ -1,6 +1,6 @@
 /** Health of the servers of an etcd cluster: what may lose data, or refuse writes. */
 
-import { SystemError } from "../../values/errors.ts";
+import { ifRefused, orNull } from "../../values/errors.ts";
 import { counted } from "../../values/text.ts";
 import type { EngineHealth, EngineServer } from "../fleet.ts";
 import { type EtcdCalls, TRY_MS } from "./calls.ts";
@@ -25,7 +25,7 @@ export async function healthOf(
   if (servers.every(({ trouble }) => trouble !== null)) {
     return { servers, warnings };
   }
-  try {
+  await ifRefused(async () => {
     const [{ members }, { alarms }] = await Promise.all([
       calls.call("cluster/member/list", {}),
       calls.call("maintenance/alarm", { action: "GET" }),
@@ -45,10 +45,9 @@ export async function healthOf(
           : `alarm ${alarm}: see \`etcdctl alarm list\``,
       );
     }
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    warnings.push(`members and alarms cannot be listed: ${error.message}`);
-  }
+  }, ({ message }) => {
+    warnings.push(`members and alarms cannot be listed: ${message}`);
+  });
   warnings.push(...await lookAtHistory(calls, prefix));
   return { servers, warnings };
 }
@@ -61,12 +60,10 @@ async function lookAt(
   let version: string | null = null;
   const post = (path: string, body: object) =>
     calls.post(address, path, body, TRY_MS);
-  try {
-    const { errors, leader, header, ...said } = await post(
-      "maintenance/status",
-      {},
-    );
-    version = String(said.version);
+  return await ifRefused(async () => {
+    const status = await post("maintenance/status", {});
+    const { errors, leader, header } = status;
+    version = String(status.version);
     const trouble = Array.isArray(errors) && errors.length > 0
       ? errors.join("; ")
       : leader === undefined || leader === "0"
@@ -75,13 +72,12 @@ async function lookAt(
     if (trouble === null) await post("kv/txn", askForRights(prefix));
     const leads = trouble === null && leader === header?.member_id;
     return { address, version, leads, trouble };
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+  }, ({ message }) => {
     // An alarm tells of used up space.
-    const isFull = version !== null && /space exceeded/.test(error.message);
-    const trouble = isFull ? null : error.message;
+    const isFull = version !== null && /space exceeded/.test(message);
+    const trouble = isFull ? null : message;
     return { address, version, leads: false, trouble };
-  }
+  });
 }
 
 /** A read, and a write that is never carried out: etcd refuses both to a user without the rights to either. */
@@ -101,21 +97,13 @@ async function lookAtHistory(
   calls: EtcdCalls,
   prefix: string,
 ): Promise<string[]> {
-  try {
-    const { header } = await calls.call("kv/range", {
-      ...rangeOf(prefix),
-      limit: "1",
-      revision: "1",
-    });
-    const { revision } = header ?? {};
-    return Number(revision ?? 0) < MANY_REVISIONS ? [] : [
-      `it keeps all of its ${revision} revisions, until its space is used ` +
-      "up: set --auto-compaction-retention=1h",
-    ];
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return [];
-  }
+  const first = { ...rangeOf(prefix), limit: "1", revision: "1" };
+  const answer = await orNull(() => calls.call("kv/range", first));
+  const revision = answer?.header?.revision ?? 0;
+  return Number(revision) < MANY_REVISIONS ? [] : [
+    `it keeps all of its ${revision} revisions, until its space is used ` +
+    "up: set --auto-compaction-retention=1h",
+  ];
 }
 
 function isOld(version: string): boolean {

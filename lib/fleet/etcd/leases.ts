@@ -72,19 +72,15 @@ export class EtcdLeases {
     const [oldest] = this.#lives;
     if (this.#lives.size > MAX_READY) this.#lives.delete(oldest!);
     const nowMs = this.#runtime.monotonicMs();
-    this.#follow(nowMs);
+    const offsetMs = this.#runtime.nowMs() - nowMs;
+    // A machine that slept: its monotonic clock did, too, and etcd's did not.
+    if (Math.abs(offsetMs - this.#offsetMs) > SLEPT_MS) this.#leases.clear();
+    this.#offsetMs = offsetMs;
     const step = Math.ceil(life / STEPS / MINUTE_MS) * MINUTE_MS;
     const endMs = Math.ceil((nowMs + life) / step) * step;
     const next = this.#leases.get(endMs + step) ??
       this.#grant(endMs + step, nowMs, untilMs);
     return this.#leases.get(endMs) ?? next;
-  }
-
-  /** Forgets all when a machine slept: its monotonic clock did, too, and etcd's did not. */
-  #follow(nowMs: number): void {
-    const offsetMs = this.#runtime.nowMs() - nowMs;
-    if (Math.abs(offsetMs - this.#offsetMs) > SLEPT_MS) this.#leases.clear();
-    this.#offsetMs = offsetMs;
   }
 
   #grant(endMs: number, nowMs: number, untilMs: number): Promise<string> {
