@@ -41,10 +41,7 @@ interface Source {
   readonly taken: readonly Taken[];
 }
 
-interface Taken {
-  readonly port: number;
-  readonly sourcePort: number;
-  readonly sequenceNumber: number;
+interface Taken extends Pick<Packet, "port" | "sourcePort" | "sequenceNumber"> {
   readonly atMs: number;
 }
 
@@ -164,9 +161,13 @@ export class SequenceMachine {
     for (const progress of next) {
       tell(isComplete(progress) ? "complete" : "hit", progress);
     }
+    const { protocol, port, sourcePort, sequenceNumber } = packet;
+    const taken = { port, sourcePort, sequenceNumber, atMs: nowMs };
     this.#remember(source, {
       progress: [...unseen, ...next.filter((each) => !isComplete(each))],
-      taken: next.length > 0 ? take(old.taken, packet, nowMs) : old.taken,
+      taken: next.length > 0 && protocol === "tcp"
+        ? [...old.taken, taken].slice(-MAX_TAKEN)
+        : old.taken,
     });
     return events;
   }
@@ -202,17 +203,6 @@ function isRetransmitted(taken: Taken, packet: Packet, nowMs: number): boolean {
     taken.sourcePort === packet.sourcePort &&
     taken.sequenceNumber === packet.sequenceNumber &&
     nowMs - taken.atMs <= RETRANSMIT_MS;
-}
-
-function take(
-  taken: readonly Taken[],
-  packet: Packet,
-  atMs: number,
-): readonly Taken[] {
-  if (packet.protocol === "udp") return taken;
-  const { port, sourcePort, sequenceNumber } = packet;
-  return [...taken, { port, sourcePort, sequenceNumber, atMs }]
-    .slice(-MAX_TAKEN);
 }
 
 /**

@@ -27,16 +27,24 @@ const DATAGRAM = Uint8Array.of(0);
  */
 const CONNECT_MS = 250;
 
-/** The C library, by which a connection can be begun and ended at once. */
-const LIBRARIES: readonly string[] = ["libc.so.6", "libc.so"];
-
 /** Why a connection could not even be begun: nothing was sent. */
 const UNSENT =
   /^E(NETUNREACH|HOSTUNREACH|NETDOWN|ADDRNOTAVAIL|ACCES|PERM|INVAL)$/;
 
-const SYMBOLS = {
+/** Calls of the C library for sockets. */
+const SOCKET_CALLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  setsockopt: {
+    parameters: ["i32", "i32", "i32", "buffer", "u32"],
+    result: "i32",
+  },
+  getsockopt: {
+    parameters: ["i32", "i32", "i32", "buffer", "buffer"],
+    result: "i32",
+  },
+  recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
@@ -62,10 +70,13 @@ export async function openKnocker(
   };
 }
 
-async function openLibc(runtime: Runtime): Promise<NativeLibrary | null> {
+/** Opens the C library of Linux, for sockets; null where it cannot be used. */
+export async function openLibc(
+  runtime: Runtime,
+): Promise<NativeLibrary | null> {
   if (runtime.platform !== "linux") return null;
-  for (const name of LIBRARIES) {
-    const library = await runtime.openLibrary(name, SYMBOLS);
+  for (const name of ["libc.so.6", "libc.so"]) {
+    const library = await runtime.openLibrary(name, SOCKET_CALLS);
     if (library) return library;
   }
   return null;

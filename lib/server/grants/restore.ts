@@ -9,6 +9,7 @@ import type {
   Runtime,
   Stoppable,
 } from "../../runtime/runtime.ts";
+import { openLibc } from "../../sequences/send.ts";
 import { attempt } from "../report/log.ts";
 import type { Server } from "../state/server.ts";
 import { care } from "./upkeep.ts";
@@ -66,23 +67,6 @@ export async function keepRestored(server: Server): Promise<Stoppable> {
 // Changes of nftables as the kernel tells of them: nfnetlink(7), group
 // NFNLGRP_NFTABLES.
 
-const LIBRARIES = ["libc.so.6", "libc.so"] as const;
-
-const SYMBOLS = {
-  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
-  setsockopt: {
-    parameters: ["i32", "i32", "i32", "buffer", "u32"],
-    result: "i32",
-  },
-  getsockopt: {
-    parameters: ["i32", "i32", "i32", "buffer", "buffer"],
-    result: "i32",
-  },
-  recv: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" },
-  close: { parameters: ["i32"], result: "i32" },
-} as const;
-
 // Of Linux.
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -113,14 +97,10 @@ export interface NftEvents {
 export async function openNftEvents(
   runtime: Runtime,
 ): Promise<NftEvents | null> {
-  if (runtime.platform !== "linux") return null;
-  for (const name of LIBRARIES) {
-    const libc = await runtime.openLibrary(name, SYMBOLS);
-    if (!libc) continue;
-    const socket = subscribe(libc);
-    if (socket !== null) return readEvents(libc, socket);
-    libc.close();
-  }
+  const libc = await openLibc(runtime);
+  const socket = libc && subscribe(libc);
+  if (socket !== null) return readEvents(libc!, socket);
+  libc?.close();
   return null;
 }
 
