@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { Certificates } from "../runtime/runtime.ts";
+
 /** The engines that a configuration may name. */
 export type EngineName = "etcd" | "nats";
 
@@ -19,8 +21,7 @@ export interface FleetConfig {
   readonly prefix: string;
   /** Secret that every gateway of the fleet has, 32 bytes. */
   readonly secret: Uint8Array;
-  /** Certificates in PEM; null where the system's authorities and no client certificate do. */
-  readonly tls: FleetTls;
+  readonly tls: Certificates;
   /** User name and password; null = none. */
   readonly user: { readonly name: string; readonly password: string } | null;
   /** A token of NATS; null = none. */
@@ -31,13 +32,6 @@ export interface FleetConfig {
   readonly without: "refuse" | "local";
   /** Age of the last news from the engine from which on nothing is accepted, milliseconds. */
   readonly staleMs: number;
-}
-
-/** Certificates for the connections to an engine, in PEM. */
-interface FleetTls {
-  readonly ca: string | null;
-  readonly cert: string | null;
-  readonly key: string | null;
 }
 
 /** Entry of a client that a fleet shares, as YAML made it, and the files that it names, as text. */

@@ -1,7 +1,7 @@
 /** The engine that a configuration names; clients and gateways in it, as commands read and write them. */
 
 import type { Runtime } from "../runtime/runtime.ts";
-import { failing, FailureError, SystemError } from "../values/errors.ts";
+import { failing, FailureError } from "../values/errors.ts";
 import { isMapping } from "../values/schema.ts";
 import {
   type EngineMark,
@@ -34,83 +34,56 @@ export async function openEngine(
     ), () => new Engine(runtime, config, new EngineMarks(known, replaced)));
 }
 
-/** Sealed values in the engine of a fleet. Methods throw SystemError. */
-class SharedValues {
-  readonly #runtime: Runtime;
-  readonly #config: FleetConfig;
-  readonly engine: FleetEngine;
-
-  constructor(runtime: Runtime, config: FleetConfig, engine: FleetEngine) {
-    this.#runtime = runtime;
-    this.#config = config;
-    this.engine = engine;
-  }
-
-  /** Reads a client's entry; null where there is none, or none of this fleet's. */
-  async client(name: string): Promise<SharedEntry | null> {
-    const key = FOLDERS.clients + name;
-    const value = await this.engine.get(key);
-    const opened = value === null ? null : this.#open(key, value);
-    return opened && entryOf(opened);
-  }
-
-  async putClient(name: string, shared: SharedEntry): Promise<void> {
-    const key = FOLDERS.clients + name;
-    const { secret, prefix } = this.#config;
-    const random = this.#runtime.random(16);
-    const value = sealValue(secret, `${prefix}/${key}`, shared, random);
-    await this.engine.put(key, value, null);
-  }
-
-  /** Drops a client; true if it was there. */
-  dropClient(name: string): Promise<boolean> {
-    return this.engine.drop(FOLDERS.clients + name);
-  }
-
-  /** All clients by name; null stands for a value that is not this fleet's. */
-  async *clients(): AsyncIterable<readonly [string, SharedEntry | null]> {
-    for await (const [name, value] of this.#all(FOLDERS.clients)) {
-      yield [name, value && entryOf(value)];
-    }
-  }
-
-  /** All gateways by name; null stands for a value that is not this fleet's. */
-  gateways() {
-    return this.#all(FOLDERS.gateways);
-  }
-
-  async *#all(
-    folder: string,
-  ): AsyncIterable<
-    readonly [string, Readonly<Record<string, unknown>> | null]
-  > {
-    for await (const batch of this.engine.list(folder)) {
+/** Sealed values in the engine of a fleet. Functions throw SystemError. */
+function valuesIn(runtime: Runtime, config: FleetConfig, engine: FleetEngine) {
+  const { secret, prefix } = config;
+  const open = (key: string, value: string | null) =>
+    value === null ? null : openValue(secret, `${prefix}/${key}`, value);
+  async function* all(folder: string) {
+    for await (const batch of engine.list(folder)) {
       for (const { key, value } of batch) {
-        const opened = value === null ? null : this.#open(key, value);
-        yield [key.slice(folder.length), opened];
+        yield [key.slice(folder.length), open(key, value)] as const;
       }
     }
   }
-
-  #open(key: string, value: string) {
-    const { secret, prefix } = this.#config;
-    return openValue(secret, `${prefix}/${key}`, value);
-  }
+  return {
+    engine,
+    /** Reads a client's entry; null where there is none, or none of this fleet's. */
+    async client(name: string): Promise<SharedEntry | null> {
+      const key = FOLDERS.clients + name;
+      const opened = open(key, await engine.get(key));
+      return opened && entryOf(opened);
+    },
+    async putClient(name: string, shared: SharedEntry): Promise<void> {
+      const key = FOLDERS.clients + name;
+      const random = runtime.random(16);
+      const value = sealValue(secret, `${prefix}/${key}`, shared, random);
+      await engine.put(key, value, null);
+    },
+    /** Drops a client; true if it was there. */
+    dropClient: (name: string) => engine.drop(FOLDERS.clients + name),
+    /** All clients by name; null stands for a value that is not this fleet's. */
+    async *clients() {
+      for await (const [name, value] of all(FOLDERS.clients)) {
+        yield [name, value && entryOf(value)] as const;
+      }
+    },
+    /** All gateways by name; null stands for a value that is not this fleet's. */
+    gateways: () => all(FOLDERS.gateways),
+  };
 }
 
 /** Does work with the values of a fleet. Throws FailureError where the engine does not answer. */
 export async function withFleet<T>(
   runtime: Runtime,
   config: FleetConfig,
-  work: (values: SharedValues) => Promise<T>,
+  work: (values: ReturnType<typeof valuesIn>) => Promise<T>,
 ): Promise<T> {
   const engine = await openEngine(runtime, config);
   try {
-    return await work(new SharedValues(runtime, config, engine));
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    throw new FailureError(
-      `${config.engine} at ${config.servers.join(", ")}: ${error.message}`,
+    return await failing(
+      `${config.engine} at ${config.servers.join(", ")}`,
+      () => work(valuesIn(runtime, config, engine)),
       "`knock fleet status` shows which of its servers answer",
     );
   } finally {
@@ -118,7 +91,8 @@ export async function withFleet<T>(
   }
 }
 
-function entryOf(
+/** A client's entry in an opened value. */
+export function entryOf(
   { entry, files }: Readonly<Record<string, unknown>>,
 ): SharedEntry {
   const texts = isMapping(files) ? files : {};

@@ -290,7 +290,7 @@ export interface FetchOptions {
 }
 
 /** Certificates for TLS, in PEM; null = the system's authorities, no certificate of our own. */
-interface Certificates {
+export interface Certificates {
   readonly ca: string | null;
   readonly cert: string | null;
   readonly key: string | null;

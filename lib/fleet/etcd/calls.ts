@@ -163,21 +163,17 @@ export class EtcdCalls {
   }
 
   async #authenticate(server: string): Promise<void> {
-    if (!this.#user || this.#token !== null) return;
+    const user = this.#user;
+    if (!user || this.#token !== null) return;
+    const ask = async () => {
+      const path = "auth/authenticate";
+      const { token } = await this.#post(server, path, user, TRY_MS);
+      this.#token = String(token);
+    };
     const asking = this.#asking.get(server) ??
-      this.#askToken(server, this.#user)
-        .finally(() => this.#asking.delete(server));
+      ask().finally(() => this.#asking.delete(server));
     this.#asking.set(server, asking);
     await asking;
-  }
-
-  async #askToken(
-    server: string,
-    user: NonNullable<FleetConfig["user"]>,
-  ): Promise<void> {
-    const path = "auth/authenticate";
-    const { token } = await this.#post(server, path, user, TRY_MS);
-    this.#token = String(token);
   }
 
   /** Forgets the token that an answer says is none; another may have come meanwhile. */

@@ -41,7 +41,8 @@ export async function* pagesOf(
     try {
       answer = await read(limit);
     } catch (error) {
-      if (!isTooBig(error)) throw error;
+      const isTooBig = error instanceof SystemError && error.code === "EFBIG";
+      if (!isTooBig) throw error;
       if (limit > 1) {
         limit = Math.max(1, Math.floor(limit / 20));
         continue;
@@ -139,8 +140,4 @@ async function follow(
 export function rangeOf(name: string): { key: string; range_end: string } {
   const end = name.endsWith("/") ? `${name.slice(0, -1)}0` : `${name}\0`;
   return { key: btoa(name), range_end: btoa(end) };
-}
-
-function isTooBig(error: unknown): boolean {
-  return error instanceof SystemError && error.code === "EFBIG";
 }

@@ -9,7 +9,7 @@ import {
   FOLDERS,
   type KeyValue,
 } from "../../fleet/fleet.ts";
-import { isMapping } from "../../values/schema.ts";
+import { entryOf } from "../../fleet/shared.ts";
 import { dropGrants } from "../grants/upkeep.ts";
 import { setPrefilter } from "../packet/prefilter.ts";
 import { attempt } from "../report/log.ts";
@@ -35,9 +35,7 @@ export function clientsReader(
     const shared = value === null ? null : values.open(key, value);
     // One whose value was spoilt is no client any more.
     if (!shared) return void book.drop(name);
-    const files = isMapping(shared.files) ? shared.files : {};
-    const { entry } = shared;
-    book.put(name, { entry, files: files as Record<string, string> });
+    book.put(name, entryOf(shared));
   };
   const goOn = () => {
     const isOther = book.changed();
