@@ -83,12 +83,11 @@ export const nodeRuntime: Runtime = {
 
 function start(
   argv: readonly string[],
-  { stdin, output, env, cwd, detached }: Starting,
+  { stdin = "ignore", output = "pipe", env, detached = false }: Starting,
 ): Started {
   const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
     stdio: [stdin, output, output],
     env: { ...process.env, ...env },
-    ...(cwd !== undefined && { cwd }),
     detached,
   });
   return {

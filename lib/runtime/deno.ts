@@ -108,7 +108,7 @@ export const denoRuntime: Runtime = {
 
 function start(
   argv: readonly string[],
-  { stdin, output, env, cwd, detached }: Starting,
+  { stdin = "ignore", output = "pipe", env, detached = false }: Starting,
 ): Started {
   const child = new Deno.Command(argv[0]!, {
     args: argv.slice(1),
@@ -116,7 +116,6 @@ function start(
     stdout: STDIO[output],
     stderr: STDIO[output],
     ...(env && { env: { ...env } }),
-    ...(cwd !== undefined && { cwd }),
     detached,
   }).spawn();
   return {

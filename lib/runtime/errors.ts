@@ -37,7 +37,9 @@ export function systemError(error: unknown): SystemError {
     message?: unknown;
     name?: unknown;
   };
-  const known = typeof code === "string" ? code : DENO_CODES[String(name)];
+  const known = typeof code === "string"
+    ? code
+    : DENO_CODES[String(name)] ?? "";
   // Node's words begin with the code and end with the call: "ENOENT: no such file or directory, open 'x'".
   const words = String(message ?? error)
     .replace(/^[A-Z0-9]+: /, "")
@@ -46,12 +48,8 @@ export function systemError(error: unknown): SystemError {
     .replace(/^Failed to spawn '[^']*': /, "")
     .replace(/^entity not found$/, "no such file or directory")
     .replace(/ \(os error \d+\)/, "");
-  const looked = LOOKUP_WORDS[known ?? ""];
-  if (looked !== undefined) return new SystemError(known!, looked);
-  return new SystemError(
-    known ?? "",
-    words.charAt(0).toLowerCase() + words.slice(1),
-  );
+  const lower = words.charAt(0).toLowerCase() + words.slice(1);
+  return new SystemError(known, LOOKUP_WORDS[known] ?? lower);
 }
 
 /** Words for the errors of getaddrinfo(3). */

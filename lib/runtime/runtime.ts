@@ -213,7 +213,6 @@ export interface Place extends FileInfo {
 export interface RunOptions {
   readonly stdin?: string | Uint8Array;
   readonly env?: Readonly<Record<string, string>>;
-  readonly cwd?: string;
   /** After so long it is ended with SIGKILL, its children too; the exit code is then null. */
   readonly timeoutMs?: number;
   /** Hand the terminal through instead of collecting output. */

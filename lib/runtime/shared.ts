@@ -145,13 +145,13 @@ export const system = {
 
 /** Options for starting a program. */
 export interface Starting {
-  readonly stdin: "ignore" | "inherit" | "pipe";
-  /** Of standard output and standard error. */
-  readonly output: "inherit" | "pipe";
+  /** Default: "ignore". */
+  readonly stdin?: "ignore" | "inherit" | "pipe";
+  /** Of standard output and standard error. Default: "pipe". */
+  readonly output?: "inherit" | "pipe";
   readonly env?: Readonly<Record<string, string>> | undefined;
-  readonly cwd?: string | undefined;
   /** In a group of its own, so that a time limit ends its children too. */
-  readonly detached: boolean;
+  readonly detached?: boolean;
 }
 
 /** A program that a runtime has started. */
@@ -174,13 +174,12 @@ export function processes(
   start: (argv: readonly string[], starting: Starting) => Started,
 ): Pick<Runtime, "run" | "spawn"> {
   return {
-    run: (argv, { stdin, inherit, timeoutMs, env, cwd, started } = {}) =>
+    run: (argv, { stdin, inherit, timeoutMs, env, started } = {}) =>
       translatingAsync(async () => {
         const child = start(argv, {
           stdin: stdin !== undefined ? "pipe" : inherit ? "inherit" : "ignore",
           output: inherit ? "inherit" : "pipe",
           env,
-          cwd,
           detached: timeoutMs !== undefined,
         });
         await child.running;
@@ -214,12 +213,7 @@ export function processes(
 
     spawn: (argv, { env } = {}) =>
       translating(() => {
-        const child = start(argv, {
-          stdin: "ignore",
-          output: "pipe",
-          env,
-          detached: false,
-        });
+        const child = start(argv, { env });
         child.running.catch(() => {});
         if (child.pid === undefined) {
           throw new SystemError("ENOENT", `cannot start "${argv[0]}"`);

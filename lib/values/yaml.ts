@@ -5,16 +5,14 @@ import { ConfigError } from "./errors.ts";
 import { at, configError, isMapping, type Mistake, mistake } from "./schema.ts";
 import { formatJson } from "./text.ts";
 
-/** Reading of scalars: `core` knows numbers and booleans, `failsafe` keeps all as text. */
-type YamlSchema = "core" | "failsafe";
-
 /**
- * Reads YAML; in neither schema is a time more than the text that it is. The
- * mistake never repeats the line, which may hold a secret.
+ * Reads YAML: `core` knows numbers and booleans, `failsafe` keeps all scalars as
+ * text; in neither is a time more than the text that it is. The mistake never
+ * repeats the line, which may hold a secret.
  */
 export function parseYaml(
   text: string,
-  schema: YamlSchema = "core",
+  schema: "core" | "failsafe" = "core",
 ): { ok: true; value: unknown } | { ok: false; mistake: Mistake } {
   const tab = findTab(text);
   if (tab !== null) return { ok: false, mistake: tab };
@@ -121,8 +119,7 @@ export class Foreign {
     const plain = typeof value === "string" || typeof value === "number";
     const found = plain ? read(String(value)) : null;
     if (found !== null) return found;
-    const { secret = false } = options;
-    return mistake(this.#mistakes, path, wanted, value, { secret });
+    return mistake(this.#mistakes, path, wanted, value, options);
   }
 
   /** Notes that something under a key is wrong. */

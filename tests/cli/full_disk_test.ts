@@ -46,9 +46,8 @@ const SKIP = runtime.platform === "linux" ? false : "needs /dev/full";
 
 /** Runs a command line with stdout redirected. */
 function knock(args: readonly string[], target: string, input = "") {
-  const script = `exec "$@" > ${target}`;
+  const script = `cd ${folder} && exec "$@" > ${target}`;
   return runtime.run(["sh", "-c", script, "sh", ...PROGRAM, ...args], {
-    cwd: folder,
     stdin: input,
     env: {
       HOME: folder,
@@ -121,7 +120,6 @@ test("knock help, with a reader that goes away, is no error", {
   const script = `"$@" | true; echo "\${PIPESTATUS[0]}"`;
   const { stdout, stderr } = await runtime.run(
     ["bash", "-c", script, "bash", ...PROGRAM, "help"],
-    { cwd: folder },
   );
   assertEquals([stdout, stderr], ["0\n", ""]);
 });

@@ -24,8 +24,8 @@ for (const args of [["version"], ["demo"], ["client", "list"]]) {
         cpSync(join(ROOT, name), join(folder, name), { recursive: true });
       }
       const { code, stdout, stderr } = await runtime.run(
-        [process.execPath, ...RUN, "main.ts", ...args],
-        { cwd: folder, env: { DENO_DIR: join(folder, "cache") } },
+        [process.execPath, ...RUN, join(folder, "main.ts"), ...args],
+        { env: { DENO_DIR: join(folder, "cache") } },
       );
       assertEquals(
         stderr,

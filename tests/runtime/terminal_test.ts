@@ -31,10 +31,11 @@ for (const [redirections, found] of CASES) {
     skip: runtime.platform === "linux" ? false : "needs Linux",
   }, async () => {
     const folder = runtime.files.makeTemporaryFolder();
+    const command = `${COMMAND} ${redirections}`;
     try {
       const { stdout } = await runtime.run(
-        ["script", "-qec", `${COMMAND} ${redirections}`, "/dev/null"],
-        { cwd: folder, timeoutMs: 30_000 },
+        ["env", "-C", folder, "script", "-qec", command, "/dev/null"],
+        { timeoutMs: 30_000 },
       );
       assertEquals(/terminals: ([a-z ]*)/.exec(stdout)?.[1], found, stdout);
     } finally {

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type * as dgram from "node:dgram";
 import type * as net from "node:net";
 import process from "node:process";
 import { bareAddress, type Endpoint, isIpv4 } from "../../values/address.ts";
@@ -26,17 +25,16 @@ export async function listenDatagram(
   { apart = false }: ListenOptions = {},
 ): Promise<Datagrams> {
   if (apart && at.host === "::") return await listenApart(at, handler, bindOne);
-  const socket = await withoutIpv6(at.host, (host) => bindDatagram(host, at));
-  return datagramsOf(socket, handler);
+  const bind = (host: string) => bindDatagram({ ...at, host }, handler, false);
+  return await withoutIpv6(at.host, bind);
 }
 
 /** Binds one family's socket; of IPv6 alone where the host is "::". */
-export async function bindOne(
+export function bindOne(
   at: Endpoint,
   handler: DatagramHandler,
 ): Promise<Datagrams> {
-  const bind = () => bindDatagram(at.host, at, true);
-  return datagramsOf(await translatingAsync(bind), handler);
+  return translatingAsync(() => bindDatagram(at, handler, true));
 }
 
 /**
@@ -64,39 +62,31 @@ export async function listenApart(
   return bothFamilies(ipv6.at, ipv4, ipv6);
 }
 
-function datagramsOf(
-  socket: dgram.Socket,
-  handler: DatagramHandler,
-): Datagrams {
-  const { address, port } = socket.address();
-  socket.on("message", (bytes, from) => {
-    handler(bytes, { host: bareAddress(from.address), port: from.port });
-  });
-  socket.on("error", () => {}); // ICMP errors of earlier sends
-  return {
-    at: { host: address, port },
-    send: (bytes, to) => {
-      const host = mapped(address, to.host);
-      // It throws at port 0, which forged packets may come from.
-      return calling((done) => socket.send(bytes, to.port, host, done));
-    },
-    close: () => new Promise((resolve) => socket.close(() => resolve())),
-  };
-}
-
 function bindDatagram(
-  host: string,
-  { port }: Endpoint,
-  ipv6Only = false,
-): Promise<dgram.Socket> {
+  { host, port }: Endpoint,
+  handler: DatagramHandler,
+  ipv6Only: boolean,
+): Promise<Datagrams> {
   return new Promise((resolve, reject) => {
     const socket = process.getBuiltinModule("node:dgram").createSocket(
       isIpv4(host) ? { type: "udp4" } : { type: "udp6", ipv6Only },
     );
-    socket.once("error", reject);
+    // Once it is bound, ICMP errors of earlier sends, which are nothing to us.
+    socket.on("error", reject);
+    socket.on("message", (bytes, from) => {
+      handler(bytes, { host: bareAddress(from.address), port: from.port });
+    });
     socket.bind(port, host, () => {
-      socket.off("error", reject);
-      resolve(socket);
+      const { address, port } = socket.address();
+      resolve({
+        at: { host: address, port },
+        send: (bytes, to) => {
+          const host = mapped(address, to.host);
+          // It throws at port 0, which forged packets may come from.
+          return calling((done) => socket.send(bytes, to.port, host, done));
+        },
+        close: () => new Promise((resolve) => socket.close(() => resolve())),
+      });
     });
   });
 }
@@ -202,8 +192,6 @@ function nodeStream(socket: net.Socket): Stream {
     },
     write: (bytes) => calling((done) => void socket.write(bytes, done)),
     finish: () => new Promise((resolve) => socket.end(() => resolve())),
-    close: () => {
-      socket.destroy();
-    },
+    close: () => void socket.destroy(),
   };
 }
