@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { EtcdEngine } from "../../lib/fleet/etcd/engine.ts";
-import { failureOf, Lines } from "../../lib/fleet/etcd/wire.ts";
+import { failureOf, linesOf } from "../../lib/fleet/etcd/wire.ts";
 import type {
   EngineMark,
   FleetConfig,
@@ -132,16 +132,18 @@ test("errors of etcd, their kinds and our words", () => {
   assertEquals(failureOf(404, "<html>").kind, "final");
 });
 
-test("lines of a stream, however it is cut, and none that is too long", () => {
+test("lines of a stream, however it is cut, and none that is too long", async () => {
   const bytes = new TextEncoder().encode(
     `one\n\n{"é":1}\n${"x".repeat(50)}\ntwo\nrest`,
   );
   for (let size = 1; size < bytes.length; size++) {
-    const lines = new Lines(20);
-    const found: (string | null)[] = [];
-    for (let at = 0; at < bytes.length; at += size) {
-      found.push(...lines.add(bytes.subarray(at, at + size)));
-    }
+    const chunks = ReadableStream.from(
+      Array.from(
+        { length: Math.ceil(bytes.length / size) },
+        (_, n) => bytes.subarray(n * size, (n + 1) * size),
+      ),
+    );
+    const found = await Array.fromAsync(linesOf(chunks, 20));
     assertEquals(found, ["one", `{"é":1}`, null, "two"], `${size}`);
   }
 });

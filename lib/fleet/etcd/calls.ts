@@ -14,7 +14,7 @@ import {
   EtcdError,
   failureOf,
   isFromElsewhere,
-  Lines,
+  linesOf,
   readAnswer,
 } from "./wire.ts";
 
@@ -141,18 +141,15 @@ export class EtcdCalls {
       requests.map((request) => JSON.stringify(request)).join("\n"),
       { authorization: token, signal },
     );
-    const lines = new Lines(MAX_ANSWER);
-    for await (const chunk of chunks) {
-      for (const line of lines.add(chunk)) {
-        if (line === null) yield null;
-        else {
-          const { result } = readAnswer(line);
-          const refusal = result ? cancelOf(result as EtcdAnswer) : line;
-          if (refusal !== null) {
-            throw this.#failure(failureOf(200, refusal), token);
-          }
-          yield result as EtcdAnswer;
+    for await (const line of linesOf(chunks, MAX_ANSWER)) {
+      if (line === null) yield null;
+      else {
+        const { result } = readAnswer(line);
+        const refusal = result ? cancelOf(result as EtcdAnswer) : line;
+        if (refusal !== null) {
+          throw this.#failure(failureOf(200, refusal), token);
         }
+        yield result as EtcdAnswer;
       }
     }
     if (!signal.aborted) throw new SystemError("", "the watch ended");

@@ -94,35 +94,29 @@ export function isFromElsewhere(error: unknown): boolean {
   return error instanceof SystemError && error.code !== "EFBIG";
 }
 
-/** Lines of a stream; of one that is too long nothing is kept. */
-export class Lines {
-  readonly #limit: number;
-  readonly #decoder = new TextDecoder();
-  #rest = "";
-  #skips = false;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  /** Adds bytes; the lines that end with them, null for one that was too long. */
-  add(chunk: Uint8Array): (string | null)[] {
-    const parts = this.#decoder.decode(chunk, { stream: true }).split("\n");
-    const lines: (string | null)[] = [];
+/** Lines of a stream; null for one that is too long, of which nothing is kept. */
+export async function* linesOf(
+  chunks: AsyncIterable<Uint8Array>,
+  limit: number,
+): AsyncIterable<string | null> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let skips = false;
+  for await (const chunk of chunks) {
+    const parts = decoder.decode(chunk, { stream: true }).split("\n");
     for (const [index, part] of parts.entries()) {
       if (index > 0) {
-        if (this.#skips) lines.push(null);
-        else if (this.#rest.trim() !== "") lines.push(this.#rest);
-        this.#rest = "";
-        this.#skips = false;
+        if (skips) yield null;
+        else if (rest.trim() !== "") yield rest;
+        rest = "";
+        skips = false;
       }
-      if (this.#skips) continue;
-      this.#rest += part;
-      if (this.#rest.length <= this.#limit) continue;
-      this.#rest = "";
-      this.#skips = true;
+      if (skips) continue;
+      rest += part;
+      if (rest.length <= limit) continue;
+      rest = "";
+      skips = true;
     }
-    return lines;
   }
 }
 

@@ -98,8 +98,6 @@ export function bucketOf(prefix: string): string {
   return prefix.replaceAll("/", "_");
 }
 
-const BYTES = new TextEncoder();
-
 /**
  * The name of a key in a bucket: "clients.bob" of "clients/bob". What may not
  * stand in a name of NATS stands as "=" and two digits for each byte.
@@ -108,10 +106,7 @@ export function keyName(key: string): string {
   return key.split("/").map((part) =>
     part.replace(
       /[^\w-]/gu,
-      (char) =>
-        [...BYTES.encode(char)].map((byte) =>
-          `=${byte.toString(16).padStart(2, "0")}`
-        ).join(""),
+      (char) => new TextEncoder().encode(char).toHex().replace(/../g, "=$&"),
     )
   ).join(".");
 }
