@@ -45,6 +45,15 @@ const denied: [name: string, manner: Manner, message: string][] = [
   ["silent", () => null, "no answer from home.example.org"],
 ];
 
+test("knock run tells where a command's failure is seen", async () => {
+  const { fake } = scene(() => ({ status: "failed" }));
+  const error = await assertRejects(
+    () => run(["home", "x"], fake),
+    FailureError,
+  );
+  assertEquals(error.hint, "look at the server's log, which says how it ended");
+});
+
 for (const [name, manner, message] of denied) {
   test(`knock run fails when the server ${name}`, async () => {
     const { fake } = scene(manner);

@@ -1,7 +1,8 @@
 /** The socket in the state folder, by which `status` and `doctor` ask a running server. */
 
 import { assert, assertEquals } from "@std/assert";
-import { join } from "node:path";
+import { join, relative } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import {
   askServer,
@@ -43,6 +44,15 @@ inFolder(
     assertEquals(await askServer(runtime, folder), false);
   },
 );
+
+inFolder("a folder may be named from the working directory", async (folder) => {
+  const here = relative(process.cwd(), folder);
+  const done = () => Promise.resolve();
+  const listener = await listenForAsks(runtime, here, done);
+  assertEquals(await askServer(runtime, here), true);
+  assertEquals(await askServer(runtime, folder), true);
+  await listener!.close();
+});
 
 inFolder("a socket that a killed server left is taken over", async (folder) => {
   files.create(join(folder, SOCKET_FILE), "", 0o600);

@@ -88,8 +88,13 @@ export function expectDone(
     ? silence(profile, outcome, nowMs)
     : outcome.answer.status === "refused"
     ? refusal(asked, outcome)
+    : asked.action === "run"
+    ? new FailureError(
+      "the server's command failed",
+      "look at the server's log, which says how it ended",
+    )
     : new FailureError(
-      `the server's ${asked.action === "run" ? "command" : "firewall"} failed`,
+      "the server's firewall failed",
       "run `knock log` and `knock doctor` on the server: its own rules may " +
         "drop what was to be opened",
     );

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { join } from "node:path";
+import { resolve } from "node:path";
 import type { Listener, Runtime, Stream } from "../../runtime/runtime.ts";
 import { orNull } from "../../values/errors.ts";
 
@@ -96,9 +96,9 @@ export async function askServer(
   }
 }
 
-/** Path of a folder's socket; null where there can be none. */
+/** Path of a folder's socket, absolute as the runtime wants it; null where there can be none. */
 function pathIn({ platform }: Runtime, folder: string): string | null {
-  const path = join(folder, SOCKET_FILE);
+  const path = resolve(folder, SOCKET_FILE);
   return platform === "windows" ||
       new TextEncoder().encode(path).length > MAX_PATH
     ? null
