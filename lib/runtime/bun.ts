@@ -15,9 +15,6 @@ import {
 import { listenDatagram } from "./sockets/bun.ts";
 import { listenDatagram as listenByNode, streams } from "./sockets/node.ts";
 
-// Loaded when it is used: a client that knocks runs no program.
-const childProcesses = () => process.getBuiltinModule("node:child_process");
-
 const STDOUT = 1;
 const STDERR = 2;
 
@@ -28,7 +25,14 @@ export const nodeRuntime: Runtime = {
   ...standardOutput({
     out: (bytes) => fs.writeSync(STDOUT, bytes),
     err: (bytes) => fs.writeSync(STDERR, bytes),
-    log: writeStandardError,
+    log: (bytes) =>
+      new Promise((resolve, reject) =>
+        fs.write(
+          STDERR,
+          bytes,
+          (error, count) => error ? reject(error) : resolve(count),
+        )
+      ),
   }),
   isTerminal,
   prompt: (question) =>
@@ -85,7 +89,9 @@ function start(
   argv: readonly string[],
   { stdin = "ignore", output = "pipe", env, detached = false }: Starting,
 ): Started {
-  const child = childProcesses().spawn(argv[0]!, argv.slice(1), {
+  // Loaded when it is used: a client that knocks runs no program.
+  const { spawn } = process.getBuiltinModule("node:child_process");
+  const child = spawn(argv[0]!, argv.slice(1), {
     stdio: [stdin, output, output],
     env: { ...process.env, ...env },
     detached,
@@ -108,14 +114,4 @@ function start(
     ),
     kill: (signal) => void child.kill(signal),
   };
-}
-
-function writeStandardError(bytes: Uint8Array): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  fs.write(
-    STDERR,
-    bytes,
-    (error, count) => error ? reject(error) : resolve(count),
-  );
-  return promise;
 }

@@ -7,7 +7,8 @@
 import process from "node:process";
 import { type Endpoint, isIpv4 } from "../../values/address.ts";
 import { systemError, translatingAsync } from "../errors.ts";
-import type { Datagrams } from "../runtime.ts";
+import type { Datagrams, Stoppable } from "../runtime.ts";
+import { system } from "../shared.ts";
 
 /** Binds "::" to IPv4 alone on a machine that has no IPv6. */
 export async function withoutIpv6<T>(
@@ -67,63 +68,45 @@ const COLLECT_QUIET_FROM = 25;
 const COLLECT_AGAIN = 8;
 
 /**
- * Keeps memory flat under load: counts what makes garbage, and has it collected
- * now and then. Keys, MACs and ciphers of node:crypto, and connections, hold
- * memory that V8 and JavaScriptCore do not count, so their collectors come late
- * for them: without this a server under Deno grows by some 30 MB in its first
- * 10,000 knocks.
+ * Keeps memory flat under load: counts what makes garbage, by `note`, and has
+ * it collected now and then. Keys, MACs and ciphers of node:crypto, and
+ * connections, hold memory that V8 and JavaScriptCore do not count, so their
+ * collectors come late for them: without this a server under Deno grows by some
+ * 30 MB in its first 10,000 knocks.
  */
-export class Garbage {
+export function collectGarbage(): Stoppable & { note(): void } {
   /** Made when it is due: making it takes a client longer than its knock. */
-  #collect: (() => void) | null = null;
-  readonly #timer: ReturnType<typeof setInterval>;
-  #made = 0;
-  #again = 0;
-  #madeBefore = 0;
-
-  constructor() {
-    this.#timer = setInterval(() => this.#look(), LOOK_MS);
-    (this.#timer as { unref?: () => void }).unref?.();
-    if (IS_DENO) Deno.unrefTimer(this.#timer as unknown as number);
-  }
-
-  /** Something was handled that may have left garbage. */
-  note(): void {
-    this.#made++;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
-
+  let collect: (() => void) | null = null;
+  let made = 0;
+  let again = 0;
+  let madeBefore = 0;
   /** Collects what a load leaves, and what is left when it has ended. */
-  #look(): void {
-    const isQuiet = this.#made === this.#madeBefore;
-    this.#madeBefore = this.#made;
-    const isDue = this.#made >= (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM);
-    if (isDue) this.#again = COLLECT_AGAIN;
-    else if (isQuiet && this.#again > 0) this.#again--;
+  const look = () => {
+    const isQuiet = made === madeBefore;
+    madeBefore = made;
+    const isDue = made >= (isQuiet ? COLLECT_QUIET_FROM : COLLECT_FROM);
+    if (isDue) again = COLLECT_AGAIN;
+    else if (isQuiet && again > 0) again--;
     else return;
-    this.#made = this.#madeBefore = 0;
-    this.#collect ??= collector();
-    this.#collect();
-  }
+    made = madeBefore = 0;
+    collect ??= collector();
+    collect();
+  };
+  return { ...system.every(LOOK_MS, look), note: () => void made++ };
 }
 
-const IS_DENO = "Deno" in globalThis;
-
-function collector(): () => void {
-  if (!IS_DENO) {
-    const { gc } =
-      (globalThis as unknown as { Bun: { gc(sync: boolean): void } })
-        .Bun;
-    return () => gc(true);
-  }
+/** Makes the collector of garbage; Node.js has neither Deno nor Bun. */
+export function collector(): () => void {
+  const { Bun: bun } = globalThis as { Bun?: { gc(sync: boolean): void } };
+  if (bun) return () => bun.gc(true);
   const collect = exposedCollector();
-  const giveBack = allocatorTrim();
+  // malloc_trim(3): freed memory goes back to the system. Takes some 0.3 ms.
+  const glibc = "Deno" in globalThis
+    ? openLibc({ malloc_trim: { parameters: ["usize"], result: "i32" } })
+    : null;
   return () => {
     collect();
-    giveBack();
+    glibc?.malloc_trim(0n);
   };
 }
 
@@ -138,12 +121,4 @@ function exposedCollector(): () => void {
     // Then memory grows a little more.
   }
   return () => {};
-}
-
-/** glibc's malloc_trim(3): freed memory goes back to the system. Takes some 0.3 ms. */
-function allocatorTrim(): () => void {
-  const libc = openLibc({
-    malloc_trim: { parameters: ["usize"], result: "i32" },
-  });
-  return () => void libc?.malloc_trim(0n);
 }

@@ -12,7 +12,7 @@ import type {
   Runtime,
   Stream,
 } from "../runtime.ts";
-import { Garbage, mapped, withoutIpv6 } from "./common.ts";
+import { collectGarbage, mapped, withoutIpv6 } from "./common.ts";
 import { listenLinux } from "./linux.ts";
 import { SystemError } from "../../values/errors.ts";
 
@@ -55,7 +55,7 @@ export const network: Pick<
         Deno.listenDatagram({ transport: "udp", hostname, port: at.port }),
     );
     const { hostname, port } = socket.addr as Deno.NetAddr;
-    const garbage = new Garbage();
+    const garbage = collectGarbage();
     let closed = false;
     const receive = async () => {
       const buffer = new Uint8Array(DATAGRAM_SIZE);
@@ -93,7 +93,7 @@ export const network: Pick<
   listenStream: async (at, handler) => {
     const listener = await withoutIpv6(at.host, (host) => bindStream(host, at));
     const bound = listener.addr;
-    const garbage = new Garbage();
+    const garbage = collectGarbage();
     let closed = false;
     const accept = async () => {
       while (!closed) {
@@ -149,7 +149,7 @@ async function withGarbage<T extends Datagrams | null>(
   handler: DatagramHandler,
   bind: (handler: DatagramHandler) => T | Promise<T>,
 ): Promise<T> {
-  const garbage = new Garbage();
+  const garbage = collectGarbage();
   const socket = await bind((bytes, source) => {
     handler(bytes, source);
     garbage.note();

@@ -15,7 +15,7 @@ import type {
   Runtime,
   Stream,
 } from "../runtime.ts";
-import { bothFamilies, Garbage, mapped, withoutIpv6 } from "./common.ts";
+import { bothFamilies, collectGarbage, mapped, withoutIpv6 } from "./common.ts";
 import { SystemError } from "../../values/errors.ts";
 
 /** Binds a UDP socket, as {@linkcode Runtime.listenDatagram} says. */
@@ -97,7 +97,7 @@ const networking = () => process.getBuiltinModule("node:net");
 export const streams: Pick<Runtime, "listenStream" | "connectStream"> = {
   listenStream: async (at, handler) => {
     const server = await withoutIpv6(at.host, (host) => bindStream(host, at));
-    const garbage = new Garbage();
+    const garbage = collectGarbage();
     server.on("connection", (socket) => {
       handler(nodeStream(socket));
       garbage.note();
