@@ -118,7 +118,7 @@ export interface Runtime {
   /** Connects by TCP, or to the path of a socket; throws {@linkcode SystemError} if it does not. */
   connectStream(
     to: Endpoint,
-    options?: { readonly timeoutMs?: number },
+    options: { readonly timeoutMs: number },
   ): Promise<Stream>;
   /** The addresses of a name, canonical, IPv6 and IPv4; throws when it has none. */
   resolve(host: string): Promise<string[]>;

@@ -28,7 +28,7 @@ const IPV6_HEADER_SIZE = 40;
 
 /** Bytes of each header that are required: up to TCP's flags, or UDP's ports. */
 const NEEDED = { tcp: 14, udp: 4 } as const;
-const UDP_HEADER_SIZE = 8;
+export const UDP_HEADER_SIZE = 8;
 
 const FRAGMENT = 44;
 const AUTHENTICATION = 51;

@@ -3,15 +3,13 @@
 import type { KernelForm } from "../dialects/dialect.ts";
 import type { Child, Runtime } from "../runtime/runtime.ts";
 import { mergePorts, onePort } from "../values/ports.ts";
-import { EXTENSIONS } from "./packet.ts";
+import { EXTENSIONS, UDP_HEADER_SIZE } from "./packet.ts";
 import { type Captured, PcapReader } from "./pcap.ts";
 import type { Hit } from "./sequence.ts";
 import { orNull, SystemError } from "../values/errors.ts";
 
 /** So much of a packet is needed: headers, with extensions of IPv6. */
 const SNAP_SIZE = 512;
-
-const UDP_HEADER_SIZE = 8;
 
 /** KiB that may wait for us in the kernel. */
 const BUFFER_KIB = 16_384;

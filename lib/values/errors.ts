@@ -116,26 +116,23 @@ export function failing<T>(
 /** The error in the words of a failed connection, whichever runtime's; null where they are not known. */
 export function connectionFailure(words: string): SystemError | null {
   const known = CAUSES.find(([pattern]) => pattern.test(words));
-  return known ? new SystemError(known[1], known[2]) : null;
+  return known ? new SystemError(known[2] ?? "ECERT", known[1]) : null;
 }
 
-const CAUSES: readonly (readonly [RegExp, code: string, words: string])[] = [
-  [/refused/i, "ECONNREFUSED", "connection refused"],
+const CAUSES: readonly (readonly [RegExp, words: string, code?: string])[] = [
+  [/refused/i, "connection refused", "ECONNREFUSED"],
   [
     /UnknownIssuer|unable to verify|self.signed|UNABLE_TO|CERT_SIGNATURE/i,
-    "ECERT",
     "its certificate is not signed by the given CA",
   ],
-  [/NotValidForName|ALTNAME/i, "ECERT", "its certificate is for another name"],
+  [/NotValidForName|ALTNAME/i, "its certificate is for another name"],
   [
     /certificate.*expired|expired.*cert|CERT_HAS_EXPIRED/i,
-    "ECERT",
     "its certificate has expired",
   ],
-  [/NotValidYet/i, "ECERT", "its certificate is not valid yet"],
+  [/NotValidYet/i, "its certificate is not valid yet"],
   [
     /Certificate_?Required|certificate required|bad certificate|BadCertificate|UnknownCA|alert.*certificate/i,
-    "ECERT",
     "it refuses our certificate",
   ],
 ];

@@ -1,11 +1,11 @@
-/** Durations as people write them: `90`, `30s`, `5m`, `8h`, `1d`. */
+/** Durations, moments and hours of the week, as people write them. */
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 } as const;
 
 /** The longest duration, in seconds: what 32 bits hold in a knock/1 payload. */
 export const MAX_SECONDS = 0xffff_ffff;
 
-/** Reads a duration and returns whole seconds; null if it is none. */
+/** Reads `90`, `30s`, `5m`, `8h` or `1d` and returns whole seconds; null if it is none. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d{1,10})([smhd]?)$/.exec(text);
   if (!match) return null;
@@ -79,8 +79,6 @@ export function formatLocal(ms: number, nowMs: number): string {
   return `${day.map(pad).join("-")} ${time}`;
 }
 
-/** Moments as people write them in files: RFC 3339. */
-
 /**
  * Reads `2027-01-01T00:00:00Z` (RFC 3339 §5.6) or a bare date, which is its
  * first moment in UTC; Unix milliseconds. Null if it is none, as the 30th of
@@ -103,8 +101,6 @@ export function parseTime(text: string): number | null {
   );
   return Number.isNaN(ms) ? null : ms;
 }
-
-/** Hours of the week in which a client may knock: `mon-fri 08:00-18:00`. */
 
 const MINUTE_MS = 60_000;
 /** Minutes of a day. */

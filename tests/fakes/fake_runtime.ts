@@ -312,8 +312,8 @@ export class FakeRuntime implements Runtime {
     return this.network.listenStream(...args);
   }
 
-  connectStream(...args: Parameters<Runtime["connectStream"]>) {
-    return this.network.connectStream(args[0]);
+  connectStream(to: Parameters<Runtime["connectStream"]>[0]) {
+    return this.network.connectStream(to);
   }
 
   resolve(host: string): Promise<string[]> {

@@ -276,7 +276,8 @@ test("gate carries half-closed connections over real sockets", async () => {
   const gate: Firewall = new GateFirewall(runtime);
   try {
     const port = await applyAnywhere(gate, `127.0.0.1:${behind.at.port}`);
-    const stream = await runtime.connectStream({ host: "127.0.0.1", port });
+    const at = { host: "127.0.0.1", port };
+    const stream = await runtime.connectStream(at, { timeoutMs: 1000 });
     await stream.write(new Uint8Array(300_000));
     await stream.finish();
     let text = "";

@@ -60,6 +60,8 @@ inFolder("openDatabase() makes a file for its owner alone", async (folder) => {
   assertEquals(files.stat(path)?.mode, 0o600);
 });
 
+const LIMIT = { timeoutMs: 1000 };
+
 test("run() gives status and output, and needs no shell", async () => {
   const ran = await runtime.run(["cat"], { stdin: "$HOME `x`" });
   assertEquals(ran, { code: 0, stdout: "$HOME `x`", stderr: "" });
@@ -141,7 +143,7 @@ test("streams half-close: an answer comes after the end of the question", async 
   const stream = await runtime.connectStream({
     host: "127.0.0.1",
     port: listener.at.port,
-  });
+  }, LIMIT);
   await stream.write(new TextEncoder().encode("hello"));
   await stream.finish();
   assertEquals(await readAll(stream), "HELLO");
@@ -153,7 +155,7 @@ test("streams half-close: an answer comes after the end of the question", async 
 
 test("connectStream() says that nobody listens", async () => {
   const error = await assertRejects(
-    () => runtime.connectStream({ host: "127.0.0.1", port: 1 }),
+    () => runtime.connectStream({ host: "127.0.0.1", port: 1 }, LIMIT),
     SystemError,
   );
   assertEquals(error.code, "ECONNREFUSED");

@@ -121,24 +121,17 @@ export const network: Pick<
     };
   },
 
-  connectStream: (to, options = {}) =>
+  connectStream: ({ host, port }, { timeoutMs }) =>
     translatingAsync(async () => {
-      const signal = options.timeoutMs === undefined
-        ? undefined
-        : AbortSignal.timeout(options.timeoutMs);
+      const signal = AbortSignal.timeout(timeoutMs);
       try {
-        const { host, port } = to;
         return denoStream(
           host.startsWith("/")
             ? await Deno.connect({ transport: "unix", path: host })
-            : await Deno.connect({
-              hostname: host,
-              port,
-              ...(signal && { signal }),
-            }),
+            : await Deno.connect({ hostname: host, port, signal }),
         );
       } catch (error) {
-        if (!signal?.aborted) throw error;
+        if (!signal.aborted) throw error;
         throw new SystemError("ETIMEDOUT", "no answer in time");
       }
     }),

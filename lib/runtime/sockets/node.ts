@@ -116,18 +116,16 @@ export const streams: Pick<Runtime, "listenStream" | "connectStream"> = {
     };
   },
 
-  connectStream: (to, options = {}) =>
+  connectStream: (to, { timeoutMs }) =>
     new Promise((resolve, reject) => {
       const socket = networking().connect({
         ...to.host.startsWith("/") ? { path: to.host } : to,
         allowHalfOpen: true,
       });
-      const timer = options.timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-          socket.destroy();
-          reject(new SystemError("ETIMEDOUT", "no answer in time"));
-        }, options.timeoutMs);
+      const timer = setTimeout(() => {
+        socket.destroy();
+        reject(new SystemError("ETIMEDOUT", "no answer in time"));
+      }, timeoutMs);
       socket.once("error", (error) => {
         clearTimeout(timer);
         reject(systemError(error));
