@@ -1,6 +1,6 @@
 /** Clients of a fleet in every dialect: found in their file, by what a packet names or by a search. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import type { Client } from "../../lib/config/config.ts";
 import {
@@ -345,6 +345,18 @@ test("a batch is kept as a whole, or not at all", async () => {
     true,
     false,
   ]);
+});
+
+test("of a batch that a full disk has undone, that is the reason told", async () => {
+  const { runtime, config, book } = await makeBook();
+  const file = await openFleetDatabase(runtime, config.state);
+  const full = () =>
+    book.transaction(() => {
+      // As SQLite does by itself.
+      file.exec("rollback");
+      throw new SystemError("ENOSPC", "the disk is full");
+    });
+  assertThrows(full, SystemError, "the disk is full");
 });
 
 test("clients that are not among all are gone", async () => {

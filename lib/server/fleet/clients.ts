@@ -14,6 +14,7 @@ import type { Database, SqlValue, Statement } from "../../runtime/runtime.ts";
 import { ifRefused } from "../../values/errors.ts";
 import { isMapping } from "../../values/schema.ts";
 import type { SharedClients } from "../state/fleet.ts";
+import { FactFile } from "../state/store.ts";
 import { RecentClients } from "./recent.ts";
 
 /** Clients that are kept as they were read. */
@@ -29,7 +30,7 @@ const MAX_LISTED = 1000;
 const MANY = { openme: 10_000, fwknop: 100_000 } as const;
 
 /** The copy of the engine's clients, and what else a gateway keeps of its fleet. Methods throw SystemError. */
-export class FleetBook implements SharedClients {
+export class FleetBook extends FactFile implements SharedClients {
   readonly #database: Database;
   readonly #config: () => Config;
   /** Called for a client that cannot be used here, or not as it is meant. */
@@ -51,6 +52,7 @@ export class FleetBook implements SharedClients {
     config: () => Config,
     complain: (what: string, why: string) => void,
   ) {
+    super(database);
     this.#database = database;
     this.#config = config;
     this.#complain = complain;
@@ -181,17 +183,16 @@ export class FleetBook implements SharedClients {
     this.changed();
   }
 
-  /** Does all of it, or nothing when it throws. */
-  transaction(work: () => void): void {
+  override transaction<T>(work: () => T): T {
     const before = this.size;
-    this.#database.exec("begin immediate");
     try {
-      work();
-      if (this.size !== before) this.setFact("size", this.size);
-      this.#database.exec("commit");
+      return super.transaction(() => {
+        const result = work();
+        if (this.size !== before) this.setFact("size", this.size);
+        return result;
+      });
     } catch (error) {
       this.size = before;
-      this.#database.exec("rollback");
       throw error;
     }
   }
@@ -214,17 +215,6 @@ export class FleetBook implements SharedClients {
   forgetUnclaimed(identity: Uint8Array): void {
     this.#database.prepare("delete from unclaimed where identity = ?")
       .run(identity);
-  }
-
-  fact(name: string): unknown {
-    const row = this.#database.prepare("select value from facts where name = ?")
-      .get(name);
-    return row ? JSON.parse(row.value as string) : undefined;
-  }
-
-  setFact(name: string, value: unknown): void {
-    this.#database.prepare("insert or replace into facts values (?, ?)")
-      .run(name, JSON.stringify(value));
   }
 
   close(): void {

@@ -87,23 +87,12 @@ const SCHEMA = `
 const FROM_3 =
   `alter table grants add column capped integer not null default 0;`;
 
-/** The state of one server. Methods throw {@linkcode SystemError} when the file cannot be written. */
-export class Store {
-  readonly replay: Replay;
-  readonly ledger: Ledger;
-  readonly history: History;
-  readonly sequences: SequenceBook;
+/** A database with facts, whose changes are whole or not there at all. Methods throw SystemError. */
+export class FactFile {
   readonly #database: Database;
-  readonly #closed: () => void;
 
-  /** `closed` is called when it has closed. */
-  constructor(database: Database, closed: () => void = () => {}) {
+  constructor(database: Database) {
     this.#database = database;
-    this.#closed = closed;
-    this.replay = new Replay(database);
-    this.ledger = new Ledger(database);
-    this.history = new History(database);
-    this.sequences = new SequenceBook(database);
   }
 
   /** Does all of it, or nothing when it throws. */
@@ -123,7 +112,6 @@ export class Store {
     }
   }
 
-  /** A fact that `status` reads: which server runs, its counters. */
   fact(name: string): unknown {
     const row = this.#database.prepare("select value from facts where name = ?")
       .get(name);
@@ -133,6 +121,31 @@ export class Store {
   setFact(name: string, value: unknown): void {
     this.#database.prepare("insert or replace into facts values (?, ?)")
       .run(name, JSON.stringify(value) as SqlValue);
+  }
+}
+
+/**
+ * The state of one server; its facts are what `status` reads: which server
+ * runs, its counters. Methods throw {@linkcode SystemError} when the file cannot
+ * be written.
+ */
+export class Store extends FactFile {
+  readonly replay: Replay;
+  readonly ledger: Ledger;
+  readonly history: History;
+  readonly sequences: SequenceBook;
+  readonly #database: Database;
+  readonly #closed: () => void;
+
+  /** `closed` is called when it has closed. */
+  constructor(database: Database, closed: () => void = () => {}) {
+    super(database);
+    this.#database = database;
+    this.#closed = closed;
+    this.replay = new Replay(database);
+    this.ledger = new Ledger(database);
+    this.history = new History(database);
+    this.sequences = new SequenceBook(database);
   }
 
   close(): void {
