@@ -21,14 +21,9 @@ const posix = process.platform !== "win32";
 export const files: Files = {
   readText: (path) => new TextDecoder().decode(read(path)),
   readBytes: (path) => read(path),
-  replace: (path, data, mode, group) =>
-    translating(() => replace(path, data, mode, group)),
+  replace,
   create: (path, data, mode, group) =>
-    translating(() =>
-      inFolder(path, (at, name) => {
-        write(at(name), data, { mode, group });
-      })
-    ),
+    inFolder(path, (at, name) => write(at(name), data, { mode, group })),
   stat: (path) =>
     translating(() => {
       const stat = fs().statSync(path, { throwIfNoEntry: false });
@@ -43,8 +38,7 @@ export const files: Files = {
       fs().lchownSync(path, process.geteuid!(), group);
       fs().chmodSync(path, mode);
     }),
-  remove: (path) =>
-    translating(() => inFolder(path, (at, name) => fs().unlinkSync(at(name)))),
+  remove: (path) => inFolder(path, (at, name) => fs().unlinkSync(at(name))),
   makeTemporaryFolder: () =>
     translating(() => fs().mkdtempSync(join(os().tmpdir(), "knock-"))),
   removeFolder: (path) =>
@@ -75,24 +69,26 @@ function infoOf(stat: Stats) {
  * Calls with paths into the folder that a path names now: whoever puts another
  * folder or a link in its place meanwhile changes nothing.
  */
-function inFolder<T>(
+function inFolder(
   path: string,
-  act: (at: (name: string) => string, name: string) => T,
-): T {
+  act: (at: (name: string) => string, name: string) => void,
+): void {
   const folder = dirname(path);
   const name = basename(path);
-  if (process.platform !== "linux") {
-    return act((name) => join(folder, name), name);
-  }
-  const fd = fs().openSync(folder, O_PATH | fs().constants.O_DIRECTORY);
-  try {
-    const held = `/proc/self/fd/${fd}`;
-    // Without /proc, or with Deno's permissions, which leave it out.
-    const base = exists(`${held}/.`) ? held : folder;
-    return act((name) => `${base}/${name}`, name);
-  } finally {
-    fs().closeSync(fd);
-  }
+  translating(() => {
+    if (process.platform !== "linux") {
+      return act((name) => join(folder, name), name);
+    }
+    const fd = fs().openSync(folder, O_PATH | fs().constants.O_DIRECTORY);
+    try {
+      const held = `/proc/self/fd/${fd}`;
+      // Without /proc, or with Deno's permissions, which leave it out.
+      const base = exists(`${held}/.`) ? held : folder;
+      act((name) => `${base}/${name}`, name);
+    } finally {
+      fs().closeSync(fd);
+    }
+  });
 }
 
 function exists(path: string): boolean {
@@ -137,7 +133,7 @@ function replace(
   path: string,
   data: string | Uint8Array,
   mode: number,
-  group: number | undefined,
+  group?: number,
 ): void {
   inFolder(path, (at, name) => {
     const old = fs().lstatSync(at(name), { throwIfNoEntry: false });

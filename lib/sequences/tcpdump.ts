@@ -32,7 +32,16 @@ const INCOMING = ["any", "-Q", "in", "-n", "-p", "--immediate-mode"];
 
 /** Packets that come in to some ports. */
 export function sniffCommand(ports: readonly Hit[]): string[] {
-  return capturing(INCOMING, SNAP_SIZE, captureFilter(ports));
+  const ranges = mergePorts(
+    ports.map(({ protocol, port }) => onePort(protocol, port)),
+  );
+  const parts = ranges.map(({ protocol, first, last }) =>
+    `${protocol} dst portrange ${first}-${last}`
+  );
+  // The filter does not look behind these.
+  const extended = EXTENSIONS.map((header) => `ip6[6] = ${header}`);
+  const filter = [...parts, ...extended].join(" or ");
+  return capturing(INCOMING, SNAP_SIZE, filter);
 }
 
 /** Packets that firewall rules log to a group. */
@@ -48,22 +57,14 @@ export function loggedKnocks(group: number): string[] {
   return logCommand(group, KNOCK_SIZE);
 }
 
-/** Knocks to some UDP ports, wherever they come in, in one of these forms. */
+/**
+ * Knocks to some UDP ports, wherever they come in, in one of these forms. By
+ * IPv6 only those without extension headers: no client sends others.
+ */
 export function sniffedKnocks(
   ports: readonly number[],
   forms: readonly KernelForm[],
 ): string[] {
-  return capturing(INCOMING, KNOCK_SIZE, knockFilter(ports, forms));
-}
-
-/**
- * The filter for datagrams to some ports that can be knocks. By IPv6 only those
- * without extension headers: no client sends others.
- */
-export function knockFilter(
-  ports: readonly number[],
-  forms: readonly KernelForm[],
-): string {
   const to = [...new Set(ports)].map((port) => `udp dst port ${port}`);
   const fits = (length: string, first: string) =>
     either(forms.map((form) =>
@@ -77,7 +78,8 @@ export function knockFilter(
     ));
   const by4 = both("ip", fits("udp[4:2]", "udp[8]"));
   const by6 = both("ip6", fits("ip6[44:2]", "ip6[48]"));
-  return both(either(to), either([by4, by6]));
+  const filter = both(either(to), either([by4, by6]));
+  return capturing(INCOMING, KNOCK_SIZE, filter);
 }
 
 // "and" and "or" bind alike, from the left: each in brackets of its own.
@@ -87,19 +89,6 @@ function both(...parts: readonly string[]): string {
 
 function either(parts: readonly string[]): string {
   return `(${[...new Set(parts)].join(" or ")})`;
-}
-
-/** The filter for packets to some ports. */
-export function captureFilter(ports: readonly Hit[]): string {
-  const ranges = mergePorts(
-    ports.map(({ protocol, port }) => onePort(protocol, port)),
-  );
-  const parts = ranges.map(({ protocol, first, last }) =>
-    `${protocol} dst portrange ${first}-${last}`
-  );
-  // The filter does not look behind these.
-  const extended = EXTENSIONS.map((header) => `ip6[6] = ${header}`);
-  return [...parts, ...extended].join(" or ");
 }
 
 /** Pause before a restart, milliseconds: the first, and the longest. */

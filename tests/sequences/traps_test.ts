@@ -8,7 +8,7 @@ import {
   parseHit,
   type Sequence,
 } from "../../lib/sequences/sequence.ts";
-import { captureFilter } from "../../lib/sequences/tcpdump.ts";
+import { sniffCommand } from "../../lib/sequences/tcpdump.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 
 const hits = (text: string) => text.split(" ").map((one) => parseHit(one)!);
@@ -29,9 +29,10 @@ for (const [of, reach, used, want] of BESIDE) {
   });
 }
 
-test("captureFilter() joins ports that are neighbours", () => {
+test("sniffCommand() joins ports that are neighbours", () => {
   assertEquals(
-    captureFilter(hits("tcp/7001 tcp/7000 udp/9000")).split(" or ").slice(0, 2),
+    sniffCommand(hits("tcp/7001 tcp/7000 udp/9000")).at(-1)!.split(" or ")
+      .slice(0, 2),
     ["tcp dst portrange 7000-7001", "udp dst portrange 9000-9000"],
   );
 });

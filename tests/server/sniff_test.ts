@@ -10,7 +10,7 @@ import { kernelForms } from "../../lib/dialects/table.ts";
 import { rulesetText } from "../../lib/firewall/nft/rules/ruleset.ts";
 import { guardPlan } from "../fakes/plan.ts";
 import type { Sniffed } from "../../lib/firewall/firewall.ts";
-import { knockFilter } from "../../lib/sequences/tcpdump.ts";
+import { sniffedKnocks } from "../../lib/sequences/tcpdump.ts";
 import { decodeIp } from "../../lib/sequences/packet.ts";
 import { readStatus } from "../../lib/server/report/status.ts";
 import { formatBase64url } from "../../lib/values/bytes.ts";
@@ -110,9 +110,9 @@ test("the sniff chain logs what can be a knock, each form once, and drops nothin
   assert(!only.includes("log group"), "no client, nothing to hear");
 });
 
-test("knockFilter() puts each condition in brackets, for both families", () => {
+test("sniffedKnocks() puts each condition in brackets, for both families", () => {
   assertEquals(
-    knockFilter([4000], [{ least: 165, most: 165, first: [1, 2] }]),
+    sniffedKnocks([4000], [{ least: 165, most: 165, first: [1, 2] }]).at(-1),
     "((udp dst port 4000) and " +
       "((ip and ((udp[4:2] >= 173 and udp[4:2] <= 173 and (udp[8] = 1 or udp[8] = 2)))) or " +
       "(ip6 and ((ip6[44:2] >= 173 and ip6[44:2] <= 173 and (ip6[48] = 1 or ip6[48] = 2))))))",

@@ -16,25 +16,25 @@ import { mapped, withoutIpv6 } from "./common.ts";
 import { listenApart } from "./node.ts";
 import { SystemError } from "../../values/errors.ts";
 
-/** Part of Bun's UDP socket that is used here. */
-interface UdpSocket {
-  readonly hostname: string;
-  readonly port: number;
-  /** False when the system's buffer is full. */
-  send(bytes: Uint8Array, port: number, host: string): boolean;
-  close(): void;
-}
-
-type OpenUdp = (options: {
-  hostname: string;
-  port: number;
-  flags: number;
-  socket: {
-    /** The bytes are new ones for every datagram. */
-    data(own: UdpSocket, bytes: Uint8Array, port: number, host: string): void;
-    error(): void;
-  };
-}) => Promise<UdpSocket>;
+/** Part of Bun that is used here. */
+declare const Bun: {
+  udpSocket(options: {
+    hostname: string;
+    port: number;
+    flags: number;
+    socket: {
+      /** The bytes are new ones for every datagram. */
+      data(own: unknown, bytes: Uint8Array, port: number, host: string): void;
+      error(): void;
+    };
+  }): Promise<{
+    readonly hostname: string;
+    readonly port: number;
+    /** False when the system's buffer is full. */
+    send(bytes: Uint8Array, port: number, host: string): boolean;
+    close(): void;
+  }>;
+};
 
 /** Pending socket errors of earlier datagrams, reported with the next one. */
 const EARLIER = /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH)$/;
@@ -58,15 +58,12 @@ async function bind(
   handler: DatagramHandler,
   flags: number,
 ): Promise<Datagrams> {
-  const { udpSocket } = (globalThis as unknown as {
-    Bun: { udpSocket: OpenUdp };
-  }).Bun;
   const pace = paced(handler, {
     nowMs: () => performance.now(),
     next: (call) => void setImmediate(call),
   });
   const open = (hostname: string) =>
-    udpSocket({
+    Bun.udpSocket({
       hostname,
       port,
       flags: hostname.includes(":") ? flags : 0,
