@@ -92,7 +92,9 @@ export class FleetMember implements Fleet {
         (what, why) => values.complain(what, why),
       );
       // Clients of another fleet, or under another secret, are none of this one.
-      const fleet = identityOf(config);
+      const { engine: name, prefix, secret } = config;
+      const hash = formatBase64url(sha256(secret).subarray(0, 9));
+      const fleet = `${name} ${prefix} ${hash}`;
       if (book.fact("fleet") !== fleet) {
         book.transaction(() => {
           book.begin();
@@ -353,12 +355,6 @@ export class FleetMember implements Fleet {
       values.complain(`name ${name}`, words);
     }
   }
-}
-
-/** Identity of a fleet: where its clients are, and what they are sealed under. */
-function identityOf({ engine, prefix, secret }: FleetConfig): string {
-  const hash = formatBase64url(sha256(secret).subarray(0, 9));
-  return `${engine} ${prefix} ${hash}`;
 }
 
 /** The key that is claimed for an identity. */
