@@ -54,7 +54,8 @@ export function explainOption(args: readonly string[]): UsageError {
   const option = args[0]!.replace(/=.*$/s, "");
   const read = () => parseOptions(args, SEND).positionals[0];
   const profile = caught(UsageError, read, () => undefined);
-  if (profile === undefined) {
+  // A lone "-" is read as a positional, and is no profile.
+  if (profile === undefined || profile === args[0]) {
     return new UsageError(
       `unknown option "${option}"`,
       "`knock help` lists the commands",
