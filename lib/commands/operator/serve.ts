@@ -106,6 +106,7 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
   log("info", (signal ? `${signal}: stopping; ` : "") + outcome);
   reload.stop();
   const arrivals = proven ? null : describeArrivals(await server.counts());
+  const ports = server.listening.join(", ");
   if (!proven) await server.unguard();
   await server.stop();
   store.close();
@@ -115,9 +116,8 @@ async function serve(args: string[], runtime: Runtime): Promise<number> {
     `no knock has opened anything within ${within} ` +
       `(${arrivals ?? "no packet came"}): ${undone}`,
     arrivals === null
-      ? `check the address in the client's profile, and that udp ${
-        server.listening.join(", ")
-      } is let through: this machine's firewall, the router, the provider's firewall`
+      ? `check the address in the client's profile, and that udp ${ports} is ` +
+        "let through: this machine's firewall, the router, the provider's firewall"
       : "run `knock log` here and `knock ping PROFILE` on the client; then try again",
   );
 }
