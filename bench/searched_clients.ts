@@ -20,7 +20,7 @@ import { openmeDialect, sealOpenme } from "../lib/dialects/openme/open.ts";
 import { openspaDialect, sealOpenspa } from "../lib/dialects/openspa/open.ts";
 import { FleetBook } from "../lib/server/fleet/clients.ts";
 import { openFleetDatabase } from "../lib/server/state/fleet_file.ts";
-import { formatBase64, formatUuid } from "../lib/values/bytes.ts";
+import { formatUuid } from "../lib/values/bytes.ts";
 import { makeConfig } from "../tests/fakes/fixtures.ts";
 import { bytesOf } from "../tests/fakes/packets.ts";
 import {
@@ -40,7 +40,7 @@ const SSH = { protocol: "tcp", first: 22, last: 22 } as const;
 const SPOKEN = {
   openme: {
     keys: (word: string) => ({
-      key: formatBase64(verifyingKeyOf(bytesOf(word))),
+      key: verifyingKeyOf(bytesOf(word)).toBase64(),
     }),
     seal: (word: string, nowMs: number) =>
       sealOpenme(
@@ -56,8 +56,8 @@ const SPOKEN = {
   },
   fwknop: {
     keys: (word: string) => ({
-      key_base64: formatBase64(bytesOf("passphrase")),
-      hmac_key_base64: formatBase64(bytesOf(word)),
+      key_base64: bytesOf("passphrase").toBase64(),
+      hmac_key_base64: bytesOf(word).toBase64(),
     }),
     seal: (word: string, nowMs: number) =>
       sealFwknop(

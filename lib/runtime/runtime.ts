@@ -351,15 +351,13 @@ export interface Statement {
   all(...values: SqlValue[]): SqlRow[];
 }
 
-/** "buffer" is bytes, for parameters only. */
-type NativeType = "pointer" | "buffer" | "i32" | "u32";
+/** Types of a call; "buffer" is bytes. */
+interface NativeTypes {
+  readonly parameters: readonly ("pointer" | "buffer" | "i32" | "u32")[];
+  readonly result: "pointer" | "i32" | "u32" | "void";
+}
 
-export type NativeSymbols = Readonly<
-  Record<
-    string,
-    { parameters: readonly NativeType[]; result: NativeType | "void" }
-  >
->;
+export type NativeSymbols = Readonly<Record<string, NativeTypes>>;
 
 /** A call of a shared library. */
 export type NativeCall = (...values: unknown[]) => unknown;

@@ -50,12 +50,7 @@ export function logCommand(group: number, snapSize = SNAP_SIZE): string[] {
 }
 
 /** Size of a captured knock: longer than any, with its headers. */
-const KNOCK_SIZE = 2048;
-
-/** Knocks that a firewall rule logs to a group. */
-export function loggedKnocks(group: number): string[] {
-  return logCommand(group, KNOCK_SIZE);
-}
+export const KNOCK_SIZE = 2048;
 
 /**
  * Knocks to some UDP ports, wherever they come in, in one of these forms. By

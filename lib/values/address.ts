@@ -140,8 +140,14 @@ export function isCanonical(text: string): boolean {
     networkOf(address, Number(bits)) === text;
 }
 
-/** Networks whose addresses belong to no single host. */
-const NOT_HOSTS = [
+/** A check for addresses of some networks. */
+function among(...networks: readonly string[]): (address: string) => boolean {
+  const prefixes = networks.map(prefixOf);
+  return (address) => prefixes.some((one) => prefixContains(one, address));
+}
+
+/** True if an address belongs to no single host. */
+const isNoHost = among(
   "0.0.0.0/8", // unspecified, "this network"
   "224.0.0.0/4", // multicast
   "255.255.255.255", // broadcast
@@ -149,7 +155,7 @@ const NOT_HOSTS = [
   "ff00::/8", // multicast
   "fe80::/10", // link-local
   "::ffff:0:0:0/96", // IPv4-translated (RFC 2765)
-].map(prefixOf);
+);
 
 /** IPv4-compatible addresses, which are deprecated (RFC 4291 §2.5.5.1). */
 const COMPATIBLE = prefixOf("::/96");
@@ -160,12 +166,8 @@ const CARRIERS = [
   { prefix: prefixOf("64:ff9b::/96"), at: 12 },
 ] as const;
 
-const LINK_LOCAL = ["fe80::/10", "169.254.0.0/16"].map(prefixOf);
-
 /** True if a canonical address means nothing beyond its link. */
-export function isLinkLocal(address: string): boolean {
-  return LINK_LOCAL.some((prefix) => prefixContains(prefix, address));
-}
+export const isLinkLocal = among("fe80::/10", "169.254.0.0/16");
 
 /**
  * True if a canonical address may be that of one host: not unspecified, not
@@ -176,7 +178,7 @@ export function isLinkLocal(address: string): boolean {
 export function isHostAddress(address: string): boolean {
   const bytes = addressToBytes(address);
   if (!bytes || address.includes("%")) return false;
-  if (NOT_HOSTS.some((prefix) => prefixContains(prefix, address))) return false;
+  if (isNoHost(address)) return false;
   if (isIpv4(address)) return true;
   if (isLoopback(address)) return true;
   if (prefixContains(COMPATIBLE, address)) return false;
@@ -265,8 +267,8 @@ function ipv6ToBytes(text: string): Uint8Array | null {
   return bytes;
 }
 
-/** Addresses that mean nothing outside of a network, or of a machine. */
-const PRIVATE = [
+/** True if an address is of a private network, or of the machine itself. */
+export const isPrivate = among(
   "10.0.0.0/8",
   "172.16.0.0/12",
   "192.168.0.0/16",
@@ -276,12 +278,7 @@ const PRIVATE = [
   "fc00::/7",
   "fe80::/10",
   "::1",
-].map(prefixOf);
-
-/** True if an address is of a private network, or of the machine itself. */
-export function isPrivate(address: string): boolean {
-  return PRIVATE.some((prefix) => prefixContains(prefix, address));
-}
+);
 
 function prefixOf(text: string): Prefix {
   return parsePrefix(text)!;

@@ -41,11 +41,6 @@ export function parseBase64(
   return size === undefined || bytes.length === size ? bytes : null;
 }
 
-/** Writes bytes as base64 with padding (RFC 4648 §4). */
-export function formatBase64(bytes: Uint8Array): string {
-  return bytes.toBase64();
-}
-
 /** Writes bytes as base64url without padding (RFC 4648 §5), as keys are written in text. */
 export function formatBase64url(bytes: Uint8Array): string {
   return bytes.toBase64({ alphabet: "base64url", omitPadding: true });

@@ -45,8 +45,8 @@ export function formatJson(value: unknown, indent = 0): string {
   return JSON.stringify(value, null, indent).replace(
     UNSAFE_IN_LINES,
     (character) =>
-      [...Array(character.length).keys()].map((at) =>
-        `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`
+      character.split("").map((unit) =>
+        `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
       ).join(""),
   );
 }

@@ -7,15 +7,14 @@ import {
 } from "../../lib/config/convert/openme/read.ts";
 import { convertOpenme } from "../../lib/config/convert/openme/server.ts";
 import { publicKeyOf } from "../../lib/dialects/crypto/curve25519.ts";
-import { formatBase64 } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { formatPortRange } from "../../lib/values/ports.ts";
 import { bytesOf } from "../fakes/packets.ts";
 
-const PRIVATE = formatBase64(bytesOf("server"));
-const PUBLIC = formatBase64(publicKeyOf(bytesOf("server")));
-const ALICE = formatBase64(bytesOf("alice"));
-const BOB = formatBase64(bytesOf("bob"));
+const PRIVATE = bytesOf("server").toBase64();
+const PUBLIC = publicKeyOf(bytesOf("server")).toBase64();
+const ALICE = bytesOf("alice").toBase64();
+const BOB = bytesOf("bob").toBase64();
 
 const ALWAYS = [
   `the health port is not opened: \`openme status\` finds it closed`,

@@ -15,7 +15,6 @@ import {
   parseOpenmeKey,
   parseOpenmeSeed,
 } from "../../lib/dialects/openme/keys.ts";
-import { formatBase64 } from "../../lib/values/bytes.ts";
 import { ConfigError } from "../../lib/values/errors.ts";
 import { bytesOf } from "../fakes/packets.ts";
 import vectors from "../vectors/openme.json" with { type: "json" };
@@ -35,7 +34,7 @@ for (const vector of vectors.deterministic) {
     const seed = parseOpenmeSeed(text)!;
     assertEquals(seed.toHex(), vector.client_ed25519_seed);
     assertEquals(formatOpenmeSeed(seed), text);
-    assertEquals(parseOpenmeSeed(formatBase64(seed)), seed);
+    assertEquals(parseOpenmeSeed(seed.toBase64()), seed);
     const key = Uint8Array.fromHex(vector.client_ed25519_public);
     assertEquals(verifyingKeyOf(parseOpenmeSeed(text)!), key);
   });
@@ -43,15 +42,15 @@ for (const vector of vectors.deterministic) {
 
 test("parseOpenmeSeed() takes no other text", () => {
   const both = new Uint8Array(64).fill(1);
-  for (const text of ["", "x", formatBase64(both), "AAAA"]) {
+  for (const text of ["", "x", both.toBase64(), "AAAA"]) {
     assertEquals(parseOpenmeSeed(text), null, text);
   }
-  const key = formatBase64(bytesOf("x"));
+  const key = bytesOf("x").toBase64();
   for (
     const text of [
       key.slice(0, -1),
       key + " ",
-      formatBase64(new Uint8Array(32)),
+      new Uint8Array(32).toBase64(),
     ]
   ) {
     assertEquals(parseOpenmeKey(text), null, text);
@@ -79,9 +78,9 @@ test("formatOpenmeQr() makes what openme's apps scan", () => {
     profile: "home",
     host: "gw.example.org",
     udp_port: 54154,
-    server_pubkey: formatBase64(profile.serverKey),
+    server_pubkey: profile.serverKey.toBase64(),
     client_privkey: formatOpenmeSeed(profile.seed!),
-    client_pubkey: formatBase64(profile.key),
+    client_pubkey: profile.key.toBase64(),
   });
   assert(
     !("client_privkey" in JSON.parse(formatOpenmeQr({
@@ -97,9 +96,9 @@ profiles:
   a: { server_host: "a b", server_udp_port: x, private_key: SECRET }
   b:
     server_host: gw
-    server_pubkey: "${formatBase64(profile.serverKey)}"
-    private_key: "${formatBase64(bytesOf("client"))}"
-    public_key: "${formatBase64(bytesOf("other"))}"
+    server_pubkey: "${profile.serverKey.toBase64()}"
+    private_key: "${bytesOf("client").toBase64()}"
+    public_key: "${bytesOf("other").toBase64()}"
 `;
   const error = assertThrows(
     () => parseOpenmeProfiles(text, "config.yaml"),

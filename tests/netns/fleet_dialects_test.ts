@@ -9,11 +9,7 @@ import { fwknopRandom, sealFwknop } from "../../lib/dialects/fwknop/seal.ts";
 import { sealOpenme } from "../../lib/dialects/openme/open.ts";
 import { sealOpenspa } from "../../lib/dialects/openspa/open.ts";
 import { sealValue } from "../../lib/fleet/seal.ts";
-import {
-  formatBase64,
-  formatUuid,
-  parseBase64,
-} from "../../lib/values/bytes.ts";
+import { formatUuid, parseBase64 } from "../../lib/values/bytes.ts";
 import {
   CLIENT_PRIVATE,
   CLIENT_PUBLIC_PEM,
@@ -34,7 +30,7 @@ const HMAC_KEY = random(64);
 
 const DIALECTS = {
   openme: {
-    keys: { key: formatBase64(verifyingKeyOf(SEED)) },
+    keys: { key: verifyingKeyOf(SEED).toBase64() },
     seal: () =>
       sealOpenme(
         {
@@ -59,8 +55,8 @@ const DIALECTS = {
   },
   fwknop: {
     keys: {
-      key_base64: formatBase64(PASSPHRASE),
-      hmac_key_base64: formatBase64(HMAC_KEY),
+      key_base64: PASSPHRASE.toBase64(),
+      hmac_key_base64: HMAC_KEY.toBase64(),
     },
     seal: () =>
       sealFwknop(
@@ -83,7 +79,7 @@ fleetTest(
   async (stage) => {
     for (const node of NODES) {
       stage.configure(node);
-      stage.write(node, "openme.key", `${formatBase64(OPENME_SERVER)}\n`);
+      stage.write(node, "openme.key", `${OPENME_SERVER.toBase64()}\n`);
       stage.write(node, "openspa.pem", RSA_PRIVATE_PEM);
     }
     await stage.startEngines();

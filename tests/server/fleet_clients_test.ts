@@ -28,11 +28,7 @@ import {
   makeServer,
 } from "../../lib/server/state/server.ts";
 import { openStore } from "../../lib/server/state/store.ts";
-import {
-  formatBase64,
-  formatBase64url,
-  formatUuid,
-} from "../../lib/values/bytes.ts";
+import { formatBase64url, formatUuid } from "../../lib/values/bytes.ts";
 import { SystemError } from "../../lib/values/errors.ts";
 import { FakeRuntime } from "../fakes/fake_runtime.ts";
 import { makeClient, makeConfig } from "../fakes/fixtures.ts";
@@ -82,13 +78,13 @@ const SPOKEN: Readonly<Record<DialectName, Spoken>> = {
   },
   fwknop: {
     keys: (word) => ({
-      key_base64: formatBase64(bytesOf("passphrase")),
-      hmac_key_base64: formatBase64(bytesOf(word)),
+      key_base64: bytesOf("passphrase").toBase64(),
+      hmac_key_base64: bytesOf(word).toBase64(),
     }),
     seal: (word, nowMs) => fwknop(word, nowMs, "sha256"),
   },
   openme: {
-    keys: (word) => ({ key: formatBase64(verifyingKeyOf(bytesOf(word))) }),
+    keys: (word) => ({ key: verifyingKeyOf(bytesOf(word)).toBase64() }),
     seal: (word, nowMs) =>
       sealOpenme(
         {
@@ -301,7 +297,7 @@ test("fwknop: HMACs of one length and several types are all tried", async () => 
 test("clients that no index finds are in memory, and read anew only when they change", async () => {
   const { book, put, reads, nowMs, open } = await makeBook();
   const bare = (word: string) => ({
-    fwknop: { key_base64: formatBase64(bytesOf(word)), hmac: "none" },
+    fwknop: { key_base64: bytesOf(word).toBase64(), hmac: "none" },
   });
   for (let at = 0; at < 20; at++) put(`bare${at}`, "fwknop", "", bare(`${at}`));
   assert(book.changed());
@@ -413,7 +409,7 @@ test("so many are searched that it takes long: it is told", async () => {
   const { book, put, said } = await makeBook();
   book.transaction(() => {
     for (let at = 0; at < 10_000; at++) {
-      const key = formatBase64(bytesOf(`${at}`));
+      const key = bytesOf(`${at}`).toBase64();
       put(`client${at}`, "openme", "", { openme: { key } });
     }
   });

@@ -15,11 +15,7 @@ import {
   parsePrefix,
   prefixContains,
 } from "../../lib/values/address.ts";
-import {
-  formatBase64,
-  formatBase64url,
-  parseBase64,
-} from "../../lib/values/bytes.ts";
+import { formatBase64url, parseBase64 } from "../../lib/values/bytes.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -282,7 +278,7 @@ table(
 for (const size of [31, 33]) {
   test(`a key of 32 bytes is not read from ${size}`, () => {
     const bytes = new Uint8Array(size);
-    assertEquals(parseBase64(formatBase64(bytes), { size: 32 }), null);
+    assertEquals(parseBase64(bytes.toBase64(), { size: 32 }), null);
     assertEquals(
       parseBase64(formatBase64url(bytes), { ...url, size: 32 }),
       null,

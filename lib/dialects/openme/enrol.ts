@@ -1,7 +1,6 @@
 /** openme's client files, and the keys of a new client. */
 
 import { type Endpoint, parseEndpoint } from "../../values/address.ts";
-import { formatBase64 } from "../../values/bytes.ts";
 import { UsageError } from "../../values/errors.ts";
 import { counted, formatJson } from "../../values/text.ts";
 import {
@@ -83,9 +82,9 @@ function fields(
   return {
     [keys.host]: server.host,
     [keys.port]: server.port,
-    [keys.server]: formatBase64(serverKey),
+    [keys.server]: serverKey.toBase64(),
     ...seed && { [keys.secret]: formatOpenmeSeed(seed) },
-    [keys.key]: formatBase64(key),
+    [keys.key]: key.toBase64(),
   };
 }
 
@@ -144,7 +143,7 @@ function readProfile(
   });
   if (!host || !port || !serverKey || !key) return undefined;
   if (seed === undefined || postKnock === undefined) return undefined;
-  if (derived && formatBase64(derived) !== formatBase64(key)) {
+  if (derived && derived.toBase64() !== key.toBase64()) {
     foreign.wrong(keys.key, `must belong to ${keys.secret}, got another`);
     return undefined;
   }
@@ -165,7 +164,7 @@ export const openmeFiles: ClientFiles = {
         );
       }
       const openme = {
-        server: formatBase64(serverKey),
+        server: serverKey.toBase64(),
         key: formatOpenmeSeed(seed),
       };
       const notes = postKnock === null ? [] : [
@@ -201,7 +200,7 @@ export function enrolOpenme(asked: Enrolling, keys: ServerKeys): NewKeys {
     postKnock: null,
   };
   return {
-    keys: `openme: { key: ${formatJson(formatBase64(key))} }`,
+    keys: `openme: { key: ${formatJson(key.toBase64())} }`,
     server,
     files: [],
     out: formatOpenmeProfiles([profile]),

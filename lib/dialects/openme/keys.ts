@@ -1,6 +1,6 @@
 /** The keys of openme in server.yaml and profiles.yaml, in base64 with padding. */
 
-import { formatBase64, parseBase64 } from "../../values/bytes.ts";
+import { parseBase64 } from "../../values/bytes.ts";
 import {
   object,
   optional,
@@ -43,7 +43,7 @@ export const openmeClient: ClientPart<OpenmeClientKeys> = {
   marks: [{ key: "key", wanted: "a key", of: ({ key }) => key }],
   index: ({ key }) => key,
   form: () => ({ least: 165, most: 165, first: [1] }),
-  show: ({ key }) => [["openme key", formatBase64(key)]],
+  show: ({ key }) => [["openme key", key.toBase64()]],
 };
 
 /** `openme` at the top. */
@@ -54,7 +54,7 @@ export const openmeOwn: OwnPart<Uint8Array> = {
     wanted: "a private key of 32 bytes in base64",
     secret: true,
   },
-  make: (world) => `${formatBase64(world.random(KEY_SIZE))}\n`,
+  make: (world) => `${world.random(KEY_SIZE).toBase64()}\n`,
 };
 
 /** `openme:` of a profile. */
@@ -91,5 +91,5 @@ export function formatOpenmeSeed(seed: Uint8Array): string {
   const both = new Uint8Array(2 * SIGNING_KEY_SIZE);
   both.set(seed);
   both.set(verifyingKeyOf(seed), SIGNING_KEY_SIZE);
-  return formatBase64(both);
+  return both.toBase64();
 }

@@ -5,7 +5,11 @@ import { kernelForms } from "../../dialects/table.ts";
 import { SNIFF_GROUP } from "../../firewall/nft/rules/prefilter.ts";
 import type { Datagrams } from "../../runtime/runtime.ts";
 import type { Captured } from "../../sequences/pcap.ts";
-import { loggedKnocks, sniffedKnocks } from "../../sequences/tcpdump.ts";
+import {
+  KNOCK_SIZE,
+  logCommand,
+  sniffedKnocks,
+} from "../../sequences/tcpdump.ts";
 import { formatEndpoint, isIpv4 } from "../../values/address.ts";
 import { FailureError, SystemError } from "../../values/errors.ts";
 import { attempt } from "../report/log.ts";
@@ -173,7 +177,7 @@ function socketsOf({ listen, streams }: Config): (Listen | StreamListen)[] {
 function captureOf({ sniffed, firewall, clients }: Config): readonly string[] {
   if (sniffed.length === 0 || clients.length === 0) return [];
   // With nft, the kernel has sorted out what is logged.
-  if (firewall.backend === "nft") return loggedKnocks(SNIFF_GROUP);
+  if (firewall.backend === "nft") return logCommand(SNIFF_GROUP, KNOCK_SIZE);
   const ports = sniffed.map(({ port }) => port);
   const checks = clients.some(({ web }) => web) ? [BROWSER_CHECK] : [];
   return sniffedKnocks(ports, [...kernelForms(clients), ...checks]);

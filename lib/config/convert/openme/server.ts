@@ -7,7 +7,6 @@
 import { publicKeyOf } from "../../../dialects/crypto/curve25519.ts";
 import { parseOpenmeKey } from "../../../dialects/openme/keys.ts";
 import { OPENME_PORT } from "../../../dialects/openme/open.ts";
-import { formatBase64 } from "../../../values/bytes.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -115,12 +114,12 @@ export function convertOpenme(text: string, file: string): Converted {
           ...ports.map(formatPortRange),
         ];
         return `${scalar(nameOf(`clients.${name}`, name))}:
-  openme: { key: ${formatJson(formatBase64(key))} }
+  openme: { key: ${formatJson(key.toBase64())} }
   open: [${open.map(scalar).join(", ")}]
 ` + (expires === null ? "" : `  expires: ${expires}\n`);
       }),
     });
-    const files = new Map([[KEY_FILE, `${formatBase64(key)}\n`]]);
+    const files = new Map([[KEY_FILE, `${key.toBase64()}\n`]]);
     return { text: written, warnings, files };
   });
 }
@@ -131,8 +130,8 @@ function withoutTwins(
   warnings: string[],
 ): Enrolled[] {
   return clients.filter((client) => {
-    const key = formatBase64(client.key);
-    const first = clients.find((other) => formatBase64(other.key) === key)!;
+    const key = client.key.toBase64();
+    const first = clients.find((other) => other.key.toBase64() === key)!;
     if (first === client) return true;
     warnings.push(
       `clients.${client.name} is left out: it has the key of ` +
@@ -190,7 +189,7 @@ function warn(
   warnings: string[],
 ): void {
   const publicKey = server.raw("public_key");
-  if (publicKey !== undefined && publicKey !== formatBase64(publicKeyOf(key))) {
+  if (publicKey !== undefined && publicKey !== publicKeyOf(key).toBase64()) {
     warnings.push("server.public_key does not belong to server.private_key");
   }
   const insert = backend === "nft"
