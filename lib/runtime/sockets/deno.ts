@@ -9,6 +9,7 @@ import { translatingAsync } from "../errors.ts";
 import type {
   DatagramHandler,
   Datagrams,
+  ListenOptions,
   Runtime,
   Stream,
 } from "../runtime.ts";
@@ -27,65 +28,18 @@ export const network: Pick<
   "listenDatagram" | "listenStream" | "connectStream"
 > = {
   listenDatagram: async (at, handler, options = {}) => {
-    // A server's; a client's socket is there sooner without a library.
-    if (options.batched) {
-      const own = await withGarbage(handler, (noted) => listenLinux(at, noted));
-      if (own) return own;
-    }
-    // A script that is run by itself has no deno.json to turn this on.
-    if (!("listenDatagram" in Deno)) {
-      const node = await import("./node.ts");
-      return await node.listenDatagram(at, handler, options);
-    }
-    if (options.apart && at.host === "::") {
-      const node = await import("./node.ts");
-      // Deno's own sockets cannot be of IPv6 alone.
-      return await node.listenApart(
-        at,
-        handler,
-        (at, handler) =>
-          isIpv4(at.host)
-            ? network.listenDatagram(at, handler)
-            : withGarbage(handler, (noted) => node.bindOne(at, noted)),
-      );
-    }
-    const socket = await withoutIpv6(
-      at.host,
-      (hostname) =>
-        Deno.listenDatagram({ transport: "udp", hostname, port: at.port }),
-    );
-    const { hostname, port } = socket.addr as Deno.NetAddr;
+    let handled = () => {};
+    const socket = await bindDatagram(at, (bytes, source) => {
+      handler(bytes, source);
+      handled();
+    }, options);
     const garbage = collectGarbage();
-    let closed = false;
-    const receive = async () => {
-      const buffer = new Uint8Array(DATAGRAM_SIZE);
-      while (!closed) {
-        let datagram: [Uint8Array, Deno.Addr];
-        try {
-          datagram = await socket.receive(buffer);
-        } catch {
-          // Closed, or an ICMP error of an earlier send: then go on.
-          continue;
-        }
-        const { hostname, port } = datagram[1] as Deno.NetAddr;
-        handler(datagram[0], { host: bareAddress(hostname), port });
-        garbage.note();
-      }
-    };
-    const received = receive();
+    handled = garbage.note;
     return {
-      at: { host: hostname, port },
-      send: (bytes, to) =>
-        translatingAsync(async () => {
-          const { port } = to;
-          const host = mapped(hostname, to.host);
-          await socket.send(bytes, { transport: "udp", hostname: host, port });
-        }),
+      ...socket,
       close: () => {
-        closed = true;
         garbage.stop();
-        socket.close();
-        return received;
+        return socket.close();
       },
     };
   },
@@ -137,22 +91,65 @@ export const network: Pick<
     }),
 };
 
-/** Has a socket's garbage collected; Deno's own do so by themselves. */
-async function withGarbage<T extends Datagrams | null>(
+async function bindDatagram(
+  at: Endpoint,
   handler: DatagramHandler,
-  bind: (handler: DatagramHandler) => T | Promise<T>,
-): Promise<T> {
-  const garbage = collectGarbage();
-  const socket = await bind((bytes, source) => {
-    handler(bytes, source);
-    garbage.note();
-  });
-  if (!socket) garbage.stop();
-  return socket && {
-    ...socket,
+  { batched = false, apart = false }: ListenOptions,
+): Promise<Datagrams> {
+  // A server's; a client's socket is there sooner without a library.
+  const own = batched ? listenLinux(at, handler) : null;
+  if (own) return own;
+  // A script that is run by itself has no deno.json to turn this on.
+  if (!("listenDatagram" in Deno)) {
+    const node = await import("./node.ts");
+    return await node.listenDatagram(at, handler, { apart });
+  }
+  if (apart && at.host === "::") {
+    const node = await import("./node.ts");
+    // Deno's own sockets cannot be of IPv6 alone.
+    return await node.listenApart(
+      at,
+      handler,
+      (at, handler) =>
+        isIpv4(at.host)
+          ? bindDatagram(at, handler, {})
+          : node.bindOne(at, handler),
+    );
+  }
+  const socket = await withoutIpv6(
+    at.host,
+    (hostname) =>
+      Deno.listenDatagram({ transport: "udp", hostname, port: at.port }),
+  );
+  const { hostname, port } = socket.addr as Deno.NetAddr;
+  let closed = false;
+  const receive = async () => {
+    const buffer = new Uint8Array(DATAGRAM_SIZE);
+    while (!closed) {
+      let datagram: [Uint8Array, Deno.Addr];
+      try {
+        datagram = await socket.receive(buffer);
+      } catch {
+        // Closed, or an ICMP error of an earlier send: then go on.
+        continue;
+      }
+      const { hostname, port } = datagram[1] as Deno.NetAddr;
+      handler(datagram[0], { host: bareAddress(hostname), port });
+    }
+  };
+  const received = receive();
+  return {
+    at: { host: hostname, port },
+    send: (bytes, to) =>
+      translatingAsync(async () => {
+        const { port } = to;
+        const host = mapped(hostname, to.host);
+        await socket.send(bytes, { transport: "udp", hostname: host, port });
+      }),
     close: () => {
-      garbage.stop();
-      return socket.close();
+      closed = true;
+      socket.close();
+      return received;
     },
   };
 }
