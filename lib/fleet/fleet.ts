@@ -71,7 +71,7 @@ export interface Along {
   readonly liveMs: number;
 }
 
-/** Receives the keys of a folder as they change, in order. Its methods never throw. */
+/** Receives the keys of a folder as they change, in order. What it throws SystemError for is told again. */
 export interface FolderReader {
   /** All that is there follows, in batches; a key that is not among them until `end` is gone. */
   begin(): void;

@@ -64,8 +64,8 @@ export function watchFolders(
       whole = position;
     }
     if (signal.aborted || whole === null) return;
-    one.position = whole;
     reader.end(whole);
+    one.position = whole;
   };
   const run = async () => {
     let pauseMs = FIRST_PAUSE_MS;

@@ -63,6 +63,8 @@ export class FakeEngine implements FleetEngine {
   readonly #cluster: FakeCluster;
   readonly #replaced: () => void;
   #watched: readonly WatchedFolder[] = [];
+  /** News that a reader could not take. */
+  readonly #again: (() => void)[] = [];
   /** True while nothing answers. */
   isDown = false;
   readonly seen: EngineSeen & { aheadMs: number };
@@ -174,10 +176,25 @@ export class FakeEngine implements FleetEngine {
       const told = changes.filter(({ key }) =>
         name.endsWith("/") ? key.startsWith(name) : key === name
       );
-      const tell = () => reader.changed(told, String(revision));
+      const tell = () =>
+        this.#tell(() => reader.changed(told, String(revision)));
       if (told.length === 0) continue;
       if (this.late) this.late.push(tell);
       else tell();
+    }
+  }
+
+  /** Tells news, after those that a reader could not take. */
+  #tell(news: () => void): void {
+    const all = [...this.#again.splice(0), news];
+    try {
+      for (let one = all.at(0); one; one = all.at(0)) {
+        one();
+        all.shift();
+      }
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.#again.push(...all);
     }
   }
 

@@ -61,11 +61,17 @@ class Told implements FolderReader {
   told: string[] = [];
   losses: string[] = [];
   #seen = new Set<string>();
+  /** Changes that it cannot take. */
+  refused = 0;
   begin(): void {
     this.begun++;
     this.#seen.clear();
   }
   changed(changes: readonly KeyValue[]): void {
+    if (this.refused > 0) {
+      this.refused--;
+      throw new SystemError("ENOSPC", "the disk is full");
+    }
     for (const { key, value } of changes) {
       this.told.push(key);
       this.#seen.add(key);
@@ -309,6 +315,10 @@ test("a watch goes on behind its position, and reads all where that is compacted
   assertEquals(later.losses, []);
   etcd.set("knock/test/clients/ann", btoa("1"));
   await until("it goes on", () => later.keys.has("clients/ann"));
+  later.refused = 2;
+  etcd.set("knock/test/clients/ann", null);
+  await until("it is told again", () => !later.keys.has("clients/ann"));
+  assertEquals([later.refused, later.ended], [0, 1]);
   // A message that is too long to be read: nobody knows what it said.
   etcd.say("x".repeat(33 * 1024 * 1024));
   await until("all is read again", () => later.ended === 2);

@@ -330,6 +330,24 @@ test("clients of the fleet are known by the watch, and gone by it", async () => 
   assertEquals(await one.knock(), null);
 });
 
+test("a client that is removed while the disk is full is removed when there is room", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1", { clients: [] });
+  const key = "A".repeat(42) + "E";
+  const entry = { knock: { key, psk: key }, open: ["tcp/22"] };
+  const name = "knock/clients/alice";
+  const value = sealValue(SECRET, name, { entry, files: {} }, RANDOM);
+  cluster.set("clients/alice", value);
+  await settle();
+  one.runtime.databases.failing = "ENOSPC";
+  cluster.set("clients/alice", null);
+  assert(one.lines.at(-1)!.includes("cannot write the state file"));
+  one.runtime.databases.failing = null;
+  assert(one.member.clients.has("alice"));
+  await one.beat();
+  assertEquals(one.member.clients.has("alice"), false);
+});
+
 test("clients of another fleet, or under another secret, are forgotten", async () => {
   const cluster = new FakeCluster();
   const one = await startGateway(cluster, "gw1", { clients: [] });

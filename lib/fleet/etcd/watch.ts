@@ -124,7 +124,6 @@ async function follow(
       readonly kv: RawPair;
     }[];
     const next: string | null = message.header?.revision ?? one.position;
-    one.position = next;
     one.reader.changed(
       events.map(({ type, kv }) => ({
         key: textOf(kv.key).slice(prefix.length),
@@ -132,6 +131,8 @@ async function follow(
       })),
       next,
     );
+    // Not before it is taken: else it is told again.
+    one.position = next;
   }
   return came;
 }

@@ -142,8 +142,10 @@ async function follow(
         (name.endsWith("/") ? key.startsWith(name) : key === name)
       );
       // All come in one order: of none there is an older one to come.
-      one.position = positionAt(runtime, last);
-      if (changes.length > 0) reader.changed(changes, one.position);
+      const next = positionAt(runtime, last);
+      if (changes.length > 0) reader.changed(changes, next);
+      // Not before it is taken: else it is told again.
+      one.position = next;
     }
   }
   return came;

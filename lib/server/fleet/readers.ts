@@ -12,7 +12,7 @@ import {
 import { entryOf } from "../../fleet/shared.ts";
 import { dropGrants } from "../grants/upkeep.ts";
 import { setPrefilter } from "../packet/prefilter.ts";
-import { attempt } from "../report/log.ts";
+import { attempt, stateTrouble } from "../report/log.ts";
 import { activate, loadDialects, type Server } from "../state/server.ts";
 import {
   closeShared,
@@ -65,7 +65,8 @@ export function clientsReader(
       });
       goOn();
     },
-  });
+    // A client that was removed must not stay.
+  }, true);
 }
 
 /** Reads grants, opens and closes them here; `takeReplaced` is true once after the engine's data became other data. */
@@ -135,16 +136,24 @@ export function ownReader(
   });
 }
 
-/** Has a reader's failures logged: a full disk, say. */
+/** Has a reader's failures logged: a full disk, say; `isAgain`: what failed is told again. */
 function guarded(
   { log }: Server,
   { begin, changed, end }: Omit<FolderReader, "lost">,
+  isAgain = false,
 ): FolderReader {
+  const guard = (work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      log("error", stateTrouble(error));
+      if (isAgain) throw error;
+    }
+  };
   return {
-    begin: () => void attempt(log, () => begin()),
-    changed: (changes, position) =>
-      void attempt(log, () => changed(changes, position)),
-    end: (position) => void attempt(log, () => end(position)),
+    begin: () => guard(begin),
+    changed: (changes, position) => guard(() => changed(changes, position)),
+    end: (position) => guard(() => end(position)),
     // The heartbeat tells of it.
     lost: () => {},
   };
