@@ -91,6 +91,17 @@ for (const [name, runtime] of gates) {
   });
 }
 
+test("run() needs neither a home nor the right to ask for it with --dir", async () => {
+  const refused = () => {
+    throw new Error('Requires env access to "KNOCK_CONFIG"');
+  };
+  for (const env of [() => undefined, refused]) {
+    const runtime = Object.assign(new FakeRuntime(), { env });
+    assertEquals(await run(["--dir", "/d"], runtime), 0);
+    assertMatch(runtime.stderr, /knock serve --config \/d\/server.yaml /);
+  }
+});
+
 test("run() finds nft where the PATH does not name its folder", async () => {
   const runtime = new FakeRuntime({ userId: 0 });
   runtime.programs.set("/usr/sbin/nft", () => ({ code: 0 }));

@@ -19,7 +19,6 @@ import { formatBase64url } from "../../../values/bytes.ts";
 import {
   caught,
   FailureError,
-  OperatorError,
   orNull,
   UsageError,
 } from "../../../values/errors.ts";
@@ -120,8 +119,9 @@ export async function run(args: string[], runtime: Runtime): Promise<number> {
   const key = runtime.random(KEY_SIZE);
   const settings = { ...given, ...firewall, clients: [] };
   const keyFile = newConfiguration(runtime, file, key, settings);
+  // Without a home, or the right to ask for it, --dir is enough.
   const isUsual = dir === undefined ||
-    caught(OperatorError, () => file === usualFile(runtime), () => false);
+    caught(Error, () => file === usualFile(runtime), () => false);
   const config = isUsual ? "" : ` --config ${escapeUnsafe(file)}`;
   runtime.err(`wrote ${escapeUnsafe(`${file} and ${keyFile}`)}
 ${allNotes.map((note) => `${escapeUnsafe(note)}\n`).join("")}next:
