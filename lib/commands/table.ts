@@ -77,7 +77,7 @@ function printJson(runtime: Runtime, error: OperatorError): void {
     ok: false,
     ...facts,
     error: message,
-    ...error instanceof ConfigError && { mistakes: error.mistakes },
+    ...error instanceof ConfigError && { mistakes: error.lines },
     hints: hint?.split("\n") ?? [],
     exit_status: status,
   };

@@ -15,14 +15,14 @@ export class OperatorError extends Error {
   /** Facts found before the failure: members of the JSON object that `--json` prints. */
   facts: Readonly<Record<string, unknown>> = {};
 
-  /** The message, a line for each mistake. */
-  get lines(): readonly string[] {
-    return [this.message];
-  }
+  /** The message; of a file, every mistake, one line each, path first. */
+  readonly lines: readonly string[];
 
-  /** Creates an error with a message of one line, lowercase, and a hint. */
-  constructor(message: string, hint?: string) {
-    super(message);
+  /** Creates an error with a message in lowercase, one line or several, and a hint. */
+  constructor(message: string | readonly string[], hint?: string) {
+    const lines = [message].flat();
+    super(lines.join("\n"));
+    this.lines = lines;
     this.hint = hint;
   }
 }
@@ -39,17 +39,6 @@ export class UsageError extends OperatorError {
 /** A file of the operator is wrong: exit status 2. */
 export class ConfigError extends OperatorError {
   override readonly status = 2;
-  /** Every mistake of the file, one line each, path first. */
-  readonly mistakes: readonly string[];
-
-  constructor(mistakes: readonly string[], hint?: string) {
-    super(mistakes.join("\n"), hint);
-    this.mistakes = mistakes;
-  }
-
-  override get lines(): readonly string[] {
-    return this.mistakes;
-  }
 }
 
 /** Error of a system call. */

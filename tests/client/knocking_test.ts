@@ -242,7 +242,7 @@ test("parseProfiles() reads who tells the address, for all and for one", () => {
   });
   const wrong = `${shared}  resolve: { https: http://example.org/ip }\n`;
   const error = assertThrows(() => parseProfiles(wrong, FILE), ConfigError);
-  assertEquals(error.mistakes, [
+  assertEquals(error.lines, [
     `${FILE}: home.resolve.https: must be a URL that starts with https://, ` +
     'got "http://example.org/ip"',
   ]);

@@ -112,8 +112,8 @@ const wrong: [yaml: string, mistakes: string[]][] = [
 for (const [row, [yaml, mistakes]] of wrong.entries()) {
   test(`parseProfiles() refuses row ${row}: ${mistakes[0]}`, () => {
     const error = assertThrows(() => parseProfiles(yaml, FILE), ConfigError);
-    assertEquals(error.mistakes.length, mistakes.length, error.message);
-    for (const [index, mistake] of error.mistakes.entries()) {
+    assertEquals(error.lines.length, mistakes.length, error.message);
+    for (const [index, mistake] of error.lines.entries()) {
       assertStringIncludes(mistake, FILE);
       assertStringIncludes(mistake, mistakes[index]!);
     }

@@ -77,7 +77,7 @@ test("check throws what is wrong, and prints nothing", async () => {
     () => check(["/d/server.yaml"], runtime),
     ConfigError,
   ) as ConfigError;
-  assertEquals(error.mistakes.length, 2);
+  assertEquals(error.lines.length, 2);
   assertEquals(runtime.stdout, "");
   await assertRejects(() => check([], runtime), UsageError, "no configuration");
 });

@@ -15,7 +15,7 @@ function mistakesOf(text: string): string[] {
     });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.mistakes.map((line) => line.replace("server.yaml: ", ""));
+    return error.lines.map((line) => line.replace("server.yaml: ", ""));
   }
   return [];
 }

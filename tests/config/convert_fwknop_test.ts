@@ -218,7 +218,7 @@ test("convertFwknop() never shows a key, and leaves out what has none", () => {
       `GPG_DECRYPT_PW ${secret}`,
     ]
   ) {
-    const { mistakes } = assertThrows(
+    const { lines: mistakes } = assertThrows(
       () => convert(`SOURCE ANY\n${lines}\n`),
       ConfigError,
     );

@@ -147,7 +147,7 @@ clients:
       ),
     ConfigError,
   );
-  assertEquals(error.mistakes, [
+  assertEquals(error.lines, [
     `config.yaml: server.udp_port: must be 1 to 65535, got "0"`,
     `config.yaml: server.knock_timeout: must be a duration such as 30s or ` +
     `1m0s, got "5"`,

@@ -124,7 +124,7 @@ for (const [name, change, mistake] of wrong) {
   test(`loadConfig() refuses ${name}`, () => {
     const fake = machine();
     change(fake);
-    const { mistakes } = assertThrows(
+    const { lines: mistakes } = assertThrows(
       () => loadConfig(fake, FILE),
       ConfigError,
     );

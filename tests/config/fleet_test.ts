@@ -180,7 +180,7 @@ test("each mistake of a fleet has its message", () => {
       parse(fleet);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      found = error.mistakes;
+      found = error.lines;
     }
     assertEquals(found, mistakes.map((one) => `server.yaml: ${one}`), fleet);
   }

@@ -88,7 +88,7 @@ for (const [name, change, mistakes, hint] of wrong) {
     const runtime = machine();
     change(runtime);
     const error = assertThrows(() => loadConfig(runtime, FILE), ConfigError);
-    assertEquals(error.mistakes, mistakes);
+    assertEquals(error.lines, mistakes);
     if (hint !== undefined) assertEquals(error.hint, hint);
   });
 }
@@ -162,7 +162,7 @@ const wrongIncluded: [text: string, mistake: string][] = [
 for (const [text, mistake] of wrongIncluded) {
   test(`loadConfig() names the file of ${JSON.stringify(text.slice(0, 20))}`, () => {
     const runtime = included({ "x.yaml": text });
-    const { mistakes } = assertThrows(
+    const { lines: mistakes } = assertThrows(
       () => loadConfig(runtime, FILE),
       ConfigError,
     );
@@ -174,7 +174,7 @@ for (const [text, mistake] of wrongIncluded) {
 test("loadConfig() refuses an included file that others can read", () => {
   const runtime = included({});
   runtime.files.put(`${D}/x.yaml`, `b: ${client("C")}\n`, 0o644);
-  const { mistakes } = assertThrows(
+  const { lines: mistakes } = assertThrows(
     () => loadConfig(runtime, FILE),
     ConfigError,
   );
@@ -183,7 +183,7 @@ test("loadConfig() refuses an included file that others can read", () => {
 
 test("loadConfig() has no service called all", () => {
   const runtime = machine("services: { all: tcp/22 }\n");
-  const { mistakes } = assertThrows(
+  const { lines: mistakes } = assertThrows(
     () => loadConfig(runtime, FILE),
     ConfigError,
   );
@@ -200,13 +200,13 @@ test("loadConfig() says nothing of a text in a folder that others can change", (
   const read = () => loadConfig(runtime, FILE);
   assert(assertThrows(read, ConfigError).message.includes("hunter2"));
   runtime.files.chown("/etc/knock", 1000);
-  assertEquals(assertThrows(read, ConfigError).mistakes, [
+  assertEquals(assertThrows(read, ConfigError).lines, [
     `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
   ]);
   // Nor does the file's own mode matter: it may be a pipe, which never ends.
   runtime.files.chmod(FILE, 0o644);
   runtime.files.readText = () => assert(false, "it is read");
-  assertEquals(assertThrows(read, ConfigError).mistakes, [
+  assertEquals(assertThrows(read, ConfigError).lines, [
     `${FILE}: "/etc/knock" must belong to root, got user id 1000`,
   ]);
 });

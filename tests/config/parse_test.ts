@@ -23,7 +23,7 @@ function mistakesOf(text: string, more: Partial<Surroundings> = {}): string[] {
     parseConfig(text, { ...surroundings, ...more });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.mistakes.map((line) => line.replace("server.yaml: ", ""));
+    return error.lines.map((line) => line.replace("server.yaml: ", ""));
   }
   return [];
 }
@@ -497,7 +497,7 @@ test("readConfig() throws nothing but ConfigError, whatever the value", () => {
       readConfig(value, surroundings);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      assert(error.mistakes.length > 0);
+      assert(error.lines.length > 0);
     }
   };
   fc.assert(fc.property(tree, judge), { numRuns: 500 });
@@ -527,7 +527,7 @@ test("parseConfig() throws nothing but ConfigError, whatever the text", () => {
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error;
         // One line each, and nothing that moves a terminal's cursor.
-        for (const line of error.mistakes) {
+        for (const line of error.lines) {
           // deno-lint-ignore no-control-regex -- these are what is looked for
           assert(!/[\x00-\x1f]/.test(line), JSON.stringify(line));
         }

@@ -199,7 +199,10 @@ const WRONG: [keys: string, want: string][] = [
 
 for (const [keys, want] of WRONG) {
   test(`parseConfig() refuses ${keys.slice(0, 70)}`, () => {
-    const { mistakes } = assertThrows(() => withSequence(keys), ConfigError);
+    const { lines: mistakes } = assertThrows(
+      () => withSequence(keys),
+      ConfigError,
+    );
     const wanted = `server.yaml: sequences.door.${want}`;
     assert(mistakes.includes(wanted), mistakes.join("\n"));
   });

@@ -142,10 +142,10 @@ test("parseProfiles() refuses wrong keys of fwknop without showing them", () => 
   ];
   for (const [text, want] of cases) {
     const error = assertThrows(() => profile(text), ConfigError);
-    const { mistakes } = error as ConfigError;
-    assert(mistakes.some((line) => line.includes(want)), mistakes.join("\n"));
+    const { lines } = error as ConfigError;
+    assert(lines.some((line) => line.includes(want)), lines.join("\n"));
     assert(
-      !mistakes.join().includes("se cret") && !mistakes.join().includes(KEY),
+      !lines.join().includes("se cret") && !lines.join().includes(KEY),
     );
   }
 });

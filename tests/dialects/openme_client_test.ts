@@ -104,7 +104,7 @@ profiles:
     () => parseOpenmeProfiles(text, "config.yaml"),
     ConfigError,
   );
-  assertEquals(error.mistakes, [
+  assertEquals(error.lines, [
     `config.yaml: profiles.a.server_host: must be a name or an address, got "a b"`,
     `config.yaml: profiles.a.server_udp_port: must be 1 to 65535, got "x"`,
     `config.yaml: profiles.a.server_pubkey: is missing`,

@@ -45,7 +45,7 @@ crypto:
 `;
   const error = assertThrows(() => parseOspa(text, "me.ospa"), ConfigError);
   const rsa = "of RSA with 2048 to 4096 bits, got 3 characters";
-  assertEquals(error.mistakes, [
+  assertEquals(error.lines, [
     `me.ospa: version: must be "0.2", got "0.1"`,
     `me.ospa: clientUUID: must be a UUID, got "c3b66a05"`,
     `me.ospa: serverHost: is missing`,

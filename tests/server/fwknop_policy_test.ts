@@ -141,12 +141,12 @@ const wrong: [name: string, clients: string[], want: string][] = [
 
 for (const [name, clients, want] of wrong) {
   test(`parseConfig() refuses ${name}`, () => {
-    const { mistakes } = assertThrows(
+    const { lines } = assertThrows(
       () => config(...clients),
       ConfigError,
     ) as ConfigError;
-    const all = mistakes.join("\n");
-    assert(mistakes.some((line) => line.includes(want)), all);
+    const all = lines.join("\n");
+    assert(lines.some((line) => line.includes(want)), all);
     for (const secret of [KEY, MAC, "se cret"]) assert(!all.includes(secret));
   });
 }

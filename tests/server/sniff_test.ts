@@ -35,7 +35,7 @@ function mistakesOf(text: string): readonly string[] {
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.mistakes;
+    return error.lines;
   }
 }
 

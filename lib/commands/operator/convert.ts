@@ -111,10 +111,10 @@ export function checkConverted(
       },
       stateFolder: (written) => stateFolder(runtime, name, written),
     });
-  caught(ConfigError, load, ({ mistakes }) => {
+  caught(ConfigError, load, ({ lines }) => {
     throw new ConfigError(
-      mistakes.map((mistake) =>
-        `${sources.join(", ")}: cannot be converted: ${mistake}`
+      lines.map((line) =>
+        `${sources.join(", ")}: cannot be converted: ${line}`
       ),
       "nothing was written: change what is named, and convert again",
     );
