@@ -11,7 +11,7 @@ import {
 } from "../../lib/firewall/gate/gate.ts";
 import { GateGrants } from "../../lib/firewall/gate/grants.ts";
 import type { Stream } from "../../lib/runtime/runtime.ts";
-import { parseEndpoint } from "../../lib/values/address.ts";
+import { type Endpoint, parseEndpoint } from "../../lib/values/address.ts";
 import { parsePortRange } from "../../lib/values/ports.ts";
 import { settle } from "../fakes/fake_clock.ts";
 import { FakeRuntime, START_MS } from "../fakes/fake_runtime.ts";
@@ -210,6 +210,34 @@ test("gate bounds the connections of one address", async () => {
   held[0]!.close();
   await settle();
   assertEquals(await hello(), "hello");
+});
+
+test("gate looks at no other connection when a stranger's comes", async () => {
+  const fake = new FakeRuntime();
+  const { network } = fake;
+  let take: (stream: Stream) => void = () => {};
+  const gate: Firewall = new GateFirewall(Object.assign(fake, {
+    listenStream: (at: Endpoint, handler: (stream: Stream) => void) => {
+      take = handler;
+      return network.listenStream(at, handler);
+    },
+    connectStream: () => new Promise(() => {}),
+  }));
+  await gate.apply([service("ssh", ["tcp/2222"], "127.0.0.1:22")], [], 0);
+  await gate.change([grant("tcp/2222")], [grant("tcp/2222")], START_MS);
+  let looks = 0;
+  const come = (host: string) =>
+    take({
+      get peer() {
+        looks++;
+        return { host, port: 1 };
+      },
+      close: () => {},
+    } as Stream);
+  for (let i = 0; i < 10; i++) come(ALICE);
+  looks = 0;
+  come("198.51.100.77");
+  assertEquals(looks, 1);
 });
 
 const refused: [string, Parameters<typeof service>[], RegExp][] = [

@@ -46,8 +46,10 @@ export class GateFirewall implements Firewall {
   readonly #listeners = new Map<number, Listener>();
   #targets: Targets = new Map();
   readonly #grants = new GateGrants();
-  /** Those that are passed on, or are about to be. */
-  readonly #connections = new Set<Stream>();
+  /** Number of connections that are passed on, or are about to be, by address. */
+  readonly #connections = new Map<string, number>();
+  /** The same of all addresses. */
+  #total = 0;
   #sweeper: Stoppable | null = null;
 
   constructor(runtime: Runtime) {
@@ -140,7 +142,7 @@ export class GateFirewall implements Firewall {
       connection.close();
       return;
     }
-    this.#connections.add(connection);
+    this.#count(address, 1);
     try {
       const service = await this.#runtime.connectStream(target, {
         timeoutMs: CONNECT_TIMEOUT_MS,
@@ -150,16 +152,22 @@ export class GateFirewall implements Firewall {
       // The service behind does not answer: the client sees the end of it.
       connection.close();
     } finally {
-      this.#connections.delete(connection);
+      this.#count(address, -1);
     }
   }
 
-  /** True if an address may have one more connection. */
+  /** True if an address may have one more connection; as soon told of a stranger's, however many there are. */
   #hasRoom(address: string): boolean {
-    const all = [...this.#connections];
-    const own = all.filter(({ peer }) => peer.host === address);
-    return all.length < MAX_CONNECTIONS &&
-      own.length < MAX_CONNECTIONS_OF_ADDRESS;
+    const own = this.#connections.get(address) ?? 0;
+    return this.#total < MAX_CONNECTIONS && own < MAX_CONNECTIONS_OF_ADDRESS;
+  }
+
+  /** Counts one more connection of an address, or one less. */
+  #count(address: string, change: 1 | -1): void {
+    const own = (this.#connections.get(address) ?? 0) + change;
+    if (own > 0) this.#connections.set(address, own);
+    else this.#connections.delete(address);
+    this.#total += change;
   }
 }
 
