@@ -4,7 +4,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { SystemError } from "../values/errors.ts";
 import type { FolderWatch, KeyValue, WatchedFolder } from "./fleet.ts";
 
-/** Pause before a watch that broke goes on, doubled up to the longest, milliseconds. */
+/** Pause before a watch that broke goes on, doubled up to the longest, milliseconds; after one that lasted longer it is the first again. */
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 3000;
 
@@ -29,9 +29,9 @@ interface Source {
   whole(name: string, signal: AbortSignal): AsyncIterable<Part>;
   /**
    * Tells what changes after the positions, until one is to be read anew, or
-   * all from elsewhere; true if anything came.
+   * all from elsewhere.
    */
-  follow(folders: readonly Watched[], signal: AbortSignal): Promise<boolean>;
+  follow(folders: readonly Watched[], signal: AbortSignal): Promise<void>;
   /** Goes on with the next server. */
   turn(): void;
   /** Goes on after a failure. */
@@ -72,17 +72,20 @@ export function watchFolders(
     while (!ending.signal.aborted) {
       current = new AbortController();
       const { signal } = current;
+      const beganMs = runtime.monotonicMs();
       try {
         await source.look?.();
         for (const one of watched) {
           if (one.position === null) await readAll(one, signal);
         }
-        if (await source.follow(watched, signal)) pauseMs = FIRST_PAUSE_MS;
+        await source.follow(watched, signal);
       } catch (error) {
         if (!(error instanceof SystemError)) throw error;
         for (const { reader } of watched) reader.lost(error.message);
         source.failed?.();
       }
+      const lastedMs = runtime.monotonicMs() - beganMs;
+      if (lastedMs > LONGEST_PAUSE_MS) pauseMs = FIRST_PAUSE_MS;
       await runtime.sleep(pauseMs, ending.signal);
       pauseMs = Math.min(LONGEST_PAUSE_MS, 2 * pauseMs);
     }

@@ -94,9 +94,8 @@ async function follow(
   prefix: string,
   watched: readonly Watched[],
   signal: AbortSignal,
-): Promise<boolean> {
-  let came = false;
-  if (signal.aborted) return came;
+): Promise<void> {
+  if (signal.aborted) return;
   const requests = watched.map(({ name, position }) => ({
     create_request: {
       ...rangeOf(prefix + name),
@@ -104,19 +103,18 @@ async function follow(
     },
   }));
   for await (const message of calls.stream(requests, signal)) {
-    if (signal.aborted) return came;
-    came = true;
+    if (signal.aborted) return;
     // Too long to be read: nobody knows of which.
     if (!message) {
       for (const one of watched) one.position = null;
-      return came;
+      return;
     }
     // etcd counts them in the order of the requests.
     const one = watched[Number(message.watch_id ?? 0)];
     if (!one) continue;
     if (message.compact_revision !== undefined) {
       one.position = null;
-      return came;
+      return;
     }
     if (!message.events) continue;
     const events = message.events as {
@@ -134,7 +132,6 @@ async function follow(
     // Not before it is taken: else it is told again.
     one.position = next;
   }
-  return came;
 }
 
 /** The keys of a folder, whose name ends with "/", or one key, as a request names them. */

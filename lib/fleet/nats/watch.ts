@@ -109,12 +109,11 @@ async function follow(
   runtime: Runtime,
   watched: readonly Watched[],
   signal: AbortSignal,
-): Promise<boolean> {
-  let came = false;
+): Promise<void> {
   const positions = watched.map(({ position }) =>
     readPosition(position).revision
   );
-  if (signal.aborted || positions.includes(0)) return came;
+  if (signal.aborted || positions.includes(0)) return;
   const connection = await calls.call((connection) =>
     Promise.resolve(connection)
   );
@@ -130,8 +129,7 @@ async function follow(
     signal,
   );
   for await (const batch of batches) {
-    if (signal.aborted) return came;
-    came = true;
+    if (signal.aborted) return;
     const last = batch.at(-1)!.revision;
     for (const one of watched) {
       const { name, reader } = one;
@@ -148,5 +146,4 @@ async function follow(
       one.position = next;
     }
   }
-  return came;
 }
