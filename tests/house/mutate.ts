@@ -150,6 +150,11 @@ async function main(): Promise<number> {
     index % parts! === part! - 1 &&
     `${file} ${name}`.includes(options.only ?? "")
   );
+  if (chosen.length === 0) {
+    // No tests to run would be all tests, those that boot machines included.
+    print("no mutant is chosen");
+    return 1;
+  }
   const folders = Array.from(
     { length: availableParallelism() },
     () => copyProject(),
@@ -174,7 +179,7 @@ async function main(): Promise<number> {
     }));
     const killed = chosen.length - failures.length;
     print(`${killed} of ${chosen.length} killed`);
-    return failures.length === 0 && chosen.length > 0 ? 0 : 1;
+    return failures.length === 0 ? 0 : 1;
   } finally {
     for (const folder of folders) fs.rmSync(folder, { recursive: true });
   }
