@@ -41,11 +41,11 @@ export class PcapReader {
   /** Takes the next bytes and returns the packets that are whole now. */
   feed(bytes: Uint8Array): Captured[] {
     if (this.#broken !== null) return [];
-    const all = concat(this.#kept, bytes);
+    const all = this.#kept = concat(this.#kept, bytes);
     const view = new DataView(all.buffer);
     let at = 0;
     if (this.#format === null) {
-      if (all.length < FILE_HEADER_SIZE) return this.#keep(all);
+      if (all.length < FILE_HEADER_SIZE) return [];
       const format = readFormat(view);
       if (typeof format === "string") return this.#break(format);
       this.#format = format;
@@ -67,13 +67,8 @@ export class PcapReader {
       found.push({ atMs, ...decode(frame, little) });
       at = end;
     }
-    this.#keep(all.subarray(at));
+    this.#kept = all.slice(at);
     return found;
-  }
-
-  #keep(rest: Uint8Array): Captured[] {
-    this.#kept = rest.slice();
-    return [];
   }
 
   #break(why: string): Captured[] {
