@@ -348,6 +348,28 @@ test("a client that is removed while the disk is full is removed when there is r
   assertEquals(one.member.clients.has("alice"), false);
 });
 
+test("what is closed elsewhere while the disk is full is closed when there is room", async () => {
+  const cluster = new FakeCluster();
+  const one = await startGateway(cluster, "gw1");
+  const two = await startGateway(cluster, "gw2");
+  assertEquals((await one.knock())?.status, "done");
+  await settle();
+  assert(two.isOpen());
+  two.runtime.databases.failing = "ENOSPC";
+  assertEquals((await one.knock({ action: "close" }))?.status, "done");
+  await settle();
+  assert(two.isOpen(), "nothing of it can be recorded");
+  assert(two.lines.at(-1)!.includes("cannot write the state file"));
+  await two.beat();
+  two.runtime.databases.failing = null;
+  await two.beat();
+  assert(!two.isOpen());
+  assertEquals((await one.knock())?.status, "done");
+  await settle();
+  await two.beat();
+  assert(two.isOpen(), "a newer grant stays");
+});
+
 test("clients of another fleet, or under another secret, are forgotten", async () => {
   const cluster = new FakeCluster();
   const one = await startGateway(cluster, "gw1", { clients: [] });

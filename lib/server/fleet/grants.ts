@@ -10,6 +10,7 @@ import type { Database } from "../../runtime/runtime.ts";
 import { grantee } from "../../sequences/sequence.ts";
 import { parseAddress, prefixContains } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
+import { orNull } from "../../values/errors.ts";
 import {
   containsPorts,
   formatPortRange,
@@ -76,9 +77,11 @@ export function readGrant(
     : null;
 }
 
-/** The engine's grants, by key. Methods throw SystemError. */
+/** The engine's grants, by key. What its file cannot take, as on a full disk, is known meanwhile. */
 export class GrantMirror {
   readonly #sql: ReturnType<typeof prepare>;
+  /** Changes that the file has not taken yet, by key. */
+  readonly #unwritten = new Map<string, Unwritten>();
   #round: number;
 
   constructor(database: Database) {
@@ -98,32 +101,29 @@ export class GrantMirror {
   }
 
   put(key: string, grant: SharedGrant): void {
-    const { client, address, ports, untilMs, gateway } = grant;
-    const range = formatPortRange(ports);
-    this.#sql.put.run(
-      key,
-      client,
-      address,
-      range,
-      untilMs,
-      gateway,
-      this.#round,
-    );
+    this.#change(key, { grant, round: this.#round });
   }
 
   /** Takes a grant out; null where it was not there. */
   take(key: string): SharedGrant | null {
+    const unwritten = this.#unwritten.get(key);
+    if (unwritten?.round === null) return null;
     const row = this.#sql.get.get(key);
-    if (!row) return null;
-    this.#sql.drop.run(key);
-    return readGrant(row);
+    const grant = unwritten?.grant ?? (row ? readGrant(row) : null);
+    if (grant) this.#change(key, { grant, round: null });
+    return grant;
   }
 
   /** Grants of a client at an address, by key. */
   of(client: string, address: string, nowMs: number) {
-    return this.#sql.of.all(client, address, nowMs).map((row) =>
+    const rows = this.#sql.of.all(client, address, nowMs).map((row) =>
       [row.key as string, readGrant(row)!] as const
     );
+    const own = this.#held(({ grant }) =>
+      grant.client === client && grant.address === address &&
+      grant.untilMs > nowMs
+    );
+    return [...rows.filter(([key]) => !this.#unwritten.has(key)), ...own];
   }
 
   begin(): void {
@@ -132,12 +132,50 @@ export class GrantMirror {
 
   /** Keys that were not put since {@linkcode begin}. */
   old(): string[] {
-    return this.#sql.old.all(this.#round).map(({ key }) => key as string);
+    const rows = this.#sql.old.all(this.#round)
+      .map(({ key }) => key as string)
+      .filter((key) => !this.#unwritten.has(key));
+    const own = this.#held(({ round }) => round !== this.#round);
+    return [...rows, ...own.map(([key]) => key)];
   }
 
-  prune(nowMs: number): void {
-    this.#sql.prune.run(nowMs);
+  /** Forgets what ended before a time, and writes what the file did not take. Throws SystemError. */
+  prune(beforeMs: number): void {
+    for (const [key, { grant }] of this.#unwritten) {
+      if (grant.untilMs < beforeMs) this.#unwritten.delete(key);
+    }
+    this.#write();
+    this.#sql.prune.run(beforeMs);
   }
+
+  #held(isWanted: (one: Unwritten) => boolean) {
+    return [...this.#unwritten]
+      .filter(([, one]) => one.round !== null && isWanted(one))
+      .map(([key, { grant }]) => [key, grant] as const);
+  }
+
+  #change(key: string, change: Unwritten): void {
+    this.#unwritten.set(key, change);
+    // The next heartbeat tries again, and tells of it.
+    orNull(() => this.#write());
+  }
+
+  #write(): void {
+    for (const [key, { grant, round }] of this.#unwritten) {
+      const { client, address, ports, untilMs, gateway } = grant;
+      const range = formatPortRange(ports);
+      const own = [client, address, range, untilMs, gateway];
+      if (round === null) this.#sql.drop.run(key);
+      else this.#sql.put.run(key, ...own, round);
+      this.#unwritten.delete(key);
+    }
+  }
+}
+
+/** A grant that is to be put into the file; taken out, where the round is null. */
+interface Unwritten {
+  readonly grant: SharedGrant;
+  readonly round: number | null;
 }
 
 function prepare(database: Database) {
@@ -224,15 +262,15 @@ function toOpen(
   return null;
 }
 
-/** Closes what was dropped before its end: a client closed it on another gateway. */
+/** Closes what was dropped before its end: a client closed it on another gateway. False if that cannot be recorded. */
 export function closeShared(
   server: Server,
   { client, address, ports, untilMs }: SharedGrant,
   others: readonly SharedGrant[],
-): void {
+): boolean {
   const nowMs = server.runtime.nowMs();
   // Leases end later than grants: this one was not dropped by hand.
-  if (untilMs <= nowMs) return;
+  if (untilMs <= nowMs) return true;
   const left = withoutPorts(ports, others.map(({ ports }) => ports));
   const open = server.store.ledger.ofAddress(address, nowMs);
   const closed = left.filter((range) =>
@@ -240,8 +278,7 @@ export function closeShared(
       entry.client === client && overlapPorts(entry.ports, range)
     )
   );
-  if (closed.length === 0) return;
-  perform(server, {
+  return closed.length === 0 || perform(server, {
     ...{ client, address, ports: closed, dialect: FROM_FLEET, command: null },
     ...{ action: "close", to: null, run: null, inKernel: false, seconds: 0 },
   }, nowMs);
@@ -283,18 +320,21 @@ function judgeShared(
 
 const NO_FORWARDS = { services: [], commands: new Map(), ownAddresses: [] };
 
+/** Records a change and has it done; false if it cannot be recorded. */
 function perform(
   server: Server,
   change: Omit<Change, "before">,
   nowMs: number,
-): void {
+): boolean {
   try {
     const recorded = server.store.transaction(() =>
       record(server, change, nowMs)
     );
     void carryOut(server, { ok: true, change: recorded });
+    return true;
   } catch (error) {
     server.counters.add("failed: state");
     server.events.say("error", "failed", change, stateTrouble(error));
+    return false;
   }
 }

@@ -134,7 +134,10 @@ export class FleetMember implements Fleet {
       { name: this.#link.key, position: null, reader: own },
     ]);
     this.#link.beat();
-    this.#timer = parts.server.runtime.every(BEAT_MS, () => this.#link.beat());
+    this.#timer = parts.server.runtime.every(BEAT_MS, () => {
+      grants.closeLate();
+      this.#link.beat();
+    });
   }
 
   async stop(): Promise<void> {
@@ -214,16 +217,15 @@ export class FleetMember implements Fleet {
   }
 
   announce(entries: readonly LedgerEntry[]): void {
-    attempt(this.#parts.server.log, () => this.#outbox.add(entries));
+    this.#outbox.add(entries);
   }
 
   takeBack(entries: readonly LedgerEntry[]): void {
-    attempt(this.#parts.server.log, () => this.#outbox.takeBack(entries));
+    this.#outbox.takeBack(entries);
   }
 
   withdraw(client: string, address: string, ports: readonly PortRange[]): void {
-    const { log } = this.#parts.server;
-    attempt(log, () => this.#outbox.remove(client, address, ports));
+    this.#outbox.remove(client, address, ports);
   }
 
   /**
@@ -346,7 +348,7 @@ export class FleetMember implements Fleet {
       this.#heardMs = runtime.monotonicMs();
       this.#newsMs = runtime.nowMs();
       this.#link.lagMs = Math.max(0, this.#newsMs - toldMs);
-      attempt(log, () => this.#outbox.heard(Number(beat)));
+      this.#outbox.heard(Number(beat));
       attempt(log, () => store.setFact("fleet news", this.#newsMs));
       // The last word of an earlier process is none of another's.
     } else if (toldMs > sinceMs + BEAT_MS) {

@@ -110,7 +110,7 @@ export class Outbox {
     }
   }
 
-  /** Has grants that are recorded here told, unless they were told with the claim. Throws SystemError. */
+  /** Has grants that are recorded here told, unless they were told with the claim. */
   add(entries: readonly LedgerEntry[]): void {
     const { mirror } = this.#parts;
     for (const [id, grant] of this.#keyed(entries)) {
@@ -123,7 +123,7 @@ export class Outbox {
     this.send();
   }
 
-  /** Has the engine hold of grants what the ledger does: they were told, and are not open. Throws SystemError. */
+  /** Has the engine hold of grants what the ledger does: they were told, and are not open. */
   takeBack(entries: readonly LedgerEntry[]): void {
     for (const [id, grant] of this.#keyed(entries)) {
       this.#takeTold(id);
@@ -132,7 +132,7 @@ export class Outbox {
     this.send();
   }
 
-  /** Notes that a heartbeat has arrived: claims that were given up before it are not carried out any more. Throws SystemError. */
+  /** Notes that a heartbeat has arrived: claims that were given up before it are not carried out any more. */
   fenced(beat: number): void {
     for (const [id, told] of this.#along) {
       if (told.state === "doubtful" && told.due === null) {
@@ -142,7 +142,7 @@ export class Outbox {
     this.heard(this.#heard);
   }
 
-  /** Ends doubts when the watch has told a heartbeat, and so all that was written before it. Throws SystemError. */
+  /** Ends doubts when the watch has told a heartbeat, and so all that was written before it. */
   heard(beat: number): void {
     this.#heard = beat;
     for (const [id, { due, grant }] of this.#along) {
@@ -184,7 +184,7 @@ export class Outbox {
     });
   }
 
-  /** Has ports dropped from all grants of a client at an address, whichever gateway gave them. Throws SystemError. */
+  /** Has ports dropped from all grants of a client at an address, whichever gateway gave them. */
   remove(client: string, address: string, ports: readonly PortRange[]): void {
     const { mirror, server } = this.#parts;
     const nowMs = server.runtime.nowMs();

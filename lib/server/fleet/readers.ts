@@ -69,20 +69,32 @@ export function clientsReader(
   }, true);
 }
 
+/** Reads grants, and closes those that it could not when they were told. */
+interface GrantsReader extends FolderReader {
+  closeLate(): void;
+}
+
 /** Reads grants, opens and closes them here; `takeReplaced` is true once after the engine's data became other data. */
 export function grantsReader(
   { server, config, mirror, values }: FleetParts,
   outbox: Outbox,
   takeReplaced: () => boolean,
-): FolderReader {
-  const drop = (id: string) => {
-    const grant = mirror.take(id);
-    if (!grant) return;
+): GrantsReader {
+  /** Grants that could not be closed, as on a full disk, by key. */
+  const unclosed = new Map<string, SharedGrant>();
+  const close = (id: string, grant: SharedGrant) => {
     const nowMs = server.runtime.nowMs();
     const others = mirror.of(grant.client, grant.address, nowMs);
-    closeShared(server, grant, others.map(([, other]) => other));
+    const isDone = closeShared(server, grant, others.map(([, one]) => one));
+    if (isDone) unclosed.delete(id);
+    else unclosed.set(id, grant);
+    return isDone;
   };
-  return guarded(server, {
+  const drop = (id: string) => {
+    const grant = mirror.take(id);
+    if (grant) close(id, grant);
+  };
+  const reader = guarded(server, {
     begin: () => mirror.begin(),
     changed: (changes) => {
       const told = new Map<string, SharedGrant>();
@@ -117,6 +129,11 @@ export function grantsReader(
       outbox.send();
     },
   });
+  return {
+    ...reader,
+    closeLate: () =>
+      void [...unclosed].every(([id, grant]) => close(id, grant)),
+  };
 }
 
 /** Reads one key, and tells what it says. */
