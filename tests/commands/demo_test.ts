@@ -2,8 +2,8 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { demoProcesses } from "../../lib/commands/demo/stage.ts";
-import { FailureError } from "../../lib/values/errors.ts";
+import { demoProcesses, setStage } from "../../lib/commands/demo/stage.ts";
+import { FailureError, SystemError } from "../../lib/values/errors.ts";
 import { runtime } from "../fakes/runtime.ts";
 
 const skip = runtime.platform === "windows" && "needs sh";
@@ -34,4 +34,20 @@ test("where it said nothing, the hint is its line", { skip }, async () => {
     hint,
     "see what it says by itself: sh -c kill -9 $$ sh serve",
   );
+});
+
+test("without a temporary folder it says what to set", async () => {
+  const files = {
+    ...runtime.files,
+    makeTemporaryFolder: () => {
+      throw new SystemError("EACCES", "permission denied");
+    },
+  };
+  const nothing = () => Promise.reject(new Error("not reached"));
+  const error = await assertRejects(
+    () => setStage({ ...runtime, files }, nothing, nothing),
+    FailureError,
+    "cannot make a temporary folder: permission denied",
+  );
+  assertEquals(error.hint, "set TMPDIR to a folder that you may write to");
 });

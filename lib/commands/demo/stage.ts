@@ -8,7 +8,7 @@ import { drawKnockKeys } from "../../dialects/knock1/keys.ts";
 import type { Child, Listener, Ran, Runtime } from "../../runtime/runtime.ts";
 import { type Endpoint, formatEndpoint } from "../../values/address.ts";
 import { formatBase64url } from "../../values/bytes.ts";
-import { FailureError, orNull } from "../../values/errors.ts";
+import { failing, FailureError, orNull } from "../../values/errors.ts";
 import { onePort } from "../../values/ports.ts";
 
 /** Duration of the demo's grant. */
@@ -76,7 +76,11 @@ export async function setStage(
   prepare: (processes: DemoProcesses) => Promise<Place>,
   undo: () => Promise<void>,
 ) {
-  const folder = runtime.files.makeTemporaryFolder();
+  const folder = failing(
+    "cannot make a temporary folder",
+    () => runtime.files.makeTemporaryFolder(),
+    "set TMPDIR to a folder that you may write to",
+  );
   const processes = demoProcesses(runtime, folder);
   const remove = async () => {
     await processes.end();
