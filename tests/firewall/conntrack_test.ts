@@ -1,9 +1,10 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import {
   conntrackProblem,
   endConnections,
 } from "../../lib/firewall/conntrack.ts";
+import { FirewallError } from "../../lib/firewall/firewall.ts";
 import {
   formatPortRange,
   parsePortRange,
@@ -76,4 +77,18 @@ test("conntrackProblem() finds the program where the PATH does not name its fold
   runtime.programs.set("/usr/sbin/conntrack", () => ({ code: 0 }));
   const service = { name: "ssh", cut: false, kill: true };
   assertEquals(await conntrackProblem(runtime, [service]), null);
+});
+
+test("endConnections() names a program that is nowhere as it was asked for", async () => {
+  const ports = parsePortRange("tcp/22")!;
+  await assertRejects(
+    () =>
+      endConnections(
+        new FakeRuntime(),
+        [{ address: "::1", ports }],
+        () => true,
+      ),
+    FirewallError,
+    'cannot end connections: no program "conntrack"',
+  );
 });

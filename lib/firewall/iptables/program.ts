@@ -27,7 +27,10 @@ export async function runSystem(
   const run = (path: string) => runtime.run([path, ...args], options);
   return await ifRefused(() => run(program), (error) => {
     if (error.code !== "ENOENT") throw error;
-    return run(FOLDER + program);
+    // Where there is none either, the error names what was asked for.
+    return ifRefused(() => run(FOLDER + program), () => {
+      throw error;
+    });
   });
 }
 
