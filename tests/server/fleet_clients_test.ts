@@ -451,6 +451,9 @@ test("RecentClients remembers a bounded number, the latest, each dialect's own",
   recent.note("openme", index(1), { host: "fe80::1%eth0", port: 1 });
 });
 
+/** Several times what the tests send. */
+const MOST_OPENED = 10_000;
+
 /** A server whose clients are in the book, and what it opened. */
 async function serve(book: Awaited<ReturnType<typeof makeBook>>) {
   const { config, runtime } = book;
@@ -467,7 +470,16 @@ async function serve(book: Awaited<ReturnType<typeof makeBook>>) {
     claim: () => Promise.resolve("unknown"),
     trouble: "it is a test",
   } as unknown as Fleet;
-  const dialects = await loadDialects(config, server.gpg, server.fleet);
+  const loaded = await loadDialects(config, server.gpg, server.fleet);
+  let opened = 0;
+  // A packet that is begun anew for ever would leave no turn to a time limit.
+  const dialects = loaded.map((dialect) => ({
+    ...dialect,
+    open: (...args: Parameters<typeof dialect.open>) => {
+      if (++opened > MOST_OPENED) throw new Error("packets are begun anew");
+      return dialect.open(...args);
+    },
+  }));
   server.active = activate(config, undefined as never, dialects);
   const receiver = new Receiver(server);
   const send = (packet: Uint8Array) =>
