@@ -49,6 +49,23 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
+test("a last try that is cut short does not hide the reason of the one before it", async () => {
+  const { runtime, etcd, engine } = open({ servers: ["http://a"] });
+  const tries: number[] = [];
+  let nowMs = 0;
+  runtime.monotonicMs = () => nowMs;
+  runtime.sleep = () => Promise.resolve(void (nowMs = 5999));
+  etcd.post = (_url, _body, { timeoutMs }) => {
+    tries.push(timeoutMs);
+    const [code, words] = timeoutMs < 1000
+      ? ["ETIMEDOUT", "no answer in time"]
+      : ["ECONNREFUSED", "connection refused"];
+    return Promise.reject(new SystemError(code, words));
+  };
+  const why = await whyNot(engine.put("clients/bob", "1", null));
+  assertEquals([why, ...tries], ["connection refused", 1000, 1]);
+});
+
 /** Words of an error of the system. */
 async function whyNot(work: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => work, SystemError)).message;

@@ -29,6 +29,9 @@ import {
 import { decodeKnock, encodeReply } from "./payload.ts";
 import { currentTags, MAC_AT, macOf, PACKET_SIZE, TAG_SIZE } from "./tag.ts";
 
+/** Made once: a flood of wrong tags makes no garbage. */
+const WRONG_TAG = refuse("tag");
+
 /** Name and keys of an enrolled client, on the server. */
 export interface Knock1Client {
   /** Name that {@linkcode Request.client} carries. */
@@ -130,7 +133,7 @@ export function knock1Dialect(
       return web?.(packet, scene) ?? refuse("length");
     }
     const begun = findTag(packet, scene.nowMs);
-    if (!begun) return refuse("tag");
+    if (!begun) return WRONG_TAG;
     const proof = mac(packet.subarray(0, MAC_AT));
     if (!timingSafeEqual(proof, packet.subarray(MAC_AT))) return refuse("mac");
     // A copy: slice() of a Buffer would be a view of what the next packet fills.

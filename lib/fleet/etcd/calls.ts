@@ -71,21 +71,24 @@ export class EtcdCalls {
     body: object,
     untilMs = this.#runtime.monotonicMs() + CALL_MS,
   ): Promise<EtcdAnswer> {
+    let reason: unknown = null;
     for (let tries = 1;; tries++) {
       const asked = this.#preferred;
       const leftMs = untilMs - this.#runtime.monotonicMs();
+      const timeoutMs = Math.min(TRY_MS, Math.max(1, leftMs));
       try {
-        const timeoutMs = Math.min(TRY_MS, Math.max(1, leftMs));
         return await this.post(this.#server, path, body, timeoutMs);
       } catch (error) {
         const isRenewed = isOfToken(error) && this.#user !== null;
         if (!isRenewed && !isFromElsewhere(error)) throw error;
+        // A try that was cut short says less than the one before it.
+        if (timeoutMs === TRY_MS || !reason) reason = error;
         // Others may have moved on already.
         if (!isRenewed && this.#preferred === asked) this.turn();
         const isRound = tries % this.servers.length === 0;
         const pauseMs = isRound ? PAUSE_MS : 0;
         const nowMs = this.#runtime.monotonicMs();
-        if (nowMs + pauseMs >= untilMs) throw error;
+        if (nowMs + pauseMs >= untilMs) throw reason;
         if (isRound) await this.#runtime.sleep(pauseMs);
       }
     }

@@ -89,6 +89,7 @@ export class NatsCalls {
       readonly makes?: boolean;
     } = {},
   ): Promise<T> {
+    let reason: NatsError | null = null;
     while (true) {
       const leftMs = untilMs - this.#runtime.monotonicMs();
       const timeoutMs = Math.min(TRY_MS, Math.max(1, leftMs));
@@ -103,10 +104,12 @@ export class NatsCalls {
       } catch (thrown) {
         const error = natsError(thrown);
         if (error.kind !== "elsewhere" || this.#isClosed) throw error;
+        // A try that was cut short says less than the one before it.
+        if (timeoutMs === TRY_MS || !reason) reason = error;
         // A bucket that is gone has nobody that answers.
         if (this.#seenBy === connection) this.#seenBy = null;
         const nowMs = this.#runtime.monotonicMs();
-        if (nowMs + PAUSE_MS >= untilMs) throw error;
+        if (nowMs + PAUSE_MS >= untilMs) throw reason;
         await this.#runtime.sleep(PAUSE_MS);
       }
     }
