@@ -330,7 +330,8 @@ test("clients of the fleet are known by the watch, and gone by it", async () => 
   assertEquals(await one.knock(), null);
 });
 
-test("a client that is removed while the disk is full is removed when there is room", async () => {
+/** A gateway whose one client, alice, is the fleet's. */
+async function startWithAlice() {
   const cluster = new FakeCluster();
   const one = await startGateway(cluster, "gw1", { clients: [] });
   const key = "A".repeat(42) + "E";
@@ -339,6 +340,11 @@ test("a client that is removed while the disk is full is removed when there is r
   const value = sealValue(SECRET, name, { entry, files: {} }, RANDOM);
   cluster.set("clients/alice", value);
   await settle();
+  return { cluster, one };
+}
+
+test("a client that is removed while the disk is full is removed when there is room", async () => {
+  const { cluster, one } = await startWithAlice();
   one.runtime.databases.failing = "ENOSPC";
   cluster.set("clients/alice", null);
   assert(one.lines.at(-1)!.includes("cannot write the state file"));
@@ -371,14 +377,7 @@ test("what is closed elsewhere while the disk is full is closed when there is ro
 });
 
 test("clients of another fleet, or under another secret, are forgotten", async () => {
-  const cluster = new FakeCluster();
-  const one = await startGateway(cluster, "gw1", { clients: [] });
-  const key = "A".repeat(42) + "E";
-  const entry = { knock: { key, psk: key }, open: ["tcp/22"] };
-  const name = "knock/clients/alice";
-  const value = sealValue(SECRET, name, { entry, files: {} }, RANDOM);
-  cluster.set("clients/alice", value);
-  await settle();
+  const { cluster, one } = await startWithAlice();
   assert(one.member.clients.has("alice"));
   let member = one.member;
   const others = [
